@@ -1,0 +1,226 @@
+"""Files, once: the durable write, the safe open, the removal that stays removed.
+
+Rules that every caller gets from here and nowhere else:
+
+- a file appears under its final name only when its bytes are on the medium (``fsync`` of the file, link or rename,
+  ``fsync`` of the directory);
+- a removal counts only after ``fsync`` of the directory, else a power cut brings the file back;
+- a source's file is opened beneath its folder and must be a plain file with one name (``open_beneath``);
+- a failed ``fsync`` is never retried: the kernel may have dropped the pages and marked them clean.
+
+Files are 0600 and folders 0700.
+"""
+
+import ctypes
+import errno
+import os
+import secrets
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from agent.errors import ConfigError, CorruptError, SpaceError
+
+FILE_MODE: Final = 0o600
+FOLDER_MODE: Final = 0o700
+
+# Linux openat2(2); the numbers are the same on x86-64 and aarch64.
+_SYS_OPENAT2: Final = 437
+_RESOLVE_NO_XDEV: Final = 0x01
+_RESOLVE_NO_MAGICLINKS: Final = 0x02
+_RESOLVE_NO_SYMLINKS: Final = 0x04
+_RESOLVE_BENEATH: Final = 0x08
+
+TMPFS_MAGIC: Final = 0x01021994  # statfs(2)
+_STATFS_BYTES: Final = 256
+
+_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
+
+
+class _OpenHow(ctypes.Structure):
+    _fields_ = (("flags", ctypes.c_uint64), ("mode", ctypes.c_uint64), ("resolve", ctypes.c_uint64))
+
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def open_folder(path: Path, *, private: bool = True) -> int:
+    """Open a folder for ``fsync`` and ``*at`` calls; the caller closes the descriptor.
+
+    Raises ``ConfigError`` when it is absent, no folder, or (``private``) readable by anybody else.
+    """
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        raise ConfigError(
+            f"{path}: {os.strerror(error.errno or 0)}", hint=f"create the folder: mkdir -m 700 -p {path}"
+        ) from error
+    if private and stat.S_IMODE(os.fstat(fd).st_mode) & 0o077:
+        os.close(fd)
+        raise ConfigError(f"{path}: others may read this folder", hint=f"chmod 700 {path}")
+    return fd
+
+
+def make_folder(path: Path) -> None:
+    """Create a private folder with its parents and make each new name durable; an existing one is left as it is."""
+    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+    for folder in reversed(missing):
+        folder.mkdir(mode=FOLDER_MODE)
+        sync_folder(folder.parent)
+
+
+def sync_folder(path: Path) -> None:
+    """Make every name in the folder durable."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def open_beneath(folder_fd: int, name: str) -> int:
+    """Open ``name`` for reading beneath an open folder, refusing everything that is not a plain file of its own.
+
+    No symbolic link, traversal, mount crossing, FIFO, device or second hard link. The open cannot block. Raises
+    ``CorruptError`` saying which rule was broken; ``FileNotFoundError`` when the file vanished meanwhile.
+    """
+    how = _OpenHow(
+        flags=os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY,
+        mode=0,
+        resolve=_RESOLVE_BENEATH | _RESOLVE_NO_SYMLINKS | _RESOLVE_NO_MAGICLINKS | _RESOLVE_NO_XDEV,
+    )
+    fd: int = _libc.syscall(_SYS_OPENAT2, folder_fd, os.fsencode(name), ctypes.byref(how), ctypes.sizeof(how))
+    if fd < 0:
+        code = ctypes.get_errno()
+        if code == errno.ENOENT:
+            raise FileNotFoundError(code, os.strerror(code))
+        reasons = {errno.ELOOP: "a symbolic link", errno.EXDEV: "outside the folder", errno.ENXIO: "a FIFO or socket"}
+        raise CorruptError(f"not opened: {reasons.get(code, os.strerror(code))}")
+    status = os.fstat(fd)
+    problem = ""
+    if not stat.S_ISREG(status.st_mode):
+        problem = "not a plain file"
+    elif status.st_nlink != 1:
+        problem = "it has more than one name (hard link)"
+    if problem:
+        os.close(fd)
+        raise CorruptError(f"not opened: {problem}")
+    return fd
+
+
+@contextmanager
+def translated_space() -> Iterator[None]:
+    """Turn "no space" and "over quota" into ``SpaceError``; other failures pass through unchanged."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _FULL:
+            raise SpaceError("the disk is full", hint="free space or lower the keep limits in policy.toml") from error
+        raise
+
+
+def new_file(folder: Path) -> tuple[int, Path]:
+    """Create a nameless-to-others temporary file in ``folder`` and return its descriptor and path.
+
+    It shares the file system with its final name; ``settle`` gives it that name. Left-overs of a crash match
+    ``*.part`` and are swept at start.
+    """
+    path = folder / f"{secrets.token_hex(16)}.part"
+    with translated_space():
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE_MODE)
+    return fd, path
+
+
+def settle(part: Path, final: Path, *, folder_synced: bool = True) -> None:
+    """Give a fully synced temporary file its final name; with ``folder_synced`` the name is durable on return.
+
+    A caller that settles many files passes ``folder_synced=False`` and calls ``sync_folder`` once before it relies
+    on any of them.
+    """
+    os.rename(part, final)  # noqa: TID251, PTH104 - the durable write stands here
+    if folder_synced:
+        sync_folder(final.parent)
+
+
+def write_durably(path: Path, data: bytes) -> None:
+    """Write a whole file so that after any cut either the old or the new bytes are there.
+
+    Order: temporary file in the same folder, write, ``fsync``, rename, ``fsync`` of the folder. Raises ``SpaceError``
+    when there is no room; the old file is then untouched.
+    """
+    fd, part = new_file(path.parent)
+    try:
+        with translated_space():
+            view = memoryview(data)
+            while view:
+                view = view[os.write(fd, view) :]
+            os.fsync(fd)
+        settle(part, path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+    finally:
+        os.close(fd)
+
+
+def remove(path: Path, *, folder_synced: bool = True) -> bool:
+    """Remove a file; return whether it was there. With ``folder_synced`` the removal survives a power cut on return."""
+    try:
+        os.unlink(path)  # noqa: TID251, PTH108 - removals stand here
+    except FileNotFoundError:
+        existed = False
+    else:
+        existed = True
+    if folder_synced:
+        sync_folder(path.parent)
+    return existed
+
+
+def remove_beneath(folder_fd: int, name: str, *, inode: int, device: int) -> bool:
+    """Remove ``name`` beneath an open folder if it still is the very file that was read; return whether it was.
+
+    The parent folder is synced, so the removal survives a power cut on return. A file that was replaced since is left.
+    """
+    parent, _, leaf = name.rpartition("/")
+    parent_fd = _open_folder_beneath(folder_fd, parent) if parent else os.dup(folder_fd)
+    try:
+        status = os.stat(leaf, dir_fd=parent_fd, follow_symlinks=False)
+        if (status.st_ino, status.st_dev) != (inode, device):
+            return False
+        os.unlink(leaf, dir_fd=parent_fd)  # noqa: TID251 - removals stand here
+        os.fsync(parent_fd)
+    except FileNotFoundError:
+        return False
+    finally:
+        os.close(parent_fd)
+    return True
+
+
+def _open_folder_beneath(folder_fd: int, name: str) -> int:
+    how = _OpenHow(
+        flags=os.O_RDONLY | os.O_CLOEXEC | os.O_DIRECTORY,
+        mode=0,
+        resolve=_RESOLVE_BENEATH | _RESOLVE_NO_SYMLINKS | _RESOLVE_NO_MAGICLINKS | _RESOLVE_NO_XDEV,
+    )
+    fd: int = _libc.syscall(_SYS_OPENAT2, folder_fd, os.fsencode(name), ctypes.byref(how), ctypes.sizeof(how))
+    if fd < 0:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code)) if code != errno.ENOENT else FileNotFoundError(code, name)
+    return fd
+
+
+def file_system_magic(path: Path) -> int:
+    """Return the ``f_type`` of statfs(2) for the file system that holds ``path``."""
+    buffer = ctypes.create_string_buffer(_STATFS_BYTES)
+    if _libc.statfs(os.fsencode(path), buffer) != 0:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code), str(path))
+    return ctypes.c_long.from_buffer(buffer).value
+
+
+def free_bytes(path: Path) -> tuple[int, int]:
+    """Return (bytes free for us, bytes in all) of the file system that holds ``path``."""
+    status = os.statvfs(path)
+    return status.f_bavail * status.f_frsize, status.f_blocks * status.f_frsize

@@ -1,0 +1,110 @@
+"""The words of the design as frozen values; no behaviour beyond checking their own form.
+
+Ids of objects, uploads and cameras are random, so they tell nothing. Times are Unix milliseconds. Labels and names
+are personal: they live only in the encrypted index and in what is sealed to the owner.
+"""
+
+import base64
+import re
+import secrets
+from collections.abc import Callable
+from typing import Final, Literal
+
+import msgspec
+
+from agent.errors import ConfigError
+
+Category = Literal["recording", "photo", "usage-log", "export"]
+CATEGORIES: Final[tuple[Category, ...]] = ("recording", "photo", "usage-log", "export")
+
+State = Literal["sealed", "uploaded", "erasing"]
+"""``sealed``: durable here; ``uploaded``: a signed storage receipt is held; ``erasing``: a delete is under way."""
+
+Kind = Literal["file-key", "header-key"]
+"""What a slot's key is: the age file key, or a key under which only the owner's header is stored (not readable here)."""
+
+RandomBytes = Callable[[int], bytes]
+
+_ID_BYTES: Final = 16
+_ID: Final = re.compile(r"[a-z2-7]{26}")
+_CAMERA: Final = re.compile(r"[a-z0-9]{4,26}")
+_CAMERA_ID_CHARACTERS: Final = 8
+
+
+def new_id(random: RandomBytes = secrets.token_bytes) -> str:
+    """Return a fresh id: 128 random bits as 26 characters of lower-case base32."""
+    return base64.b32encode(random(_ID_BYTES)).decode("ascii").rstrip("=").lower()
+
+
+def new_camera_id(random: RandomBytes = secrets.token_bytes) -> str:
+    """Return a fresh short camera id; the registry refuses a collision and asks again."""
+    return new_id(random)[:_CAMERA_ID_CHARACTERS]
+
+
+def is_id(text: str) -> bool:
+    """Tell whether ``text`` has the form of an object, upload or command id."""
+    return _ID.fullmatch(text) is not None
+
+
+def is_camera_id(text: str) -> bool:
+    """Tell whether ``text`` has the form of a camera id."""
+    return _CAMERA.fullmatch(text) is not None
+
+
+class Object(msgspec.Struct, frozen=True, kw_only=True):
+    """One recording, photo, log batch or export in the vault.
+
+    ``captured_from_ms``/``captured_to_ms`` are the half-open capture interval as the source tells it; ``taken_in_ms``
+    is agent time, which alone decides ages. ``size_bytes`` is the sealed payload; hashes are SHA-256 of sealed bytes.
+    """
+
+    id: str
+    camera: str
+    category: Category
+    purpose: str
+    source: str
+    media_type: str
+    name: str
+    captured_from_ms: int
+    captured_to_ms: int
+    taken_in_ms: int
+    plain_bytes: int
+    size_bytes: int
+    payload_sha256: bytes
+    header_sha256: bytes
+    kind: Kind
+    state: State
+    recipients: tuple[str, ...]
+    upload: str
+    source_copy: Literal["taken", "left"]
+    medium: Literal["tmpfs", "encrypted", "disk"]
+
+
+class Selection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Which objects a command means: ids, or any of camera, category and a half-open capture interval, or all."""
+
+    ids: tuple[str, ...] | None = None
+    camera: str | None = None
+    category: Category | None = None
+    from_: str | None = msgspec.field(default=None, name="from")
+    to: str | None = None
+    all: bool | None = None
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What happened to one object (invariant I6); ``stated_by`` names the key of a party whose word this is."""
+
+    id: str
+    result: Literal[
+        "deleted", "already_gone", "held", "restricted", "failed", "waiting_for_cloud", "exported",
+        "not_readable_here", "listed",
+    ]  # fmt: skip
+    remarks: tuple[str, ...] = ()
+    stated_by: str = ""
+
+
+def require_id(text: str, *, what: str) -> str:
+    """Return ``text`` if it is an id, else raise ``ConfigError`` naming ``what``."""
+    if not is_id(text):
+        raise ConfigError(f"{what}: {text!r} is not an id", hint="copy the 26 characters from the inventory")
+    return text
