@@ -21,7 +21,7 @@ State = Literal["sealed", "uploaded", "erasing"]
 """``sealed``: durable here; ``uploaded``: a signed storage receipt is held; ``erasing``: a delete is under way."""
 
 Kind = Literal["file-key", "header-key"]
-"""What a slot's key is: the age file key, or a key under which only the owner's header is stored (not readable here)."""
+"""What a slot's key is: the age file key, or a key under which only the owners' header is stored."""
 
 RandomBytes = Callable[[int], bytes]
 
