@@ -51,6 +51,29 @@ def is_camera_id(text: str) -> bool:
     return _CAMERA.fullmatch(text) is not None
 
 
+class Moment(msgspec.Struct, frozen=True, kw_only=True):
+    """One "now" of one decision (invariant I8).
+
+    ``agent_ms`` is the agent's own timeline in Unix milliseconds: it never runs backwards, follows the wall clock while
+    that is trusted and the boot clock while it is not. ``wall_ms`` is what the system clock said.
+    """
+
+    agent_ms: int
+    wall_ms: int
+    trusted: bool
+
+
+Role = Literal["device", "local", "client", "backend", "store", "time"]
+
+
+class Requester(msgspec.Struct, frozen=True, kw_only=True):
+    """Who asks: a key of the key set, the person at this machine (``local``), or the agent itself (``device``)."""
+
+    role: Role
+    kid: str = ""
+    verbs: tuple[str, ...] = ()
+
+
 class Object(msgspec.Struct, frozen=True, kw_only=True):
     """One recording, photo, log batch or export in the vault.
 
