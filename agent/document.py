@@ -1,0 +1,210 @@
+"""A TOML document that a person wrote, read strictly: every problem names its file, line, key and fix.
+
+``Table`` hands out values by name and type, and ``close()`` refuses what nobody asked for, so an unknown key is an
+error and never silently ignored (invariant I9). TOML 1.0 is parsed by the standard library; the line of a key, which
+it does not keep, is found again in the text.
+"""
+
+import re
+import tomllib
+from collections.abc import Iterator
+from typing import Any, Final, TypeVar
+
+from agent.errors import ConfigError
+
+DOCUMENT_BYTES: Final = 1 << 20
+"""A policy or config of a million bytes is a mistake, not a document."""
+
+_Value = TypeVar("_Value", bool, int, str, list[Any], dict[str, Any])
+
+_NAMES: Final = {bool: "true or false", int: "a whole number", str: "a text", list: "a list", dict: "a table"}
+_DURATION: Final = re.compile(r"(\d{1,9})(ms|s|m|h|d|w)")
+_DURATION_MS: Final = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
+_SIZE: Final = re.compile(r"(\d{1,9}(?:\.\d{1,3})?) ?(B|kB|KB|MB|GB|TB|KiB|MiB|GiB|TiB)")
+_SIZE_BYTES: Final = {
+    "B": 1,
+    "kB": 10**3,
+    "KB": 10**3,
+    "MB": 10**6,
+    "GB": 10**9,
+    "TB": 10**12,
+    "KiB": 2**10,
+    "MiB": 2**20,
+    "GiB": 2**30,
+    "TiB": 2**40,
+}
+_PERCENT: Final = re.compile(r"(\d{1,2}(?:\.\d{1,2})?)%")
+
+
+class Table:
+    """One table of the document; its values are taken one by one."""
+
+    def __init__(self, values: dict[str, Any], *, file: str, path: tuple[str, ...], text: str) -> None:
+        self._values = dict(values)
+        self._known = set(values)
+        self._file = file
+        self._path = path
+        self._text = text
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._values
+
+    def keys(self) -> tuple[str, ...]:
+        """Return the names that were not taken yet."""
+        return tuple(self._values)
+
+    def error(self, key: str, problem: str, *, hint: str = "") -> ConfigError:
+        """Return the error for ``key``: file, line, full name and problem."""
+        name = ".".join((*self._path, key)) if key else ".".join(self._path) or "the document"
+        return ConfigError(f"{self._file}:{self._line(key)}: {name}: {problem}", hint=hint)
+
+    def take(self, key: str, kind: type[_Value], default: _Value | None = None) -> _Value:
+        """Take a value of exactly that type; without a default it must be there. Raises ``ConfigError``."""
+        if key not in self._values:
+            if default is None:
+                raise self.error(key, "is missing", hint=f"add {key} = … ({_NAMES[kind]})")
+            return default
+        value = self._values.pop(key)
+        if type(value) is not kind:
+            raise self.error(key, f"should be {_NAMES[kind]}, not {value!r}", hint="correct the value")
+        return value
+
+    def choice(self, key: str, choices: tuple[str, ...], default: str | None = None) -> str:
+        """Take a text that must be one of ``choices``."""
+        value = self.take(key, str, default)
+        if value not in choices:
+            raise self.error(key, f"{value!r} is not known", hint=f"use one of: {', '.join(choices)}")
+        return value
+
+    def texts(self, key: str, default: list[str] | None = None) -> tuple[str, ...]:
+        """Take a list of texts."""
+        values = self.take(key, list, default)
+        if not all(isinstance(value, str) for value in values):
+            raise self.error(key, "should be a list of texts", hint=f'for example {key} = ["one", "two"]')
+        return tuple(values)
+
+    def duration_ms(self, key: str) -> int | None:
+        """Take a duration such as ``"14d"``, ``"36h"``, ``"90m"`` or ``"30s"``; ``None`` when it is not there."""
+        if key not in self._values:
+            return None
+        value = self.take(key, str)
+        match = _DURATION.fullmatch(value)
+        if not match:
+            raise self.error(key, f"{value!r} is not a duration", hint='write for example "14d", "36h", "90m" or "30s"')
+        return int(match[1]) * _DURATION_MS[match[2]]
+
+    def size_bytes(self, key: str) -> int | None:
+        """Take a size such as ``"200GB"`` or ``"512MiB"``; ``None`` when it is not there."""
+        if key not in self._values:
+            return None
+        value = self.take(key, str)
+        size = parse_size(value)
+        if size is None:
+            raise self.error(key, f"{value!r} is not a size", hint='write for example "200GB" or "512MiB"')
+        return size
+
+    def share_or_size(self, key: str) -> tuple[float | None, int | None]:
+        """Take ``"10%"`` as (0.1, None) or ``"5GB"`` as (None, bytes); (None, None) when it is not there."""
+        if key not in self._values:
+            return None, None
+        value = self.take(key, str)
+        percent = _PERCENT.fullmatch(value)
+        if percent:
+            return float(percent[1]) / 100, None
+        size = parse_size(value)
+        if size is None:
+            raise self.error(key, f"{value!r} is neither a share nor a size", hint='write for example "10%" or "5GB"')
+        return None, size
+
+    def table(self, key: str) -> "Table":
+        """Take a table; an absent one reads as empty."""
+        value = self.take(key, dict, {})
+        return Table(value, file=self._file, path=(*self._path, key), text=self._text)
+
+    def tables(self, key: str) -> tuple["Table", ...]:
+        """Take an array of tables (``[[key]]``); an absent one reads as none."""
+        values = self.take(key, list, [])
+        if not all(isinstance(value, dict) for value in values):
+            raise self.error(key, "should be tables", hint=f"begin each with [[{key}]]")
+        return tuple(
+            Table(value, file=self._file, path=(*self._path, f"{key}[{at}]"), text=self._text)
+            for at, value in enumerate(values)
+        )
+
+    def named_tables(self) -> Iterator[tuple[str, "Table"]]:
+        """Take every remaining member as a table of its own name."""
+        for key in tuple(self._values):
+            yield key, self.table(key)
+
+    def close(self, *, known: tuple[str, ...] = ()) -> None:
+        """Refuse what was not taken; ``known`` names all keys that could have stood here."""
+        for key in self._values:
+            raise self.error(key, "is not a known key", hint=f"remove it, or use one of: {', '.join(known)}")
+
+    def _line(self, key: str) -> int:
+        return line_of(self._text, (*self._path, key) if key else self._path)
+
+
+def read_document(raw: bytes, *, file: str) -> Table:
+    """Parse a whole document; raises ``ConfigError`` with the line for bad UTF-8, bad TOML and oversized text."""
+    if len(raw) > DOCUMENT_BYTES:
+        raise ConfigError(f"{file}: larger than {DOCUMENT_BYTES} bytes", hint="this is not the file you meant")
+    try:
+        text = raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = raw[: error.start].count(b"\n") + 1
+        raise ConfigError(f"{file}:{line}: not UTF-8 text", hint="save the file as UTF-8") from error
+    try:
+        values = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        found = re.search(r"\(at line (\d+), column (\d+)\)", str(error))
+        line_text = found[1] if found else str(text.count("\n") + 1)
+        problem = re.sub(r" \(at .*\)$", "", str(error))
+        raise ConfigError(f"{file}:{line_text}: {problem}", hint="correct the TOML on that line") from error
+    except RecursionError as error:
+        raise ConfigError(f"{file}: nested too deeply", hint="write flat tables") from error
+    return Table(values, file=file, path=(), text=text)
+
+
+def parse_size(text: str) -> int | None:
+    """Read ``"200GB"`` (10⁹) or ``"2GiB"`` (2³⁰) as bytes; ``None`` when it is not a size."""
+    match = _SIZE.fullmatch(text)
+    return int(float(match[1]) * _SIZE_BYTES[match[2]]) if match else None
+
+
+def line_of(text: str, path: tuple[str, ...]) -> int:
+    """Return the line (1 is the first) where the value at ``path`` most likely stands.
+
+    Members of an array of tables are written ``name[index]`` in the path.
+    """
+    lines = text.split("\n")
+    best, best_depth = 1, 0
+    table: tuple[str, ...] = ()
+    seen: dict[tuple[str, ...], int] = {}
+    plain = tuple(re.sub(r"\[\d+\]$", "", part) for part in path)
+    for number, line in enumerate(lines, start=1):
+        header = re.match(r"\s*(\[\[?)([^\]]+)\]", line)
+        if header:
+            table = tuple(part.strip().strip('"') for part in header[2].split("."))
+            if header[1] == "[[":
+                seen[table] = seen.get(table, -1) + 1
+                table = (*table[:-1], f"{table[-1]}[{seen[table]}]")
+            here = table
+        else:
+            key = re.match(r'\s*([A-Za-z0-9_."-]+)\s*=', line)
+            if not key:
+                continue
+            here = (*table, *(part.strip('"') for part in key[1].split(".")))
+        depth = _common(here, path) if any("[" in part for part in path) else _common(here, plain)
+        if depth > best_depth and depth in {len(here), len(path)}:
+            best, best_depth = number, depth
+    return best
+
+
+def _common(left: tuple[str, ...], right: tuple[str, ...]) -> int:
+    depth = 0
+    for one, other in zip(left, right, strict=False):
+        if one != other:
+            break
+        depth += 1
+    return depth

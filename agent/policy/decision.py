@@ -1,0 +1,141 @@
+"""``decide``: the only judge of what may happen to an object.
+
+Precedence for everything that removes, highest first:
+
+1. hold                 beats retention, disk pressure and every delete
+2. the owner's erase    lifts a restriction
+3. restriction          freezes: kept, not uploaded, not expired
+4. a backend's delete   never while the clock is unsure
+5. maximum age          hard: uploaded or not
+6. free-disk floor, size and count   these wait for the upload where the policy says ``before-expiry``
+
+Withdrawn consent stops ingest and upload whatever else holds. What no rule allows is refused (invariant I9).
+"""
+
+from typing import Final
+
+from agent.model import Requester
+from agent.policy.values import Action, Allow, Conditions, Decision, Policy, Refuse, Rights, Rule, Subject
+
+_DAY_MINUTES: Final = 24 * 60
+_MINUTE_MS: Final = 60_000
+
+
+def decide(  # noqa: PLR0911 - one return per action, in the order of the docstring
+    policy: Policy,
+    action: Action,
+    *,
+    requester: Requester,
+    subject: Subject,
+    rights: Rights,
+    conditions: Conditions,
+) -> Decision:
+    """Say whether ``requester`` may do ``action`` to ``subject`` now, by which rule, and until when that holds."""
+    if action == "inventory":
+        return Allow(rule="access")
+    if action == "delete":
+        return _delete(requester, rights, conditions)
+    if action == "export":
+        return _export(requester, rights, conditions)
+    rule = policy.rule_for(subject.camera, subject.category)
+    if action == "expire":
+        return _expire(rule, subject, rights, conditions)
+    if rule is None:
+        return Refuse(reason="no_rule", rule=f"category.{subject.category}")
+    if rights.withdrawn:
+        return Refuse(reason="consent_withdrawn", rule=f"purpose.{rule.purpose}")
+    if action == "ingest":
+        return _ingest(rule, conditions)
+    return _upload(policy, rule, rights, conditions)
+
+
+def _ingest(rule: Rule, conditions: Conditions) -> Decision:
+    if not rule.recipients:
+        return Refuse(reason="no_recipient", rule=f"{rule.scope}.seal_to")
+    if conditions.total_bytes and conditions.free_bytes <= 0:
+        return Refuse(reason="disk_full", rule=f"{rule.scope}.on_full")
+    return Allow(rule=rule.scope)
+
+
+def _upload(policy: Policy, rule: Rule, rights: Rights, conditions: Conditions) -> Decision:
+    if rights.restricted:
+        return Refuse(reason="restricted", rule="restriction")
+    if rule.upload == "never":
+        return Refuse(reason="not_allowed", rule=f"{rule.scope}.upload")
+    opens_ms = _opens_ms(policy.hours, conditions.moment.agent_ms)
+    if opens_ms is not None:
+        return Refuse(reason="outside_hours", rule="upload.hours", until_ms=opens_ms)
+    return Allow(rule=f"{rule.scope}.upload")
+
+
+def _delete(requester: Requester, rights: Rights, conditions: Conditions) -> Decision:
+    if rights.hold is not None:
+        return Refuse(reason="held", rule="hold", until_ms=rights.hold.until_ms)
+    if requester.role == "client":
+        return Allow(rule="owner_erase")
+    if rights.restricted:
+        return Refuse(reason="restricted", rule="restriction")
+    if requester.role != "backend":
+        return Refuse(reason="verb_not_allowed", rule="roles")
+    if not conditions.moment.trusted:
+        return Refuse(reason="clock_unconfirmed", rule="time")
+    return Allow(rule="backend_delete")
+
+
+def _export(requester: Requester, rights: Rights, conditions: Conditions) -> Decision:
+    if requester.role == "client":
+        return Allow(rule="owner_export")
+    if not conditions.to_owner_only:
+        return Refuse(reason="not_granted", rule="recipients.owner")
+    if rights.restricted:
+        return Refuse(reason="restricted", rule="restriction")
+    if requester.role in {"local", "backend"}:
+        return Allow(rule="export_to_owner")
+    return Refuse(reason="verb_not_allowed", rule="roles")
+
+
+def _expire(rule: Rule | None, subject: Subject, rights: Rights, conditions: Conditions) -> Decision:
+    if rights.hold is not None:
+        return Refuse(reason="held", rule="hold", until_ms=rights.hold.until_ms)
+    if rights.restricted:
+        return Refuse(reason="restricted", rule="restriction")
+    if rule is None:
+        return Refuse(reason="no_rule", rule=f"category.{subject.category}")
+    return _expire_by(rule, subject, conditions)
+
+
+def _expire_by(rule: Rule, subject: Subject, conditions: Conditions) -> Decision:
+    keep = rule.keep
+    due_ms = subject.taken_in_ms + keep.age_ms if keep.age_ms is not None else None
+    if due_ms is not None and conditions.moment.agent_ms >= due_ms:
+        return Allow(rule=f"{rule.scope}.keep.age")
+    pressed = _pressed_by(rule, conditions)
+    if pressed is None:
+        if due_ms is None:
+            return Refuse(reason="not_due", rule=f"{rule.scope}.keep")
+        return Refuse(reason="not_due", rule=f"{rule.scope}.keep.age", until_ms=due_ms)
+    if rule.upload == "before-expiry" and subject.state != "uploaded" and rule.on_full != "drop-oldest":
+        return Refuse(reason="upload_first", rule=f"{rule.scope}.upload", until_ms=due_ms)
+    return Allow(rule=pressed)
+
+
+def _pressed_by(rule: Rule, conditions: Conditions) -> str | None:
+    keep = rule.keep
+    if conditions.total_bytes and conditions.free_bytes < keep.floor_bytes(conditions.total_bytes):
+        return f"{rule.scope}.keep.disk_free"
+    if keep.size_bytes is not None and conditions.newer_bytes > keep.size_bytes:
+        return f"{rule.scope}.keep.size"
+    if keep.count is not None and conditions.rank >= keep.count:
+        return f"{rule.scope}.keep.count"
+    return None
+
+
+def _opens_ms(hours: tuple[tuple[int, int], ...], agent_ms: int) -> int | None:
+    """Return ``None`` inside the allowed hours (none set: always), else the agent time at which they next begin."""
+    if not hours:
+        return None
+    minute = agent_ms // _MINUTE_MS % _DAY_MINUTES
+    if any(start <= minute < end if start < end else minute >= start or minute < end for start, end in hours):
+        return None
+    wait = min((start - minute) % _DAY_MINUTES for start, _end in hours)
+    return (agent_ms // _MINUTE_MS + wait) * _MINUTE_MS

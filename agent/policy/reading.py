@@ -1,0 +1,219 @@
+"""``policy.toml`` becomes a frozen ``Policy``.
+
+The document::
+
+    version = 1
+
+    [recipients]
+    owner = ["age1pq1…"]
+
+    [upload]
+    regions = ["eu-central"]        # empty or absent: any region
+    rate = "4MB"                    # bytes per second
+    hours = ["22:00-06:00"]         # UTC
+
+    [retention]
+    largest_pass = "30%"            # a pass that would remove more than this share stops and asks
+
+    [category.recording]
+    purpose = "security"
+    seal_to = ["owner"]
+    upload = "before-expiry"        # never | allowed | before-expiry
+    keep = { age = "14d", size = "200GB", count = 100000, disk_free = "10%" }
+    on_full = "refuse"              # or drop-oldest
+    priority = 10                   # higher is uploaded first
+    readable_by_device = true
+
+    [camera.k3x9.recording]         # overrides, by random camera id
+    keep.age = "3d"
+
+A camera's table inherits what it does not say, limit by limit.
+"""
+
+import re
+from typing import Any, Final, cast, get_args
+
+from agent.document import Table, read_document
+from agent.model import CATEGORIES, Category, is_camera_id
+from agent.policy.values import Keep, OnFull, Policy, Rule, UploadRule
+
+POLICY_VERSION: Final = 1
+
+_RULE_KEYS: Final = (
+    "purpose",
+    "seal_to",
+    "upload",
+    "keep",
+    "on_full",
+    "priority",
+    "readable_by_device",
+)
+_KEEP_KEYS: Final = ("age", "size", "count", "disk_free")
+_NAME: Final = re.compile(r"[a-z][a-z0-9_-]{0,31}")
+_HOURS: Final = re.compile(r"([01]\d|2[0-3]):([0-5]\d)-([01]\d|2[0-3]):([0-5]\d)")
+_LARGEST_PASS: Final = 0.3
+_PRIORITIES: Final = range(101)
+_USUAL_PRIORITY: Final = 50
+
+
+def parse_policy(raw: bytes, *, file: str) -> Policy:
+    """Read a whole policy; raises ``ConfigError`` naming file, line, key and fix before anything uses it."""
+    document = read_document(raw, file=file)
+    version = document.take("version", int)
+    if version != POLICY_VERSION:
+        raise document.error("version", f"{version} is not known", hint=f"write version = {POLICY_VERSION}")
+    recipients = _recipients(document.table("recipients"))
+    upload = document.table("upload")
+    regions = upload.texts("regions", [])
+    rate = upload.size_bytes("rate")
+    hours = _hours(upload)
+    upload.close(known=("regions", "rate", "hours"))
+    retention = document.table("retention")
+    share, size = retention.share_or_size("largest_pass")
+    if size is not None:
+        raise retention.error("largest_pass", "should be a share", hint='write for example "30%"')
+    retention.close(known=("largest_pass",))
+    rules = _rules(document, recipients)
+    document.close(known=("version", "recipients", "upload", "retention", "category", "camera"))
+    return Policy(
+        version=version,
+        recipients=recipients,
+        rules=rules,
+        regions=regions,
+        rate_bytes_s=rate,
+        hours=hours,
+        largest_pass=_LARGEST_PASS if share is None else share,
+    )
+
+
+def _recipients(table: Table) -> dict[str, tuple[str, ...]]:
+    found = {}
+    for name in tuple(table.keys()):
+        keys = table.texts(name)
+        if not _NAME.fullmatch(name):
+            raise table.error(name, "is not a good name", hint="use a-z, 0-9, _ and -, beginning with a letter")
+        for key in keys:
+            if not key.startswith("age1"):
+                raise table.error(name, f"{key[:12]!r} is not an age recipient", hint="it begins with age1 or age1pq1")
+        if len({key.startswith("age1pq1") for key in keys}) > 1:
+            raise table.error(
+                name,
+                "mixes post-quantum and classic recipients, which weakens the former",
+                hint="use age1pq1… for all of them, or age1… for all",
+            )
+        found[name] = keys
+    return found
+
+
+def _hours(table: Table) -> tuple[tuple[int, int], ...]:
+    intervals = []
+    for text in table.texts("hours", []):
+        match = _HOURS.fullmatch(text)
+        if not match:
+            raise table.error("hours", f"{text!r} is not an interval", hint='write for example "22:00-06:00" (UTC)')
+        start, end = (int(match[at]) * 60 + int(match[at + 1]) for at in (1, 3))
+        if start == end:
+            raise table.error("hours", f"{text!r} is empty", hint="leave hours out to allow uploads at any time")
+        intervals.append((start, end))
+    return tuple(intervals)
+
+
+def _rules(document: Table, recipients: dict[str, tuple[str, ...]]) -> tuple[Rule, ...]:
+    rules = []
+    general: dict[str, Rule] = {}
+    categories = document.table("category")
+    for name, table in categories.named_tables():
+        if name not in CATEGORIES:
+            raise categories.error(name, "is not a known category", hint=f"use one of: {', '.join(CATEGORIES)}")
+        rule = _rule(table, scope=f"category.{name}", camera="", category=name, recipients=recipients, base=None)
+        general[name] = rule
+        rules.append(rule)
+    cameras = document.table("camera")
+    for camera, per_category in cameras.named_tables():
+        if not is_camera_id(camera):
+            raise cameras.error(
+                camera, "is not a camera id", hint="names live in the index: use the id of the inventory"
+            )
+        for name, table in per_category.named_tables():
+            if name not in CATEGORIES:
+                raise per_category.error(name, "is not a known category", hint=f"use one of: {', '.join(CATEGORIES)}")
+            scope = f"camera.{camera}.{name}"
+            rules.append(
+                _rule(table, scope=scope, camera=camera, category=name, recipients=recipients, base=general.get(name))
+            )
+    return tuple(rules)
+
+
+def _rule(
+    table: Table,
+    *,
+    scope: str,
+    camera: str,
+    category: str,
+    recipients: dict[str, tuple[str, ...]],
+    base: Rule | None,
+) -> Rule:
+    seal_to = table.texts("seal_to", list(base.seal_to) if base else None)
+    keys: list[str] = []
+    for name in seal_to:
+        if name not in recipients:
+            raise table.error("seal_to", f"{name!r} is not in [recipients]", hint=f'add {name} = ["age1…"] there')
+        keys.extend(key for key in recipients[name] if key not in keys)
+    if len({key.startswith("age1pq1") for key in keys}) > 1:
+        raise table.error(
+            "seal_to",
+            "mixes post-quantum and classic recipients in one file, which weakens the former",
+            hint="give every recipient named here an age1pq1… key, or every one an age1… key",
+        )
+    rule = Rule(
+        scope=scope,
+        camera=camera,
+        category=cast("Category", category),
+        purpose=table.take("purpose", str, base.purpose if base else None),
+        seal_to=seal_to,
+        recipients=tuple(keys),
+        upload=cast("UploadRule", table.choice("upload", get_args(UploadRule), base.upload if base else "never")),
+        keep=_keep(table.table("keep"), base.keep if base else Keep()),
+        on_full=cast("OnFull", table.choice("on_full", get_args(OnFull), base.on_full if base else "refuse")),
+        priority=_priority(table, base),
+        readable_by_device=_flag(table, "readable_by_device", usual=base.readable_by_device if base else True),
+    )
+    table.close(known=_RULE_KEYS)
+    return rule
+
+
+def _priority(table: Table, base: Rule | None) -> int:
+    priority = table.take("priority", int, base.priority if base else _USUAL_PRIORITY)
+    if priority not in _PRIORITIES:
+        raise table.error("priority", f"{priority} is out of range", hint="use 0 (last) to 100 (first)")
+    return priority
+
+
+def _flag(table: Table, key: str, *, usual: bool) -> bool:
+    return table.take(key, bool) if key in table else usual
+
+
+def _keep(table: Table, base: Keep) -> Keep:
+    told: dict[str, Any] = {}
+    age_ms = table.duration_ms("age")
+    if age_ms is not None:
+        told["age_ms"] = age_ms
+    size = table.size_bytes("size")
+    if size is not None:
+        told["size_bytes"] = size
+    if "count" in table:
+        count = table.take("count", int)
+        if count < 1:
+            raise table.error("count", f"{count} keeps nothing", hint="to collect nothing, remove the category")
+        told["count"] = count
+    share, floor = table.share_or_size("disk_free")
+    if share is not None or floor is not None:
+        told |= {"disk_free_share": share, "disk_free_bytes": floor}
+    table.close(known=_KEEP_KEYS)
+    return Keep(
+        age_ms=told.get("age_ms", base.age_ms),
+        size_bytes=told.get("size_bytes", base.size_bytes),
+        count=told.get("count", base.count),
+        disk_free_bytes=told.get("disk_free_bytes", base.disk_free_bytes),
+        disk_free_share=told.get("disk_free_share", base.disk_free_share),
+    )

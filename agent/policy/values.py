@@ -1,0 +1,141 @@
+"""The policy and the facts of a decision, as frozen values. Durations are milliseconds, sizes are bytes."""
+
+from typing import Literal
+
+import msgspec
+
+from agent.model import Category, Kind, Moment, Object, State
+
+Action = Literal["ingest", "upload", "expire", "delete", "export", "inventory"]
+UploadRule = Literal["never", "allowed", "before-expiry"]
+OnFull = Literal["refuse", "drop-oldest"]
+
+
+class Keep(msgspec.Struct, frozen=True, kw_only=True):
+    """How long and how much; ``None`` sets no limit of that kind."""
+
+    age_ms: int | None = None
+    size_bytes: int | None = None
+    count: int | None = None
+    disk_free_bytes: int | None = None
+    disk_free_share: float | None = None
+
+    def floor_bytes(self, total_bytes: int) -> int:
+        """Return the free-disk floor on a disk of that size; 0 when none is set."""
+        share = round(total_bytes * self.disk_free_share) if self.disk_free_share is not None else 0
+        return max(share, self.disk_free_bytes or 0)
+
+
+class Rule(msgspec.Struct, frozen=True, kw_only=True):
+    """What the policy says of one category, or of one category of one camera.
+
+    ``scope`` is the rule's name in the document and names the set over which size and count are summed.
+    ``recipients`` are age recipients; ``hours`` are half-open minute-of-day intervals in UTC when uploads may run.
+    """
+
+    scope: str
+    camera: str
+    category: Category
+    purpose: str
+    seal_to: tuple[str, ...]
+    recipients: tuple[str, ...]
+    upload: UploadRule
+    keep: Keep
+    on_full: OnFull
+    priority: int
+    readable_by_device: bool
+
+
+class Policy(msgspec.Struct, frozen=True, kw_only=True):
+    """The whole document, checked."""
+
+    version: int
+    recipients: dict[str, tuple[str, ...]]
+    rules: tuple[Rule, ...]
+    regions: tuple[str, ...]
+    rate_bytes_s: int | None
+    hours: tuple[tuple[int, int], ...]
+    largest_pass: float
+
+    def rule_for(self, camera: str, category: str) -> Rule | None:
+        """Return the rule of this camera's category, else the category's, else ``None`` (closed by default)."""
+        general = None
+        for rule in self.rules:
+            if rule.category == category and rule.camera == camera:
+                return rule
+            if rule.category == category and not rule.camera:
+                general = rule
+        return general
+
+    def owner_recipients(self) -> tuple[str, ...]:
+        """Return the recipients named ``owner``, the only ones that a local export may be sealed to."""
+        return self.recipients.get("owner", ())
+
+
+class Hold(msgspec.Struct, frozen=True, kw_only=True):
+    """A signed, dated, reasoned stop on deletion."""
+
+    reason: str
+    author: str
+    until_ms: int
+
+
+class Rights(msgspec.Struct, frozen=True, kw_only=True):
+    """A snapshot of what the owner has asked for one object."""
+
+    hold: Hold | None = None
+    restricted: bool = False
+    withdrawn: bool = False
+
+
+class Subject(msgspec.Struct, frozen=True, kw_only=True):
+    """The part of an object that a decision looks at; at ingest it exists before the object does."""
+
+    camera: str
+    category: str
+    taken_in_ms: int
+    state: State = "sealed"
+    kind: Kind = "file-key"
+
+    @classmethod
+    def of(cls, item: Object) -> "Subject":
+        """Take what a decision needs from an object of the vault."""
+        return cls(
+            camera=item.camera,
+            category=item.category,
+            taken_in_ms=item.taken_in_ms,
+            state=item.state,
+            kind=item.kind,
+        )
+
+
+class Conditions(msgspec.Struct, frozen=True, kw_only=True):
+    """The world at the moment of the decision.
+
+    ``rank`` counts newer objects of the same rule's set (0 is the newest); ``newer_bytes`` sums that set down to and
+    including this object. ``to_owner_only`` tells whether an export goes to nobody but the policy's owner.
+    """
+
+    moment: Moment
+    free_bytes: int = 0
+    total_bytes: int = 0
+    rank: int = 0
+    newer_bytes: int = 0
+    to_owner_only: bool = True
+
+
+class Allow(msgspec.Struct, frozen=True, kw_only=True):
+    """It may; ``rule`` is the line of the policy, or of the precedence table, that says so."""
+
+    rule: str
+
+
+class Refuse(msgspec.Struct, frozen=True, kw_only=True):
+    """It may not; ``until_ms`` is the agent time at which the answer changes by itself, where that is known."""
+
+    reason: str
+    rule: str
+    until_ms: int | None = None
+
+
+Decision = Allow | Refuse

@@ -1,0 +1,175 @@
+"""The precedence table of ``agent/policy/decision.py``, row by row and against each other."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agent.model import Moment, Requester, Role
+from agent.policy import Allow, Conditions, Decision, Hold, Keep, Policy, Refuse, Rights, Rule, Subject, decide
+from agent.policy.values import Action, OnFull, UploadRule
+
+DAY = 86_400_000
+NOON = 12 * 3_600_000
+OWNER = Requester(role="client", kid="owner")
+BACKEND = Requester(role="backend", kid="backend")
+DEVICE = Requester(role="device")
+HELD = Rights(hold=Hold(reason="court", author="owner", until_ms=99 * DAY))
+RESTRICTED = Rights(restricted=True)
+FREE = Rights()
+
+
+def policy_with(
+    *,
+    keep: Keep | None = None,
+    upload: UploadRule = "before-expiry",
+    on_full: OnFull = "refuse",
+    hours: tuple[tuple[int, int], ...] = (),
+    recipients: tuple[str, ...] = ("age1pq1x",),
+) -> Policy:
+    rule = Rule(
+        scope="category.recording",
+        camera="",
+        category="recording",
+        purpose="security",
+        seal_to=("owner",),
+        recipients=recipients,
+        upload=upload,
+        keep=keep or Keep(),
+        on_full=on_full,
+        priority=50,
+        readable_by_device=True,
+    )
+    return Policy(
+        version=1,
+        recipients={"owner": recipients},
+        rules=(rule,),
+        regions=(),
+        rate_bytes_s=None,
+        hours=hours,
+        largest_pass=0.3,
+    )
+
+
+def judge(
+    action: Action,
+    *,
+    policy: Policy | None = None,
+    requester: Requester = DEVICE,
+    rights: Rights = FREE,
+    state: str = "sealed",
+    now_ms: int = NOON,
+    trusted: bool = True,
+    free_bytes: int = 50,
+    rank: int = 0,
+    newer_bytes: int = 1,
+    category: str = "recording",
+    to_owner_only: bool = True,
+) -> Decision:
+    return decide(
+        policy or policy_with(),
+        action,
+        requester=requester,
+        subject=Subject(
+            camera="k3x9", category=category, taken_in_ms=0, state="uploaded" if state != "sealed" else "sealed"
+        ),
+        rights=rights,
+        conditions=Conditions(
+            moment=Moment(agent_ms=now_ms, wall_ms=now_ms, trusted=trusted),
+            free_bytes=free_bytes,
+            total_bytes=100,
+            rank=rank,
+            newer_bytes=newer_bytes,
+            to_owner_only=to_owner_only,
+        ),
+    )
+
+
+def reason(decision: Decision) -> str:
+    return decision.reason if isinstance(decision, Refuse) else "allowed"
+
+
+def test_hold_beats_everything_that_removes() -> None:
+    old = policy_with(keep=Keep(age_ms=1, size_bytes=0, count=0))
+    assert reason(judge("expire", policy=old, rights=HELD)) == "held"
+    assert reason(judge("delete", requester=OWNER, rights=HELD)) == "held"
+    assert reason(judge("delete", requester=BACKEND, rights=HELD)) == "held"
+
+
+def test_owners_erase_lifts_a_restriction_and_a_backends_does_not() -> None:
+    assert reason(judge("delete", requester=OWNER, rights=RESTRICTED)) == "allowed"
+    assert reason(judge("delete", requester=BACKEND, rights=RESTRICTED)) == "restricted"
+
+
+def test_restriction_freezes_expiry_and_upload() -> None:
+    assert reason(judge("expire", policy=policy_with(keep=Keep(age_ms=1)), rights=RESTRICTED)) == "restricted"
+    assert reason(judge("upload", rights=RESTRICTED)) == "restricted"
+
+
+def test_backends_delete_waits_while_the_clock_is_unsure_and_the_owners_does_not() -> None:
+    assert reason(judge("delete", requester=BACKEND, trusted=False)) == "clock_unconfirmed"
+    assert reason(judge("delete", requester=OWNER, trusted=False)) == "allowed"
+
+
+def test_maximum_age_is_hard_even_before_the_upload() -> None:
+    policy = policy_with(keep=Keep(age_ms=DAY))
+    assert judge("expire", policy=policy, now_ms=DAY) == Allow(rule="category.recording.keep.age")
+    early = judge("expire", policy=policy, now_ms=DAY - 1)
+    assert early == Refuse(reason="not_due", rule="category.recording.keep.age", until_ms=DAY)
+
+
+def test_size_count_and_floor_wait_for_the_upload_where_policy_says_so() -> None:
+    for keep in (Keep(size_bytes=0), Keep(count=0), Keep(disk_free_share=0.6)):
+        assert reason(judge("expire", policy=policy_with(keep=keep))) == "upload_first"
+        assert reason(judge("expire", policy=policy_with(keep=keep), state="uploaded")) == "allowed"
+        assert reason(judge("expire", policy=policy_with(keep=keep, upload="allowed"))) == "allowed"
+        assert reason(judge("expire", policy=policy_with(keep=keep, on_full="drop-oldest"))) == "allowed"
+
+
+def test_floor_in_bytes_and_share_take_the_larger() -> None:
+    assert Keep(disk_free_bytes=5, disk_free_share=0.1).floor_bytes(100) == 10
+    assert Keep(disk_free_bytes=50, disk_free_share=0.1).floor_bytes(100) == 50
+    assert Keep().floor_bytes(100) == 0
+
+
+def test_category_without_a_rule_is_refused_everywhere() -> None:
+    actions: tuple[Action, ...] = ("ingest", "upload", "expire")
+    for action in actions:
+        assert reason(judge(action, category="photo")) == "no_rule"
+
+
+def test_no_recipient_or_a_full_disk_stops_ingest() -> None:
+    assert reason(judge("ingest", policy=policy_with(recipients=()))) == "no_recipient"
+    assert reason(judge("ingest", free_bytes=0)) == "disk_full"
+    assert reason(judge("ingest")) == "allowed"
+
+
+def test_withdrawn_consent_stops_ingest_and_upload() -> None:
+    gone = Rights(withdrawn=True)
+    assert reason(judge("ingest", rights=gone)) == "consent_withdrawn"
+    assert reason(judge("upload", rights=gone)) == "consent_withdrawn"
+
+
+def test_upload_outside_its_hours_says_when_they_begin() -> None:
+    night = policy_with(hours=((22 * 60, 6 * 60),))
+    assert judge("upload", policy=night) == Refuse(reason="outside_hours", rule="upload.hours", until_ms=22 * 3_600_000)
+    assert reason(judge("upload", policy=night, now_ms=23 * 3_600_000)) == "allowed"
+    assert reason(judge("upload", policy=night, now_ms=5 * 3_600_000)) == "allowed"
+
+
+def test_export_to_others_needs_an_owner_client() -> None:
+    assert reason(judge("export", requester=OWNER, to_owner_only=False)) == "allowed"
+    for role in ("local", "backend"):
+        who = Requester(role=role)
+        assert reason(judge("export", requester=who)) == "allowed"
+        assert reason(judge("export", requester=who, to_owner_only=False)) == "not_granted"
+        assert reason(judge("export", requester=who, rights=RESTRICTED)) == "restricted"
+
+
+@given(
+    role=st.sampled_from(["device", "local", "client", "backend", "store", "time"]),
+    trusted=st.booleans(),
+    restricted=st.booleans(),
+)
+def test_nobody_but_owner_and_trusted_backend_may_delete(role: Role, *, trusted: bool, restricted: bool) -> None:
+    answer = judge("delete", requester=Requester(role=role), rights=Rights(restricted=restricted), trusted=trusted)
+    expected = role == "client" or (role == "backend" and trusted and not restricted)
+    assert isinstance(answer, Allow) is expected

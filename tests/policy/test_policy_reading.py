@@ -1,0 +1,82 @@
+"""``policy.toml``: what a person may write, and how a mistake is answered."""
+
+import pytest
+
+from agent.errors import ConfigError
+from agent.policy import parse_policy
+
+GOOD = """\
+version = 1
+[recipients]
+owner = ["age1pq1owner"]
+support = ["age1pq1support"]
+[upload]
+regions = ["eu-central"]
+rate = "4MB"
+hours = ["22:00-06:00"]
+[retention]
+largest_pass = "25%"
+[category.recording]
+purpose = "security"
+seal_to = ["owner"]
+upload = "before-expiry"
+keep = { age = "14d", size = "200GB", disk_free = "10%" }
+[category.usage-log]
+purpose = "diagnosis"
+seal_to = ["owner", "support"]
+keep.age = "30d"
+[camera.k3x9.recording]
+keep.age = "3d"
+"""
+
+
+def test_full_document_reads_into_rules() -> None:
+    policy = parse_policy(GOOD.encode(), file="policy.toml")
+    general = policy.rule_for("zzzz", "recording")
+    special = policy.rule_for("k3x9", "recording")
+    assert general is not None
+    assert special is not None
+    assert general.keep.age_ms == 14 * 86_400_000
+    assert general.keep.size_bytes == 200 * 10**9
+    assert special.keep.age_ms == 3 * 86_400_000
+    assert special.keep.size_bytes == 200 * 10**9, "a camera inherits the limits it does not set"
+    assert special.recipients == ("age1pq1owner",)
+    assert policy.rule_for("k3x9", "photo") is None
+    assert policy.hours == ((22 * 60, 6 * 60),)
+    assert policy.rate_bytes_s == 4_000_000
+    assert policy.largest_pass == pytest.approx(0.25)
+
+
+@pytest.mark.parametrize(
+    ("change", "line", "words"),
+    [
+        (("version = 1", "version = 2"), 1, "2 is not known"),
+        (('rate = "4MB"', 'rate = "fast"'), 7, "not a size"),
+        (('rate = "4MB"', "rate = 4"), 7, "should be a text"),
+        (('"22:00-06:00"', '"22-6"'), 8, "not an interval"),
+        (('"25%"', '"5GB"'), 10, "should be a share"),
+        (("[category.recording]", "[category.recordings]"), 11, "not a known category"),
+        (('seal_to = ["owner"]', 'seal_to = ["ovner"]'), 13, "'ovner' is not in [recipients]"),
+        (('upload = "before-expiry"', 'upload = "yes"'), 14, "'yes' is not known"),
+        (('age = "14d"', 'age = "two weeks"'), 15, "not a duration"),
+        (('keep.age = "30d"', 'kepe.age = "30d"'), 19, "not a known key"),
+        (("[camera.k3x9.recording]", '[camera."Front door".recording]'), 20, "not a camera id"),
+        (('["age1pq1support"]', '["age1support"]'), 18, "mixes post-quantum"),
+        (('["age1pq1owner"]', '["ssh-ed25519 AAAA"]'), 3, "not an age recipient"),
+        (('purpose = "security"\n', ""), 11, "is missing"),
+        (("version = 1", "version = 1\nversion = 1"), 2, ""),
+    ],
+)
+def test_mistake_names_file_line_and_fix(change: tuple[str, str], line: int, words: str) -> None:
+    raw = GOOD.replace(*change, 1).encode()
+    with pytest.raises(ConfigError) as caught:
+        parse_policy(raw, file="policy.toml")
+    assert caught.value.message.startswith(f"policy.toml:{line}: "), caught.value.message
+    assert words in caught.value.message
+    assert caught.value.hint
+
+
+@pytest.mark.parametrize("raw", [b"\xff\xfe", b"[" * 5000, b"x = " + b"[" * 3000 + b"]" * 3000, b"#" * (1 << 21)])
+def test_hostile_bytes_raise_only_config_error(raw: bytes) -> None:
+    with pytest.raises(ConfigError):
+        parse_policy(raw, file="policy.toml")
