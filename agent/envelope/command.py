@@ -1,0 +1,201 @@
+"""Verified claims become a ``Command`` or an ``Ack`` here and nowhere else (``docs/protocol.md`` §4, §5).
+
+Every member is named; one more, one less or one of another type refuses the whole. Nothing is filled in for the
+sender but what the document calls a default.
+"""
+
+import hashlib
+from collections.abc import Iterable
+from typing import Annotated, Any, Final
+
+import msgspec
+
+from agent.envelope.form import AGE_RECIPIENT, HASH, ID, KID, SECONDS, UINT, unix_ms
+from agent.envelope.kinds import MAX_ACKS, MAX_OUTCOMES, MAX_SELECT_IDS
+from agent.errors import RefusedError
+from agent.model import Selection, is_camera_id, is_id
+
+MAX_LIFETIME_S: Final = 31 * 24 * 3600
+MAX_RECIPIENTS: Final = 16
+_MAX_DEVICE_ID: Final = 64
+
+_Id = Annotated[str, msgspec.Meta(pattern=ID)]
+_Kid = Annotated[str, msgspec.Meta(pattern=KID)]
+_Hash = Annotated[str, msgspec.Meta(pattern=HASH)]
+_Seconds = Annotated[int, msgspec.Meta(ge=0, le=SECONDS)]
+_Recipient = Annotated[str, msgspec.Meta(pattern=AGE_RECIPIENT)]
+_DeviceId = Annotated[str, msgspec.Meta(min_length=1, max_length=_MAX_DEVICE_ID)]
+
+
+class Delete(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Erase every copy of the selection."""
+
+    select: Selection
+
+
+class Export(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Build a sealed export: ``objects`` rewraps headers, ``zip`` is for people."""
+
+    select: Selection
+    form: str
+    to: Annotated[tuple[_Recipient, ...], msgspec.Meta(max_length=MAX_RECIPIENTS)] = ()
+
+
+class Inventory(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """List what is held, ``limit`` at a time, after ``cursor``."""
+
+    select: Selection
+    cursor: str = ""
+    limit: Annotated[int, msgspec.Meta(ge=1, le=MAX_OUTCOMES)] = MAX_OUTCOMES
+
+
+class Approve(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Let the waiting ``command`` proceed with exactly the ``selection`` of that hash."""
+
+    command: _Id
+    selection: _Hash
+
+
+class SetTime(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """State trusted time in seconds."""
+
+    now: _Seconds
+
+
+Request = Delete | Export | Inventory | Approve | SetTime
+_VERB_OF: Final[dict[str, type[Request]]] = {
+    "delete": Delete,
+    "export": Export,
+    "inventory": Inventory,
+    "approve": Approve,
+    "time": SetTime,
+}
+
+
+class _Common(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    iss: _Kid
+    aud: _DeviceId
+    iat: _Seconds
+    exp: _Seconds
+    jti: _Id
+    seq: Annotated[int, msgspec.Meta(ge=1, le=UINT)]
+    verb: str
+    after: _Id | None = None
+
+
+class Command(msgspec.Struct, frozen=True, kw_only=True):
+    """A signed request whose signature, form and audience were checked; freshness and rights were not."""
+
+    iss: str
+    aud: str
+    iat: int
+    exp: int
+    jti: str
+    seq: int
+    verb: str
+    after: str
+    request: Request
+
+    @property
+    def selection(self) -> Selection | None:
+        """What the command names, for the verbs that name objects."""
+        return self.request.select if isinstance(self.request, Delete | Export | Inventory) else None
+
+
+class Ack(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The reader has these receipts and alerts."""
+
+    iss: _Kid
+    aud: _DeviceId
+    iat: _Seconds
+    acks: Annotated[tuple[_Id, ...], msgspec.Meta(min_length=1, max_length=MAX_ACKS)]
+
+
+_COMMON: Final = frozenset(_Common.__struct_fields__)
+
+
+def claimed_jti(claims: dict[str, Any]) -> str:
+    """Return the command id that verified but malformed claims name, or "": a refusal can still say what it is of."""
+    jti = claims.get("jti")
+    return jti if isinstance(jti, str) and is_id(jti) else ""
+
+
+def parse_command(claims: dict[str, Any]) -> Command:
+    """Turn verified claims into a command; raises ``RefusedError`` with ``malformed`` or ``unknown_verb``."""
+    try:
+        common = msgspec.convert({name: claims[name] for name in claims if name in _COMMON}, _Common)
+    except msgspec.ValidationError as error:
+        raise _malformed(str(error)) from error
+    if common.exp < common.iat or common.exp - common.iat > MAX_LIFETIME_S:
+        raise _malformed("exp lies after iat by at most 31 days")
+    shape = _VERB_OF.get(common.verb)
+    if shape is None:
+        raise RefusedError("this version has no such verb", reason="unknown_verb", retry="after_fix")
+    try:
+        request = msgspec.convert({name: claims[name] for name in claims if name not in _COMMON}, shape)
+    except msgspec.ValidationError as error:
+        raise _malformed(str(error)) from error
+    _check_request(request)
+    return Command(
+        iss=common.iss,
+        aud=common.aud,
+        iat=common.iat,
+        exp=common.exp,
+        jti=common.jti,
+        seq=common.seq,
+        verb=common.verb,
+        after=common.after or "",
+        request=request,
+    )
+
+
+def parse_ack(claims: dict[str, Any]) -> Ack:
+    """Turn verified claims into an ack; raises ``RefusedError`` (``malformed``)."""
+    try:
+        return msgspec.convert(claims, Ack)
+    except msgspec.ValidationError as error:
+        raise _malformed(str(error)) from error
+
+
+def selection_hash(ids: Iterable[str]) -> str:
+    """Return the SHA-256 in hex over the sorted ids, each followed by a line feed (§5)."""
+    digest = hashlib.sha256()
+    for object_id in sorted(ids):
+        digest.update(object_id.encode("ascii") + b"\n")
+    return digest.hexdigest()
+
+
+def _check_request(request: Request) -> None:
+    if isinstance(request, Export) and request.form not in {"objects", "zip"}:
+        raise _malformed("form is objects or zip")
+    if isinstance(request, Export) and len(set(request.to)) != len(request.to):
+        raise _malformed("to names a recipient twice")
+    if isinstance(request, Inventory) and request.cursor and not is_id(request.cursor):
+        raise _malformed("cursor is none of ours")
+    if isinstance(request, Delete | Export | Inventory):
+        _check_selection(request.select)
+
+
+def _check_selection(select: Selection) -> None:
+    by_range = select.camera is not None or select.category is not None or select.from_ is not None
+    by_range = by_range or select.to is not None
+    if (select.ids is not None) + by_range + (select.all is not None) != 1:
+        raise _malformed("select is one of: ids; camera, category, from, to; all")
+    if select.all is False:
+        raise _malformed("all is true or absent")
+    if select.ids is not None:
+        _check_ids(select.ids)
+    if select.camera is not None and not is_camera_id(select.camera):
+        raise _malformed("camera is no camera id")
+    start, end = (unix_ms(text) if text is not None else None for text in (select.from_, select.to))
+    if start is not None and end is not None and start >= end:
+        raise _malformed("from lies before to")
+
+
+def _check_ids(ids: tuple[str, ...]) -> None:
+    if not 1 <= len(ids) <= MAX_SELECT_IDS or len(set(ids)) != len(ids) or not all(is_id(name) for name in ids):
+        raise _malformed(f"ids are 1 to {MAX_SELECT_IDS} different object ids")
+
+
+def _malformed(message: str) -> RefusedError:
+    return RefusedError(message, reason="malformed", retry="after_fix")

@@ -1,0 +1,83 @@
+"""Kind bytes, JWS types, channels and sizes of ``docs/protocol.md`` §2 and §9, once."""
+
+import struct
+from typing import Final, Literal
+
+from agent.errors import CorruptError
+
+Kind = Literal[
+    "command", "ack", "receipt", "begin", "chunk", "end", "abort", "erase", "resync", "go", "upload-ack", "stored",
+    "erased", "failed", "state", "alert",
+]  # fmt: skip
+
+KIND: Final[dict[Kind, int]] = {
+    "command": 0x01,
+    "ack": 0x02,
+    "receipt": 0x11,
+    "begin": 0x20,
+    "chunk": 0x21,
+    "end": 0x22,
+    "abort": 0x23,
+    "erase": 0x24,
+    "resync": 0x26,
+    "go": 0x30,
+    "upload-ack": 0x31,
+    "stored": 0x32,
+    "erased": 0x33,
+    "failed": 0x34,
+    "state": 0x40,
+    "alert": 0x50,
+}
+_NAME: Final[dict[int, Kind]] = {byte: name for name, byte in KIND.items()}
+
+TYP: Final[dict[Kind, str]] = {name: f"pv1.{name}" for name in KIND if name != "chunk"}
+TYP_KEYSET: Final = "pv1.keyset"
+TYP_DESCRIPTOR: Final = "pv1.descriptor"
+
+UNSEALED: Final[frozenset[Kind]] = frozenset({"ack", "chunk", "upload-ack", "state"})
+"""Kinds whose body is not an age file."""
+
+CHANNEL_KINDS: Final[dict[str, frozenset[Kind]]] = {
+    "cmd": frozenset({"command", "ack"}),
+    "upack": frozenset({"go", "upload-ack", "stored", "erased", "failed"}),
+}
+"""What the agent takes from each channel that it reads."""
+
+MAX_PUBLISH_BYTES: Final = 131_072
+MAX_JWS_BYTES: Final = 96 * 1024
+MAX_SEALED_BYTES: Final = MAX_JWS_BYTES + 8 * 1024
+"""A sealed JWS: a post-quantum age header is 1.7 KiB, a chunk's tag 16 bytes."""
+
+MAX_OUTCOMES: Final = 200
+MAX_SELECT_IDS: Final = 200
+MAX_ACKS: Final = 200
+MAX_ERASE_ITEMS: Final = 100
+CHUNK_OFFSET_BYTES: Final = 8
+_OFFSET: Final = struct.Struct(">Q")
+
+
+def frame(kind: Kind, body: bytes) -> bytes:
+    """Return the MQTT payload: one kind byte, then the body."""
+    return bytes((KIND[kind],)) + body
+
+
+def unframe(raw: bytes, *, channel: str) -> tuple[Kind, bytes]:
+    """Split a payload of ``channel`` into kind and body; raises ``CorruptError`` for a kind that is not its."""
+    if len(raw) > MAX_PUBLISH_BYTES:
+        raise CorruptError(f"a payload of {len(raw)} bytes; the limit is {MAX_PUBLISH_BYTES}")
+    kind = _NAME.get(raw[0]) if raw else None
+    if kind is None or kind not in CHANNEL_KINDS[channel]:
+        raise CorruptError(f"no kind of message that {channel} carries")
+    return kind, raw[1:]
+
+
+def pack_chunk(offset: int, data: bytes) -> bytes:
+    """Return the MQTT payload of a chunk: kind byte, u64 big-endian offset, bytes."""
+    return b"".join((bytes((KIND["chunk"],)), _OFFSET.pack(offset), data))
+
+
+def unpack_chunk(body: bytes) -> tuple[int, bytes]:
+    """Split a chunk's body into offset and bytes; raises ``CorruptError`` when it is shorter than its offset."""
+    if len(body) < CHUNK_OFFSET_BYTES:
+        raise CorruptError("a chunk begins with an offset of 8 bytes")
+    return _OFFSET.unpack_from(body)[0], body[CHUNK_OFFSET_BYTES:]
