@@ -44,6 +44,7 @@ class Go(_OfUpload, frozen=True, kw_only=True, forbid_unknown_fields=True):
     region: _Region
     offset: _Bytes
     epoch: _Epoch
+    re: _Id | None = None
 
 
 class UploadAck(_OfUpload, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -60,6 +61,7 @@ class Stored(_OfUpload, frozen=True, kw_only=True, forbid_unknown_fields=True):
     header: Part
     region: _Region
     epoch: _Epoch
+    re: _Id | None = None
 
 
 class ErasedItem(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -72,15 +74,17 @@ class ErasedItem(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 
 class Erased(_FromStore, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """These removals are durable."""
+    """These removals are durable; ``re`` is the ``erase`` or ``abort`` that they answer, so an old one proves nothing."""
 
+    re: _Id
     items: Annotated[tuple[ErasedItem, ...], msgspec.Meta(min_length=1, max_length=MAX_ERASE_ITEMS)]
 
 
 class Failed(_OfUpload, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The store will not go on with this upload."""
 
-    reason: Literal["hash_mismatch", "region_refused", "no_room", "unknown_upload", "erased"]
+    reason: Literal["hash_mismatch", "region_refused", "no_room", "unknown_upload", "manifest_changed", "erased"]
+    re: _Id | None = None
 
 
 UpAck = Go | UploadAck | Stored | Erased | Failed
