@@ -74,7 +74,7 @@ class ErasedItem(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 
 class Erased(_FromStore, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """These removals are durable; ``re`` is the ``erase`` or ``abort`` that they answer, so an old one proves nothing."""
+    """These removals are durable; ``re`` is the request they answer, so an old one proves nothing."""
 
     re: _Id
     items: Annotated[tuple[ErasedItem, ...], msgspec.Meta(min_length=1, max_length=MAX_ERASE_ITEMS)]
