@@ -1,0 +1,105 @@
+"""Receipts and alerts until their reader has them, and the alerts that stand."""
+
+from collections.abc import Iterable
+from typing import Final
+
+import msgspec
+
+from agent.index.transaction import Tx
+
+MIGRATIONS: Final[tuple[str, ...]] = (
+    """
+    -- A message to one reader, in the order of sending. A repeat moves it to the end under a new row id.
+    CREATE TABLE outbox (
+        row     INTEGER PRIMARY KEY AUTOINCREMENT,  -- never reused: a reader of the queue remembers the last one
+        reader  TEXT    NOT NULL,                   -- kid
+        about   TEXT    NOT NULL,                   -- what it is about: one message of it waits for each reader
+        jti     TEXT    NOT NULL,
+        channel TEXT    NOT NULL,                   -- topic after pv1/{tenant}/{device}/
+        weight  INTEGER NOT NULL,                   -- 0: may be dropped when the reader never acknowledges
+        body    BLOB    NOT NULL                    -- the MQTT payload
+    ) STRICT;
+    CREATE UNIQUE INDEX outbox_about ON outbox (reader, about);
+    CREATE INDEX outbox_jti ON outbox (jti);
+
+    -- Alerts that stand: one of each code.
+    CREATE TABLE alert (
+        code      TEXT    PRIMARY KEY,
+        since_ms  INTEGER NOT NULL,                 -- agent time of the first
+        count     INTEGER NOT NULL,
+        raised_ms INTEGER NOT NULL                  -- agent time of the last message
+    ) STRICT;
+    """,
+)
+
+
+class Message(msgspec.Struct, frozen=True):
+    """One message that waits for its reader."""
+
+    row: int
+    reader: str
+    about: str
+    jti: str
+    channel: str
+    body: bytes
+
+
+def put(tx: Tx, *, reader: str, about: str, jti: str, channel: str, weight: int, body: bytes) -> None:
+    """Queue a message in place of an older one about the same thing."""
+    tx.execute("DELETE FROM outbox WHERE reader = ? AND about = ?", (reader, about))
+    tx.execute(
+        "INSERT INTO outbox (reader, about, jti, channel, weight, body) VALUES (?, ?, ?, ?, ?, ?)",
+        (reader, about, jti, channel, weight, body),
+    )
+
+
+def pending(tx: Tx, *, after: int, limit: int) -> tuple[Message, ...]:
+    """Return what waits behind row ``after``, in order."""
+    rows = tx.execute(
+        "SELECT row, reader, about, jti, channel, body FROM outbox WHERE row > ? ORDER BY row LIMIT ?", (after, limit)
+    )
+    return tuple(Message(*row) for row in rows)
+
+
+def body(tx: Tx, *, reader: str, about: str) -> bytes | None:
+    """Return the message to a reader about something, if one waits."""
+    rows = tx.execute("SELECT body FROM outbox WHERE reader = ? AND about = ?", (reader, about))
+    return rows[0][0] if rows else None
+
+
+def acknowledge(tx: Tx, reader: str, jtis: Iterable[str]) -> int:
+    """Drop the messages that this reader has; return how many."""
+    return sum(
+        len(tx.execute("DELETE FROM outbox WHERE reader = ? AND jti = ? RETURNING row", (reader, jti))) for jti in jtis
+    )
+
+
+def drop_beyond(tx: Tx, reader: str, *, keep: int) -> None:
+    """Bound what waits for a reader: light messages go first, then the oldest."""
+    tx.execute(
+        "DELETE FROM outbox WHERE reader = ?1 AND row NOT IN"
+        " (SELECT row FROM outbox WHERE reader = ?1 ORDER BY weight DESC, row DESC LIMIT ?2)",
+        (reader, keep),
+    )
+
+
+def alert(tx: Tx, code: str) -> tuple[int, int, int] | None:
+    """Return (since, count, last raised) of a standing alert."""
+    rows = tx.execute("SELECT since_ms, count, raised_ms FROM alert WHERE code = ?", (code,))
+    return (rows[0][0], rows[0][1], rows[0][2]) if rows else None
+
+
+def set_alert(tx: Tx, code: str, *, since_ms: int, count: int, raised_ms: int) -> None:
+    """Write a standing alert."""
+    tx.execute("INSERT OR REPLACE INTO alert VALUES (?, ?, ?, ?)", (code, since_ms, count, raised_ms))
+
+
+def clear_alert(tx: Tx, code: str) -> bool:
+    """End an alert; return whether it stood."""
+    return bool(tx.execute("DELETE FROM alert WHERE code = ? RETURNING code", (code,)))
+
+
+def alerts(tx: Tx) -> tuple[tuple[str, int, int], ...]:
+    """Return (code, since, count) of every standing alert."""
+    rows = tx.execute("SELECT code, since_ms, count FROM alert ORDER BY since_ms")
+    return tuple((row[0], row[1], row[2]) for row in rows)

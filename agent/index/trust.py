@@ -1,0 +1,249 @@
+"""The owner, the key set, each key's sequence window, commands with their stored results, and what quotas counted."""
+
+from collections.abc import Iterable
+from typing import Final
+
+import msgspec
+
+from agent.index.transaction import Tx
+from agent.model import Outcome
+
+MIGRATIONS: Final[tuple[str, ...]] = (
+    """
+    -- Who owns this device. One row, written once; only erasing the device frees it.
+    CREATE TABLE owner (
+        only_row     INTEGER PRIMARY KEY CHECK (only_row = 1),
+        descriptor   BLOB    NOT NULL,  -- the owner's public descriptor as JSON
+        installed_ms INTEGER NOT NULL   -- agent time
+    ) STRICT;
+
+    -- The newest key set that was accepted. One row.
+    CREATE TABLE key_set (
+        only_row INTEGER PRIMARY KEY CHECK (only_row = 1),
+        version  INTEGER NOT NULL,
+        raw      BLOB    NOT NULL       -- the JWS as the owner's root signed it
+    ) STRICT;
+
+    -- Which sequence numbers of a key were used. Survives the key's removal from the set: it may come back.
+    CREATE TABLE key_window (
+        kid     TEXT    PRIMARY KEY,
+        highest INTEGER NOT NULL,
+        seen    BLOB    NOT NULL        -- big-endian bit set; bit i set: highest - i was used
+    ) STRICT;
+
+    -- A command that was taken up, and its newest receipt. Kept until acknowledged, then for a bounded while.
+    CREATE TABLE command (
+        jti             TEXT    PRIMARY KEY,
+        kid             TEXT    NOT NULL,
+        digest          TEXT    NOT NULL,  -- SHA-256 of the signing input, hex
+        seq             INTEGER NOT NULL,
+        verb            TEXT    NOT NULL,
+        claims          BLOB    NOT NULL,  -- the verified claims, JSON; emptied at the terminal receipt
+        status          TEXT    NOT NULL,  -- of its newest receipt
+        reason          TEXT    NOT NULL,  -- what a waiting one waits for, or ''
+        approved_by     TEXT    NOT NULL,  -- the owner's key that let it pass its quota, or ''
+        received_ms     INTEGER NOT NULL,  -- agent time
+        settled_ms      INTEGER,           -- agent time of the terminal receipt; NULL: work remains
+        acknowledged    INTEGER NOT NULL DEFAULT 0,
+        selection_count INTEGER NOT NULL,
+        selection_hash  TEXT    NOT NULL,
+        receipt_jti     TEXT    NOT NULL,
+        receipt         BLOB    NOT NULL   -- the MQTT payload: kind byte and sealed JWS
+    ) STRICT;
+    CREATE INDEX command_by_key ON command (kid, settled_ms);
+    CREATE INDEX command_unfinished ON command (status) WHERE settled_ms IS NULL;
+    CREATE INDEX command_by_receipt ON command (receipt_jti);
+
+    -- The selection of a command as it was frozen when it arrived, and what became of each object.
+    CREATE TABLE command_object (
+        jti       TEXT NOT NULL,
+        object_id TEXT NOT NULL,
+        outcome   BLOB,                    -- JSON of an Outcome; NULL: not decided yet
+        PRIMARY KEY (jti, object_id)
+    ) STRICT, WITHOUT ROWID;
+
+    -- What a key with a quota has used, for the rolling window.
+    CREATE TABLE spending (
+        kid     TEXT    NOT NULL,
+        at_ms   INTEGER NOT NULL,          -- agent time
+        objects INTEGER NOT NULL,
+        bytes   INTEGER NOT NULL
+    ) STRICT;
+    CREATE INDEX spending_by_key ON spending (kid, at_ms);
+    """,
+)
+
+
+class CommandRow(msgspec.Struct, frozen=True, kw_only=True):
+    """One command that was taken up; the columns' meaning stands beside the schema."""
+
+    jti: str
+    kid: str
+    digest: str
+    seq: int
+    verb: str
+    claims: bytes
+    status: str
+    reason: str
+    approved_by: str
+    received_ms: int
+    settled_ms: int | None
+    acknowledged: int
+    selection_count: int
+    selection_hash: str
+    receipt_jti: str
+    receipt: bytes
+
+
+_COLUMNS: Final = ", ".join(CommandRow.__struct_fields__)
+_PLACES: Final = ", ".join("?" for _name in CommandRow.__struct_fields__)
+_CHANGES: Final = ", ".join(f"{name} = excluded.{name}" for name in CommandRow.__struct_fields__[1:])
+
+
+def owner(tx: Tx) -> bytes | None:
+    """Return the owner's descriptor."""
+    rows = tx.execute("SELECT descriptor FROM owner WHERE only_row = 1")
+    return rows[0][0] if rows else None
+
+
+def set_owner(tx: Tx, descriptor: bytes, *, installed_ms: int) -> None:
+    """Write the owner; the caller made sure that there is none."""
+    tx.execute("INSERT INTO owner VALUES (1, ?, ?)", (descriptor, installed_ms))
+
+
+def key_set(tx: Tx) -> bytes | None:
+    """Return the newest key set as it was signed."""
+    rows = tx.execute("SELECT raw FROM key_set WHERE only_row = 1")
+    return rows[0][0] if rows else None
+
+
+def set_key_set(tx: Tx, raw: bytes, *, version: int) -> None:
+    """Replace the key set."""
+    tx.execute("INSERT OR REPLACE INTO key_set VALUES (1, ?, ?)", (version, raw))
+
+
+def window(tx: Tx, kid: str) -> tuple[int, int]:
+    """Return (highest, bit set) of a key; (0, 0) for one that never spoke."""
+    rows = tx.execute("SELECT highest, seen FROM key_window WHERE kid = ?", (kid,))
+    return (rows[0][0], int.from_bytes(rows[0][1], "big")) if rows else (0, 0)
+
+
+def set_window(tx: Tx, kid: str, *, highest: int, seen: int) -> None:
+    """Write a key's window."""
+    seen_bytes = seen.to_bytes((seen.bit_length() + 7) // 8 or 1, "big")
+    tx.execute("INSERT OR REPLACE INTO key_window VALUES (?, ?, ?)", (kid, highest, seen_bytes))
+
+
+def highest(tx: Tx) -> dict[str, int]:
+    """Return the highest sequence number of every key that ever spoke."""
+    return {row[0]: row[1] for row in tx.execute("SELECT kid, highest FROM key_window")}
+
+
+def command(tx: Tx, jti: str) -> CommandRow | None:
+    """Return a command by its id."""
+    rows = tx.execute(f"SELECT {_COLUMNS} FROM command WHERE jti = ?", (jti,))  # noqa: S608 - our own column names
+    return _row(rows[0]) if rows else None
+
+
+def put_command(tx: Tx, row: CommandRow) -> None:
+    """Write a command or what changed of it."""
+    tx.execute(
+        f"INSERT INTO command ({_COLUMNS}) VALUES ({_PLACES})"  # noqa: S608 - our own column names
+        f" ON CONFLICT (jti) DO UPDATE SET {_CHANGES}",
+        tuple(getattr(row, name) for name in CommandRow.__struct_fields__),
+    )
+
+
+def unfinished(tx: Tx, *, kid: str = "", statuses: tuple[str, ...], limit: int) -> tuple[CommandRow, ...]:
+    """Return commands without a terminal receipt, oldest first; of every key when ``kid`` is empty."""
+    marks = ", ".join("?" for _status in statuses)
+    rows = tx.execute(
+        f"SELECT {_COLUMNS} FROM command WHERE settled_ms IS NULL AND status IN ({marks})"  # noqa: S608 - the same
+        " AND (? = '' OR kid = ?) ORDER BY received_ms, rowid LIMIT ?",
+        (*statuses, kid, kid, limit),
+    )
+    return tuple(_row(row) for row in rows)
+
+
+def unfinished_count(tx: Tx, kid: str) -> int:
+    """Return how many commands of a key have no terminal receipt yet."""
+    count: int = tx.execute("SELECT count(*) FROM command WHERE settled_ms IS NULL AND kid = ?", (kid,))[0][0]
+    return count
+
+
+def acknowledge(tx: Tx, kid: str, receipt_jtis: Iterable[str], *, keep: int) -> int:
+    """Mark settled commands whose receipt the key has; drop all but the newest ``keep``. Return how many were marked."""
+    marked = 0
+    for receipt_jti in receipt_jtis:
+        rows = tx.execute(
+            "UPDATE command SET acknowledged = 1"
+            " WHERE receipt_jti = ? AND kid = ? AND settled_ms IS NOT NULL AND acknowledged = 0 RETURNING jti",
+            (receipt_jti, kid),
+        )
+        marked += len(rows)
+    tx.execute(
+        "DELETE FROM command WHERE kid = ?1 AND acknowledged = 1 AND jti NOT IN"
+        " (SELECT jti FROM command WHERE kid = ?1 AND acknowledged = 1 ORDER BY settled_ms DESC, rowid DESC LIMIT ?2)",
+        (kid, keep),
+    )
+    return marked
+
+
+def forget_oldest_settled(tx: Tx, kid: str, *, keep: int) -> None:
+    """Drop a key's oldest settled commands beyond ``keep``, acknowledged or not: a reader that never acks is bounded."""
+    tx.execute(
+        "DELETE FROM command WHERE kid = ?1 AND settled_ms IS NOT NULL AND jti NOT IN"
+        " (SELECT jti FROM command WHERE kid = ?1 AND settled_ms IS NOT NULL"
+        " ORDER BY settled_ms DESC, rowid DESC LIMIT ?2)",
+        (kid, keep),
+    )
+
+
+def freeze(tx: Tx, jti: str, object_ids: Iterable[str]) -> None:
+    """Write a command's selection."""
+    tx.executemany("INSERT INTO command_object (jti, object_id) VALUES (?, ?)", [(jti, name) for name in object_ids])
+
+
+def undecided(tx: Tx, jti: str) -> tuple[str, ...]:
+    """Return the ids of a selection whose outcome is still open, sorted."""
+    rows = tx.execute(
+        "SELECT object_id FROM command_object WHERE jti = ? AND outcome IS NULL ORDER BY object_id", (jti,)
+    )
+    return tuple(row[0] for row in rows)
+
+
+def decide(tx: Tx, jti: str, outcomes: Iterable[Outcome]) -> None:
+    """Write outcomes; an object that was not in the frozen selection (a cut-off's late-comer) is added."""
+    tx.executemany(
+        "INSERT OR REPLACE INTO command_object (jti, object_id, outcome) VALUES (?, ?, ?)",
+        [(jti, outcome.id, msgspec.json.encode(outcome)) for outcome in outcomes],
+    )
+
+
+def outcomes(tx: Tx, jti: str) -> tuple[Outcome, ...]:
+    """Return what is decided, sorted by object id."""
+    rows = tx.execute(
+        "SELECT outcome FROM command_object WHERE jti = ? AND outcome IS NOT NULL ORDER BY object_id", (jti,)
+    )
+    return tuple(msgspec.json.decode(row[0], type=Outcome) for row in rows)
+
+
+def thaw(tx: Tx, jti: str) -> None:
+    """Drop a settled command's selection."""
+    tx.execute("DELETE FROM command_object WHERE jti = ?", (jti,))
+
+
+def spend(tx: Tx, kid: str, *, at_ms: int, objects: int, size_bytes: int) -> None:
+    """Count what a command of a key with a quota used."""
+    tx.execute("INSERT INTO spending VALUES (?, ?, ?, ?)", (kid, at_ms, objects, size_bytes))
+
+
+def spent(tx: Tx, kid: str, *, since_ms: int) -> tuple[int, int]:
+    """Return (objects, bytes) used after ``since_ms``, and forget what is older."""
+    tx.execute("DELETE FROM spending WHERE kid = ? AND at_ms <= ?", (kid, since_ms))
+    rows = tx.execute("SELECT coalesce(sum(objects), 0), coalesce(sum(bytes), 0) FROM spending WHERE kid = ?", (kid,))
+    return rows[0][0], rows[0][1]
+
+
+def _row(values: tuple[object, ...]) -> CommandRow:
+    return msgspec.convert(dict(zip(CommandRow.__struct_fields__, values, strict=True)), CommandRow)
