@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from agent.age.armor import ArmorReader, ArmorWriter
     from agent.age.failure import ArmorError, HeaderError, HmacError, NoMatchError, PayloadError
     from agent.age.filekey import Unwraps, Wraps, new_file_key, unwrap_header, wrap_header
-    from agent.age.format import FILE_KEY_BYTES, HEADER_MAX_BYTES, read_header, split_header
+    from agent.age.format import FILE_KEY_BYTES, HEADER_MAX_BYTES, PrefixedReader, read_header, split_header
     from agent.age.keys import (
         Identity,
         Recipient,
@@ -55,6 +55,7 @@ _HOME = {
     "Identity": "keys",
     "NoMatchError": "failure",
     "PayloadError": "failure",
+    "PrefixedReader": "format",
     "Recipient": "keys",
     "ScryptIdentity": "scrypt",
     "ScryptRecipient": "scrypt",
@@ -92,6 +93,7 @@ __all__ = [
     "Identity",
     "NoMatchError",
     "PayloadError",
+    "PrefixedReader",
     "Recipient",
     "ScryptIdentity",
     "ScryptRecipient",

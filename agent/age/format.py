@@ -36,6 +36,23 @@ class Reader(Protocol):
         """Fill the start of ``buffer`` and return how much; 0 means the end."""
 
 
+class PrefixedReader:
+    """A reader whose first bytes were already read by somebody else."""
+
+    def __init__(self, prefix: bytes, reader: Reader) -> None:
+        self._prefix = memoryview(prefix)
+        self._reader = reader
+
+    def readinto(self, buffer: memoryview, /) -> int | None:
+        """Hand out the prefix first, then what the reader gives."""
+        if not self._prefix:
+            return self._reader.readinto(buffer)
+        count = min(len(buffer), len(self._prefix))
+        buffer[:count] = self._prefix[:count]
+        self._prefix = self._prefix[count:]
+        return count
+
+
 @dataclass(frozen=True, slots=True)
 class Stanza:
     """One recipient's part of the header: ``kind`` names the type, ``body`` holds the wrapped file key."""
