@@ -1,0 +1,157 @@
+"""The local socket: the shell commands reach the running agent here, and nowhere else (invariant I12).
+
+One Unix stream socket, mode 0660 in a private folder. The kernel tells who is at the other end (``SO_PEERCRED``); only
+root, the agent's own user and members of the socket's group are answered. A request is one line of JSON,
+``{"verb": …, "args": {…}}``; the answer is lines of JSON: any number of ``{"progress": {…}}``, then exactly one
+``{"result": …}`` or ``{"error": {"kind", "message", "hint", "reason"}}``.
+
+The verbs are the same functions that a shell command calls itself when no agent runs, so both ways give one answer.
+"""
+
+import asyncio
+import contextlib
+import json
+import os
+import socket
+import struct
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from agent.errors import AgentError, ConfigError, CorruptError, LinkError, RefusedError, SpaceError
+from agent.files import remove
+
+REQUEST_BYTES: Final = 256 << 10
+"""A request carries at most a signed file (``submit``), which is under 128 KiB, in base64."""
+
+ANSWER_BYTES: Final = 4 << 20
+CALLERS: Final = 16
+"""Shell commands answered at the same time."""
+
+IDLE_S: Final = 30.0
+_SOCKET_MODE: Final = 0o660
+_PEER: Final = struct.Struct("3i")
+
+Progress = Callable[[dict[str, Any]], None]
+Verb = Callable[[dict[str, Any], Progress], Awaitable[Any]]
+
+_KINDS: Final[dict[str, type[AgentError]]] = {
+    "ConfigError": ConfigError,
+    "CorruptError": CorruptError,
+    "LinkError": LinkError,
+    "SpaceError": SpaceError,
+}
+
+
+class ControlServer:
+    """Answers on the socket until closed."""
+
+    def __init__(self, path: Path, verbs: Mapping[str, Verb]) -> None:
+        self._path = path
+        self._verbs = verbs
+        self._callers = asyncio.Semaphore(CALLERS)
+
+    async def serve(self, ready: Callable[[], None]) -> None:
+        """Listen until cancelled; ``ready`` is called when the socket answers. The name goes when this ends."""
+        remove(self._path, folder_synced=False)
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+        mask = os.umask(0o777 & ~_SOCKET_MODE)
+        try:
+            listener.bind(str(self._path))
+        except OSError as error:
+            listener.close()
+            raise ConfigError(f"{self._path}: {error.strerror}", hint="choose a shorter state folder") from error
+        finally:
+            os.umask(mask)
+        server = await asyncio.start_unix_server(self._answer, sock=listener, limit=REQUEST_BYTES)
+        try:
+            async with server:
+                ready()
+                await server.serve_forever()
+        finally:
+            remove(self._path, folder_synced=False)
+
+    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            if self._may_ask(writer):
+                async with self._callers:
+                    await self._answer_one(reader, writer)
+        except (ConnectionError, TimeoutError, asyncio.LimitOverrunError, ValueError):
+            pass  # the caller went away or spoke too long; it gets no answer and nothing has changed
+        finally:
+            writer.close()
+            with contextlib.suppress(ConnectionError):
+                await writer.wait_closed()
+
+    def _may_ask(self, writer: asyncio.StreamWriter) -> bool:
+        peer: socket.socket = writer.get_extra_info("socket")
+        raw = peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size)
+        _pid, uid, gid = _PEER.unpack(raw)
+        return uid in {0, os.getuid()} or gid == self._path.stat().st_gid
+
+    async def _answer_one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        line = await asyncio.wait_for(reader.readline(), IDLE_S)
+
+        def say(message: dict[str, Any]) -> None:
+            writer.write(json.dumps(message, ensure_ascii=False).encode() + b"\n")
+
+        try:
+            request = json.loads(line)
+            verb = self._verbs[request["verb"]]
+            args = request.get("args", {})
+        except (ValueError, KeyError, TypeError):
+            say({"error": {"kind": "ConfigError", "message": "not a request of this agent", "hint": ""}})
+            await writer.drain()
+            return
+        try:
+            say({"result": await verb(args, lambda step: say({"progress": step}))})
+        except AgentError as error:
+            say({"error": as_error(error)})
+        await writer.drain()
+
+
+def as_error(error: AgentError) -> dict[str, str]:
+    """Write one of the five kinds as the members of ``error``."""
+    told = {"kind": type(error).__name__, "message": error.message, "hint": error.hint}
+    if isinstance(error, RefusedError):
+        told |= {"kind": "RefusedError", "reason": error.reason, "retry": error.retry}
+    return told
+
+
+def raise_error(told: dict[str, str]) -> None:
+    """Raise again what the other side answered, as the same kind."""
+    message, hint = told.get("message", ""), told.get("hint", "")
+    if told.get("kind") == "RefusedError":
+        raise RefusedError(message, reason=told.get("reason", "refused"), hint=hint)
+    raise _KINDS.get(told.get("kind", ""), CorruptError)(message, hint=hint)
+
+
+@contextlib.asynccontextmanager
+async def connection(path: Path) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    """Connect to a running agent; raises ``LinkError`` when none answers."""
+    try:
+        reader, writer = await asyncio.open_unix_connection(str(path), limit=ANSWER_BYTES)
+    except OSError as error:
+        raise LinkError(f"no agent answers at {path}", hint="start it: privacy-agent run") from error
+    try:
+        yield reader, writer
+    finally:
+        writer.close()
+        with contextlib.suppress(ConnectionError):
+            await writer.wait_closed()
+
+
+async def ask(path: Path, verb: str, args: dict[str, Any], *, progress: Progress) -> Any:  # noqa: ANN401 - JSON
+    """Ask the running agent and return its result; raises what it raised, or ``LinkError`` when it went away."""
+    async with connection(path) as (reader, writer):
+        writer.write(json.dumps({"verb": verb, "args": args}).encode() + b"\n")
+        await writer.drain()
+        while line := await reader.readline():
+            message = json.loads(line)
+            if "progress" in message:
+                progress(message["progress"])
+            elif "error" in message:
+                raise_error(message["error"])
+            else:
+                return message["result"]
+    raise LinkError("the agent stopped before it answered", hint="look at its log, then ask again")
