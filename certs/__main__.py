@@ -181,7 +181,9 @@ def _tell_signed(args: argparse.Namespace, lines: Lines) -> None:
 
 def _tell_revoked(args: argparse.Namespace, lines: Lines) -> None:
     _tell_table(args, lines)
-    print(f"\nCopy {args.dir}/crl.pem to the broker and restart it: that also ends a connection which is still open.")
+    print(
+        f"\nCopy {args.dir}/crl.pem to the broker. mosquitto reads it on SIGHUP; a restart also ends open connections."
+    )
 
 
 # -- arguments ---------------------------------------------------------------------------------------------------------
