@@ -1,0 +1,447 @@
+"""The agent's line to its broker: connects, keeps connected, publishes with acknowledgement, hands over what arrives.
+
+Rules: nothing is queued while offline (the index is the outbox; ``publish`` raises ``LinkError``); every wait has an
+end; what arrives is untrusted bytes in a bounded queue per channel; a retained message on a channel is dropped and
+counted, because a command is never retained.
+
+The MQTT session is kept over reconnects (clean start off, one day): the broker then holds commands for a device that
+is away for a moment. Nothing rests on it: a peer repeats what was not answered, and what comes twice acts once.
+"""
+
+import asyncio
+import logging
+import secrets
+from collections import deque
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from agent.broker.address import Address, parse_url, topic_base
+from agent.broker.identity import Identity, identity_stamp, load_identity
+from agent.broker.link import (
+    MAX_PACKET_BYTES,
+    MQTT_3_1_1,
+    MQTT_5,
+    Acknowledged,
+    Arrived,
+    Closed,
+    Connected,
+    Event,
+    Link,
+    Protocol,
+    Subscribed,
+)
+from agent.broker.reconnect import SHORT_SESSION_S, Reconnect
+from agent.broker.window import Window
+from agent.clock import monotonic_s
+from agent.errors import AgentError, ConfigError, LinkError
+
+QUEUE_MESSAGES: Final = 256  # per channel
+QUEUE_BYTES: Final = 4 * 1024 * 1024  # per channel
+ACKNOWLEDGE_WITHIN_S: Final = 60.0  # a broker that takes longer is treated as gone
+PROBE_WITHIN_S: Final = 15.0
+IDENTITY_LOOK_S: Final = 30.0
+CLOSE_WITHIN_S: Final = 2.0
+
+PROBE: Final = "probe"
+STATE: Final = "state"
+_PROBE_BYTES: Final = 16
+_PACKET_OVERHEAD_BYTES: Final = 16  # fixed header, topic length, packet id, empty properties
+
+_log = logging.getLogger(__name__)
+
+Alert = Callable[[str, str], None]
+"""Called with a code of docs/protocol.md §8 and a sentence; an empty sentence says that the trouble is over."""
+
+
+Wait = Callable[[float, asyncio.Event], Awaitable[None]]
+"""Lets that many seconds pass, or fewer when the event is set meanwhile."""
+
+
+class Counters(msgspec.Struct):
+    """What happened since the start, for ``status`` and tests."""
+
+    connections: int = 0
+    ignored_retained: int = 0
+    dropped_full: int = 0
+    dropped_large: int = 0
+    dropped_topic: int = 0
+    refused_publishes: int = 0
+
+
+class _Packet(msgspec.Struct):
+    answer: asyncio.Future[None]
+    sent_s: float
+    bulk: bool
+
+
+class _Channel:
+    def __init__(self) -> None:
+        self.messages: deque[bytes] = deque()
+        self.bytes = 0
+        self.filled = asyncio.Event()
+
+
+class Broker:
+    """The line; ``run`` holds it until ``aclose``.
+
+    ``identity`` is the folder of the TLS identity (none only for ``mqtt://`` on this machine, then ``device`` and
+    ``client_id`` are needed). ``device`` names whose topics are meant, by default our own. ``will`` returns the
+    ``state`` message for the broker to publish when we vanish, made anew for each connection.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        tenant: str,
+        identity: Path | None,
+        device: str = "",
+        client_id: str = "",
+        channels: tuple[str, ...] = ("cmd", "upack"),
+        will: Callable[[], Awaitable[bytes]] | None = None,
+        alert: Alert | None = None,
+        random: Callable[[], float] | None = None,
+        random_bytes: Callable[[int], bytes] = secrets.token_bytes,
+        clock_s: Callable[[], float] = monotonic_s,
+        wait: Wait | None = None,
+    ) -> None:
+        self._address: Address = parse_url(url)
+        self._identity: Identity | None = load_identity(identity) if identity is not None else None
+        if self._identity is None and self._address.secure:
+            raise ConfigError("mqtts:// needs a TLS identity", hint="name the folder with tls.crt, tls.key and ca.crt")
+        name = self._identity.name if self._identity is not None else ""
+        self.device = device or name
+        self.client_id = client_id or name
+        self._base = topic_base(tenant, self.device)
+        self._channels = {channel: _Channel() for channel in channels}
+        self._probing = self.device == name or not self._address.secure
+        self._will = will
+        self._alert = alert or _log_alert
+        self._random_bytes = random_bytes
+        self._clock_s = clock_s
+        self._wait = wait or _pause
+        self._reconnect = Reconnect(random or secrets.SystemRandom().random)
+        self._link: Link | None = None
+        self._online = False
+        self._began_s: float | None = None
+        self._closing = asyncio.Event()
+        self._news = asyncio.Event()
+        self._turn = asyncio.Event()
+        self._over: Closed | None = None
+        self._renewing = False
+        self._packets: dict[int, _Packet] = {}
+        self._probe = b""
+        self._window = Window(1)
+        self._told: set[str] = set()
+        self.protocol: Protocol = MQTT_5
+        self.session = 0
+        self.trouble: AgentError | None = None
+        self.counters = Counters()
+
+    # -- for the flows -----------------------------------------------------------------------------------------------
+
+    @property
+    def online(self) -> bool:
+        """Whether there is a connection with its subscriptions in place."""
+        return self._online
+
+    @property
+    def window(self) -> Window:
+        """The window of the present connection."""
+        return self._window
+
+    def certificate_expires_ms(self) -> int | None:
+        """Return when our certificate ends, in Unix milliseconds; ``None`` without TLS."""
+        return self._identity.expires_ms if self._identity is not None else None
+
+    def largest_payload_bytes(self, channel: str) -> int:
+        """Return how many payload bytes fit into one packet on ``channel`` (docs/protocol.md §2)."""
+        return MAX_PACKET_BYTES - _PACKET_OVERHEAD_BYTES - len(self._base) - 1 - len(channel)
+
+    async def publish(
+        self, channel: str, payload: bytes | bytearray, *, retain: bool = False, bulk: bool = False
+    ) -> None:
+        """Publish on ``pv1/{tenant}/{device}/{channel}`` and return when the broker acknowledged it.
+
+        That is no storage receipt. ``bulk`` packets leave room for others. The payload must not change until then.
+        Raises ``LinkError`` when offline, when the connection ends first, or when the broker refuses or is too slow.
+        """
+        if len(payload) > self.largest_payload_bytes(channel):
+            raise AssertionError(f"{len(payload)} bytes do not fit into a packet on {channel}")
+        window = self._window
+        if not self._online:
+            raise _offline(self.trouble)
+        await window.take(bulk=bulk)
+        link = self._link
+        if link is None or window is not self._window:
+            window.give(bulk=bulk)
+            raise _offline(self.trouble)
+        answer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        try:
+            mid = link.send(f"{self._base}/{channel}", payload, retain=retain)
+        except LinkError:
+            window.give(bulk=bulk)
+            raise
+        self._packets[mid] = _Packet(answer, self._clock_s(), bulk)
+        try:
+            async with asyncio.timeout(ACKNOWLEDGE_WITHIN_S):
+                await answer
+        except TimeoutError as error:
+            link.abort()
+            raise LinkError(f"the broker did not acknowledge within {ACKNOWLEDGE_WITHIN_S:.0f} s") from error
+
+    async def receive(self, channel: str) -> bytes:
+        """Return the next message of a subscribed channel, in order of arrival."""
+        queue = self._channels[channel]
+        while not queue.messages:
+            queue.filled.clear()
+            await queue.filled.wait()
+        payload = queue.messages.popleft()
+        queue.bytes -= len(payload)
+        return payload
+
+    async def next_session(self, after: int) -> int:
+        """Return the number of the present connection once there is one later than number ``after``."""
+        while not (self._online and self.session > after):
+            self._news.clear()
+            await self._news.wait()
+        return self.session
+
+    async def first_session(self, *, within_s: float) -> int:
+        """Return once connected; after ``within_s`` seconds, or when a person must act, raise what is in the way."""
+        try:
+            async with asyncio.timeout(within_s):
+                while not self._online:
+                    if isinstance(self.trouble, ConfigError):
+                        raise self.trouble
+                    self._news.clear()
+                    await self._news.wait()
+        except TimeoutError:
+            raise self.trouble or LinkError(
+                f"{self._address.host}:{self._address.port} did not answer", hint="check the network"
+            ) from None
+        return self.session
+
+    async def aclose(self) -> None:
+        """End the connection with a goodbye; ``run`` then returns."""
+        self._closing.set()
+        self._turn.set()
+        if self._link is not None:
+            self._link.finish()
+
+    # -- the connection's life ---------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Hold the line until ``aclose``: connect, and connect again after full-jitter pauses."""
+        while not self._closing.is_set():
+            closed = await self._one_connection()
+            pause_s = self._pause_after(closed)
+            if pause_s > 0:
+                await self._wait(pause_s, self._closing)
+
+    async def _one_connection(self) -> Closed:
+        will = await self._will() if self._will is not None else None
+        self._over, self._began_s, self._renewing = None, None, False
+        link = Link(
+            self._address,
+            context=self._identity.context if self._identity is not None else None,
+            client_id=self.client_id,
+            protocol=self.protocol,
+            topics=tuple(f"{self._base}/{channel}" for channel in self._subscriptions()),
+            will=(f"{self._base}/{STATE}", will) if will is not None else None,
+            on_event=lambda event: self._on_event(link, event),
+        )
+        self._link = link
+        link.start()
+        closed = Closed(LinkError("the agent is stopping"))
+        try:
+            closed = await self._until_over(link)
+        finally:
+            link.abort()
+            self._let_go(closed.error)
+        return closed
+
+    def _subscriptions(self) -> tuple[str, ...]:
+        return (*self._channels, *((PROBE,) if self._probing else ()))
+
+    async def _until_over(self, link: Link) -> Closed:
+        while self._over is None:
+            limit_s = CLOSE_WITHIN_S if self._closing.is_set() else PROBE_WITHIN_S if self._probe else IDENTITY_LOOK_S
+            self._turn.clear()
+            try:
+                async with asyncio.timeout(limit_s):
+                    await self._turn.wait()
+            except TimeoutError:
+                if self._closing.is_set():
+                    break
+                self._look_around(link)
+        return self._over or Closed(LinkError("the agent is stopping"))
+
+    def _look_around(self, link: Link) -> None:
+        if self._online and self._probe:
+            self._probe = b""
+            self._tell("acl_broken", f"what is published to {self._base}/{PROBE} does not come back")
+        if self._began_s is not None and self._clock_s() - self._began_s >= SHORT_SESSION_S:
+            self._untell("takeover")
+        if self._identity_changed():
+            self._renewing = True
+            link.finish()
+
+    def _identity_changed(self) -> bool:
+        if self._identity is None:
+            return False
+        try:
+            if identity_stamp(self._identity.folder) == self._identity.stamp:
+                return False
+            self._identity = load_identity(self._identity.folder)
+        except ConfigError as error:
+            _log.warning("the renewed certificate is not used: %s", error)
+            return False
+        return True
+
+    def _pause_after(self, closed: Closed) -> float:
+        if self._closing.is_set() or self._renewing:
+            return 0.0
+        self.trouble = closed.error
+        self._news.set()
+        if self._began_s is None:
+            self._identity_changed()
+            if closed.other_version and self.protocol == MQTT_5:
+                self.protocol = MQTT_3_1_1
+                return 0.0
+            self.protocol = MQTT_5
+            return self._reconnect.failed()
+        pause_s = self._reconnect.ended(self._clock_s() - self._began_s, taken_over=closed.taken_over)
+        if self._reconnect.takeover_suspected:
+            self._tell("takeover", f"another client connects as {self.client_id} and ends our sessions")
+        return pause_s
+
+    def _let_go(self, error: AgentError) -> None:
+        self._link, self._online, self._probe = None, False, b""
+        self._window.close(error)
+        packets, self._packets = self._packets, {}
+        for packet in packets.values():
+            if not packet.answer.done():
+                packet.answer.set_exception(LinkError(error.message, hint=error.hint))
+                packet.answer.exception()  # its caller may have been cancelled; then nobody else would look
+
+    # -- events of the connection ------------------------------------------------------------------------------------
+
+    def _on_event(self, link: Link, event: Event) -> None:
+        if link is not self._link:
+            return  # a connection that was given up meanwhile
+        match event:
+            case Acknowledged():
+                self._on_acknowledged(event)
+            case Arrived():
+                self._on_arrived(event)
+            case Connected():
+                self._on_connected(link, event)
+            case Subscribed():
+                self._on_subscribed(link, event)
+            case Closed():
+                self._over = event
+                self._turn.set()
+
+    def _on_connected(self, link: Link, event: Connected) -> None:
+        self._window = Window(event.receive_maximum)
+        self._began_s = self._clock_s()
+        if event.largest_packet < MAX_PACKET_BYTES:
+            self._over = Closed(
+                ConfigError(
+                    f"the broker takes packets of {event.largest_packet} bytes only",
+                    hint=f"allow {MAX_PACKET_BYTES} at the broker (mosquitto: max_packet_size)",
+                )
+            )
+            self._began_s = None
+            link.finish()
+            self._turn.set()
+
+    def _on_subscribed(self, link: Link, event: Subscribed) -> None:
+        if event.refused:
+            self._tell("acl_broken", f"the broker refuses {', '.join(event.refused)}")
+        self.session += 1
+        self.counters.connections += 1
+        self.trouble = None
+        self._online = True
+        if self._probing and self._window.take_now():
+            self._probe = self._random_bytes(_PROBE_BYTES)
+            answer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            try:
+                mid = link.send(f"{self._base}/{PROBE}", self._probe, retain=False)
+            except LinkError:
+                self._window.give(bulk=False)
+            else:
+                self._packets[mid] = _Packet(answer, self._clock_s(), bulk=False)
+        self._news.set()
+        self._turn.set()
+
+    def _on_acknowledged(self, event: Acknowledged) -> None:
+        packet = self._packets.pop(event.mid, None)
+        if packet is None:
+            return
+        self._window.acknowledged(self._clock_s() - packet.sent_s, bulk=packet.bulk)
+        if packet.answer.done():
+            return
+        if event.refusal:
+            self.counters.refused_publishes += 1
+            packet.answer.set_exception(
+                LinkError(
+                    f"the broker refused a message: {event.refusal}", hint="check the broker's ACL for this device"
+                )
+            )
+            packet.answer.exception()  # a probe has no caller; the others see it all the same
+        else:
+            packet.answer.set_result(None)
+
+    def _on_arrived(self, event: Arrived) -> None:
+        base, _, channel = event.topic.rpartition("/")
+        if base != self._base:
+            self.counters.dropped_topic += 1
+        elif channel == PROBE and self._probing:
+            if self._probe and event.payload == self._probe:
+                self._probe = b""
+                self._untell("acl_broken")
+        elif (queue := self._channels.get(channel)) is None:
+            self.counters.dropped_topic += 1
+        elif event.retained:
+            self.counters.ignored_retained += 1
+        elif len(event.payload) > MAX_PACKET_BYTES:
+            self.counters.dropped_large += 1
+        elif len(queue.messages) >= QUEUE_MESSAGES or queue.bytes + len(event.payload) > QUEUE_BYTES:
+            self.counters.dropped_full += 1
+        elif event.payload:  # an empty one only clears a retained message
+            queue.messages.append(event.payload)
+            queue.bytes += len(event.payload)
+            queue.filled.set()
+
+    def _tell(self, code: str, what: str) -> None:
+        if code not in self._told:
+            self._told.add(code)
+            self._alert(code, what)
+
+    def _untell(self, code: str) -> None:
+        if code in self._told:
+            self._told.discard(code)
+            self._alert(code, "")
+
+
+def _offline(trouble: AgentError | None) -> LinkError:
+    if trouble is None:
+        return LinkError("not connected to the broker", hint="it is tried again by itself")
+    return LinkError(f"not connected to the broker: {trouble.message}", hint=trouble.hint)
+
+
+def _log_alert(code: str, what: str) -> None:
+    _log.warning("%s: %s", code, what or "over")
+
+
+async def _pause(seconds: float, stop: asyncio.Event) -> None:
+    try:
+        async with asyncio.timeout(seconds):
+            await stop.wait()
+    except TimeoutError:
+        return

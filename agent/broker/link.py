@@ -1,0 +1,373 @@
+"""One connection to the broker: the MQTT library in a thread of its own, for as long as the connection lives.
+
+A new library object for each connection: nothing unacknowledged is silently repeated (the flows know better what is
+still wanted), each has its own will, and a renewed certificate takes effect. The library's reconnecting is off; its
+callbacks only put an event into a list and wake the event loop once for many. The thread sleeps in ``select`` and wakes
+every ``_LOOK_UP_S`` for the keepalive.
+"""
+
+import asyncio
+import os
+import socket
+import ssl
+import threading
+from collections import deque
+from collections.abc import Callable
+from typing import Final, Literal
+
+import msgspec
+from paho.mqtt import client as paho
+from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
+from paho.mqtt.subscribeoptions import SubscribeOptions
+
+from agent.broker.address import Address
+from agent.envelope import MAX_PUBLISH_BYTES
+from agent.errors import AgentError, ConfigError, LinkError
+
+MAX_PACKET_BYTES: Final = MAX_PUBLISH_BYTES
+KEEPALIVE_S: Final = 30
+CONNECT_TIMEOUT_S: Final = 10.0
+SESSION_EXPIRY_S: Final = 86_400
+DEFAULT_RECEIVE_MAXIMUM: Final = 65_535  # MQTT 5, 3.2.2.3.3
+MAX_ARRIVED: Final = 512  # messages between two turns of the event loop; what is above is dropped and counted
+
+_LOOK_UP_S: Final = 5.0  # together with the keepalive still below the broker's limit of 1.5 keepalives
+_CERTIFICATE_EXPIRED: Final = 10  # OpenSSL <openssl/x509_vfy.h>
+_CERTIFICATE_NOT_YET_VALID: Final = 9
+_HOSTNAME_MISMATCH: Final = 62
+_SESSION_TAKEN_OVER: Final = 0x8E  # MQTT 5, 3.14.2.1
+_UNSUPPORTED_VERSION: Final = 0x84
+_FIRST_ERROR_CODE: Final = 0x80
+
+Protocol = Literal[4, 5]
+MQTT_3_1_1: Final = 4  # the protocol levels of CONNECT
+MQTT_5: Final = 5
+
+
+class Connected(msgspec.Struct, frozen=True):
+    """The broker accepted us."""
+
+    receive_maximum: int
+    largest_packet: int
+    session_present: bool
+
+
+class Subscribed(msgspec.Struct, frozen=True):
+    """The broker answered the subscription; ``refused`` says how, per topic that it refused."""
+
+    refused: tuple[str, ...]
+
+
+class Acknowledged(msgspec.Struct, frozen=True):
+    """A PUBACK; ``refusal`` is the broker's reason or empty."""
+
+    mid: int
+    refusal: str
+
+
+class Arrived(msgspec.Struct, frozen=True):
+    """A message."""
+
+    topic: str
+    payload: bytes
+    retained: bool
+
+
+class Closed(msgspec.Struct, frozen=True):
+    """The connection is over; always the last event. ``other_version``: asking with MQTT 3.1.1 may help."""
+
+    error: AgentError
+    other_version: bool = False
+    taken_over: bool = False
+
+
+Event = Connected | Subscribed | Acknowledged | Arrived | Closed
+
+
+class Link:
+    """A connection; all methods are called from the event loop's thread, and ``on_event`` is called there too."""
+
+    def __init__(
+        self,
+        address: Address,
+        *,
+        context: ssl.SSLContext | None,
+        client_id: str,
+        protocol: Protocol,
+        topics: tuple[str, ...],
+        will: tuple[str, bytes] | None,
+        on_event: Callable[[Event], None],
+    ) -> None:
+        self._address = address
+        self._protocol = protocol
+        self._topics = topics
+        self._on_event = on_event
+        self._loop = asyncio.get_running_loop()
+        self._events: deque[Event] = deque()
+        self._drain_due = False
+        self._lock = threading.Lock()
+        self._raw: socket.socket | None = None
+        self._stopping = False
+        self._said: list[str] = []
+        self._closed: Closed | None = None
+        self.dropped = 0
+        self._client = self._make_client(client_id, context=context, will=will)
+        self._thread = threading.Thread(target=self._run, name=f"mqtt-{client_id}", daemon=True)
+
+    def start(self) -> None:
+        """Begin to connect; events tell the rest."""
+        self._thread.start()
+
+    def send(self, topic: str, payload: bytes | bytearray, *, retain: bool) -> int:
+        """Hand one QoS 1 packet to the library and return its id; the caller keeps to the window."""
+        info = self._client.publish(topic, payload, qos=1, retain=retain)
+        if info.rc != MQTTErrorCode.MQTT_ERR_SUCCESS:
+            raise LinkError(f"not sent: {paho.error_string(info.rc)}")
+        return int(info.mid)
+
+    def finish(self) -> None:
+        """Say goodbye: the broker publishes no will."""
+        self._stopping = True
+        self._client.disconnect()
+
+    def abort(self) -> None:
+        """End the connection at once, as a cut would; the broker publishes the will."""
+        self._stopping = True
+        with self._lock:
+            if self._raw is not None:
+                try:
+                    self._raw.shutdown(socket.SHUT_RDWR)
+                except OSError:
+                    return  # it is over already
+
+    @property
+    def alive(self) -> bool:
+        """Whether the thread still runs."""
+        return self._thread.is_alive()
+
+    # -- below: the connection's thread --------------------------------------------------------------------------
+
+    def _make_client(
+        self, client_id: str, *, context: ssl.SSLContext | None, will: tuple[str, bytes] | None
+    ) -> paho.Client:
+        client = paho.Client(
+            CallbackAPIVersion.VERSION2,
+            client_id=client_id,
+            protocol=paho.MQTTv5 if self._protocol == MQTT_5 else paho.MQTTv311,
+            clean_session=None if self._protocol == MQTT_5 else False,
+            reconnect_on_failure=False,
+        )
+        client.connect_timeout = CONNECT_TIMEOUT_S
+        client.max_inflight_messages_set(DEFAULT_RECEIVE_MAXIMUM)  # the window is ours, see window.py
+        if context is not None:
+            client.tls_set_context(context)
+        if will is not None:
+            client.will_set(will[0], will[1], qos=1, retain=True)
+        client.on_socket_open = self._opened
+        client.on_socket_close = self._shut
+        client.on_socket_register_write = _nothing  # keeps publish() from writing in the caller's thread
+        client.on_connect = self._connected
+        client.on_subscribe = self._subscribed
+        client.on_publish = self._published
+        client.on_message = self._message
+        client.on_disconnect = self._disconnected
+        client.on_log = self._log
+        return client
+
+    def _run(self) -> None:
+        client = self._client
+        code = MQTTErrorCode.MQTT_ERR_SUCCESS
+        try:
+            if self._protocol == MQTT_5:
+                properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call] # paho leaves it untyped
+                properties.SessionExpiryInterval = SESSION_EXPIRY_S
+                properties.MaximumPacketSize = MAX_PACKET_BYTES
+                client.connect(
+                    self._address.host,
+                    self._address.port,
+                    keepalive=KEEPALIVE_S,
+                    clean_start=False,
+                    properties=properties,
+                )
+            else:
+                client.connect(self._address.host, self._address.port, keepalive=KEEPALIVE_S)
+            while code == MQTTErrorCode.MQTT_ERR_SUCCESS and not (self._stopping and self._raw is None):
+                code = client.loop(_LOOK_UP_S)
+        except (OSError, ValueError) as error:  # ValueError: a host name that cannot be one
+            self._closed = self._closed or Closed(explain(error, self._address))
+        finally:
+            self._put(self._closed or self._unexplained(code))
+
+    def _unexplained(self, code: MQTTErrorCode) -> Closed:
+        said = " ".join(self._said)
+        where = f"{self._address.host}:{self._address.port}"
+        if "ALERT" in said.upper():
+            return Closed(
+                ConfigError(
+                    f"{where} refuses our certificate ({_alert(said)})",
+                    hint="renew tls.crt, or have it accepted by the broker's CA (python -m certs renew)",
+                )
+            )
+        if self._stopping:
+            return Closed(LinkError("the connection was ended"))
+        return Closed(
+            LinkError(
+                f"{where} closed the connection ({paho.error_string(code)})",
+                hint="see the broker's log: it may refuse our certificate or our client id",
+            ),
+            other_version=self._protocol == MQTT_5,
+        )
+
+    def _put(self, event: Event) -> None:
+        with self._lock:
+            if type(event) is Arrived and len(self._events) >= MAX_ARRIVED:
+                self.dropped += 1
+                return
+            self._events.append(event)
+            if self._drain_due:
+                return
+            self._drain_due = True
+        try:
+            self._loop.call_soon_threadsafe(self._drain)
+        except RuntimeError:
+            return  # the event loop is gone: nobody listens any more
+
+    def _opened(self, _client: paho.Client, _data: object, sock: "paho.SocketLike") -> None:
+        raw = socket.socket(fileno=os.dup(sock.fileno()))
+        raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # else 40 ms for each small packet
+        with self._lock:
+            self._raw = raw
+        if self._stopping:
+            self.abort()
+
+    def _shut(self, _client: paho.Client, _data: object, _sock: "paho.SocketLike") -> None:
+        with self._lock:
+            if self._raw is not None:
+                self._raw.close()
+                self._raw = None
+
+    def _connected(
+        self,
+        client: paho.Client,
+        _data: object,
+        flags: paho.ConnectFlags,
+        reason: ReasonCode,
+        answer: Properties | None,
+    ) -> None:
+        client.on_log = None  # its texts are wanted until here only
+        if reason.is_failure:
+            self._closed = _refusal(reason, self._address)
+            client.disconnect()
+            return
+        self._put(
+            Connected(
+                receive_maximum=int(getattr(answer, "ReceiveMaximum", DEFAULT_RECEIVE_MAXIMUM)),
+                largest_packet=int(getattr(answer, "MaximumPacketSize", MAX_PACKET_BYTES)),
+                session_present=bool(flags.session_present),
+            )
+        )
+        if self._protocol == MQTT_5:
+            keep = SubscribeOptions(qos=1, retainAsPublished=True)
+            client.subscribe([(topic, keep) for topic in self._topics])
+        else:
+            client.subscribe([(topic, 1) for topic in self._topics])
+
+    def _subscribed(
+        self, _client: paho.Client, _data: object, _mid: int, reasons: list[ReasonCode], _answer: Properties | None
+    ) -> None:
+        refused = zip(self._topics, reasons, strict=False)
+        self._put(Subscribed(tuple(f"{topic}: {reason}" for topic, reason in refused if reason.is_failure)))
+
+    def _published(
+        self, _client: paho.Client, _data: object, mid: int, reason: ReasonCode, _answer: Properties | None
+    ) -> None:
+        self._put(Acknowledged(mid, str(reason) if reason.value >= _FIRST_ERROR_CODE else ""))
+
+    def _message(self, _client: paho.Client, _data: object, message: paho.MQTTMessage) -> None:
+        try:
+            topic = message.topic
+        except UnicodeDecodeError:
+            self.dropped += 1
+            return
+        self._put(Arrived(topic, bytes(message.payload), message.retain))
+
+    def _disconnected(
+        self,
+        _client: paho.Client,
+        _data: object,
+        flags: paho.DisconnectFlags,
+        reason: ReasonCode,
+        _answer: Properties | None,
+    ) -> None:
+        if self._closed is None and flags.is_disconnect_packet_from_server:
+            taken_over = reason.value == _SESSION_TAKEN_OVER
+            self._closed = Closed(LinkError(f"the broker ended the connection: {reason}"), taken_over=taken_over)
+
+    def _log(self, _client: paho.Client, _data: object, level: int, text: str) -> None:
+        if level in {paho.MQTT_LOG_ERR, paho.MQTT_LOG_WARNING}:
+            self._said.append(text)
+
+    # -- the event loop's thread again ---------------------------------------------------------------------------
+
+    def _drain(self) -> None:
+        with self._lock:
+            events, self._events = self._events, deque()
+            self._drain_due = False
+        for event in events:
+            self._on_event(event)
+
+
+def explain(error: Exception, address: Address) -> AgentError:
+    """Turn what connecting raised into words with a next step."""
+    where = f"{address.host}:{address.port}"
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return _explain_certificate(error, where)
+    if isinstance(error, ssl.SSLError):
+        return LinkError(f"TLS with {where} failed: {error.reason}", hint="see the broker's log; is this its TLS port?")
+    if isinstance(error, socket.gaierror):
+        return LinkError(f"{address.host}: the name is not known", hint="check the broker url and this machine's DNS")
+    if isinstance(error, TimeoutError):
+        return LinkError(f"{where} did not answer", hint="check the network and any firewall on the way")
+    if isinstance(error, ConnectionRefusedError):
+        return LinkError(f"{where} refused the connection", hint="is the broker running on that port?")
+    return LinkError(f"{where}: {error}", hint="check the network; the agent tries again by itself")
+
+
+def _explain_certificate(error: ssl.SSLCertVerificationError, where: str) -> AgentError:
+    if error.verify_code == _HOSTNAME_MISMATCH:
+        return ConfigError(
+            f"{where}: the broker's certificate is for another name", hint="use the name it was made for"
+        )
+    if error.verify_code == _CERTIFICATE_EXPIRED:
+        return LinkError(
+            f"{where}: the broker's certificate has expired", hint="renew it at the broker, or set this machine's clock"
+        )
+    if error.verify_code == _CERTIFICATE_NOT_YET_VALID:
+        return LinkError(f"{where}: the broker's certificate is not valid yet", hint="set this machine's clock")
+    return ConfigError(
+        f"{where}: the broker's certificate is not signed by ca.crt ({error.verify_message})",
+        hint="put the certificate of the broker's CA into ca.crt",
+    )
+
+
+def _refusal(reason: ReasonCode, address: Address) -> Closed:
+    where = f"{address.host}:{address.port}"
+    if reason.value == _UNSUPPORTED_VERSION:
+        return Closed(LinkError(f"{where} does not speak this version of MQTT"), other_version=True)
+    return Closed(
+        ConfigError(
+            f"{where} refuses this device: {reason}", hint="have the certificate's common name accepted at the broker"
+        )
+    )
+
+
+def _alert(said: str) -> str:
+    words = said.upper().split("ALERT", 1)[1].split("]", 1)[0].strip("_ ")
+    return words.replace("_", " ").lower() or "TLS alert"
+
+
+def _nothing(*_: object) -> None:
+    return
