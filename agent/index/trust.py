@@ -172,7 +172,7 @@ def unfinished_count(tx: Tx, kid: str) -> int:
 
 
 def acknowledge(tx: Tx, kid: str, receipt_jtis: Iterable[str], *, keep: int) -> int:
-    """Mark settled commands whose receipt the key has; drop all but the newest ``keep``. Return how many were marked."""
+    """Mark settled commands whose receipt the key has, drop all but the newest ``keep``; return how many were marked."""
     marked = 0
     for receipt_jti in receipt_jtis:
         rows = tx.execute(
@@ -190,7 +190,7 @@ def acknowledge(tx: Tx, kid: str, receipt_jtis: Iterable[str], *, keep: int) -> 
 
 
 def forget_oldest_settled(tx: Tx, kid: str, *, keep: int) -> None:
-    """Drop a key's oldest settled commands beyond ``keep``, acknowledged or not: a reader that never acks is bounded."""
+    """Drop a key's oldest settled commands beyond ``keep``, acknowledged or not: who never acks is bounded too."""
     tx.execute(
         "DELETE FROM command WHERE kid = ?1 AND settled_ms IS NOT NULL AND jti NOT IN"
         " (SELECT jti FROM command WHERE kid = ?1 AND settled_ms IS NOT NULL"

@@ -1,0 +1,94 @@
+"""What the agent did, for its owner: a hash chain written in the transaction of the change it tells of (invariant I7).
+
+Rules: an event is appended with the caller's transaction, so history and state cannot differ; nothing personal is ever
+named (``agent/chain.py`` has the form); the device signs the head every ``CHECKPOINT_EVERY`` entries and wherever a
+caller asks; old entries leave only beneath a checkpoint and never fewer than ``KEEP_ENTRIES`` stay.
+"""
+
+from collections.abc import Callable
+from typing import Final, Literal, Protocol
+
+from agent import chain
+from agent.chain import EMPTY, Event, Head
+from agent.index import Tx
+from agent.index import audit as rows
+from agent.model import Moment
+
+CHECKPOINT_EVERY: Final = 1_000
+"""Entries between two signatures at most, when ``checkpoint_due`` is asked at each receipt and retention pass."""
+
+KEEP_ENTRIES: Final = 1_000_000
+"""At about 300 bytes each, a bound of some 300 MB; a camera with a segment a minute fills it in a year."""
+
+PAGE_ENTRIES: Final = 500
+
+__all__ = ["CHECKPOINT_EVERY", "KEEP_ENTRIES", "Event", "Head", "Signer", "append", "checkpoint", "entries", "head"]
+
+
+class Signer(Protocol):
+    """Who signs checkpoints: the keystore, whatever holds its key."""
+
+    @property
+    def alg(self) -> Literal["EdDSA", "ES256"]:
+        """The key's algorithm."""
+        ...
+
+    @property
+    def kid(self) -> str:
+        """The key's id."""
+        ...
+
+    @property
+    def sign(self) -> Callable[[bytes], bytes]:
+        """Sign bytes; raw JWS signature bytes come back."""
+        ...
+
+
+def append(tx: Tx, event: Event, *, moment: Moment) -> None:
+    """Write the event as the chain's next entry; it is there exactly when ``tx`` is."""
+    before = head(tx)
+    line = chain.entry_line(event, head=before, moment=moment)
+    rows.insert(tx, before.seq + 1, line, line_hash=chain.line_hash(line))
+
+
+def head(tx: Tx) -> Head:
+    """Return the last entry, for a receipt's ``audit_head``."""
+    found = rows.head(tx)
+    return EMPTY if found is None else Head(*found)
+
+
+def checkpoint(tx: Tx, signer: Signer, *, moment: Moment) -> None:
+    """Sign the head as it is in ``tx``; an empty chain and a head that is signed already are left."""
+    now = head(tx)
+    if now.seq > rows.last_checkpoint(tx):
+        line = chain.checkpoint_line(now, signer.sign, alg=signer.alg, kid=signer.kid, moment=moment)
+        rows.insert_checkpoint(tx, now.seq, line)
+
+
+def checkpoint_due(tx: Tx) -> bool:
+    """Tell whether ``CHECKPOINT_EVERY`` entries or more have no signature yet."""
+    return head(tx).seq - rows.last_checkpoint(tx) >= CHECKPOINT_EVERY
+
+
+def entries(tx: Tx, after: int, *, limit: int = PAGE_ENTRIES) -> tuple[int, tuple[bytes, ...]]:
+    """Return one page of export lines after entry ``after``, and the last entry's number for the next page.
+
+    Checkpoints stand behind the entry they vouch for. An empty page ends the log.
+    """
+    last = after
+    page: list[bytes] = []
+    for seq, line, signed in rows.lines(tx, after, limit):
+        page.append(line)
+        if signed is not None:
+            page.append(signed)
+        last = seq
+    return last, tuple(page)
+
+
+def prune(tx: Tx, signer: Signer, *, moment: Moment, keep: int = KEEP_ENTRIES) -> int:
+    """Drop entries older than the last ``keep``, after signing the head that vouches for what stays."""
+    oldest_kept = head(tx).seq - keep
+    if oldest_kept <= 0:
+        return 0
+    checkpoint(tx, signer, moment=moment)
+    return rows.drop_up_to(tx, oldest_kept)

@@ -1,0 +1,369 @@
+"""One encrypted SQLite file, one connection, one thread; a transaction is durable when its call returns.
+
+Rules:
+
+- ChaCha20 under a raw key that is given before anything else; WAL, ``synchronous=FULL``, ``secure_delete=ON``,
+  ``temp_store=MEMORY``, ``foreign_keys=ON`` and an exclusive lock, each read back: a setting that did not take is a
+  ``ConfigError``, never a warning. The lock is the vault's lock: one process at a time.
+- Only the worker thread touches the connection, so a checkpoint never meets a reader of ours.
+- Writes that wait at the same moment share one commit, each in its own savepoint: one that raises is undone alone.
+- A function given to ``write`` may run more than once (after a full disk it is tried again alone), so it has no effect
+  outside its transaction.
+- A full disk is ``SpaceError`` and everything is as before. Any other failure of the medium is ``IndexLostError`` for
+  this call and all later ones: a failed fsync is never tried again, the process ends and starts anew from the disk.
+"""
+
+import asyncio
+import os
+import queue
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, Literal, TypeVar
+
+import apsw
+
+from agent.errors import AgentError, ConfigError, CorruptError, LinkError, SpaceError
+from agent.files import FILE_MODE, sync_folder
+from agent.index import audit, outbox, registry, rights, timeline, trust, vault
+from agent.index.ballast import Ballast
+from agent.index.transaction import Tx
+
+T = TypeVar("T")
+
+MIGRATIONS: Final[dict[str, tuple[str, ...]]] = {
+    "audit": audit.MIGRATIONS,
+    "vault": vault.MIGRATIONS,
+    "rights": rights.MIGRATIONS,
+    "trust": trust.MIGRATIONS,
+    "registry": registry.MIGRATIONS,
+    "outbox": outbox.MIGRATIONS,
+    "timeline": timeline.MIGRATIONS,
+}
+"""Scripts of each owner, oldest first; they are only ever appended to."""
+
+GROUP_MAX: Final = 256
+"""Calls that share one commit at most: bounds how long the first of them waits for the last."""
+
+_KEY_BYTES: Final = 32
+_BUSY_TIMEOUT_MS: Final = 2_000
+
+# What must be read back from the connection: (pragma, value to set, value expected).
+_SETTINGS: Final[tuple[tuple[str, str, str | int], ...]] = (
+    ("locking_mode", "EXCLUSIVE", "exclusive"),
+    ("journal_mode", "WAL", "wal"),
+    ("synchronous", "FULL", 2),
+    ("secure_delete", "ON", 1),
+    ("temp_store", "MEMORY", 2),
+    ("foreign_keys", "ON", 1),
+)
+
+_PARTS: Final = """
+CREATE TABLE IF NOT EXISTS schema_part (
+  owner   TEXT NOT NULL PRIMARY KEY,  -- the file of this package whose tables are meant
+  version INTEGER NOT NULL            -- how many of its migrations have run
+) STRICT
+"""
+
+
+class IndexLostError(Exception):
+    """The medium failed under the index; none of the five kinds, because nobody may handle it: the process ends."""
+
+
+@dataclass(slots=True)
+class _Job:
+    kind: Literal["read", "write", "urgent", "truncate", "stop"]
+    fn: Callable[[Tx], Any]
+    future: Future[Any] = field(default_factory=Future)
+
+
+class Index:
+    """The index at ``path``, opened (and created or migrated) at once; ``key`` is 32 raw bytes.
+
+    Raises ``ConfigError`` for a file of a newer version, a wrong key or a vault in use, ``CorruptError`` for a damaged
+    file. ``commits`` and ``statements`` count what was done, for measurements.
+    """
+
+    def __init__(self, path: Path, *, key: bytes) -> None:
+        assert len(key) == _KEY_BYTES  # noqa: S101 - a caller's mistake, never input
+        self.commits = 0
+        self.statements = 0
+        self._path = path
+        self._lost: Exception | None = None
+        self._closed = False
+        self._lock = threading.Lock()
+        self._connection = _open(path, key)
+        try:
+            _migrate(self._connection, path)
+            self._ballast = Ballast(path.with_name(f"{path.name}.ballast"))
+            self._ballast.take()
+            sync_folder(path.parent)
+        except BaseException:
+            self._connection.close()
+            raise
+        self._jobs: queue.SimpleQueue[_Job] = queue.SimpleQueue()
+        self._worker = threading.Thread(target=self._serve, name="index", daemon=True)
+        self._worker.start()
+
+    async def write(self, fn: Callable[[Tx], T], *, urgent: bool = False) -> T:
+        """Run ``fn`` in a transaction; its result is returned when it is durable.
+
+        ``urgent`` is for deletes, their audit and their receipts: on a full disk the ballast is given up for them.
+        ``fn`` may run again after a rollback. A caller that is cancelled while ``fn`` runs does not stop the commit.
+        """
+        return await asyncio.wrap_future(self._submit("urgent" if urgent else "write", fn))
+
+    async def read(self, fn: Callable[[Tx], T]) -> T:
+        """Run ``fn`` on what is durable now; it must not write."""
+        return await asyncio.wrap_future(self._submit("read", fn))
+
+    async def truncate_log(self) -> None:
+        """Bring every page home and cut the log to nothing; raises ``LinkError`` when somebody else reads."""
+        await asyncio.wrap_future(self._submit("truncate", _nothing))
+
+    def write_now(self, fn: Callable[[Tx], T], *, urgent: bool = False) -> T:
+        """Do what ``write`` does, from synchronous code."""
+        return self._submit("urgent" if urgent else "write", fn).result()
+
+    def read_now(self, fn: Callable[[Tx], T]) -> T:
+        """Do what ``read`` does, from synchronous code."""
+        return self._submit("read", fn).result()
+
+    def truncate_log_now(self) -> None:
+        """Do what ``truncate_log`` does, from synchronous code."""
+        self._submit("truncate", _nothing).result()
+
+    def close(self) -> None:
+        """Finish what was asked for, then close; a second call does nothing."""
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+            self._jobs.put(_Job("stop", _nothing))
+        self._worker.join()
+
+    def _submit(
+        self, kind: Literal["read", "write", "urgent", "truncate"], fn: Callable[[Tx], T]
+    ) -> "Future[T]":
+        job = _Job(kind, fn)
+        with self._lock:
+            assert not self._closed, "the index is closed"  # noqa: S101 - a caller's mistake
+            self._jobs.put(job)
+        return job.future
+
+    # Everything below runs in the worker thread.
+
+    def _serve(self) -> None:
+        while True:
+            batch = [self._jobs.get()]
+            while len(batch) < GROUP_MAX and not self._jobs.empty():
+                batch.append(self._jobs.get())
+            stop = any(job.kind == "stop" for job in batch)
+            live = [job for job in batch if job.kind != "stop" and job.future.set_running_or_notify_cancel()]
+            self._serve_batch(live)
+            if stop:
+                self._connection.close()
+                return
+
+    def _serve_batch(self, batch: Sequence[_Job]) -> None:
+        for job in batch:  # a read sees what is durable, never the half of a commit
+            if job.kind == "read":
+                self._settle(job, self._read)
+        writes = [job for job in batch if job.kind in {"write", "urgent"}]
+        if writes:
+            self._write_group(writes)
+        for job in batch:
+            if job.kind == "truncate":
+                self._settle(job, self._truncate)
+        if not self._ballast.held and self._lost is None:
+            self._ballast.take()
+
+    def _settle(self, job: _Job, run: Callable[[_Job], Any]) -> None:
+        try:
+            result = run(job)
+        except Exception as error:  # noqa: BLE001 - handed to the caller, whatever it is
+            job.future.set_exception(self._translated(error))
+        else:
+            job.future.set_result(result)
+
+    def _read(self, job: _Job) -> Any:  # noqa: ANN401 - the function's own type
+        self._require_alive()
+        self._connection.execute("BEGIN")
+        try:
+            return self._run(job)
+        finally:
+            self._roll_back()
+
+    def _truncate(self, _job: _Job) -> None:
+        self._require_alive()
+        try:
+            busy = self._checkpoint()
+        except apsw.FullError:
+            if not self._ballast.release():
+                raise
+            busy = self._checkpoint()
+        if busy:
+            raise LinkError("the index is being read by somebody else", hint="stop the other process")
+
+    def _checkpoint(self) -> bool:
+        ((busy, _, _),) = self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        return bool(busy)
+
+    def _write_group(self, jobs: Sequence[_Job]) -> None:
+        try:
+            self._require_alive()
+            answers = self._commit(jobs)
+        except apsw.FullError:
+            # Nothing of the group was kept. Alone, the small ones may still fit, and the urgent ones get the ballast.
+            self._roll_back()
+            for job in sorted(jobs, key=lambda job: job.kind != "urgent"):
+                self._settle(job, self._write_alone)
+        except Exception as error:  # noqa: BLE001 - handed to every caller of the group
+            self._roll_back()
+            translated = self._translated(error)
+            for job in jobs:
+                job.future.set_exception(translated)
+        else:
+            for job, answer in zip(jobs, answers, strict=True):
+                if isinstance(answer, _Raised):
+                    job.future.set_exception(answer.error)
+                else:
+                    job.future.set_result(answer)
+
+    def _write_alone(self, job: _Job) -> Any:  # noqa: ANN401 - the function's own type
+        self._require_alive()
+        try:
+            (answer,) = self._commit([job])
+        except apsw.FullError:
+            self._roll_back()
+            if job.kind != "urgent" or not self._ballast.release():
+                raise
+            (answer,) = self._commit([job])
+        if isinstance(answer, _Raised):
+            raise answer.error
+        return answer
+
+    def _commit(self, jobs: Sequence[_Job]) -> list[Any]:
+        """Run the jobs in one transaction; if power fails before the last line returns, none of them happened."""
+        answers: list[Any] = []
+        self._connection.execute("BEGIN IMMEDIATE")
+        for job in jobs:
+            self._connection.execute("SAVEPOINT job")
+            try:
+                answers.append(self._run(job))
+            except (apsw.FullError, apsw.IOError, apsw.CorruptError):
+                raise
+            except Exception as error:  # noqa: BLE001 - handed to its caller
+                self._connection.execute("ROLLBACK TO job")
+                answers.append(_Raised(error))
+            self._connection.execute("RELEASE job")
+        self._connection.execute("COMMIT")
+        self.commits += 1
+        return answers
+
+    def _run(self, job: _Job) -> Any:  # noqa: ANN401 - the function's own type
+        tx = Tx(self._connection)
+        try:
+            return job.fn(tx)
+        finally:
+            tx.end()
+            self.statements += tx.statements
+
+    def _roll_back(self) -> None:
+        if self._connection.in_transaction:
+            self._connection.execute("ROLLBACK")
+
+    def _require_alive(self) -> None:
+        if self._lost is not None:
+            raise self._lost
+
+    def _translated(self, error: Exception) -> Exception:
+        if isinstance(error, apsw.FullError):
+            return SpaceError("the disk is full", hint="free space or lower the keep limits in policy.toml")
+        if isinstance(error, apsw.IOError):
+            self._lost = IndexLostError(f"{self._path}: the medium failed ({error}); the process must start anew")
+            self._lost.__cause__ = error
+            return self._lost
+        if isinstance(error, (apsw.CorruptError, apsw.NotADBError)):
+            return _damaged(self._path, error)
+        return error
+
+
+@dataclass(frozen=True, slots=True)
+class _Raised:
+    error: Exception
+
+
+def _nothing(_tx: Tx) -> None:
+    return None
+
+
+def _damaged(path: Path, error: Exception) -> AgentError:
+    return CorruptError(
+        f"{path}: the index is damaged ({error})",
+        hint="keep a copy of the file, then restore the vault folder and the keystore together from a backup",
+    )
+
+
+def _open(path: Path, key: bytes) -> apsw.Connection:
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE))  # SQLite gives -wal the same mode
+        connection = apsw.Connection(str(path))
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}", hint="run as the agent's user, in a folder that exists") from error
+    try:
+        connection.set_busy_timeout(_BUSY_TIMEOUT_MS)
+        connection.pragma("cipher", "chacha20")
+        connection.execute(f"PRAGMA key = \"raw:{key.hex()}\"").fetchall()
+        for name, value, expected in _SETTINGS:
+            connection.execute(f"PRAGMA {name} = {value}").fetchall()
+            found = connection.pragma(name)
+            if found != expected:
+                raise ConfigError(
+                    f"{path}: SQLite did not take {name}={value} but says {found!r}",
+                    hint="install apsw-sqlite3mc from its own wheel; another SQLite cannot hold the vault",
+                )
+        connection.execute("SELECT count(*) FROM sqlite_schema").fetchall()
+    except apsw.NotADBError:
+        connection.close()
+        raise ConfigError(
+            f"{path}: the keystore's key does not open this index",
+            hint="put back the keystore that belongs to this vault; both are restored together or not at all",
+        ) from None
+    except apsw.BusyError:
+        connection.close()
+        raise ConfigError(
+            f"{path}: another process has the vault open", hint="stop it, or talk to it: systemctl status privacy-agent"
+        ) from None
+    except apsw.CorruptError as error:
+        connection.close()
+        raise _damaged(path, error) from error
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _migrate(connection: apsw.Connection, path: Path) -> None:
+    """Bring every owner's tables to this version, all in one transaction; refuse a file of a newer version."""
+    newest = sum(len(scripts) for scripts in MIGRATIONS.values())
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        connection.execute(_PARTS).fetchall()
+        done: dict[str, int] = dict(connection.execute("SELECT owner, version FROM schema_part").fetchall())
+        newer = [owner for owner, version in done.items() if version > len(MIGRATIONS.get(owner, ()))]
+        if newer or connection.pragma("user_version") > newest:
+            raise ConfigError(
+                f"{path}: written by a newer version of the agent", hint="install that version again, or a later one"
+            )
+        for owner, scripts in MIGRATIONS.items():
+            for script in scripts[done.get(owner, 0) :]:
+                connection.execute(script).fetchall()
+            connection.execute("INSERT OR REPLACE INTO schema_part VALUES (?, ?)", (owner, len(scripts)))
+        connection.execute(f"PRAGMA user_version = {newest}").fetchall()
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+    connection.execute("COMMIT")

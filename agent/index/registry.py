@@ -1,0 +1,5 @@
+"""Tables of ``agent/registry.py``; none yet."""
+
+from typing import Final
+
+MIGRATIONS: Final[tuple[str, ...]] = ()

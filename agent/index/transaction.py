@@ -1,0 +1,43 @@
+"""A running transaction, as the files of this package see it; everybody else passes it on without looking inside.
+
+Rules: whatever a statement answers is fetched at once (the driver runs a script of several statements only as far as
+its rows are asked for), so no statement stays open across a checkpoint; and a transaction that has ended is of no use.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import apsw
+
+Value = None | int | float | str | bytes
+
+
+class Tx:
+    """One transaction; made only by ``Index`` and valid only inside the function that it was given to."""
+
+    __slots__ = ("_connection", "_over", "statements")
+
+    def __init__(self, connection: apsw.Connection) -> None:
+        self._connection = connection
+        self._over = False
+        self.statements = 0
+
+    def execute(self, sql: str, params: Sequence[Value] = ()) -> list[tuple[Any, ...]]:
+        """Run one statement (or a script without parameters) and return all of its rows."""
+        assert not self._over, "a transaction was used after its end"  # noqa: S101 - a caller's mistake
+        self.statements += 1
+        return self._connection.execute(sql, tuple(params)).fetchall()
+
+    def executemany(self, sql: str, rows: Iterable[Sequence[Value]]) -> None:
+        """Run one statement once for each row of parameters."""
+        assert not self._over, "a transaction was used after its end"  # noqa: S101 - a caller's mistake
+        self.statements += 1
+        self._connection.executemany(sql, (tuple(row) for row in rows)).fetchall()
+
+    def changes(self) -> int:
+        """Return how many rows the last statement changed."""
+        return self._connection.changes()
+
+    def end(self) -> None:
+        """Refuse all further use; called by ``Index`` alone."""
+        self._over = True

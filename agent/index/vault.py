@@ -1,0 +1,699 @@
+"""Tables of ``agent/vault.py`` and ``agent/erasure.py``: objects, slots, uploads, and what forgetting leaves behind."""
+
+from collections.abc import Iterable
+from typing import Any, Final
+
+from agent.index.transaction import Tx
+
+Row = tuple[Any, ...]
+
+MIGRATIONS: Final = (
+    """
+-- The vault as a whole. One row.
+CREATE TABLE vault (
+  only_row INTEGER PRIMARY KEY CHECK (only_row = 1),
+  root_id  TEXT NOT NULL       -- says alone which root of the keystore is current; every other one is destroyed
+) STRICT;
+
+-- Sets of age recipients, each kept once: a post-quantum recipient is two thousand characters long.
+CREATE TABLE recipient_set (
+  n          INTEGER PRIMARY KEY,
+  recipients TEXT NOT NULL UNIQUE  -- one per line, in the order of the header's stanzas
+) STRICT;
+
+-- One sealed object; its payload is the file objects/<id>.
+CREATE TABLE object (
+  n                INTEGER PRIMARY KEY,  -- order of arrival, and so of taken_in_ms: agent time never runs backwards
+  id               TEXT    NOT NULL UNIQUE,
+  camera           TEXT    NOT NULL,     -- random id, or '' for what belongs to none
+  category         TEXT    NOT NULL,
+  purpose          TEXT    NOT NULL,
+  source           TEXT    NOT NULL,     -- name in agent.toml
+  media_type       TEXT    NOT NULL,
+  name             TEXT    NOT NULL,     -- personal; told to the owner only
+  captured_from_ms INTEGER NOT NULL,     -- half-open interval as the source tells it, Unix milliseconds
+  captured_to_ms   INTEGER NOT NULL,
+  taken_in_ms      INTEGER NOT NULL,     -- agent time; alone decides ages
+  plain_bytes      INTEGER NOT NULL,
+  size_bytes       INTEGER NOT NULL,     -- of the sealed payload
+  payload_sha256   BLOB    NOT NULL,     -- of the sealed payload
+  header_sha256    BLOB    NOT NULL,     -- of the header that is, or was, to be uploaded
+  kind             TEXT    NOT NULL,     -- what the slot holds: file-key or header-key
+  state            TEXT    NOT NULL CHECK (state IN ('sealed', 'uploaded', 'erasing')),
+  recipient_set    INTEGER NOT NULL REFERENCES recipient_set (n),
+  upload           TEXT    NOT NULL,     -- id of its upload, or '' before the first try
+  source_copy      TEXT    NOT NULL,     -- taken: ours to give up; left: stays where it is
+  medium           TEXT    NOT NULL,     -- what the source writes on
+  source_gone      INTEGER NOT NULL,     -- 1: the source's copy is given up, durably
+  source_tag       BLOB    NOT NULL,     -- keyed hash of the source's identity, or empty for what has no source
+  content_tag      BLOB    NOT NULL      -- keyed hash of the content
+) STRICT;
+CREATE UNIQUE INDEX object_by_source_tag ON object (source_tag) WHERE length(source_tag) > 0;
+CREATE INDEX object_by_camera ON object (camera, category);           -- rank in its set; SQLite appends n
+CREATE INDEX object_waiting ON object (category) WHERE state = 'sealed';  -- the upload queue
+
+-- How much there is, kept with every change: asked for at each decision. Objects that are being erased do not count.
+CREATE TABLE total (
+  camera   TEXT    NOT NULL,
+  category TEXT    NOT NULL,
+  objects  INTEGER NOT NULL,
+  bytes    INTEGER NOT NULL,  -- sum of size_bytes
+  PRIMARY KEY (camera, category)
+) STRICT, WITHOUT ROWID;
+
+-- Group keys of the key tree, each wrapped under the root that vault.root_id names. Small: a root's change rewrites it.
+CREATE TABLE key_group (
+  n       INTEGER PRIMARY KEY,
+  id      TEXT    NOT NULL UNIQUE,
+  version INTEGER NOT NULL,   -- counts rotations; every slot names the one it is wrapped under
+  wrapped BLOB    NOT NULL,
+  slots   INTEGER NOT NULL    -- rows of slot in this group
+) STRICT;
+
+-- What lets the device open an object again. A table of its own, so that a rotation rewrites a few pages only.
+CREATE TABLE slot (
+  object    INTEGER PRIMARY KEY REFERENCES object (n),
+  key_group INTEGER NOT NULL REFERENCES key_group (n),
+  version   INTEGER NOT NULL,
+  wrapped   BLOB    NOT NULL
+) STRICT;
+CREATE INDEX slot_by_group ON slot (key_group);
+
+-- The exact age header to be uploaded, under a key derived from the slot's. For a file key it goes with the storage
+-- receipt; for a header key it is what the slot opens, and stays.
+CREATE TABLE header (
+  object INTEGER PRIMARY KEY REFERENCES object (n),
+  sealed BLOB NOT NULL
+) STRICT;
+
+-- Every copy that a store has, may have or had. Outlives its object until the store confirmed that the copy is gone.
+CREATE TABLE upload (
+  id           TEXT    PRIMARY KEY,
+  object       TEXT    NOT NULL,  -- id
+  iat_s        INTEGER NOT NULL,  -- fixed at the first begin, so that its bytes and the manifest hash stay the same
+  offset_bytes INTEGER NOT NULL,  -- durable at the store
+  manifest     TEXT    NOT NULL,  -- hash of begin's signing input, or '' while none was sent: then no copy can exist
+  store_epoch  TEXT    NOT NULL,
+  region       TEXT    NOT NULL,
+  stored       INTEGER NOT NULL,  -- 1: a signed storage receipt is held
+  current      INTEGER NOT NULL,  -- 0: given up for another upload of the same object
+  erase        INTEGER NOT NULL,  -- 1: the store is asked to erase it
+  stated_by    TEXT    NOT NULL   -- key id of the store whose signed word says that it is erased, or ''
+) STRICT, WITHOUT ROWID;
+CREATE INDEX upload_by_object ON upload (object);
+CREATE INDEX upload_to_erase ON upload (id) WHERE erase = 1 AND stated_by = '';
+CREATE INDEX upload_stored ON upload (id) WHERE stored = 1 AND erase = 0 AND current = 1;
+
+-- One request to erase, until its last remote copy is confirmed.
+CREATE TABLE erasure (
+  n       INTEGER PRIMARY KEY,
+  command TEXT    NOT NULL,   -- jti, or '' for retention
+  rule    TEXT    NOT NULL,
+  actor   TEXT    NOT NULL,
+  state   TEXT    NOT NULL CHECK (state IN ('local', 'remote'))  -- what it still waits for
+) STRICT;
+
+-- Each object that a request named. Rows of retention go with step 7.
+CREATE TABLE erasure_item (
+  erasure INTEGER NOT NULL REFERENCES erasure (n),
+  object  TEXT    NOT NULL,
+  result  TEXT    NOT NULL,   -- 'pending', or a result of docs/protocol.md section 5
+  remarks TEXT    NOT NULL,   -- separated by spaces
+  PRIMARY KEY (erasure, object)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX erasure_item_by_object ON erasure_item (object);
+
+-- An object between step 1 and step 7 of forgetting. Its file is objects/<object>.
+CREATE TABLE intent (
+  object TEXT    PRIMARY KEY,
+  n      INTEGER NOT NULL,    -- object.n while step is 1
+  step   INTEGER NOT NULL CHECK (step IN (1, 3))  -- the last step that is known to be durable
+) STRICT, WITHOUT ROWID;
+CREATE INDEX intent_by_step ON intent (step, n);
+
+-- What remains of a deleted object: enough to refuse its return, nothing more.
+CREATE TABLE tombstone (
+  n              INTEGER PRIMARY KEY,
+  source_tag     BLOB    NOT NULL,   -- keyed hashes, as in object
+  content_tag    BLOB    NOT NULL,
+  source         TEXT    NOT NULL,
+  captured_to_ms INTEGER NOT NULL,   -- for compaction to a mark
+  rule           TEXT    NOT NULL
+) STRICT;
+CREATE INDEX tombstone_by_source_tag ON tombstone (source_tag);
+CREATE INDEX tombstone_by_content_tag ON tombstone (content_tag);
+
+-- Standing refusals: what was recorded before before_ms and matches is not taken in any more. '' and NULL match all.
+CREATE TABLE cutoff (
+  n         INTEGER PRIMARY KEY,
+  source    TEXT    NOT NULL,   -- only for the marks that tombstones were compacted to
+  camera    TEXT    NOT NULL,
+  category  TEXT    NOT NULL,
+  from_ms   INTEGER,            -- the half-open capture interval of the delete
+  to_ms     INTEGER,
+  before_ms INTEGER NOT NULL,   -- when the delete was commanded
+  rule      TEXT    NOT NULL
+) STRICT;
+""",
+)
+
+OBJECT_COLUMNS: Final = (
+    "id", "camera", "category", "purpose", "source", "media_type", "name", "captured_from_ms", "captured_to_ms",
+    "taken_in_ms", "plain_bytes", "size_bytes", "payload_sha256", "header_sha256", "kind", "state", "upload",
+    "source_copy", "medium",
+)  # fmt: skip
+"""In the order of every row that a function here calls an object's; ``n`` stands before, the recipients after them."""
+
+_OBJECT: Final = (
+    f"SELECT o.n, {', '.join(f'o.{name}' for name in OBJECT_COLUMNS)}, r.recipients"  # noqa: S608 - our own names
+    " FROM object o JOIN recipient_set r ON r.n = o.recipient_set"
+)
+
+
+# -- the vault's row and group keys
+
+
+def root_id(tx: Tx) -> str | None:
+    """Return the id of the current root."""
+    rows = tx.execute("SELECT root_id FROM vault")
+    return str(rows[0][0]) if rows else None
+
+
+def set_root_id(tx: Tx, root: str) -> None:
+    """Make ``root`` the current one."""
+    tx.execute("INSERT OR REPLACE INTO vault VALUES (1, ?)", (root,))
+
+
+def groups(tx: Tx) -> list[Row]:
+    """Return (n, id, version, wrapped) of every group."""
+    return tx.execute("SELECT n, id, version, wrapped FROM key_group ORDER BY n")
+
+
+def group_with_room(tx: Tx, *, room: int, closed: Iterable[int]) -> Row | None:
+    """Return (n, id, version, wrapped) of the newest group with fewer than ``room`` slots that is not closed."""
+    skip = set(closed)
+    for row in tx.execute("SELECT n, id, version, wrapped FROM key_group WHERE slots < ? ORDER BY n DESC", (room,)):
+        if row[0] not in skip:
+            return row
+    return None
+
+
+def group(tx: Tx, group_id: str) -> Row | None:
+    """Return (n, version, slots) of a group."""
+    rows = tx.execute("SELECT n, version, slots FROM key_group WHERE id = ?", (group_id,))
+    return rows[0] if rows else None
+
+
+def insert_group(tx: Tx, group_id: str, version: int, wrapped: bytes) -> None:
+    """Add an empty group."""
+    tx.execute("INSERT INTO key_group (id, version, wrapped, slots) VALUES (?, ?, ?, 0)", (group_id, version, wrapped))
+
+
+def update_group(tx: Tx, n: int, *, version: int, wrapped: bytes) -> None:
+    """Replace a group's key."""
+    tx.execute("UPDATE key_group SET version = ?, wrapped = ? WHERE n = ?", (version, wrapped, n))
+
+
+def drop_group(tx: Tx, n: int) -> None:
+    """Remove an empty group."""
+    tx.execute("DELETE FROM key_group WHERE n = ?", (n,))
+
+
+# -- objects
+
+
+def insert_object(tx: Tx, values: dict[str, Any]) -> int:
+    """Add an object and return its ``n``; ``recipients`` is one text, one recipient per line."""
+    tx.execute("INSERT OR IGNORE INTO recipient_set (recipients) VALUES (?)", (values["recipients"],))
+    names = (*OBJECT_COLUMNS, "source_gone", "source_tag", "content_tag")
+    marks = ", ".join("?" for _ in names)
+    ((n,),) = tx.execute(
+        f"INSERT INTO object ({', '.join(names)}, recipient_set) VALUES ({marks},"  # noqa: S608 - our own names
+        " (SELECT n FROM recipient_set WHERE recipients = ?)) RETURNING n",
+        [*(values[name] for name in names), values["recipients"]],
+    )
+    return int(n)
+
+
+def insert_slot(tx: Tx, n: int, *, key_group: int, version: int, wrapped: bytes) -> None:
+    """Add the object's slot and count it in its group."""
+    tx.execute("INSERT INTO slot VALUES (?, ?, ?, ?)", (n, key_group, version, wrapped))
+    tx.execute("UPDATE key_group SET slots = slots + 1 WHERE n = ?", (key_group,))
+
+
+def count(tx: Tx, camera: str, category: str, *, objects: int, size_bytes: int) -> None:
+    """Add to the totals; negative numbers take away."""
+    tx.execute(
+        "INSERT INTO total VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE"
+        " SET objects = objects + excluded.objects, bytes = bytes + excluded.bytes",
+        (camera, category, objects, size_bytes),
+    )
+
+
+def totals(tx: Tx) -> list[Row]:
+    """Return (camera, category, objects, bytes)."""
+    return tx.execute("SELECT camera, category, objects, bytes FROM total WHERE objects > 0 ORDER BY camera, category")
+
+
+def by_id(tx: Tx, object_id: str) -> Row | None:
+    """Return an object's row."""
+    rows = tx.execute(f"{_OBJECT} WHERE o.id = ?", (object_id,))
+    return rows[0] if rows else None
+
+
+def by_source_tag(tx: Tx, source_tag: bytes) -> Row | None:
+    """Return the row of the object that came from this source identity."""
+    rows = tx.execute(f"{_OBJECT} WHERE o.source_tag = ? AND length(o.source_tag) > 0", (source_tag,))
+    return rows[0] if rows else None
+
+
+def page(tx: Tx, after: str, limit: int) -> list[Row]:
+    """Return objects with ids above ``after``, in the order of ids."""
+    return tx.execute(f"{_OBJECT} WHERE o.id > ? ORDER BY o.id LIMIT ?", (after, limit))
+
+
+def newest(tx: Tx, *, camera: str | None, category: str, below: int, limit: int) -> list[Row]:
+    """Return objects that are not being erased, newest first, from below the given ``n``."""
+    where = "o.category = ? AND o.n < ? AND o.state != 'erasing'"
+    params: list[Any] = [category, below]
+    if camera is not None:
+        where += " AND o.camera = ?"
+        params.append(camera)
+    return tx.execute(f"{_OBJECT} WHERE {where} ORDER BY o.n DESC LIMIT ?", (*params, limit))
+
+
+def waiting(tx: Tx, category: str, limit: int) -> list[Row]:
+    """Return objects of a category that wait for upload, newest first."""
+    return tx.execute(
+        f"{_OBJECT} WHERE o.state = 'sealed' AND o.category = ? ORDER BY o.n DESC LIMIT ?", (category, limit)
+    )
+
+
+def ids(
+    tx: Tx, *, camera: str | None, category: str | None, from_ms: int | None, to_ms: int | None
+) -> list[str]:
+    """Return sorted ids of objects that match all that is given and are not being erased."""
+    where = ["state != 'erasing'"]
+    params: list[Any] = []
+    for clause, value in (
+        ("camera = ?", camera),
+        ("category = ?", category),
+        ("max(captured_to_ms, captured_from_ms + 1) > ?", from_ms),
+        ("captured_from_ms < ?", to_ms),
+    ):
+        if value is not None:
+            where.append(clause)
+            params.append(value)
+    sql = f"SELECT id FROM object WHERE {' AND '.join(where)} ORDER BY id"  # noqa: S608 - our own names
+    return [row[0] for row in tx.execute(sql, params)]
+
+
+def set_source_gone(tx: Tx, object_id: str) -> None:
+    """Note that the source's copy is given up."""
+    tx.execute("UPDATE object SET source_gone = 1 WHERE id = ?", (object_id,))
+
+
+def source_not_given_up(tx: Tx, after: str, limit: int) -> list[Row]:
+    """Return objects whose source copy is ours to give up and is not noted as gone."""
+    return tx.execute(
+        f"{_OBJECT} WHERE o.source_copy = 'taken' AND o.source_gone = 0 AND o.id > ? ORDER BY o.id LIMIT ?",
+        (after, limit),
+    )
+
+
+def slot(tx: Tx, object_id: str) -> Row | None:
+    """Return (wrapped slot, payload hash, kind, group id, group version, wrapped group) of an object."""
+    rows = tx.execute(
+        "SELECT s.wrapped, o.payload_sha256, o.kind, g.id, g.version, g.wrapped FROM object o"
+        " JOIN slot s ON s.object = o.n JOIN key_group g ON g.n = s.key_group AND g.version = s.version"
+        " WHERE o.id = ?",
+        (object_id,),
+    )
+    return rows[0] if rows else None
+
+
+def header(tx: Tx, object_id: str) -> bytes | None:
+    """Return the sealed header, if it is still kept."""
+    rows = tx.execute("SELECT h.sealed FROM object o JOIN header h ON h.object = o.n WHERE o.id = ?", (object_id,))
+    return rows[0][0] if rows else None
+
+
+def put_header(tx: Tx, n: int, sealed: bytes) -> None:
+    """Keep a sealed header."""
+    tx.execute("INSERT OR REPLACE INTO header VALUES (?, ?)", (n, sealed))
+
+
+def set_header_sha256(tx: Tx, object_id: str, sha256: bytes) -> None:
+    """Change the hash of the header to be uploaded."""
+    tx.execute("UPDATE object SET header_sha256 = ? WHERE id = ?", (sha256, object_id))
+
+
+def drop_header(tx: Tx, object_id: str) -> None:
+    """Forget the header of an object whose slot holds the file key."""
+    tx.execute(
+        "DELETE FROM header WHERE object IN (SELECT n FROM object WHERE id = ? AND kind = 'file-key')", (object_id,)
+    )
+
+
+def known_files(tx: Tx, after: str, limit: int) -> list[str]:
+    """Return the sorted ids that have, or until step 6 may have, a file."""
+    rows = tx.execute(
+        "SELECT id FROM (SELECT id FROM object UNION SELECT object FROM intent) WHERE id > ? ORDER BY id LIMIT ?",
+        (after, limit),
+    )
+    return [row[0] for row in rows]
+
+
+def has_file(tx: Tx, object_id: str) -> bool:
+    """Tell whether an object or an intent accounts for the file."""
+    return bool(
+        tx.execute(
+            "SELECT 1 FROM object WHERE id = ?1 UNION ALL SELECT 1 FROM intent WHERE object = ?1 LIMIT 1", (object_id,)
+        )
+    )
+
+
+# -- uploads
+
+
+def set_upload(tx: Tx, object_id: str, *, upload: str, state: str | None = None) -> None:
+    """Set an object's upload and, unless it is being erased, its state."""
+    tx.execute("UPDATE object SET upload = ? WHERE id = ?", (upload, object_id))
+    if state is not None:
+        tx.execute("UPDATE object SET state = ? WHERE id = ? AND state != 'erasing'", (state, object_id))
+
+
+def insert_upload(tx: Tx, upload: str, *, object_id: str, iat_s: int) -> None:
+    """Add an upload that was not begun."""
+    tx.execute("INSERT INTO upload VALUES (?, ?, ?, 0, '', '', '', 0, 1, 0, '')", (upload, object_id, iat_s))
+
+
+def upload(tx: Tx, upload_id: str) -> Row | None:
+    """Return (object, id, offset, iat, manifest, epoch, region, stored, erase, stated_by)."""
+    rows = tx.execute(
+        "SELECT object, id, offset_bytes, iat_s, manifest, store_epoch, region, stored, erase, stated_by"
+        " FROM upload WHERE id = ?",
+        (upload_id,),
+    )
+    return rows[0] if rows else None
+
+
+def set_offset(tx: Tx, upload_id: str, offset_bytes: int) -> None:
+    """Note what is durable at the store."""
+    tx.execute("UPDATE upload SET offset_bytes = ? WHERE id = ?", (offset_bytes, upload_id))
+
+
+def set_manifest(tx: Tx, upload_id: str, manifest: str) -> None:
+    """Note the manifest before it is sent: from here on a copy may exist."""
+    tx.execute("UPDATE upload SET manifest = ? WHERE id = ?", (manifest, upload_id))
+
+
+def set_stored(tx: Tx, upload_id: str, *, region: str, epoch: str) -> None:
+    """Note the storage receipt."""
+    tx.execute("UPDATE upload SET stored = 1, region = ?, store_epoch = ? WHERE id = ?", (region, epoch, upload_id))
+
+
+def retire_upload(tx: Tx, upload_id: str) -> None:
+    """Give an upload up; its row stays while the store may have a copy."""
+    tx.execute("UPDATE object SET upload = '' WHERE upload = ?", (upload_id,))
+    tx.execute("DELETE FROM upload WHERE id = ? AND manifest = ''", (upload_id,))
+    tx.execute("UPDATE upload SET current = 0, stored = 0 WHERE id = ?", (upload_id,))
+
+
+def stored_uploads(tx: Tx, after: str, limit: int) -> list[Row]:
+    """Return (upload, object, manifest) that a storage receipt is held for."""
+    return tx.execute(
+        "SELECT id, object, manifest FROM upload WHERE stored = 1 AND erase = 0 AND current = 1 AND id > ?"
+        " ORDER BY id LIMIT ?",
+        (after, limit),
+    )
+
+
+# -- forgetting
+
+
+def insert_erasure(tx: Tx, *, command: str, rule: str, actor: str) -> int:
+    """Add a request and return its number."""
+    ((n,),) = tx.execute(
+        "INSERT INTO erasure (command, rule, actor, state) VALUES (?, ?, ?, 'local') RETURNING n",
+        (command, rule, actor),
+    )
+    return int(n)
+
+
+def erasures(tx: Tx, state: str) -> list[Row]:
+    """Return (n, command, rule, actor) in this state, oldest first."""
+    return tx.execute("SELECT n, command, rule, actor FROM erasure WHERE state = ? ORDER BY n", (state,))
+
+
+def erasure_of(tx: Tx, command: str) -> int | None:
+    """Return the number of a command's request."""
+    rows = tx.execute("SELECT n FROM erasure WHERE command = ?", (command,))
+    return int(rows[0][0]) if rows else None
+
+
+def set_erasure_state(tx: Tx, n: int, state: str) -> None:
+    """Move a request on."""
+    tx.execute("UPDATE erasure SET state = ? WHERE n = ?", (state, n))
+
+
+def drop_erasure(tx: Tx, n: int) -> None:
+    """Remove a finished request."""
+    tx.execute("DELETE FROM erasure_item WHERE erasure = ?", (n,))
+    tx.execute("DELETE FROM erasure WHERE n = ?", (n,))
+
+
+def insert_items(tx: Tx, erasure: int, items: Iterable[tuple[str, str, str]]) -> None:
+    """Add (object, result, remarks) to a request."""
+    tx.executemany("INSERT INTO erasure_item VALUES (?, ?, ?, ?)", ((erasure, *item) for item in items))
+
+
+def items(tx: Tx, erasure: int) -> list[Row]:
+    """Return (object, result, remarks), in the order of ids."""
+    return tx.execute("SELECT object, result, remarks FROM erasure_item WHERE erasure = ? ORDER BY object", (erasure,))
+
+
+def pending_items(tx: Tx, erasure: int) -> int:
+    """Return how many objects of a request are not gone yet."""
+    ((left,),) = tx.execute(
+        "SELECT count(*) FROM erasure_item i JOIN intent t ON t.object = i.object WHERE i.erasure = ?", (erasure,)
+    )
+    return int(left)
+
+
+def settle_items(tx: Tx, object_id: str) -> None:
+    """Note in every request that the object is deleted."""
+    tx.execute("UPDATE erasure_item SET result = 'deleted' WHERE object = ? AND result = 'pending'", (object_id,))
+
+
+def begin_erasing(tx: Tx, object_id: str) -> None:
+    """Mark an object and write its intent."""
+    tx.execute("UPDATE object SET state = 'erasing' WHERE id = ?", (object_id,))
+    tx.execute("INSERT INTO intent SELECT id, n, 1 FROM object WHERE id = ?", (object_id,))
+
+
+def ask_store(tx: Tx, object_id: str) -> int:
+    """Ask for the erasure of every remote copy of an object; return how many are not confirmed."""
+    tx.execute("DELETE FROM upload WHERE object = ? AND manifest = ''", (object_id,))
+    tx.execute("UPDATE upload SET erase = 1 WHERE object = ?", (object_id,))
+    ((left,),) = tx.execute("SELECT count(*) FROM upload WHERE object = ? AND stated_by = ''", (object_id,))
+    return int(left)
+
+
+def remote_copies(tx: Tx, after: str, limit: int) -> list[Row]:
+    """Return (upload, object, manifest) that stores are asked to erase and have not confirmed."""
+    return tx.execute(
+        "SELECT id, object, manifest FROM upload WHERE erase = 1 AND stated_by = '' AND id > ? ORDER BY id LIMIT ?",
+        (after, limit),
+    )
+
+
+def confirm_erased(tx: Tx, upload_id: str, *, stated_by: str) -> None:
+    """Note a store's word."""
+    tx.execute("UPDATE upload SET stated_by = ? WHERE id = ?", (stated_by, upload_id))
+
+
+def copies_of(tx: Tx, object_id: str) -> list[Row]:
+    """Return (stored, stated_by) of every remote copy that an object had when its erasure began."""
+    return tx.execute("SELECT stored, stated_by FROM upload WHERE object = ? ORDER BY id", (object_id,))
+
+
+def drop_confirmed(tx: Tx, object_id: str) -> None:
+    """Forget the copies of an erased object that no request asks about any more."""
+    tx.execute(
+        "DELETE FROM upload WHERE object = ?1 AND stated_by != '' AND erase = 1"
+        " AND NOT EXISTS (SELECT 1 FROM erasure_item WHERE object = ?1)"
+        " AND NOT EXISTS (SELECT 1 FROM intent WHERE object = ?1)",
+        (object_id,),
+    )
+
+
+def erasures_waiting_for(tx: Tx, object_id: str) -> list[int]:
+    """Return the requests that named the object and wait for stores."""
+    return [
+        int(row[0])
+        for row in tx.execute(
+            "SELECT e.n FROM erasure_item i JOIN erasure e ON e.n = i.erasure WHERE i.object = ? AND e.state = 'remote'",
+            (object_id,),
+        )
+    ]
+
+
+def unconfirmed(tx: Tx, erasure: int) -> int:
+    """Return how many remote copies a request still waits for."""
+    ((left,),) = tx.execute(
+        "SELECT count(*) FROM erasure_item i JOIN upload u ON u.object = i.object"
+        " WHERE i.erasure = ? AND i.result = 'deleted' AND u.erase = 1 AND u.stated_by = ''",
+        (erasure,),
+    )
+    return int(left)
+
+
+def victims_groups(tx: Tx, limit: int) -> list[int]:
+    """Return the groups, at most ``limit``, that hold slots of objects at step 1."""
+    rows = tx.execute(
+        "SELECT DISTINCT s.key_group FROM intent t JOIN slot s ON s.object = t.n WHERE t.step = 1 LIMIT ?", (limit,)
+    )
+    return [int(row[0]) for row in rows]
+
+
+def victims(tx: Tx, key_group: int) -> list[Row]:
+    """Return (object id, n) of the objects at step 1 in a group."""
+    return tx.execute(
+        "SELECT t.object, t.n FROM slot s JOIN intent t ON t.n = s.object AND t.step = 1 WHERE s.key_group = ?",
+        (key_group,),
+    )
+
+
+def remove_victim(tx: Tx, object_id: str, n: int) -> None:
+    """Remove an object's rows and move its intent to step 3."""
+    tx.execute("DELETE FROM slot WHERE object = ?", (n,))
+    tx.execute("DELETE FROM header WHERE object = ?", (n,))
+    tx.execute("DELETE FROM object WHERE n = ?", (n,))
+    tx.execute("UPDATE intent SET step = 3 WHERE object = ?", (object_id,))
+
+
+def slots_of(tx: Tx, key_group: int) -> list[Row]:
+    """Return (n, object id, payload hash, kind, wrapped) of a group."""
+    return tx.execute(
+        "SELECT s.object, o.id, o.payload_sha256, o.kind, s.wrapped FROM slot s JOIN object o ON o.n = s.object"
+        " WHERE s.key_group = ?",
+        (key_group,),
+    )
+
+
+def rewrite_slots(tx: Tx, key_group: int, version: int, slots: Iterable[tuple[int, bytes]]) -> None:
+    """Replace the (n, wrapped) of a group's slots and the group's count."""
+    tx.executemany(
+        "UPDATE slot SET version = ?, wrapped = ? WHERE object = ?", ((version, wrapped, n) for n, wrapped in slots)
+    )
+    tx.execute(
+        "UPDATE key_group SET slots = (SELECT count(*) FROM slot WHERE key_group = ?1) WHERE n = ?1", (key_group,)
+    )
+
+
+def stale_slots(tx: Tx, key_group: int) -> int:
+    """Return how many slots of a group name another version than the group's."""
+    ((found,),) = tx.execute(
+        "SELECT count(*) FROM slot s LEFT JOIN key_group g ON g.n = s.key_group"
+        " WHERE s.key_group = ? AND g.version IS NOT s.version",
+        (key_group,),
+    )
+    return int(found)
+
+
+def intents(tx: Tx, step: int, limit: int) -> list[str]:
+    """Return the objects at a step."""
+    rows = tx.execute("SELECT object FROM intent WHERE step = ? ORDER BY n LIMIT ?", (step, limit))
+    return [row[0] for row in rows]
+
+
+def drop_intent(tx: Tx, object_id: str) -> None:
+    """Remove an intent."""
+    tx.execute("DELETE FROM intent WHERE object = ?", (object_id,))
+
+
+# -- tombstones and cut-offs
+
+
+def insert_tombstone(tx: Tx, object_id: str, rule: str) -> None:
+    """Write the tombstone of an object that is still there."""
+    tx.execute(
+        "INSERT INTO tombstone (source_tag, content_tag, source, captured_to_ms, rule)"
+        " SELECT source_tag, content_tag, source, captured_to_ms, ? FROM object WHERE id = ?",
+        (rule, object_id),
+    )
+
+
+def tombstone(tx: Tx, *, source_tag: bytes, content_tag: bytes) -> str | None:
+    """Return the rule of a tombstone with either tag; an empty tag matches nothing."""
+    for column, tag in (("source_tag", source_tag), ("content_tag", content_tag)):
+        rows = tx.execute(f"SELECT rule FROM tombstone WHERE {column} = ? LIMIT 1", (tag,)) if tag else []  # noqa: S608 - our own names
+        if rows:
+            return str(rows[0][0])
+    return None
+
+
+def tombstones(tx: Tx, source: str, after: int, limit: int) -> list[Row]:
+    """Return (n, source_tag) of a source."""
+    return tx.execute(
+        "SELECT n, source_tag FROM tombstone WHERE source = ? AND n > ? ORDER BY n LIMIT ?", (source, after, limit)
+    )
+
+
+def drop_tombstone(tx: Tx, source_tag: bytes) -> None:
+    """Remove the tombstones of a source identity."""
+    tx.execute("DELETE FROM tombstone WHERE source_tag = ?", (source_tag,))
+
+
+def tombstone_count(tx: Tx) -> int:
+    """Return how many tombstones there are."""
+    return int(tx.execute("SELECT count(*) FROM tombstone")[0][0])
+
+
+def oldest_tombstones(tx: Tx, limit: int) -> list[Row]:
+    """Return (n, source, captured_to_ms) of those whose recordings are the oldest."""
+    return tx.execute("SELECT n, source, captured_to_ms FROM tombstone ORDER BY captured_to_ms, n LIMIT ?", (limit,))
+
+
+def drop_tombstones(tx: Tx, numbers: Iterable[int]) -> None:
+    """Remove tombstones by number."""
+    tx.executemany("DELETE FROM tombstone WHERE n = ?", ((n,) for n in numbers))
+
+
+def put_cutoff(tx: Tx, values: tuple[str, str, str, int | None, int | None, int, str]) -> None:
+    """Add (source, camera, category, from, to, before, rule); the same selection moves its mark forward only."""
+    source, camera, category, from_ms, to_ms, before_ms, rule = values
+    tx.execute(
+        "UPDATE cutoff SET before_ms = max(before_ms, ?), rule = ?"
+        " WHERE source = ? AND camera = ? AND category = ? AND from_ms IS ? AND to_ms IS ?",
+        (before_ms, rule, source, camera, category, from_ms, to_ms),
+    )
+    if tx.changes() == 0:
+        tx.execute(
+            "INSERT INTO cutoff (source, camera, category, from_ms, to_ms, before_ms, rule) VALUES (?, ?, ?, ?, ?, ?, ?)",
+            values,
+        )
+
+
+def cutoff(
+    tx: Tx, *, source: str, camera: str, category: str, captured_from_ms: int, captured_to_ms: int
+) -> str | None:
+    """Return the rule of a cut-off that matches."""
+    rows = tx.execute(
+        "SELECT rule FROM cutoff WHERE (source = '' OR source = ?) AND (camera = '' OR camera = ?)"
+        " AND (category = '' OR category = ?) AND (from_ms IS NULL OR max(?4, ?5 + 1) > from_ms)"
+        " AND (to_ms IS NULL OR ?5 < to_ms) AND ?5 < before_ms LIMIT 1",
+        (source, camera, category, captured_to_ms, captured_from_ms),
+    )
+    return str(rows[0][0]) if rows else None
+
+
+def cutoffs(tx: Tx) -> list[Row]:
+    """Return (n, source, camera, category, from, to, before, rule), oldest first."""
+    return tx.execute("SELECT n, source, camera, category, from_ms, to_ms, before_ms, rule FROM cutoff ORDER BY n")
+
+
+def drop_cutoff(tx: Tx, n: int) -> None:
+    """Remove a cut-off that a wider one replaced."""
+    tx.execute("DELETE FROM cutoff WHERE n = ?", (n,))
