@@ -1,12 +1,14 @@
 """The age header: stanzas between a version line and a MAC line, all of it strict text.
 
 There is exactly one way to write a given header, and anything else is refused: that is what lets the MAC be checked
-over the bytes as they came. Nothing here knows a key type. (C2SP ``age.md``, sections "Header" and "Header MAC".)
+over the bytes as they came. Nothing here knows a key type. (C2SP ``age.md``,
+sections "Header" and "Header MAC".)
+
+Values are named tuples: ``dataclasses`` would double what a small sealing process imports.
 """
 
 import binascii
-from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, hmac
@@ -53,8 +55,7 @@ class PrefixedReader:
         return count
 
 
-@dataclass(frozen=True, slots=True)
-class Stanza:
+class Stanza(NamedTuple):
     """One recipient's part of the header: ``kind`` names the type, ``body`` holds the wrapped file key."""
 
     kind: str
@@ -62,8 +63,7 @@ class Stanza:
     body: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Header:
+class Header(NamedTuple):
     """A header that is well formed; nothing in it is authenticated until ``check_mac``."""
 
     stanzas: tuple[Stanza, ...]

@@ -12,8 +12,7 @@ import io
 import os
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
@@ -44,8 +43,7 @@ class Writer(Protocol):
         """Write some of ``data`` and return how much."""
 
 
-@dataclass(frozen=True, slots=True)
-class Sizes:
+class Sizes(NamedTuple):
     """What went through a stream: plain bytes, and bytes of the whole payload with its nonce and tags."""
 
     plain_bytes: int
