@@ -1,0 +1,136 @@
+"""The agent's own timeline: the answer to "what time is it" when the clock may lie (invariant I8).
+
+Ages and deadlines are measured on this timeline and on nothing else. It never runs backwards. The cases:
+
+==========================================  ==============  =====================================================
+what the clocks say                         clock state     the timeline
+==========================================  ==============  =====================================================
+first start, synchronised                   trusted         starts at the wall clock
+first start, not synchronised               unsure          starts at the wall clock, or at ``EARLIEST_MS``
+not synchronised                            unsure          advances by the boot clock from its persisted floor
+synchronised, agrees                        trusted         follows the wall clock
+synchronised, behind the floor              unsure, jump    advances by the boot clock
+synchronised, leaps ahead while we ran      unsure, jump    advances by the boot clock until the two agree again
+synchronised, ahead after being off         trusted         follows the wall clock, up to ``LONGEST_OFF_MS``
+synchronised, further ahead than that       unsure, jump    advances by the boot clock
+a signed time was accepted in this boot     trusted         advances by the boot clock from the signed time
+==========================================  ==============  =====================================================
+
+So while unsure nothing goes early, and nothing goes later than by the time spent switched off.
+"""
+
+from typing import Final
+
+import msgspec
+
+from agent.clock import Reading
+from agent.errors import RefusedError
+from agent.index import Tx
+from agent.index import timeline as rows
+from agent.model import Moment
+
+EARLIEST_MS: Final = 1_767_225_600_000
+"""2026-01-01: this software did not exist before, so an earlier clock is wrong."""
+
+AGREE_MS: Final = 10_000
+"""Two clocks this close agree: NTP slews and steps by less in ordinary running."""
+
+LEAP_MS: Final = 3_600_000
+"""A trusted clock that moves this much further than the boot clock did was set by somebody."""
+
+LONGEST_OFF_MS: Final = 400 * 86_400_000
+"""A device may lie in a drawer for a year; a clock that claims more needs a signed time."""
+
+
+class State(msgspec.Struct, frozen=True, kw_only=True):
+    """What is persisted: the floor, where the boot clock stood then, and what was thought of the wall clock."""
+
+    agent_ms: int
+    boot_id: str
+    boot_ms: int
+    trusted: bool
+    leapt: bool = False
+    signed_in_boot: str = ""
+
+
+def advance(state: State | None, reading: Reading) -> tuple[State, Moment]:
+    """Return the state and the moment after this reading; pure, and total over every pair of clocks."""
+    if state is None:
+        trusted = reading.synchronised and reading.wall_ms >= EARLIEST_MS
+        return _at(max(reading.wall_ms, EARLIEST_MS), reading, trusted=trusted)
+    same_boot = state.boot_id == reading.boot_id
+    by_boot_ms = state.agent_ms + (max(0, reading.boot_ms - state.boot_ms) if same_boot else 0)
+    if state.signed_in_boot == reading.boot_id:
+        return _at(by_boot_ms, reading, trusted=True, signed_in_boot=reading.boot_id)
+    if not reading.synchronised:
+        return _at(by_boot_ms, reading, trusted=False, leapt=state.leapt and same_boot)
+    ahead_ms = reading.wall_ms - by_boot_ms
+    if abs(ahead_ms) <= AGREE_MS:
+        return _at(max(state.agent_ms, reading.wall_ms), reading, trusted=True)
+    suspect = same_boot and (state.trusted or state.leapt)
+    if ahead_ms < 0 or ahead_ms > (LEAP_MS if suspect else LONGEST_OFF_MS):
+        return _at(by_boot_ms, reading, trusted=False, leapt=True)
+    return _at(reading.wall_ms, reading, trusted=True)
+
+
+def accept_signed_time(state: State | None, reading: Reading, *, now_ms: int) -> tuple[State, Moment]:
+    """Move to a time that a key with the verb ``time`` signed; for the rest of this boot it is the anchor.
+
+    Raises ``RefusedError`` (``not_yet_valid``) when it lies behind the floor: the timeline never runs backwards.
+    """
+    _state, moment = advance(state, reading)
+    if now_ms < moment.agent_ms - AGREE_MS:
+        raise RefusedError(
+            "the signed time lies behind what this device already knows",
+            reason="not_yet_valid",
+            retry="after_fix",
+            hint="check the signer's clock",
+        )
+    return _at(max(now_ms, moment.agent_ms), reading, trusted=True, signed_in_boot=reading.boot_id)
+
+
+def _at(
+    agent_ms: int, reading: Reading, *, trusted: bool, leapt: bool = False, signed_in_boot: str = ""
+) -> tuple[State, Moment]:
+    state = State(
+        agent_ms=agent_ms,
+        boot_id=reading.boot_id,
+        boot_ms=reading.boot_ms,
+        trusted=trusted,
+        leapt=leapt,
+        signed_in_boot=signed_in_boot,
+    )
+    return state, Moment(agent_ms=agent_ms, wall_ms=reading.wall_ms, trusted=trusted)
+
+
+class Timeline:
+    """Holds the state between looks; ``keep`` makes the floor durable inside a caller's transaction."""
+
+    def __init__(self, state: State | None = None) -> None:
+        self._state = state
+
+    @classmethod
+    def load(cls, tx: Tx) -> "Timeline":
+        """Start from the persisted floor; none on the very first start."""
+        row = rows.read(tx)
+        return cls(None if row is None else msgspec.convert(row, State))
+
+    def look(self, reading: Reading) -> Moment:
+        """Return the moment of this reading."""
+        self._state, moment = advance(self._state, reading)
+        return moment
+
+    def sign_in(self, reading: Reading, *, now_ms: int) -> Moment:
+        """Accept a signed time; raises ``RefusedError`` when it lies behind the floor."""
+        self._state, moment = accept_signed_time(self._state, reading, now_ms=now_ms)
+        return moment
+
+    @property
+    def leapt(self) -> bool:
+        """Whether the wall clock contradicted the boot clock and is not believed."""
+        return self._state is not None and self._state.leapt
+
+    def keep(self, tx: Tx) -> None:
+        """Persist the floor. If power fails before the commit, the older floor holds: ages only grow later."""
+        if self._state is not None:
+            rows.write(tx, msgspec.to_builtins(self._state))
