@@ -368,5 +368,8 @@ def _tell(broker: Broker, *, json_wanted: bool) -> None:
     if json_wanted:
         print(json.dumps(facts), flush=True)
         return
-    print(f"{broker.engine} at {broker.url}: {MEANING[broker.engine]}")
-    print(f"identities in {broker.certs}, log in {broker.log_path}; Ctrl-C ends it", flush=True)
+    print(
+        f"{broker.engine} at {broker.url}: {MEANING[broker.engine]}\n"
+        f"identities in {broker.certs}, log in {broker.log_path}; Ctrl-C ends it",
+        flush=True,
+    )
