@@ -162,24 +162,36 @@ def parse_keyset(raw: bytes, *, root_jwk: dict[str, str], current: KeySet | None
     Raises ``CorruptError`` for bytes without form, ``RefusedError`` with ``bad_signature`` (another root),
     ``stale_seq`` (a version not above ours) or ``malformed`` (a gap, a wrong ``prev``, a key that cannot be).
     """
+    new = read_keyset(raw, root_jwk=root_jwk)
+    if current is not None and (new.version, new.sha256) == (current.version, current.sha256):
+        return current
+    _check_chain(new, current)
+    return new
+
+
+def read_keyset(raw: bytes, *, root_jwk: dict[str, str]) -> KeySet:
+    """Return a key set that this root signed, wherever it stands in the chain; raises as ``parse_keyset``."""
     raw = raw.strip()
-    unverified = parse(raw, typ=TYP_KEYSET)
-    claims = verify(unverified, jwk=root_jwk, alg=alg_of(root_jwk))
+    claims = verify(parse(raw, typ=TYP_KEYSET), jwk=root_jwk, alg=alg_of(root_jwk))
     try:
         new = msgspec.convert(claims, _Claims)
     except msgspec.ValidationError as error:
         raise _malformed(f"not a key set: {error}") from error
     if new.root != root_jwk:
         raise _malformed("the key set names another root than the one that signed it")
-    sha256 = signing_input_sha256(raw)
-    if current is not None and (new.version, sha256) == (current.version, current.sha256):
-        return current
-    _check_chain(new, current)
     _check_keys(new.keys, root_kid=thumbprint(root_jwk))
-    return KeySet(version=new.version, prev=new.prev, iat=new.iat, root=new.root, keys=new.keys, sha256=sha256, raw=raw)
+    return KeySet(
+        version=new.version,
+        prev=new.prev,
+        iat=new.iat,
+        root=new.root,
+        keys=new.keys,
+        sha256=signing_input_sha256(raw),
+        raw=raw,
+    )
 
 
-def _check_chain(new: _Claims, current: KeySet | None) -> None:
+def _check_chain(new: KeySet, current: KeySet | None) -> None:
     version, sha256 = (current.version, current.sha256) if current is not None else (0, "")
     if new.version <= version:
         raise RefusedError(
@@ -227,4 +239,5 @@ __all__ = [
     "keyset_claims",
     "parse_descriptor",
     "parse_keyset",
+    "read_keyset",
 ]

@@ -33,6 +33,7 @@ _NAME: Final[dict[int, Kind]] = {byte: name for name, byte in KIND.items()}
 TYP: Final[dict[Kind, str]] = {name: f"pv1.{name}" for name in KIND if name != "chunk"}
 TYP_KEYSET: Final = "pv1.keyset"
 TYP_DESCRIPTOR: Final = "pv1.descriptor"
+TYP_EXPORT: Final = "pv1.export"
 
 UNSEALED: Final[frozenset[Kind]] = frozenset({"ack", "chunk", "upload-ack", "state"})
 """Kinds whose body is not an age file."""
@@ -45,6 +46,9 @@ CHANNEL_KINDS: Final[dict[str, frozenset[Kind]]] = {
 
 MAX_PUBLISH_BYTES: Final = 131_072
 MAX_JWS_BYTES: Final = 96 * 1024
+MAX_MANIFEST_BYTES: Final = 16 * 1024 * 1024
+"""An export's manifest is a file, not a message: 10,000 objects of about 1 KiB each."""
+
 MAX_SEALED_BYTES: Final = MAX_JWS_BYTES + 8 * 1024
 """A sealed JWS: a post-quantum age header is 1.7 KiB, a chunk's tag 16 bytes."""
 

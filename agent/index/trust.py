@@ -35,6 +35,8 @@ MIGRATIONS: Final[tuple[str, ...]] = (
     CREATE TABLE command (
         jti             TEXT    PRIMARY KEY,
         kid             TEXT    NOT NULL,
+        role            TEXT    NOT NULL,  -- of the key when it arrived
+        recipient       TEXT    NOT NULL,  -- that its receipts are sealed to
         digest          TEXT    NOT NULL,  -- SHA-256 of the signing input, hex
         seq             INTEGER NOT NULL,
         verb            TEXT    NOT NULL,
@@ -56,9 +58,10 @@ MIGRATIONS: Final[tuple[str, ...]] = (
 
     -- The selection of a command as it was frozen when it arrived, and what became of each object.
     CREATE TABLE command_object (
-        jti       TEXT NOT NULL,
+        jti       TEXT NOT NULL REFERENCES command (jti) ON DELETE CASCADE,
         object_id TEXT NOT NULL,
-        outcome   BLOB,                    -- JSON of an Outcome; NULL: not decided yet
+        result    TEXT NOT NULL,           -- of the outcome; '': not decided yet
+        outcome   BLOB,                    -- JSON of the Outcome
         PRIMARY KEY (jti, object_id)
     ) STRICT, WITHOUT ROWID;
 
@@ -79,6 +82,8 @@ class CommandRow(msgspec.Struct, frozen=True, kw_only=True):
 
     jti: str
     kid: str
+    role: str
+    recipient: str
     digest: str
     seq: int
     verb: str
@@ -172,7 +177,7 @@ def unfinished_count(tx: Tx, kid: str) -> int:
 
 
 def acknowledge(tx: Tx, kid: str, receipt_jtis: Iterable[str], *, keep: int) -> int:
-    """Mark settled commands whose receipt the key has, drop all but the newest ``keep``; return how many were marked."""
+    """Mark settled commands whose receipt the key has and keep the newest ``keep``; return how many are news."""
     marked = 0
     for receipt_jti in receipt_jtis:
         rows = tx.execute(
@@ -181,6 +186,7 @@ def acknowledge(tx: Tx, kid: str, receipt_jtis: Iterable[str], *, keep: int) -> 
             (receipt_jti, kid),
         )
         marked += len(rows)
+        tx.executemany("DELETE FROM command_object WHERE jti = ?", rows)
     tx.execute(
         "DELETE FROM command WHERE kid = ?1 AND acknowledged = 1 AND jti NOT IN"
         " (SELECT jti FROM command WHERE kid = ?1 AND acknowledged = 1 ORDER BY settled_ms DESC, rowid DESC LIMIT ?2)",
@@ -201,36 +207,37 @@ def forget_oldest_settled(tx: Tx, kid: str, *, keep: int) -> None:
 
 def freeze(tx: Tx, jti: str, object_ids: Iterable[str]) -> None:
     """Write a command's selection."""
-    tx.executemany("INSERT INTO command_object (jti, object_id) VALUES (?, ?)", [(jti, name) for name in object_ids])
+    tx.executemany("INSERT INTO command_object VALUES (?, ?, '', NULL)", [(jti, name) for name in object_ids])
 
 
 def undecided(tx: Tx, jti: str) -> tuple[str, ...]:
     """Return the ids of a selection whose outcome is still open, sorted."""
-    rows = tx.execute(
-        "SELECT object_id FROM command_object WHERE jti = ? AND outcome IS NULL ORDER BY object_id", (jti,)
-    )
+    rows = tx.execute("SELECT object_id FROM command_object WHERE jti = ? AND result = '' ORDER BY object_id", (jti,))
     return tuple(row[0] for row in rows)
 
 
 def decide(tx: Tx, jti: str, outcomes: Iterable[Outcome]) -> None:
     """Write outcomes; an object that was not in the frozen selection (a cut-off's late-comer) is added."""
     tx.executemany(
-        "INSERT OR REPLACE INTO command_object (jti, object_id, outcome) VALUES (?, ?, ?)",
-        [(jti, outcome.id, msgspec.json.encode(outcome)) for outcome in outcomes],
+        "INSERT OR REPLACE INTO command_object VALUES (?, ?, ?, ?)",
+        [(jti, outcome.id, outcome.result, msgspec.json.encode(outcome)) for outcome in outcomes],
     )
 
 
-def outcomes(tx: Tx, jti: str) -> tuple[Outcome, ...]:
-    """Return what is decided, sorted by object id."""
+def outcomes(tx: Tx, jti: str, *, after: str, limit: int) -> tuple[Outcome, ...]:
+    """Return a page of what is decided, sorted by object id."""
     rows = tx.execute(
-        "SELECT outcome FROM command_object WHERE jti = ? AND outcome IS NOT NULL ORDER BY object_id", (jti,)
+        "SELECT outcome FROM command_object WHERE jti = ? AND object_id > ? AND outcome IS NOT NULL"
+        " ORDER BY object_id LIMIT ?",
+        (jti, after, limit),
     )
     return tuple(msgspec.json.decode(row[0], type=Outcome) for row in rows)
 
 
-def thaw(tx: Tx, jti: str) -> None:
-    """Drop a settled command's selection."""
-    tx.execute("DELETE FROM command_object WHERE jti = ?", (jti,))
+def tally(tx: Tx, jti: str) -> dict[str, int]:
+    """Return the number of objects by result; the open ones under ``""``."""
+    rows = tx.execute("SELECT result, count(*) FROM command_object WHERE jti = ? GROUP BY result", (jti,))
+    return {row[0]: row[1] for row in rows}
 
 
 def spend(tx: Tx, kid: str, *, at_ms: int, objects: int, size_bytes: int) -> None:

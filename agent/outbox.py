@@ -1,0 +1,125 @@
+"""What waits for a reader until that reader has it: receipts and alerts, signed and sealed to one key each.
+
+Rules: a message is written in the transaction of what it tells; of one thing (a command, an alert code) only the
+newest message waits for a reader; rows leave when the reader's ``ack`` names them, or, light ones first, when a reader
+that never acknowledges has ``WAITING_MAX`` of them. Who sends remembers the last row sent in this connection and
+starts again from 0 at the next one and every ``REPEAT_S``.
+"""
+
+from typing import Any, Final, Literal, get_args
+
+import msgspec
+
+from agent import age, audit
+from agent.audit import Event, Signer
+from agent.clock import MS_PER_S, rfc3339_ms
+from agent.envelope import TYP, Key, Kind, frame, sign
+from agent.index import Tx
+from agent.index import outbox as rows
+from agent.index.outbox import Message
+from agent.model import Moment, RandomBytes, new_id
+
+AlertCode = Literal[
+    "clock_unsure", "clock_jump", "disk_full", "source_failed", "certificate_expiring", "store_rolled_back",
+    "upload_region_refused", "mass_delete_waiting", "retention_waiting", "unknown_keys", "takeover", "corrupt_object",
+    "audit_broken", "acl_broken",
+]  # fmt: skip
+ALERT_CODES: Final[tuple[AlertCode, ...]] = get_args(AlertCode)
+
+WAITING_MAX: Final = 2048
+"""Messages to one reader; then the lightest and oldest go. A command sent again still gets its stored receipt."""
+
+REPEAT_S: Final = 15 * 60
+"""How often unacknowledged messages are repeated while connected (``docs/protocol.md`` §5, §8)."""
+
+ALERT_PAUSE_MS: Final = 60_000
+"""An alert that keeps being raised is told again at most this often."""
+
+__all__ = ["ALERT_CODES", "REPEAT_S", "WAITING_MAX", "Alert", "AlertCode", "Message", "Outbox"]
+
+
+class Alert(msgspec.Struct, frozen=True, kw_only=True):
+    """What is wrong, what that means, what to do: sentences for a person, without names or labels."""
+
+    code: AlertCode
+    what: str
+    effect: str
+    next: str
+
+
+class Outbox:
+    """Signs as ``device`` with ``signer`` and queues; all state is rows."""
+
+    def __init__(self, *, device: str, signer: Signer, random: RandomBytes) -> None:
+        self._device = device
+        self._signer = signer
+        self._random = random
+
+    def sealed(self, kind: Kind, claims: dict[str, Any], *, to: Key) -> bytes:
+        """Return the MQTT payload of a message to one reader: signed, sealed to the key's recipient, framed."""
+        jws = sign(claims, typ=TYP[kind], kid=self._signer.kid, alg=self._signer.alg, sign=self._signer.sign)
+        return frame(kind, age.encrypt(jws, [age.parse_recipient(to.recipient)]))
+
+    def put_receipt(self, tx: Tx, *, to: str, about: str, jti: str, body: bytes, light: bool = False) -> None:
+        """Queue a receipt for the key ``to`` in place of an older one about the same command."""
+        rows.put(tx, reader=to, about=about, jti=jti, channel=f"rcpt/{to}", weight=0 if light else 1, body=body)
+        rows.drop_beyond(tx, to, keep=WAITING_MAX)
+
+    def pending(self, tx: Tx, *, after: int = 0, limit: int = 64) -> tuple[Message, ...]:
+        """Return what waits behind row ``after``, in the order of sending."""
+        return rows.pending(tx, after=after, limit=limit)
+
+    def waiting(self, tx: Tx, *, reader: str, about: str) -> bytes | None:
+        """Return the message about something that waits for a reader."""
+        return rows.body(tx, reader=reader, about=about)
+
+    def acknowledged(self, tx: Tx, kid: str, jtis: tuple[str, ...]) -> int:
+        """Drop what this reader says it has; return how many messages that were."""
+        return rows.acknowledge(tx, kid, jtis)
+
+    def raise_alert(self, tx: Tx, alert: Alert, *, readers: tuple[Key, ...], moment: Moment) -> bool:
+        """Raise or repeat an alert, one message for each reader; return whether anything was queued.
+
+        A standing alert counts up and is told again at most every ``ALERT_PAUSE_MS``.
+        """
+        standing = rows.alert(tx, alert.code)
+        since_ms, count, raised_ms = standing if standing is not None else (moment.agent_ms, 0, None)
+        told = raised_ms is None or moment.agent_ms - raised_ms >= ALERT_PAUSE_MS
+        rows.set_alert(
+            tx,
+            alert.code,
+            since_ms=since_ms,
+            count=count + 1,
+            raised_ms=moment.agent_ms if told or raised_ms is None else raised_ms,
+        )
+        if not told:
+            return False
+        if standing is None:
+            audit.append(tx, Event(kind="alert_raised", rule=alert.code), moment=moment)
+        for reader in readers:
+            jti = new_id(self._random)
+            claims = {
+                "iss": self._device,
+                "aud": reader.kid,
+                "iat": moment.agent_ms // MS_PER_S,
+                "jti": jti,
+                "code": alert.code,
+                "since": rfc3339_ms(since_ms),
+                "count": count + 1,
+                "what": alert.what,
+                "effect": alert.effect,
+                "next": alert.next,
+            }
+            body = self.sealed("alert", claims, to=reader)
+            rows.put(tx, reader=reader.kid, about=f"alert/{alert.code}", jti=jti, channel="alert", weight=1, body=body)
+            rows.drop_beyond(tx, reader.kid, keep=WAITING_MAX)
+        return True
+
+    def clear_alert(self, tx: Tx, code: AlertCode, *, moment: Moment) -> None:
+        """End an alert; what was not acknowledged is still told, because it did happen."""
+        if rows.clear_alert(tx, code):
+            audit.append(tx, Event(kind="alert_cleared", rule=code), moment=moment)
+
+    def alerts(self, tx: Tx) -> tuple[tuple[str, int, int], ...]:
+        """Return (code, since in agent milliseconds, count) of every alert that stands."""
+        return rows.alerts(tx)

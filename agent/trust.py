@@ -1,0 +1,215 @@
+"""Whom this device believes: its one owner, the key set that the owner's root signed, and what each key has said.
+
+Rules: one owner, installed once; of the key set only the next version; a sequence number counts once within a durable
+window (``docs/protocol.md`` §3, §4). Everything happens inside the caller's transaction.
+"""
+
+from functools import lru_cache
+from typing import Final, Literal
+
+import msgspec
+
+from agent import audit
+from agent.audit import Event
+from agent.envelope import Descriptor, Key, KeySet, parse_descriptor, parse_keyset, read_keyset
+from agent.errors import ConfigError, RefusedError
+from agent.index import Tx
+from agent.index import trust as rows
+from agent.index.trust import CommandRow
+from agent.model import Moment, Outcome
+
+WINDOW: Final = 1024
+"""Sequence numbers below the highest that may still come, §9."""
+
+KEPT_RESULTS: Final = 1024
+"""Acknowledged results that are kept for a repeat, per key, §9."""
+
+KEPT_UNREAD_RESULTS: Final = 4096
+"""Settled commands of a key in all, acknowledged or not, so that a reader who never acknowledges fills no disk."""
+
+UNFINISHED_MAX: Final = 64
+"""Commands of one key that wait or run, §9."""
+
+OUTCOMES_PAGE: Final = 500
+
+_MS_PER_S: Final = 1000
+_WINDOW_MASK: Final = (1 << (WINDOW + 1)) - 1
+
+__all__ = [
+    "KEPT_RESULTS",
+    "UNFINISHED_MAX",
+    "WINDOW",
+    "CommandRow",
+    "Trust",
+]
+
+
+class Trust:
+    """The trusted parties and their commands; holds no state of its own, all of it is rows."""
+
+    # --- owner and key set
+
+    def owner(self, tx: Tx) -> Descriptor | None:
+        """Return the owner, or ``None`` while the device is unowned and collects nothing."""
+        raw = rows.owner(tx)
+        return None if raw is None else parse_descriptor(raw)
+
+    def install_owner(self, tx: Tx, owner: Descriptor, *, moment: Moment) -> None:
+        """Make ``owner`` the one owner of this device; the same one again is no change, another is ``ConfigError``."""
+        if owner.role != "owner":
+            raise ConfigError(
+                f"this describes a {owner.role}, not an owner", hint="give the owner.pub of: privacy-owner init"
+            )
+        known = self.owner(tx)
+        if known is not None:
+            if (known.kid, known.recipient) == (owner.kid, owner.recipient):
+                return
+            raise ConfigError(
+                f"this device has an owner already ({known.fingerprint})",
+                hint="its owner frees it by erasing all of it; a new owner then starts with an empty vault",
+            )
+        rows.set_owner(tx, msgspec.json.encode(owner), installed_ms=moment.agent_ms)
+        audit.append(tx, Event(kind="owner_set", rule="first_owner", actor=owner.kid), moment=moment)
+
+    def key_set(self, tx: Tx) -> KeySet | None:
+        """Return the key set in force."""
+        raw = rows.key_set(tx)
+        owner_raw = rows.owner(tx)
+        return None if raw is None or owner_raw is None else _read_back(raw, owner_raw)
+
+    def accept_key_set(self, tx: Tx, raw: bytes, *, moment: Moment) -> KeySet:
+        """Put the next version in force; a repeat of the one in force changes nothing.
+
+        Raises ``CorruptError`` or ``RefusedError`` as ``envelope.parse_keyset`` does; ``not_granted`` while unowned.
+        """
+        owner = self.owner(tx)
+        if owner is None:
+            raise RefusedError(
+                "this device has no owner yet",
+                reason="not_granted",
+                retry="later",
+                hint="privacy-agent init --owner owner.pub",
+            )
+        current = self.key_set(tx)
+        new = parse_keyset(raw, root_jwk=owner.jwk, current=current)
+        if new is current:
+            return new
+        rows.set_key_set(tx, new.raw, version=new.version)
+        detail: dict[str, str | int] = {"version": new.version, "keys": len(new.keys)}
+        audit.append(tx, Event(kind="keyset_accepted", rule="root", actor=owner.kid, detail=detail), moment=moment)
+        return new
+
+    def key(self, tx: Tx, kid: str) -> Key | None:
+        """Return the key of that id from the set in force."""
+        keys = self.key_set(tx)
+        return None if keys is None else keys.key(kid)
+
+    def valid_key(self, tx: Tx, kid: str, *, moment: Moment) -> Key | None:
+        """Return the key if the set has it and it is valid now; while the clock is unsure validity is not judged."""
+        key = self.key(tx, kid)
+        if key is None or (moment.trusted and not key.valid_at(moment.agent_ms // _MS_PER_S)):
+            return None
+        return key
+
+    def keys_of(self, tx: Tx, role: str, *, moment: Moment) -> tuple[Key, ...]:
+        """Return the keys of a role that are valid now, in the set's order."""
+        keys = self.key_set(tx)
+        now_s = moment.agent_ms // _MS_PER_S
+        found = () if keys is None else keys.keys
+        return tuple(key for key in found if key.role == role and (not moment.trusted or key.valid_at(now_s)))
+
+    # --- sequence windows
+
+    def judge_seq(self, tx: Tx, kid: str, seq: int) -> Literal["unseen", "used", "stale"]:
+        """Say what a sequence number is to this key's window; changes nothing."""
+        highest, seen = rows.window(tx, kid)
+        if seq > highest:
+            return "unseen"
+        if highest - seq > WINDOW:
+            return "stale"
+        return "used" if seen >> (highest - seq) & 1 else "unseen"
+
+    def use_seq(self, tx: Tx, kid: str, seq: int) -> None:
+        """Mark an unseen sequence number as used."""
+        highest, seen = rows.window(tx, kid)
+        if seq > highest:
+            ahead = seq - highest
+            seen = ((seen << ahead) | 1) & _WINDOW_MASK if ahead <= WINDOW else 1
+            highest = seq
+        else:
+            seen |= 1 << (highest - seq)
+        rows.set_window(tx, kid, highest=highest, seen=seen)
+
+    def next_seq(self, tx: Tx, kid: str) -> int:
+        """Return the next good sequence number of a key."""
+        return rows.window(tx, kid)[0] + 1
+
+    def issuers(self, tx: Tx) -> dict[str, dict[str, int]]:
+        """Return highest and floor of every key that ever spoke, as ``state`` tells it (§7)."""
+        return {
+            kid: {"highest": highest, "floor": max(1, highest - WINDOW)} for kid, highest in rows.highest(tx).items()
+        }
+
+    # --- commands and their stored results
+
+    def command(self, tx: Tx, jti: str) -> CommandRow | None:
+        """Return a command that was taken up."""
+        return rows.command(tx, jti)
+
+    def keep(self, tx: Tx, row: CommandRow) -> None:
+        """Write a command or what changed of it; old results are bounded."""
+        rows.put_command(tx, row)
+        if row.settled_ms is not None:
+            rows.forget_oldest_settled(tx, row.kid, keep=KEPT_UNREAD_RESULTS)
+
+    def unfinished(self, tx: Tx, *, statuses: tuple[str, ...], kid: str = "", limit: int) -> tuple[CommandRow, ...]:
+        """Return commands without a terminal receipt, oldest first."""
+        return rows.unfinished(tx, kid=kid, statuses=statuses, limit=limit)
+
+    def unfinished_count(self, tx: Tx, kid: str) -> int:
+        """Return how many commands of a key wait or run."""
+        return rows.unfinished_count(tx, kid)
+
+    def acknowledged(self, tx: Tx, kid: str, receipt_jtis: tuple[str, ...]) -> int:
+        """Note that the issuer has these terminal receipts; return how many were news."""
+        return rows.acknowledge(tx, kid, receipt_jtis, keep=KEPT_RESULTS)
+
+    def freeze(self, tx: Tx, jti: str, object_ids: tuple[str, ...]) -> None:
+        """Write the selection that a command resolved to when it arrived."""
+        rows.freeze(tx, jti, object_ids)
+
+    def undecided(self, tx: Tx, jti: str) -> tuple[str, ...]:
+        """Return the ids of a command's selection whose outcome is still open, sorted."""
+        return rows.undecided(tx, jti)
+
+    def decide(self, tx: Tx, jti: str, outcomes: tuple[Outcome, ...]) -> None:
+        """Write what became of objects of a command's selection."""
+        rows.decide(tx, jti, outcomes)
+
+    def outcomes(self, tx: Tx, jti: str, *, after: str = "", limit: int = OUTCOMES_PAGE) -> tuple[Outcome, ...]:
+        """Return one page of what is decided, sorted by object id."""
+        return rows.outcomes(tx, jti, after=after, limit=limit)
+
+    def tally(self, tx: Tx, jti: str) -> dict[str, int]:
+        """Return how many objects of a command's selection have which result; ``""`` counts the open ones."""
+        return rows.tally(tx, jti)
+
+    # --- quotas
+
+    def over_quota(self, tx: Tx, key: Key, *, objects: int, size_bytes: int, moment: Moment) -> bool:
+        """Tell whether that much more would pass the key's quota in its rolling window of agent time."""
+        if key.quota is None:
+            return False
+        since_ms = moment.agent_ms - key.quota.window_s * _MS_PER_S
+        spent_objects, spent_bytes = rows.spent(tx, key.kid, since_ms=since_ms)
+        return spent_objects + objects > key.quota.objects or spent_bytes + size_bytes > key.quota.bytes
+
+    def spend(self, tx: Tx, key: Key, *, objects: int, size_bytes: int, moment: Moment) -> None:
+        """Count what a command of this key uses."""
+        if key.quota is not None:
+            rows.spend(tx, key.kid, at_ms=moment.agent_ms, objects=objects, size_bytes=size_bytes)
+
+
+@lru_cache(maxsize=2)
+def _read_back(raw: bytes, owner_raw: bytes) -> KeySet:
+    return read_keyset(raw, root_jwk=parse_descriptor(owner_raw).jwk)
