@@ -40,7 +40,7 @@ from agent.errors import AgentError, ConfigError, LinkError
 
 QUEUE_MESSAGES: Final = 256  # per channel
 QUEUE_BYTES: Final = 4 * 1024 * 1024  # per channel
-ACKNOWLEDGE_WITHIN_S: Final = 60.0  # a broker that takes longer is treated as gone
+ACKNOWLEDGE_WITHIN_S: Final = 60.0  # a broker that takes longer is treated as gone at the next look around
 PROBE_WITHIN_S: Final = 15.0
 IDENTITY_LOOK_S: Final = 30.0
 CLOSE_WITHIN_S: Final = 2.0
@@ -161,13 +161,13 @@ class Broker:
         """Return how many payload bytes fit into one packet on ``channel`` (docs/protocol.md §2)."""
         return MAX_PACKET_BYTES - _PACKET_OVERHEAD_BYTES - len(self._base) - 1 - len(channel)
 
-    async def publish(
+    async def submit(
         self, channel: str, payload: bytes | bytearray, *, retain: bool = False, bulk: bool = False
-    ) -> None:
-        """Publish on ``pv1/{tenant}/{device}/{channel}`` and return when the broker acknowledged it.
+    ) -> asyncio.Future[None]:
+        """Wait for room in the window, hand the packet over, and return what becomes done when it is acknowledged.
 
-        That is no storage receipt. ``bulk`` packets leave room for others. The payload must not change until then.
-        Raises ``LinkError`` when offline, when the connection ends first, or when the broker refuses or is too slow.
+        ``bulk`` packets leave room for others. The payload must not change until then. Raises ``LinkError`` when
+        offline; the future has one when the connection ends first, or the broker refuses or is too slow.
         """
         if len(payload) > self.largest_payload_bytes(channel):
             raise AssertionError(f"{len(payload)} bytes do not fit into a packet on {channel}")
@@ -179,19 +179,21 @@ class Broker:
         if link is None or window is not self._window:
             window.give(bulk=bulk)
             raise _offline(self.trouble)
-        answer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         try:
             mid = link.send(f"{self._base}/{channel}", payload, retain=retain)
         except LinkError:
             window.give(bulk=bulk)
             raise
+        answer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._packets[mid] = _Packet(answer, self._clock_s(), bulk)
-        try:
-            async with asyncio.timeout(ACKNOWLEDGE_WITHIN_S):
-                await answer
-        except TimeoutError as error:
-            link.abort()
-            raise LinkError(f"the broker did not acknowledge within {ACKNOWLEDGE_WITHIN_S:.0f} s") from error
+        return answer
+
+    async def publish(self, channel: str, payload: bytes | bytearray, *, retain: bool = False) -> None:
+        """Publish on ``pv1/{tenant}/{device}/{channel}`` and return when the broker acknowledged it.
+
+        That is no storage receipt. Raises ``LinkError`` as ``submit`` does.
+        """
+        await (await self.submit(channel, payload, retain=retain))
 
     async def receive(self, channel: str) -> bytes:
         """Return the next message of a subscribed channel, in order of arrival."""
@@ -281,6 +283,10 @@ class Broker:
         return self._over or Closed(LinkError("the agent is stopping"))
 
     def _look_around(self, link: Link) -> None:
+        oldest = next(iter(self._packets.values()), None)
+        if oldest is not None and self._clock_s() - oldest.sent_s > ACKNOWLEDGE_WITHIN_S:
+            _log.warning("the broker acknowledged nothing for %d s", ACKNOWLEDGE_WITHIN_S)
+            link.abort()
         if self._online and self._probe:
             self._probe = b""
             self._tell("acl_broken", f"what is published to {self._base}/{PROBE} does not come back")

@@ -1,14 +1,8 @@
 import asyncio
-import os
-import shutil
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
-import pytest
-
-from agent.broker import Broker, parse_url
-from agent.errors import ConfigError, LinkError
+from agent.broker import Broker
 from device_sim.broker import Broker as BrokerProcess
 from tests.upload.line import TENANT, no_pause, observing, running, until
 

@@ -1,0 +1,137 @@
+"""What the agent and a store write to each other, as bytes: sign, then seal; unseal, then verify (docs/protocol.md §2).
+
+A ``Mail`` is bound to one store key. What another key signed, what is addressed to another device, and what is not
+sealed although it must be never becomes a value.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final, Protocol
+
+import msgspec
+
+from agent import age
+from agent.envelope import (
+    MAX_SEALED_BYTES,
+    TYP,
+    Alg,
+    Key,
+    Kind,
+    UpAck,
+    b64url,
+    frame,
+    parse,
+    parse_upack,
+    sign,
+    signing_input_sha256,
+    unframe,
+    verify,
+)
+from agent.envelope.kinds import UNSEALED
+from agent.errors import CorruptError, RefusedError
+from agent.uplink.transfer import Manifest
+
+UPACK: Final = "upack"
+UP_ERASE: Final = "up/erase"
+UP_RESYNC: Final = "up/resync"
+MAX_ITEMS: Final = 100  # of an erase or a resync
+
+
+class Device(msgspec.Struct, frozen=True, kw_only=True):
+    """How this device writes and reads: its name, its key, and the identities that open what is sealed to it."""
+
+    name: str
+    kid: str
+    alg: Alg
+    sign: Callable[[bytes], bytes]
+    identities: tuple[age.Identity, ...]
+
+
+class Copy(Protocol):
+    """An upload as ``erase`` and ``resync`` name it."""
+
+    @property
+    def upload(self) -> str:
+        """Its id."""
+        ...
+
+    @property
+    def object(self) -> str:
+        """The object's id."""
+        ...
+
+    @property
+    def manifest(self) -> str:
+        """The manifest hash."""
+        ...
+
+
+class Mail:
+    """Writes to and reads from one store."""
+
+    def __init__(self, device: Device, store: Key) -> None:
+        self.store = store
+        self.store_kid = store.kid
+        self._device = device
+        self._recipient = age.parse_recipient(store.recipient)
+
+    def begin(self, manifest: Manifest) -> tuple[bytes, str]:
+        """Return the ``begin`` message and its manifest hash, the same at every repeat."""
+        jws = self._jws(
+            "begin",
+            manifest.iat_s,
+            upload=manifest.upload,
+            object=manifest.object,
+            payload={"bytes": manifest.payload_bytes, "sha256": manifest.payload_sha256},
+            header={"bytes": len(manifest.header), "sha256": manifest.header_sha256, "data": b64url(manifest.header)},
+            regions=list(manifest.regions),
+        )
+        return self._sealed("begin", jws), signing_input_sha256(jws)
+
+    def manifest_hash(self, manifest: Manifest) -> str:
+        """Return the hash that ``begin`` would have."""
+        return self.begin(manifest)[1]
+
+    def end(self, upload: str, manifest: str, *, iat_s: int) -> bytes:
+        """Return the ``end`` message."""
+        return self._sealed("end", self._jws("end", iat_s, upload=upload, manifest=manifest))
+
+    def abort(self, upload: str, manifest: str, *, iat_s: int, jti: str) -> bytes:
+        """Return the ``abort`` message."""
+        return self._sealed("abort", self._jws("abort", iat_s, jti=jti, upload=upload, manifest=manifest))
+
+    def erase(self, copies: Sequence[Copy], *, iat_s: int, jti: str) -> bytes:
+        """Return the ``erase`` message for up to ``MAX_ITEMS`` copies."""
+        return self._sealed("erase", self._jws("erase", iat_s, jti=jti, items=_items(copies)))
+
+    def resync(self, copies: Sequence[Copy], *, iat_s: int, jti: str) -> bytes:
+        """Return the ``resync`` message for up to ``MAX_ITEMS`` copies."""
+        return self._sealed("resync", self._jws("resync", iat_s, jti=jti, stored=_items(copies)))
+
+    def read(self, raw: bytes) -> UpAck:
+        """Turn a payload of ``upack`` into a value; raises ``CorruptError`` or ``RefusedError``, whoever wrote it."""
+        kind, body = unframe(raw, channel=UPACK)
+        if kind not in UNSEALED:
+            if len(body) > MAX_SEALED_BYTES:
+                raise CorruptError("sealed message too large")
+            body = age.decrypt(body, self._device.identities)
+        unverified = parse(body, typ=TYP[kind])
+        if unverified.unverified_kid != self.store_kid:
+            raise RefusedError("signed by another key than the store's", reason="bad_signature")
+        value = parse_upack(kind, verify(unverified, jwk=self.store.jwk, alg=self.store.alg))
+        if value.iss != self.store_kid:
+            raise RefusedError("the claimed issuer is not the signer", reason="malformed")
+        if value.aud != self._device.name:
+            raise RefusedError("addressed to another device", reason="wrong_audience")
+        return value
+
+    def _jws(self, kind: Kind, iat_s: int, **claims: Any) -> bytes:  # noqa: ANN401 - claims are of any JSON type
+        device = self._device
+        head = {"iss": device.name, "aud": self.store_kid, "iat": iat_s}
+        return sign(head | claims, typ=TYP[kind], kid=device.kid, alg=device.alg, sign=device.sign)
+
+    def _sealed(self, kind: Kind, jws: bytes) -> bytes:
+        return frame(kind, age.encrypt(jws, (self._recipient,)))
+
+
+def _items(copies: Iterable[Copy]) -> list[dict[str, str]]:
+    return [{"upload": copy.upload, "object": copy.object, "manifest": copy.manifest} for copy in copies]

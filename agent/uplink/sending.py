@@ -1,0 +1,220 @@
+"""The thin shell round a ``Transfer``: reads the payload, submits packets, waits for answers, survives a lost link.
+
+Reads happen in a worker thread, several chunks at a time, straight into the packets' buffers. Nothing here decides.
+"""
+
+import asyncio
+import hashlib
+import os
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Final, Protocol
+
+from agent.envelope import CHUNK_OFFSET_BYTES, KIND, Failed, Go, Stored, UploadAck
+from agent.errors import CorruptError, LinkError, RefusedError
+from agent.uplink.mail import Mail
+from agent.uplink.rate import Rate
+from agent.uplink.transfer import CHUNK_BYTES, STALLED_AFTER_S, Ask, Chunk, End, Idle, Manifest, Transfer
+
+READ_CHUNKS: Final = 8
+_HEAD_BYTES: Final = 1 + CHUNK_OFFSET_BYTES
+_HASH_BYTES: Final = 1 << 20
+_MOST_ANSWERS: Final = 128  # waiting to be looked at; a store that sends more is answered later by its next one
+
+
+class Line(Protocol):
+    """What of the broker an upload needs."""
+
+    async def submit(self, channel: str, payload: bytes | bytearray, *, bulk: bool = False) -> asyncio.Future[None]:
+        """Hand a packet over; the future is done when the broker acknowledged it, or has a ``LinkError``."""
+        ...
+
+    async def next_session(self, after: int) -> int:
+        """Return the number of a connection later than ``after``."""
+        ...
+
+
+class Sending:
+    """One upload under way; ``deliver`` hands it the store's verified answers, ``run`` ends with the receipt."""
+
+    def __init__(
+        self,
+        manifest: Manifest,
+        *,
+        mail: Mail,
+        path: Path,
+        line: Line,
+        rate: Rate,
+        clock_s: Callable[[], float],
+        wait: Callable[[float], Awaitable[None]],
+        now_s: Callable[[], int],
+        regions: tuple[str, ...],
+    ) -> None:
+        self._transfer = Transfer(manifest, now_s=clock_s())
+        self._begin, self.manifest_hash = mail.begin(manifest)
+        self._mail = mail
+        self._path = path
+        self._line = line
+        self._rate = rate
+        self._clock_s = clock_s
+        self._wait = wait
+        self._now_s = now_s
+        self._regions = regions
+        self._channel = f"up/{manifest.upload}"
+        self._answers: list[Go | UploadAck | Stored | Failed] = []
+        self._news = asyncio.Event()
+        self._link_error: LinkError | None = None
+        self._chunks: dict[int, bytearray] = {}
+        self.on_progress: Callable[[int], None] | None = None
+
+    @property
+    def durable_bytes(self) -> int:
+        """What the store said is durable."""
+        return self._transfer.durable
+
+    @property
+    def resent_bytes(self) -> int:
+        """What was sent more than once since the agent started."""
+        return self._transfer.resent_bytes
+
+    def deliver(self, answer: Go | UploadAck | Stored | Failed) -> None:
+        """Take a verified answer that names this upload; one for another manifest is ignored."""
+        if answer.manifest == self.manifest_hash and len(self._answers) < _MOST_ANSWERS:
+            self._answers.append(answer)
+            self._news.set()
+
+    async def run(self) -> Stored:
+        """Send until the storage receipt is here.
+
+        Raises ``RefusedError`` with the store's reason (or ``region_refused`` when the region is not one of ours),
+        ``CorruptError`` when the payload here or the store's word cannot be believed. A lost link is waited out.
+        """
+        fd = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            if os.fstat(fd).st_size != self._transfer.manifest.payload_bytes:
+                raise CorruptError("the sealed payload has another size than when it was sealed")
+            return await self._run(fd)
+        finally:
+            os.close(fd)
+
+    async def _run(self, fd: int) -> Stored:
+        session = await self._line.next_session(0)
+        while True:
+            stored = await self._take_answers(fd)
+            if stored is not None:
+                return stored
+            try:
+                await self._do_next(fd)
+            except LinkError:
+                session = await self._reconnected(session)
+                self._link_error = None
+                self._transfer.restart(self._clock_s())
+
+    async def _reconnected(self, session: int) -> int:
+        try:
+            async with asyncio.timeout(STALLED_AFTER_S):
+                return await self._line.next_session(session)
+        except TimeoutError:  # still away, or the broker refused a packet without ending the connection
+            return session
+
+    async def _do_next(self, fd: int) -> None:
+        if self._link_error is not None:
+            raise self._link_error
+        match self._transfer.step(self._clock_s()):
+            case Ask():
+                await self._submit(self._begin)
+            case Chunk(offset, length):
+                pause_s = self._rate.take(length, self._clock_s())
+                if pause_s > 0:
+                    await self._wait(pause_s)
+                await self._submit(await self._chunk(fd, offset, length), bulk=True)
+            case End():
+                manifest = self._transfer.manifest
+                await self._submit(self._mail.end(manifest.upload, self.manifest_hash, iat_s=self._now_s()))
+            case Idle(seconds):
+                self._news.clear()
+                try:
+                    async with asyncio.timeout(seconds):
+                        await self._news.wait()
+                except TimeoutError:
+                    return
+
+    async def _submit(self, payload: bytes | bytearray, *, bulk: bool = False) -> None:
+        answer = await self._line.submit(self._channel, payload, bulk=bulk)
+        answer.add_done_callback(self._acknowledged)
+
+    def _acknowledged(self, answer: asyncio.Future[None]) -> None:
+        error = None if answer.cancelled() else answer.exception()
+        if error is None:
+            self._transfer.sent(self._clock_s())
+        elif isinstance(error, LinkError):
+            self._link_error = error
+            self._news.set()
+
+    async def _take_answers(self, fd: int) -> Stored | None:
+        answers, self._answers = self._answers, []
+        for answer in answers:
+            match answer:
+                case Go():
+                    self._check_region(answer.region)
+                    self._transfer.go(answer, self._clock_s())
+                    self._chunks.clear()
+                case UploadAck():
+                    self._transfer.acknowledged(answer.offset, self._clock_s())
+                case Stored():
+                    self._transfer.stored(answer)
+                    self._check_region(answer.region)
+                    return answer
+                case Failed():
+                    await self._give_up(answer, fd)
+            if self.on_progress is not None:
+                self.on_progress(self._transfer.durable)
+        return None
+
+    def _check_region(self, region: str) -> None:
+        if self._regions and region not in self._regions:
+            raise RefusedError(f"the store would keep it in {region}", reason="region_refused", retry="later")
+
+    async def _give_up(self, answer: Failed, fd: int) -> None:
+        if answer.reason == "unknown_upload":
+            self._transfer.restart(self._clock_s())
+            return
+        if answer.reason == "hash_mismatch" and await asyncio.to_thread(_sha256, fd) != self._payload_sha256():
+            raise CorruptError("the sealed payload here changed since it was sealed")
+        raise RefusedError(f"the store refuses: {answer.reason}", reason=answer.reason, retry="later")
+
+    def _payload_sha256(self) -> str:
+        return self._transfer.manifest.payload_sha256
+
+    async def _chunk(self, fd: int, offset: int, length: int) -> bytearray:
+        packet = self._chunks.pop(offset, None)
+        if packet is None:
+            total = self._transfer.manifest.payload_bytes
+            self._chunks = await asyncio.to_thread(_read, fd, offset, min(READ_CHUNKS * CHUNK_BYTES, total - offset))
+            packet = self._chunks.pop(offset)
+        if len(packet) != _HEAD_BYTES + length:
+            raise CorruptError("the sealed payload became shorter while it was sent")
+        return packet
+
+
+def _read(fd: int, offset: int, amount: int) -> dict[int, bytearray]:
+    packets: dict[int, bytearray] = {}
+    while amount > 0:
+        packet = bytearray(_HEAD_BYTES + min(amount, CHUNK_BYTES))
+        packet[0] = KIND["chunk"]
+        packet[1:_HEAD_BYTES] = offset.to_bytes(CHUNK_OFFSET_BYTES, "big")
+        got = os.preadv(fd, [memoryview(packet)[_HEAD_BYTES:]], offset)
+        if got < len(packet) - _HEAD_BYTES:
+            raise CorruptError("the sealed payload became shorter while it was sent")
+        packets[offset] = packet
+        offset += got
+        amount -= got
+    return packets
+
+
+def _sha256(fd: int) -> str:
+    digest, offset = hashlib.sha256(), 0
+    while data := os.pread(fd, _HASH_BYTES, offset):
+        digest.update(data)
+        offset += len(data)
+    return digest.hexdigest()

@@ -1,0 +1,67 @@
+import asyncio
+from pathlib import Path
+
+from agent.broker import Broker
+from agent.clock import monotonic_s, pause
+from agent.envelope import Erased, Key, Stored
+from agent.errors import AgentError
+from agent.uplink import Mail, Manifest, Rate, Sending
+from device_sim.broker import Broker as BrokerProcess
+from tests.upload.cloud import Keys, cloud_at, payload_file
+from tests.upload.line import TENANT, no_pause, running
+
+
+def sending(broker: Broker, keys: Keys, store: Key, path: Path, manifest: Manifest) -> tuple[Sending, Mail]:
+    mail = Mail(keys.device, store)
+    one = Sending(
+        manifest,
+        mail=mail,
+        path=path,
+        line=broker,
+        rate=Rate(None, now_s=monotonic_s()),
+        clock_s=monotonic_s,
+        wait=pause,
+        now_s=lambda: 1_700_000_000,
+        regions=manifest.regions,
+    )
+    return one, mail
+
+
+async def deliver(broker: Broker, mail: Mail, one: Sending, refused: list[AgentError]) -> None:
+    while True:
+        try:
+            value = mail.read(await broker.receive("upack"))
+        except AgentError as error:
+            refused.append(error)
+            continue
+        if not isinstance(value, Erased):
+            one.deliver(value)
+
+
+async def complete(broker: Broker, one: Sending, mail: Mail, *, within_s: float = 30) -> Stored:
+    async with asyncio.timeout(within_s), asyncio.TaskGroup() as group:
+        hearing = group.create_task(deliver(broker, mail, one, []), name="hear")
+        stored = await one.run()
+        hearing.cancel()
+    return stored
+
+
+def test_payload_sent_through_mosquitto_is_stored_with_the_same_hashes(
+    mosquitto: BrokerProcess, tls: Path, tmp_path: Path
+) -> None:
+    keys = Keys("cam-1")
+    path, manifest = payload_file(tmp_path, size_bytes=3_000_001)
+
+    async def act() -> Stored:
+        broker = Broker(mosquitto.url, tenant=TENANT, identity=tls / "cam-1", wait=no_pause)
+        with cloud_at(mosquitto.url, tls=tls, folder=tmp_path / "cloud", keys=keys) as (cloud, store):
+            async with running(broker):
+                one, mail = sending(broker, keys, store, path, manifest)
+                stored = await complete(broker, one, mail)
+            assert [row.payload.sha256 for row in cloud.store.stored()] == [manifest.payload_sha256]
+            assert one.resent_bytes == 0
+        return stored
+
+    stored = asyncio.run(act())
+    assert stored.payload.sha256 == manifest.payload_sha256
+    assert stored.header.sha256 == manifest.header_sha256
