@@ -2,9 +2,6 @@
 
 Rules:
 
-- ChaCha20 under a raw key that is given before anything else; WAL, ``synchronous=FULL``, ``secure_delete=ON``,
-  ``temp_store=MEMORY``, ``foreign_keys=ON`` and an exclusive lock, each read back: a setting that did not take is a
-  ``ConfigError``, never a warning. The lock is the vault's lock: one process at a time.
 - Only the worker thread touches the connection, so a checkpoint never meets a reader of ours.
 - Writes that wait at the same moment share one commit, each in its own savepoint: one that raises is undone alone.
 - A function given to ``write`` may run more than once (after a full disk it is tried again alone), so it has no effect
@@ -14,7 +11,6 @@ Rules:
 """
 
 import asyncio
-import os
 import queue
 import threading
 from collections.abc import Callable, Sequence
@@ -25,47 +21,18 @@ from typing import Any, Final, Literal, TypeVar
 
 import apsw
 
-from agent.errors import AgentError, ConfigError, CorruptError, LinkError, SpaceError
-from agent.files import FILE_MODE, sync_folder
-from agent.index import audit, outbox, registry, rights, timeline, trust, vault
+from agent.errors import LinkError, SpaceError
+from agent.files import sync_folder
 from agent.index.ballast import Ballast
+from agent.index.opening import damaged, migrate, open_encrypted
 from agent.index.transaction import Tx
 
 T = TypeVar("T")
-
-MIGRATIONS: Final[dict[str, tuple[str, ...]]] = {
-    "audit": audit.MIGRATIONS,
-    "vault": vault.MIGRATIONS,
-    "rights": rights.MIGRATIONS,
-    "trust": trust.MIGRATIONS,
-    "registry": registry.MIGRATIONS,
-    "outbox": outbox.MIGRATIONS,
-    "timeline": timeline.MIGRATIONS,
-}
-"""Scripts of each owner, oldest first; they are only ever appended to."""
 
 GROUP_MAX: Final = 256
 """Calls that share one commit at most: bounds how long the first of them waits for the last."""
 
 _KEY_BYTES: Final = 32
-_BUSY_TIMEOUT_MS: Final = 2_000
-
-# What must be read back from the connection: (pragma, value to set, value expected).
-_SETTINGS: Final[tuple[tuple[str, str, str | int], ...]] = (
-    ("locking_mode", "EXCLUSIVE", "exclusive"),
-    ("journal_mode", "WAL", "wal"),
-    ("synchronous", "FULL", 2),
-    ("secure_delete", "ON", 1),
-    ("temp_store", "MEMORY", 2),
-    ("foreign_keys", "ON", 1),
-)
-
-_PARTS: Final = """
-CREATE TABLE IF NOT EXISTS schema_part (
-  owner   TEXT NOT NULL PRIMARY KEY,  -- the file of this package whose tables are meant
-  version INTEGER NOT NULL            -- how many of its migrations have run
-) STRICT
-"""
 
 
 class IndexLostError(Exception):
@@ -94,9 +61,9 @@ class Index:
         self._lost: Exception | None = None
         self._closed = False
         self._lock = threading.Lock()
-        self._connection = _open(path, key)
+        self._connection = open_encrypted(path, key)
         try:
-            _migrate(self._connection, path)
+            migrate(self._connection, path)
             self._ballast = Ballast(path.with_name(f"{path.name}.ballast"))
             self._ballast.take()
             sync_folder(path.parent)
@@ -144,9 +111,7 @@ class Index:
             self._jobs.put(_Job("stop", _nothing))
         self._worker.join()
 
-    def _submit(
-        self, kind: Literal["read", "write", "urgent", "truncate"], fn: Callable[[Tx], T]
-    ) -> "Future[T]":
+    def _submit(self, kind: Literal["read", "write", "urgent", "truncate"], fn: Callable[[Tx], T]) -> "Future[T]":
         job = _Job(kind, fn)
         with self._lock:
             assert not self._closed, "the index is closed"  # noqa: S101 - a caller's mistake
@@ -287,7 +252,7 @@ class Index:
             self._lost.__cause__ = error
             return self._lost
         if isinstance(error, (apsw.CorruptError, apsw.NotADBError)):
-            return _damaged(self._path, error)
+            return damaged(self._path, error)
         return error
 
 
@@ -298,72 +263,3 @@ class _Raised:
 
 def _nothing(_tx: Tx) -> None:
     return None
-
-
-def _damaged(path: Path, error: Exception) -> AgentError:
-    return CorruptError(
-        f"{path}: the index is damaged ({error})",
-        hint="keep a copy of the file, then restore the vault folder and the keystore together from a backup",
-    )
-
-
-def _open(path: Path, key: bytes) -> apsw.Connection:
-    try:
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE))  # SQLite gives -wal the same mode
-        connection = apsw.Connection(str(path))
-    except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror}", hint="run as the agent's user, in a folder that exists") from error
-    try:
-        connection.set_busy_timeout(_BUSY_TIMEOUT_MS)
-        connection.pragma("cipher", "chacha20")
-        connection.execute(f"PRAGMA key = \"raw:{key.hex()}\"").fetchall()
-        for name, value, expected in _SETTINGS:
-            connection.execute(f"PRAGMA {name} = {value}").fetchall()
-            found = connection.pragma(name)
-            if found != expected:
-                raise ConfigError(
-                    f"{path}: SQLite did not take {name}={value} but says {found!r}",
-                    hint="install apsw-sqlite3mc from its own wheel; another SQLite cannot hold the vault",
-                )
-        connection.execute("SELECT count(*) FROM sqlite_schema").fetchall()
-    except apsw.NotADBError:
-        connection.close()
-        raise ConfigError(
-            f"{path}: the keystore's key does not open this index",
-            hint="put back the keystore that belongs to this vault; both are restored together or not at all",
-        ) from None
-    except apsw.BusyError:
-        connection.close()
-        raise ConfigError(
-            f"{path}: another process has the vault open", hint="stop it, or talk to it: systemctl status privacy-agent"
-        ) from None
-    except apsw.CorruptError as error:
-        connection.close()
-        raise _damaged(path, error) from error
-    except BaseException:
-        connection.close()
-        raise
-    return connection
-
-
-def _migrate(connection: apsw.Connection, path: Path) -> None:
-    """Bring every owner's tables to this version, all in one transaction; refuse a file of a newer version."""
-    newest = sum(len(scripts) for scripts in MIGRATIONS.values())
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        connection.execute(_PARTS).fetchall()
-        done: dict[str, int] = dict(connection.execute("SELECT owner, version FROM schema_part").fetchall())
-        newer = [owner for owner, version in done.items() if version > len(MIGRATIONS.get(owner, ()))]
-        if newer or connection.pragma("user_version") > newest:
-            raise ConfigError(
-                f"{path}: written by a newer version of the agent", hint="install that version again, or a later one"
-            )
-        for owner, scripts in MIGRATIONS.items():
-            for script in scripts[done.get(owner, 0) :]:
-                connection.execute(script).fetchall()
-            connection.execute("INSERT OR REPLACE INTO schema_part VALUES (?, ?)", (owner, len(scripts)))
-        connection.execute(f"PRAGMA user_version = {newest}").fetchall()
-    except BaseException:
-        connection.execute("ROLLBACK")
-        raise
-    connection.execute("COMMIT")

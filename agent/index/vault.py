@@ -289,9 +289,7 @@ def waiting(tx: Tx, category: str, limit: int) -> list[Row]:
     )
 
 
-def ids(
-    tx: Tx, *, camera: str | None, category: str | None, from_ms: int | None, to_ms: int | None
-) -> list[str]:
+def ids(tx: Tx, *, camera: str | None, category: str | None, from_ms: int | None, to_ms: int | None) -> list[str]:
     """Return sorted ids of objects that match all that is given and are not being erased."""
     where = ["state != 'erasing'"]
     params: list[Any] = []
@@ -533,7 +531,8 @@ def erasures_waiting_for(tx: Tx, object_id: str) -> list[int]:
     return [
         int(row[0])
         for row in tx.execute(
-            "SELECT e.n FROM erasure_item i JOIN erasure e ON e.n = i.erasure WHERE i.object = ? AND e.state = 'remote'",
+            "SELECT e.n FROM erasure_item i JOIN erasure e ON e.n = i.erasure"
+            " WHERE i.object = ? AND e.state = 'remote'",
             (object_id,),
         )
     ]
@@ -671,7 +670,8 @@ def put_cutoff(tx: Tx, values: tuple[str, str, str, int | None, int | None, int,
     )
     if tx.changes() == 0:
         tx.execute(
-            "INSERT INTO cutoff (source, camera, category, from_ms, to_ms, before_ms, rule) VALUES (?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO cutoff (source, camera, category, from_ms, to_ms, before_ms, rule)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?)",
             values,
         )
 

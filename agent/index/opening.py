@@ -1,0 +1,141 @@
+"""How the encrypted file is opened, what is demanded of SQLite, and how its tables come to this version.
+
+Rules: ChaCha20 under a raw key that is given before anything else; WAL, ``synchronous=FULL``, ``secure_delete=ON``,
+``temp_store=MEMORY``, ``foreign_keys=ON`` and an exclusive lock, each read back: a setting that did not take is a
+``ConfigError``, never a warning. The lock is the vault's lock: one process at a time. Each file of this package brings
+its own migrations; all that are missing run in one transaction.
+"""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+import apsw
+
+from agent.errors import ConfigError, CorruptError
+from agent.files import FILE_MODE
+from agent.index import audit, outbox, registry, rights, timeline, trust, vault
+
+MIGRATIONS: Final[dict[str, tuple[str, ...]]] = {
+    "audit": audit.MIGRATIONS,
+    "vault": vault.MIGRATIONS,
+    "rights": rights.MIGRATIONS,
+    "trust": trust.MIGRATIONS,
+    "registry": registry.MIGRATIONS,
+    "outbox": outbox.MIGRATIONS,
+    "timeline": timeline.MIGRATIONS,
+}
+"""Scripts of each owner, oldest first; they are only ever appended to."""
+
+_LOCK_WAIT_MS: Final = 2_000
+"""How long a second process waits for the first to end: a restart overlaps by less."""
+
+# What must be read back from the connection: (pragma, value to set, value expected).
+_SETTINGS: Final[tuple[tuple[str, str, str | int], ...]] = (
+    ("locking_mode", "EXCLUSIVE", "exclusive"),
+    ("journal_mode", "WAL", "wal"),
+    ("synchronous", "FULL", 2),
+    ("secure_delete", "ON", 1),
+    ("temp_store", "MEMORY", 2),
+    ("foreign_keys", "ON", 1),
+)
+
+_PARTS: Final = """
+CREATE TABLE IF NOT EXISTS schema_part (
+  owner   TEXT NOT NULL PRIMARY KEY,  -- the file of this package whose tables are meant
+  version INTEGER NOT NULL            -- how many of its migrations have run
+) STRICT
+"""
+
+
+def open_encrypted(path: Path, key: bytes) -> apsw.Connection:
+    """Open, or create as 0600, and lock the file; ``migrate`` comes next.
+
+    Raises ``ConfigError`` for a wrong key, a vault in use or an SQLite that does not do what is asked of it,
+    ``CorruptError`` for a damaged file.
+    """
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE))  # SQLite gives -wal the same mode
+    except OSError as error:
+        raise ConfigError(
+            f"{path}: {error.strerror}", hint="run as the agent's user, in a folder that exists"
+        ) from error
+    connection = apsw.Connection(str(path))
+    try:
+        _guarded(path, lambda: _prepare(connection, path, key))
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def migrate(connection: apsw.Connection, path: Path) -> None:
+    """Bring every owner's tables to this version, all in one transaction.
+
+    Raises ``ConfigError``, changing nothing, for a file that a newer version wrote.
+    """
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        _guarded(path, lambda: _migrate(connection, path))
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+    connection.execute("COMMIT")
+
+
+def damaged(path: Path, error: Exception) -> CorruptError:
+    """Return the error that says what to do with a damaged index."""
+    return CorruptError(
+        f"{path}: the index is damaged ({error})",
+        hint="keep a copy of the file, then restore the vault folder and the keystore together from a backup",
+    )
+
+
+def _guarded(path: Path, act: Callable[[], None]) -> None:
+    try:
+        act()
+    except apsw.NotADBError:
+        raise ConfigError(
+            f"{path}: the keystore's key does not open this index",
+            hint="put back the keystore that belongs to this vault; both are restored together or not at all",
+        ) from None
+    except apsw.BusyError:
+        raise ConfigError(
+            f"{path}: another process has the vault open",
+            hint="stop it, or talk to it: systemctl status privacy-agent",
+        ) from None
+    except apsw.CorruptError as error:
+        raise damaged(path, error) from error
+
+
+def _prepare(connection: apsw.Connection, path: Path, key: bytes) -> None:
+    connection.set_busy_timeout(_LOCK_WAIT_MS)
+    connection.pragma("cipher", "chacha20")
+    connection.execute(f'PRAGMA key = "raw:{key.hex()}"').fetchall()
+    for name, value, expected in _SETTINGS:
+        connection.execute(f"PRAGMA {name} = {value}").fetchall()
+        found: Any = connection.pragma(name)
+        if found != expected:
+            raise ConfigError(
+                f"{path}: SQLite did not take {name}={value} but says {found!r}",
+                hint="install apsw-sqlite3mc from its own wheel; another SQLite cannot hold the vault",
+            )
+    connection.execute("SELECT count(*) FROM sqlite_schema").fetchall()
+
+
+def _migrate(connection: apsw.Connection, path: Path) -> None:
+    newest = sum(len(scripts) for scripts in MIGRATIONS.values())
+    connection.execute(_PARTS).fetchall()
+    rows: list[Any] = connection.execute("SELECT owner, version FROM schema_part").fetchall()
+    done: dict[str, int] = dict(rows)
+    newer = [owner for owner, version in done.items() if version > len(MIGRATIONS.get(owner, ()))]
+    if newer or connection.pragma("user_version") > newest:
+        raise ConfigError(
+            f"{path}: written by a newer version of the agent", hint="install that version again, or a later one"
+        )
+    for owner, scripts in MIGRATIONS.items():
+        for script in scripts[done.get(owner, 0) :]:
+            connection.execute(script).fetchall()
+        connection.execute("INSERT OR REPLACE INTO schema_part VALUES (?, ?)", (owner, len(scripts)))
+    connection.execute(f"PRAGMA user_version = {newest}").fetchall()

@@ -1,0 +1,520 @@
+"""The sealed objects: the only module that moves an object from one state to the next.
+
+A payload is the file ``objects/<id>`` in the vault's folder; everything else is a row. Taking one in has numbered
+steps, quoted in the code; 1, 2, 5 and 6 are the ingest flow's:
+
+1. the gate asks whether the object may be kept at all;
+2. it is sealed while it is read, into a part file that is synced;
+3. the part file gets its final name and the folder is synced;
+4. row, slot, header and audit entry are committed in one transaction: from here on it is acknowledged (invariant I2);
+5. the source's copy is given up and its folder synced;
+6. that is noted.
+
+If power fails before 4 is durable, the source still has its copy and ``recover`` sweeps the file; after 4 the source's
+identity is known (``seen``), so ingest goes on with 5.
+
+States: ``sealed`` → ``uploaded`` (a signed storage receipt is held; back to ``sealed`` when the store lost it) →
+``erasing`` → gone. ``agent/erasure.py`` does the last two with functions of this module.
+"""
+
+import asyncio
+import secrets
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from agent import audit
+from agent.audit import Event
+from agent.clock import MS_PER_S, parse_rfc3339_ms
+from agent.errors import CorruptError, RefusedError
+from agent.files import make_folder, new_file, remove, settle, sync_folder
+from agent.index import Index, Tx
+from agent.index import vault as rows
+from agent.keystore import Keystore
+from agent.keytree import (
+    GROUP_SLOTS,
+    GroupKey,
+    Root,
+    new_group,
+    open_header,
+    unwrap_group,
+    unwrap_slot,
+    wrap_group,
+    wrap_slot,
+)
+from agent.model import CATEGORIES, Category, Kind, Moment, Object, RandomBytes, Selection, new_id
+
+OBJECTS_FOLDER: Final = "objects"
+
+PAGE_MAX: Final = 500
+"""Rows that one call returns at most; callers ask again for the next page and hold nothing open."""
+
+_LAST: Final = 2**63 - 1
+
+
+class Draft(msgspec.Struct, frozen=True, kw_only=True):
+    """What ingest knows after sealing; fields as in ``Object``.
+
+    ``slot`` is the object's key wrapped under the group that was given out, ``sealed_header`` the exact header sealed
+    under that key; ``source_tag`` (empty for what has no source) and ``content_tag`` are keyed hashes.
+    """
+
+    id: str
+    camera: str
+    category: Category
+    purpose: str
+    source: str
+    media_type: str
+    name: str
+    captured_from_ms: int
+    captured_to_ms: int
+    plain_bytes: int
+    size_bytes: int
+    payload_sha256: bytes
+    header_sha256: bytes
+    kind: Kind
+    recipients: tuple[str, ...]
+    source_copy: str
+    medium: str
+    slot: bytes
+    sealed_header: bytes
+    source_tag: bytes
+    content_tag: bytes
+
+
+class Total(msgspec.Struct, frozen=True):
+    """How much one set holds; ``bytes`` are sealed payload bytes on disk."""
+
+    objects: int
+    bytes: int
+
+
+class Totals(msgspec.Struct, frozen=True, kw_only=True):
+    """How much the vault holds, by (camera, category) and in all; what is being erased does not count."""
+
+    sets: dict[tuple[str, Category], Total]
+    all: Total
+
+
+class Rank(msgspec.Struct, frozen=True, kw_only=True):
+    """An object's place in its set, newest first: it is number ``count``, and with all newer ones holds ``bytes``."""
+
+    object: Object
+    count: int
+    bytes: int
+    cursor: int
+
+
+class UploadRow(msgspec.Struct, frozen=True, kw_only=True):
+    """One upload: ``offset`` is durable at the store; ``iat_s`` never changes; ``manifest`` is ``""`` until set."""
+
+    object: str
+    upload: str
+    offset: int
+    iat_s: int
+    manifest: str
+    store_epoch: str
+    region: str
+    stored: bool
+    erasing: bool
+
+
+class RemoteCopy(msgspec.Struct, frozen=True):
+    """A copy that a store has or may have."""
+
+    upload: str
+    object: str
+    manifest: str
+
+
+class Vault:
+    """The vault in ``folder``; opening it makes the folder and, on the first start, the key tree's first root.
+
+    Raises ``CorruptError`` when the keystore lacks the root that the index names.
+    """
+
+    def __init__(
+        self, *, folder: Path, index: Index, keystore: Keystore, random: RandomBytes = secrets.token_bytes
+    ) -> None:
+        self.folder = folder
+        self.objects = folder / OBJECTS_FOLDER
+        self.index = index
+        self.keystore = keystore
+        self.random = random
+        self.closed_groups: frozenset[int] = frozenset()
+        self._settled = 0
+        self._synced = 0
+        self._folder_lock = asyncio.Lock()
+        make_folder(self.objects)
+        index.write_now(self._adopt_root)
+
+    # -- taking in
+
+    async def group(self) -> GroupKey:
+        """Return the key of an open group with room; the sealer wraps the next object's key under it."""
+        found = await self.index.read(self._group_with_room)
+        return found[1] if found is not None else (await self.index.write(self._group_for_insert))[1]
+
+    def new_part(self) -> tuple[int, Path]:
+        """Create a part file beside its final name; the caller closes the descriptor."""
+        return new_file(self.objects)
+
+    async def admit(self, draft: Draft, *, part: Path, group: GroupKey, moment: Moment) -> Object:
+        """Do steps 3 and 4: when this returns the object survives a power cut.
+
+        ``part`` is synced and becomes ours, whatever happens. A slot under a stale, full or closed group is rewrapped
+        with ``group``, which the caller still holds in memory. An object of the same source identity that is here
+        already is returned instead (its copy at the source is safe to give up). Raises ``RefusedError``
+        (``deleted_before``) when a tombstone or a cut-off forbids it, ``SpaceError`` when the disk is full.
+        """
+        final = self.payload_path(draft.id)
+        try:
+            await self._settle(part, final)
+            admitted = await self.index.write(lambda tx: self._insert(tx, draft, group=group, moment=moment))
+        except BaseException:
+            # The slot is nowhere: these bytes can never be opened, so their removal need not be durable.
+            await self._discard(draft.id, part, final)
+            raise
+        if admitted.id != draft.id:
+            remove(final, folder_synced=False)
+        return admitted
+
+    def admit_now(self, draft: Draft, *, part: Path, group: GroupKey, moment: Moment) -> Object:
+        """Do what ``admit`` does, from synchronous code that shares nothing with a running loop."""
+        return asyncio.run(self.admit(draft, part=part, group=group, moment=moment))
+
+    async def _settle(self, part: Path, final: Path) -> None:
+        # Step 3. If power fails here there is a file without a row, which ``recover`` sweeps.
+        settle(part, final, folder_synced=False)
+        self._settled += 1
+        mine = self._settled
+        async with self._folder_lock:  # one sync serves every name that was settled before it began
+            if self._synced < mine:
+                now = self._settled
+                await asyncio.to_thread(sync_folder, self.objects)
+                self._synced = now
+
+    async def _discard(self, object_id: str, part: Path, final: Path) -> None:
+        # A cancelled write may have been committed all the same: then the row keeps its file.
+        if not await asyncio.shield(self.index.read(lambda tx: rows.has_file(tx, object_id))):
+            remove(part, folder_synced=False)
+            remove(final, folder_synced=False)
+
+    def _insert(self, tx: Tx, draft: Draft, *, group: GroupKey, moment: Moment) -> Object:
+        # Step 4. If power fails before the commit is durable, nothing of this happened.
+        known = rows.by_source_tag(tx, draft.source_tag)
+        if known is not None:
+            return _object(known)
+        rule = self.forbidden(
+            tx,
+            source_tag=draft.source_tag,
+            content_tag=draft.content_tag,
+            camera=draft.camera,
+            category=draft.category,
+            captured_from_ms=draft.captured_from_ms,
+            captured_to_ms=draft.captured_to_ms,
+            source=draft.source,
+        )
+        if rule is not None:
+            raise RefusedError(f"deleted before ({rule})", reason="deleted_before")
+        key_group, version, wrapped = self._place(tx, draft, group)
+        values = msgspec.structs.asdict(draft) | {
+            "taken_in_ms": moment.agent_ms,
+            "state": "sealed",
+            "upload": "",
+            "source_gone": 0,
+            "recipients": "\n".join(draft.recipients),
+        }
+        n = rows.insert_object(tx, values)
+        rows.insert_slot(tx, n, key_group=key_group, version=version, wrapped=wrapped)
+        rows.put_header(tx, n, draft.sealed_header)
+        rows.count(tx, draft.camera, draft.category, objects=1, size_bytes=draft.size_bytes)
+        event = Event(kind="admitted", object=draft.id, detail={"bytes": draft.size_bytes, "category": draft.category})
+        audit.append(tx, event, moment=moment)
+        return self.require(tx, draft.id)
+
+    def _place(self, tx: Tx, draft: Draft, group: GroupKey) -> tuple[int, int, bytes]:
+        row = rows.group(tx, group.id)
+        if row is not None and row[0] not in self.closed_groups and row[1] == group.version and row[2] < GROUP_SLOTS:
+            return row[0], row[1], draft.slot
+        about: dict[str, Any] = {
+            "object_id": draft.id,
+            "payload_sha256": draft.payload_sha256,
+            "kind": draft.kind,
+        }
+        n, current = self._group_for_insert(tx)
+        slot_key = unwrap_slot(group, draft.slot, **about)
+        return n, current.version, wrap_slot(current, slot_key, **about, random=self.random)
+
+    def _group_with_room(self, tx: Tx) -> tuple[int, GroupKey] | None:
+        row = rows.group_with_room(tx, room=GROUP_SLOTS, closed=self.closed_groups)
+        if row is None:
+            return None
+        n, group_id, version, wrapped = row
+        return n, unwrap_group(self.root(tx), wrapped, id=group_id, version=version)
+
+    def _group_for_insert(self, tx: Tx) -> tuple[int, GroupKey]:
+        found = self._group_with_room(tx)
+        if found is not None:
+            return found
+        fresh = new_group(self.random)
+        rows.insert_group(tx, fresh.id, fresh.version, wrap_group(self.root(tx), fresh, random=self.random))
+        return rows.group(tx, fresh.id)[0], fresh  # type: ignore[index]  # it was inserted one line above
+
+    # -- asking
+
+    def seen(self, tx: Tx, source_tag: bytes) -> bool:
+        """Tell whether an object of this source identity is here."""
+        return rows.by_source_tag(tx, source_tag) is not None
+
+    def forbidden(
+        self,
+        tx: Tx,
+        *,
+        source_tag: bytes,
+        content_tag: bytes,
+        camera: str,
+        category: str,
+        captured_from_ms: int,
+        captured_to_ms: int,
+        source: str,
+    ) -> str | None:
+        """Return the rule under which this was deleted before and must not return, or ``None``.
+
+        ``content_tag`` may be empty when the content was not read yet; ``admit`` asks again with it. A hold beats a
+        cut-off: whoever knows of holds judges the answer.
+        """
+        return rows.tombstone(tx, source_tag=source_tag, content_tag=content_tag) or rows.cutoff(
+            tx,
+            source=source,
+            camera=camera,
+            category=category,
+            captured_from_ms=captured_from_ms,
+            captured_to_ms=captured_to_ms,
+        )
+
+    def mark_source_gone(self, tx: Tx, object_id: str) -> None:
+        """Do step 6: the source's copy is given up and its folder was synced."""
+        rows.set_source_gone(tx, object_id)
+
+    def source_left_over(self, tx: Tx, *, after: str = "", limit: int = PAGE_MAX) -> tuple[Object, ...]:
+        """Return objects, by id, whose source copy is ours to give up and was not noted as gone (step 5 may be due)."""
+        return tuple(map(_object, rows.source_not_given_up(tx, after, limit)))
+
+    def get(self, tx: Tx, object_id: str) -> Object | None:
+        """Return an object, also one that is being erased, or ``None``."""
+        row = rows.by_id(tx, object_id)
+        return None if row is None else _object(row)
+
+    def require(self, tx: Tx, object_id: str) -> Object:
+        """Return an object that must be there."""
+        found = self.get(tx, object_id)
+        assert found is not None, "no such object"  # noqa: S101 - a caller's mistake
+        return found
+
+    def page(self, tx: Tx, *, after: str = "", limit: int = PAGE_MAX) -> tuple[Object, ...]:
+        """Return objects with ids above ``after``, in the order of ids, those being erased included."""
+        return tuple(map(_object, rows.page(tx, after, min(limit, PAGE_MAX))))
+
+    def select(self, tx: Tx, selection: Selection) -> tuple[str, ...]:
+        """Return the sorted ids that a selection means now.
+
+        Ids that were named are all returned, also of objects that are gone: the answer about each is a delete's
+        outcome. Other selections mean what is here and not being erased; an interval means overlap with the capture
+        interval.
+        """
+        if selection.ids is not None:
+            return tuple(sorted(set(selection.ids)))
+        found = rows.ids(
+            tx,
+            camera=selection.camera,
+            category=selection.category,
+            from_ms=None if selection.from_ is None else parse_rfc3339_ms(selection.from_),
+            to_ms=None if selection.to is None else parse_rfc3339_ms(selection.to),
+        )
+        return tuple(found)
+
+    def totals(self, tx: Tx) -> Totals:
+        """Return how much there is."""
+        sets = {(camera, category): Total(objects, size) for camera, category, objects, size in rows.totals(tx)}
+        every = Total(sum(total.objects for total in sets.values()), sum(total.bytes for total in sets.values()))
+        return Totals(sets=sets, all=every)
+
+    def ranked(
+        self, tx: Tx, camera: str | None, category: Category, *, after: Rank | None = None, limit: int = PAGE_MAX
+    ) -> tuple[Rank, ...]:
+        """Return one page of a set, newest first, each with its rank; ``after`` is the last of the page before.
+
+        ``camera=None`` ranks the category over all cameras. Nothing is held open between pages: what is taken in or
+        erased meanwhile is not counted anew.
+        """
+        count, total, below = (0, 0, _LAST) if after is None else (after.count, after.bytes, after.cursor)
+        page: list[Rank] = []
+        for row in rows.newest(tx, camera=camera, category=category, below=below, limit=min(limit, PAGE_MAX)):
+            found = _object(row)
+            count += 1
+            total += found.size_bytes
+            page.append(Rank(object=found, count=count, bytes=total, cursor=row[0]))
+        return tuple(page)
+
+    def payload_path(self, object_id: str) -> Path:
+        """Return where the payload (nonce and chunks) of an object is, or would be."""
+        return self.objects / object_id
+
+    def slot_key(self, tx: Tx, object_id: str) -> bytes:
+        """Return what an object's slot holds: its file key or header key (``Object.kind``).
+
+        Raises ``CorruptError`` when there is no such slot or the key tree does not open it.
+        """
+        row = rows.slot(tx, object_id)
+        if row is None:
+            raise CorruptError(f"object {object_id} has no slot", hint="run: privacy-agent doctor")
+        wrapped, payload_sha256, kind, group_id, version, wrapped_group = row
+        group = unwrap_group(self.root(tx), wrapped_group, id=group_id, version=version)
+        return unwrap_slot(group, wrapped, object_id=object_id, payload_sha256=payload_sha256, kind=kind)
+
+    def header(self, tx: Tx, object_id: str) -> bytes | None:
+        """Return the exact header whose hash the object names, or ``None`` when it went with the storage receipt."""
+        sealed = rows.header(tx, object_id)
+        return None if sealed is None else open_header(self.slot_key(tx, object_id), sealed, object_id=object_id)
+
+    # -- uploading
+
+    def queued(self, tx: Tx, limit: int) -> tuple[Object, ...]:
+        """Return objects that wait for upload, newest first within each category, in ``CATEGORIES``' order."""
+        found: list[Object] = []
+        for category in CATEGORIES:
+            found.extend(map(_object, rows.waiting(tx, category, limit)))
+        return tuple(found)
+
+    def begin_upload(self, tx: Tx, object_id: str, *, moment: Moment) -> tuple[str, int]:
+        """Return the object's upload id and its ``iat`` in seconds; both stay the same at every repeat."""
+        found = self.require(tx, object_id)
+        if found.upload:
+            return found.upload, self._upload(tx, found.upload).iat_s
+        upload, iat_s = new_id(self.random), moment.agent_ms // MS_PER_S
+        rows.insert_upload(tx, upload, object_id=object_id, iat_s=iat_s)
+        rows.set_upload(tx, object_id, upload=upload)
+        return upload, iat_s
+
+    def set_manifest(self, tx: Tx, upload: str, manifest: str) -> None:
+        """Note the manifest's hash; durable before ``begin`` is first sent, because from then on a copy may exist."""
+        rows.set_manifest(tx, upload, manifest)
+
+    def note_offset(self, tx: Tx, upload: str, offset: int) -> None:
+        """Note how much the store has made durable."""
+        rows.set_offset(tx, upload, offset)
+
+    def upload_of(self, tx: Tx, upload: str) -> UploadRow | None:
+        """Return an upload, also one whose object is being erased or gone."""
+        row = rows.upload(tx, upload)
+        if row is None:
+            return None
+        object_id, upload_id, offset, iat_s, manifest, epoch, region, stored, erase, _ = row
+        return UploadRow(
+            object=object_id,
+            upload=upload_id,
+            offset=offset,
+            iat_s=iat_s,
+            manifest=manifest,
+            store_epoch=epoch,
+            region=region,
+            stored=bool(stored),
+            erasing=bool(erase),
+        )
+
+    def note_stored(self, tx: Tx, upload: str, *, region: str, stated_by: str, epoch: str, moment: Moment) -> bool:
+        """Note a verified storage receipt: ``sealed`` → ``uploaded``, the kept header goes.
+
+        Returns ``False``, changing nothing, when the upload is unknown, noted already or its object is being erased:
+        the store is then asked to erase the copy.
+        """
+        row = self.upload_of(tx, upload)
+        if row is None or row.stored or row.erasing:
+            return False
+        rows.set_stored(tx, upload, region=region, epoch=epoch)
+        rows.set_upload(tx, row.object, upload=upload, state="uploaded")
+        rows.drop_header(tx, row.object)
+        event = Event(kind="stored", object=row.object, actor=stated_by, detail={"region": region[:64]})
+        audit.append(tx, event, moment=moment)
+        return True
+
+    def note_lost(self, tx: Tx, upload: str, *, moment: Moment) -> bool:
+        """Note that the store lost a copy it had stated: ``uploaded`` → ``sealed``, to be uploaded anew."""
+        row = self.upload_of(tx, upload)
+        if row is None or not row.stored or row.erasing:
+            return False
+        rows.set_upload(tx, row.object, upload="", state="sealed")
+        rows.retire_upload(tx, upload)
+        audit.append(tx, Event(kind="lost", object=row.object), moment=moment)
+        return True
+
+    def forget_upload(self, tx: Tx, upload: str) -> None:
+        """Give an upload up so that the object's next one gets another id.
+
+        What the store may have of it stays known until the object is erased and the store confirms.
+        """
+        rows.retire_upload(tx, upload)
+
+    def stored_page(self, tx: Tx, *, after: str = "", limit: int = 100) -> tuple[RemoteCopy, ...]:
+        """Return copies that a storage receipt is held for, by upload id; 100 are one ``resync``."""
+        return tuple(RemoteCopy(*row) for row in rows.stored_uploads(tx, after, limit))
+
+    def replace_header(self, tx: Tx, object_id: str, *, sealed: bytes, sha256: bytes) -> None:
+        """Keep a header that was made anew after the first one went with its storage receipt."""
+        row = rows.by_id(tx, object_id)
+        assert row is not None, "no such object"  # noqa: S101 - a caller's mistake
+        rows.put_header(tx, row[0], sealed)
+        rows.set_header_sha256(tx, object_id, sha256)
+
+    def _upload(self, tx: Tx, upload: str) -> UploadRow:
+        row = self.upload_of(tx, upload)
+        assert row is not None, "no such upload"  # noqa: S101 - a caller's mistake
+        return row
+
+    # -- starting
+
+    def recover(self) -> int:
+        """Remove part files and payloads that no row accounts for, durably; return how many. Run before ingest."""
+        swept = 0
+        for batch in _batches(sorted(path.name for path in self.objects.iterdir()), PAGE_MAX):
+            known = self.index.read_now(_accounted(batch))
+            for name in batch:
+                if name not in known:
+                    remove(self.objects / name, folder_synced=False)
+                    swept += 1
+        if swept:
+            sync_folder(self.objects)
+        return swept
+
+    def root(self, tx: Tx) -> Root:
+        """Return the current root: the one that the index names, whatever else the keystore holds."""
+        current = rows.root_id(tx)
+        for root in self.keystore.roots():
+            if root.id == current:
+                return root
+        raise CorruptError(
+            f"the keystore lacks root {current} of this index",
+            hint="restore the vault folder and the keystore together from the same backup",
+        )
+
+    def _adopt_root(self, tx: Tx) -> None:
+        if rows.root_id(tx) is None:
+            rows.set_root_id(tx, self.keystore.roots()[0].id)
+        self.root(tx)
+
+
+def _object(row: tuple[Any, ...]) -> Object:
+    values = dict(zip(rows.OBJECT_COLUMNS, row[1:-1], strict=True))
+    return Object(**values, recipients=tuple(row[-1].split("\n")) if row[-1] else ())
+
+
+def _accounted(names: Iterable[str]) -> Callable[[Tx], set[str]]:
+    return lambda tx: {name for name in names if rows.has_file(tx, name)}
+
+
+def _batches(names: list[str], size: int) -> Iterator[list[str]]:
+    for start in range(0, len(names), size):
+        yield names[start : start + size]
