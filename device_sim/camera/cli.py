@@ -1,0 +1,351 @@
+"""``device-sim camera``: files into a folder as a camera system would leave them, until told to stop.
+
+Rules: the wall clock is read here and nowhere else of the camera; a signal ends the work between two files; what was
+begun is then finished or removed, so no final name holds a partial file (unless ``--fault`` asks for one).
+"""
+
+import argparse
+import io
+import json
+import math
+import os
+import shutil
+import signal
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from threading import Event
+from types import FrameType
+from typing import IO, Final
+
+from device_sim.camera.fault import FAULTS, Fault, plant
+from device_sim.camera.identity import DEFAULT_NAME
+from device_sim.camera.layout import LAYOUTS, Kind, Layout, finished, place
+from device_sim.camera.media import DEFAULT_BITS_PER_S, DEFAULT_FPS, DEFAULT_SIZE, write_clip, write_photo
+from device_sim.camera.usage_log import stamp, usage_log_lines
+
+DEFAULT_RATE_PER_MINUTE: Final = 6.0
+DEFAULT_SECONDS: Final = 10.0
+LOG_LINES: Final = 20  # per file
+
+_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
+_EXIT_DONE: Final = 0
+_EXIT_FAILED: Final = 1
+_EXIT_MISUSED: Final = 2
+
+Fill = Callable[[IO[bytes]], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What to write, where and how fast; ``count`` and ``start`` are ``None`` for endless and for now."""
+
+    spool: Path
+    layout: Layout = "spool"
+    name: str = DEFAULT_NAME
+    seed: int = 1
+    rate_per_minute: float = DEFAULT_RATE_PER_MINUTE
+    count: int | None = None
+    seconds: float = DEFAULT_SECONDS
+    size: tuple[int, int] = DEFAULT_SIZE
+    fps: int = DEFAULT_FPS
+    bits_per_s: int = DEFAULT_BITS_PER_S
+    start: datetime | None = None
+    clip: Path | None = None
+    clips: bool = True
+    photos: bool = False
+    logs: bool = False
+    faults: tuple[Fault, ...] = ()
+
+    @property
+    def paced(self) -> bool:
+        """Whether rounds come at the rate by the clock on the wall."""
+        return self.start is None and self.rate_per_minute > 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Written:
+    """One file that now stands in the folder."""
+
+    path: Path
+    kind: Kind
+    start: datetime
+    size_bytes: int
+    fault: Fault | None = None
+
+
+def record(options: Options, *, stop: Event, now: Callable[[], datetime]) -> Iterator[Written]:
+    """Write round after round (a clip, a photo, a log file, as asked) and yield each file when it stands.
+
+    A round's capture begins one interval after the one before; the first ended just now, and each later round waits
+    until its capture has ended. With ``start`` or without a rate (then ``count`` must be given, and the last capture
+    ends now) nothing waits.
+    """
+    interval = timedelta(seconds=60 / options.rate_per_minute if options.rate_per_minute else options.seconds)
+    length = timedelta(seconds=options.seconds)
+    first = options.start or now() - length * (1 if options.paced else options.count or 1)
+    numbers: Counter[tuple[Kind, str]] = Counter()
+    index = 0
+    while options.count is None or index < options.count:
+        begin = first + index * interval
+        if options.paced:
+            stop.wait(max((begin + length - now()).total_seconds(), 0))
+        if stop.is_set():
+            return
+        fault = options.faults[index % len(options.faults)] if options.faults else None
+        for kind, ending, fill in _round(options, begin):
+            day = f"{begin.astimezone(UTC):%Y-%m-%d}"
+            numbers[kind, day] = _next_number(options, kind, begin, after=numbers[kind, day], ending=ending)
+            path = _path(options, kind, begin, number=numbers[kind, day], ending=ending)
+            yield _write(options, kind, path, begin=begin, fill=fill, fault=fault, stop=stop)
+            if stop.is_set():
+                return
+        index += 1
+
+
+def _path(options: Options, kind: Kind, begin: datetime, *, number: int, ending: str) -> Path:
+    where = place(
+        options.layout,
+        kind,
+        camera=options.name,
+        start=begin,
+        seconds=options.seconds,
+        number=number,
+        ending=ending,
+    )
+    return options.spool / where
+
+
+def _next_number(options: Options, kind: Kind, begin: datetime, *, after: int, ending: str) -> int:
+    """A camera that numbers its files goes on after those of an earlier run."""
+    number = after + 1
+    while options.layout == "timelapse" and os.path.lexists(_path(options, kind, begin, number=number, ending=ending)):
+        if kind == "usage-log":
+            break
+        number += 1
+    return number
+
+
+def _round(options: Options, begin: datetime) -> Iterator[tuple[Kind, str, Fill]]:
+    def clip(file: IO[bytes]) -> None:
+        if options.clip is not None:
+            with options.clip.open("rb") as own:
+                shutil.copyfileobj(own, file)
+            return
+        write_clip(
+            file,
+            seed=options.seed,
+            start=begin,
+            seconds=options.seconds,
+            size=options.size,
+            fps=options.fps,
+            label=options.name,
+            bits_per_s=options.bits_per_s,
+        )
+
+    def photo(file: IO[bytes]) -> None:
+        write_photo(file, seed=options.seed, start=begin, size=options.size, label=options.name)
+
+    def log(file: IO[bytes]) -> None:
+        lines = usage_log_lines(options.seed, begin, LOG_LINES, name=options.name)
+        file.write("".join(f"{line}\n" for line in lines).encode())
+
+    if options.clips:
+        yield "recording", options.clip.suffix if options.clip else ".mp4", clip
+    if options.photos:
+        yield "photo", ".jpg", photo
+    if options.logs:
+        yield "usage-log", ".jsonl", log
+
+
+def _write(
+    options: Options, kind: Kind, path: Path, *, begin: datetime, fill: Fill, fault: Fault | None, stop: Event
+) -> Written:
+    if fault is None:
+        with finished(path) as file:
+            fill(file)
+            size_bytes = file.seek(0, io.SEEK_END)
+    else:
+        memory = io.BytesIO()
+        fill(memory)
+        path = plant(fault, path, memory.getvalue(), top=options.spool, stop=stop)
+        size_bytes = path.lstat().st_size if path.is_symlink() or path.exists() else 0
+    return Written(path=path, kind=kind, start=begin, size_bytes=size_bytes, fault=fault)
+
+
+def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> argparse.ArgumentParser:
+    """Add ``camera`` to ``device-sim``; the chosen command is ``arguments.run(arguments) -> exit code``."""
+    parser = subparsers.add_parser(
+        "camera",
+        help="write clips, photos and usage logs into a folder, as a camera does",
+        description="Write real clips (H.264, AAC), photos and usage logs into a folder, as a camera system does. "
+        "Same seed, same --start, same options: the same bytes.",
+    )
+    parser.add_argument("--spool", type=Path, required=True, metavar="DIR", help="the folder to write into")
+    parser.add_argument("--layout", choices=LAYOUTS, default="spool", help="whose file names (default: spool)")
+    parser.add_argument("--name", default=DEFAULT_NAME, help=f"the owner's name for the camera ({DEFAULT_NAME})")
+    parser.add_argument("--seed", type=int, default=1, help="which camera, and what it sees (1)")
+    parser.add_argument(
+        "--rate",
+        type=_not_negative,
+        default=DEFAULT_RATE_PER_MINUTE,
+        metavar="CLIPS_PER_MINUTE",
+        help=f"how often ({DEFAULT_RATE_PER_MINUTE:g}); 0: without a pause",
+    )
+    parser.add_argument(
+        "--count", type=_whole_positive, metavar="N", help="stop after N rounds (default: when interrupted)"
+    )
+    parser.add_argument(
+        "--seconds", type=_positive, default=DEFAULT_SECONDS, metavar="S", help=f"a clip's length ({DEFAULT_SECONDS:g})"
+    )
+    parser.add_argument("--size", type=_size, default=DEFAULT_SIZE, metavar="WxH", help="picture size (640x360)")
+    parser.add_argument("--fps", type=_whole_positive, default=DEFAULT_FPS, help=f"frames per second ({DEFAULT_FPS})")
+    parser.add_argument(
+        "--bits-per-s",
+        type=_whole_positive,
+        default=DEFAULT_BITS_PER_S,
+        metavar="N",
+        help=f"a clip's rate ({DEFAULT_BITS_PER_S})",
+    )
+    parser.add_argument("--start", type=_moment, metavar="TIME", help="capture time of the first clip, RFC 3339 (now)")
+    parser.add_argument("--clip", type=Path, metavar="FILE", help="your own clip instead of a drawn one")
+    parser.add_argument("--no-clips", action="store_true", help="only what --photos and --logs ask for")
+    parser.add_argument("--photos", action="store_true", help="a photo with every round")
+    parser.add_argument("--logs", action="store_true", help=f"a usage log of {LOG_LINES} lines with every round")
+    parser.add_argument(
+        "--fault", action="append", choices=FAULTS, default=[], help="do this wrong; several take turns"
+    )
+    parser.add_argument("--json", action="store_true", help="one JSON object a line for each file")
+    parser.set_defaults(run=run)
+    return parser
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run ``device-sim camera``; 0 done or interrupted, 1 folder or clip cannot be used, 2 bad usage."""
+    options = Options(
+        spool=arguments.spool,
+        layout=arguments.layout,
+        name=arguments.name,
+        seed=arguments.seed,
+        rate_per_minute=arguments.rate,
+        count=arguments.count,
+        seconds=arguments.seconds,
+        size=arguments.size,
+        fps=arguments.fps,
+        bits_per_s=arguments.bits_per_s,
+        start=arguments.start,
+        clip=arguments.clip,
+        clips=not arguments.no_clips,
+        photos=arguments.photos,
+        logs=arguments.logs,
+        faults=tuple(arguments.fault),
+    )
+    if not (options.clips or options.photos or options.logs):
+        return _misused("nothing to write", step="add --photos or --logs, or drop --no-clips")
+    if not options.paced and options.count is None:
+        return _misused("without a pace it would fill the disk", step="add --count N, or drop --start and --rate 0")
+    stop = Event()
+    try:
+        with _stopped_by_signals(stop):
+            for written in record(options, stop=stop, now=_now):
+                print(_json_line(written) if arguments.json else _line(written), flush=True)
+    except BrokenPipeError:  # the reader of our lines left: nothing more to tell
+        sys.stdout = None
+        return _EXIT_DONE
+    except OSError as error:
+        print(f"device-sim camera: {error}", file=sys.stderr)
+        print("  next: choose a folder (and a clip) that you may use: --spool DIR [--clip FILE]", file=sys.stderr)
+        return _EXIT_FAILED
+    return _EXIT_DONE
+
+
+def _misused(reason: str, *, step: str) -> int:
+    print(f"device-sim camera: {reason}\n  next: {step}", file=sys.stderr)
+    return _EXIT_MISUSED
+
+
+@contextmanager
+def _stopped_by_signals(stop: Event) -> Iterator[None]:
+    def handle(_number: int, _frame: FrameType | None) -> None:
+        stop.set()
+
+    before = {number: signal.signal(number, handle) for number in _SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _line(written: Written) -> str:
+    fault = f"  ({written.fault})" if written.fault else ""
+    return f"{written.kind:<9}  {written.size_bytes:>11,}  {_printable(written.path)}{fault}"
+
+
+def _printable(path: Path) -> str:
+    """The path as it is, or quoted and escaped when a terminal could take part of it as a command."""
+    text = str(path)
+    return text if text.isprintable() else repr(text)
+
+
+def _json_line(written: Written) -> str:
+    told = {
+        "path": str(written.path),
+        "kind": written.kind,
+        "start": stamp(written.start),
+        "size_bytes": written.size_bytes,
+        "fault": written.fault,
+    }
+    return json.dumps(told, ensure_ascii=False)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)  # noqa: TID251 - the simulated camera's one look at the wall clock
+
+
+def _positive(text: str) -> float:
+    value = _not_negative(text)
+    if not value:
+        raise argparse.ArgumentTypeError("must be more than 0")
+    return value
+
+
+def _not_negative(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text} is no number") from None
+    if not 0 <= value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text} must be 0 or more, and finite")
+    return value
+
+
+def _whole_positive(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and int(text)):
+        raise argparse.ArgumentTypeError(f"{text} is no whole number from 1 on")
+    return int(text)
+
+
+def _size(text: str) -> tuple[int, int]:
+    width, _, height = text.partition("x")
+    try:
+        size = int(width), int(height)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text} is no size: write it as 640x360") from None
+    if min(size) <= 0 or size[0] % 2 or size[1] % 2:
+        raise argparse.ArgumentTypeError(f"{text}: both numbers must be even and more than 0")
+    return size
+
+
+def _moment(text: str) -> datetime:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text} is no time: write it as 2026-11-22T10:15:00Z") from None
+    if moment.tzinfo is None:
+        raise argparse.ArgumentTypeError(f"{text} has no zone: end it with Z")
+    return moment
