@@ -1,0 +1,247 @@
+"""The shell command ``device-sim cloud``: ``init`` makes keys, without it the cloud runs until Ctrl-C.
+
+While it runs it reads one JSON object per line on stdin, so that a script can play a scenario:
+
+    {"do": "command", "verb": "delete", "claims": {"select": {"all": true}}}    answers {"event": "did", "jti": …}
+    {"do": "fault", "fault": "lose=chunk:3"} · {"do": "clear"} · {"do": "offline"} · {"do": "online"}
+    {"do": "snapshot"} · {"do": "roll_back"} (to the last snapshot) · {"do": "resend"} · {"do": "stop"}
+"""
+
+import argparse
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import TextIO
+
+from device_sim.cloud import observer, strictjson
+from device_sim.cloud.failure import CloudError, SetupError
+from device_sim.cloud.journal import Event, Sink, print_json, print_readable
+from device_sim.cloud.service import DEFAULT_REGION, ROLES, Cloud, init
+
+_DESCRIPTION = """\
+A store and a backend to run an agent against. It keeps what it receives, signs what it confirms, and misbehaves on
+command."""
+
+_EPILOG = """\
+faults (--fault, may be repeated):
+  lose=KIND[:NTH[:COUNT]]   duplicate=…   reorder=…   delay=KIND:SECONDS[:NTH[:COUNT]]
+  lie=wrong_hash|not_stored|ack_ahead|not_erased[:COUNT]
+  forge=unknown_key|stolen_kid|other_device|other_manifest:KIND[:COUNT]
+  silent   refuse_region[=COUNT]   no_room[=COUNT]
+  roll_back=N (after N stored uploads, back to how it started)   offline=N (away for N seconds after its start)
+KIND is a message of docs/protocol.md: chunk begin end go upload-ack stored erased failed erase abort resync
+
+example:
+  device-sim cloud init /tmp/cloud
+  device-sim cloud --dir /tmp/cloud --broker mqtts://127.0.0.1:8883 --identity tls/backend --tenant acme \\
+    --device-descriptor device.jws --fault lose=chunk:3
+"""
+
+
+def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> argparse.ArgumentParser:
+    """Add `device-sim cloud`."""
+    parser = subparsers.add_parser(
+        "cloud",
+        help="run a store and a backend",
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    add_arguments(parser)
+    return parser
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options to a parser of any name."""
+    parser.add_argument("--dir", type=Path, help="its keys and everything it keeps; made by `init`")
+    parser.add_argument("--broker", metavar="URL", help="mqtts://host:port, or mqtt://host:port without TLS")
+    parser.add_argument("--identity", type=Path, metavar="FOLDER", help="tls.crt, tls.key and ca.crt of the backend")
+    parser.add_argument("--tenant", default="acme", help="default: acme")
+    parser.add_argument("--region", default=DEFAULT_REGION, help=f"where it stores (default: {DEFAULT_REGION})")
+    parser.add_argument(
+        "--device-descriptor",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="a device it serves, as `privacy-agent init` wrote it; may be repeated",
+    )
+    parser.add_argument("--fault", action="append", default=[], metavar="NAME[=ARG]", help="see below")
+    parser.add_argument("--json", action="store_true", help="print one JSON line per event")
+    parser.set_defaults(run=run)
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+    keys = commands.add_parser("init", help="make keys and descriptors for the owner's key set", allow_abbrev=False)
+    keys.add_argument("new_dir", metavar="DIR", type=Path)
+    keys.add_argument("--client", action="store_true", help="also keys of an owner's client, which holds every verb")
+    keys.add_argument("--es256", action="store_true", help="sign with ES256 (P-256) instead of EdDSA (Ed25519)")
+    keys.add_argument("--json", action="store_true", help="print one JSON line per file")
+    keys.set_defaults(run=_run_init)
+    watch = commands.add_parser("observe", help="record what a subscriber to # sees", allow_abbrev=False)
+    watch.add_argument("--broker", metavar="URL", required=True)
+    watch.add_argument("--identity", type=Path, metavar="FOLDER")
+    watch.add_argument("--out", type=Path, required=True, metavar="FILE")
+    watch.set_defaults(run=_run_observe)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the cloud until SIGINT, SIGTERM or ``stop``; exit 0, or 1 if it could not run, or 2 for wrong usage."""
+    if args.dir is None or args.broker is None:
+        print("device-sim cloud: --dir and --broker are needed\n  next: device-sim cloud --help", file=sys.stderr)
+        return 2
+    ended = _until_signal()
+    sink: Sink = print_json if args.json else print_readable
+    try:
+        control = _Control(args, sink=sink, ended=ended)
+    except CloudError as error:
+        return _failed(error)
+    try:
+        with control.cloud:
+            threading.Thread(target=control.read, args=(sys.stdin,), name="control", daemon=True).start()
+            control.play()
+            ended.wait()
+    except CloudError as error:
+        return _failed(error)
+    return 0
+
+
+class _Control:
+    """A running cloud in the hands of the command line and of stdin."""
+
+    def __init__(self, args: argparse.Namespace, *, sink: Sink, ended: threading.Event) -> None:
+        self._sink = sink
+        self._ended = ended
+        self._snapshot: Path | None = None
+        self._left: dict[str, int] = {}
+        self._due = threading.Event()
+        self.cloud = Cloud(
+            args.dir,
+            broker=args.broker,
+            tenant=args.tenant,
+            identity=args.identity,
+            descriptors=args.device_descriptor,
+            region=args.region,
+            sinks=[sink, self._watch],
+        )
+        for spec in args.fault:
+            name, _, argument = spec.partition("=")
+            if name in {"roll_back", "offline"}:
+                self._left[name] = _whole(spec, argument)
+            else:
+                self.cloud.faults.add(spec)
+
+    def play(self) -> None:
+        """Start the faults that concern the whole cloud."""
+        if "roll_back" in self._left:
+            self._snapshot = self.cloud.snapshot()
+            threading.Thread(target=self._roll_back_later, name="roll-back", daemon=True).start()
+        if "offline" in self._left:
+            self.cloud.offline()
+            if not self._ended.wait(self._left["offline"]):
+                self.cloud.online()
+
+    def read(self, lines: TextIO) -> None:
+        """Do what the lines say until they end."""
+        for line in lines:
+            try:
+                self._do(strictjson.loads(line.encode()))
+            except (CloudError, KeyError) as error:
+                self._sink({"event": "refused", "why": str(error)})
+
+    def _do(self, order: Event) -> None:
+        acts: dict[object, Callable[[Event], Event]] = {
+            "command": self._command,
+            "resend": lambda _: {"count": self.cloud.backend.resend()},
+            "fault": lambda order: _nothing(self.cloud.faults.add(str(order.get("fault")))),
+            "clear": lambda _: _nothing(self.cloud.faults.clear()),
+            "offline": lambda _: _nothing(self.cloud.offline()),
+            "online": lambda _: _nothing(self.cloud.online()),
+            "snapshot": self._take_snapshot,
+            "roll_back": self._roll_back,
+            "stop": lambda _: _nothing(self._ended.set()),
+        }
+        act = acts.get(order.get("do"))
+        if act is None:
+            raise SetupError(f"cannot do {order.get('do')!r}; see device-sim cloud --help")
+        self._sink({"event": "did", "do": order.get("do"), **act(order)})
+
+    def _command(self, order: Event) -> Event:
+        claims = order.get("claims", {})
+        if not isinstance(claims, dict):
+            raise SetupError("claims is an object")
+        device = str(order.get("device", ""))
+        return {"jti": self.cloud.backend.command(str(order.get("verb")), device=device, **claims)}
+
+    def _take_snapshot(self, _order: Event) -> Event:
+        self._snapshot = self.cloud.snapshot()
+        return {}
+
+    def _roll_back(self, _order: Event) -> Event:
+        if self._snapshot is None:
+            raise SetupError("there is no snapshot; do snapshot first")
+        self.cloud.roll_back(self._snapshot)
+        return {}
+
+    def _watch(self, event: Event) -> None:
+        if event["event"] == "stored" and "roll_back" in self._left:
+            self._left["roll_back"] -= 1
+            if self._left["roll_back"] == 0:
+                self._due.set()
+
+    def _roll_back_later(self) -> None:
+        self._due.wait()
+        if self._snapshot is not None:
+            self.cloud.roll_back(self._snapshot)
+
+
+def _run_init(args: argparse.Namespace) -> int:
+    try:
+        made = init(
+            args.new_dir,
+            roles=(*ROLES, "client") if args.client else ROLES,
+            alg="ES256" if args.es256 else "EdDSA",
+        )
+    except CloudError as error:
+        return _failed(error)
+    for file in made:
+        if args.json:
+            print_json({"event": "descriptor", "file": str(file)})
+        else:
+            print(f"{file}: for the owner's key set; its keys stay in {file.with_suffix('.key')}")
+    return 0
+
+
+def _run_observe(args: argparse.Namespace) -> int:
+    ended = _until_signal()
+    try:
+        with observer.Observer(args.broker, args.out, identity=args.identity):
+            print(f"recording # to {args.out}; Ctrl-C ends it", flush=True)
+            ended.wait()
+    except CloudError as error:
+        return _failed(error)
+    return 0
+
+
+def _until_signal() -> threading.Event:
+    ended = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: ended.set())
+    return ended
+
+
+def _nothing(_done: None) -> Event:
+    return {}
+
+
+def _whole(spec: str, argument: str) -> int:
+    try:
+        return int(argument or 1)
+    except ValueError as error:
+        raise SetupError(f"--fault {spec!r} needs a whole number; see device-sim cloud --help") from error
+
+
+def _failed(error: CloudError) -> int:
+    print(f"device-sim cloud: {error}", file=sys.stderr)
+    return 1
