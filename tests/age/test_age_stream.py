@@ -1,0 +1,127 @@
+"""The payload is the same however it is read, written and shared between threads, and memory stays bounded."""
+
+import hashlib
+import io
+import tracemalloc
+
+import pytest
+
+from agent.age import Sizes, decrypt_stream, encrypt_stream, payload_size
+from agent.age.stream import BATCH_CHUNKS, CHUNK_BYTES, encrypt_bytes
+
+FILE_KEY = b"sixteen byte key"
+NONCE = b"a payload nonce!"
+BATCH_BYTES = BATCH_CHUNKS * CHUNK_BYTES
+
+SIZES = [
+    0, 1, CHUNK_BYTES - 1, CHUNK_BYTES, CHUNK_BYTES + 1, BATCH_BYTES - 1, BATCH_BYTES, BATCH_BYTES + 1,
+    BATCH_BYTES + 4096, 3 * BATCH_BYTES, 3 * BATCH_BYTES + CHUNK_BYTES,
+]  # fmt: skip
+
+
+def content(size: int) -> bytes:
+    return b"".join(number.to_bytes(64, "big") for number in range(size // 64 + 1))[:size]
+
+
+class Trickle(io.RawIOBase):
+    """Reads and writes less than asked, as pipes and sockets do."""
+
+    def __init__(self, data: bytes = b"") -> None:
+        self.data = io.BytesIO(data)
+
+    def readinto(self, buffer: memoryview, /) -> int:  # type: ignore[override] # 3.11 has no Buffer type
+        return self.data.readinto(buffer[: max(1, len(buffer) // 3)])
+
+    def write(self, data: memoryview, /) -> int:  # type: ignore[override] # the same
+        return self.data.write(data[: max(1, len(data) // 3)])
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_stream_of_any_size_and_threads_equals_the_one_shot_payload(size: int, threads: int) -> None:
+    out = io.BytesIO()
+    sizes = encrypt_stream(FILE_KEY, io.BytesIO(content(size)), out, nonce=NONCE, threads=threads)
+    assert out.getvalue() == encrypt_bytes(FILE_KEY, content(size), nonce=NONCE)
+    assert sizes == Sizes(size, payload_size(size)) == Sizes(size, len(out.getvalue()))
+
+
+@pytest.mark.parametrize("size", [0, CHUNK_BYTES, BATCH_BYTES, BATCH_BYTES + 1])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_short_reads_and_writes_change_nothing(size: int, threads: int) -> None:
+    sealed, opened = Trickle(), Trickle()
+    encrypt_stream(FILE_KEY, Trickle(content(size)), sealed, nonce=NONCE, threads=threads)
+    assert sealed.data.getvalue() == encrypt_bytes(FILE_KEY, content(size), nonce=NONCE)
+    sizes = decrypt_stream(FILE_KEY, Trickle(sealed.data.getvalue()), opened)
+    assert opened.data.getvalue() == content(size)
+    assert sizes == Sizes(size, payload_size(size))
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_hooks_are_given_see_every_byte_in_order(threads: int) -> None:
+    plain = content(2 * BATCH_BYTES + 77)
+    read, written, opened = hashlib.sha256(), hashlib.sha256(), hashlib.sha256()
+    out = io.BytesIO()
+    encrypt_stream(
+        FILE_KEY, io.BytesIO(plain), out, on_plaintext=read.update, on_ciphertext=written.update, threads=threads
+    )
+    decrypt_stream(FILE_KEY, io.BytesIO(out.getvalue()), io.BytesIO(), on_plaintext=opened.update)
+    assert read.digest() == opened.digest() == hashlib.sha256(plain).digest()
+    assert written.digest() == hashlib.sha256(out.getvalue()).digest()
+
+
+def test_start_of_payload_was_read_with_the_header_is_used_first() -> None:
+    payload = encrypt_bytes(FILE_KEY, content(100_000), nonce=NONCE)
+    for split in (0, 5, 16, 17, len(payload)):
+        out = io.BytesIO()
+        decrypt_stream(FILE_KEY, io.BytesIO(payload[split:]), out, prefix=payload[:split])
+        assert out.getvalue() == content(100_000)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_writer_fails_raises_its_error_and_ends_every_thread(threads: int) -> None:
+    class Full(io.BytesIO):
+        def write(self, data: memoryview, /) -> int:  # type: ignore[override] # 3.11 has no Buffer type
+            if self.tell() > BATCH_BYTES:
+                raise OSError(28, "No space left on device")
+            return super().write(data)
+
+    with pytest.raises(OSError, match="No space left"):
+        encrypt_stream(FILE_KEY, io.BytesIO(content(6 * BATCH_BYTES)), Full(), threads=threads)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_reader_fails_raises_its_error_and_writes_nothing_after_it(threads: int) -> None:
+    class Broken(io.BytesIO):
+        def readinto(self, buffer: memoryview, /) -> int:  # type: ignore[override] # 3.11 has no Buffer type
+            if self.tell() > 3 * BATCH_BYTES:
+                raise OSError(5, "Input/output error")
+            return super().readinto(buffer)
+
+    out = io.BytesIO()
+    with pytest.raises(OSError, match="Input/output error"):
+        encrypt_stream(FILE_KEY, Broken(content(6 * BATCH_BYTES)), out, nonce=NONCE, threads=threads)
+    assert encrypt_bytes(FILE_KEY, content(6 * BATCH_BYTES), nonce=NONCE).startswith(out.getvalue())
+
+
+def test_long_input_is_streamed_holds_a_few_batches_in_memory() -> None:
+    class Zeros(io.RawIOBase):
+        left = 64 * 1024 * 1024
+
+        def readinto(self, buffer: memoryview, /) -> int:  # type: ignore[override] # 3.11 has no Buffer type
+            count = min(len(buffer), self.left)
+            self.left -= count
+            return count
+
+    class Sink(io.RawIOBase):
+        def write(self, data: memoryview, /) -> int:  # type: ignore[override] # the same
+            return len(data)
+
+    tracemalloc.start()
+    encrypt_stream(FILE_KEY, Zeros(), Sink(), nonce=NONCE, threads=2)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 5 * BATCH_BYTES
+
+
+def test_two_payloads_get_no_nonce_begin_differently() -> None:
+    assert encrypt_bytes(FILE_KEY, b"")[:16] != encrypt_bytes(FILE_KEY, b"")[:16]
