@@ -41,6 +41,7 @@ RUNTIME_LOCK = ROOT / "requirements.lock"
 TEST_LOCK = ROOT / "requirements-test.lock"
 LOCK_TOOL = ROOT / ".ci" / "lock-tool.lock"
 LOCKS = {"demo": RUNTIME_LOCK, "test": TEST_LOCK}
+DOWNLOAD_MB = {"demo": 50, "test": 140}
 
 # https://pypi.org/project/pip/26.3/#files
 PIP_WHEEL = "pip-26.3-py3-none-any.whl"
@@ -137,6 +138,8 @@ def fetch(url: str, *, using: urllib.request.OpenerDirector) -> bytes:
         with using.open(request, timeout=FETCH_TIMEOUT_S) as answer:
             body: bytes = answer.read()
     except (urllib.error.URLError, OSError) as error:
+        if isinstance(error, urllib.error.HTTPError):
+            error.close()
         raise SetupError(
             f"cannot read {request.full_url}: {error}\n"
             "  next: check the network; a mirror, proxy or own CA is given as for pip:"
@@ -257,7 +260,7 @@ def install(level: str) -> None:
     lock = LOCKS[level]
     run(
         [*pip("install"), "--require-hashes", "--only-binary", ":all:", "--requirement", str(lock)],
-        doing=f"installing {lock.name} (the first time this fetches some {'250' if level == 'test' else '80'} MB)",
+        doing=f"installing {lock.name} (from nothing: {DOWNLOAD_MB[level]} MB to fetch)",
     )
 
 
