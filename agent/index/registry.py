@@ -1,5 +1,80 @@
-"""Tables of ``agent/registry.py``; none yet."""
+"""Rows of ``agent/registry.py``: cameras and their labels, and which log files went into which batch."""
 
 from typing import Final
 
-MIGRATIONS: Final[tuple[str, ...]] = ()
+from agent.index.transaction import Tx
+
+MIGRATIONS: Final[tuple[str, ...]] = (
+    """
+    -- Every camera that something was taken in from. The label is personal and stands nowhere else in clear or sealed.
+    CREATE TABLE camera (
+        id     TEXT NOT NULL PRIMARY KEY,  -- random, 8 characters; what policy, messages and audit say
+        source TEXT NOT NULL,              -- name of the [[source]]
+        label  TEXT NOT NULL,              -- as the source's paths call it
+        UNIQUE (source, label)
+    ) STRICT, WITHOUT ROWID;
+
+    -- Log files that were sealed together. Written before the batch is admitted, so a row alone proves nothing: the
+    -- file was taken if, and only if, the vault knows the batch.
+    CREATE TABLE batch_member (
+        tag    BLOB NOT NULL PRIMARY KEY,  -- keyed hash of the file's identity, 32 bytes
+        batch  BLOB NOT NULL,              -- source tag of the object that holds it, 32 bytes
+        object TEXT NOT NULL,              -- its id
+        path   TEXT NOT NULL               -- beneath the source's folder, to give the file up after a crash
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX batch_member_object ON batch_member (object);
+    """,
+)
+
+
+def camera_id(tx: Tx, source: str, label: str) -> str | None:
+    """Return the id of a known camera."""
+    rows = tx.execute("SELECT id FROM camera WHERE source = ? AND label = ?", (source, label))
+    return str(rows[0][0]) if rows else None
+
+
+def insert_camera(tx: Tx, camera: str, *, source: str, label: str) -> bool:
+    """Add a camera; ``False`` when the id or the label is there already."""
+    tx.execute("INSERT OR IGNORE INTO camera (id, source, label) VALUES (?, ?, ?)", (camera, source, label))
+    return tx.changes() == 1
+
+
+def camera(tx: Tx, camera_id: str) -> tuple[str, str, str] | None:
+    """Return (id, source, label)."""
+    rows = tx.execute("SELECT id, source, label FROM camera WHERE id = ?", (camera_id,))
+    return (str(rows[0][0]), str(rows[0][1]), str(rows[0][2])) if rows else None
+
+
+def cameras(tx: Tx, *, after: str, limit: int) -> list[tuple[str, str, str]]:
+    """Return a page of (id, source, label) with ids above ``after``."""
+    rows = tx.execute("SELECT id, source, label FROM camera WHERE id > ? ORDER BY id LIMIT ?", (after, limit))
+    return [(str(row[0]), str(row[1]), str(row[2])) for row in rows]
+
+
+def count_cameras(tx: Tx) -> int:
+    """Return how many cameras there are."""
+    return int(tx.execute("SELECT count(*) FROM camera")[0][0])
+
+
+def put_members(tx: Tx, batch: bytes, object_id: str, members: tuple[tuple[bytes, str], ...]) -> None:
+    """Say that these files (tag, path) are in the batch; what was said of them before is forgotten."""
+    tx.executemany(
+        "INSERT OR REPLACE INTO batch_member (tag, batch, object, path) VALUES (?, ?, ?, ?)",
+        [(tag, batch, object_id, path) for tag, path in members],
+    )
+
+
+def batch_of(tx: Tx, tag: bytes) -> bytes | None:
+    """Return the source tag of the batch that a file was put into."""
+    rows = tx.execute("SELECT batch FROM batch_member WHERE tag = ?", (tag,))
+    return bytes(rows[0][0]) if rows else None
+
+
+def members(tx: Tx, object_id: str) -> list[str]:
+    """Return the paths of the files in a batch."""
+    return [str(row[0]) for row in tx.execute("SELECT path FROM batch_member WHERE object = ?", (object_id,))]
+
+
+def drop_members(tx: Tx, object_id: str) -> None:
+    """Forget the files of a batch."""
+    tx.execute("DELETE FROM batch_member WHERE object = ?", (object_id,))

@@ -1,0 +1,32 @@
+"""Sealing in a process of its own: plain bytes and file keys live there, and die with it.
+
+The map::
+
+    job       what is asked and answered, and how both travel
+    worker    seal one open file into another: read, hash, encrypt, sync
+    __main__  the process: hardened first, then jobs from its socket until that closes
+    client    Sealer: starts the process when there is work, ends it when idle, retries once when it dies
+
+Why a process: one busy thread in the same interpreter slows the cipher tenfold, and a key in a heap that lives for
+months is a key that leaks. It gets open descriptors and one group key per job over a socket pair; it never learns a
+path, the root key or the index, and it opens nothing itself.
+
+A name is loaded when it is first used, so that the process pays for no event loop.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from agent.sealer.client import Sealer
+    from agent.sealer.job import Sealed, SealJob
+
+_HOME = {"SealJob": "job", "Sealed": "job", "Sealer": "client"}
+
+__all__ = ["SealJob", "Sealed", "Sealer"]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)

@@ -1,0 +1,226 @@
+"""The agent's side of the sealing process: there while there is work, gone when idle, started again when it dies.
+
+Rules: a job whose process died is tried once more from an empty part file, then it is ``LinkError``; a job that takes
+longer than its limit costs the process its life; an idle process ends after ``idle_s``, and its keys with it.
+"""
+
+import asyncio
+import os
+import socket
+import stat
+import subprocess
+import sys
+from typing import Final
+
+from agent.errors import LinkError
+from agent.sealer.job import MESSAGE_MAX_BYTES, Answer, Request, Sealed, SealJob, decode_answer, encode
+
+IDLE_S: Final = 4.0
+"""Longer than the gap between two segments of one busy moment, shorter than a person's patience with memory use."""
+
+JOBS_IN_FLIGHT: Final = 4
+"""The two that are sealed and two that wait there, so that the process never waits for the event loop."""
+
+JOB_LIMIT_S: Final = 900.0
+"""A 16 GiB recording at 18 MiB/s, the slowest SD card class that video is written to."""
+
+CLOSE_S: Final = 5.0
+
+_TRIES: Final = 2
+
+
+class Sealer:
+    """Seals through a process that it starts on demand; belongs to the running event loop."""
+
+    def __init__(self, *, idle_s: float = IDLE_S, job_limit_s: float = JOB_LIMIT_S) -> None:
+        self._idle_s = idle_s
+        self._job_limit_s = job_limit_s
+        self._room = asyncio.Semaphore(JOBS_IN_FLIGHT)
+        self._process: _Process | None = None
+        self._leaving: set[_Process] = set()
+        self._idle: asyncio.TimerHandle | None = None
+        self.started = 0
+
+    @property
+    def pid(self) -> int | None:
+        """The process id while one runs."""
+        return self._process.pid if self._process is not None else None
+
+    async def seal(self, job: SealJob, *, source_fd: int, part_fd: int) -> Sealed:
+        """Seal the source (file, memfd or pipe, read to its end) into the part file, which is synced on return.
+
+        Raises what ``agent.sealer.worker.seal`` does, and ``LinkError`` when the process died twice, or once with a
+        pipe, which cannot be read again. The caller keeps and closes both descriptors.
+        """
+        async with self._room:
+            tries = _TRIES if stat.S_ISREG(os.fstat(source_fd).st_mode) else 1
+            for _ in range(tries):
+                process = self._running()
+                try:
+                    async with asyncio.timeout(self._job_limit_s):
+                        answer = await process.ask(job, source_fd=source_fd, part_fd=part_fd)
+                except _DiedError:
+                    continue
+                except TimeoutError:
+                    process.kill()
+                    raise LinkError(
+                        f"sealing took longer than {self._job_limit_s:.0f} s",
+                        hint="look at the source's disk or network",
+                    ) from None
+                finally:
+                    self._rest()
+                return _sealed(answer)
+            raise LinkError("the sealing process died while it worked", hint="see the log of the system for why")
+
+    async def aclose(self) -> None:
+        """End the process and wait until it is gone; jobs under way fail with ``LinkError``."""
+        self._retire()
+        for process in tuple(self._leaving):
+            await process.gone()
+
+    def _running(self) -> "_Process":
+        if self._idle is not None:
+            self._idle.cancel()
+            self._idle = None
+        if self._process is None or self._process.dead:
+            if self._process is not None:
+                self._leave(self._process)
+            self._process = _Process()
+            self.started += 1
+        return self._process
+
+    def _rest(self) -> None:
+        """Arrange the end of an idle process."""
+        if self._process is None or self._process.busy:
+            return
+        if self._idle is not None:
+            self._idle.cancel()
+        self._idle = asyncio.get_running_loop().call_later(self._idle_s, self._retire)
+
+    def _retire(self) -> None:
+        if self._idle is not None:
+            self._idle.cancel()
+            self._idle = None
+        if self._process is not None:
+            self._leave(self._process)
+            self._process = None
+
+    def _leave(self, process: "_Process") -> None:
+        process.close()
+        self._leaving = {other for other in self._leaving if not other.reaped}
+        self._leaving.add(process)
+
+
+class _DiedError(Exception):
+    """The process went away before it answered."""
+
+
+class _Process:
+    """One sealing process, its socket and the jobs that wait for it."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            self._child = subprocess.Popen(
+                [sys.executable, "-I", "-m", "agent.sealer", str(theirs.fileno())],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                pass_fds=(theirs.fileno(),),
+                process_group=0,  # Ctrl-C reaches the agent alone, which knows the order of ending
+            )
+        ours.setblocking(False)  # noqa: FBT003 - its argument has no name
+        # Every request in flight fits, so a send never waits.
+        ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2 * JOBS_IN_FLIGHT * MESSAGE_MAX_BYTES)
+        self._channel = ours
+        self._waiting: dict[int, asyncio.Future[Answer]] = {}
+        self._numbers = 0
+        self._exited: asyncio.Future[None] = self._loop.create_future()
+        self._pidfd = os.pidfd_open(self._child.pid)
+        self._loop.add_reader(self._pidfd, self._reap)
+        self._loop.add_reader(ours, self._hear)
+        self.dead = False
+
+    @property
+    def pid(self) -> int:
+        return self._child.pid
+
+    @property
+    def busy(self) -> bool:
+        return bool(self._waiting)
+
+    @property
+    def reaped(self) -> bool:
+        return self._exited.done()
+
+    async def ask(self, job: SealJob, *, source_fd: int, part_fd: int) -> Answer:
+        self._numbers += 1
+        number = self._numbers
+        message = encode(Request(number, job))
+        answer: asyncio.Future[Answer] = self._loop.create_future()
+        self._waiting[number] = answer
+        try:
+            socket.send_fds(self._channel, [message], [source_fd, part_fd])
+            return await answer
+        except (BrokenPipeError, ConnectionError):
+            self._died()
+            raise _DiedError from None
+        except BlockingIOError:
+            raise LinkError("the sealing process does not read its jobs", hint="the machine is overloaded") from None
+        finally:
+            self._waiting.pop(number, None)
+
+    def kill(self) -> None:
+        self._child.kill()
+        self._died()
+
+    def close(self) -> None:
+        """Let it end: it does when its socket closes."""
+        if self._channel.fileno() >= 0:
+            self._loop.remove_reader(self._channel)
+            self._channel.close()
+        self._died()
+
+    async def gone(self) -> None:
+        """Wait for its end, hurried after ``CLOSE_S``."""
+        try:
+            async with asyncio.timeout(CLOSE_S):
+                await asyncio.shield(self._exited)
+        except TimeoutError:
+            self._child.kill()
+            await self._exited
+
+    def _hear(self) -> None:
+        try:
+            raw = self._channel.recv(MESSAGE_MAX_BYTES)
+        except BlockingIOError:
+            return
+        except ConnectionError:
+            raw = b""
+        if not raw:
+            self._loop.remove_reader(self._channel)
+            self._died()
+            return
+        answer = decode_answer(raw)
+        waiting = self._waiting.get(answer.number)  # none: its asker was cancelled
+        if waiting is not None and not waiting.done():
+            waiting.set_result(answer)
+
+    def _died(self) -> None:
+        self.dead = True
+        for waiting in self._waiting.values():
+            if not waiting.done():
+                waiting.set_exception(_DiedError())
+
+    def _reap(self) -> None:
+        self._loop.remove_reader(self._pidfd)
+        os.close(self._pidfd)
+        self._child.wait()
+        self._exited.set_result(None)
+
+
+def _sealed(answer: Answer) -> Sealed:
+    if answer.failure is not None:
+        raise answer.failure.error()
+    assert answer.sealed is not None  # noqa: S101 - a message of our own process, one of the two is set
+    return answer.sealed

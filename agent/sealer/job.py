@@ -1,0 +1,106 @@
+"""What the sealing process is asked and what it answers; both fit one datagram of its socket.
+
+Rules: a message is at most ``MESSAGE_MAX_BYTES``; a request carries exactly two descriptors, the source first; nothing
+here prints a key.
+"""
+
+from typing import Final, Literal
+
+import msgspec
+
+from agent.errors import AgentError, ConfigError, CorruptError, LinkError, SpaceError
+from agent.keytree import GroupKey
+from agent.model import Kind
+
+MESSAGE_MAX_BYTES: Final = 96 * 1024
+"""Forty post-quantum recipients of 1,959 characters; half of Linux's default socket buffer (net.core.wmem_default)."""
+
+DESCRIPTORS: Final = 2
+
+
+class SealJob(msgspec.Struct, frozen=True, kw_only=True):
+    """One payload to seal: for whom, under which group, and what its slot shall hold.
+
+    ``kind="header-key"`` drops the file key: only the owners' header, under a fresh key in the slot, opens the object.
+    ``tag_key`` keys the content tag, so that it says nothing to who does not hold it.
+    """
+
+    object_id: str
+    recipients: tuple[str, ...]
+    group: GroupKey
+    kind: Kind
+    tag_key: bytes
+
+    def __repr__(self) -> str:
+        return f"SealJob({self.object_id}, {self.kind}, {len(self.recipients)} recipients)"
+
+
+class Sealed(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known once the payload is on the medium.
+
+    ``header_sha256`` is of the clear age header as it will be uploaded; ``sealed_header`` is that header under the
+    slot's key; ``content_tag`` is the keyed fingerprint of the clear content (``digest.ContentTag``).
+    """
+
+    plain_bytes: int
+    size_bytes: int
+    payload_sha256: bytes
+    header_sha256: bytes
+    sealed_header: bytes
+    slot: bytes
+    content_tag: bytes
+
+
+FailureKind = Literal["config", "corrupt", "link", "space"]
+
+_ERRORS: Final[dict[FailureKind, type[AgentError]]] = {
+    "config": ConfigError,
+    "corrupt": CorruptError,
+    "link": LinkError,
+    "space": SpaceError,
+}
+
+
+class Failure(msgspec.Struct, frozen=True, kw_only=True):
+    """An error on its way through the socket."""
+
+    kind: FailureKind
+    message: str
+    hint: str = ""
+
+    def error(self) -> AgentError:
+        """Return the error to raise on the asking side."""
+        return _ERRORS[self.kind](self.message, hint=self.hint)
+
+
+class Request(msgspec.Struct, frozen=True, array_like=True):
+    """One job under a number that its answer repeats."""
+
+    number: int
+    job: SealJob
+
+
+class Answer(msgspec.Struct, frozen=True, array_like=True):
+    """Exactly one of ``sealed`` and ``failure`` is set."""
+
+    number: int
+    sealed: Sealed | None = None
+    failure: Failure | None = None
+
+
+def failure_of(error: AgentError) -> Failure:
+    """Return the form of ``error`` that travels."""
+    kind = next(kind for kind, cls in _ERRORS.items() if isinstance(error, cls))
+    return Failure(kind=kind, message=error.message, hint=error.hint)
+
+
+def encode(message: Request | Answer) -> bytes:
+    """Return the bytes of a message; ``ConfigError`` when a list of recipients makes it too large."""
+    data = msgspec.msgpack.encode(message)
+    if len(data) > MESSAGE_MAX_BYTES:
+        raise ConfigError("there are too many recipients for one object", hint="seal to fewer recipients")
+    return data
+
+
+decode_request = msgspec.msgpack.Decoder(Request).decode
+decode_answer = msgspec.msgpack.Decoder(Answer).decode

@@ -1,0 +1,150 @@
+"""Seal one open file into another: what happens to clear bytes happens here, in memory, and nowhere else.
+
+Rules: the part file is written with sealed bytes only and is fsynced before an answer is given; a source that changed
+while it was read is no source (the answer is ``LinkError``, its owner keeps it); a failed fsync is never retried.
+"""
+
+import errno
+import hashlib
+import os
+import stat
+from contextlib import suppress
+from functools import lru_cache
+from typing import Final, Self
+
+from agent.age.filekey import new_file_key, wrap_header
+from agent.age.keys import Recipient, parse_recipient
+from agent.age.stream import encrypt_stream
+from agent.errors import AgentError, CorruptError, LinkError, SpaceError
+from agent.keytree import SLOT_KEY_BYTES, seal_header, wrap_slot
+from agent.sealer.digest import ContentTag, Follower
+from agent.sealer.job import Sealed, SealJob
+
+RECIPIENTS_KEPT: Final = 64
+"""Parsed recipients remembered: reading a post-quantum one takes a millisecond."""
+
+LONG_BYTES: Final = 4 * 1024 * 1024
+"""From here on a second thread for the hash is worth its start (measured: it breaks even near 1 MiB)."""
+
+_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+
+
+def seal(job: SealJob, *, source_fd: int, part_fd: int) -> Sealed:
+    """Read the source to its end and write its payload, synced, to the part file, which is emptied first.
+
+    A seekable source is read from its start. The descriptors stay open. Raises ``ConfigError`` for recipients that
+    cannot be used, ``SpaceError`` when there is no room, ``LinkError`` when the source failed or changed meanwhile, and
+    ``CorruptError`` when the part file's medium failed.
+    """
+    before = _rewind(source_fd)
+    file_key = new_file_key()
+    header = wrap_header(file_key, [_recipient(text) for text in job.recipients])
+    content = ContentTag(job.tag_key)
+    with _Part(part_fd, long=before is None or before.size_bytes >= LONG_BYTES) as part:
+        sizes = encrypt_stream(file_key, _Source(source_fd), part, on_plaintext=content.update)
+        if before is not None and (_look(source_fd) != before or sizes.plain_bytes != before.size_bytes):
+            raise LinkError("the source changed while it was read", hint="it is tried again once its writer is done")
+        digest = part.sync()
+    slot_key = file_key if job.kind == "file-key" else os.urandom(SLOT_KEY_BYTES)
+    return Sealed(
+        plain_bytes=sizes.plain_bytes,
+        size_bytes=sizes.payload_bytes,
+        payload_sha256=digest,
+        header_sha256=hashlib.sha256(header).digest(),
+        sealed_header=seal_header(slot_key, header, object_id=job.object_id),
+        slot=wrap_slot(job.group, slot_key, object_id=job.object_id, payload_sha256=digest, kind=job.kind),
+        content_tag=content.digest(),
+    )
+
+
+class _Look(tuple[int, int, int, int]):
+    """What must not change while a file is read: device, inode, size, time of the last write."""
+
+    __slots__ = ()
+
+    @property
+    def size_bytes(self) -> int:
+        return self[2]
+
+
+def _look(fd: int) -> _Look:
+    status = os.fstat(fd)
+    return _Look((status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns))
+
+
+def _rewind(fd: int) -> _Look | None:
+    """Go to the start of a plain file and say what it is; a pipe has neither."""
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        return None
+    os.lseek(fd, 0, os.SEEK_SET)
+    with suppress(OSError):  # only advice
+        os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_SEQUENTIAL)
+    return _look(fd)
+
+
+@lru_cache(maxsize=RECIPIENTS_KEPT)
+def _recipient(text: str) -> Recipient:
+    return parse_recipient(text)
+
+
+class _Source:
+    """The clear side; its failures are weather."""
+
+    __slots__ = ("_fd",)
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+
+    def readinto(self, buffer: memoryview, /) -> int:
+        try:
+            return os.readv(self._fd, [buffer])
+        except OSError as error:
+            raise LinkError(f"the source cannot be read: {os.strerror(error.errno or 0)}") from error
+
+
+class _Part:
+    """The sealed side; its failures are "no room" or a broken medium."""
+
+    __slots__ = ("_fd", "_follower", "_hash")
+
+    def __init__(self, fd: int, *, long: bool) -> None:
+        self._fd = fd
+        os.ftruncate(fd, 0)
+        os.lseek(fd, 0, os.SEEK_SET)
+        self._hash = hashlib.sha256()
+        self._follower = Follower(fd) if long else None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._follower is not None:
+            self._follower.end()
+
+    def write(self, data: memoryview, /) -> int:
+        try:
+            count = os.write(self._fd, data)
+        except OSError as error:
+            raise _part_error(error) from error
+        if self._follower is not None:
+            self._follower.wrote(count)
+        else:
+            self._hash.update(data[:count])
+        return count
+
+    def sync(self) -> bytes:
+        """Put all of it on the medium and return its SHA-256."""
+        try:
+            digest = self._follower.digest() if self._follower is not None else self._hash.digest()
+            os.fsync(self._fd)
+        except OSError as error:
+            raise _part_error(error) from error
+        return digest
+
+
+def _part_error(error: OSError) -> AgentError:
+    if error.errno in _FULL:
+        return SpaceError("the disk is full", hint="free space or lower the keep limits in policy.toml")
+    return CorruptError(
+        f"the vault's medium failed: {os.strerror(error.errno or 0)}", hint="check the disk; sources keep their copies"
+    )

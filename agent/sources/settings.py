@@ -1,0 +1,59 @@
+"""One ``[[source]]`` of the config as a value, and the check that its medium is what it says."""
+
+from pathlib import Path
+from typing import Final, Literal
+
+import msgspec
+
+from agent.errors import ConfigError
+from agent.files import TMPFS_MAGIC, file_system_magic
+
+SourceKind = Literal["spool", "frigate", "motioneye", "timelapse"]
+After = Literal["take", "leave"]
+Medium = Literal["tmpfs", "encrypted", "disk"]
+
+RAMFS_MAGIC: Final = 0x858458F6  # statfs(2)
+
+
+class SourceSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """Where files come in and what they mean.
+
+    ``after`` says what becomes of the source's copy once ours is durable; left out it is ``take`` for a spool, which
+    is ours to empty, and ``leave`` for a recorder's folder, which breaks when its files vanish. ``patterns`` replace
+    the preset of ``kind`` (``place.py`` has the words). ``timezone`` is the IANA zone of local times in names; empty
+    means this machine's. ``settle_s`` is how long a file must stay unchanged where the kernel does not tell that its
+    writer is done. Usage logs of one camera are sealed together once they hold ``batch_bytes`` or wait ``batch_age_s``.
+    """
+
+    name: str
+    kind: SourceKind
+    path: Path
+    after: After | None = None
+    medium: Medium
+    patterns: tuple[str, ...] = ()
+    timezone: str = ""
+    settle_s: float = 2.0
+    poll_s: float = 5.0
+    rescan_s: float = 600.0
+    batch_bytes: int = 1 << 20
+    batch_age_s: float = 300.0
+
+    @property
+    def takes(self) -> bool:
+        """Whether the source's copy is given up once ours is durable."""
+        return self.after == "take" or (self.after is None and self.kind == "spool")
+
+
+def check_medium(settings: SourceSettings) -> str:
+    """Return the warning to show at start, empty when there is none; ``ConfigError`` when the medium is not as said."""
+    if settings.medium == "tmpfs" and file_system_magic(settings.path) not in {TMPFS_MAGIC, RAMFS_MAGIC}:
+        raise ConfigError(
+            f"source {settings.name!r}: {settings.path} is not on a tmpfs",
+            hint=f'mount one: mount -t tmpfs -o size=256m,mode=0700 tmpfs {settings.path}; or say medium = "disk"',
+        )
+    if settings.medium == "disk":
+        return (
+            f"source {settings.name!r}: {settings.path} is on a disk that is not said to be encrypted: "
+            "blocks of clear recordings may remain there after they are removed"
+        )
+    return ""

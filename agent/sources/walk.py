@@ -1,0 +1,97 @@
+"""Every file beneath a folder, found without following anything.
+
+Rules: a folder is opened as a folder of its parent's descriptor and never through a symbolic link; another file system
+mounted inside is not entered; hidden and temporary names are passed over; everything else that is no plain file is
+told to ``refuse``. What is found is a hint: it is opened and looked at again before anything is done with it.
+"""
+
+import os
+import stat
+from collections.abc import Callable, Iterator
+
+import msgspec
+
+from agent.errors import CorruptError
+from agent.sources.name import check_path, is_temporary
+
+Enter = Callable[[int, str, int], bool]
+"""(descriptor, folder, its last change in ns), called before the folder is listed; ``False`` passes over its files."""
+
+Refuse = Callable[[str, str], None]
+"""(unverified path, reason)."""
+
+
+class Found(msgspec.Struct, frozen=True):
+    """A plain file with an acceptable name, as the folder's listing describes it."""
+
+    path: str
+    size_bytes: int
+    mtime_ns: int
+
+
+def walk(folder_fd: int, *, enter: Enter, refuse: Refuse, folder: str = "") -> Iterator[Found]:
+    """Yield the plain files beneath an open folder; one that vanishes or may not be read is passed over or refused.
+
+    ``folder`` is the path that ``folder_fd`` has beneath the source's folder. Holds one descriptor per level.
+    """
+    status = os.fstat(folder_fd)
+    wanted = enter(folder_fd, folder, status.st_mtime_ns)
+    inner: list[str] = []
+    with os.scandir(folder_fd) as entries:
+        for entry in entries:
+            if is_temporary(entry.name):
+                continue
+            path = f"{folder}/{entry.name}" if folder else entry.name
+            if entry.is_dir(follow_symlinks=False):
+                inner.append(entry.name)
+            elif wanted:
+                found = _found(entry, path, refuse)
+                if found is not None:
+                    yield found
+    inner.sort(reverse=True)  # dated folders: the newest first
+    for name in inner:
+        yield from _walk_inner(folder_fd, name, device=status.st_dev, folder=folder, enter=enter, refuse=refuse)
+
+
+def _walk_inner(
+    parent_fd: int, name: str, *, device: int, folder: str, enter: Enter, refuse: Refuse
+) -> Iterator[Found]:
+    path = f"{folder}/{name}" if folder else name
+    try:
+        check_path(path)
+        fd = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent_fd)
+    except CorruptError as error:
+        refuse(path, error.message)
+        return
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        refuse(path, f"the folder cannot be opened: {os.strerror(error.errno or 0)}")
+        return
+    try:
+        if os.fstat(fd).st_dev != device:
+            refuse(path, "another file system is mounted there")
+            return
+        yield from walk(fd, enter=enter, refuse=refuse, folder=path)
+    finally:
+        os.close(fd)
+
+
+def _found(entry: "os.DirEntry[str]", path: str, refuse: Refuse) -> Found | None:
+    try:
+        check_path(path)
+        status = entry.stat(follow_symlinks=False)
+    except CorruptError as error:
+        refuse(path, error.message)
+        return None
+    except OSError:
+        return None
+    if stat.S_ISLNK(status.st_mode):
+        refuse(path, "a symbolic link")
+    elif not stat.S_ISREG(status.st_mode):
+        refuse(path, "not a plain file")
+    elif status.st_nlink != 1:
+        refuse(path, "it has more than one name (hard link)")
+    else:
+        return Found(path, status.st_size, status.st_mtime_ns)
+    return None
