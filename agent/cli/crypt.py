@@ -239,10 +239,11 @@ def _opened(name: str) -> Iterator[tuple[Reader, int | None]]:
         fd = os.dup(0) if name == _STANDARD else os.open(name, os.O_RDONLY | os.O_CLOEXEC)
     except OSError as error:
         _explain(name, error, hint="check the name and the permissions")
+    status = os.fstat(fd)
+    if stat.S_ISDIR(status.st_mode):
+        os.close(fd)
+        raise ConfigError(f"{name}: this is a folder", hint="give a file")
     with os.fdopen(fd, "rb", buffering=0) as source:
-        status = os.fstat(source.fileno())
-        if stat.S_ISDIR(status.st_mode):
-            raise ConfigError(f"{name}: this is a folder", hint="give a file")
         yield source, status.st_size if stat.S_ISREG(status.st_mode) else None
 
 
