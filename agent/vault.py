@@ -359,6 +359,21 @@ class Vault:
             page.append(Rank(object=found, count=count, bytes=total, cursor=row[0]))
         return tuple(page)
 
+    def oldest(
+        self, tx: Tx, camera: str | None, category: Category, *, above: int = 0, limit: int = PAGE_MAX
+    ) -> tuple[tuple[int, Object], ...]:
+        """Return one page of a set, oldest first, each with the cursor from which the next page goes on."""
+        found = rows.oldest(tx, camera=camera, category=category, above=above, limit=min(limit, PAGE_MAX))
+        return tuple((row[0], _object(row)) for row in found)
+
+    def newer_than(self, tx: Tx, object_id: str, camera: str | None, category: Category) -> dict[str, Total]:
+        """Return, by camera, how much of a set arrived after an object; empty when the object is not there."""
+        n = rows.number(tx, object_id)
+        if n is None:
+            return {}
+        found = rows.newer(tx, camera=camera, category=category, n=n)
+        return {name: Total(objects, size) for name, objects, size in found}
+
     def payload_path(self, object_id: str) -> Path:
         """Return where the payload (nonce and chunks) of an object is, or would be."""
         return self.objects / object_id

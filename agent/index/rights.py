@@ -1,5 +1,47 @@
-"""Tables of ``agent/rights.py``; none yet."""
+"""Tables of ``agent/rights.py``: the policy in force, and what waits for the owner's word."""
 
-from typing import Final
+from typing import Any, Final
 
-MIGRATIONS: Final[tuple[str, ...]] = ()
+from agent.index.transaction import Tx
+
+MIGRATIONS: Final[tuple[str, ...]] = (
+    """
+    -- The last retention pass, and the one that stopped to ask. One row.
+    CREATE TABLE retention_pass (
+        only_row       INTEGER PRIMARY KEY CHECK (only_row = 1),
+        policy         TEXT    NOT NULL,  -- SHA-256 of the policy document that the last pass obeyed
+        passed_ms      INTEGER NOT NULL,  -- agent time of the last pass that was carried out
+        waiting        TEXT    NOT NULL,  -- random id of the pass that asks, or ''
+        selection      TEXT    NOT NULL,  -- hash of exactly what it would remove, or ''
+        approved       INTEGER NOT NULL   -- 1: the owner said yes to that selection
+    ) STRICT;
+
+    -- What the waiting pass would remove; frozen, so that yes means yes to these.
+    CREATE TABLE retention_waiting (
+        object TEXT NOT NULL PRIMARY KEY,
+        rule   TEXT NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    """,
+)
+
+
+def read_pass(tx: Tx) -> tuple[Any, ...] | None:
+    """Return (policy, passed_ms, waiting, selection, approved), or ``None`` before the first pass."""
+    found = tx.execute("SELECT policy, passed_ms, waiting, selection, approved FROM retention_pass WHERE only_row = 1")
+    return found[0] if found else None
+
+
+def write_pass(tx: Tx, row: tuple[str, int, str, str, int]) -> None:
+    """Replace the row."""
+    tx.execute("INSERT OR REPLACE INTO retention_pass VALUES (1, ?, ?, ?, ?, ?)", row)
+
+
+def freeze(tx: Tx, items: tuple[tuple[str, str], ...]) -> None:
+    """Replace the frozen selection by (object, rule)."""
+    tx.execute("DELETE FROM retention_waiting")
+    tx.executemany("INSERT INTO retention_waiting VALUES (?, ?)", items)
+
+
+def frozen(tx: Tx) -> tuple[tuple[str, str], ...]:
+    """Return the frozen selection as (object, rule), sorted by object."""
+    return tuple((row[0], row[1]) for row in tx.execute("SELECT object, rule FROM retention_waiting ORDER BY object"))

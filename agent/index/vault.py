@@ -282,6 +282,33 @@ def newest(tx: Tx, *, camera: str | None, category: str, below: int, limit: int)
     return tx.execute(f"{_OBJECT} WHERE {where} ORDER BY o.n DESC LIMIT ?", (*params, limit))
 
 
+def oldest(tx: Tx, *, camera: str | None, category: str, above: int, limit: int) -> list[Row]:
+    """Return objects that are not being erased, oldest first, from above the given ``n``."""
+    where = "o.category = ? AND o.n > ? AND o.state != 'erasing'"
+    params: list[Any] = [category, above]
+    if camera is not None:
+        where += " AND o.camera = ?"
+        params.append(camera)
+    return tx.execute(f"{_OBJECT} WHERE {where} ORDER BY o.n LIMIT ?", (*params, limit))
+
+
+def newer(tx: Tx, *, camera: str | None, category: str, n: int) -> list[Row]:
+    """Return (camera, objects, bytes) of what is newer than ``n`` in a set, by camera; what is being erased is not."""
+    where = "category = ? AND n > ? AND state != 'erasing'"
+    params: list[Any] = [category, n]
+    if camera is not None:
+        where += " AND camera = ?"
+        params.append(camera)
+    sql = f"SELECT camera, count(*), sum(size_bytes) FROM object WHERE {where} GROUP BY camera"  # noqa: S608 - our words
+    return tx.execute(sql, params)
+
+
+def number(tx: Tx, object_id: str) -> int | None:
+    """Return an object's place in the order of arrival."""
+    found = tx.execute("SELECT n FROM object WHERE id = ?", (object_id,))
+    return found[0][0] if found else None
+
+
 def waiting(tx: Tx, category: str, limit: int) -> list[Row]:
     """Return objects of a category that wait for upload, newest first."""
     return tx.execute(

@@ -1,0 +1,221 @@
+"""Retention: what the policy no longer wants kept goes by the same erasure as a command's.
+
+One pass: walk each rule's set oldest first, ask ``policy.decide`` about each object, stop at the first that is not due
+(ages and ranks only fall from there on), erase what may go. Under disk pressure the sets of low priority are walked
+first, and what is chosen counts as freed.
+
+A pass that would remove much more than was to be expected (a policy edited by mistake, a clock that leapt and was
+believed) stops and asks: see ``agent/rights.py``. To be expected is what an age limit makes due within a day of the
+last pass under the same policy.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+
+from agent import rights
+from agent.erasure import Erasure
+from agent.index import Index, Tx
+from agent.model import Moment, Object, Outcome, Requester, new_id
+from agent.policy import Conditions, Decision, Policy, Refuse, Rights, Rule, Subject, decide
+from agent.vault import Total, Vault
+
+DEVICE: Final = Requester(role="device")
+
+FORECAST_MS: Final = 86_400_000
+"""An age limit may make this much of the timeline due at once without anybody wondering."""
+
+ASK_FROM: Final = 20
+"""A pass that surprises by fewer objects than this never asks."""
+
+PASS_MAX: Final = 10_000
+"""Objects that one pass removes at most; the next goes on."""
+
+KEPT_MAX: Final = 10_000
+"""Objects of one set that a pass looks past (held, waiting for their upload) before it leaves the set for now."""
+
+
+class Disk(msgspec.Struct, frozen=True):
+    """Room on the vault's file system, in bytes; (0, 0) asks for no floor."""
+
+    free_bytes: int = 0
+    total_bytes: int = 0
+
+
+class Due(msgspec.Struct, frozen=True):
+    """An object that may go, and the rule that ends it."""
+
+    id: str
+    rule: str
+    expected: bool
+    size_bytes: int
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """What a pass would do. ``kept`` counts objects that are over a limit and stay, by reason."""
+
+    due: tuple[Due, ...]
+    kept: dict[str, int]
+    objects: int
+    largest_pass: float
+
+    @property
+    def surprising(self) -> int:
+        """How many of the due objects nobody could expect."""
+        return sum(not due.expected for due in self.due)
+
+    @property
+    def overlarge(self) -> bool:
+        """Whether the pass must ask first."""
+        return self.surprising >= ASK_FROM and self.surprising > self.largest_pass * self.objects
+
+
+class Passed(msgspec.Struct, frozen=True, kw_only=True):
+    """What a pass did: ``outcomes`` of what went, or ``waiting`` with the hash that the owner is asked to approve."""
+
+    outcomes: tuple[Outcome, ...] = ()
+    waiting: str = ""
+    selection: str = ""
+    count: int = 0
+    kept: dict[str, int] = {}
+
+
+class Explanation(msgspec.Struct, frozen=True, kw_only=True):
+    """Why an object is still here: the decision, its rule, and the set that it is counted in."""
+
+    decision: Decision
+    rule: Rule | None
+    rank: int
+    newer_bytes: int
+
+
+@dataclass(slots=True)
+class _Freed:
+    """What the plan has chosen so far; it counts as room for what is judged after it."""
+
+    bytes: int = 0
+
+
+class Retention:
+    """Plans and carries out passes under one policy; time and room are arguments."""
+
+    def __init__(self, *, index: Index, vault: Vault, erasure: Erasure, policy: Policy, document: bytes) -> None:
+        self._index = index
+        self._vault = vault
+        self._erasure = erasure
+        self._policy = policy
+        self._digest = hashlib.sha256(document).hexdigest()
+
+    async def run_pass(self, moment: Moment, disk: Disk) -> Passed:
+        """Carry out one pass, or freeze it and ask. If power fails, the next start's pass finds the same things due."""
+        approved = await self._index.read(self._approved)
+        if approved:
+            return await self._erase(approved, moment)
+        plan = await self._index.read(lambda tx: self.plan(tx, moment, disk))
+        if plan.overlarge:
+            return await self._index.write(lambda tx: self._ask(tx, plan))
+        passed = await self._erase(tuple((due.id, due.rule) for due in plan.due), moment)
+        return msgspec.structs.replace(passed, kept=plan.kept)
+
+    def plan(self, tx: Tx, moment: Moment, disk: Disk) -> Plan:
+        """Say what a pass would remove now; changes nothing (``--dry-run`` shows it)."""
+        last = rights.last_pass(tx)
+        expected_ms = moment.agent_ms
+        if last is not None:
+            expected_ms = last.passed_ms + FORECAST_MS if last.policy == self._digest else 0
+        due: list[Due] = []
+        kept: dict[str, int] = {}
+        freed = _Freed()
+        for rule in sorted(self._policy.rules, key=lambda rule: rule.priority):
+            for item, decision in self._walk(tx, rule, moment=moment, disk=disk, freed=freed):
+                if isinstance(decision, Refuse):
+                    kept[decision.reason] = kept.get(decision.reason, 0) + 1
+                    continue
+                aged = rule.keep.age_ms is not None and item.taken_in_ms + rule.keep.age_ms <= expected_ms
+                due.append(Due(item.id, decision.rule, aged, item.size_bytes))
+                freed.bytes += item.size_bytes
+                if len(due) >= PASS_MAX:
+                    break
+        objects = self._vault.totals(tx).all.objects
+        return Plan(due=tuple(due), kept=kept, objects=objects, largest_pass=self._policy.largest_pass)
+
+    def explain(self, tx: Tx, item: Object, *, moment: Moment, disk: Disk) -> Explanation:
+        """Say why an object is still here, until when, and which rule will end it."""
+        rule = self._policy.rule_for(item.camera, item.category)
+        rank, newer_bytes = 0, item.size_bytes
+        if rule is not None:
+            for camera, total in self._vault.newer_than(tx, item.id, rule.camera or None, item.category).items():
+                if self._policy.rule_for(camera, item.category) == rule:
+                    rank += total.objects
+                    newer_bytes += total.bytes
+        decision = self._judge(item, moment=moment, disk=disk, rank=rank, newer_bytes=newer_bytes)
+        return Explanation(decision=decision, rule=rule, rank=rank, newer_bytes=newer_bytes)
+
+    def _walk(
+        self, tx: Tx, rule: Rule, *, moment: Moment, disk: Disk, freed: _Freed
+    ) -> Iterator[tuple[Object, Decision]]:
+        """Yield (object, decision) of a rule's set, oldest first, down to the first that is simply not due."""
+        total = self._total(tx, rule)
+        left, left_bytes, cursor, kept = total.objects, total.bytes, 0, 0
+        while page := self._vault.oldest(tx, rule.camera or None, rule.category, above=cursor):
+            for cursor, item in page:  # noqa: B007 - the last one is where the next page begins
+                if self._policy.rule_for(item.camera, item.category) != rule:
+                    continue
+                left -= 1
+                room = Disk(disk.free_bytes + freed.bytes, disk.total_bytes)
+                decision = self._judge(item, moment=moment, disk=room, rank=left, newer_bytes=left_bytes)
+                left_bytes -= item.size_bytes
+                if isinstance(decision, Refuse):
+                    kept += 1
+                    if decision.reason == "not_due" or kept > KEPT_MAX:
+                        return
+                yield item, decision
+
+    def _judge(self, item: Object, *, moment: Moment, disk: Disk, rank: int, newer_bytes: int) -> Decision:
+        return decide(
+            self._policy,
+            "expire",
+            requester=DEVICE,
+            subject=Subject.of(item),
+            rights=Rights(),
+            conditions=Conditions(
+                moment=moment,
+                free_bytes=disk.free_bytes,
+                total_bytes=disk.total_bytes,
+                rank=rank,
+                newer_bytes=newer_bytes,
+            ),
+        )
+
+    def _total(self, tx: Tx, rule: Rule) -> Total:
+        objects, size = 0, 0
+        for (camera, category), total in self._vault.totals(tx).sets.items():
+            if self._policy.rule_for(camera, category) == rule:
+                objects += total.objects
+                size += total.bytes
+        return Total(objects, size)
+
+    async def _erase(self, items: tuple[tuple[str, str], ...], moment: Moment) -> Passed:
+        outcomes: list[Outcome] = []
+        for rule in sorted({rule for _object_id, rule in items}):
+            ids = [object_id for object_id, why in items if why == rule]
+            outcomes += await self._erasure.erase(ids, actor="device", rule=rule, command="", moment=moment)
+        await self._index.write(
+            lambda tx: rights.keep_pass(tx, rights.Pass(policy=self._digest, passed_ms=moment.agent_ms))
+        )
+        return Passed(outcomes=tuple(outcomes), count=len(outcomes))
+
+    def _approved(self, tx: Tx) -> tuple[tuple[str, str], ...]:
+        last = rights.last_pass(tx)
+        return rights.frozen(tx) if last is not None and last.approved else ()
+
+    def _ask(self, tx: Tx, plan: Plan) -> Passed:
+        selection = rights.freeze(tx, tuple((due.id, due.rule) for due in plan.due))
+        last = rights.last_pass(tx) or rights.Pass(policy=self._digest, passed_ms=0)
+        if last.selection != selection:
+            last = msgspec.structs.replace(last, waiting=new_id(), selection=selection, approved=False)
+        rights.keep_pass(tx, last)
+        return Passed(waiting=last.waiting, selection=selection, count=len(plan.due), kept=plan.kept)
