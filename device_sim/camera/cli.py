@@ -181,6 +181,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     """Add ``camera`` to ``device-sim``; the chosen command is ``arguments.run(arguments) -> exit code``."""
     parser = subparsers.add_parser(
         "camera",
+        allow_abbrev=False,
         help="write clips, photos and usage logs into a folder, as a camera does",
         description="Write real clips (H.264, AAC), photos and usage logs into a folder, as a camera system does. "
         "Same seed, same --start, same options: the same bytes.",
