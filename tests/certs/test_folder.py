@@ -153,6 +153,13 @@ def test_revoke_names_every_certificate_of_the_name(ca: Path, certs: Certs) -> N
     assert revoked_serials(ca) == {first, second}
 
 
+def test_second_revocation_is_refused_and_keeps_the_first_date(ca: Path, certs: Certs, now: dt.datetime) -> None:
+    assert certs("revoke", ca, "cam-1") == 0
+    before = (ca / "index.json").read_bytes()
+    assert certs("revoke", ca, "cam-1", now=now) == 1
+    assert (ca / "index.json").read_bytes() == before
+
+
 def test_revoke_of_nobody_is_refused(ca: Path, certs: Certs) -> None:
     assert certs("revoke", ca, "nobody") == 1
     assert revoked_serials(ca) == set()
