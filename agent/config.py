@@ -1,0 +1,199 @@
+"""``agent.toml`` becomes a frozen ``Config``: where things are. What may happen to data is in the policy, never here.
+
+The document::
+
+    device = "cam-01"                     # the name that commands are addressed to; equals the certificate's
+    policy = "policy.toml"                # relative to this file
+    state = "/var/lib/privacy-agent"      # vault, index, keystore
+
+    [broker]                              # leave it out to run without a cloud
+    url = "mqtts://mqtt.example:8883"
+    tenant = "acme"
+    identity = "/etc/privacy-agent/tls"   # folder with tls.crt, tls.key, ca.crt
+
+    [clock]
+    source = "ntp"                        # or "system": this machine's clock is set by something trustworthy
+
+    [[source]]
+    kind = "frigate"                      # spool | frigate | motioneye | timelapse
+    path = "/media/frigate/recordings"
+    after = "leave"                       # take | leave
+    medium = "disk"                       # tmpfs | encrypted | disk
+    # and where the usual does not fit: name, patterns, timezone, settle, poll, rescan, batch_size, batch_age
+
+Only the wiring (``agent/app.py`` and the shell commands) knows this module; everything below is handed its values.
+"""
+
+import re
+from pathlib import Path
+from typing import Final, cast, get_args
+from urllib.parse import urlsplit
+
+import msgspec
+
+from agent.clock import MS_PER_S, ClockSource
+from agent.document import Table, read_document
+from agent.errors import ConfigError
+from agent.sources import SourceSettings
+from agent.sources.settings import After, Medium, SourceKind
+
+DEFAULT_PATH: Final = Path("/etc/privacy-agent/agent.toml")
+DEFAULT_STATE: Final = "/var/lib/privacy-agent"
+_NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_PORTS: Final = {"mqtts": 8883, "mqtt": 1883}
+_LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
+_SOURCE_KEYS: Final = (
+    "name",
+    "kind",
+    "path",
+    "after",
+    "medium",
+    "patterns",
+    "timezone",
+    "settle",
+    "poll",
+    "rescan",
+    "batch_size",
+    "batch_age",
+)
+
+
+class BrokerSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """The broker's address, the tenant in every topic, and the folder of our TLS identity."""
+
+    url: str
+    tenant: str
+    identity: Path
+
+
+class Config(msgspec.Struct, frozen=True, kw_only=True):
+    """The whole document, checked; every path is absolute."""
+
+    file: Path
+    device: str
+    policy: Path
+    state: Path
+    broker: BrokerSettings | None
+    clock: ClockSource
+    sources: tuple[SourceSettings, ...]
+
+    @property
+    def keystore(self) -> Path:
+        """The file that holds this device's keys."""
+        return self.state / "keystore"
+
+    @property
+    def index(self) -> Path:
+        """The encrypted index."""
+        return self.state / "index.db"
+
+    @property
+    def vault(self) -> Path:
+        """The folder of sealed payloads and exports."""
+        return self.state / "vault"
+
+    @property
+    def socket(self) -> Path:
+        """The local socket of the running agent."""
+        return self.state / "control.sock"
+
+    @property
+    def lock(self) -> Path:
+        """The file whose lock says that a process has the vault open."""
+        return self.state / "lock"
+
+
+def read_config(path: Path) -> Config:
+    """Read ``agent.toml``; raises ``ConfigError`` naming file, line, key and fix."""
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise ConfigError(
+            f"{path}: {error.strerror}", hint="privacy-agent init writes one; or name it: privacy-agent --config FILE"
+        ) from error
+    return parse_config(raw, file=path)
+
+
+def parse_config(raw: bytes, *, file: Path) -> Config:
+    """Read the document's bytes; relative paths are taken from the folder of ``file``."""
+    document = read_document(raw, file=str(file))
+    here = file.absolute().parent
+    device = _name(document, "device")
+    policy = here / document.take("policy", str, "policy.toml")
+    state = here / document.take("state", str, DEFAULT_STATE)
+    broker = _broker(document.table("broker"), here=here) if "broker" in document else None
+    clock_table = document.table("clock")
+    source = cast("ClockSource", clock_table.choice("source", get_args(ClockSource), "ntp"))
+    clock_table.close(known=("source",))
+    sources = tuple(_source(table, here=here) for table in document.tables("source"))
+    names = [source.name for source in sources]
+    for name in names:
+        if names.count(name) > 1:
+            raise document.error(
+                "source", f"two sources are named {name!r}", hint='give each its own: name = "…" in [[source]]'
+            )
+    document.close(known=("device", "policy", "state", "broker", "clock", "source"))
+    return Config(
+        file=file.absolute(),
+        device=device,
+        policy=policy,
+        state=state,
+        broker=broker,
+        clock=source,
+        sources=sources,
+    )
+
+
+def _name(table: Table, key: str) -> str:
+    value = table.take(key, str)
+    if not _NAME.fullmatch(value):
+        raise table.error(key, f"{value!r} is not a good name", hint="use 1-64 of A-Z, a-z, 0-9, _ and -")
+    return value
+
+
+def _broker(table: Table, *, here: Path) -> BrokerSettings:
+    url = table.take("url", str)
+    parts = urlsplit(url)
+    if parts.scheme not in _PORTS or not parts.hostname or parts.path not in {"", "/"}:
+        raise table.error("url", f"{url!r} is not a broker address", hint="write mqtts://HOST:8883")
+    if parts.scheme == "mqtt" and parts.hostname not in _LOOPBACK:
+        raise table.error("url", "would send in clear over the network", hint="use mqtts://")
+    if parts.username or parts.password:
+        raise table.error("url", "holds a user name or password", hint="remove it: the TLS identity says who we are")
+    tenant = _name(table, "tenant")
+    identity = here / table.take("identity", str)
+    table.close(known=("url", "tenant", "identity"))
+    return BrokerSettings(url=url, tenant=tenant, identity=identity)
+
+
+def _source(table: Table, *, here: Path) -> SourceSettings:
+    kind = cast("SourceKind", table.choice("kind", get_args(SourceKind)))
+    path = here / table.take("path", str)
+    name = _name(table, "name") if "name" in table else path.name
+    if not _NAME.fullmatch(name):
+        raise table.error("path", f"its last part {name!r} cannot name the source", hint='add name = "…"')
+    usual = SourceSettings(name=name, kind=kind, path=path, medium="disk")
+    medium = cast("Medium", table.choice("medium", get_args(Medium)))
+    after = cast("After", table.choice("after", get_args(After))) if "after" in table else None
+    batch_bytes = table.size_bytes("batch_size")
+    settings = SourceSettings(
+        name=name,
+        kind=kind,
+        path=path,
+        after=after,
+        medium=medium,
+        patterns=table.texts("patterns", []),
+        timezone=table.take("timezone", str, ""),
+        settle_s=_seconds(table, "settle", usual.settle_s),
+        poll_s=_seconds(table, "poll", usual.poll_s),
+        rescan_s=_seconds(table, "rescan", usual.rescan_s),
+        batch_bytes=usual.batch_bytes if batch_bytes is None else batch_bytes,
+        batch_age_s=_seconds(table, "batch_age", usual.batch_age_s),
+    )
+    table.close(known=_SOURCE_KEYS)
+    return settings
+
+
+def _seconds(table: Table, key: str, usual: float) -> float:
+    value_ms = table.duration_ms(key)
+    return usual if value_ms is None else value_ms / MS_PER_S

@@ -1,0 +1,74 @@
+"""``agent.toml``: what an integrator may write, and how a mistake is answered."""
+
+from pathlib import Path
+
+import pytest
+
+from agent.config import parse_config, read_config
+from agent.errors import ConfigError
+
+GOOD = """\
+device = "cam-01"
+policy = "policy.toml"
+state = "state"
+[broker]
+url = "mqtts://mqtt.example:8883"
+tenant = "acme"
+identity = "tls"
+[clock]
+source = "system"
+[[source]]
+kind = "frigate"
+path = "/media/frigate/recordings"
+after = "leave"
+medium = "disk"
+[[source]]
+kind = "spool"
+path = "spool"
+medium = "tmpfs"
+settle = "500ms"
+batch_size = "256KiB"
+"""
+FILE = Path("/etc/privacy-agent/agent.toml")
+
+
+def test_full_document_reads_with_paths_beside_the_file() -> None:
+    config = parse_config(GOOD.encode(), file=FILE)
+    assert config.policy == Path("/etc/privacy-agent/policy.toml")
+    assert config.keystore == Path("/etc/privacy-agent/state/keystore")
+    assert config.broker is not None
+    assert config.broker.identity == Path("/etc/privacy-agent/tls")
+    frigate, spool = config.sources
+    assert (frigate.name, frigate.takes) == ("recordings", False)
+    assert (spool.name, spool.takes) == ("spool", True)
+    assert spool.settle_s == pytest.approx(0.5)
+    assert spool.batch_bytes == 256 * 1024
+
+
+@pytest.mark.parametrize(
+    ("change", "line", "words"),
+    [
+        (('device = "cam-01"\n', ""), 1, "is missing"),
+        (('"cam-01"', '"cam 01"'), 1, "not a good name"),
+        (("mqtts://", "mqtt://"), 5, "in clear"),
+        (("mqtts://", "https://"), 5, "not a broker address"),
+        (("mqtts://", "mqtts://joe:pw@"), 5, "user name"),
+        (('source = "system"', 'source = "gps"'), 9, "'gps' is not known"),
+        (('kind = "frigate"', 'kind = "blue-iris"'), 11, "'blue-iris' is not known"),
+        (('medium = "tmpfs"\n', ""), 15, "is missing"),
+        (('settle = "500ms"', 'settle = "soon"'), 19, "not a duration"),
+        (('path = "spool"', 'path = "recordings"'), 10, "two sources"),
+        (('batch_size = "256KiB"', 'bath_size = "256KiB"'), 20, "not a known key"),
+    ],
+)
+def test_mistake_names_file_line_and_fix(change: tuple[str, str], line: int, words: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse_config(GOOD.replace(*change, 1).encode(), file=FILE)
+    assert caught.value.message.startswith(f"{FILE}:{line}: "), caught.value.message
+    assert words in caught.value.message
+    assert caught.value.hint
+
+
+def test_absent_file_says_how_to_make_one(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="privacy-agent init"):
+        read_config(tmp_path / "agent.toml")
