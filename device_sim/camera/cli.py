@@ -259,7 +259,7 @@ def run(arguments: argparse.Namespace) -> int:
         return _EXIT_DONE
     except OSError as error:
         print(f"device-sim camera: {error}", file=sys.stderr)
-        print("  next: choose a folder (and a clip) that you may use: --spool DIR [--clip FILE]", file=sys.stderr)
+        print("  next: name a folder (and a clip) that you may use and that has room: --spool DIR", file=sys.stderr)
         return _EXIT_FAILED
     return _EXIT_DONE
 

@@ -4,6 +4,7 @@ Rules: same arguments, same bytes; the camera's name, serial number and place st
 text, as real cameras put them there, so that a search for leaks has something to find.
 """
 
+import io
 import json
 import math
 import random
@@ -25,6 +26,7 @@ from av.video.stream import VideoStream
 
 from device_sim.camera.exif import with_exif
 from device_sim.camera.identity import Identity, identity
+from device_sim.camera.layout import private_file
 from device_sim.camera.scene import Canvas, Scene, scene
 
 Container = Literal["mp4", "mkv"]
@@ -55,7 +57,7 @@ def write_clip(
     label: str = "",
     bits_per_s: int = DEFAULT_BITS_PER_S,
 ) -> None:
-    """Write one clip to a path or a seekable binary file.
+    """Write one clip to a path or a binary file; ``OSError`` when there is no room for it.
 
     ``label`` is the camera's name, burnt in and in the metadata. The picture's rate steers to ``bits_per_s`` (8,000,000
     makes about 10 MB of 10 s); sensor grain grows with it, so the size is reached with real picture data. ``start``
@@ -63,8 +65,8 @@ def write_clip(
     """
     who = identity(seed, name=label)
     start = start.astimezone(UTC)
-    path = str(target) if isinstance(target, Path) else target
-    with av.open(path, "w", format=_MUXER[container], options=_muxer_options(container)) as clip:
+    memory = io.BytesIO()  # the muxer goes back to fill in lengths, and tells of a full disk in its own way
+    with av.open(memory, "w", format=_MUXER[container], options=_muxer_options(container)) as clip:
         clip.metadata.update(_metadata(who, start))
         picture = _picture_stream(clip, size=size, fps=fps, bits_per_s=bits_per_s)
         sound = _sound_stream(clip) if audio else None
@@ -81,6 +83,7 @@ def write_clip(
         clip.mux(picture.encode(None))
         if sound is not None:
             clip.mux(sound.encode(None))
+    _put(memory.getvalue(), target)
 
 
 def write_photo(
@@ -99,10 +102,15 @@ def write_photo(
     frame.time_base = encoder.time_base
     packets = [*encoder.encode(frame), *encoder.encode(None)]
     photo = with_exif(b"".join(bytes(packet) for packet in packets), identity(seed, name=label), start)
+    _put(photo, target)
+
+
+def _put(raw: bytes, target: Path | IO[bytes]) -> None:
     if isinstance(target, Path):
-        target.write_bytes(photo)
+        with private_file(target) as file:
+            file.write(raw)
     else:
-        target.write(photo)
+        target.write(raw)
 
 
 class _Lens:

@@ -183,7 +183,7 @@ def test_bad_values_on_the_command_line_exit_with_2(
 def test_a_folder_that_cannot_be_used_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "file").write_bytes(b"")
     assert run(tmp_path / "file", "--count", "1", *AT_ONCE) == 1
-    assert "next: choose a folder" in capsys.readouterr().err
+    assert "next: name a folder" in capsys.readouterr().err
 
 
 def test_without_a_start_rounds_come_at_the_rate_and_their_captures_lie_in_the_past(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 import io
 import json
+import stat
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
@@ -153,6 +154,12 @@ def test_a_clip_can_be_written_to_a_path(tmp_path: Path) -> None:
     path = tmp_path / "clip.mp4"
     write_clip(path, seed=1, start=START, seconds=1, size=SMALL, label="Front door", bits_per_s=500_000)
     assert path.read_bytes() == clip()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_a_full_disk_is_told_as_such() -> None:
+    with Path("/dev/full").open("wb", buffering=0) as full, pytest.raises(OSError, match="No space left"):
+        write_clip(full, seed=1, start=START, seconds=1, size=SMALL)
 
 
 def test_a_photo_decodes_and_is_the_same_each_time() -> None:
