@@ -24,7 +24,7 @@ from agent.errors import ConfigError, CorruptError, LinkError
 from agent.files import file_system_magic, open_beneath, open_folder, remove_beneath
 from agent.sources.inotify import Event, Watches
 from agent.sources.name import check_path, is_temporary
-from agent.sources.place import Place, place_finder
+from agent.sources.place import MEDIA, Place, place_finder
 from agent.sources.settings import SourceSettings
 from agent.sources.walk import Found, walk
 
@@ -296,10 +296,13 @@ class FolderSource:
 
     def _place(self, path: str, mtime_ns: int) -> Place | None:
         try:
-            return self._find(check_path(path), mtime_ns // _NS_PER_MS)
+            place = self._find(check_path(path), mtime_ns // _NS_PER_MS)
         except CorruptError as error:
             self._refuse(path, error.message)
             return None
+        if place is None and path.rpartition(".")[2] in MEDIA:
+            self._refuse(path, "no pattern of the source matches its path")
+        return place
 
     def _look(self, path: str) -> Candidate | None:
         """Open the file by the rules and describe it; ``None`` when it is gone, refused, or none of ours."""

@@ -10,7 +10,8 @@ since 1970 · ``{year} {month} {day} {hour} {minute} {second}``: local to the so
 ``{duration_s}`` · ``{ext}``: one of the endings below, which decides the category where the path does not.
 
 The interval is what the name says. Where it says only a start, the end is the file's last change, if that is
-plausible; where it says nothing, the last change is all there is. Nothing inside the file is read for this.
+plausible (a photo has no length); where it says nothing, the last change is all there is. Nothing inside the file is
+read for this.
 """
 
 import datetime as dt
@@ -199,9 +200,11 @@ def _interval(
         return (changed_ms, changed_ms + 1) if within else (start_ms, start_ms + _DAY_MS)
     if "duration_s" in words:
         return start_ms, start_ms + max(1, round(float(words["duration_s"]) * _MS_PER_S))
-    if default_ms is not None and MEDIA[words["ext"]][1] == "recording":
+    category = MEDIA[words["ext"]][1]
+    if default_ms is not None and category == "recording":
         return start_ms, start_ms + default_ms
-    return start_ms, changed_ms if start_ms < changed_ms <= start_ms + LONGEST_MS else start_ms + 1
+    plausible = category != "photo" and start_ms < changed_ms <= start_ms + LONGEST_MS
+    return start_ms, changed_ms if plausible else start_ms + 1
 
 
 def _start_ms(words: dict[str, str], zone: dt.tzinfo | None) -> int | None:
