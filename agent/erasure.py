@@ -15,40 +15,50 @@ The numbered procedure (invariant I3):
    Until 7 the object is ``erasing``.
 
 One rotation runs at a time and takes at most ``ROTATION_GROUPS`` groups: a request that comes meanwhile joins the next,
-and a large one goes through steps 2 to 6 more than once. All that is under way stands in the index, so the ordinary run
-and the run after a crash are the same code (``resume``): first every root but the one that the index names is destroyed
-(after step 4, so that the log holds nothing of it either), then intents go on from their step.
+and a large one goes through steps 1 to 7 in parts, from a list that its first transaction froze. All that is under way
+stands in the index, so the ordinary run and the run after a crash are the same code (``resume``): first every root but
+the one that the index names is destroyed (after step 4, so that the log holds nothing of it either), then requests go
+on from their step. On a full disk the parts become small and live on the index's ballast; each gives room back.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from agent import audit
 from agent.audit import Event
 from agent.clock import parse_rfc3339_ms
+from agent.errors import SpaceError
 from agent.files import remove, sync_folder
 from agent.index import Index, Tx
 from agent.index import vault as rows
 from agent.keystore import Keystore
-from agent.keytree import Root, new_root, next_version, unwrap_group, unwrap_slot, wrap_group, wrap_slot
+from agent.keytree import GroupKey, Root, new_root, next_version, unwrap_group, unwrap_slot, wrap_group, wrap_slot
 from agent.model import Moment, Object, Outcome, Selection
 from agent.vault import RemoteCopy, Vault
 
 ROTATION_GROUPS: Final = 16
-"""Groups that one rotation rewrites: at most 16,384 slots, some 0.2 s of one transaction on a small board."""
+"""Groups that one rotation rewrites: at most 16,384 slots."""
 
-UNLINK_BATCH: Final = 2_000
-"""Files that share one folder sync and one step 7."""
+PART: Final = 2_000
+"""Objects that one transaction of step 1 or step 7 takes, and files that share one folder sync."""
+
+SMALL: Final = 64
+"""Objects of a part, from a single group, when the disk is full."""
 
 TOMBSTONES_MAX: Final = 200_000
-"""Above it the oldest eighth becomes marks, one for each source (I11)."""
+"""Above it the oldest eighth becomes marks, one for each source (I11): what that source recorded before is refused."""
+
+REMOTE_ONLY_MAX: Final = 1_000_000
+"""Copies at stores alone that an owner's delete still finds; above it the oldest are left to the store's own rules."""
 
 CUTOFFS_MAX: Final = 1_024
-"""Above it the oldest two intervals of the same camera and category become one that covers both."""
+"""Above it the oldest two intervals of the same camera and category become one that covers both (I11)."""
+
+_ALL_SLOTS: Final = 2**31
 
 Finish = Callable[[Tx, str, tuple[Outcome, ...], Moment], None]
-Judge = Callable[[Tx, Object], Outcome | None]
+Judge = Callable[[Tx, Object, str, str], Outcome | None]
 Progress = Callable[[int, int], None]
 
 
@@ -60,60 +70,91 @@ def _pass(_step: int) -> None:
     return None
 
 
+def _spare_none(_tx: Tx, _found: Object, _actor: str, _rule: str) -> None:
+    return None
+
+
 class Erasure:
     """Erases objects of ``vault``; ``finish`` stores a command's receipt inside step 7's transaction.
 
-    ``finish`` is called again, with confirmed outcomes, when a command's last remote copy is confirmed; its command is
-    ``""`` for retention, and then only the first call is made. ``at`` is told each step's number as the step ends: a
-    test cuts the power there.
+    ``finish(tx, command, outcomes, moment)`` is called again, with confirmed outcomes, when a command's last remote
+    copy is confirmed; for retention ``command`` is ``""`` and only the first call is made. It may be called twice for
+    the same transaction when the first try found the disk full, so it touches nothing but ``tx``.
+    ``judge(tx, object, actor, rule)`` is asked for each object inside step 1's transaction and may keep it by
+    answering with an outcome (``held``, ``restricted``). ``at`` is told each step's number as the step ends: a test
+    cuts the power there.
     """
 
     def __init__(
-        self, *, vault: Vault, index: Index, keystore: Keystore, finish: Finish, at: Callable[[int], None] = _pass
+        self,
+        *,
+        vault: Vault,
+        index: Index,
+        keystore: Keystore,
+        finish: Finish,
+        judge: Judge = _spare_none,
+        at: Callable[[int], None] = _pass,
     ) -> None:
         self._vault = vault
         self._index = index
         self._keystore = keystore
         self._finish = finish
+        self._judge = judge
         self._at = at
         self._lock = asyncio.Lock()
+        self._callers = 0
         self._results: dict[int, tuple[Outcome, ...]] = {}
 
     async def erase(
         self,
-        ids: Sequence[str],
+        ids: Iterable[str],
         *,
         actor: str,
         rule: str,
         command: str,
         moment: Moment,
         cutoff: Selection | None = None,
-        judge: Judge | None = None,
+        keep_stored: bool = False,
         progress: Progress = _silent,
     ) -> tuple[Outcome, ...]:
         """Erase objects and return what happened to each, in the order of ids (invariant I6).
 
-        ``cutoff`` is the selection that also forbids what was recorded before now and turns up later. ``judge`` is
-        asked for each object inside step 1's transaction and may keep it (``held``, ``restricted``). ``progress`` is
-        told (gone, all). Raises ``SpaceError`` when not even the ballast gave room; nothing is half done then.
+        ``cutoff`` is the selection that also forbids what was recorded before now and turns up later. With
+        ``keep_stored`` (retention) a copy that a store stated to hold stays there, and a later delete still finds it.
+        ``progress`` is told (gone, all) after each part. Raises ``SpaceError`` when not even the ballast gave room:
+        what was begun goes on at the next call or at ``resume``.
         """
-        erasure = await self._index.write(
-            lambda tx: self._intend(
-                tx, ids, actor=actor, rule=rule, command=command, moment=moment, cutoff=cutoff, judge=judge
-            ),
-            urgent=True,
-        )
-        self._at(1)
-        async with self._lock:
-            if erasure not in self._results:
-                await self._run(moment, progress=lambda left: progress(len(ids) - left, len(ids)), erasure=erasure)
-        return self._results.pop(erasure)
+        wanted = sorted(set(ids))
+        self._callers += 1
+        try:
+            erasure = await self._index.write(
+                lambda tx: self._ask(
+                    tx,
+                    wanted,
+                    actor=actor,
+                    rule=rule,
+                    command=command,
+                    moment=moment,
+                    cutoff=cutoff,
+                    keeps=int(keep_stored),
+                ),
+                urgent=True,
+            )
+            async with self._lock:
+                if erasure not in self._results:
+                    await self._run(moment, told=(erasure, lambda left: progress(len(wanted) - left, len(wanted))))
+            return self._results.pop(erasure)
+        finally:
+            self._callers -= 1
+            if self._callers == 0:
+                self._results.clear()
 
     async def resume(self, moment: Moment) -> None:
         """Finish, at start, whatever a crash cut off; ``finish`` is called for each command that this completes."""
         async with self._lock:
             await self._run(moment)
-            self._results.clear()
+            if self._callers == 0:
+                self._results.clear()
 
     def pending_remote(self, tx: Tx, limit: int, *, after: str = "") -> tuple[RemoteCopy, ...]:
         """Return copies that stores are asked to erase and have not confirmed, by upload id."""
@@ -124,100 +165,159 @@ class Erasure:
     ) -> tuple[str, ...]:
         """Note a store's signed word that a copy is gone; return commands whose last copy this was.
 
-        ``header`` and ``payload`` are ``erased`` or ``absent``. A word about an unknown upload, another manifest or a
-        copy that nobody asked to erase changes nothing.
+        ``header`` and ``payload`` are ``erased`` or ``absent``. A word about an unknown upload, another manifest, a
+        copy that nobody asked to erase, or one that was confirmed before changes nothing.
         """
         found = self._vault.upload_of(tx, upload)
-        if found is None or not found.erasing or found.manifest != manifest:
+        if (
+            found is None
+            or not found.erasing
+            or found.manifest != manifest
+            or not rows.confirm_erased(tx, upload, stated_by=stated_by)
+        ):
             return ()
-        rows.confirm_erased(tx, upload, stated_by=stated_by)
         detail: dict[str, str | int] = {"header": header, "payload": payload}
-        audit.append(
-            tx, Event(kind="remote_erased", object=found.object, actor=stated_by, detail=detail), moment=moment
+        event = Event(kind="remote_erased", object=found.object, actor=stated_by, detail=detail)
+        audit.append(tx, event, moment=moment)
+        finished = tuple(
+            self._confirm(tx, erasure, moment)
+            for erasure in rows.erasures_waiting_for(tx, found.object)
+            if rows.unconfirmed(tx, erasure) == 0
         )
-        finished: list[str] = []
-        for erasure in rows.erasures_waiting_for(tx, found.object):
-            if rows.unconfirmed(tx, erasure) == 0:
-                finished.extend(self._confirm(tx, erasure, moment))
-        rows.drop_confirmed(tx, found.object)
-        return tuple(finished)
+        rows.drop_confirmed(tx, (found.object,))
+        return finished
 
     # -- step 1
 
-    def _intend(
+    def _ask(
         self,
         tx: Tx,
-        ids: Sequence[str],
+        wanted: Sequence[str],
         *,
         actor: str,
         rule: str,
         command: str,
         moment: Moment,
         cutoff: Selection | None,
-        judge: Judge | None,
+        keeps: int,
     ) -> int:
         # If power fails before this is durable, nothing was asked; after it, ``resume`` carries it out.
-        erasure = rows.insert_erasure(tx, command=command, rule=rule, actor=actor)
-        items: list[tuple[str, str, str]] = []
-        begun = 0
-        for object_id in sorted(set(ids)):
-            found = self._vault.get(tx, object_id)
-            kept = judge(tx, found) if judge is not None and found is not None and found.state != "erasing" else None
-            if found is None:
-                items.append((object_id, "already_gone", ""))
-            elif kept is not None:
-                items.append((object_id, kept.result, " ".join(kept.remarks)))
-            else:
-                items.append((object_id, "pending", " ".join(_local_remarks(found))))
-                if found.state != "erasing":
-                    self._begin(tx, found, rule=rule)
-                    begun += 1
-        rows.insert_items(tx, erasure, items)
+        erasure = rows.insert_erasure(tx, command=command, rule=rule, actor=actor, keeps=keeps)
+        rows.insert_items(tx, erasure, wanted)
         if cutoff is not None:
             _put_cutoff(tx, cutoff, rule=rule, moment=moment)
-        _compact(tx)
-        event = Event(
-            kind="erase_asked", actor=actor, rule=rule, command=command, detail={"asked": len(items), "found": begun}
+        detail: dict[str, str | int] = {"asked": len(wanted), "cutoff": int(cutoff is not None)}
+        audit.append(
+            tx, Event(kind="erase_asked", actor=actor, rule=rule, command=command, detail=detail), moment=moment
         )
-        audit.append(tx, event, moment=moment)
+        if len(wanted) <= SMALL:  # one commit less for the usual delete
+            self._intend(tx, (erasure, command, rule, actor, keeps), limit=SMALL)
         return erasure
 
-    def _begin(self, tx: Tx, found: Object, *, rule: str) -> None:
-        rows.insert_tombstone(tx, found.id, rule)
-        rows.begin_erasing(tx, found.id)
-        rows.ask_store(tx, found.id)
-        rows.count(tx, found.camera, found.category, objects=-1, size_bytes=-found.size_bytes)
+    def _intend(self, tx: Tx, request: rows.Row, *, limit: int) -> int:
+        # Step 1 for a part. If power fails before this is durable, these are asked again by ``resume``.
+        erasure, _command, rule, actor, keeps = request
+        answers: list[tuple[str, str, str]] = []
+        begun: list[Object] = []
+        part = rows.asked(tx, erasure, limit)
+        for object_id in part:
+            found = self._vault.get(tx, object_id)
+            answers.append(self._answer(tx, object_id, found, actor=actor, rule=rule, keeps=keeps))
+            if found is not None and found.state != "erasing" and answers[-1][1] == "pending":
+                begun.append(found)
+        ids = [found.id for found in begun]
+        rows.insert_tombstones(tx, ids, rule)
+        rows.begin_erasing(tx, ids)
+        if keeps:
+            for object_id in ids:
+                rows.keep_remote(tx, object_id)
+            rows.bound_remote_only(tx, REMOTE_ONLY_MAX)
+        for found in begun:
+            rows.count(tx, found.camera, found.category, objects=-1, size_bytes=-found.size_bytes)
+        rows.answer_items(tx, erasure, answers)
+        _bound_tombstones(tx)
+        return len(part)
 
-    # -- steps 2 to 7
+    def _answer(
+        self, tx: Tx, object_id: str, found: Object | None, *, actor: str, rule: str, keeps: int
+    ) -> tuple[str, str, str]:
+        if found is None:
+            # The local copy went before; what a store has of it is asked for all the same.
+            there = not keeps and rows.ask_store(tx, object_id, keeps=keeps)
+            return object_id, "deleted" if there else "already_gone", ""
+        if found.state != "erasing":
+            spared = self._judge(tx, found, actor, rule)
+            if spared is not None:
+                return object_id, spared.result, " ".join(spared.remarks)
+        rows.ask_store(tx, object_id, keeps=keeps)
+        remarks = []
+        if not rows.source_gone(tx, object_id):
+            remarks.append("source_copy_remains")
+        if found.medium == "disk":
+            remarks.append("clear_source_blocks_may_remain")
+        return object_id, "pending", " ".join(remarks)
 
-    async def _run(
-        self, moment: Moment, *, progress: Callable[[int], None] = lambda _left: None, erasure: int | None = None
-    ) -> None:
-        """Bring every intent to its end; the caller holds the lock."""
+    # -- steps 1 to 7 of everything that is under way
+
+    async def _run(self, moment: Moment, *, told: tuple[int, Callable[[int], None]] | None = None) -> None:
+        """Bring every request to its end; the caller holds the lock."""
         await self._destroy_stale_roots()
+        small = False
         while True:
-            groups = await self._index.read(lambda tx: rows.victims_groups(tx, ROTATION_GROUPS))
-            if groups:
-                self._vault.closed_groups = frozenset(groups)
-                try:
-                    await self._rotate(groups, moment)
-                finally:
-                    self._vault.closed_groups = frozenset()
-            gone = await self._unlink()
-            await self._index.write(lambda tx, gone=gone: self._conclude(tx, gone, moment), urgent=True)  # type: ignore[misc]
-            self._at(7)
-            if erasure is not None:
-                progress(await self._index.read(lambda tx: rows.pending_items(tx, erasure)))
-            if not groups and len(gone) < UNLINK_BATCH:
+            try:
+                left = await self._part(moment, small=small)
+            except SpaceError:
+                if small:
+                    raise
+                small = True
+                await self._destroy_stale_roots()  # a root that was staged before step 3 found no room
+                continue
+            if told is not None:
+                erasure, tell = told
+                tell(await self._index.read(lambda tx, n=erasure: rows.pending_items(tx, n)))  # type: ignore[misc]
+            if not left:
                 return
 
-    async def _rotate(self, groups: Sequence[int], moment: Moment) -> None:
+    async def _part(self, moment: Moment, *, small: bool) -> bool:
+        size = SMALL if small else PART
+        asked = await self._index.read(rows.any_asked)
+        if asked:
+            await self._index.write(lambda tx: self._intend_more(tx, size), urgent=True)
+        self._at(1)
+        groups = await self._index.read(lambda tx: rows.victims_groups(tx, 1 if small else ROTATION_GROUPS))
+        if groups:
+            self._vault.closed_groups = frozenset(groups)
+            try:
+                await self._rotate(groups, moment, victims=SMALL if small else _ALL_SLOTS)
+            finally:
+                self._vault.closed_groups = frozenset()
+        gone = await self._index.read(lambda tx: rows.intents(tx, 3, size))
+        if gone:
+            # Step 6. If power fails here, some files are back or still there; their intents remove them at start.
+            await asyncio.to_thread(self._unlink, gone)
+            self._at(6)
+        finished = await self._index.write(lambda tx: self._conclude(tx, gone, moment), urgent=True)
+        self._results.update(finished)
+        self._at(7)
+        left = await self._index.read(rows.any_asked_or_intended)
+        assert not left or asked or groups or gone, "forgetting does not get on"  # noqa: S101 - a bug, not input
+        return left
+
+    def _intend_more(self, tx: Tx, size: int) -> None:
+        for request in rows.erasures(tx, "local"):
+            size -= self._intend(tx, request, limit=size)
+            if size <= 0:
+                return
+
+    async def _rotate(self, groups: Sequence[int], moment: Moment, *, victims: int) -> None:
         following = new_root(self._vault.random)
         # Step 2. If power fails here the index still names the current root, and the next one is destroyed at start.
         await asyncio.to_thread(self._keystore.stage_root, following)
         self._at(2)
         # Step 3. If power fails before this is durable, the same; after it, the index names the next root.
-        await self._index.write(lambda tx: self._rewrap(tx, groups, following, moment), urgent=True)
+        await self._index.write(
+            lambda tx: self._rewrap(tx, frozenset(groups), following, moment, victims=victims), urgent=True
+        )
         self._at(3)
         await self._destroy_stale_roots()
 
@@ -237,111 +337,94 @@ class Erasure:
         current = self._vault.root(tx)
         return tuple(root.id for root in self._keystore.roots() if root.id != current.id)
 
-    def _rewrap(self, tx: Tx, groups: Sequence[int], following: Root, moment: Moment) -> None:
+    def _rewrap(self, tx: Tx, groups: frozenset[int], following: Root, moment: Moment, *, victims: int) -> None:
         current = self._vault.root(tx)
         random = self._vault.random
         gone = kept = 0
         for n, group_id, version, wrapped in rows.groups(tx):
-            key = unwrap_group(current, wrapped, id=group_id, version=version)
+            key: GroupKey | None = unwrap_group(current, wrapped, id=group_id, version=version)
             if n in groups:
-                for object_id, victim in rows.victims(tx, n):
-                    rows.remove_victim(tx, object_id, victim)
-                    gone += 1
-                survivors = rows.slots_of(tx, n)
-                if not survivors:  # fully deleted: its key goes with the old root, nothing is rewrapped
-                    rows.drop_group(tx, n)
-                    continue
-                old, key = key, next_version(key, random)
-                rewrapped = []
-                for slot, object_id, payload_sha256, kind, sealed in survivors:
-                    plain = unwrap_slot(old, sealed, object_id=object_id, payload_sha256=payload_sha256, kind=kind)
-                    rewrapped.append(
-                        (
-                            slot,
-                            wrap_slot(
-                                key,
-                                plain,
-                                object_id=object_id,
-                                payload_sha256=payload_sha256,
-                                kind=kind,
-                                random=random,
-                            ),
-                        )
-                    )
-                rows.rewrite_slots(tx, n, key.version, rewrapped)
-                kept += len(rewrapped)
-            rows.update_group(tx, n, version=key.version, wrapped=wrap_group(following, key, random=random))
-            assert rows.stale_slots(tx, n) == 0, "a slot names an old version"  # noqa: S101 - checked inside (step 3)
+                found = rows.victims(tx, n, victims)
+                rows.remove_victims(tx, found)
+                gone += len(found)
+                key, rewrapped = self._rewrap_group(tx, n, unwrap_group(current, wrapped, id=group_id, version=version))
+                kept += rewrapped
+            if key is not None:
+                rows.update_group(tx, n, version=key.version, wrapped=wrap_group(following, key, random=random))
+            if n in groups:
+                assert rows.stale_slots(tx, n) == 0, "a slot names an old version"  # noqa: S101 - a bug, not input
         rows.set_root_id(tx, following.id)
         detail: dict[str, str | int] = {"gone": gone, "rewrapped": kept, "groups": len(groups)}
         audit.append(tx, Event(kind="keys_rotated", detail=detail), moment=moment)
 
-    async def _unlink(self) -> list[str]:
-        gone = await self._index.read(lambda tx: rows.intents(tx, 3, UNLINK_BATCH))
-        if gone:
-            # Step 6. If power fails here, some files are back or still there; their intents remove them at start.
-            await asyncio.to_thread(self._unlink_now, gone)
-            self._at(6)
-        return gone
+    def _rewrap_group(self, tx: Tx, n: int, old: GroupKey) -> tuple[GroupKey | None, int]:
+        """Return the group's next key and how many survivors are wrapped under it; ``None`` when nobody survived."""
+        survivors = rows.slots_of(tx, n)
+        if not survivors:
+            rows.drop_group(tx, n)  # its key goes with the old root: nothing is rewrapped
+            return None, 0
+        key = next_version(old, self._vault.random)
+        rewrapped: list[tuple[int, bytes]] = []
+        for slot, object_id, payload_sha256, kind, sealed in survivors:
+            plain = unwrap_slot(old, sealed, object_id=object_id, payload_sha256=payload_sha256, kind=kind)
+            again = wrap_slot(
+                key, plain, object_id=object_id, payload_sha256=payload_sha256, kind=kind, random=self._vault.random
+            )
+            rewrapped.append((slot, again))
+        rows.rewrite_slots(tx, n, key.version, rewrapped)
+        return key, len(rewrapped)
 
-    def _unlink_now(self, gone: Sequence[str]) -> None:
+    def _unlink(self, gone: Sequence[str]) -> None:
         for object_id in gone:
             remove(self._vault.payload_path(object_id), folder_synced=False)
         sync_folder(self._vault.objects)
 
-    def _conclude(self, tx: Tx, gone: Sequence[str], moment: Moment) -> None:
+    def _conclude(self, tx: Tx, gone: Sequence[str], moment: Moment) -> dict[int, tuple[Outcome, ...]]:
         # Step 7. If power fails before this is durable, step 6 is done again on nothing and this once more.
+        rows.drop_intents(tx, gone)
+        rows.settle_items(tx, gone)
         for object_id in gone:
-            rows.drop_intent(tx, object_id)
-            rows.settle_items(tx, object_id)
             audit.append(tx, Event(kind="erased", object=object_id), moment=moment)
-        for erasure, command, _rule, _actor in rows.erasures(tx, "local"):
+        finished: dict[int, tuple[Outcome, ...]] = {}
+        for erasure, command, _rule, _actor, _keeps in rows.erasures(tx, "local"):
             if rows.pending_items(tx, erasure) == 0:
-                outcomes = self._outcomes(tx, erasure)
-                self._results[erasure] = outcomes
-                self._finish(tx, command, outcomes, moment)
-                if command and any(outcome.result == "waiting_for_cloud" for outcome in outcomes):
+                finished[erasure] = self._outcomes(tx, erasure)
+                self._finish(tx, command, finished[erasure], moment)
+                if command and rows.unconfirmed(tx, erasure):
                     rows.set_erasure_state(tx, erasure, "remote")
                 else:
                     rows.drop_erasure(tx, erasure)
-        for object_id in gone:
-            rows.drop_confirmed(tx, object_id)
+        rows.drop_confirmed(tx, [outcome.id for outcomes in finished.values() for outcome in outcomes])
+        if audit.checkpoint_due(tx):
+            audit.checkpoint(tx, self._keystore, moment=moment)
+            audit.prune(tx, self._keystore, moment=moment)
+        return finished
 
-    def _confirm(self, tx: Tx, erasure: int, moment: Moment) -> list[str]:
+    def _confirm(self, tx: Tx, erasure: int, moment: Moment) -> str:
+        command = rows.command_of(tx, erasure)
         outcomes = self._outcomes(tx, erasure)
-        ((command,),) = ((command,) for n, command, _rule, _actor in rows.erasures(tx, "remote") if n == erasure)
         self._finish(tx, command, outcomes, moment)
-        objects = [object_id for object_id, _result, _remarks in rows.items(tx, erasure)]
         rows.drop_erasure(tx, erasure)
-        for object_id in objects:
-            rows.drop_confirmed(tx, object_id)
-        return [command]
+        rows.drop_confirmed(tx, [outcome.id for outcome in outcomes])
+        return command
 
     def _outcomes(self, tx: Tx, erasure: int) -> tuple[Outcome, ...]:
         return tuple(_outcome(tx, *item) for item in rows.items(tx, erasure))
 
 
-def _local_remarks(found: Object) -> list[str]:
-    remarks = []
-    if found.source_copy == "left":
-        remarks.append("source_copy_remains")
-    if found.medium == "disk":
-        remarks.append("clear_source_blocks_may_remain")
-    return remarks
-
-
 def _outcome(tx: Tx, object_id: str, result: str, remarks: str) -> Outcome:
     said = remarks.split()
-    if result != "deleted":
-        return Outcome(id=object_id, result=result, remarks=tuple(said))  # type: ignore[arg-type]
-    copies = rows.copies_of(tx, object_id)
-    if not copies:
-        return Outcome(id=object_id, result="deleted", remarks=tuple(said))
+    copies = rows.copies_of(tx, object_id) if result == "deleted" else []
     if any(not stored for stored, _ in copies):
         said.append("half_upload_aborted")
-    if any(not stated_by for _, stated_by in copies):
-        return Outcome(id=object_id, result="waiting_for_cloud", remarks=(*said, "cloud_unconfirmed"))
-    return Outcome(id=object_id, result="deleted", remarks=(*said, "cloud_confirmed"), stated_by=copies[-1][1])
+    stated_by = ""
+    if any(not word for _, word in copies):
+        result = "waiting_for_cloud"
+        said.append("cloud_unconfirmed")
+    elif copies:
+        said.append("cloud_confirmed")
+        stated_by = copies[-1][1]
+    return Outcome(id=object_id, result=result, remarks=tuple(said), stated_by=stated_by)  # type: ignore[arg-type]  # closed list, written by us
 
 
 def _put_cutoff(tx: Tx, selection: Selection, *, rule: str, moment: Moment) -> None:
@@ -349,16 +432,38 @@ def _put_cutoff(tx: Tx, selection: Selection, *, rule: str, moment: Moment) -> N
     to_ms = None if selection.to is None else parse_rfc3339_ms(selection.to)
     # Whichever clock is ahead: a camera with the right time recorded before the command, whatever ours thought.
     before_ms = max(moment.agent_ms, moment.wall_ms)
-    rows.put_cutoff(tx, ("", selection.camera or "", selection.category or "", from_ms, to_ms, before_ms, rule))
+    camera, category = selection.camera or "", selection.category or ""
+    if not (camera or category or from_ms is not None or to_ms is not None):
+        rows.drop_tombstones_before(tx, before_ms)  # everything: covered, so nothing of it needs to be remembered
+    rows.put_cutoff(tx, ("", camera, category, from_ms, to_ms, before_ms, rule))
+    _bound_cutoffs(tx)
 
 
-def _compact(tx: Tx) -> None:
-    if rows.tombstone_count(tx) > TOMBSTONES_MAX:
-        oldest = rows.oldest_tombstones(tx, TOMBSTONES_MAX // 8)
-        marks: dict[str, int] = {}
-        for _n, source, captured_to_ms in oldest:
-            marks[source] = max(marks.get(source, 0), captured_to_ms)
-        for source, before_ms in marks.items():
-            if source:
-                rows.put_cutoff(tx, (source, "", "", None, None, before_ms, "mark"))
-        rows.drop_tombstones(tx, [row[0] for row in oldest])
+def _bound_cutoffs(tx: Tx) -> None:
+    found = rows.cutoffs(tx)
+    if len(found) <= CUTOFFS_MAX:
+        return
+    first: dict[tuple[str, str, str], tuple[int, int, int, int]] = {}
+    for n, source, camera, category, from_ms, to_ms, before_ms, rule in found:
+        if from_ms is None or to_ms is None:
+            continue
+        other = first.setdefault((source, camera, category), (n, from_ms, to_ms, before_ms))
+        if other[0] != n:
+            rows.drop_cutoff(tx, other[0])
+            rows.drop_cutoff(tx, n)
+            hull = (min(from_ms, other[1]), max(to_ms, other[2]), max(before_ms, other[3]))
+            rows.put_cutoff(tx, (source, camera, category, *hull, rule))
+            return
+
+
+def _bound_tombstones(tx: Tx) -> None:
+    if rows.tombstone_count(tx) <= TOMBSTONES_MAX:
+        return
+    oldest = rows.oldest_tombstones(tx, TOMBSTONES_MAX // 8)
+    marks: dict[str, int] = {}
+    for _n, source, captured_from_ms in oldest:
+        marks[source] = max(marks.get(source, 0), captured_from_ms + 1)
+    for source, before_ms in marks.items():
+        if source:
+            rows.put_cutoff(tx, (source, "", "", None, None, before_ms, "mark"))
+    rows.drop_tombstones(tx, [row[0] for row in oldest])

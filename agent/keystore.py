@@ -1,7 +1,7 @@
 """The device's own secrets in one file: signing key, age identity, index key, tombstone key, roots of the key tree.
 
-The file is a fixed size from the start and holds the whole state twice, in two slots that lie in different erase blocks
-of common flash. Every change overwrites one slot in place (``O_DSYNC``), reads it back from the medium, and only then
+The file is a fixed size from the start and holds the whole state twice, in two slots that lie well
+apart. Every change overwrites one slot in place (``O_DSYNC``), reads it back from the medium, and only then
 touches the other; nothing is ever renamed, because a rename leaves the old bytes in free blocks. Each slot has a
 counter and a checksum: the higher whole one wins, and a torn or older one is made good from it at ``open``.
 
@@ -39,8 +39,8 @@ if TYPE_CHECKING:
 SLOT_BYTES: Final = 4096
 """One page of every common file system and flash."""
 
-SLOT_OFFSETS: Final = (0, 4 * 1024 * 1024)
-"""4 MiB apart: the allocation unit of SD cards up to 32 GB (SD Physical Layer specification, table of AU sizes)."""
+SLOT_OFFSETS: Final = (0, 1024 * 1024)
+"""1 MiB apart, so that no page or track holds both."""
 
 FILE_BYTES: Final = SLOT_OFFSETS[1] + SLOT_BYTES
 
@@ -72,7 +72,7 @@ _decoder: Final = msgspec.msgpack.Decoder(_State)
 
 
 class Keystore:
-    """The open keystore; made by ``create`` or ``open``. One process at a time, from one thread at a time."""
+    """The open keystore; made by ``create`` or ``open``. Changed by one thread at a time, read by any."""
 
     def __init__(self, path: Path, state: _State) -> None:
         self._path = path
@@ -102,7 +102,7 @@ class Keystore:
             roots=(_pair(new_root(random)),),
         )
         try:
-            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE_MODE)
+            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_DSYNC, FILE_MODE)
         except FileExistsError:
             raise ConfigError(
                 f"{path}: a keystore is here already", hint="keep it; a device is set up once (privacy-agent doctor)"
@@ -251,8 +251,7 @@ def _write_slot(fd: int, offset: int, state: _State) -> None:
     slot = slot.ljust(SLOT_BYTES - _SUM_BYTES, b"\0")
     assert len(slot) == SLOT_BYTES - _SUM_BYTES  # noqa: S101 - the state has a fixed, small size
     slot += hashlib.sha256(slot).digest()
-    written = os.pwrite(fd, slot, offset)
-    os.fsync(fd)
+    written = os.pwrite(fd, slot, offset)  # on the medium when it returns: the file was opened with O_DSYNC
     os.posix_fadvise(fd, offset, SLOT_BYTES, os.POSIX_FADV_DONTNEED)  # so that the next line asks the medium
     if written != SLOT_BYTES or os.pread(fd, SLOT_BYTES, offset) != slot:
         raise OSError("the keystore's medium did not keep what was written")

@@ -18,6 +18,7 @@ States: ``sealed`` → ``uploaded`` (a signed storage receipt is held; back to `
 """
 
 import asyncio
+import hashlib
 import secrets
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -25,11 +26,11 @@ from typing import Any, Final
 
 import msgspec
 
-from agent import audit
+from agent import age, audit
 from agent.audit import Event
 from agent.clock import MS_PER_S, parse_rfc3339_ms
-from agent.errors import CorruptError, RefusedError
-from agent.files import make_folder, new_file, remove, settle, sync_folder
+from agent.errors import CorruptError, RefusedError, SpaceError
+from agent.files import make_folder, new_file, remove, settle, sync_folder, translated_space
 from agent.index import Index, Tx
 from agent.index import vault as rows
 from agent.keystore import Keystore
@@ -39,6 +40,7 @@ from agent.keytree import (
     Root,
     new_group,
     open_header,
+    seal_header,
     unwrap_group,
     unwrap_slot,
     wrap_group,
@@ -158,7 +160,12 @@ class Vault:
         return found[1] if found is not None else (await self.index.write(self._group_for_insert))[1]
 
     def new_part(self) -> tuple[int, Path]:
-        """Create a part file beside its final name; the caller closes the descriptor."""
+        """Create a part file beside its final name; the caller closes the descriptor.
+
+        Raises ``SpaceError`` also while the last room on the disk is kept for deletes.
+        """
+        if self.index.short_of_room:
+            raise SpaceError("the disk is full", hint="free space or lower the keep limits in policy.toml")
         return new_file(self.objects)
 
     async def admit(self, draft: Draft, *, part: Path, group: GroupKey, moment: Moment) -> Object:
@@ -187,7 +194,8 @@ class Vault:
 
     async def _settle(self, part: Path, final: Path) -> None:
         # Step 3. If power fails here there is a file without a row, which ``recover`` sweeps.
-        settle(part, final, folder_synced=False)
+        with translated_space():
+            settle(part, final, folder_synced=False)
         self._settled += 1
         mine = self._settled
         async with self._folder_lock:  # one sync serves every name that was settled before it began
@@ -224,7 +232,7 @@ class Vault:
             "taken_in_ms": moment.agent_ms,
             "state": "sealed",
             "upload": "",
-            "source_gone": 0,
+            "source_gone": int(not draft.source_tag),
             "recipients": "\n".join(draft.recipients),
         }
         n = rows.insert_object(tx, values)
@@ -322,8 +330,8 @@ class Vault:
         """Return the sorted ids that a selection means now.
 
         Ids that were named are all returned, also of objects that are gone: the answer about each is a delete's
-        outcome. Other selections mean what is here and not being erased; an interval means overlap with the capture
-        interval.
+        outcome. Other selections mean what is here and not being erased, and what only a store still has of us (``get``
+        answers ``None`` for those; ``Erasure`` erases them); an interval means overlap with the capture interval.
         """
         if selection.ids is not None:
             return tuple(sorted(set(selection.ids)))
@@ -397,11 +405,16 @@ class Vault:
 
     # -- uploading
 
-    def queued(self, tx: Tx, limit: int) -> tuple[Object, ...]:
-        """Return objects that wait for upload, newest first within each category, in ``CATEGORIES``' order."""
+    def queued(self, tx: Tx, limit: int, *, skip: frozenset[tuple[str, Category]] = frozenset()) -> tuple[Object, ...]:
+        """Return objects that wait for upload, newest first within each category, in ``CATEGORIES``' order.
+
+        At most ``limit`` of each category. ``skip`` names sets (camera, category) that may not be uploaded now, so
+        that they do not stand in the way of others.
+        """
         found: list[Object] = []
         for category in CATEGORIES:
-            found.extend(map(_object, rows.waiting(tx, category, limit)))
+            cameras = [camera for camera, skipped in skip if skipped == category]
+            found.extend(map(_object, rows.waiting(tx, category, skip=cameras, limit=limit)))
         return tuple(found)
 
     def begin_upload(self, tx: Tx, object_id: str, *, moment: Moment) -> tuple[str, int]:
@@ -477,12 +490,20 @@ class Vault:
         """Return copies that a storage receipt is held for, by upload id; 100 are one ``resync``."""
         return tuple(RemoteCopy(*row) for row in rows.stored_uploads(tx, after, limit))
 
-    def replace_header(self, tx: Tx, object_id: str, *, sealed: bytes, sha256: bytes) -> None:
-        """Keep a header that was made anew after the first one went with its storage receipt."""
+    def remake_header(self, tx: Tx, object_id: str) -> bytes:
+        """Make and keep a new header for the same recipients, after the first went with a storage receipt.
+
+        The object names the new header's hash from then on, so its next upload has another manifest.
+        """
         row = rows.by_id(tx, object_id)
         assert row is not None, "no such object"  # noqa: S101 - a caller's mistake
-        rows.put_header(tx, row[0], sealed)
-        rows.set_header_sha256(tx, object_id, sha256)
+        found = _object(row)
+        assert found.kind == "file-key", "a header key's header is never dropped"  # noqa: S101 - the same
+        key = self.slot_key(tx, object_id)
+        header = age.wrap_header(key, [age.parse_recipient(text) for text in found.recipients])
+        rows.put_header(tx, row[0], seal_header(key, header, object_id=object_id, random=self.random))
+        rows.set_header_sha256(tx, object_id, hashlib.sha256(header).digest())
+        return header
 
     def _upload(self, tx: Tx, upload: str) -> UploadRow:
         row = self.upload_of(tx, upload)

@@ -12,9 +12,9 @@ from typing import Final
 from agent.files import FILE_MODE, free_bytes
 
 BALLAST_BYTES: Final = 4 * 1024 * 1024
-"""A rotation of one full group writes about 0.3 MiB to the log and as much to the index."""
+"""Room for the smallest part of a delete (``SMALL`` in ``agent/erasure.py``) many times over."""
 
-ROOM_FACTOR: Final = 4
+ROOM_FACTOR: Final = 2
 """The ballast is taken again only when this many times its size is free: it must not be what fills the disk."""
 
 

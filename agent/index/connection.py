@@ -6,7 +6,8 @@ Rules:
 - Writes that wait at the same moment share one commit, each in its own savepoint: one that raises is undone alone.
 - A function given to ``write`` may run more than once (after a full disk it is tried again alone), so it has no effect
   outside its transaction.
-- A full disk is ``SpaceError`` and everything is as before. Any other failure of the medium is ``IndexLostError`` for
+- A full disk is ``SpaceError`` and everything is as before. While the ballast is given up only urgent writes are done,
+  so nothing else can eat the room that a delete needs. Any other failure of the medium is ``IndexLostError`` for
   this call and all later ones: a failed fsync is never tried again, the process ends and starts anew from the disk.
 """
 
@@ -33,6 +34,7 @@ GROUP_MAX: Final = 256
 """Calls that share one commit at most: bounds how long the first of them waits for the last."""
 
 _KEY_BYTES: Final = 32
+_MAKE_ROOM: Final = "free space or lower the keep limits in policy.toml"
 
 
 class IndexLostError(Exception):
@@ -102,6 +104,11 @@ class Index:
         """Do what ``truncate_log`` does, from synchronous code."""
         self._submit("truncate", _nothing).result()
 
+    @property
+    def short_of_room(self) -> bool:
+        """Whether the ballast is given up: then only deletes, and what they need, are written."""
+        return not self._ballast.held
+
     def close(self) -> None:
         """Finish what was asked for, then close; a second call does nothing."""
         with self._lock:
@@ -127,7 +134,13 @@ class Index:
                 batch.append(self._jobs.get())
             stop = any(job.kind == "stop" for job in batch)
             live = [job for job in batch if job.kind != "stop" and job.future.set_running_or_notify_cancel()]
-            self._serve_batch(live)
+            try:
+                self._serve_batch(live)
+            except Exception as error:  # noqa: BLE001 - no caller may be left waiting
+                self._lose(error)
+                for job in live:
+                    if not job.future.done():
+                        job.future.set_exception(self._lose(error))
             if stop:
                 self._connection.close()
                 return
@@ -137,6 +150,10 @@ class Index:
             if job.kind == "read":
                 self._settle(job, self._read)
         writes = [job for job in batch if job.kind in {"write", "urgent"}]
+        if not self._ballast.held:
+            for job in [job for job in writes if job.kind == "write"]:
+                job.future.set_exception(SpaceError("the disk is full", hint=_MAKE_ROOM))
+                writes.remove(job)
         if writes:
             self._write_group(writes)
         for job in batch:
@@ -244,13 +261,17 @@ class Index:
         if self._lost is not None:
             raise self._lost
 
-    def _translated(self, error: Exception) -> Exception:
-        if isinstance(error, apsw.FullError):
-            return SpaceError("the disk is full", hint="free space or lower the keep limits in policy.toml")
-        if isinstance(error, apsw.IOError):
+    def _lose(self, error: Exception) -> Exception:
+        if self._lost is None:
             self._lost = IndexLostError(f"{self._path}: the medium failed ({error}); the process must start anew")
             self._lost.__cause__ = error
-            return self._lost
+        return self._lost
+
+    def _translated(self, error: Exception) -> Exception:
+        if isinstance(error, apsw.FullError):
+            return SpaceError("the disk is full", hint=_MAKE_ROOM)
+        if isinstance(error, apsw.IOError):
+            return self._lose(error)
         if isinstance(error, (apsw.CorruptError, apsw.NotADBError)):
             return damaged(self._path, error)
         return error

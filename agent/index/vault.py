@@ -104,12 +104,24 @@ CREATE INDEX upload_by_object ON upload (object);
 CREATE INDEX upload_to_erase ON upload (id) WHERE erase = 1 AND stated_by = '';
 CREATE INDEX upload_stored ON upload (id) WHERE stored = 1 AND erase = 0 AND current = 1;
 
+-- Objects whose local copy was given up while a store keeps its own: an owner's delete must still find them.
+CREATE TABLE remote_only (
+  object           TEXT    PRIMARY KEY,
+  n                INTEGER NOT NULL,   -- order of arrival, for the bound
+  camera           TEXT    NOT NULL,
+  category         TEXT    NOT NULL,
+  captured_from_ms INTEGER NOT NULL,
+  captured_to_ms   INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX remote_only_by_n ON remote_only (n);
+
 -- One request to erase, until its last remote copy is confirmed.
 CREATE TABLE erasure (
   n       INTEGER PRIMARY KEY,
   command TEXT    NOT NULL,   -- jti, or '' for retention
   rule    TEXT    NOT NULL,
   actor   TEXT    NOT NULL,
+  keeps   INTEGER NOT NULL,   -- 1: a store's finished copy stays (retention after an upload)
   state   TEXT    NOT NULL CHECK (state IN ('local', 'remote'))  -- what it still waits for
 ) STRICT;
 
@@ -117,11 +129,12 @@ CREATE TABLE erasure (
 CREATE TABLE erasure_item (
   erasure INTEGER NOT NULL REFERENCES erasure (n),
   object  TEXT    NOT NULL,
-  result  TEXT    NOT NULL,   -- 'pending', or a result of docs/protocol.md section 5
+  result  TEXT    NOT NULL,   -- 'asked' before step 1, 'pending' until 7, then a result of docs/protocol.md section 5
   remarks TEXT    NOT NULL,   -- separated by spaces
   PRIMARY KEY (erasure, object)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX erasure_item_by_object ON erasure_item (object);
+CREATE INDEX erasure_item_asked ON erasure_item (erasure) WHERE result = 'asked';
 
 -- An object between step 1 and step 7 of forgetting. Its file is objects/<object>.
 CREATE TABLE intent (
@@ -133,15 +146,16 @@ CREATE INDEX intent_by_step ON intent (step, n);
 
 -- What remains of a deleted object: enough to refuse its return, nothing more.
 CREATE TABLE tombstone (
-  n              INTEGER PRIMARY KEY,
-  source_tag     BLOB    NOT NULL,   -- keyed hashes, as in object
-  content_tag    BLOB    NOT NULL,
-  source         TEXT    NOT NULL,
-  captured_to_ms INTEGER NOT NULL,   -- for compaction to a mark
-  rule           TEXT    NOT NULL
+  n                INTEGER PRIMARY KEY,
+  source_tag       BLOB    NOT NULL,   -- keyed hashes, as in object
+  content_tag      BLOB    NOT NULL,
+  source           TEXT    NOT NULL,
+  captured_from_ms INTEGER NOT NULL,   -- for compaction to a mark
+  rule             TEXT    NOT NULL
 ) STRICT;
 CREATE INDEX tombstone_by_source_tag ON tombstone (source_tag);
 CREATE INDEX tombstone_by_content_tag ON tombstone (content_tag);
+CREATE INDEX tombstone_by_time ON tombstone (captured_from_ms);
 
 -- Standing refusals: what was recorded before before_ms and matches is not taken in any more. '' and NULL match all.
 CREATE TABLE cutoff (
@@ -242,17 +256,19 @@ def insert_slot(tx: Tx, n: int, *, key_group: int, version: int, wrapped: bytes)
 
 
 def count(tx: Tx, camera: str, category: str, *, objects: int, size_bytes: int) -> None:
-    """Add to the totals; negative numbers take away."""
+    """Add to the totals; negative numbers take away, and an empty set leaves no row."""
     tx.execute(
         "INSERT INTO total VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE"
         " SET objects = objects + excluded.objects, bytes = bytes + excluded.bytes",
         (camera, category, objects, size_bytes),
     )
+    if objects < 0:
+        tx.execute("DELETE FROM total WHERE camera = ? AND category = ? AND objects = 0", (camera, category))
 
 
 def totals(tx: Tx) -> list[Row]:
     """Return (camera, category, objects, bytes)."""
-    return tx.execute("SELECT camera, category, objects, bytes FROM total WHERE objects > 0 ORDER BY camera, category")
+    return tx.execute("SELECT camera, category, objects, bytes FROM total ORDER BY camera, category")
 
 
 def by_id(tx: Tx, object_id: str) -> Row | None:
@@ -309,16 +325,20 @@ def number(tx: Tx, object_id: str) -> int | None:
     return found[0][0] if found else None
 
 
-def waiting(tx: Tx, category: str, limit: int) -> list[Row]:
-    """Return objects of a category that wait for upload, newest first."""
+def waiting(tx: Tx, category: str, *, skip: Iterable[str], limit: int) -> list[Row]:
+    """Return objects of a category that wait for upload, newest first, without those of some cameras."""
+    cameras = tuple(skip)
+    marks = ", ".join("?" for _ in cameras)
     return tx.execute(
-        f"{_OBJECT} WHERE o.state = 'sealed' AND o.category = ? ORDER BY o.n DESC LIMIT ?", (category, limit)
+        f"{_OBJECT} WHERE o.state = 'sealed' AND o.category = ? AND o.camera NOT IN ({marks})"
+        " ORDER BY o.n DESC LIMIT ?",
+        (category, *cameras, limit),
     )
 
 
 def ids(tx: Tx, *, camera: str | None, category: str | None, from_ms: int | None, to_ms: int | None) -> list[str]:
-    """Return sorted ids of objects that match all that is given and are not being erased."""
-    where = ["state != 'erasing'"]
+    """Return sorted ids that match all that is given: objects that are not being erased, and copies at stores only."""
+    where = ["1"]
     params: list[Any] = []
     for clause, value in (
         ("camera = ?", camera),
@@ -329,8 +349,12 @@ def ids(tx: Tx, *, camera: str | None, category: str | None, from_ms: int | None
         if value is not None:
             where.append(clause)
             params.append(value)
-    sql = f"SELECT id FROM object WHERE {' AND '.join(where)} ORDER BY id"  # noqa: S608 - our own names
-    return [row[0] for row in tx.execute(sql, params)]
+    clauses = " AND ".join(where)
+    sql = (
+        f"SELECT id FROM object WHERE state != 'erasing' AND {clauses}"  # noqa: S608 - our own names
+        f" UNION SELECT object FROM remote_only WHERE {clauses} ORDER BY 1"
+    )
+    return [row[0] for row in tx.execute(sql, (*params, *params))]
 
 
 def set_source_gone(tx: Tx, object_id: str) -> None:
@@ -378,15 +402,6 @@ def drop_header(tx: Tx, object_id: str) -> None:
     tx.execute(
         "DELETE FROM header WHERE object IN (SELECT n FROM object WHERE id = ? AND kind = 'file-key')", (object_id,)
     )
-
-
-def known_files(tx: Tx, after: str, limit: int) -> list[str]:
-    """Return the sorted ids that have, or until step 6 may have, a file."""
-    rows = tx.execute(
-        "SELECT id FROM (SELECT id FROM object UNION SELECT object FROM intent) WHERE id > ? ORDER BY id LIMIT ?",
-        (after, limit),
-    )
-    return [row[0] for row in rows]
 
 
 def has_file(tx: Tx, object_id: str) -> bool:
@@ -457,24 +472,23 @@ def stored_uploads(tx: Tx, after: str, limit: int) -> list[Row]:
 # -- forgetting
 
 
-def insert_erasure(tx: Tx, *, command: str, rule: str, actor: str) -> int:
+def insert_erasure(tx: Tx, *, command: str, rule: str, actor: str, keeps: int) -> int:
     """Add a request and return its number."""
     ((n,),) = tx.execute(
-        "INSERT INTO erasure (command, rule, actor, state) VALUES (?, ?, ?, 'local') RETURNING n",
-        (command, rule, actor),
+        "INSERT INTO erasure (command, rule, actor, keeps, state) VALUES (?, ?, ?, ?, 'local') RETURNING n",
+        (command, rule, actor, keeps),
     )
     return int(n)
 
 
 def erasures(tx: Tx, state: str) -> list[Row]:
-    """Return (n, command, rule, actor) in this state, oldest first."""
-    return tx.execute("SELECT n, command, rule, actor FROM erasure WHERE state = ? ORDER BY n", (state,))
+    """Return (n, command, rule, actor, keeps) in this state, oldest first."""
+    return tx.execute("SELECT n, command, rule, actor, keeps FROM erasure WHERE state = ? ORDER BY n", (state,))
 
 
-def erasure_of(tx: Tx, command: str) -> int | None:
-    """Return the number of a command's request."""
-    rows = tx.execute("SELECT n FROM erasure WHERE command = ?", (command,))
-    return int(rows[0][0]) if rows else None
+def command_of(tx: Tx, erasure: int) -> str:
+    """Return the command of a request."""
+    return str(tx.execute("SELECT command FROM erasure WHERE n = ?", (erasure,))[0][0])
 
 
 def set_erasure_state(tx: Tx, n: int, state: str) -> None:
@@ -488,9 +502,26 @@ def drop_erasure(tx: Tx, n: int) -> None:
     tx.execute("DELETE FROM erasure WHERE n = ?", (n,))
 
 
-def insert_items(tx: Tx, erasure: int, items: Iterable[tuple[str, str, str]]) -> None:
-    """Add (object, result, remarks) to a request."""
-    tx.executemany("INSERT INTO erasure_item VALUES (?, ?, ?, ?)", ((erasure, *item) for item in items))
+def insert_items(tx: Tx, erasure: int, objects: Iterable[str]) -> None:
+    """Add objects to a request, as asked."""
+    tx.executemany("INSERT INTO erasure_item VALUES (?, ?, 'asked', '')", ((erasure, name) for name in objects))
+
+
+def asked(tx: Tx, erasure: int, limit: int) -> list[str]:
+    """Return objects of a request for which step 1 was not done."""
+    rows = tx.execute(
+        "SELECT object FROM erasure_item WHERE erasure = ? AND result = 'asked' ORDER BY object LIMIT ?",
+        (erasure, limit),
+    )
+    return [row[0] for row in rows]
+
+
+def answer_items(tx: Tx, erasure: int, answers: Iterable[tuple[str, str, str]]) -> None:
+    """Set (object, result, remarks) in a request."""
+    tx.executemany(
+        "UPDATE erasure_item SET result = ?3, remarks = ?4 WHERE erasure = ?1 AND object = ?2",
+        ((erasure, *answer) for answer in answers),
+    )
 
 
 def items(tx: Tx, erasure: int) -> list[Row]:
@@ -501,28 +532,54 @@ def items(tx: Tx, erasure: int) -> list[Row]:
 def pending_items(tx: Tx, erasure: int) -> int:
     """Return how many objects of a request are not gone yet."""
     ((left,),) = tx.execute(
-        "SELECT count(*) FROM erasure_item i JOIN intent t ON t.object = i.object WHERE i.erasure = ?", (erasure,)
+        "SELECT count(*) FROM erasure_item WHERE erasure = ? AND result IN ('asked', 'pending')", (erasure,)
     )
     return int(left)
 
 
-def settle_items(tx: Tx, object_id: str) -> None:
-    """Note in every request that the object is deleted."""
-    tx.execute("UPDATE erasure_item SET result = 'deleted' WHERE object = ? AND result = 'pending'", (object_id,))
+def settle_items(tx: Tx, objects: Iterable[str]) -> None:
+    """Note in every request that the objects are deleted."""
+    tx.executemany(
+        "UPDATE erasure_item SET result = 'deleted' WHERE object = ? AND result = 'pending'",
+        ((object_id,) for object_id in objects),
+    )
 
 
-def begin_erasing(tx: Tx, object_id: str) -> None:
-    """Mark an object and write its intent."""
-    tx.execute("UPDATE object SET state = 'erasing' WHERE id = ?", (object_id,))
-    tx.execute("INSERT INTO intent SELECT id, n, 1 FROM object WHERE id = ?", (object_id,))
+def begin_erasing(tx: Tx, objects: Iterable[str]) -> None:
+    """Mark objects and write their intents."""
+    ids = tuple((object_id,) for object_id in objects)
+    tx.executemany("UPDATE object SET state = 'erasing' WHERE id = ?", ids)
+    tx.executemany("INSERT INTO intent SELECT id, n, 1 FROM object WHERE id = ?", ids)
 
 
-def ask_store(tx: Tx, object_id: str) -> int:
-    """Ask for the erasure of every remote copy of an object; return how many are not confirmed."""
+def ask_store(tx: Tx, object_id: str, *, keeps: int) -> int:
+    """Ask for the erasure of an object's remote copies (``keeps``: of unfinished ones only); return how many there are.
+
+    Uploads that were never begun are forgotten: no copy of them can exist.
+    """
     tx.execute("DELETE FROM upload WHERE object = ? AND manifest = ''", (object_id,))
-    tx.execute("UPDATE upload SET erase = 1 WHERE object = ?", (object_id,))
-    ((left,),) = tx.execute("SELECT count(*) FROM upload WHERE object = ? AND stated_by = ''", (object_id,))
-    return int(left)
+    tx.execute("UPDATE upload SET erase = 1 WHERE object = ? AND NOT (? AND stored)", (object_id, keeps))
+    if not keeps:
+        tx.execute("DELETE FROM remote_only WHERE object = ?", (object_id,))
+    return int(tx.execute("SELECT count(*) FROM upload WHERE object = ? AND erase = 1", (object_id,))[0][0])
+
+
+def keep_remote(tx: Tx, object_id: str) -> None:
+    """Remember an object of which only a store's finished copy will remain."""
+    tx.execute(
+        "INSERT OR IGNORE INTO remote_only SELECT id, n, camera, category, captured_from_ms, captured_to_ms FROM object"
+        " WHERE id = ?1 AND EXISTS (SELECT 1 FROM upload WHERE object = ?1 AND stored = 1 AND erase = 0)",
+        (object_id,),
+    )
+
+
+def bound_remote_only(tx: Tx, limit: int) -> None:
+    """Forget the oldest copies at stores above a limit."""
+    over = int(tx.execute("SELECT count(*) FROM remote_only")[0][0]) - limit
+    if over > 0:
+        oldest = "SELECT object FROM remote_only ORDER BY n LIMIT ?"
+        tx.execute(f"DELETE FROM upload WHERE object IN ({oldest})", (over,))  # noqa: S608 - our own text
+        tx.execute(f"DELETE FROM remote_only WHERE object IN ({oldest})", (over,))  # noqa: S608 - the same
 
 
 def remote_copies(tx: Tx, after: str, limit: int) -> list[Row]:
@@ -533,23 +590,24 @@ def remote_copies(tx: Tx, after: str, limit: int) -> list[Row]:
     )
 
 
-def confirm_erased(tx: Tx, upload_id: str, *, stated_by: str) -> None:
-    """Note a store's word."""
-    tx.execute("UPDATE upload SET stated_by = ? WHERE id = ?", (stated_by, upload_id))
+def confirm_erased(tx: Tx, upload_id: str, *, stated_by: str) -> bool:
+    """Note a store's word; return whether it was news."""
+    tx.execute("UPDATE upload SET stated_by = ? WHERE id = ? AND stated_by = ''", (stated_by, upload_id))
+    return tx.changes() > 0
 
 
 def copies_of(tx: Tx, object_id: str) -> list[Row]:
     """Return (stored, stated_by) of every remote copy that an object had when its erasure began."""
-    return tx.execute("SELECT stored, stated_by FROM upload WHERE object = ? ORDER BY id", (object_id,))
+    return tx.execute("SELECT stored, stated_by FROM upload WHERE object = ? AND erase = 1 ORDER BY id", (object_id,))
 
 
-def drop_confirmed(tx: Tx, object_id: str) -> None:
-    """Forget the copies of an erased object that no request asks about any more."""
-    tx.execute(
+def drop_confirmed(tx: Tx, objects: Iterable[str]) -> None:
+    """Forget the confirmed copies of erased objects that no request asks about any more."""
+    tx.executemany(
         "DELETE FROM upload WHERE object = ?1 AND stated_by != '' AND erase = 1"
         " AND NOT EXISTS (SELECT 1 FROM erasure_item WHERE object = ?1)"
         " AND NOT EXISTS (SELECT 1 FROM intent WHERE object = ?1)",
-        (object_id,),
+        ((object_id,) for object_id in objects),
     )
 
 
@@ -583,20 +641,21 @@ def victims_groups(tx: Tx, limit: int) -> list[int]:
     return [int(row[0]) for row in rows]
 
 
-def victims(tx: Tx, key_group: int) -> list[Row]:
-    """Return (object id, n) of the objects at step 1 in a group."""
+def victims(tx: Tx, key_group: int, limit: int) -> list[Row]:
+    """Return (n, object id) of the objects at step 1 in a group."""
     return tx.execute(
-        "SELECT t.object, t.n FROM slot s JOIN intent t ON t.n = s.object AND t.step = 1 WHERE s.key_group = ?",
-        (key_group,),
+        "SELECT t.n, t.object FROM slot s JOIN intent t ON t.n = s.object AND t.step = 1 WHERE s.key_group = ? LIMIT ?",
+        (key_group, limit),
     )
 
 
-def remove_victim(tx: Tx, object_id: str, n: int) -> None:
-    """Remove an object's rows and move its intent to step 3."""
-    tx.execute("DELETE FROM slot WHERE object = ?", (n,))
-    tx.execute("DELETE FROM header WHERE object = ?", (n,))
-    tx.execute("DELETE FROM object WHERE n = ?", (n,))
-    tx.execute("UPDATE intent SET step = 3 WHERE object = ?", (object_id,))
+def remove_victims(tx: Tx, found: Iterable[Row]) -> None:
+    """Remove the rows of (n, object id) and move their intents to step 3."""
+    numbers = tuple((n,) for n, _ in found)
+    tx.executemany("DELETE FROM slot WHERE object = ?", numbers)
+    tx.executemany("DELETE FROM header WHERE object = ?", numbers)
+    tx.executemany("DELETE FROM object WHERE n = ?", numbers)
+    tx.executemany("UPDATE intent SET step = 3 WHERE step = 1 AND n = ?", numbers)
 
 
 def slots_of(tx: Tx, key_group: int) -> list[Row]:
@@ -621,8 +680,7 @@ def rewrite_slots(tx: Tx, key_group: int, version: int, slots: Iterable[tuple[in
 def stale_slots(tx: Tx, key_group: int) -> int:
     """Return how many slots of a group name another version than the group's."""
     ((found,),) = tx.execute(
-        "SELECT count(*) FROM slot s LEFT JOIN key_group g ON g.n = s.key_group"
-        " WHERE s.key_group = ? AND g.version IS NOT s.version",
+        "SELECT count(*) FROM slot s JOIN key_group g ON g.n = s.key_group WHERE g.n = ? AND g.version != s.version",
         (key_group,),
     )
     return int(found)
@@ -634,20 +692,36 @@ def intents(tx: Tx, step: int, limit: int) -> list[str]:
     return [row[0] for row in rows]
 
 
-def drop_intent(tx: Tx, object_id: str) -> None:
-    """Remove an intent."""
-    tx.execute("DELETE FROM intent WHERE object = ?", (object_id,))
+def drop_intents(tx: Tx, objects: Iterable[str]) -> None:
+    """Remove intents."""
+    tx.executemany("DELETE FROM intent WHERE object = ?", ((object_id,) for object_id in objects))
+
+
+def any_asked(tx: Tx) -> bool:
+    """Tell whether any object was asked for and step 1 was not done."""
+    return bool(tx.execute("SELECT 1 FROM erasure_item WHERE result = 'asked' LIMIT 1"))
+
+
+def any_asked_or_intended(tx: Tx) -> bool:
+    """Tell whether anything is before step 7."""
+    return any_asked(tx) or bool(tx.execute("SELECT 1 FROM intent LIMIT 1"))
+
+
+def source_gone(tx: Tx, object_id: str) -> bool:
+    """Tell whether the source's copy of an object is known to be gone."""
+    return bool(tx.execute("SELECT 1 FROM object WHERE id = ? AND source_gone = 1", (object_id,)))
 
 
 # -- tombstones and cut-offs
 
 
-def insert_tombstone(tx: Tx, object_id: str, rule: str) -> None:
-    """Write the tombstone of an object that is still there."""
-    tx.execute(
-        "INSERT INTO tombstone (source_tag, content_tag, source, captured_to_ms, rule)"
-        " SELECT source_tag, content_tag, source, captured_to_ms, ? FROM object WHERE id = ?",
-        (rule, object_id),
+def insert_tombstones(tx: Tx, objects: Iterable[str], rule: str) -> None:
+    """Write the tombstones of objects that are still there; what came from nowhere cannot return and needs none."""
+    tx.executemany(
+        "INSERT INTO tombstone (source_tag, content_tag, source, captured_from_ms, rule)"
+        " SELECT source_tag, content_tag, source, captured_from_ms, ? FROM object"
+        " WHERE id = ? AND length(source_tag) + length(content_tag) > 0",
+        ((rule, object_id) for object_id in objects),
     )
 
 
@@ -678,8 +752,16 @@ def tombstone_count(tx: Tx) -> int:
 
 
 def oldest_tombstones(tx: Tx, limit: int) -> list[Row]:
-    """Return (n, source, captured_to_ms) of those whose recordings are the oldest."""
-    return tx.execute("SELECT n, source, captured_to_ms FROM tombstone ORDER BY captured_to_ms, n LIMIT ?", (limit,))
+    """Return (n, source, captured_from_ms) of those whose recordings are the oldest."""
+    return tx.execute(
+        "SELECT n, source, captured_from_ms FROM tombstone ORDER BY captured_from_ms, n LIMIT ?", (limit,)
+    )
+
+
+def drop_tombstones_before(tx: Tx, before_ms: int) -> None:
+    """Remove the tombstones of what was recorded before, which a cut-off of everything covers."""
+    tx.execute("DELETE FROM tombstone WHERE captured_from_ms < ?", (before_ms,))
+    tx.execute("DELETE FROM cutoff WHERE source = '' AND before_ms <= ?", (before_ms,))
 
 
 def drop_tombstones(tx: Tx, numbers: Iterable[int]) -> None:
