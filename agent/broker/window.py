@@ -10,6 +10,7 @@ from collections import deque
 from typing import Final
 
 MOST_IN_FLIGHT: Final = 64  # docs/protocol.md §9
+MOST_BULK: Final = 32  # 4 MiB in the library, and fast enough for any line
 _BULK_START: Final = 4
 _KEPT_FREE: Final = 2  # slots that bulk packets leave to answers
 _QUICK_S: Final = 0.5
@@ -21,7 +22,7 @@ class Window:
 
     def __init__(self, limit: int) -> None:
         self.limit = min(limit, MOST_IN_FLIGHT)
-        self._most_bulk = max(1, self.limit - _KEPT_FREE)
+        self._most_bulk = max(1, min(MOST_BULK, self.limit - _KEPT_FREE))
         self._bulk_limit = min(_BULK_START, self._most_bulk)
         self._used = 0
         self._bulk_used = 0

@@ -74,22 +74,15 @@ class Mail:
         self._device = device
         self._recipient = age.parse_recipient(store.recipient)
 
-    def begin(self, manifest: Manifest) -> tuple[bytes, str]:
-        """Return the ``begin`` message and its manifest hash, the same at every repeat."""
-        jws = self._jws(
-            "begin",
-            manifest.iat_s,
-            upload=manifest.upload,
-            object=manifest.object,
-            payload={"bytes": manifest.payload_bytes, "sha256": manifest.payload_sha256},
-            header={"bytes": len(manifest.header), "sha256": manifest.header_sha256, "data": b64url(manifest.header)},
-            regions=list(manifest.regions),
-        )
-        return self._sealed("begin", jws), signing_input_sha256(jws)
+    def begin(self, manifest: Manifest) -> bytes:
+        """Return the ``begin`` message."""
+        return self._sealed("begin", self._jws("begin", manifest.iat_s, **_begin_claims(manifest)))
 
     def manifest_hash(self, manifest: Manifest) -> str:
-        """Return the hash that ``begin`` would have."""
-        return self.begin(manifest)[1]
+        """Return the manifest hash: of what ``begin`` signs, so it is the same at every repeat."""
+        unsigned = msgspec.structs.replace(self._device, sign=_no_signature)
+        jws = _jws(unsigned, "begin", aud=self.store_kid, iat_s=manifest.iat_s, claims=_begin_claims(manifest))
+        return signing_input_sha256(jws)
 
     def end(self, upload: str, manifest: str, *, iat_s: int) -> bytes:
         """Return the ``end`` message."""
@@ -125,12 +118,33 @@ class Mail:
         return value
 
     def _jws(self, kind: Kind, iat_s: int, **claims: Any) -> bytes:  # noqa: ANN401 - claims are of any JSON type
-        device = self._device
-        head = {"iss": device.name, "aud": self.store_kid, "iat": iat_s}
-        return sign(head | claims, typ=TYP[kind], kid=device.kid, alg=device.alg, sign=device.sign)
+        return _jws(self._device, kind, aud=self.store_kid, iat_s=iat_s, claims=claims)
 
     def _sealed(self, kind: Kind, jws: bytes) -> bytes:
         return frame(kind, age.encrypt(jws, (self._recipient,)))
+
+
+def _jws(device: Device, kind: Kind, *, aud: str, iat_s: int, claims: dict[str, Any]) -> bytes:
+    head = {"iss": device.name, "aud": aud, "iat": iat_s}
+    return sign(head | claims, typ=TYP[kind], kid=device.kid, alg=device.alg, sign=device.sign)
+
+
+def _no_signature(_data: bytes) -> bytes:
+    return b""
+
+
+def _begin_claims(manifest: Manifest) -> dict[str, Any]:
+    return {
+        "upload": manifest.upload,
+        "object": manifest.object,
+        "payload": {"bytes": manifest.payload_bytes, "sha256": manifest.payload_sha256},
+        "header": {
+            "bytes": len(manifest.header),
+            "sha256": manifest.header_sha256,
+            "data": b64url(manifest.header),
+        },
+        "regions": list(manifest.regions),
+    }
 
 
 def _items(copies: Iterable[Copy]) -> list[dict[str, str]]:

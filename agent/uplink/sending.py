@@ -51,7 +51,9 @@ class Sending:
         regions: tuple[str, ...],
     ) -> None:
         self._transfer = Transfer(manifest, now_s=clock_s())
-        self._begin, self.manifest_hash = mail.begin(manifest)
+        self._begin = mail.begin(manifest)
+        self.manifest_hash = mail.manifest_hash(manifest)
+        self.object_id = manifest.object
         self._mail = mail
         self._path = path
         self._line = line
@@ -65,7 +67,6 @@ class Sending:
         self._news = asyncio.Event()
         self._link_error: LinkError | None = None
         self._chunks: dict[int, bytearray] = {}
-        self.on_progress: Callable[[int], None] | None = None
 
     @property
     def durable_bytes(self) -> int:
@@ -167,8 +168,6 @@ class Sending:
                     return answer
                 case Failed():
                     await self._give_up(answer, fd)
-            if self.on_progress is not None:
-                self.on_progress(self._transfer.durable)
         return None
 
     def _check_region(self, region: str) -> None:

@@ -36,7 +36,7 @@ async def until(true: Callable[[], bool], *, what: str = "") -> None:
     """Poll until ``true``; the deadline fails the test."""
     try:
         async with asyncio.timeout(LIMIT_S):
-            while not true():
+            while not true():  # noqa: ASYNC110 - what is looked at sets no event
                 await asyncio.sleep(0.01)
     except TimeoutError:
         raise AssertionError(f"did not happen in {LIMIT_S} s: {what or true}") from None
@@ -54,13 +54,17 @@ class Observer:
             CallbackAPIVersion.VERSION2, client_id=f"test-{identity.name}", protocol=paho.MQTTv311
         )
         self.client.tls_set_context(context)
-        self.client.on_connect = lambda *_: self.client.subscribe([(topic, 1) for topic in topics])
+        self._topics = topics
+        self.client.on_connect = self._connected
         self.client.on_subscribe = lambda *_: self._ready.set()
         self.client.on_message = self._message
         host, _, port = url.partition("//")[2].partition(":")
         self.client.connect(host, int(port))
         self.client.loop_start()
         assert self._ready.wait(LIMIT_S)
+
+    def _connected(self, client: paho.Client, *_: object) -> None:
+        client.subscribe([(topic, 1) for topic in self._topics])
 
     def _message(self, _client: paho.Client, _data: Any, message: paho.MQTTMessage) -> None:  # noqa: ANN401 - paho's
         self.seen.append((message.topic, bytes(message.payload), message.retain))

@@ -1,0 +1,395 @@
+"""The flow: picks from the index what policy lets go, sends several side by side, notes what the store states.
+
+Rules:
+
+- ``policy.decide`` alone says whether an object may go, before it starts and again while it runs;
+- a deleted object's upload ends at once (``stop``), and ``copies`` has the half-sent copy erased;
+- a storage receipt counts only when it names what was sent, is signed by our store, and was noted in a transaction;
+- a failure parks one object, never the flow.
+"""
+
+import asyncio
+import hashlib
+import logging
+import secrets
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
+from typing import Final, Protocol
+
+import msgspec
+
+from agent.clock import monotonic_s, pause
+from agent.envelope import Erased, Failed, Go, Key, Stored, UpAck, UploadAck
+from agent.erasure import Erasure
+from agent.errors import AgentError, CorruptError, LinkError, RefusedError, SpaceError
+from agent.index import Index, Tx
+from agent.model import Moment, Object, RandomBytes, Requester, new_id
+from agent.policy import Allow, Conditions, Decision, Policy, Rights, Subject, decide
+from agent.uplink import UPACK, Device, Line, Mail, Manifest, Rate, Sending
+from agent.upload.copies import Copies
+from agent.upload.turn import LONGEST_WAIT_S, Turn
+from agent.vault import Vault
+
+LOOK_S: Final = 5.0  # while something runs: is it still allowed, how far is it
+LOOK_IDLE_S: Final = 30.0  # else: did the allowed hours begin
+PAGE: Final = 128
+_LARGEST_PAGE: Final = 4096
+_HASH_FAILURES: Final = 3
+_MS_PER_S: Final = 1000
+_DEVICE: Final = Requester(role="device")
+
+_log = logging.getLogger(__name__)
+
+
+class Inbox(Line, Protocol):
+    """What of the broker the flow needs."""
+
+    async def receive(self, channel: str) -> bytes:
+        """Return the next message of a channel."""
+        ...
+
+
+class _Prepared(msgspec.Struct, frozen=True):
+    manifest: Manifest
+    given_up: str  # an upload id that this one replaces, or ""
+    given_up_manifest: str
+
+
+def _no_rights(_camera: str, _category: str) -> Rights:
+    return Rights()
+
+
+def _log_alert(code: str, what: str) -> None:
+    _log.warning("%s: %s", code, what)
+
+
+class Upload:
+    """The flow; ``run`` works until cancelled.
+
+    ``store`` returns the key of the store to use (docs/protocol.md §3), or ``None`` while there is none; ``policy``,
+    ``rights`` (camera id, category) and ``now`` are asked at each decision. ``alert`` takes a code of §8 and a
+    sentence.
+    """
+
+    def __init__(
+        self,
+        *,
+        index: Index,
+        vault: Vault,
+        erasure: Erasure,
+        line: Inbox,
+        device: Device,
+        store: Callable[[Tx], Key | None],
+        policy: Callable[[], Policy],
+        now: Callable[[], Moment],
+        rights: Callable[[str, str], Rights] = _no_rights,
+        alert: Callable[[str, str], None] = _log_alert,
+        clock_s: Callable[[], float] = monotonic_s,
+        wait: Callable[[float], Awaitable[None]] = pause,
+        random: RandomBytes = secrets.token_bytes,
+    ) -> None:
+        self._index = index
+        self._vault = vault
+        self._line = line
+        self._device = device
+        self._store = store
+        self._policy = policy
+        self._now = now
+        self._rights = rights
+        self._alert = alert
+        self._clock_s = clock_s
+        self._wait = wait
+        self._random = random
+        self._mail: Mail | None = None
+        self._rate = Rate(policy().rate_bytes_s, now_s=clock_s())
+        self._turn = Turn()
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._sendings: dict[str, Sending] = {}
+        self._noted: dict[str, int] = {}
+        self._news = asyncio.Event()
+        self._page = PAGE
+        self.refused: Counter[str] = Counter()
+        self.copies = Copies(
+            index=index,
+            vault=vault,
+            erasure=erasure,
+            line=line,
+            mail=lambda: self._mail,
+            now=now,
+            alert=alert,
+            changed=self.wake,
+            random=random,
+        )
+
+    # -- for the other flows -----------------------------------------------------------------------------------------
+
+    def wake(self) -> None:
+        """Say that objects were added or lost."""
+        self._news.set()
+
+    def changed(self) -> None:
+        """Say that the policy, the rights or the key set changed: whoever waits may try again."""
+        self._turn.clear()
+        self._news.set()
+        self.copies.wake()
+
+    def stop(self, object_ids: Iterable[str]) -> None:
+        """End the uploads of objects that are being erased, at once, and have the store erase what it got."""
+        for object_id in object_ids:
+            task = self._tasks.get(object_id)
+            if task is not None:
+                task.cancel()
+        self.copies.wake()
+
+    def progress(self) -> dict[str, tuple[int, int]]:
+        """Return (durable bytes, all bytes) by object id for what is under way."""
+        return {
+            one.object_id: (one.durable_bytes, self._turn.running[one.object_id].size_bytes)
+            for one in self._sendings.values()
+            if one.object_id in self._turn.running
+        }
+
+    # -- the flow ----------------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Upload what may be uploaded, until cancelled."""
+        await self._refresh_store()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._hear(), name="upload-hear")
+            group.create_task(self.copies.run(), name="upload-copies")
+            while True:
+                await self._line.next_session(0)
+                self._news.clear()
+                await self._refresh_store()
+                await self._look_at_running()
+                await self._start(group)
+                try:
+                    async with asyncio.timeout(LOOK_S if self._tasks else LOOK_IDLE_S):
+                        await self._news.wait()
+                except TimeoutError:
+                    continue
+
+    async def _refresh_store(self) -> None:
+        key = await self._index.read(self._store)
+        if key is None:
+            self._mail = None
+        elif self._mail is None or self._mail.store != key:
+            self._mail = Mail(self._device, key)
+        else:
+            return
+        for task in self._tasks.values():  # what runs is bound to the former key
+            task.cancel()
+
+    def _judge(self, item: Object) -> Decision:
+        return decide(
+            self._policy(),
+            "upload",
+            requester=_DEVICE,
+            subject=Subject.of(item),
+            rights=self._rights(item.camera, item.category),
+            conditions=Conditions(moment=self._now()),
+        )
+
+    async def _look_at_running(self) -> None:
+        self._rate.change(self._policy().rate_bytes_s)
+        for object_id, item in self._turn.running.items():
+            if not isinstance(self._judge(item), Allow):
+                self._tasks[object_id].cancel()
+        offsets = {
+            upload: one.durable_bytes
+            for upload, one in self._sendings.items()
+            if one.durable_bytes != self._noted.get(upload, 0)
+        }
+        if offsets:
+            self._noted.update(offsets)
+            await self._index.write(lambda tx: self._note_offsets(tx, offsets))
+
+    def _note_offsets(self, tx: Tx, offsets: dict[str, int]) -> None:
+        for upload, offset in offsets.items():
+            self._vault.note_offset(tx, upload, offset)
+
+    async def _start(self, group: asyncio.TaskGroup) -> None:
+        mail = self._mail
+        if mail is None:
+            return
+        queued = await self._index.read(lambda tx: self._vault.queued(tx, self._page))
+        now_s = self._clock_s()
+        started = False
+        while items := self._turn.next(queued, policy=self._policy(), now_s=now_s):
+            for item in items:
+                decision = self._judge(item)
+                if isinstance(decision, Allow):
+                    started = True
+                    self._turn.running[item.id] = item
+                    task = group.create_task(self._upload(item, mail), name=f"upload-{item.id}")
+                    task.add_done_callback(partial(self._ended, item.id))
+                    self._tasks[item.id] = task
+                else:
+                    self._turn.wait(item.id, now_s + self._refused_for_s(decision.until_ms))
+        # Were all of a full page refused, what comes behind them must still get its turn.
+        full = len(queued) >= self._page
+        self._page = min(_LARGEST_PAGE, self._page * 2) if full and not started and not self._tasks else PAGE
+
+    def _refused_for_s(self, until_ms: int | None) -> float:
+        if until_ms is None:
+            return LONGEST_WAIT_S
+        return min(LONGEST_WAIT_S, max(1.0, (until_ms - self._now().agent_ms) / _MS_PER_S))
+
+    async def _upload(self, item: Object, mail: Mail) -> None:
+        try:
+            await self._upload_once(item, mail)
+            self._turn.done(item.id)
+        except RefusedError as error:
+            await self._on_refused(item, error)
+        except CorruptError as error:
+            self._turn.failed(item.id, self._clock_s())
+            self._alert("corrupt_object", f"object {item.id} was not uploaded: {error.message}")
+        except (SpaceError, LinkError, FileNotFoundError) as error:  # no file: the object is being erased
+            _log.info("upload of %s waits: %s", item.id, error)
+            self._turn.failed(item.id, self._clock_s())
+
+    def _ended(self, object_id: str, _task: asyncio.Task[None]) -> None:
+        self._turn.running.pop(object_id, None)
+        self._tasks.pop(object_id, None)
+        self._news.set()
+
+    async def _upload_once(self, item: Object, mail: Mail) -> None:
+        moment = self._now()
+        prepared = await self._index.write(lambda tx: self._prepare(tx, item.id, mail=mail, moment=moment))
+        if prepared is None:
+            return
+        if prepared.given_up_manifest:
+            await self._abort(prepared.given_up, prepared.given_up_manifest, mail)
+        manifest = prepared.manifest
+        sending = Sending(
+            manifest,
+            mail=mail,
+            path=self._vault.payload_path(item.id),
+            line=self._line,
+            rate=self._rate,
+            clock_s=self._clock_s,
+            wait=self._wait,
+            now_s=self._now_s,
+            regions=manifest.regions,
+        )
+        self._sendings[manifest.upload] = sending
+        try:
+            stored = await sending.run()
+        except RefusedError as error:
+            if error.reason == "region_refused":
+                await self._abort(manifest.upload, sending.manifest_hash, mail)
+            raise
+        finally:
+            del self._sendings[manifest.upload]
+            self._noted.pop(manifest.upload, None)
+        await self._note_stored(stored)
+
+    def _prepare(self, tx: Tx, object_id: str, *, mail: Mail, moment: Moment) -> _Prepared | None:
+        """Fix everything that ``begin`` states; an upload whose statement changed since gets a new id."""
+        item = self._vault.get(tx, object_id)
+        if item is None or item.state != "sealed":
+            return None
+        manifest, was = self._manifest(tx, item, moment=moment)
+        given_up = ""
+        if was and was != mail.manifest_hash(manifest):
+            given_up = manifest.upload
+            self._vault.forget_upload(tx, given_up)
+            manifest, _ = self._manifest(tx, item, moment=moment)
+        if given_up or not was:
+            self._vault.set_manifest(tx, manifest.upload, mail.manifest_hash(manifest))
+        return _Prepared(manifest, given_up, was if given_up else "")
+
+    def _manifest(self, tx: Tx, item: Object, *, moment: Moment) -> tuple[Manifest, str]:
+        upload, iat_s = self._vault.begin_upload(tx, item.id, moment=moment)
+        header = self._header(tx, item)
+        row = self._vault.upload_of(tx, upload)
+        manifest = Manifest(
+            upload=upload,
+            object=item.id,
+            iat_s=iat_s,
+            payload_bytes=item.size_bytes,
+            payload_sha256=item.payload_sha256.hex(),
+            header=header,
+            header_sha256=hashlib.sha256(header).hexdigest(),
+            regions=self._policy().regions,
+        )
+        return manifest, row.manifest if row is not None else ""
+
+    def _header(self, tx: Tx, item: Object) -> bytes:
+        header = self._vault.header(tx, item.id)
+        if header is not None:
+            return header
+        # It went with an earlier storage receipt, and the store lost its copy since.
+        return self._vault.remake_header(tx, item.id)
+
+    async def _note_stored(self, stored: Stored) -> None:
+        moment = self._now()
+        noted = await self._index.write(
+            lambda tx: self._vault.note_stored(
+                tx, stored.upload, region=stored.region, stated_by=stored.iss, epoch=stored.epoch, moment=moment
+            )
+        )
+        if not noted:
+            self.copies.wake()  # it is being erased: the copy goes too
+
+    async def _on_refused(self, item: Object, error: RefusedError) -> None:
+        count = self._turn.failed(item.id, self._clock_s())
+        if error.reason == "region_refused":
+            self._turn.wait(item.id, self._clock_s() + LONGEST_WAIT_S)
+            self._alert("upload_region_refused", error.message)
+        elif error.reason in {"erased", "manifest_changed"}:
+            await self._index.write(lambda tx: self._give_up(tx, item.id))
+        elif error.reason == "hash_mismatch" and count >= _HASH_FAILURES:
+            self._alert("corrupt_object", f"the store reads other bytes of object {item.id} than were sent")
+        elif error.reason == "hash_mismatch":
+            self._turn.wait(item.id, self._clock_s())
+
+    def _give_up(self, tx: Tx, object_id: str) -> None:
+        item = self._vault.get(tx, object_id)
+        if item is not None and item.upload and item.state == "sealed":
+            self._vault.forget_upload(tx, item.upload)
+
+    async def _abort(self, upload: str, manifest: str, mail: Mail) -> None:
+        message = mail.abort(upload, manifest, iat_s=self._now_s(), jti=new_id(self._random))
+        try:
+            await (await self._line.submit(f"up/{upload}", message))
+        except LinkError:
+            _log.info("the abort of a half-sent upload was not sent; its erase will be")
+
+    def _now_s(self) -> int:
+        return self._now().agent_ms // _MS_PER_S
+
+    # -- what the store says -----------------------------------------------------------------------------------------
+
+    async def _hear(self) -> None:
+        while True:
+            raw = await self._line.receive(UPACK)
+            mail = self._mail
+            if mail is None:
+                self.refused["no_store"] += 1
+                continue
+            try:
+                await self._take(mail.read(raw))
+            except RefusedError as error:
+                self.refused[error.reason] += 1
+            except CorruptError:
+                self.refused["malformed"] += 1
+            except AgentError as error:
+                _log.warning("an answer of the store was not noted: %s", error)
+
+    async def _take(self, value: UpAck) -> None:
+        if isinstance(value, Erased):
+            await self.copies.take(value)
+            return
+        sending = self._sendings.get(value.upload)
+        if sending is not None and value.manifest == sending.manifest_hash:
+            if isinstance(value, Go | Stored):
+                self.copies.note_epoch(value.epoch)
+            sending.deliver(value)
+        elif isinstance(value, UploadAck) or not await self.copies.take(value):
+            await self._take_late(value)
+
+    async def _take_late(self, value: Go | UploadAck | Stored | Failed) -> None:
+        """Count an answer that nobody waits for; a late storage receipt changes nothing, ``begin`` asks again."""
+        self.refused[f"late_{type(value).__name__.lower()}"] += 1
