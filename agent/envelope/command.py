@@ -5,6 +5,7 @@ sender but what the document calls a default.
 """
 
 import hashlib
+import re
 from collections.abc import Iterable
 from typing import Annotated, Any, Final
 
@@ -111,6 +112,8 @@ class Ack(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     acks: Annotated[tuple[_Id, ...], msgspec.Meta(min_length=1, max_length=MAX_ACKS)]
 
 
+# An object's id; or a command's id, a point, and perhaps an object's id: pages of that command's outcomes.
+_CURSOR: Final = re.compile(r"|[a-z2-7]{26}(?:\.(?:[a-z2-7]{26})?)?")
 _COMMON: Final = frozenset(_Common.__struct_fields__)
 
 
@@ -170,7 +173,7 @@ def _check_request(request: Request) -> None:
         raise _malformed("form is objects or zip")
     if isinstance(request, Export) and len(set(request.to)) != len(request.to):
         raise _malformed("to names a recipient twice")
-    if isinstance(request, Inventory) and request.cursor and not is_id(request.cursor):
+    if isinstance(request, Inventory) and _CURSOR.fullmatch(request.cursor) is None:
         raise _malformed("cursor is none of ours")
     if isinstance(request, Delete | Export | Inventory):
         _check_selection(request.select)

@@ -1,0 +1,16 @@
+"""Exports: what an owner takes away, sealed to that owner before it exists outside memory (invariant I1).
+
+    names.py     file names and table cells that trick no extractor and no spreadsheet
+    archive.py   a zip archive as a stream of pieces, stored, sizes known in front
+    table.py     usage logs as CSV
+    content.py   what an archive holds: decrypted while it is packed, checked whole before its first byte is packed
+    build.py     ``Bundle``: the two forms, written part by part and moved into place when all is durable
+
+Two forms. ``objects``: for each object ``<object id>.age``, a new header for the recipients and the payload's bytes as
+they are, nothing re-encrypted. ``zip``: ``part-001.zip.age`` and so on, for people. Both have ``manifest.jws.age``,
+signed by the device and sealed: what everything is, when and where it was recorded, and the hash of every file.
+"""
+
+from agent.bundle.build import EXPORTS_FOLDER, KEEP_MS, Bundle, Export, ExportFile, Form
+
+__all__ = ["EXPORTS_FOLDER", "KEEP_MS", "Bundle", "Export", "ExportFile", "Form"]

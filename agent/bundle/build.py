@@ -1,0 +1,456 @@
+"""``Bundle``: builds an export in a folder of its own and moves it into place when every byte of it is durable.
+
+Order: the parts are written into ``<id>.part/`` and synced; the folder is synced; it is renamed to ``<id>/`` and the
+exports folder is synced; the row is committed. A crash before the row leaves a folder that ``recover`` removes, or that
+building the same export again replaces. Everything here is synchronous and runs in a thread of its own.
+"""
+
+import contextlib
+import datetime as dt
+import hashlib
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Final, Literal, Self
+
+import msgspec
+
+from agent import age
+from agent.bundle import table
+from agent.bundle.archive import ENTRY_OVERHEAD_BYTES, Archive, Entry, dos_time
+from agent.bundle.content import Measured, PieceReader, fixed, measure, opened
+from agent.bundle.names import file_name
+from agent.clock import MS_PER_S, rfc3339_ms
+from agent.envelope import MAX_MANIFEST_BYTES, TYP_EXPORT, encode, sign
+from agent.errors import CorruptError
+from agent.files import FILE_MODE, make_folder, sync_folder, translated_space
+from agent.index import Index, Tx
+from agent.index import bundle as rows
+from agent.keystore import Keystore
+from agent.model import Moment, Object, Outcome, Selection
+from agent.vault import Vault
+
+Form = Literal["objects", "zip"]
+Judge = Callable[[Tx, Object], Outcome | None]
+
+EXPORTS_FOLDER: Final = "exports"
+PART_BYTES: Final = 256 * 1024 * 1024
+KEEP_MS: Final = 7 * 86_400_000
+"""How long an export lies in its folder when the policy has no rule for the category ``export``."""
+
+TOLD_FILES_MAX: Final = 100
+"""Files that a receipt names; the manifest, always the first, names all."""
+
+_COPY_BYTES: Final = 1024 * 1024
+_MANIFEST: Final = "manifest.jws.age"
+_ENTRY_MANIFEST_BYTES: Final = 2048
+
+
+class ExportFile(msgspec.Struct, frozen=True, kw_only=True):
+    """One file of an export as it lies on disk."""
+
+    name: str
+    bytes: int
+    sha256: str
+
+
+class Export(msgspec.Struct, frozen=True, kw_only=True):
+    """A finished export; ``files`` begins with the manifest."""
+
+    id: str
+    folder: Path
+    files: tuple[ExportFile, ...]
+    recipients: tuple[str, ...]
+    outcomes: tuple[Outcome, ...]
+
+    def told(self, *, named: bool) -> dict[str, Any]:
+        """Return the ``export`` claim of a receipt (``docs/protocol.md`` §5), without file names for a backend."""
+        files = [msgspec.to_builtins(file) for file in self.files[:TOLD_FILES_MAX]]
+        if not named:
+            files = [{"bytes": file["bytes"], "sha256": file["sha256"]} for file in files]
+        return {"object": self.id, "files": files, "recipients": list(self.recipients)}
+
+
+class _Source(msgspec.Struct, frozen=True):
+    """An object whose slot was opened: what is needed to export it, and nothing that outlives the build."""
+
+    item: Object
+    label: str
+    slot_key: bytes
+    header: bytes | None
+
+
+class Bundle:
+    """The exports in ``folder``; opening it makes the folder."""
+
+    def __init__(self, *, folder: Path, device: str, index: Index, vault: Vault, keystore: Keystore) -> None:
+        self.folder = folder
+        self._device = device
+        self._index = index
+        self._vault = vault
+        self._keystore = keystore
+        make_folder(folder)
+
+    # --- what is there
+
+    def exports(self, tx: Tx) -> frozenset[str]:
+        """Return the ids of the exports that lie here."""
+        return frozenset(export_id for export_id, _made_ms, _bytes in rows.exports(tx))
+
+    def select(self, tx: Tx, selection: Selection) -> tuple[str, ...]:
+        """Return the exports that a delete of ``selection`` means: by id, all, or the category ``export``."""
+        if selection.ids is not None:
+            return ()  # ids are taken as they are named
+        whole = selection.category == "export" and (selection.camera, selection.from_, selection.to) == (None,) * 3
+        return tuple(sorted(self.exports(tx))) if selection.all or whole else ()
+
+    def require_recipients(self, recipients: tuple[str, ...]) -> None:
+        """Raise ``ConfigError`` unless files can be sealed to exactly these."""
+        age.wrap_header(age.new_file_key(), [age.parse_recipient(text) for text in recipients])
+
+    def remove(self, export_id: str) -> None:
+        """Remove an export's files, then its row; removing it again does nothing."""
+        folder = self.folder / export_id
+        if folder.exists():
+            shutil.rmtree(folder)
+            sync_folder(self.folder)
+        self._index.write_now(lambda tx: rows.drop(tx, export_id), urgent=True)
+
+    def expire(self, moment: Moment, *, keep_ms: int = KEEP_MS) -> tuple[str, ...]:
+        """Remove exports that are ``keep_ms`` old; return their ids. The policy's age for ``export`` is ``keep_ms``."""
+        found = self._index.read_now(rows.exports)
+        due = tuple(export_id for export_id, made_ms, _bytes in found if moment.agent_ms - made_ms >= keep_ms)
+        for export_id in due:
+            self.remove(export_id)
+        return due
+
+    def recover(self) -> int:
+        """Remove, at start, what no row accounts for; return how many folders that were."""
+        known = self._index.read_now(self.exports)
+        stale = [path for path in self.folder.iterdir() if path.name not in known]
+        for path in stale:
+            shutil.rmtree(path)
+        if stale:
+            sync_folder(self.folder)
+        return len(stale)
+
+    # --- building
+
+    def build(
+        self,
+        export_id: str,
+        ids: tuple[str, ...],
+        *,
+        recipients: tuple[str, ...],
+        form: Form,
+        judge: Judge,
+        label: Callable[[Tx, str], str],
+        moment: Moment,
+        progress: Callable[[int, int], None] = lambda _done, _total: None,
+    ) -> Export:
+        """Build an export of ``ids``, sealed to ``recipients``; durable on return.
+
+        ``judge`` may keep an object out and says as what. Raises ``SpaceError`` with nothing left behind, and
+        ``ConfigError`` for recipients that no file can be sealed to.
+        """
+        self.require_recipients(recipients)
+        part = self.folder / f"{export_id}.part"
+        final = self.folder / export_id
+        for left_over in (part, final):
+            if left_over.exists():
+                shutil.rmtree(left_over)
+        make_folder(part)
+        work = _Work(part, tuple(age.parse_recipient(text) for text in recipients))
+        try:
+            with translated_space():
+                sources = self._sources(ids, recipients=recipients, judge=judge, label=label, work=work)
+                described = self._fill(work, sources, form=form, total=len(ids), progress=progress)
+                self._write_manifest(work, export_id, described, form=form, recipients=recipients, moment=moment)
+                sync_folder(part)
+                os.rename(part, final)  # noqa: TID251, PTH104 - a whole folder moves into place
+                sync_folder(self.folder)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                shutil.rmtree(part)
+            raise
+        size_bytes = sum(file.bytes for file in work.files)
+        self._index.write_now(
+            lambda tx: rows.put(tx, export_id, made_ms=moment.agent_ms, size_bytes=size_bytes), urgent=True
+        )
+        return Export(
+            id=export_id,
+            folder=final,
+            files=tuple(work.files),
+            recipients=recipients,
+            outcomes=tuple(work.outcomes[object_id] for object_id in sorted(work.outcomes)),
+        )
+
+    def _sources(
+        self,
+        ids: tuple[str, ...],
+        *,
+        recipients: tuple[str, ...],
+        judge: Judge,
+        label: Callable[[Tx, str], str],
+        work: "_Work",
+    ) -> Iterator[_Source]:
+        """Open one slot at a time, just before its object is exported; note why the others are left out."""
+
+        def look(tx: Tx, object_id: str) -> _Source | Outcome:
+            item = self._vault.get(tx, object_id)
+            if item is None or item.state == "erasing":
+                return Outcome(id=object_id, result="already_gone")
+            kept = judge(tx, item)
+            if kept is not None:
+                return kept
+            try:
+                header = self._vault.header(tx, object_id) if item.kind == "header-key" else None
+                if item.kind == "header-key" and (header is None or not set(recipients) <= set(item.recipients)):
+                    return Outcome(id=object_id, result="not_readable_here")
+                return _Source(item, label(tx, item.camera), self._vault.slot_key(tx, object_id), header)
+            except CorruptError:
+                return Outcome(id=object_id, result="failed")
+
+        for object_id in ids:
+            found = self._index.read_now(lambda tx, object_id=object_id: look(tx, object_id))  # type: ignore[misc] # bound at once
+            if isinstance(found, Outcome):
+                work.outcomes[object_id] = found
+            else:
+                yield found
+
+    def _fill(
+        self,
+        work: "_Work",
+        sources: Iterator[_Source],
+        *,
+        form: Form,
+        total: int,
+        progress: Callable[[int, int], None],
+    ) -> list[dict[str, Any]]:
+        if form == "objects":
+            return self._fill_objects(work, sources, total=total, progress=progress)
+        return _Zip(work, self._vault, total=total, progress=progress).fill(sources)
+
+    def _fill_objects(
+        self, work: "_Work", sources: Iterator[_Source], *, total: int, progress: Callable[[int, int], None]
+    ) -> list[dict[str, Any]]:
+        described = []
+        for source in sources:
+            item = source.item
+            header = source.header
+            if header is None:
+                header = age.wrap_header(source.slot_key, work.recipients)
+            file = _join(work, f"{item.id}.age", header, self._vault.payload_path(item.id), item=item)
+            if file is None:
+                work.outcomes[item.id] = Outcome(id=item.id, result="failed")
+            else:
+                work.outcomes[item.id] = Outcome(id=item.id, result="exported")
+                described.append(_described(source) | {"file": file.name, "sha256": file.sha256})
+            progress(len(work.outcomes), total)
+        return described
+
+    def _write_manifest(
+        self,
+        work: "_Work",
+        export_id: str,
+        described: list[dict[str, Any]],
+        *,
+        form: Form,
+        recipients: tuple[str, ...],
+        moment: Moment,
+    ) -> None:
+        claims = {
+            "v": 1,
+            "iss": self._device,
+            "iat": moment.agent_ms // MS_PER_S,
+            "export": export_id,
+            "form": form,
+            "recipients": list(recipients),
+            "files": [msgspec.to_builtins(file) for file in work.files],
+            "objects": described,
+            "left_out": [
+                {"id": outcome.id, "result": outcome.result}
+                for outcome in work.outcomes.values()
+                if outcome.result != "exported"
+            ],
+        }
+        keystore = self._keystore
+        jws = sign(
+            claims, typ=TYP_EXPORT, kid=keystore.kid, alg=keystore.alg, sign=keystore.sign, max_bytes=MAX_MANIFEST_BYTES
+        )
+        work.files.insert(0, work.seal(_MANIFEST, iter((jws,))))
+
+
+class _Work:
+    """One build under way."""
+
+    def __init__(self, folder: Path, recipients: tuple[age.Recipient, ...]) -> None:
+        self.folder = folder
+        self.recipients = recipients
+        self.files: list[ExportFile] = []
+        self.outcomes: dict[str, Outcome] = {}
+
+    def seal(self, name: str, pieces: Iterator[bytes]) -> ExportFile:
+        """Seal a stream of clear pieces into a new file; the file is synced on return."""
+        file_key = age.new_file_key()
+        with _NewFile(self.folder / name) as file:
+            file.write(memoryview(age.wrap_header(file_key, self.recipients)))
+            age.encrypt_stream(file_key, PieceReader(pieces), file)
+            return file.finish()
+
+
+class _NewFile:
+    """A new private file that knows its size and hash."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE_MODE)
+        self._sha256 = hashlib.sha256()
+        self._bytes = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        os.close(self._fd)
+
+    def write(self, data: memoryview, /) -> int:
+        """Write all of ``data``."""
+        self._sha256.update(data)
+        self._bytes += len(data)
+        view = data
+        while view:
+            view = view[os.write(self._fd, view) :]
+        return len(data)
+
+    def finish(self) -> ExportFile:
+        """Sync the file and describe it."""
+        os.fsync(self._fd)
+        return ExportFile(name=self._path.name, bytes=self._bytes, sha256=self._sha256.hexdigest())
+
+
+def _join(work: _Work, name: str, header: bytes, payload: Path, *, item: Object) -> ExportFile | None:
+    """Write header and payload into one file; ``None`` (and no file) if the payload is not what was sealed."""
+    digest = hashlib.sha256()
+    buffer = memoryview(bytearray(_COPY_BYTES))
+    with _NewFile(work.folder / name) as file:
+        file.write(memoryview(header))
+        with contextlib.suppress(FileNotFoundError), payload.open("rb", buffering=0) as source:
+            while count := source.readinto(buffer):
+                digest.update(buffer[:count])
+                file.write(buffer[:count])
+        if digest.digest() == item.payload_sha256:
+            done = file.finish()
+            work.files.append(done)
+            return done
+    (work.folder / name).unlink()
+    return None
+
+
+class _Zip:
+    """Fills archives of at most ``PART_BYTES``; an object that is larger alone gets a part of its own."""
+
+    def __init__(self, work: _Work, vault: Vault, *, total: int, progress: Callable[[int, int], None]) -> None:
+        self._work = work
+        self._vault = vault
+        self._total = total
+        self._progress = progress
+
+    def fill(self, sources: Iterator[_Source]) -> list[dict[str, Any]]:
+        """Pack everything; return what the manifest says of each object."""
+        described: list[dict[str, Any]] = []
+        packable = self._packable(sources)
+        first = next(packable, None)
+        number = 0
+        while first is not None or number == 0:
+            number += 1
+            part: list[dict[str, Any]] = []
+            holder: list[tuple[_Source, list[tuple[str, Measured]]] | None] = [None]
+            file = self._work.seal(f"part-{number:03d}.zip.age", self._part(first, packable, part, holder))
+            self._work.files.append(file)
+            described.extend(entry | {"part": file.name} for entry in part)
+            first = holder[0]
+        return described
+
+    def _packable(self, sources: Iterator[_Source]) -> Iterator[tuple[_Source, list[tuple[str, Measured]]]]:
+        """Open each object whole; one that does not open, or that only its owner can open, is left out."""
+        for source in sources:
+            item = source.item
+            if item.kind != "file-key":
+                self._leave_out(source, "not_readable_here")
+                continue
+            pieces = opened(self._vault.payload_path(item.id), file_key=source.slot_key, size_bytes=item.size_bytes)
+            name = file_name(item, label=source.label)
+            try:
+                entries = [(name, measure(pieces))]
+                if item.category == "usage-log":
+                    names = table.columns(pieces())
+                    csv = measure(lambda pieces=pieces, names=names: table.rows(pieces(), names))  # type: ignore[misc] # bound at once
+                    entries.append((f"{name.rpartition('.')[0]}.csv", csv))
+            except (CorruptError, FileNotFoundError):
+                self._leave_out(source, "failed")
+                continue
+            yield source, entries
+
+    def _leave_out(self, source: _Source, result: Literal["not_readable_here", "failed"]) -> None:
+        self._work.outcomes[source.item.id] = Outcome(id=source.item.id, result=result)
+        self._progress(len(self._work.outcomes), self._total)
+
+    def _part(
+        self,
+        first: tuple[_Source, list[tuple[str, Measured]]] | None,
+        packable: Iterator[tuple[_Source, list[tuple[str, Measured]]]],
+        described: list[dict[str, Any]],
+        following: list[tuple[_Source, list[tuple[str, Measured]]] | None],
+    ) -> Iterator[bytes]:
+        archive = Archive()
+        room = PART_BYTES
+        held = first if first is not None else next(packable, None)
+        while held is not None:
+            source, entries = held
+            need = sum(measured.size_bytes + ENTRY_OVERHEAD_BYTES for _name, measured in entries)
+            need += _ENTRY_MANIFEST_BYTES
+            if need > room and described:
+                following[0] = held
+                break
+            room -= need
+            item = source.item
+            for name, measured in entries:
+                entry = Entry(
+                    name=name,
+                    size_bytes=measured.size_bytes,
+                    crc32=measured.crc32,
+                    dos_time=_dos_time(item.captured_from_ms),
+                )
+                yield from archive.entry(entry, measured.pieces())
+            described.append(_described(source) | {"files": [name for name, _measured in entries]})
+            self._work.outcomes[item.id] = Outcome(id=item.id, result="exported")
+            self._progress(len(self._work.outcomes), self._total)
+            held = next(packable, None)
+        manifest = fixed(encode({"v": 1, "objects": described}))
+        entry = Entry(name="manifest.json", size_bytes=manifest.size_bytes, crc32=manifest.crc32, dos_time=_dos_time(0))
+        yield from archive.entry(entry, manifest.pieces())
+        yield from archive.end()
+
+
+def _described(source: _Source) -> dict[str, Any]:
+    item = source.item
+    return {
+        "id": item.id,
+        "camera": item.camera,
+        "camera_label": source.label,
+        "category": item.category,
+        "name": item.name,
+        "media_type": item.media_type,
+        "captured_from": rfc3339_ms(item.captured_from_ms),
+        "captured_to": rfc3339_ms(item.captured_to_ms),
+        "taken_in": rfc3339_ms(item.taken_in_ms),
+        "bytes": item.plain_bytes,
+        "payload": {"bytes": item.size_bytes, "sha256": item.payload_sha256.hex()},
+    }
+
+
+def _dos_time(unix_ms: int) -> int:
+    moment = dt.datetime.fromtimestamp(unix_ms // MS_PER_S, tz=dt.UTC)
+    return dos_time(moment.year, moment.month, moment.day, hour=moment.hour, minute=moment.minute, second=moment.second)

@@ -1,0 +1,18 @@
+"""Signed commands: what a key may ask, done exactly once and answered truthfully (``docs/protocol.md`` §4, §5).
+
+    door.py      bytes become a judged command, a counted nothing, or a refusal: the order of checks, with its numbers
+    ledger.py    what was taken up, what it waits for, what became of it, and every receipt; all inside transactions
+    listing.py   what an inventory tells to whom
+    world.py     what the composition root injects, and the judge that an erasure asks
+    flow.py      ``Commands``: the thin shell around the three: receives, runs, resumes, acknowledges
+
+A command's life: *taken up* (sequence number, id, frozen selection and first receipt in one transaction) → perhaps
+*waiting* → *accepted* → its effect → *settled* (terminal receipt in the transaction of the last effect). A crash at any
+line leaves either no trace, so the sender's repeat acts, or a row that ``resume`` finishes and a repeat gets answered.
+"""
+
+from agent.commands.flow import Commands
+from agent.commands.ledger import Ledger
+from agent.commands.world import BACKEND_DELETE, OWNER_ERASE, World, sparing
+
+__all__ = ["BACKEND_DELETE", "OWNER_ERASE", "Commands", "Ledger", "World", "sparing"]

@@ -1,0 +1,309 @@
+"""What was taken up, what it waits for, what became of it, and every receipt, inside the caller's transaction.
+
+Rules: a command's row holds its newest receipt, and a repeat gets those bytes; the sequence number, the id, the frozen
+selection and the first receipt are written together; an outcome is written in the transaction of its effect and the
+terminal receipt in that of the last one (invariants I4, I6, I7). A refusal that trying again may lift leaves no
+trace, so that the same bytes may succeed later; any other one after the sequence check is kept, so that they cannot.
+"""
+
+import hashlib
+from typing import Any, Final, Literal
+
+import msgspec
+
+from agent import audit
+from agent.audit import Event
+from agent.clock import MS_PER_S
+from agent.envelope import MAX_OUTCOMES, Command, Key, encode, selection_hash
+from agent.errors import RefusedError, Retry
+from agent.index import Tx
+from agent.keystore import Keystore
+from agent.model import Moment, Outcome, RandomBytes, new_id
+from agent.outbox import Outbox
+from agent.trust import CommandRow, Trust
+
+Status = Literal["accepted", "in_progress", "waiting", "done", "partial", "refused", "failed"]
+TERMINAL: Final[frozenset[str]] = frozenset({"done", "partial", "refused", "failed"})
+RUNNING: Final[tuple[str, ...]] = ("accepted", "in_progress")
+
+RETRY: Final[dict[str, Retry]] = {
+    "malformed": "after_fix",
+    "unknown_verb": "after_fix",
+    "wrong_audience": "never",
+    "expired": "after_fix",
+    "not_yet_valid": "later",
+    "jti_reused": "after_fix",
+    "seq_reused": "after_fix",
+    "stale_seq": "after_fix",
+    "verb_not_allowed": "never",
+    "quota_exceeded": "later",
+    "clock_unconfirmed": "later",
+    "after_pending": "later",
+    "not_granted": "never",
+    "too_large": "after_fix",
+    "busy": "later",
+    "disk_full": "later",
+    "nothing_waiting": "after_fix",
+}
+"""The closed list of §5; ``bad_signature`` is never answered."""
+
+RECEIPT_CLAIMS_BYTES: Final = 64 * 1024
+"""Claims become four thirds in base64 and must stay under the 96 KiB of a JWS."""
+
+_SUCCESS: Final = frozenset({"deleted", "already_gone", "exported", "listed"})
+_FROZEN_VERBS: Final = frozenset({"delete", "export"})
+_PAGE: Final = 500
+
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
+    """What a command's own work adds to its receipt."""
+
+    outcomes: tuple[dict[str, Any], ...] | None = None
+    cursor: str = ""
+    export: dict[str, Any] | None = None
+    progress: tuple[int, int] | None = None
+
+
+class Ledger:
+    """The commands of all keys; holds no state, all of it is rows."""
+
+    def __init__(self, *, device: str, keystore: Keystore, trust: Trust, outbox: Outbox, random: RandomBytes) -> None:
+        self._device = device
+        self._keystore = keystore
+        self._trust = trust
+        self._outbox = outbox
+        self._random = random
+
+    # --- before a command is taken up
+
+    def refuse(
+        self, tx: Tx, key: Key, *, digest: str, jti: str, verb: str, seq: int, error: RefusedError, moment: Moment
+    ) -> bytes:
+        """Answer a command that is not taken up; its repeats replace the answer, so they fill nothing."""
+        claims = self._claims(tx, aud=key.kid, cmd=jti, verb=verb, seq=seq, status="refused", moment=moment)
+        claims |= {"reason": error.reason, "retry": RETRY[error.reason]}
+        if error.reason == "stale_seq":
+            claims["next_seq"] = self._trust.next_seq(tx, key.kid)
+        body = self._outbox.sealed("receipt", claims, to=key)
+        about = f"refused/{digest}"
+        self._outbox.put_receipt(tx, to=key.kid, about=about, jti=claims["jti"], body=body, light=True)
+        return body
+
+    def take_up(
+        self,
+        tx: Tx,
+        key: Key,
+        command: Command,
+        *,
+        digest: str,
+        claims: bytes,
+        selection: tuple[str, ...],
+        waits_for: str,
+        moment: Moment,
+    ) -> CommandRow:
+        """Use the sequence number, freeze the selection, write the first receipt: ``accepted`` or ``waiting``."""
+        self._trust.use_seq(tx, key.kid, command.seq)
+        row = CommandRow(
+            jti=command.jti,
+            kid=key.kid,
+            role=key.role,
+            recipient=key.recipient,
+            digest=digest,
+            seq=command.seq,
+            verb=command.verb,
+            claims=claims,
+            status="accepted",
+            reason="",
+            approved_by="",
+            received_ms=moment.agent_ms,
+            settled_ms=None,
+            acknowledged=0,
+            selection_count=len(selection),
+            selection_hash=selection_hash(selection),
+            receipt_jti="",
+            receipt=b"",
+        )
+        self._trust.keep(tx, row)
+        if command.verb in _FROZEN_VERBS:
+            self._trust.freeze(tx, row.jti, selection)
+        if waits_for:
+            return self.wait(tx, row, reason=waits_for, moment=moment)
+        return self.accept(tx, row, moment=moment)
+
+    # --- while it is unfinished
+
+    def wait(self, tx: Tx, row: CommandRow, *, reason: str, moment: Moment) -> CommandRow:
+        """Let a command wait for ``reason``."""
+        self._note(tx, "command_waiting", row, detail={"reason": reason}, moment=moment)
+        return self._write(tx, row, status="waiting", reason=reason, moment=moment)
+
+    def accept(self, tx: Tx, row: CommandRow, *, moment: Moment, approved_by: str = "") -> CommandRow:
+        """Let a command act from now on; ``approved_by`` is the owner's key that let it pass its quota."""
+        detail: dict[str, str | int] = {"verb": row.verb, "count": row.selection_count}
+        if approved_by:
+            detail["approved_by"] = approved_by
+        self._note(tx, "command_accepted", row, detail=detail, moment=moment)
+        row = msgspec.structs.replace(row, approved_by=approved_by or row.approved_by)
+        return self._write(tx, row, status="accepted", reason="", moment=moment)
+
+    def progress(self, tx: Tx, jti: str, *, done: int, total: int, moment: Moment) -> None:
+        """Tell how far a running command is; the caller asks at most once a second."""
+        row = self._trust.command(tx, jti)
+        if row is not None and row.status in RUNNING:
+            answer = Answer(progress=(done, total))
+            self._write(tx, row, status="in_progress", reason="", answer=answer, moment=moment)
+
+    # --- its end
+
+    def settle(
+        self,
+        tx: Tx,
+        row: CommandRow,
+        *,
+        status: Status,
+        reason: str = "",
+        answer: Answer | None = None,
+        moment: Moment,
+    ) -> CommandRow:
+        """Write a terminal receipt."""
+        detail: dict[str, str | int] = {"verb": row.verb, "status": status}
+        if reason:
+            detail["reason"] = reason
+        kind: Literal["command_refused", "command_done"] = "command_refused" if status == "refused" else "command_done"
+        self._note(tx, kind, row, detail=detail, moment=moment)
+        row = msgspec.structs.replace(row, claims=b"", settled_ms=moment.agent_ms)
+        row = self._write(tx, row, status=status, reason=reason, answer=answer, moment=moment)
+        audit.checkpoint(tx, self._keystore, moment=moment)
+        return row
+
+    def settle_by_outcomes(
+        self, tx: Tx, row: CommandRow, *, export: dict[str, Any] | None = None, moment: Moment
+    ) -> CommandRow:
+        """Settle a command whose every object is decided; ``waiting`` while a store's word is missing."""
+        tally = self._trust.tally(tx, row.jti)
+        if tally.get("", 0):
+            return row
+        answer = self._answer(tx, row, tally, export=export)
+        if tally.get("waiting_for_cloud", 0):
+            return self._write(tx, row, status="waiting", reason="", answer=answer, moment=moment)
+        good = sum(count for result, count in tally.items() if result in _SUCCESS)
+        total = sum(tally.values())
+        status: Status = "done" if good == total else "partial" if good else "failed"
+        return self.settle(tx, row, status=status, answer=answer, moment=moment)
+
+    def on_finish(self, tx: Tx, command: str, outcomes: tuple[Outcome, ...], moment: Moment) -> None:
+        """Take what an erasure reports, inside its step 7, and settle the command when nothing is open.
+
+        Also called when a store confirms later. Outcomes of a command that is settled already become a supplementary
+        receipt under a new ``jti``. Retention's erasures belong to no command.
+        """
+        row = self._trust.command(tx, command) if command else None
+        if row is None:
+            return
+        if row.settled_ms is not None:
+            self._supplement(tx, row, outcomes, moment=moment)
+            return
+        self._trust.decide(tx, row.jti, outcomes)
+        self.settle_by_outcomes(tx, row, moment=moment)
+
+    def _supplement(self, tx: Tx, row: CommandRow, outcomes: tuple[Outcome, ...], *, moment: Moment) -> None:
+        key = self._trust.key(tx, row.kid)
+        outcomes = tuple(outcome for outcome in outcomes if outcome.result != "already_gone")
+        if key is None or not outcomes:
+            return
+        claims = self._claims(tx, aud=row.kid, cmd=row.jti, verb=row.verb, seq=row.seq, status="done", moment=moment)
+        if any(outcome.result not in _SUCCESS for outcome in outcomes):
+            claims["status"] = "partial"
+        claims["outcomes"] = [msgspec.to_builtins(outcome) for outcome in outcomes[:MAX_OUTCOMES]]
+        body = self._outbox.sealed("receipt", claims, to=key)
+        about = f"{row.jti}/{claims['jti']}"
+        self._outbox.put_receipt(tx, to=row.kid, about=about, jti=claims["jti"], body=body)
+
+    # --- receipts
+
+    def _answer(self, tx: Tx, row: CommandRow, tally: dict[str, int], *, export: dict[str, Any] | None) -> Answer:
+        if sum(tally.values()) > MAX_OUTCOMES:
+            return Answer(export=export)
+        outcomes = self._trust.outcomes(tx, row.jti, limit=MAX_OUTCOMES)
+        return Answer(outcomes=tuple(msgspec.to_builtins(outcome) for outcome in outcomes), export=export)
+
+    def outcomes_hash(self, tx: Tx, jti: str) -> str:
+        """Return SHA-256 in hex over ``id``, a space, ``result`` and a line feed of every outcome, sorted by id."""
+        digest = hashlib.sha256()
+        after = ""
+        while page := self._trust.outcomes(tx, jti, after=after, limit=_PAGE):
+            for outcome in page:
+                digest.update(f"{outcome.id} {outcome.result}\n".encode("ascii"))
+            after = page[-1].id
+        return digest.hexdigest()
+
+    def _write(
+        self,
+        tx: Tx,
+        row: CommandRow,
+        *,
+        status: Status,
+        reason: str,
+        moment: Moment,
+        answer: Answer | None = None,
+    ) -> CommandRow:
+        claims = self._claims(tx, aud=row.kid, cmd=row.jti, verb=row.verb, seq=row.seq, status=status, moment=moment)
+        if reason:
+            claims |= {"reason": reason, "retry": RETRY[reason]}
+        claims["selection"] = {"count": row.selection_count, "hash": row.selection_hash}
+        if answer is not None:
+            self._add(tx, claims, row, answer, status=status)
+        key = self._trust.key(tx, row.kid)
+        body = self._outbox.sealed("receipt", claims, to=key) if key is not None else b""
+        row = msgspec.structs.replace(row, status=status, reason=reason, receipt_jti=claims["jti"], receipt=body)
+        self._trust.keep(tx, row)
+        if body:  # a key that the owner has taken out of the set is told nothing more
+            self._outbox.put_receipt(tx, to=row.kid, about=row.jti, jti=claims["jti"], body=body)
+        return row
+
+    def _add(self, tx: Tx, claims: dict[str, Any], row: CommandRow, answer: Answer, *, status: str) -> None:
+        if answer.progress is not None:
+            claims["progress"] = {"done": answer.progress[0], "total": answer.progress[1]}
+            return
+        if answer.export is not None:
+            claims["export"] = answer.export
+        if answer.outcomes is not None:
+            claims["outcomes"] = list(answer.outcomes)
+            if answer.cursor:
+                claims["cursor"] = answer.cursor
+            if len(encode(claims)) <= RECEIPT_CLAIMS_BYTES:
+                return
+            del claims["outcomes"]
+        claims["outcomes_hash"] = self.outcomes_hash(tx, row.jti)
+        claims["cursor"] = f"{row.jti}."
+        if status in TERMINAL:
+            done = row.selection_count
+            claims["progress"] = {"done": done, "total": done}
+
+    def _claims(
+        self, tx: Tx, *, aud: str, cmd: str, verb: str, seq: int, status: Status, moment: Moment
+    ) -> dict[str, Any]:
+        head = audit.head(tx)
+        return {
+            "iss": self._device,
+            "aud": aud,
+            "iat": moment.agent_ms // MS_PER_S,
+            "jti": new_id(self._random),
+            "cmd": cmd,
+            "verb": verb,
+            "status": status,
+            "seq": seq,
+            "audit_head": {"seq": head.seq, "hash": head.hash},
+            "protection": self._keystore.protection,
+        }
+
+    def _note(
+        self,
+        tx: Tx,
+        kind: Literal["command_accepted", "command_refused", "command_waiting", "command_done"],
+        row: CommandRow,
+        *,
+        detail: dict[str, str | int],
+        moment: Moment,
+    ) -> None:
+        audit.append(tx, Event(kind=kind, rule=row.verb, actor=row.kid, command=row.jti, detail=detail), moment=moment)

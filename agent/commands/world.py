@@ -1,0 +1,58 @@
+"""What the flow is told of the world around it, and the judge that an erasure asks for each object."""
+
+from collections.abc import Callable
+from typing import Final
+
+import msgspec
+
+from agent.index import Tx
+from agent.model import Moment, Object, Outcome, Requester
+from agent.policy import Allow, Conditions, Policy, Refuse, Rights, Subject, decide
+
+OWNER_ERASE: Final = "owner_erase"
+BACKEND_DELETE: Final = "backend_delete"
+"""Rules under which commands erase; every other rule is retention's."""
+
+
+class World(msgspec.Struct, frozen=True, kw_only=True):
+    """What the composition root injects: the policy in force, rights and labels by id, time, and who to wake.
+
+    ``set_time`` takes (transaction, seconds, moment) and raises ``RefusedError``; ``changed`` is called on the event
+    loop when the outbox may have something new.
+    """
+
+    policy: Callable[[], Policy]
+    rights: Callable[[Tx, str], Rights]
+    label: Callable[[Tx, str], str]
+    set_time: Callable[[Tx, int, Moment], None]
+    now: Callable[[], Moment]
+    changed: Callable[[], None]
+
+
+def sparing(world: World) -> Callable[[Tx, Object, str, str], Outcome | None]:
+    """Return what ``Erasure`` asks in its step 1: an outcome for what a hold or a restriction keeps, else ``None``."""
+
+    def judge(tx: Tx, found: Object, actor: str, rule: str) -> Outcome | None:
+        # Retention was judged by ``decide`` when it chose; what came between is only a hold or a restriction.
+        rights = world.rights(tx, found.id)
+        owner = rule == OWNER_ERASE or (rule != BACKEND_DELETE and not rights.restricted)
+        decision = decide(
+            world.policy(),
+            "delete",
+            requester=Requester(role="client" if owner else "backend", kid=actor),
+            subject=Subject.of(found),
+            rights=rights,
+            conditions=Conditions(moment=world.now()),
+        )
+        return None if isinstance(decision, Allow) else kept(found.id, decision)
+
+    return judge
+
+
+def kept(object_id: str, decision: Refuse) -> Outcome:
+    """Return the outcome of an object that a decision keeps."""
+    if decision.reason == "held":
+        return Outcome(id=object_id, result="held")
+    if decision.reason == "restricted":
+        return Outcome(id=object_id, result="restricted")
+    return Outcome(id=object_id, result="failed")
