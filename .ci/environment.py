@@ -19,6 +19,7 @@ import configparser
 import fcntl
 import hashlib
 import os
+import re
 import shutil
 import ssl
 import subprocess
@@ -39,6 +40,7 @@ NODE_TESTS = ROOT / "tests" / "node"
 
 RUNTIME_LOCK = ROOT / "requirements.lock"
 TEST_LOCK = ROOT / "requirements-test.lock"
+PROJECT = "camera-privacy-agent"
 LOCK_TOOL = ROOT / ".ci" / "lock-tool.lock"
 LOCKS = {"demo": RUNTIME_LOCK, "test": TEST_LOCK}
 DOWNLOAD_MB = {"demo": 50, "test": 140}
@@ -262,6 +264,23 @@ def install(level: str) -> None:
         [*pip("install"), "--require-hashes", "--only-binary", ":all:", "--requirement", str(lock)],
         doing=f"installing {lock.name} (from nothing: {DOWNLOAD_MB[level]} MB to fetch)",
     )
+    if level == "test":
+        remove_strangers()
+
+
+def remove_strangers() -> None:
+    """Take out what the test lock does not name, so that nothing works here that would fail elsewhere."""
+    freeze = [str(VENV_PYTHON), "-m", "pip", "--disable-pip-version-check", "list", "--format=freeze"]
+    listed = subprocess.run(freeze, capture_output=True, text=True, check=True, cwd=ROOT)
+    present = {plain(line) for line in listed.stdout.split()}
+    wanted = {plain(line) for line in TEST_LOCK.read_text(encoding="utf-8").splitlines() if "==" in line}
+    if strangers := sorted(present - wanted - {"pip", PROJECT}):
+        run([*pip("uninstall"), "--yes", *strangers], doing=f"removing {' '.join(strangers)}")
+
+
+def plain(line: str) -> str:
+    """Return the normalised name before `==` (PyPA specification, "Names and normalization")."""
+    return re.sub(r"[-_.]+", "-", line.partition("==")[0].strip()).lower()
 
 
 def install_project() -> None:
@@ -390,6 +409,8 @@ def main() -> int:
     except SetupError as error:
         print(f"set-up: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        return 130
     return 0
 
 
