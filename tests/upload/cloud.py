@@ -5,6 +5,7 @@ import hashlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Self
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -13,30 +14,41 @@ from agent.envelope import Key, public_jwk, sign, thumbprint
 from agent.model import new_id
 from agent.uplink import Device, Manifest
 from device_sim.cloud.service import Cloud, init
+from tests.upload.hub import Hub
 from tests.upload.line import TENANT
 
 
 class Keys:
-    """What a keystore would hold."""
+    """A device's keys, and the descriptor that introduces it to a cloud."""
 
-    def __init__(self, name: str) -> None:
-        self.key = Ed25519PrivateKey.generate()
-        self.identity = age.generate_identity(post_quantum=True)
-        self.jwk = public_jwk(self.key)
-        self.device = Device(
-            name=name, kid=thumbprint(self.jwk), alg="EdDSA", sign=self.key.sign, identities=(self.identity,)
-        )
+    def __init__(self, device: Device, *, jwk: dict[str, str], recipient: str) -> None:
+        self.device = device
+        self._jwk = jwk
+        self._recipient = recipient
+
+    @classmethod
+    def new(cls, name: str) -> Self:
+        key = Ed25519PrivateKey.generate()
+        identity = age.generate_identity(post_quantum=True)
+        jwk = public_jwk(key)
+        device = Device(name=name, kid=thumbprint(jwk), alg="EdDSA", sign=key.sign, identities=(identity,))
+        return cls(device, jwk=jwk, recipient=identity.recipient().to_text())
+
+    @classmethod
+    def of(cls, hub: Hub) -> Self:
+        return cls(hub.device, jwk=hub.keystore.public_jwk(), recipient=hub.keystore.recipient())
 
     def write_descriptor(self, path: Path) -> Path:
+        device = self.device
         claims = {
             "v": 1,
             "role": "device",
-            "name": self.device.name,
-            "jwk": self.jwk,
-            "alg": "EdDSA",
-            "recipient": self.identity.recipient().to_text(),
+            "name": device.name,
+            "jwk": self._jwk,
+            "alg": device.alg,
+            "recipient": self._recipient,
         }
-        path.write_bytes(sign(claims, typ="pv1.descriptor", kid=self.device.kid, alg="EdDSA", sign=self.key.sign))
+        path.write_bytes(sign(claims, typ="pv1.descriptor", kid=device.kid, alg=device.alg, sign=device.sign))
         return path
 
 

@@ -49,7 +49,7 @@ async def complete(broker: Broker, one: Sending, mail: Mail, *, within_s: float 
 def test_payload_sent_through_mosquitto_is_stored_with_the_same_hashes(
     mosquitto: BrokerProcess, tls: Path, tmp_path: Path
 ) -> None:
-    keys = Keys("cam-1")
+    keys = Keys.new("cam-1")
     path, manifest = payload_file(tmp_path, size_bytes=3_000_001)
 
     async def act() -> Stored:

@@ -1,0 +1,146 @@
+"""An agent's vault with random sealed objects, and the upload flow over it."""
+
+import asyncio
+import contextlib
+import hashlib
+import os
+import secrets
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+from agent import age
+from agent.broker import Broker
+from agent.envelope import Key
+from agent.erasure import Erasure
+from agent.index import Index
+from agent.keystore import Keystore
+from agent.keytree import SLOT_KEY_BYTES, seal_header, wrap_slot
+from agent.model import Category, Moment, Object, new_id
+from agent.policy import Policy, parse_policy
+from agent.uplink import Device
+from agent.upload import Upload
+from agent.vault import Draft, Vault
+from tests.upload.line import running
+
+OWNER = age.generate_identity(post_quantum=False)
+NOW = Moment(agent_ms=1_700_000_000_000, wall_ms=1_700_000_000_000, trusted=True)
+
+
+def policy(extra: str = "", *, photo: str = "") -> Policy:
+    text = f"""version = 1
+{extra}
+[recipients]
+owner = ["{OWNER.recipient().to_text()}"]
+[category.recording]
+purpose = "security"
+seal_to = ["owner"]
+upload = "allowed"
+[category.photo]
+purpose = "security"
+seal_to = ["owner"]
+upload = "allowed"
+{photo}
+"""
+    return parse_policy(text.encode(), file="policy.toml")
+
+
+class Hub:
+    """Keystore, index, vault, erasure and the upload flow of one device."""
+
+    def __init__(self, folder: Path, *, name: str = "cam-1") -> None:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        path = folder / "keystore"
+        self.keystore = Keystore.open(path) if path.exists() else Keystore.create(path)
+        self.index = Index(folder / "index.db", key=self.keystore.index_key())
+        self.vault = Vault(folder=folder / "vault", index=self.index, keystore=self.keystore)
+        self.finished: list[str] = []
+        self.erasure = Erasure(
+            vault=self.vault,
+            index=self.index,
+            keystore=self.keystore,
+            finish=lambda _tx, command, _outcomes, _moment: self.finished.append(command),
+        )
+        self.device = Device(
+            name=name,
+            kid=self.keystore.kid,
+            alg=self.keystore.alg,
+            sign=self.keystore.sign,
+            identities=self.keystore.identities(),
+        )
+        self.policy = policy()
+        self.moment = NOW
+        self.alerts: list[tuple[str, str]] = []
+
+    async def add(self, *, size_bytes: int, category: Category = "recording") -> Object:
+        """Put random bytes into the vault as if they were sealed."""
+        object_id, key, group = new_id(), os.urandom(SLOT_KEY_BYTES), await self.vault.group()
+        header = age.wrap_header(key, [OWNER.recipient()])
+        fd, part = self.vault.new_part()
+        digest = hashlib.sha256()
+        with os.fdopen(fd, "wb") as file:
+            for start in range(0, size_bytes, 1 << 20):
+                block = os.urandom(min(1 << 20, size_bytes - start))
+                digest.update(block)
+                file.write(block)
+            file.flush()
+            os.fsync(file.fileno())
+        payload_sha256 = digest.digest()
+        draft = Draft(
+            id=object_id,
+            camera="k3x9",
+            category=category,
+            purpose="security",
+            source="spool",
+            media_type="video/mp4",
+            name="clip.mp4",
+            captured_from_ms=NOW.agent_ms,
+            captured_to_ms=NOW.agent_ms + 1000,
+            plain_bytes=size_bytes,
+            size_bytes=size_bytes,
+            payload_sha256=payload_sha256,
+            header_sha256=hashlib.sha256(header).digest(),
+            kind="file-key",
+            recipients=(OWNER.recipient().to_text(),),
+            source_copy="taken",
+            medium="tmpfs",
+            slot=wrap_slot(group, key, object_id=object_id, payload_sha256=payload_sha256, kind="file-key"),
+            sealed_header=seal_header(key, header, object_id=object_id),
+            source_tag=secrets.token_bytes(32),
+            content_tag=secrets.token_bytes(32),
+        )
+        return await self.vault.admit(draft, part=part, group=group, moment=self.moment)
+
+    def flow(self, broker: Broker, store: Key) -> Upload:
+        return Upload(
+            index=self.index,
+            vault=self.vault,
+            erasure=self.erasure,
+            line=broker,
+            device=self.device,
+            store=lambda _tx: store,
+            policy=lambda: self.policy,
+            now=lambda: self.moment,
+            alert=lambda code, what: self.alerts.append((code, what)),
+        )
+
+    def state(self, item: Object) -> str:
+        found = self.index.read_now(lambda tx: self.vault.get(tx, item.id))
+        return found.state if found is not None else "gone"
+
+    def close(self) -> None:
+        self.index.close()
+
+
+@contextlib.asynccontextmanager
+async def uploading(hub: Hub, broker: Broker, store: Key) -> AsyncIterator[Upload]:
+    """Run the line and the flow; both end with the block."""
+    flow = hub.flow(broker, store)
+    async with running(broker), asyncio.TaskGroup() as group:
+        task = group.create_task(flow.run(), name="upload")
+        try:
+            yield flow
+        finally:
+            task.cancel()
+
+
+Check = Callable[[], bool]
