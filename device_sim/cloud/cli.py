@@ -151,21 +151,21 @@ class _Control:
                 self._sink({"event": "refused", "why": str(error)})
 
     def _do(self, order: Event) -> None:
-        acts: dict[object, Callable[[Event], Event]] = {
+        acts: dict[object, Callable[[Event], Event | None]] = {
             "command": self._command,
             "resend": lambda _: {"count": self.cloud.backend.resend()},
-            "fault": lambda order: _nothing(self.cloud.faults.add(str(order.get("fault")))),
-            "clear": lambda _: _nothing(self.cloud.faults.clear()),
-            "offline": lambda _: _nothing(self.cloud.offline()),
-            "online": lambda _: _nothing(self.cloud.online()),
+            "fault": lambda order: self.cloud.faults.add(str(order.get("fault"))),
+            "clear": lambda _: self.cloud.faults.clear(),
+            "offline": lambda _: self.cloud.offline(),
+            "online": lambda _: self.cloud.online(),
             "snapshot": self._take_snapshot,
             "roll_back": self._roll_back,
-            "stop": lambda _: _nothing(self._ended.set()),
+            "stop": lambda _: self._ended.set(),
         }
         act = acts.get(order.get("do"))
         if act is None:
             raise SetupError(f"cannot do {order.get('do')!r}; see device-sim cloud --help")
-        self._sink({"event": "did", "do": order.get("do"), **act(order)})
+        self._sink({"event": "did", "do": order.get("do"), **(act(order) or {})})
 
     def _command(self, order: Event) -> Event:
         claims = order.get("claims", {})
@@ -174,15 +174,13 @@ class _Control:
         device = str(order.get("device", ""))
         return {"jti": self.cloud.backend.command(str(order.get("verb")), device=device, **claims)}
 
-    def _take_snapshot(self, _order: Event) -> Event:
+    def _take_snapshot(self, _order: Event) -> None:
         self._snapshot = self.cloud.snapshot()
-        return {}
 
-    def _roll_back(self, _order: Event) -> Event:
+    def _roll_back(self, _order: Event) -> None:
         if self._snapshot is None:
             raise SetupError("there is no snapshot; do snapshot first")
         self.cloud.roll_back(self._snapshot)
-        return {}
 
     def _watch(self, event: Event) -> None:
         if event["event"] == "stored" and "roll_back" in self._left:
@@ -229,10 +227,6 @@ def _until_signal() -> threading.Event:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: ended.set())
     return ended
-
-
-def _nothing(_done: None) -> Event:
-    return {}
 
 
 def _whole(spec: str, argument: str) -> int:

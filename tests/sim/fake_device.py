@@ -65,13 +65,8 @@ class FakeDevice:
         self.bad: list[str] = []
         self._taken = 0
         self._changed = threading.Condition()
-        self._link = Link(
-            url,
-            client_id=name,
-            identity=identity,
-            topics=[f"pv1/{TENANT}/{name}/cmd", f"pv1/{TENANT}/{name}/upack"],
-            receive=self._receive,
-        )
+        self._url, self._identity = url, identity
+        self._link: Link | None = None
 
     def descriptor(self, folder: Path) -> Path:
         claims: dict[str, object] = {
@@ -83,14 +78,24 @@ class FakeDevice:
         return file
 
     def start(self) -> None:
+        self._link = Link(
+            self._url,
+            client_id=self.id,
+            identity=self._identity,
+            topics=[f"pv1/{TENANT}/{self.id}/cmd", f"pv1/{TENANT}/{self.id}/upack"],
+            receive=self._receive,
+        )
         self._link.start()
 
     def stop(self) -> None:
-        self._link.stop()
+        link, self._link = self._link, None
+        if link is not None:
+            link.stop()
 
     # What it sends.
 
     def send(self, channel: str, payload: bytes) -> None:
+        assert self._link is not None
         self._link.publish(f"pv1/{TENANT}/{self.id}/{channel}", payload)
 
     def say(self, kind: wire.Kind, channel: str, **claims: object) -> str:
