@@ -82,15 +82,15 @@ class _Source(msgspec.Struct, frozen=True):
 
 
 class Bundle:
-    """The exports in ``folder``; opening it makes the folder."""
+    """The exports beside the objects of ``vault``; opening it makes the folder."""
 
-    def __init__(self, *, folder: Path, device: str, index: Index, vault: Vault, keystore: Keystore) -> None:
-        self.folder = folder
+    def __init__(self, *, device: str, index: Index, vault: Vault, keystore: Keystore) -> None:
+        self.folder = vault.folder / EXPORTS_FOLDER
         self._device = device
         self._index = index
         self._vault = vault
         self._keystore = keystore
-        make_folder(folder)
+        make_folder(self.folder)
 
     # --- what is there
 

@@ -60,6 +60,8 @@ RUNNING_MAX: Final = 16
 _PAGE: Final = 256
 _LOG: Final = logging.getLogger(__name__)
 
+__all__ = ["EXPORT_OBJECTS_MAX", "Commands", "World"]
+
 
 class _Judged(msgspec.Struct, frozen=True, kw_only=True):
     receipt: bytes = b""

@@ -15,7 +15,7 @@ import apsw
 
 from agent.errors import ConfigError, CorruptError
 from agent.files import FILE_MODE
-from agent.index import audit, outbox, registry, rights, timeline, trust, vault
+from agent.index import audit, bundle, outbox, registry, rights, timeline, trust, vault
 
 MIGRATIONS: Final[dict[str, tuple[str, ...]]] = {
     "audit": audit.MIGRATIONS,
@@ -24,6 +24,7 @@ MIGRATIONS: Final[dict[str, tuple[str, ...]]] = {
     "trust": trust.MIGRATIONS,
     "registry": registry.MIGRATIONS,
     "outbox": outbox.MIGRATIONS,
+    "bundle": bundle.MIGRATIONS,
     "timeline": timeline.MIGRATIONS,
 }
 """Scripts of each owner, oldest first; they are only ever appended to."""
