@@ -28,6 +28,9 @@ CLOSE_S: Final = 5.0
 
 _TRIES: Final = 2
 
+# glibc's malloc, mallopt(3): one arena for all threads, and large buffers given back as soon as they are free.
+_MEMORY: Final = {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": "131072"}
+
 
 class Sealer:
     """Seals through a process that it starts on demand; belongs to the running event loop."""
@@ -127,6 +130,7 @@ class _Process:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 pass_fds=(theirs.fileno(),),
+                env={**os.environ, **_MEMORY},
                 process_group=0,  # Ctrl-C reaches the agent alone, which knows the order of ending
             )
         ours.setblocking(False)  # noqa: FBT003 - its argument has no name

@@ -2,7 +2,8 @@
 
 import asyncio
 import io
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,9 @@ seal_to = ["owner"]
 """
 
 NOW = Moment(agent_ms=1_800_000_000_000, wall_ms=1_800_000_000_000, trusted=True)
+
+
+Until = Callable[[Callable[[], bool]], Awaitable[None]]
 
 
 class Home:
@@ -114,6 +118,7 @@ class Home:
     def opened(self, item: Object) -> bytes:
         """Open an object as its owner does: header and payload joined, nothing of the device used but storage."""
         header = self.index.read_now(lambda tx: self.vault.header(tx, item.id))
+        assert header is not None
         return self.open_with(header, self.vault.payload_path(item.id).read_bytes())
 
     def open_with(self, header: bytes, payload: bytes) -> bytes:
@@ -150,15 +155,18 @@ def home(tmp_path: Path) -> Iterator[Home]:
 
 
 @pytest.fixture
-def until() -> Callable[[Callable[[], bool]], "asyncio.Future[None]"]:
+def until() -> Until:
     """Wait in a running loop until something is true, for at most twenty seconds."""
+    pulse = threading.Event()  # never set: only its deadline is used
 
     async def wait(condition: Callable[[], bool]) -> None:
         async with asyncio.timeout(20):
-            while not condition():
-                await asyncio.sleep(0.01)
+            await _turns(condition, pulse)
 
-    def start(condition: Callable[[], bool]) -> "asyncio.Future[None]":
-        return asyncio.ensure_future(wait(condition))
+    return wait
 
-    return start
+
+async def _turns(condition: Callable[[], bool], pulse: threading.Event) -> None:
+    if not condition():
+        await asyncio.to_thread(pulse.wait, 0.01)
+        await _turns(condition, pulse)
