@@ -1,0 +1,376 @@
+"""A source's folder: what is noticed, when it is complete, and what is refused."""
+
+import asyncio
+import os
+import socket
+import threading
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from agent.errors import ConfigError, LinkError
+from agent.sources import Candidate, FolderSource, SourceSettings, check_medium
+from agent.sources import folder as folder_module
+from agent.sources.folder import Refusal
+from agent.sources.inotify import Watches
+
+Until = Callable[[Callable[[], bool]], Awaitable[None]]
+
+NAME = "front/recording/2026-11-22T10-15-00.000Z_10s.mp4"
+
+
+class Watched:
+    """A folder and what its source says of it."""
+
+    def __init__(self, path: Path, **changes: object) -> None:
+        path.mkdir(exist_ok=True)
+        self.path = path
+        values: dict[str, object] = {
+            "name": "spool", "kind": "spool", "path": path, "medium": "disk", "settle_s": 0.05, "poll_s": 0.05,
+        }  # fmt: skip
+        self.offered: list[Candidate] = []
+        self.refused: list[Refusal] = []
+        self.known: set[str] = set()
+        self.source = FolderSource(
+            SourceSettings(**{**values, **changes}),  # type: ignore[arg-type] # a table of fields
+            on_refusal=self.refused.append,
+        )
+
+    async def offer(self, candidates: tuple[Candidate, ...]) -> None:
+        self.offered.extend(candidates)
+
+    async def fresh(self, candidates: tuple[Candidate, ...]) -> tuple[Candidate, ...]:
+        return tuple(item for item in candidates if item.path not in self.known)
+
+    def paths(self) -> list[str]:
+        return [item.path for item in self.offered]
+
+    def scan(self) -> None:
+        try:
+            asyncio.run(self.source.scan(self.offer, self.fresh, at_once=True))
+        finally:
+            self.source.close()
+
+    def run(self, act: Callable[[], Awaitable[None]]) -> None:
+        """Run the source while ``act`` does something to the folder."""
+
+        async def both() -> None:
+            async with asyncio.TaskGroup() as tasks:
+                running = tasks.create_task(self.source.run(self.offer, self.fresh))
+                await act()
+                running.cancel()
+
+        asyncio.run(both())
+
+    def put(self, name: str, content: bytes = b"content") -> Path:
+        file = self.path / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        part = file.with_name(file.name + ".part")
+        part.write_bytes(content)
+        part.rename(file)
+        return file
+
+
+@pytest.fixture
+def spool(tmp_path: Path) -> Watched:
+    return Watched(tmp_path / "spool")
+
+
+def test_file_that_was_there_before_is_offered(spool: Watched, until: Until) -> None:
+    spool.put(NAME)
+    spool.run(lambda: until(lambda: spool.paths() == [NAME]))
+
+
+def test_file_moved_in_is_offered_at_once(tmp_path: Path, until: Until) -> None:
+    spool = Watched(tmp_path / "spool", settle_s=600.0)
+
+    async def act() -> None:
+        (spool.path / "front" / "recording").mkdir(parents=True)
+        await until(lambda: len(spool.source._watches or ()) == 3)
+        spool.put(NAME)
+        await until(lambda: spool.paths() == [NAME])
+
+    spool.run(act)
+
+
+def test_file_written_and_closed_is_offered_at_once(tmp_path: Path, until: Until) -> None:
+    spool = Watched(tmp_path / "spool", settle_s=600.0)
+
+    async def act() -> None:
+        await until(lambda: len(spool.source._watches or ()) == 1)
+        file = spool.path / "clip.mp4"
+        with file.open("wb") as out:
+            out.write(b"first")
+            out.flush()
+            await asyncio.to_thread(threading.Event().wait, 0.2)
+            assert spool.paths() == []
+        await until(lambda: spool.paths() == ["clip.mp4"])
+
+    spool.run(act)
+
+
+def test_new_folders_with_files_in_them_are_found_whatever_the_race(spool: Watched, until: Until) -> None:
+    names = {f"cam{n}/recording/2026-11-22T10-15-0{k}.000Z_1s.mp4" for n in range(20) for k in range(5)}
+
+    async def act() -> None:
+        await until(lambda: spool.source._watches is not None)
+        await asyncio.to_thread(lambda: [spool.put(name) for name in sorted(names)])
+        await until(lambda: names <= set(spool.paths()))
+
+    spool.run(act)
+
+
+def test_folder_moved_in_whole_is_looked_through(spool: Watched, tmp_path: Path, until: Until) -> None:
+    elsewhere = Watched(tmp_path / "elsewhere")
+    elsewhere.put(NAME)
+
+    async def act() -> None:
+        await until(lambda: len(spool.source._watches or ()) == 1)
+        (elsewhere.path / "front").rename(spool.path / "front")
+        await until(lambda: spool.paths() == [NAME])
+
+    spool.run(act)
+
+
+def test_renamed_folder_is_known_by_its_new_name(spool: Watched, until: Until) -> None:
+    spool.put(NAME)
+
+    async def act() -> None:
+        await until(lambda: spool.paths() == [NAME])
+        (spool.path / "front").rename(spool.path / "back")
+        moved = NAME.replace("front", "back")
+        await until(lambda: moved in spool.paths())
+        later = moved.replace("15-00", "16-00")
+        spool.put(later)
+        await until(lambda: later in spool.paths())
+
+    spool.run(act)
+
+
+def test_lost_events_are_made_good_by_looking(spool: Watched, until: Until, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(folder_module, "EVENTS_MAX", 2)
+    names = {f"{n}.mp4" for n in range(200)}
+
+    async def act() -> None:
+        await until(lambda: len(spool.source._watches or ()) == 1)
+        for name in names:
+            spool.put(name)
+        await until(lambda: names <= set(spool.paths()))
+
+    spool.run(act)
+
+
+def test_without_inotify_the_folder_is_polled(spool: Watched, until: Until, monkeypatch: pytest.MonkeyPatch) -> None:
+    # As the kernel answers when fs.inotify.max_user_watches is used up.
+    monkeypatch.setattr(Watches, "add", lambda *_: False)
+
+    async def act() -> None:
+        spool.put(NAME)
+        await until(lambda: NAME in spool.paths())
+        assert spool.source.polling
+        spool.put("late.mp4")
+        await until(lambda: "late.mp4" in spool.paths())
+
+    spool.run(act)
+
+
+def test_growing_file_is_offered_only_when_it_rests(
+    spool: Watched, until: Until, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Watches, "add", lambda *_: False)
+    size = 20 * 1000
+
+    async def act() -> None:
+        file = spool.path / "clip.mp4"
+
+        def grow() -> None:
+            for _ in range(20):
+                with file.open("ab") as out:
+                    out.write(bytes(1000))
+                threading.Event().wait(0.02)
+
+        await asyncio.to_thread(grow)
+        await until(lambda: spool.offered != [])
+
+    spool.run(act)
+    assert spool.offered[-1].size_bytes == size
+
+
+def test_folder_that_comes_later_is_waited_for(tmp_path: Path, until: Until) -> None:
+    spool = Watched(tmp_path / "spool")
+    spool.path.rmdir()
+
+    async def act() -> None:
+        await until(lambda: spool.refused != [])
+        spool.path.mkdir()
+        spool.put(NAME)
+        await until(lambda: spool.paths() == [NAME])
+
+    spool.run(act)
+
+
+def test_file_that_comes_again_is_offered_again(spool: Watched, until: Until, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(folder_module, "AGAIN_S", 0.01)
+    spool.put(NAME)
+
+    async def act() -> None:
+        await until(lambda: spool.paths() == [NAME])
+        spool.source.again(NAME)
+        spool.source.reconsider()
+        await until(lambda: spool.paths().count(NAME) >= 2)
+
+    spool.run(act)
+
+
+def test_unchanged_folders_are_not_read_again(spool: Watched, until: Until) -> None:
+    spool.put(NAME)
+    asked: list[str] = []
+
+    async def fresh(candidates: tuple[Candidate, ...]) -> tuple[Candidate, ...]:
+        asked.extend(item.path for item in candidates)
+        return ()
+
+    async def both() -> None:
+        async with asyncio.TaskGroup() as tasks:
+            running = tasks.create_task(spool.source.run(spool.offer, fresh))
+            await until(lambda: len(asked) == 1)
+            spool.source._watch()
+            for _ in range(4):
+                await spool.source.scan(spool.offer, fresh)
+            running.cancel()
+
+    asyncio.run(both())
+    assert asked == [NAME, NAME]
+
+
+def socket_at(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(path))
+
+
+def file_at(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"x")
+
+
+def device_at(path: Path) -> None:
+    if os.geteuid() == 0:
+        os.mknod(path, 0o600 | 0o020000, os.makedev(1, 3))
+    else:  # only root makes devices; the rule is the same
+        os.mkfifo(path)
+
+
+Plant = Callable[[Path, Path], object]
+"""(the source's folder, a file outside it) → something that must not be taken."""
+
+HOSTILE: dict[str, tuple[str, Plant]] = {
+    "symlink": ("symbolic link", lambda spool, _: (file_at(spool / "b.bin"), (spool / "a.mp4").symlink_to("b.bin"))),
+    "symlink-out": ("symbolic link", lambda spool, secret: (spool / "a.mp4").symlink_to(secret)),
+    "symlink-folder": ("symbolic link", lambda spool, secret: (spool / "cam").symlink_to(secret.parent)),
+    "fifo": ("not a plain file", lambda spool, _: os.mkfifo(spool / "a.mp4")),
+    "socket": ("not a plain file", lambda spool, _: socket_at(spool / "a.mp4")),
+    "device": ("not a plain file", lambda spool, _: device_at(spool / "a.mp4")),
+    "hardlink": ("hard link", lambda spool, secret: (spool / "a.mp4").hardlink_to(secret)),
+    "control": ("control", lambda spool, _: file_at(spool / "a\n\x1b[31m.mp4")),
+    "direction": ("control", lambda spool, _: file_at(spool / "a\u202e4pm.mp4")),
+    "not-utf8": ("UTF-8", lambda spool, _: file_at(spool / "a\udcff.mp4")),
+    "long": ("longer than", lambda spool, _: file_at(spool / ("d" * 250) / ("e" * 250) / ("f" * 100 + ".mp4"))),
+    "deep": ("deeper than", lambda spool, _: file_at(spool / "/".join("abcdefghijklmnop") / "a.mp4")),
+    "impossible": ("impossible time", lambda spool, _: file_at(spool / "a/recording/2026-99-01T00-00-00Z.mp4")),
+    "elsewhere": ("no pattern", lambda spool, _: file_at(spool / "a/b/c/d.mp4")),
+}
+
+
+@pytest.mark.parametrize("what", HOSTILE)
+def test_hostile_entry_is_told_once_and_the_rest_goes_on(spool: Watched, tmp_path: Path, what: str) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    file_at(outside / "secret.mp4")
+    reason, plant = HOSTILE[what]
+    plant(spool.path, outside / "secret.mp4")
+    spool.put(NAME)
+    spool.scan()
+    spool.scan()
+    assert set(spool.paths()) == {NAME}
+    (told,) = [refusal.reason for refusal in spool.refused]
+    assert reason in told
+
+
+def test_memory_of_refusals_is_bounded(spool: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(folder_module, "REFUSED_KEPT", 10)
+    for n in range(50):
+        (spool.path / f"a\n{n}.mp4").write_bytes(b"x")
+    spool.scan()
+    assert len(spool.source._refused) == 10
+    assert sum(spool.source.refusals.values()) == 50
+
+
+def offered(spool: Watched, content: bytes = b"content") -> Candidate:
+    spool.put("clip.mp4", content)
+    spool.scan()
+    (candidate,) = spool.offered
+    spool.source.open()
+    return candidate
+
+
+def test_file_replaced_after_the_offer_is_neither_opened_nor_removed(spool: Watched) -> None:
+    candidate = offered(spool)
+    spool.put("clip.mp4", b"another")
+    with pytest.raises(LinkError, match="changed"):
+        spool.source.open_file(candidate)
+    assert not spool.source.give_up(candidate)
+    assert (spool.path / "clip.mp4").read_bytes() == b"another"
+    spool.source.close()
+
+
+def test_file_appended_after_the_offer_is_not_removed(spool: Watched) -> None:
+    candidate = offered(spool)
+    with (spool.path / "clip.mp4").open("ab") as out:
+        out.write(b"more")
+    assert not spool.source.give_up(candidate)
+    assert (spool.path / "clip.mp4").exists()
+    spool.source.close()
+
+
+def test_file_open_for_writing_waits(spool: Watched) -> None:
+    candidate = offered(spool)
+    with (spool.path / "clip.mp4").open("r+b"), pytest.raises(LinkError, match="open for writing"):
+        spool.source.open_file(candidate)
+    os.close(spool.source.open_file(candidate))
+    spool.source.close()
+
+
+def test_vanished_file_is_weather(spool: Watched) -> None:
+    candidate = offered(spool)
+    (spool.path / "clip.mp4").unlink()
+    with pytest.raises(LinkError, match="vanished"):
+        spool.source.open_file(candidate)
+    assert not spool.source.give_up(candidate)
+    spool.source.close()
+
+
+def test_folder_swapped_for_a_link_after_the_offer_is_not_followed(spool: Watched, tmp_path: Path) -> None:
+    spool.put(NAME)
+    spool.scan()
+    (candidate,) = spool.offered
+    (spool.path / "front").rename(tmp_path / "moved")
+    (spool.path / "front").symlink_to(tmp_path / "moved")
+    spool.source.open()
+    with pytest.raises(Exception, match="symbolic link"):
+        spool.source.open_file(candidate)
+    assert not spool.source.give_up(candidate)
+    assert (tmp_path / "moved/recording" / Path(NAME).name).exists()
+    spool.source.close()
+
+
+def test_medium_said_to_be_tmpfs_must_be_one(tmp_path: Path) -> None:
+    def of(path: Path, medium: str) -> SourceSettings:
+        return SourceSettings(name="spool", kind="spool", path=path, medium=medium)  # type: ignore[arg-type] # a literal
+
+    with pytest.raises(ConfigError, match="not on a tmpfs") as caught:
+        check_medium(of(Path("/proc"), "tmpfs"))
+    assert "mount -t tmpfs" in caught.value.hint
+    assert check_medium(of(Path("/dev/shm"), "tmpfs")) == ""  # noqa: S108 - the tmpfs that every Linux has
+    assert "may remain" in check_medium(of(tmp_path, "disk"))
+    assert check_medium(of(tmp_path, "encrypted")) == ""

@@ -1,0 +1,50 @@
+"""JSON Lines, good and bad."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agent.errors import CorruptError
+from agent.sources.usage_log import LINE_MAX_BYTES, read_lines
+
+
+def test_good_lines_are_kept_byte_for_byte() -> None:
+    raw = b'{"a": 1,  "b":"\xc3\xbc"}\n{"a":1,"a":2}\r\n\n{}'
+    lines = read_lines(raw)
+    assert lines.kept == b'{"a": 1,  "b":"\xc3\xbc"}\n{"a":1,"a":2}\n{}\n'
+    assert (lines.kept_lines, lines.dropped_lines) == (3, 0)
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        b"[]", b"1", b'"text"', b"null", b"{", b'{"a":1}{"b":2}', b'{"a":\xff}', b'{"a":"\xff"}', b'{"a":NaN}',
+        b'{"a":' + b"[" * 20_000 + b"]" * 20_000 + b"}", b'{"a":"' + b"x" * LINE_MAX_BYTES + b'"}', b"{'a':1}", b"\x00",
+        b"plain",
+    ],
+)  # fmt: skip
+def test_bad_line_is_dropped_and_counted(bad: bytes) -> None:
+    lines = read_lines(b'{"n":1}\n' + bad + b'\n{"n":2}\n')
+    assert lines.kept == b'{"n":1}\n{"n":2}\n'
+    assert lines.dropped_lines == 1
+
+
+def test_file_without_a_good_line_is_refused_as_a_whole() -> None:
+    with pytest.raises(CorruptError):
+        read_lines(b"not a log\nat all\n")
+
+
+def test_empty_file_has_no_lines_and_no_fault() -> None:
+    assert read_lines(b"\n \n") == read_lines(b"")
+
+
+@given(st.binary(max_size=400))
+def test_any_bytes_give_lines_or_the_one_error(raw: bytes) -> None:
+    try:
+        lines = read_lines(raw)
+    except CorruptError:
+        return
+    for line in lines.kept.splitlines():
+        assert isinstance(json.loads(line), dict)
