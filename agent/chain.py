@@ -167,7 +167,7 @@ def verify_lines(lines: Iterable[bytes], *, jwk: dict[str, str], anchor: Head | 
             raise CorruptError(f"line {number}: longer than {LINE_MAX_BYTES} bytes")
         try:
             judge.take(line)
-        except (msgspec.DecodeError, RecursionError) as error:
+        except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
             raise CorruptError(f"line {number}: not a line of an audit log ({error})") from error
         except CorruptError as error:
             raise CorruptError(f"line {number}: {error.message}") from error

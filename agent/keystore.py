@@ -266,5 +266,5 @@ def _read_slot(fd: int, offset: int) -> _State | None:
     length = int.from_bytes(content[len(_MAGIC) : start])
     try:
         return _decoder.decode(content[start : start + length])
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeError):
         return None

@@ -1,0 +1,238 @@
+"""The encrypted file: what it demands, how commits are shared, what a wrong key or a second process gets."""
+
+import asyncio
+import stat
+from collections.abc import Callable
+from pathlib import Path
+
+import apsw
+import pytest
+
+from agent.errors import ConfigError, CorruptError, SpaceError
+from agent.index import Index, IndexLostError, Tx, opening
+
+KEY = bytes(range(32))
+
+
+def opened(folder: Path, key: bytes = KEY) -> Index:
+    return Index(folder / "index.db", key=key)
+
+
+def make_table(tx: Tx) -> None:
+    tx.execute("CREATE TABLE note (text TEXT UNIQUE)")
+
+
+def put(text: str) -> Callable[[Tx], None]:
+    def insert(tx: Tx) -> None:
+        tx.execute("INSERT INTO note VALUES (?)", (text,))
+
+    return insert
+
+
+def notes(tx: Tx) -> list[str]:
+    return [row[0] for row in tx.execute("SELECT text FROM note ORDER BY text")]
+
+
+def test_new_index_is_private_and_tells_a_reader_of_the_disk_nothing(tmp_path: Path) -> None:
+    index = opened(tmp_path)
+    index.write_now(make_table)
+    index.write_now(put("marker-of-a-recording"))
+    for name in ("index.db", "index.db-wal", "index.db.ballast"):
+        path = tmp_path / name
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600, name
+        assert b"marker" not in path.read_bytes()
+        assert b"SQLite format" not in path.read_bytes()
+        assert b"CREATE TABLE" not in path.read_bytes()
+    index.close()
+
+
+def test_settings_are_read_back_from_the_connection(tmp_path: Path) -> None:
+    index = opened(tmp_path)
+    asked = ("journal_mode", "synchronous", "secure_delete", "temp_store", "foreign_keys", "locking_mode", "cipher")
+    found = {name: index.read_now(lambda tx, name=name: tx.execute(f"PRAGMA {name}")[0][0]) for name in asked}  # type: ignore[misc]
+    assert found == {
+        "journal_mode": "wal",
+        "synchronous": 2,
+        "secure_delete": 1,
+        "temp_store": 2,
+        "foreign_keys": 1,
+        "locking_mode": "exclusive",
+        "cipher": "chacha20",
+    }
+    index.close()
+
+
+def test_setting_that_does_not_take_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(opening, "_SETTINGS", (("synchronous", "NORMAL", 2),))
+    with pytest.raises(ConfigError, match=r"did not take synchronous=NORMAL"):
+        opened(tmp_path)
+
+
+def test_wrong_key_is_refused_with_the_next_step(tmp_path: Path) -> None:
+    opened(tmp_path).close()
+    with pytest.raises(ConfigError, match=r"next: put back the keystore"):
+        opened(tmp_path, bytes(32))
+
+
+def test_second_opening_is_refused_while_the_first_lives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(opening, "_LOCK_WAIT_MS", 1)
+    index = opened(tmp_path)
+    with pytest.raises(ConfigError, match=r"another process has the vault open"):
+        opened(tmp_path)
+    index.close()
+    opened(tmp_path).close()
+
+
+def test_file_of_a_newer_version_is_refused_and_left_alone(tmp_path: Path) -> None:
+    index = opened(tmp_path)
+    index.write_now(lambda tx: tx.execute("UPDATE schema_part SET version = version + 1 WHERE owner = 'vault'"))
+    index.close()
+    before = (tmp_path / "index.db").read_bytes()
+    with pytest.raises(ConfigError, match=r"newer version"):
+        opened(tmp_path)
+    assert (tmp_path / "index.db").read_bytes() == before
+
+
+def test_missing_migrations_run_once_and_keep_what_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened(tmp_path).close()
+    more = (*opening.MIGRATIONS["audit"], "CREATE TABLE later (a INTEGER); INSERT INTO later VALUES (1), (2);")
+    monkeypatch.setitem(opening.MIGRATIONS, "audit", more)
+    for _ in range(2):
+        index = opened(tmp_path)
+        assert index.read_now(lambda tx: tx.execute("SELECT count(*) FROM later")) == [(2,)]
+        index.close()
+
+
+def test_flipped_page_is_named_as_damage(tmp_path: Path) -> None:
+    index = opened(tmp_path)
+    index.write_now(make_table)
+    for number in range(300):
+        index.write_now(put(f"{number:0200}"))
+    index.close()
+    path = tmp_path / "index.db"
+    data = bytearray(path.read_bytes())
+    for page in range(2, len(data) // 4096):
+        data[page * 4096 + 100] ^= 1
+    path.write_bytes(data)
+    with pytest.raises((CorruptError, ConfigError), match=r"next: "):  # noqa: PT012 - which statement meets it is SQLite's
+        index = opened(tmp_path)
+        try:
+            index.read_now(notes)
+        finally:
+            index.close()
+
+
+def test_writes_that_wait_together_share_commits_and_each_keeps_its_own_result(tmp_path: Path) -> None:
+    index = opened(tmp_path)
+    index.write_now(make_table)
+
+    async def work() -> list[object]:
+        names = [f"{number:03}" for number in range(200)] + ["007"]  # the last one breaks the unique rule
+        return await asyncio.gather(*(index.write(put(name)) for name in names), return_exceptions=True)
+
+    before = index.commits
+    results = asyncio.run(work())
+    assert [type(result) for result in results[:-1]] == [type(None)] * 200
+    assert isinstance(results[-1], apsw.ConstraintError)
+    assert len(index.read_now(notes)) == 200
+    assert index.commits - before < 20
+    index.close()
+
+
+def test_write_that_raises_is_undone_alone(tmp_path: Path) -> None:
+    index = opened(tmp_path)
+    index.write_now(make_table)
+
+    def half(tx: Tx) -> None:
+        tx.execute("INSERT INTO note VALUES ('half')")
+        raise LookupError
+
+    async def work() -> object:
+        writes = (index.write(fn) for fn in (put("before"), half, put("after")))
+        return (await asyncio.gather(*writes, return_exceptions=True))[1]
+
+    assert isinstance(asyncio.run(work()), LookupError)
+    assert index.read_now(notes) == ["after", "before"]
+    index.close()
+
+
+def test_read_never_sees_what_is_not_durable(tmp_path: Path) -> None:
+    index = opened(tmp_path)
+    index.write_now(make_table)
+    index.read_now(put("by a read"))
+    assert index.read_now(notes) == []
+    index.close()
+
+
+def test_transaction_used_after_its_end_is_a_callers_mistake(tmp_path: Path) -> None:
+    index = opened(tmp_path)
+    kept: list[Tx] = []
+    index.read_now(kept.append)
+    with pytest.raises(AssertionError, match="after its end"):
+        kept[0].execute("SELECT 1")
+    index.close()
+
+
+def test_truncated_log_is_empty_and_nothing_is_lost(tmp_path: Path) -> None:
+    index = opened(tmp_path)
+    index.write_now(make_table)
+    index.write_now(put("kept"))
+    assert (tmp_path / "index.db-wal").stat().st_size > 0
+    index.truncate_log_now()
+    assert (tmp_path / "index.db-wal").stat().st_size == 0
+    index.close()
+    index = opened(tmp_path)
+    assert index.read_now(notes) == ["kept"]
+    index.close()
+
+
+class Failing:
+    """A connection that fails at COMMIT as a broken or full medium does."""
+
+    def __init__(self, real: apsw.Connection, error: apsw.Error, *, times: int) -> None:
+        self.real, self.error, self.times = real, error, times
+
+    def execute(self, sql: str, *rest: object) -> object:
+        if sql == "COMMIT" and self.times > 0:
+            self.times -= 1
+            raise self.error
+        return self.real.execute(sql, *rest)  # type: ignore[arg-type]
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self.real, name)
+
+
+def test_failed_fsync_ends_every_later_call_and_is_never_tried_again(tmp_path: Path) -> None:
+    index = opened(tmp_path)
+    index.write_now(make_table)
+    real = index._connection
+    index._connection = Failing(real, apsw.IOError("disk I/O error"), times=1)  # type: ignore[assignment]
+    with pytest.raises(IndexLostError, match="must start anew"):
+        index.write_now(put("lost"))
+    with pytest.raises(IndexLostError):
+        index.write_now(put("later"))
+    with pytest.raises(IndexLostError):
+        index.read_now(notes)
+    index._connection = real
+    index.close()
+    index = opened(tmp_path)
+    assert index.read_now(notes) == []
+    index.close()
+
+
+def test_full_disk_refuses_the_ordinary_and_gives_the_ballast_to_the_urgent(tmp_path: Path) -> None:
+    index = opened(tmp_path)
+    index.write_now(make_table)
+    ballast = tmp_path / "index.db.ballast"
+    assert ballast.stat().st_blocks * 512 >= 4 * 1024 * 1024
+    real = index._connection
+    index._connection = Failing(real, apsw.FullError("full"), times=2)  # type: ignore[assignment]
+    with pytest.raises(SpaceError, match=r"next: free space"):
+        index.write_now(put("ordinary"))
+    assert not index.short_of_room
+    index._connection = Failing(real, apsw.FullError("full"), times=2)  # type: ignore[assignment]
+    index.write_now(put("urgent"), urgent=True)
+    assert index.read_now(notes) == ["urgent"]
+    assert ballast.stat().st_blocks * 512 >= 4 * 1024 * 1024  # the disk has room in truth, so it was taken again
+    index._connection = real
+    index.close()
