@@ -417,6 +417,10 @@ class Vault:
             found.extend(map(_object, rows.waiting(tx, category, skip=cameras, limit=limit)))
         return tuple(found)
 
+    def waiting_total(self, tx: Tx) -> tuple[int, int]:
+        """Return how many objects are not stored anywhere else yet, and their sealed bytes."""
+        return rows.waiting_total(tx)
+
     def begin_upload(self, tx: Tx, object_id: str, *, moment: Moment) -> tuple[str, int]:
         """Return the object's upload id and its ``iat`` in seconds; both stay the same at every repeat."""
         found = self.require(tx, object_id)

@@ -336,6 +336,12 @@ def waiting(tx: Tx, category: str, *, skip: Iterable[str], limit: int) -> list[R
     )
 
 
+def waiting_total(tx: Tx) -> tuple[int, int]:
+    """Return (objects, bytes) that wait for upload."""
+    found = tx.execute("SELECT count(*), coalesce(sum(size_bytes), 0) FROM object WHERE state = 'sealed'")
+    return found[0][0], found[0][1]
+
+
 def ids(tx: Tx, *, camera: str | None, category: str | None, from_ms: int | None, to_ms: int | None) -> list[str]:
     """Return sorted ids that match all that is given: objects that are not being erased, and copies at stores only."""
     where = ["1"]

@@ -1,0 +1,7 @@
+"""The composition root: config becomes parts, parts become one task group, and an ordered stop.
+
+- ``setup.py``    first start: keys, owner, commented config and policy
+- ``parts.py``    everything that needs no network: the vault and what works on it; one process at a time
+- ``verbs.py``    what the shell commands ask, as functions of the parts
+- ``running.py``  the resident agent: sources, broker, uploads, retention, commands, the local socket
+"""

@@ -1,0 +1,107 @@
+"""Alerts: what is wrong becomes sentences for the owner, kept until acknowledged (``docs/protocol.md`` §8).
+
+A flow says a code and one sentence; what that means and what to do next stand here once. Every reader is a client of
+the owner; nothing personal is in the sentences.
+"""
+
+import logging
+from typing import Final, cast
+
+from agent.errors import SpaceError
+from agent.index import Index, Tx
+from agent.model import Moment
+from agent.outbox import Alert, AlertCode, Outbox
+from agent.trust import Trust
+
+_log = logging.getLogger(__name__)
+
+MEANING: Final[dict[str, tuple[str, str]]] = {
+    "clock_unsure": (
+        "Ages advance by the boot clock; a backend's deletes wait. The owner's commands still act.",
+        "Give the device network time, or send a signed time: privacy-owner time",
+    ),
+    "clock_jump": (
+        "The wall clock is not believed; nothing is deleted early because of it.",
+        "Check who sets this device's clock, then settle it: privacy-owner time",
+    ),
+    "disk_full": (
+        "New recordings are refused and stay with their source; deletes and receipts still work.",
+        "Free space, lower the keep limits in policy.toml, or delete: privacy-owner delete",
+    ),
+    "source_failed": (
+        "What this source records is not taken in; everything else goes on.",
+        "Look at the folder and its rights: privacy-agent doctor",
+    ),
+    "certificate_expiring": (
+        "When it ends, the broker refuses this device and nothing is uploaded.",
+        "Renew it: python -m certs renew DIR NAME; the agent takes the new one up by itself",
+    ),
+    "store_rolled_back": (
+        "The store lost uploads that it had confirmed; what is still here is sent again.",
+        "Ask the operator of the store what was lost",
+    ),
+    "upload_region_refused": (
+        "The store would keep recordings in a region that the policy does not allow; nothing is sent.",
+        "Change the store, or allow the region: [upload] regions in policy.toml",
+    ),
+    "mass_delete_waiting": (
+        "A command above its quota waits; nothing was deleted.",
+        "Look at it and approve it, or leave it to expire: privacy-owner approve",
+    ),
+    "retention_waiting": (
+        "A retention pass would remove far more than expected; it waits and nothing was deleted.",
+        "Check policy.toml and the clock, then approve it: privacy-owner approve",
+    ),
+    "unknown_keys": (
+        "Messages signed by keys that are not in the key set arrive; they have no effect.",
+        "Check who may write to this device's topics on the broker",
+    ),
+    "takeover": (
+        "Another client uses this device's name at the broker; the connection keeps being lost.",
+        "Find the second device; revoke its certificate: python -m certs revoke DIR NAME",
+    ),
+    "corrupt_object": (
+        "A stored object's bytes are not what was sealed; it cannot be opened or uploaded.",
+        "Check the disk; take the recording from its source again where that still has it",
+    ),
+    "audit_broken": (
+        "The log of what was done does not hold together; entries were changed or lost.",
+        "Keep a copy of the state folder and look into who had access to it",
+    ),
+    "acl_broken": (
+        "The broker filters this device's topics; commands do not arrive.",
+        "Correct the broker's access rules: docs/protocol.md section 1",
+    ),
+}
+
+
+class Alarm:
+    """Raises and clears alerts in transactions of its own."""
+
+    def __init__(self, *, index: Index, trust: Trust, outbox: Outbox) -> None:
+        self._index = index
+        self._trust = trust
+        self._outbox = outbox
+
+    async def raise_(self, code: str, what: str, *, moment: Moment) -> bool:
+        """Raise or repeat an alert; return whether a message was queued. A disk too full for it is logged."""
+        effect, following = MEANING[code]
+        alert = Alert(code=cast("AlertCode", code), what=what, effect=effect, next=following)
+
+        def write(tx: Tx) -> bool:
+            readers = self._trust.keys_of(tx, "client", moment=moment)
+            return self._outbox.raise_alert(tx, alert, readers=readers, moment=moment)
+
+        _log.warning("%s: %s", code, what)
+        try:
+            return await self._index.write(write, urgent=True)
+        except SpaceError:
+            return False
+
+    async def clear(self, code: str, *, moment: Moment) -> None:
+        """End an alert that stands; does nothing when it does not."""
+        standing = await self._index.read(self._outbox.alerts)
+        if any(code == name for name, _since, _count in standing):
+            await self._index.write(
+                lambda tx: self._outbox.clear_alert(tx, cast("AlertCode", code), moment=moment), urgent=True
+            )

@@ -1,0 +1,201 @@
+"""Everything that needs no network, opened in order and closed in reverse; exactly one process holds it (I12).
+
+Order: the lock → keystore → index → timeline → vault → erasure and commands. ``opened`` then finishes whatever a crash
+cut off before it hands the parts out, so nobody ever works on a half-done erasure.
+"""
+
+import fcntl
+import os
+import secrets
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+
+from agent import audit, registry
+from agent.bundle import Bundle
+from agent.clock import MS_PER_S, ReadClock
+from agent.commands import Commands, Ledger
+from agent.commands.flow import World
+from agent.config import Config
+from agent.envelope import fingerprint
+from agent.erasure import Erasure
+from agent.errors import ConfigError, LinkError
+from agent.files import FILE_MODE, free_bytes
+from agent.index import Index, Tx
+from agent.keystore import Keystore
+from agent.model import Moment
+from agent.outbox import Outbox
+from agent.policy import Policy, Rights, parse_policy
+from agent.retention import Disk, Retention
+from agent.timeline import Timeline
+from agent.trust import Trust
+from agent.vault import Vault
+
+
+@dataclass(slots=True, kw_only=True)
+class Parts:
+    """What the flows and the verbs are made of. ``changed`` may be replaced: it is called when the outbox has news."""
+
+    config: Config
+    policy: Policy
+    document: bytes
+    keystore: Keystore
+    index: Index
+    timeline: Timeline
+    vault: Vault
+    trust: Trust
+    outbox: Outbox
+    erasure: Erasure
+    bundle: Bundle
+    commands: Commands
+    retention: Retention
+    read_clock: ReadClock
+    changed: Callable[[], None]
+
+    def now(self) -> Moment:
+        """Read the clocks once; a flow does so at its start and hands the moment down."""
+        return self.timeline.look(self.read_clock())
+
+    def disk(self) -> Disk:
+        """Return the room on the vault's file system."""
+        return Disk(*free_bytes(self.config.vault))
+
+    def fingerprint(self) -> str:
+        """Return what owner and device compare."""
+        return fingerprint(self.keystore.kid, recipient=self.keystore.recipient())
+
+    def waiting_uploads(self, tx: Tx) -> tuple[int, int]:
+        """Return how many objects wait for their upload, and their bytes."""
+        return self.vault.waiting_total(tx)
+
+    def keep_house(self, tx: Tx) -> None:
+        """Persist the timeline's floor and sign the audit's head when that is due."""
+        self.timeline.keep(tx)
+        if audit.checkpoint_due(tx):
+            audit.checkpoint(tx, self.keystore, moment=self.now())
+
+    def policy_in_force(self) -> Policy:
+        """Return the policy that decides."""
+        return self.policy
+
+
+@asynccontextmanager
+async def opened(config: Config, *, read_clock: ReadClock) -> AsyncIterator[Parts]:
+    """Open the parts, finish what a crash cut off, and close them in order.
+
+    Raises ``LinkError`` when another process has them, ``ConfigError`` and ``CorruptError`` for what is wrong on disk.
+    """
+    document = read_policy_file(config)
+    with locked(config):
+        keystore = Keystore.open(config.keystore)
+        index = Index(config.index, key=keystore.index_key())
+        try:
+            parts = _assemble(config, document, keystore=keystore, index=index, read_clock=read_clock)
+            await recover(parts)
+            yield parts
+            await index.write(parts.timeline.keep)
+        finally:
+            index.close()
+
+
+async def recover(parts: Parts) -> None:
+    """Finish at start what a crash cut off: erasures first, then sweep left-overs, then commands."""
+    moment = parts.now()
+    await parts.index.write(parts.timeline.keep)
+    await parts.erasure.resume(moment)
+    parts.vault.recover()
+    parts.bundle.recover()
+    await parts.commands.resume(moment)
+
+
+def read_policy_file(config: Config) -> bytes:
+    """Return the policy document's bytes; ``ConfigError`` when there is none."""
+    try:
+        return config.policy.read_bytes()
+    except OSError as error:
+        raise ConfigError(
+            f"{config.policy}: {error.strerror}",
+            hint="privacy-agent init writes one; without a policy nothing is allowed",
+        ) from error
+
+
+@contextmanager
+def locked(config: Config) -> Iterator[None]:
+    """Hold the vault's lock; raises ``LinkError`` when a running agent holds it, ``ConfigError`` before ``init``."""
+    if not config.keystore.exists():
+        raise ConfigError(
+            f"{config.state}: this device was not set up", hint="privacy-agent init --owner owner.pub --device NAME"
+        )
+    fd = os.open(config.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
+    try:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise LinkError(
+                f"{config.state}: another process has the vault open", hint="stop it, or ask it: privacy-agent status"
+            ) from error
+        yield
+    finally:
+        os.close(fd)
+
+
+def _assemble(config: Config, document: bytes, *, keystore: Keystore, index: Index, read_clock: ReadClock) -> Parts:
+    policy = parse_policy(document, file=str(config.policy))
+    timeline = index.read_now(Timeline.load)
+    vault = Vault(folder=config.vault, index=index, keystore=keystore)
+    trust = Trust()
+    outbox = Outbox(device=config.device, signer=keystore, random=secrets.token_bytes)
+    ledger = Ledger(device=config.device, keystore=keystore, trust=trust, outbox=outbox, random=secrets.token_bytes)
+    erasure = Erasure(vault=vault, index=index, keystore=keystore, finish=ledger.on_finish)
+    bundle = Bundle(device=config.device, vault=vault, index=index, keystore=keystore)
+    parts: Parts
+
+    def changed() -> None:
+        parts.changed()
+
+    def set_time(_tx: Tx, seconds: int, _moment: Moment) -> None:
+        timeline.sign_in(read_clock(), now_ms=seconds * MS_PER_S)
+
+    world = World(
+        policy=lambda: policy,
+        rights=lambda _tx, _object: Rights(),
+        label=_label,
+        set_time=set_time,
+        now=lambda: timeline.look(read_clock()),
+        changed=changed,
+    )
+    commands = Commands(
+        device=config.device,
+        index=index,
+        keystore=keystore,
+        vault=vault,
+        erasure=erasure,
+        bundle=bundle,
+        trust=trust,
+        outbox=outbox,
+        ledger=ledger,
+        world=world,
+    )
+    parts = Parts(
+        config=config,
+        policy=policy,
+        document=document,
+        keystore=keystore,
+        index=index,
+        timeline=timeline,
+        vault=vault,
+        trust=trust,
+        outbox=outbox,
+        erasure=erasure,
+        bundle=bundle,
+        commands=commands,
+        retention=Retention(index=index, vault=vault, erasure=erasure, policy=policy, document=document),
+        read_clock=read_clock,
+        changed=lambda: None,
+    )
+    return parts
+
+
+def _label(tx: Tx, camera_id: str) -> str:
+    camera = registry.camera(tx, camera_id)
+    return "" if camera is None else camera.label

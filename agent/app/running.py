@@ -1,0 +1,279 @@
+"""The resident agent: parts become one task group, and stop in order.
+
+Start: parts (a crash finished) → sources recovered → local socket → broker, uploads, post → timers. Stop: no new files,
+what is under way ends, ``state`` says offline, the line closes, then the parts. A bug in any task ends them all and the
+process: whoever restarts it meets the ordinary recovery.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+from agent.app.alarm import Alarm
+from agent.app.parts import Parts, opened
+from agent.app.post import Post
+from agent.app.verbs import Verbs
+from agent.broker import Broker
+from agent.clock import MS_PER_S, ReadClock, pause
+from agent.config import Config
+from agent.control import ControlServer
+from agent.envelope import Key
+from agent.errors import ConfigError, CorruptError, LinkError
+from agent.index import Tx
+from agent.ingest import Ingest, IngestEvent
+from agent.sealer import Sealer
+from agent.sources import check_medium
+from agent.uplink import Device
+from agent.upload import Upload
+
+TICK_S: Final = 5.0
+"""How often waiting commands, the clock and the certificate are looked at."""
+
+RETENTION_S: Final = 60.0
+"""How often retention passes; disk pressure is looked at then as well."""
+
+EXPIRY_WARNING_MS: Final = 30 * 86_400_000
+"""A certificate is warned about this long before it ends."""
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Live:
+    """What only the resident agent has; the verbs tell of it."""
+
+    parts: Parts
+    alarm: Alarm
+    ingest: Ingest
+    broker: Broker | None = None
+    upload: Upload | None = None
+    alarms: set[asyncio.Task[None]] = field(default_factory=set)
+
+
+async def run(
+    config: Config,
+    *,
+    read_clock: ReadClock,
+    stop: asyncio.Event,
+    ready: Callable[[], None] = lambda: None,
+    wait: Callable[[float], Awaitable[None]] = pause,
+) -> None:
+    """Run until ``stop`` is set. ``ready`` is called when the local socket answers."""
+    async with opened(config, read_clock=read_clock) as parts:
+        _require_owner(parts)
+        for settings in config.sources:
+            warning = check_medium(settings)
+            if warning:
+                _log.warning(warning)
+        sealer = Sealer()
+        try:
+            await _run(parts, sealer, stop=stop, ready=ready, wait=wait)
+        finally:
+            await sealer.aclose()
+
+
+async def _run(
+    parts: Parts,
+    sealer: Sealer,
+    *,
+    stop: asyncio.Event,
+    ready: Callable[[], None],
+    wait: Callable[[float], Awaitable[None]],
+) -> None:
+    alarm = Alarm(index=parts.index, trust=parts.trust, outbox=parts.outbox)
+    events: asyncio.Queue[tuple[str, str]] = asyncio.Queue(maxsize=256)
+
+    def tell(code: str, what: str) -> None:
+        with contextlib.suppress(asyncio.QueueFull):  # bounded: the same alert comes again while its cause stands
+            events.put_nowait((code, what))
+
+    ingest = Ingest(
+        parts.config.sources,
+        vault=parts.vault,
+        sealer=sealer,
+        policy=parts.policy_in_force,
+        now=parts.now,
+        on_event=lambda event: _on_ingest(live, event, tell),
+    )
+    live = Live(parts, alarm, ingest)
+    async with contextlib.AsyncExitStack() as stack:
+        tasks = await stack.enter_async_context(asyncio.TaskGroup())
+        running: list[asyncio.Task[None]] = []
+
+        def start(work: Awaitable[None], name: str) -> asyncio.Task[None]:
+            task = tasks.create_task(_as_task(work), name=name)
+            running.append(task)
+            return task
+
+        post = _line_parts(live, tell)
+        answering = asyncio.Event()
+        start(ControlServer(parts.config.socket, Verbs(live).table()).serve(answering.set), "control")
+        start(parts.commands.run(), "commands")
+        start(_tell_alerts(live, events), "alerts")
+        start(_tick(live, tell, wait), "ticks")
+        start(_retain(live, tell, wait), "retention")
+        broker, upload = live.broker, live.upload
+        if broker is not None and upload is not None and post is not None:
+            start(broker.run(), "broker")
+            start(post.run(broker), "post")
+            start(upload.run(), "upload")
+            start(_hear_commands(live, broker), "hear commands")
+        await ingest.recover()
+        taking = start(ingest.run(), "ingest")
+        await answering.wait()
+        ready()
+        await stop.wait()
+        await _stop(taking)
+        ingest.close()
+        if broker is not None and post is not None:
+            if broker.online:
+                await post.goodbye(broker)
+            await broker.aclose()
+        for task in reversed(running):
+            await _stop(task)
+
+
+async def _as_task(work: Awaitable[None]) -> None:
+    await work
+
+
+async def _stop(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.wait((task,))
+
+
+def _require_owner(parts: Parts) -> None:
+    if parts.index.read_now(parts.trust.owner) is None:
+        raise ConfigError(
+            "this device has no owner: nothing is collected", hint="privacy-agent init --owner owner.pub --device NAME"
+        )
+
+
+def _line_parts(live: Live, tell: Callable[[str, str], None]) -> Post | None:
+    """Make what needs the broker, where the config names one."""
+    parts = live.parts
+    settings = parts.config.broker
+    if settings is None:
+        return None
+    post = Post(
+        device=parts.config.device,
+        index=parts.index,
+        keystore=parts.keystore,
+        outbox=parts.outbox,
+        trust=parts.trust,
+        now=parts.now,
+        waiting=parts.waiting_uploads,
+    )
+    broker = Broker(settings.url, tenant=settings.tenant, identity=settings.identity, will=post.will, alert=tell)
+    if broker.device != parts.config.device:
+        raise ConfigError(
+            f"the TLS certificate names {broker.device!r}, the config {parts.config.device!r}",
+            hint=f'write device = "{broker.device}" in {parts.config.file}, or use the certificate of this device',
+        )
+
+    def store(tx: Tx) -> Key | None:
+        return next(iter(parts.trust.keys_of(tx, "store", moment=parts.now())), None)
+
+    upload = Upload(
+        index=parts.index,
+        vault=parts.vault,
+        erasure=parts.erasure,
+        line=broker,
+        device=Device(
+            name=parts.config.device,
+            kid=parts.keystore.kid,
+            alg=parts.keystore.alg,
+            sign=parts.keystore.sign,
+            identities=parts.keystore.identities(),
+        ),
+        store=store,
+        policy=parts.policy_in_force,
+        now=parts.now,
+        alert=tell,
+    )
+    live.broker, live.upload = broker, upload
+
+    def changed() -> None:
+        post.news()
+        upload.wake()
+        upload.copies.wake()
+
+    parts.changed = changed
+    return post
+
+
+def _on_ingest(live: Live, event: IngestEvent, tell: Callable[[str, str], None]) -> None:
+    if event.kind == "admitted":
+        if live.upload is not None:
+            live.upload.wake()
+    elif event.kind == "disk_full":
+        tell("disk_full", "There is no room for new recordings.")
+    elif event.kind == "later" and event.reason:
+        tell("source_failed", f"Source {event.source} cannot be read: {event.reason}")
+    _log.info("ingest %s source=%s object=%s reason=%s", event.kind, event.source, event.object, event.reason)
+
+
+async def _hear_commands(live: Live, broker: Broker) -> None:
+    while True:
+        payload = await broker.receive("cmd")
+        await live.parts.commands.receive(payload, moment=live.parts.now(), via="mqtt")
+
+
+async def _tell_alerts(live: Live, events: "asyncio.Queue[tuple[str, str]]") -> None:
+    while True:
+        code, what = await events.get()
+        if await live.alarm.raise_(code, what, moment=live.parts.now()):
+            live.parts.changed()
+
+
+async def _tick(live: Live, tell: Callable[[str, str], None], wait: Callable[[float], Awaitable[None]]) -> None:
+    parts = live.parts
+    was_trusted: bool | None = None
+    while True:
+        moment = parts.now()
+        if moment.trusted != was_trusted:
+            was_trusted = moment.trusted
+            await parts.index.write(parts.timeline.keep)
+            if moment.trusted:
+                await live.alarm.clear("clock_unsure", moment=moment)
+                await live.alarm.clear("clock_jump", moment=moment)
+            else:
+                tell("clock_jump" if parts.timeline.leapt else "clock_unsure", "This device is not sure of the time.")
+            parts.changed()
+        await parts.commands.tick(moment)
+        _look_at_certificate(live, tell)
+        await wait(TICK_S)
+
+
+def _look_at_certificate(live: Live, tell: Callable[[str, str], None]) -> None:
+    if live.broker is None:
+        return
+    expires_ms = live.broker.certificate_expires_ms()
+    left_ms = None if expires_ms is None else expires_ms - live.parts.now().agent_ms
+    if left_ms is not None and left_ms < EXPIRY_WARNING_MS:
+        days = max(0, left_ms // (86_400 * MS_PER_S))
+        tell("certificate_expiring", f"The certificate of this device ends in {days} days.")
+
+
+async def _retain(live: Live, tell: Callable[[str, str], None], wait: Callable[[float], Awaitable[None]]) -> None:
+    parts = live.parts
+    while True:
+        moment = parts.now()
+        try:
+            passed = await parts.retention.run_pass(moment, parts.disk())
+        except (LinkError, CorruptError) as error:
+            _log.warning("retention: %s", error.message)
+        else:
+            if passed.waiting:
+                tell(
+                    "retention_waiting",
+                    f"A retention pass would remove {passed.count} objects: {passed.waiting} {passed.selection}.",
+                )
+            if passed.outcomes:
+                parts.changed()
+        await asyncio.to_thread(parts.bundle.expire, moment)
+        await parts.index.write(parts.keep_house)
+        await wait(RETENTION_S)

@@ -1,0 +1,203 @@
+"""First start: an unowned device gets its keys, its owner, and commented config and policy to edit.
+
+The order, and what is true if power fails after each: keystore made (a device without an owner, which collects
+nothing) → index made and the owner installed with the first key set, in one transaction → descriptor, policy and config
+written, each whole or not at all. Running it again with the same owner goes on where it stopped; another owner is
+refused before anything changes.
+"""
+
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from agent import files
+from agent.clock import ReadClock
+from agent.config import Config
+from agent.envelope import Descriptor, KeySet, parse_descriptor, sign
+from agent.envelope.kinds import TYP_DESCRIPTOR
+from agent.errors import ConfigError, CorruptError
+from agent.index import Index, Tx
+from agent.keystore import Keystore
+from agent.model import Moment
+from agent.timeline import Timeline
+from agent.trust import Trust
+
+OWNER_FILE_BYTES: Final = 256 << 10
+
+
+class OwnerFile(msgspec.Struct, frozen=True):
+    """``owner.pub`` as ``privacy-owner init`` writes it: the owner's descriptor, then the first key set."""
+
+    owner: Descriptor
+    key_set: bytes
+
+
+class Initialised(msgspec.Struct, frozen=True, kw_only=True):
+    """What a person needs to know after ``init``."""
+
+    device: str
+    fingerprint: str
+    owner_fingerprint: str
+    descriptor: Path
+    written: tuple[Path, ...]
+    kept: tuple[Path, ...]
+
+
+def read_owner_file(path: Path) -> OwnerFile:
+    """Read ``owner.pub``; raises ``ConfigError`` when it is not one."""
+    try:
+        raw = path.read_bytes()[: OWNER_FILE_BYTES + 1]
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}", hint="privacy-owner init writes owner.pub") from error
+    first, _, rest = raw.partition(b"\n")
+    try:
+        owner = parse_descriptor(first)
+    except CorruptError as error:
+        raise ConfigError(f"{path}:1: {error.message}", hint="give the owner.pub of: privacy-owner init") from error
+    if owner.role != "owner" or not rest.strip() or len(raw) > OWNER_FILE_BYTES:
+        raise ConfigError(f"{path}: not an owner's file", hint="give the owner.pub of: privacy-owner init")
+    return OwnerFile(owner, rest.strip())
+
+
+def initialise(
+    config: Config, owner_file: OwnerFile, *, documents: dict[Path, str], read_clock: ReadClock
+) -> Initialised:
+    """Make the device's keys and its owner, and write ``documents`` that are not there yet.
+
+    Raises ``ConfigError`` for a second owner or unusable folders, ``CorruptError`` for a key set that the owner did not
+    sign; nothing is written then but an empty keystore.
+    """
+    files.make_folder(config.state)
+    keystore = Keystore.open(config.keystore) if config.keystore.exists() else Keystore.create(config.keystore)
+    index = Index(config.index, key=keystore.index_key())
+    try:
+        index.write_now(lambda tx: _install(tx, owner_file, read_clock=read_clock))
+    finally:
+        index.close()
+    descriptor = describe(keystore, device=config.device)
+    fingerprint = parse_descriptor(descriptor).fingerprint
+    path = config.state / "device.jws"
+    written, kept = [path], []
+    files.write_durably(path, descriptor + b"\n")
+    for target, text in documents.items():
+        if target.exists():
+            kept.append(target)
+            continue
+        target.parent.mkdir(mode=files.FOLDER_MODE, parents=True, exist_ok=True)
+        files.write_durably(target, text.encode())
+        written.append(target)
+    return Initialised(
+        device=config.device,
+        fingerprint=fingerprint,
+        owner_fingerprint=owner_file.owner.fingerprint,
+        descriptor=path,
+        written=tuple(written),
+        kept=tuple(kept),
+    )
+
+
+def _install(tx: Tx, owner_file: OwnerFile, *, read_clock: ReadClock) -> KeySet:
+    timeline = Timeline.load(tx)
+    moment: Moment = timeline.look(read_clock())
+    timeline.keep(tx)
+    trust = Trust()
+    trust.install_owner(tx, owner_file.owner, moment=moment)
+    return trust.key_set(tx) or trust.accept_key_set(tx, owner_file.key_set, moment=moment)
+
+
+def describe(keystore: Keystore, *, device: str) -> bytes:
+    """Return the device's self-signed descriptor (``docs/protocol.md`` §3)."""
+    claims = {
+        "v": 1,
+        "role": "device",
+        "name": device,
+        "jwk": keystore.public_jwk(),
+        "alg": keystore.alg,
+        "recipient": keystore.recipient(),
+    }
+    return sign(claims, typ=TYP_DESCRIPTOR, kid=keystore.kid, alg=keystore.alg, sign=keystore.sign)
+
+
+POLICY_TEMPLATE: Final = """\
+# What may happen to data. Check every change: privacy-agent policy check
+version = 1
+
+[recipients]
+# Who can open what is sealed to them. The device itself never needs the owner's identity.
+owner = ["{recipient}"]
+
+[upload]
+# regions = ["eu-central"]      # a store elsewhere is refused
+# rate = "4MB"                  # bytes per second
+# hours = ["22:00-06:00"]       # UTC
+
+[retention]
+largest_pass = "30%"            # a pass that would surprisingly remove more than this stops and asks
+
+[category.recording]
+purpose = "security"
+seal_to = ["owner"]
+upload = "{upload}"             # never | allowed | before-expiry
+keep = {{ age = "14d", disk_free = "10%" }}
+on_full = "refuse"              # or drop-oldest
+
+[category.photo]
+purpose = "security"
+seal_to = ["owner"]
+upload = "{upload}"
+keep = {{ age = "14d", disk_free = "10%" }}
+
+# Usage logs are personal data too. Nothing is taken in until a category has its table here.
+# [category.usage-log]
+# purpose = "diagnosis"
+# seal_to = ["owner"]
+# upload = "never"
+# keep.age = "30d"
+
+# One camera may be stricter; its random id is in: privacy-agent inventory
+# [camera.k3x9.recording]
+# keep.age = "3d"
+"""
+
+CONFIG_TEMPLATE: Final = """\
+# Where things are. What may happen to data is in the policy.
+device = "{device}"             # the name that commands are addressed to; equals the TLS certificate's
+policy = "{policy}"
+state = "{state}"
+
+[clock]
+source = "{clock}"               # ntp: the kernel's word; system: this clock is set by something trustworthy
+
+{broker}
+{sources}
+"""
+
+BROKER_TEMPLATE: Final = """\
+[broker]
+url = "{url}"
+tenant = "{tenant}"
+identity = "{identity}"         # folder with tls.crt, tls.key, ca.crt
+"""
+
+BROKER_EXAMPLE: Final = """\
+# [broker]                      # without a broker nothing is uploaded; commands come as files (privacy-agent submit)
+# url = "mqtts://mqtt.example:8883"
+# tenant = "acme"
+# identity = "/etc/privacy-agent/tls"   # folder with tls.crt, tls.key, ca.crt
+"""
+
+SOURCE_TEMPLATE: Final = """\
+[[source]]
+kind = "{kind}"                 # spool | frigate | motioneye | timelapse
+path = "{path}"
+medium = "{medium}"             # tmpfs | encrypted | disk
+"""
+
+SOURCE_EXAMPLE: Final = """\
+# [[source]]
+# kind = "frigate"              # spool | frigate | motioneye | timelapse
+# path = "/media/frigate/recordings"
+# after = "leave"               # or "take": give up the source's copy once ours is durable
+# medium = "disk"               # tmpfs | encrypted | disk
+"""

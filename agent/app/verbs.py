@@ -1,0 +1,302 @@
+"""What the shell commands ask, as functions of the parts: the same code answers over the socket and without an agent.
+
+Every verb takes plain JSON arguments and returns plain JSON; the shell makes tables of it. A person at this machine may
+look at everything and may export to the policy's owner; whatever else changes data needs a signed command (``submit``).
+"""
+
+import asyncio
+import base64
+from collections.abc import Awaitable, Callable
+from functools import partial
+from pathlib import Path
+from typing import Any, Final, Protocol, cast
+
+import msgspec
+
+from agent import audit, chain, registry
+from agent.app.parts import Parts
+from agent.broker import Broker
+from agent.bundle import Form
+from agent.clock import rfc3339_ms
+from agent.control import Progress, Verb
+from agent.errors import ConfigError, RefusedError
+from agent.index import Tx
+from agent.model import Moment, Object, Selection, new_id
+from agent.policy import Allow, Refuse, parse_policy
+from agent.retention import Retention
+from agent.upload import Upload
+
+LISTED_MAX: Final = 1000
+"""Objects of one answer; ``after`` asks for the next."""
+
+EXPORTED_MAX: Final = 10_000
+
+
+class Living(Protocol):
+    """What the verbs need: the parts, and the line where an agent runs."""
+
+    parts: Parts
+    broker: Broker | None
+    upload: Upload | None
+
+
+class Offline:
+    """The parts without an agent."""
+
+    def __init__(self, parts: Parts) -> None:
+        self.parts = parts
+        self.broker: Broker | None = None
+        self.upload: Upload | None = None
+
+
+class Verbs:
+    """The verbs over one set of parts."""
+
+    def __init__(self, live: Living) -> None:
+        self._live = live
+        self._parts = live.parts
+
+    def table(self) -> dict[str, Verb]:
+        """Return the verbs by name."""
+        return {
+            "status": self.status,
+            "inventory": self.inventory,
+            "explain": self.explain,
+            "export": self.export,
+            "submit": self.submit,
+            "audit": self.audit,
+            "dry-run": self.dry_run,
+        }
+
+    async def status(self, _args: dict[str, Any], _progress: Progress) -> dict[str, Any]:
+        """Tell who owns this device, what it holds, how the line and the clock are, and what is wrong."""
+        parts = self._parts
+        moment = parts.now()
+
+        def read(tx: Tx) -> dict[str, Any]:
+            owner = parts.trust.owner(tx)
+            totals = parts.vault.totals(tx)
+            waiting, waiting_bytes = parts.waiting_uploads(tx)
+            keys = parts.trust.key_set(tx)
+            return {
+                "owner": None if owner is None else {"name": owner.name, "fingerprint": owner.fingerprint},
+                "key_set": None if keys is None else keys.version,
+                "held": {"objects": totals.all.objects, "bytes": totals.all.bytes},
+                "uploads": {"waiting": waiting, "bytes": waiting_bytes},
+                "audit_head": msgspec.to_builtins(audit.head(tx)),
+                "alerts": [
+                    {"code": code, "since": rfc3339_ms(since_ms), "count": count}
+                    for code, since_ms, count in parts.outbox.alerts(tx)
+                ],
+            }
+
+        told = await parts.index.read(read)
+        disk = parts.disk()
+        broker = self._live.broker
+        line: dict[str, Any] = {"configured": parts.config.broker is not None, "online": False}
+        if broker is not None:
+            line |= {"online": broker.online, "protocol": str(broker.protocol)}
+            if broker.trouble is not None and not broker.online:
+                line |= {"trouble": broker.trouble.message, "next": broker.trouble.hint}
+            expires_ms = broker.certificate_expires_ms()
+            if expires_ms is not None:
+                line["certificate_expires"] = rfc3339_ms(expires_ms)
+        upload = self._live.upload
+        if upload is not None:
+            told["uploads"]["under_way"] = [
+                {"id": object_id, "done": done, "bytes": total}
+                for object_id, (done, total) in upload.progress().items()
+            ]
+        return {
+            "device": parts.config.device,
+            "fingerprint": parts.fingerprint(),
+            "protection": parts.keystore.protection,
+            "clock": {"trusted": moment.trusted, "agent_time": rfc3339_ms(moment.agent_ms)},
+            "disk": {"free": disk.free_bytes, "total": disk.total_bytes},
+            "broker": line,
+            **told,
+        }
+
+    async def inventory(self, args: dict[str, Any], _progress: Progress) -> dict[str, Any]:
+        """List what is held, with why, until when and who can read it."""
+        parts = self._parts
+        moment = parts.now()
+        selection = selection_of(args)
+        after = str(args.get("after", ""))
+
+        def read(tx: Tx) -> dict[str, Any]:
+            ids = [object_id for object_id in parts.vault.select(tx, selection) if object_id > after]
+            page = ids[:LISTED_MAX]
+            found = [item for object_id in page if (item := parts.vault.get(tx, object_id)) is not None]
+            return {
+                "objects": [self._view(tx, item, moment=moment) for item in found],
+                "count": len(ids),
+                "next": page[-1] if len(ids) > len(page) else "",
+            }
+
+        return await parts.index.read(read)
+
+    async def explain(self, args: dict[str, Any], _progress: Progress) -> dict[str, Any]:
+        """Say why an object is still here, until when, and which rule will end it."""
+        parts = self._parts
+        moment = parts.now()
+        object_id = str(args.get("id", ""))
+
+        def read(tx: Tx) -> dict[str, Any]:
+            item = parts.vault.require(tx, object_id)
+            told = parts.retention.explain(tx, item, moment=moment, disk=parts.disk())
+            view = self._view(tx, item, moment=moment)
+            keep = None if told.rule is None else msgspec.to_builtins(told.rule.keep)
+            return view | {
+                "decision": _decision(told.decision),
+                "policy_rule": None if told.rule is None else told.rule.scope,
+                "purpose": item.purpose,
+                "keep": keep,
+                "newer_objects": told.rank,
+                "set_bytes": told.newer_bytes,
+                "readable_by_device": item.kind == "file-key",
+                "copies": self._copies(tx, item),
+            }
+
+        return await parts.index.read(read)
+
+    async def export(self, args: dict[str, Any], progress: Progress) -> dict[str, Any]:
+        """Build an export sealed to the policy's owner and nobody else."""
+        parts = self._parts
+        selection = selection_of(args)
+        form = str(args.get("form", "objects"))
+        if form not in {"objects", "zip"}:
+            raise ConfigError(f"form {form!r} is not known", hint="use objects or zip")
+        export = await parts.commands.export_here(
+            new_id(),
+            selection,
+            form=cast("Form", form),
+            moment=parts.now(),
+            progress=lambda done, total: progress({"done": done, "total": total}),
+        )
+        return export.told(named=True) | {
+            "folder": str(export.folder),
+            "outcomes": msgspec.to_builtins(export.outcomes),
+        }
+
+    async def submit(self, args: dict[str, Any], _progress: Progress) -> dict[str, Any]:
+        """Take a signed command, an acknowledgement or a key set from a file; return the sealed receipt."""
+        raw = base64.b64decode(str(args.get("file", "")), validate=True)
+        receipt = await self._parts.commands.submit(raw, moment=self._parts.now())
+        self._parts.changed()
+        return {"receipt": base64.b64encode(receipt).decode("ascii")}
+
+    async def audit(self, args: dict[str, Any], _progress: Progress) -> dict[str, Any]:
+        """Return a page of the audit log as its lines, or the verdict over all of it."""
+        parts = self._parts
+        if args.get("verify"):
+            await parts.index.write(lambda tx: audit.checkpoint(tx, parts.keystore, moment=parts.now()))
+            lines = await self._all_lines()
+            verdict = await asyncio.to_thread(chain.verify_lines, lines, jwk=parts.keystore.public_jwk())
+            return {"verdict": msgspec.to_builtins(verdict), "sentence": verdict.sentence()}
+        after = int(args.get("after", 0))
+        limit = min(int(args.get("limit", audit.PAGE_ENTRIES)), audit.PAGE_ENTRIES)
+        cursor, page = await parts.index.read(lambda tx: audit.entries(tx, after, limit=limit))
+        return {"lines": [line.decode("utf-8") for line in page], "next": cursor if page else 0}
+
+    async def dry_run(self, args: dict[str, Any], _progress: Progress) -> dict[str, Any]:
+        """List what the next retention pass would remove under this policy, or under another document."""
+        parts = self._parts
+        retention = parts.retention
+        if "policy" in args:
+            document = str(args["policy"]).encode()
+            retention = Retention(
+                index=parts.index,
+                vault=parts.vault,
+                erasure=parts.erasure,
+                policy=parse_policy(document, file=str(args.get("file", "policy.toml"))),
+                document=document,
+            )
+        plan = await parts.index.read(lambda tx: retention.plan(tx, parts.now(), parts.disk()))
+        return {
+            "objects": [{"id": due.id, "rule": due.rule, "bytes": due.size_bytes} for due in plan.due],
+            "kept": plan.kept,
+            "held": plan.objects,
+            "asks_first": plan.overlarge,
+        }
+
+    async def _all_lines(self) -> list[bytes]:
+        lines: list[bytes] = []
+        after = 0
+        while True:
+            after, page = await self._parts.index.read(partial(audit.entries, after=after))
+            if not page:
+                return lines
+            lines.extend(page)
+
+    def _view(self, tx: Tx, item: Object, *, moment: Moment) -> dict[str, Any]:
+        camera = registry.camera(tx, item.camera)
+        told = self._parts.retention.explain(tx, item, moment=moment, disk=self._parts.disk())
+        view: dict[str, Any] = {
+            "id": item.id,
+            "camera": item.camera,
+            "camera_label": "" if camera is None else camera.label,
+            "category": item.category,
+            "name": item.name,
+            "captured_from": rfc3339_ms(item.captured_from_ms),
+            "captured_to": rfc3339_ms(item.captured_to_ms),
+            "taken_in": rfc3339_ms(item.taken_in_ms),
+            "bytes": item.plain_bytes,
+            "state": item.state,
+            "recipients": list(item.recipients),
+            "rule": told.decision.rule,
+        }
+        if isinstance(told.decision, Refuse) and told.decision.until_ms is not None:
+            view["until"] = rfc3339_ms(told.decision.until_ms)
+        return view
+
+    def _copies(self, tx: Tx, item: Object) -> list[dict[str, Any]]:
+        copies: list[dict[str, Any]] = [{"where": "this device", "state": item.state}]
+        row = self._parts.vault.upload_of(tx, item.upload) if item.upload else None
+        if row is not None:
+            copies.append(
+                {
+                    "where": f"store, region {row.region}" if row.region else "store",
+                    "state": "stored" if row.stored else "sending",
+                    "bytes": row.offset,
+                }
+            )
+        if item.source_copy == "left":
+            copies.append({"where": f"source {item.source}", "state": "left in place"})
+        return copies
+
+
+def selection_of(args: dict[str, Any]) -> Selection:
+    """Read a selection; none of its members means all."""
+    told = {name: args[name] for name in ("ids", "camera", "category", "from", "to") if args.get(name)}
+    try:
+        return msgspec.convert(told or {"all": True}, Selection)
+    except msgspec.ValidationError as error:
+        raise ConfigError(
+            f"the selection is not understood: {error}", hint="use ids, or camera, category, from, to"
+        ) from error
+
+
+def _decision(decision: Allow | Refuse) -> dict[str, Any]:
+    if isinstance(decision, Allow):
+        return {"ends": "at the next retention pass", "rule": decision.rule}
+    told: dict[str, Any] = {"stays_because": decision.reason, "rule": decision.rule}
+    if decision.until_ms is not None:
+        told["until"] = rfc3339_ms(decision.until_ms)
+    return told
+
+
+async def offline(parts: Parts, verb: str, args: dict[str, Any], *, progress: Progress) -> Any:  # noqa: ANN401 - JSON
+    """Answer a verb without a running agent; the caller holds the vault's lock."""
+    table: dict[str, Callable[[dict[str, Any], Progress], Awaitable[Any]]] = dict(Verbs(Offline(parts)).table())
+    if verb not in table:
+        raise RefusedError(f"no agent runs to {verb}", reason="unknown_verb", hint="start it: privacy-agent run")
+    return await table[verb](args, progress)
+
+
+def file_argument(path: Path) -> str:
+    """Return a file's bytes as the ``submit`` verb takes them."""
+    try:
+        return base64.b64encode(path.read_bytes()).decode("ascii")
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}", hint="name the file that privacy-owner --out wrote") from error

@@ -1,0 +1,301 @@
+"""``status``, ``inventory``, ``explain``, ``export``, ``submit`` and ``audit``: questions to the agent.
+
+With a running agent they go through its socket; else this process takes the vault's lock and answers itself.
+"""
+
+import argparse
+import asyncio
+import base64
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from agent.errors import LinkError
+
+if TYPE_CHECKING:
+    from agent.config import Config
+
+Subparsers = argparse._SubParsersAction  # noqa: SLF001 - argparse has no public name for what add_subparsers returns
+
+
+def add_parsers(subparsers: "Subparsers[argparse.ArgumentParser]") -> None:
+    """Register the commands."""
+    status = _add(subparsers, "status", "tell how the device is", "privacy-agent status")
+    status.set_defaults(run=_status)
+
+    inventory = _add(
+        subparsers,
+        "inventory",
+        "list what is held, until when and by which rule",
+        "privacy-agent inventory --category photo",
+    )
+    _add_selection(inventory)
+    inventory.set_defaults(run=_inventory)
+
+    explain = _add(
+        subparsers,
+        "explain",
+        "say why an object is still here, until when, and what will end it",
+        "privacy-agent explain ID",
+    )
+    explain.add_argument("id", metavar="ID")
+    explain.set_defaults(run=_explain)
+
+    export = _add(
+        subparsers,
+        "export",
+        "build an export sealed to the owner",
+        "privacy-agent export --from 2026-03-01T00:00:00Z --to 2026-03-02T00:00:00Z",
+    )
+    _add_selection(export)
+    export.add_argument("--form", choices=("objects", "zip"), default="objects", help="age files, or zips for people")
+    export.set_defaults(run=_export)
+
+    submit = _add(
+        subparsers,
+        "submit",
+        "carry out a signed file without any broker",
+        "privacy-agent submit cmd.jws -o receipt.age",
+    )
+    submit.add_argument("file", type=Path, metavar="FILE", help="command, acknowledgement or key set")
+    submit.add_argument("-o", "--output", type=Path, metavar="FILE", help="where the sealed receipt goes")
+    submit.set_defaults(run=_submit)
+
+    audit = subparsers.add_parser("audit", help="show or verify the log of every act on personal data")
+    actions = audit.add_subparsers(title="actions", required=True, metavar="ACTION")
+    show = _add(actions, "show", "print the log's lines", "privacy-agent audit show > audit.jsonl")
+    show.add_argument("--after", type=int, default=0, metavar="N", help="begin behind entry N")
+    show.set_defaults(run=_audit_show)
+    verify = _add(actions, "verify", "check the whole chain", "privacy-agent audit verify")
+    verify.set_defaults(run=_audit_verify)
+
+
+def config_of(arguments: argparse.Namespace) -> "Config":
+    """Read the config that the arguments name, or the usual one."""
+    from agent.config import DEFAULT_PATH, read_config  # noqa: PLC0415 - what a command needs is imported by that command
+
+    return read_config(arguments.config or DEFAULT_PATH)
+
+
+def ask_agent(arguments: argparse.Namespace, verb: str, args: dict[str, Any]) -> Any:  # noqa: ANN401 - JSON
+    """Ask the running agent, or answer from the vault itself when none runs."""
+    return asyncio.run(_ask(config_of(arguments), verb, args, as_json=arguments.json))
+
+
+async def _ask(config: "Config", verb: str, args: dict[str, Any], *, as_json: bool) -> Any:  # noqa: ANN401 - JSON
+    from agent.control import ask  # noqa: PLC0415 - what a command needs is imported by that command
+
+    progress = _Progress(shown=sys.stderr.isatty() and not as_json)
+    try:
+        if config.socket.exists():
+            try:
+                return await ask(config.socket, verb, args, progress=progress)
+            except LinkError as error:
+                if not error.message.startswith("no agent answers"):
+                    raise
+        from agent.app.parts import opened  # noqa: PLC0415 - only without a running agent
+        from agent.app.verbs import offline  # noqa: PLC0415 - the same
+        from agent.clock import system_clock  # noqa: PLC0415 - the same
+
+        async with opened(config, read_clock=system_clock(source=config.clock)) as parts:
+            return await offline(parts, verb, args, progress=progress)
+    finally:
+        progress.end()
+
+
+class _Progress:
+    """One line on a terminal, nothing in a pipe."""
+
+    def __init__(self, *, shown: bool) -> None:
+        self._shown = shown
+        self._written = False
+
+    def __call__(self, step: dict[str, Any]) -> None:
+        if self._shown and step.get("total"):
+            self._written = True
+            share = int(step["done"]) / int(step["total"])
+            print(f"\r{share:4.0%}  {step['done']} of {step['total']}", end="", file=sys.stderr, flush=True)
+
+    def end(self) -> None:
+        if self._written:
+            print("\r\033[K", end="", file=sys.stderr, flush=True)
+
+
+def _add(
+    subparsers: "Subparsers[argparse.ArgumentParser]", name: str, summary: str, example: str
+) -> argparse.ArgumentParser:
+    parser = subparsers.add_parser(
+        name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.", epilog=f"example:  {example}"
+    )
+    parser.add_argument("--config", type=Path, default=None, metavar="FILE", help="agent.toml")
+    parser.add_argument("--json", action="store_true", help="answer as JSON")
+    return parser
+
+
+def _add_selection(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("ids", nargs="*", metavar="ID", help="objects; none and no option means all")
+    parser.add_argument("--camera", metavar="ID", help="of one camera")
+    parser.add_argument("--category", choices=("recording", "photo", "usage-log", "export"), help="of one category")
+    parser.add_argument(
+        "--from", dest="from_", metavar="TIME", help="captured at or after, such as 2026-03-01T00:00:00Z"
+    )
+    parser.add_argument("--to", metavar="TIME", help="captured before")
+
+
+def _selection(arguments: argparse.Namespace) -> dict[str, Any]:
+    return {
+        "ids": arguments.ids,
+        "camera": arguments.camera,
+        "category": arguments.category,
+        "from": arguments.from_,
+        "to": arguments.to,
+    }
+
+
+def _print_json(answer: Any) -> int:  # noqa: ANN401 - JSON
+    print(json.dumps(answer, ensure_ascii=False))
+    return 0
+
+
+def _status(arguments: argparse.Namespace) -> int:
+    from agent.cli.layout import size, table, time  # noqa: PLC0415 - what a command needs is imported by that command
+
+    answer = ask_agent(arguments, "status", {})
+    if arguments.json:
+        return _print_json(answer)
+    line = answer["broker"]
+    state = "not configured" if not line["configured"] else "online" if line["online"] else "offline"
+    if "trouble" in line:
+        state = f"offline: {line['trouble']}"
+    owner = answer["owner"]
+    rows = [
+        ("device", f"{answer['device']}  ({answer['fingerprint']})"),
+        ("owner", "none" if owner is None else f"{owner['name']}  ({owner['fingerprint']})"),
+        ("holds", f"{answer['held']['objects']} objects, {size(answer['held']['bytes'])}"),
+        ("to upload", f"{answer['uploads']['waiting']} objects, {size(answer['uploads']['bytes'])}"),
+        ("broker", state),
+        (
+            "clock",
+            ("trusted" if answer["clock"]["trusted"] else "unsure") + f", {time(answer['clock']['agent_time'])} UTC",
+        ),
+        ("disk", f"{size(answer['disk']['free'])} free of {size(answer['disk']['total'])}"),
+        ("keys", f"{answer['protection']} keystore, key set version {answer['key_set']}"),
+        ("log", f"{answer['audit_head']['seq']} entries"),
+    ]
+    print("\n".join(f"{name:<10} {value}" for name, value in rows))
+    if answer["alerts"]:
+        alerts = [(one["code"], time(one["since"]), str(one["count"])) for one in answer["alerts"]]
+        print("\n" + table(alerts, head=("alert", "since (UTC)", "times"), right=(2,)))
+    return 0
+
+
+def _inventory(arguments: argparse.Namespace) -> int:
+    from agent.cli.layout import printable, size, table, time  # noqa: PLC0415 - needed by this command alone
+
+    selection = _selection(arguments)
+    answer = ask_agent(arguments, "inventory", selection)
+    objects = answer["objects"]
+    while answer["next"]:
+        answer = ask_agent(arguments, "inventory", selection | {"after": answer["next"]})
+        objects += answer["objects"]
+    if arguments.json:
+        return _print_json({"objects": objects})
+    rows = [
+        (
+            item["id"],
+            printable(item["camera_label"]) or item["camera"],
+            item["category"],
+            time(item["captured_from"]),
+            size(item["bytes"]),
+            item["state"],
+            time(item["until"]) if "until" in item else "-",
+            item["rule"],
+        )
+        for item in objects
+    ]
+    if not rows:
+        print("Nothing is held.")
+        return 0
+    head = ("id", "camera", "category", "captured (UTC)", "size", "state", "until (UTC)", "rule")
+    print(table(rows, head=head, right=(4,)))
+    print(f"\n{len(rows)} objects, {size(sum(item['bytes'] for item in objects))}")
+    return 0
+
+
+def _explain(arguments: argparse.Namespace) -> int:
+    from agent.cli.layout import printable, size, time  # noqa: PLC0415 - what a command needs is imported by that command
+
+    answer = ask_agent(arguments, "explain", {"id": arguments.id})
+    if arguments.json:
+        return _print_json(answer)
+    decision = answer["decision"]
+    camera = printable(answer["camera_label"]) or answer["camera"]
+    print(f"{answer['category']} of camera {camera}, {size(answer['bytes'])}")
+    print(f"captured   {time(answer['captured_from'])} to {time(answer['captured_to'])} UTC")
+    print(f"taken in   {time(answer['taken_in'])} UTC, for the purpose {answer['purpose']!r}")
+    if "ends" in decision:
+        print(f"goes       {decision['ends']}, by {decision['rule']}")
+    else:
+        until = f" until {time(decision['until'])} UTC" if "until" in decision else ""
+        print(f"stays      {decision['stays_because'].replace('_', ' ')}{until}, by {decision['rule']}")
+    device = " and this device" if answer["readable_by_device"] else ""
+    print(f"can read   {len(answer['recipients'])} recipient(s){device}")
+    for copy in answer["copies"]:
+        print(f"copy       {copy['where']}: {copy['state']}")
+    return 0
+
+
+def _export(arguments: argparse.Namespace) -> int:
+    from agent.cli.layout import size  # noqa: PLC0415 - what a command needs is imported by that command
+
+    answer = ask_agent(arguments, "export", _selection(arguments) | {"form": arguments.form})
+    if arguments.json:
+        return _print_json(answer)
+    done = sum(outcome["result"] == "exported" for outcome in answer["outcomes"])
+    print(f"{done} of {len(answer['outcomes'])} objects exported to {answer['folder']}")
+    for file in answer["files"]:
+        print(f"  {file['name']}  {size(file['bytes'])}")
+    for outcome in answer["outcomes"]:
+        if outcome["result"] != "exported":
+            print(f"  {outcome['id']}  {outcome['result'].replace('_', ' ')}")
+    print(f"open it:  privacy-owner open {answer['folder']}")
+    return 0 if done == len(answer["outcomes"]) else 1
+
+
+def _submit(arguments: argparse.Namespace) -> int:
+    from agent.app.verbs import file_argument  # noqa: PLC0415 - what a command needs is imported by that command
+    from agent.files import write_durably  # noqa: PLC0415 - the same
+
+    answer = ask_agent(arguments, "submit", {"file": file_argument(arguments.file)})
+    receipt = base64.b64decode(answer["receipt"])
+    if arguments.output is not None and receipt:
+        write_durably(arguments.output.absolute(), receipt)
+    if arguments.json:
+        return _print_json(answer)
+    if not receipt:
+        print("taken")
+    elif arguments.output is None:
+        print("taken; the receipt is sealed to the sender: repeat with -o FILE to keep it")
+    else:
+        print(f"taken; read the receipt:  privacy-owner receipt {arguments.output}")
+    return 0
+
+
+def _audit_show(arguments: argparse.Namespace) -> int:
+    after = arguments.after
+    while True:
+        answer = ask_agent(arguments, "audit", {"after": after})
+        for line in answer["lines"]:
+            print(line)
+        if not answer["next"]:
+            return 0
+        after = answer["next"]
+
+
+def _audit_verify(arguments: argparse.Namespace) -> int:
+    answer = ask_agent(arguments, "audit", {"verify": True})
+    if arguments.json:
+        return _print_json(answer)
+    print(answer["sentence"])
+    return 0

@@ -1,0 +1,78 @@
+"""``run``: the resident agent in the foreground, as a service manager wants it."""
+
+import argparse
+import asyncio
+import logging
+import os
+import signal
+import socket
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from agent.config import Config
+
+Subparsers = argparse._SubParsersAction  # noqa: SLF001 - argparse has no public name for what add_subparsers returns
+
+
+def add_parsers(subparsers: "Subparsers[argparse.ArgumentParser]") -> None:
+    """Register the command."""
+    run = subparsers.add_parser(
+        "run",
+        help="run the agent until it is told to stop",
+        description="Take in, seal, keep, upload, delete and answer, until SIGTERM or SIGINT.",
+        epilog="example:  privacy-agent run --config /etc/privacy-agent/agent.toml",
+    )
+    run.add_argument("--config", type=Path, default=None, metavar="FILE", help="agent.toml")
+    run.add_argument(
+        "-v", "--verbose", action="store_true", help="log what is taken in and sent; never names or content"
+    )
+    run.add_argument("--json", action="store_true", help="log JSON lines")
+    run.set_defaults(run=_run)
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from agent.cli.asking import config_of  # noqa: PLC0415 - what a command needs is imported by that command
+
+    _set_up_log(verbose=arguments.verbose, as_json=arguments.json)
+    os.umask(0o077)
+    asyncio.run(_serve(config_of(arguments)))
+    return 0
+
+
+async def _serve(config: "Config") -> None:
+    from agent.app.running import run  # noqa: PLC0415 - what a command needs is imported by that command
+    from agent.clock import system_clock  # noqa: PLC0415 - the same
+
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    log = logging.getLogger("agent")
+
+    def ready() -> None:
+        log.warning("ready: %s", config.device)
+        _notify("READY=1")
+
+    await run(config, read_clock=system_clock(source=config.clock), stop=stop, ready=ready)
+    _notify("STOPPING=1")
+
+
+def _notify(message: str) -> None:
+    """Tell the service manager (sd_notify(3)); without one this does nothing."""
+    address = os.environ.get("NOTIFY_SOCKET", "")
+    if not address:
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+        sender.connect("\0" + address[1:] if address.startswith("@") else address)
+        sender.send(message.encode())
+
+
+def _set_up_log(*, verbose: bool, as_json: bool) -> None:
+    form = (
+        '{"at": "%(asctime)s", "level": "%(levelname)s", "from": "%(name)s", "text": "%(message)s"}'
+        if as_json
+        else "%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, format=form, stream=sys.stderr)
