@@ -173,10 +173,7 @@ class Shelf:
         return [row for device, upload in names if (row := self.row(device, upload))]
 
     def begin(self, device: str, begin: Begin) -> Receiving:
-        """Note a manifest durably and open its payload; the same manifest goes on where it was."""
-        known = self.row(device, begin.upload)
-        if known is not None and known.manifest != begin.manifest:
-            self._remove_part(device, begin.upload)
+        """Note a manifest durably and open its payload; a repeated one goes on where it was."""
         with self._db:
             self._db.execute(
                 "INSERT OR REPLACE INTO upload VALUES (?,?,?,?,'receiving',?,?,?,?,?)",

@@ -172,20 +172,20 @@ class Store:
         claims = jws.verify(parsed, device.key, typ=wire.typ(kind))
         if claims.get("iss") != device.id or claims.get("aud") != self._party.kid:
             raise MessageError("not from this device to this store")
-        if kind in {"begin", "end", "abort"} and claims.get("upload") != upload:
-            raise MessageError("the topic names another upload")
+        if upload != (kind if kind in {"erase", "resync"} else claims.get("upload")):
+            raise MessageError("the topic does not fit the message")
         match kind:
             case "begin":
                 self._begin(device, wire.parse_begin(claims, manifest=parsed.signing_input_sha256))
             case "end":
                 self._end(device, upload=upload, manifest=wire.digest(claims, "manifest"))
             case "abort":
-                self._abort(device, upload=upload, manifest=wire.digest(claims, "manifest"))
+                manifest = wire.digest(claims, "manifest")
+                self._abort(device, upload=upload, manifest=manifest, jti=wire.identifier(claims, "jti"))
             case "erase":
-                wire.identifier(claims, "jti")
-                self._erase(device, wire.parse_items(claims, "items"))
+                self._erase(device, wire.parse_items(claims, "items"), jti=wire.identifier(claims, "jti"))
             case "resync":
-                self._resync(device, wire.parse_items(claims, "stored"))
+                self._resync(device, wire.parse_items(claims, "stored"), jti=wire.identifier(claims, "jti"))
             case _:
                 raise MessageError("a kind that stores do not read")
 
@@ -194,21 +194,18 @@ class Store:
         self._journal.note("begin", device=device.id, upload=begin.upload, bytes=begin.payload.bytes)
         if known is not None and known.state == "erased":
             self._fail(device, begin.upload, begin.manifest, reason="erased")
+        elif known is not None and known.manifest != begin.manifest:
+            self._fail(device, begin.upload, begin.manifest, reason="manifest_changed")
         elif known is not None and known.state == "stored":
-            if known.manifest == begin.manifest:
-                self._state_stored(device, known)
-            else:
-                self._fail(device, begin.upload, begin.manifest, reason="unknown_upload")
+            self._state_stored(device, known)
         elif self._faults.refuses_region() or (begin.regions and self._region not in begin.regions):
             self._fail(device, begin.upload, begin.manifest, reason="region_refused")
         elif self._faults.lacks_room() or len(self._open) >= MAX_OPEN_UPLOADS:
             self._fail(device, begin.upload, begin.manifest, reason="no_room")
         else:
             one = self._open.get((device.id, begin.upload))
-            if one is None or one.receiving.row.manifest != begin.manifest:
-                self._shut(device.id, begin.upload)
-                one = _Open(self._shelf.begin(device.id, begin))
-                self._open[device.id, begin.upload] = one
+            if one is None:
+                one = self._open[device.id, begin.upload] = _Open(self._shelf.begin(device.id, begin))
             self._go(device, one)
 
     def _chunk(self, device: Device, upload: str, payload: bytes) -> None:
@@ -275,7 +272,7 @@ class Store:
         self._journal.note("stored", device=device.id, upload=upload, object=row.object, bytes=row.payload.bytes)
         self._state_stored(device, stored)
 
-    def _abort(self, device: Device, *, upload: str, manifest: str) -> None:
+    def _abort(self, device: Device, *, upload: str, manifest: str, jti: str) -> None:
         row = self._shelf.row(device.id, upload)
         if row is not None and row.state == "stored":
             self._state_stored(device, row)
@@ -284,9 +281,9 @@ class Store:
         result = self._shelf.forget(device.id, upload) if row is None or row.state == "receiving" else "absent"
         self._journal.note("aborted", device=device.id, upload=upload)
         item: Claims = {"upload": upload, "manifest": manifest, "header": result, "payload": result}
-        self._answer(device, "erased", {"items": [item]})
+        self._answer(device, "erased", {"re": jti, "items": [item]})
 
-    def _erase(self, device: Device, items: tuple[Item, ...]) -> None:
+    def _erase(self, device: Device, items: tuple[Item, ...], *, jti: str) -> None:
         keep = self._faults.lies("not_erased")
         answers: list[Claims] = []
         for item in items:
@@ -294,21 +291,21 @@ class Store:
             gone = "erased" if keep else self._shelf.forget(device.id, item.upload, refuse_later=item.object)
             self._journal.note("erased", device=device.id, upload=item.upload, object=item.object, result=gone)
             answers.append({"upload": item.upload, "manifest": item.manifest, "header": gone, "payload": gone})
-        self._answer(device, "erased", {"items": answers})
+        self._answer(device, "erased", {"re": jti, "items": answers})
 
-    def _resync(self, device: Device, items: tuple[Item, ...]) -> None:
+    def _resync(self, device: Device, items: tuple[Item, ...], *, jti: str) -> None:
         for item in items:
             row = self._shelf.row(device.id, item.upload)
             if row is not None and row.state == "erased":
-                self._fail(device, item.upload, item.manifest, reason="erased")
+                self._fail(device, item.upload, item.manifest, reason="erased", re=jti)
             elif (
                 row is not None
                 and (row.state, row.object, row.manifest) == ("stored", item.object, item.manifest)
                 and self._shelf.has_files(row)
             ):
-                self._state_stored(device, row)
+                self._state_stored(device, row, re=jti)
             else:
-                self._answer_go(device, item.upload, manifest=item.manifest, offset=0)
+                self._answer_go(device, item.upload, manifest=item.manifest, offset=0, re=jti)
         self._journal.note("resync", device=device.id, count=len(items))
 
     def _roll_back(self, source: Path) -> None:
@@ -340,7 +337,7 @@ class Store:
         row = one.receiving.row
         self._answer_go(device, row.upload, manifest=row.manifest, offset=one.receiving.sync())
 
-    def _answer_go(self, device: Device, upload: str, *, manifest: str, offset: int) -> None:
+    def _answer_go(self, device: Device, upload: str, *, manifest: str, offset: int, re: str = "") -> None:
         self._journal.note("go", device=device.id, upload=upload, offset=offset)
         self._answer(
             device,
@@ -351,6 +348,7 @@ class Store:
                 "region": self._region,
                 "offset": offset,
                 "epoch": self._shelf.epoch,
+                **_re(re),
             },
         )
 
@@ -361,7 +359,7 @@ class Store:
         claims: Claims = {"upload": row.upload, "manifest": row.manifest, "offset": offset}
         self._answer(self._devices[row.device], "upload-ack", claims)
 
-    def _state_stored(self, device: Device, row: Row) -> None:
+    def _state_stored(self, device: Device, row: Row, *, re: str = "") -> None:
         payload = row.payload.claims()
         if self._faults.lies("wrong_hash"):
             payload["sha256"] = "0" * 64
@@ -376,12 +374,13 @@ class Store:
                 "header": row.header.claims(),
                 "region": self._region,
                 "epoch": self._shelf.epoch,
+                **_re(re),
             },
         )
 
-    def _fail(self, device: Device, upload: str, manifest: str, *, reason: str) -> None:
+    def _fail(self, device: Device, upload: str, manifest: str, *, reason: str, re: str = "") -> None:
         self._journal.note("failed", device=device.id, upload=upload, reason=reason)
-        self._answer(device, "failed", {"upload": upload, "manifest": manifest, "reason": reason})
+        self._answer(device, "failed", {"upload": upload, "manifest": manifest, "reason": reason, **_re(re)})
 
     def _answer(self, device: Device, kind: Kind, claims: Claims) -> None:
         if self._faults.is_silent(kind):
@@ -393,6 +392,11 @@ class Store:
             body = sealing.seal(body, device.recipient)
         payload = bytes([wire.BYTE[kind]]) + body
         self._faults.passes(kind, lambda: self._send(device.id, payload))
+
+
+def _re(jti: str) -> Claims:
+    """Name the ``resync`` that is answered, if one is."""
+    return {"re": jti} if jti else {}
 
 
 def _new_id() -> str:

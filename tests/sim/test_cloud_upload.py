@@ -120,11 +120,37 @@ def test_abort_forgets_the_half_sent_upload(running: Line) -> None:
     running.device.begin(one)
     running.device.next("go")
     running.device.chunks(one, end=CHUNK_BYTES)
-    running.device.say("abort", f"up/{one.upload}", upload=one.upload, manifest=one.manifest)
+    jti = new_id()
+    running.device.say("abort", f"up/{one.upload}", jti=jti, upload=one.upload, manifest=one.manifest)
     _, erased = running.device.next("erased")
+    assert erased["re"] == jti
     expected = {"upload": one.upload, "manifest": one.manifest, "header": "erased", "payload": "erased"}
     assert erased["items"] == [expected]
     assert not list((running.folder / "part").rglob("*/*"))
+    assert running.device.upload(one)["object"] == one.object
+
+
+def test_abort_of_a_stored_upload_removes_nothing(running: Line) -> None:
+    one = recording(1_000)
+    running.device.upload(one)
+    running.device.say("abort", f"up/{one.upload}", jti=new_id(), upload=one.upload, manifest=one.manifest)
+    assert running.device.next("stored", "erased")[0] == "stored"
+    assert len(running.store_files()) == 2
+
+
+@pytest.mark.parametrize("finished", [True, False])
+def test_begin_of_a_known_upload_with_another_manifest_is_refused(running: Line, *, finished: bool) -> None:
+    one, other = recording(1_000), recording(1_000)
+    if finished:
+        running.device.upload(one)
+    else:
+        running.device.begin(one)
+        running.device.next("go")
+    other.upload = one.upload
+    running.device.begin(other)
+    _, failed = running.device.next("failed", "go", "stored")
+    assert (failed["reason"], failed["manifest"]) == ("manifest_changed", other.manifest)
+    running.device.upload(one)
 
 
 def test_erase_removes_stored_and_half_sent_and_refuses_their_return(running: Line) -> None:
@@ -136,8 +162,10 @@ def test_erase_removes_stored_and_half_sent_and_refuses_their_return(running: Li
     running.device.next("go")
     running.device.chunks(half, end=CHUNK_BYTES)
     items = [{"upload": o.upload, "object": o.object, "manifest": o.manifest} for o in (stored, half, unknown)]
-    running.device.say("erase", "up/erase", jti=new_id(), items=items)
+    jti = new_id()
+    running.device.say("erase", "up/erase", jti=jti, items=items)
     _, erased = running.device.next("erased")
+    assert erased["re"] == jti
     assert [item["payload"] for item in erased["items"]] == ["erased", "erased", "absent"]
     assert running.store_files() == [f"{DEVICE}/{kept.object}/{name}" for name in ("header", "payload")]
     running.device.begin(stored)
@@ -151,12 +179,36 @@ def test_resync_after_a_roll_back_tells_what_is_lost_and_what_is_there(running: 
     running.device.upload(lost)
     running.cloud.roll_back(snapshot)
     items = [{"upload": o.upload, "object": o.object, "manifest": o.manifest} for o in (kept, lost)]
-    running.device.say("resync", "up/resync", stored=items)
+    jti = new_id()
+    running.device.say("resync", "up/resync", jti=jti, stored=items)
     _, stored = running.device.next("stored", upload=kept.upload)
+    assert stored["re"] == jti
     assert stored["epoch"] != before["epoch"]
     _, go = running.device.next("go", upload=lost.upload)
-    assert (go["manifest"], go["offset"], go["epoch"]) == (lost.manifest, 0, stored["epoch"])
+    assert (go["manifest"], go["offset"], go["epoch"], go["re"]) == (lost.manifest, 0, stored["epoch"], jti)
+    lost.upload = new_id()
     assert running.device.upload(lost)["object"] == lost.object
+
+
+def test_resync_of_an_erased_upload_is_told_so(running: Line) -> None:
+    one = recording(1_000)
+    running.device.upload(one)
+    item = {"upload": one.upload, "object": one.object, "manifest": one.manifest}
+    running.device.say("erase", "up/erase", jti=new_id(), items=[item])
+    running.device.next("erased")
+    jti = new_id()
+    running.device.say("resync", "up/resync", jti=jti, stored=[item])
+    _, failed = running.device.next("failed", "go", "stored")
+    assert (failed["reason"], failed["re"]) == ("erased", jti)
+
+
+def test_erase_on_the_topic_of_an_upload_is_dropped(running: Line) -> None:
+    one = recording(1_000)
+    running.device.upload(one)
+    item = {"upload": one.upload, "object": one.object, "manifest": one.manifest}
+    running.device.say("erase", f"up/{one.upload}", jti=new_id(), items=[item])
+    running.journal.wait("dropped", kind="erase")
+    assert len(running.store_files()) == 2
 
 
 def test_messages_that_are_not_the_devices_have_no_effect(running: Line, broker_place: BrokerPlace) -> None:
@@ -186,14 +238,15 @@ def test_upload_survives_kills_of_the_store_at_random_points(tmp_path: Path, bro
     one = recording(24_000_000)
     with device(broker_place.url, folder=tmp_path, identity=broker_place.device, name=DEVICE) as made:
         acknowledged = 0
-        for acks in (1, 4, 7):
+        for progress_bytes in (1, 4_000_000, 7_000_000):
             cloud = CloudProcess(tmp_path, broker_place)
             made.begin(one)
             _, go = made.next("go")
             assert go["offset"] >= acknowledged
             made.chunks(one, offset=go["offset"])  # all of it: the kill comes while the store still reads
-            for _ in range(acks):
-                made.next("upload-ack")
+            wanted = min(go["offset"] + progress_bytes, len(one.payload))
+            while made.next("upload-ack")[1]["offset"] < wanted:
+                pass
             assert cloud.end(signal.SIGKILL) == -signal.SIGKILL
             acknowledged = max(ack["offset"] for ack in made.claims("upload-ack"))
         cloud = CloudProcess(tmp_path, broker_place)
