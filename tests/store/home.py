@@ -92,6 +92,9 @@ class Home:
         )
         return {outcome.id: outcome for outcome in outcomes}
 
+    async def resume(self) -> None:
+        await self.erasure.resume(NOW)
+
     def upload(self, object_id: str, manifest: str = "m" * 64, *, stored: bool = True) -> str:
         def begin(tx: Tx) -> str:
             upload, _ = self.vault.begin_upload(tx, object_id, moment=NOW)

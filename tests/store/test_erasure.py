@@ -1,0 +1,441 @@
+"""Forgetting: what is gone is gone from every place of ours, survivors stay readable, and receipts tell the truth."""
+
+import asyncio
+import secrets
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from agent import audit, chain, erasure, vault
+from agent.errors import CorruptError, RefusedError
+from agent.index import Index
+from agent.index import vault as rows
+from agent.keystore import Keystore
+from agent.model import Object, Outcome, Selection, new_id
+from agent.vault import Vault
+from tests.store.home import NOW, Home, run
+
+
+def test_deleted_object_is_gone_everywhere_and_others_stay(home: Home) -> None:
+    keys = [secrets.token_bytes(16) for _ in range(5)]
+    kept = [run(home.keep(key)) for key in keys]
+    outcomes = run(home.erase(kept[2].id))
+    assert outcomes == {kept[2].id: Outcome(id=kept[2].id, result="deleted", remarks=("source_copy_remains",))}
+    assert home.finished == [("command", tuple(outcomes.values()))]
+    assert home.get(kept[2].id) is None
+    assert not home.vault.payload_path(kept[2].id).exists()
+    with pytest.raises(CorruptError, match="has no slot"):
+        home.slot_key(kept[2].id)
+    for index in (0, 1, 3, 4):
+        assert home.slot_key(kept[index].id) == keys[index]
+    assert home.rows("SELECT slots, version FROM key_group") == [(4, 2)]
+    for table in ("intent", "erasure", "erasure_item"):
+        assert home.rows(f"SELECT count(*) FROM {table}") == [(0,)], table  # noqa: S608 - names of our own tables
+
+
+def test_copy_of_the_vault_made_before_opens_survivors_only(home: Home, tmp_path: Path) -> None:
+    victim, survivor = run(home.keep()), run(home.keep())
+    old_roots = home.keystore.roots()
+    index_key = home.keystore.index_key()
+    home.close()
+    before = tmp_path / "before"
+    shutil.copytree(home.folder, before)
+
+    home = Home(home.folder)
+    run(home.erase(victim.id))
+    after = Keystore.open(home.folder / "keystore")
+    assert old_roots[0].key not in (home.folder / "keystore").read_bytes()
+    assert after.roots() != old_roots
+    home.close()
+
+    # A thief with the old files and today's keystore: the old index names a root that is gone.
+    stolen = Index(before / "index.db", key=index_key)
+    with pytest.raises(CorruptError, match="lacks root"):
+        Vault(folder=before, index=stolen, keystore=after)
+    # Even told to use today's root, neither the victim's nor any other old slot opens.
+    stolen.write_now(lambda tx: rows.set_root_id(tx, after.roots()[0].id))
+    thief = Vault(folder=before, index=stolen, keystore=after)
+    for found in (victim, survivor):
+        with pytest.raises(CorruptError):
+            stolen.read_now(lambda tx, found=found: thief.slot_key(tx, found.id))  # type: ignore[misc]
+    stolen.close()
+    # Today's index has the survivor alone, and it opens.
+    today = Home(home.folder)
+    assert len(today.slot_key(survivor.id)) == 16
+    with pytest.raises(CorruptError):
+        today.slot_key(victim.id)
+    today.close()
+
+
+def test_log_is_empty_after_the_keys_changed_and_holds_only_the_receipt_after(tmp_path: Path) -> None:
+    sizes: dict[int, int] = {}
+    home = Home(tmp_path / "vault", at=lambda step: sizes.update({step: log.stat().st_size}))
+    log = home.folder / "index.db-wal"
+    run(home.erase(run(home.keep()).id))
+    assert sizes[3] > 0
+    assert sizes[4] == 0
+    home.close()
+
+
+def test_steps_come_in_their_order(tmp_path: Path) -> None:
+    steps: list[int] = []
+    home = Home(tmp_path / "vault", at=steps.append)
+    run(home.erase(run(home.keep()).id))
+    assert steps == [1, 2, 3, 4, 5, 6, 7]
+    home.close()
+
+
+def test_absent_and_repeated_ids_are_told_as_already_gone(home: Home) -> None:
+    kept, absent = run(home.keep()), new_id()
+    roots = home.keystore.roots()
+    assert {outcome.result for outcome in run(home.erase(absent)).values()} == {"already_gone"}
+    assert home.keystore.roots() == roots  # nothing to forget costs no rotation
+    first = run(home.erase(kept.id, kept.id, absent))
+    assert {name: outcome.result for name, outcome in first.items()} == {kept.id: "deleted", absent: "already_gone"}
+    assert run(home.erase(kept.id))[kept.id].result == "already_gone"
+
+
+def test_fully_deleted_group_is_dropped_without_rewrapping(home: Home) -> None:
+    kept = run(home.keep_many(6))
+    run(home.erase(*(found.id for found in kept)))
+    assert home.rows("SELECT count(*) FROM key_group") == [(0,)]
+    assert b'"rewrapped":0' in home.rows("SELECT line FROM audit WHERE CAST(line AS TEXT) LIKE '%keys_rotated%'")[0][0]
+    assert home.index.read_now(home.vault.totals).all.objects == 0
+    again = run(home.keep())
+    assert len(home.slot_key(again.id)) == 16
+
+
+def test_only_the_victims_group_is_rewrapped(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(vault, "GROUP_SLOTS", 4)
+    kept = run(home.keep_many(12))
+    run(home.erase(kept[0].id))
+    assert sorted(home.rows("SELECT slots, version FROM key_group")) == [(3, 2), (4, 1), (4, 1)]
+    for found in kept[1:]:
+        assert len(home.slot_key(found.id)) == 16
+
+
+def test_large_selection_goes_in_parts_with_progress_and_one_receipt(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(vault, "GROUP_SLOTS", 5)
+    monkeypatch.setattr(erasure, "ROTATION_GROUPS", 2)
+    monkeypatch.setattr(erasure, "SMALL", 3)
+    monkeypatch.setattr(erasure, "PART", 7)
+    kept = run(home.keep_many(40))
+    survivors = kept[::10]
+    victims = [found.id for found in kept if found not in survivors]
+    told: list[tuple[int, int]] = []
+    outcomes = run(
+        home.erasure.erase(
+            victims,
+            actor="o",
+            rule="r",
+            command="c",
+            moment=NOW,
+            progress=lambda gone, every: told.append((gone, every)),
+        )
+    )
+    assert [outcome.result for outcome in outcomes] == ["deleted"] * 36
+    assert [outcome.id for outcome in outcomes] == sorted(victims)
+    assert len(told) > 3
+    assert told == sorted(told)
+    assert told[-1] == (36, 36)
+    assert len(home.finished) == 1
+    for found in survivors:
+        assert len(home.slot_key(found.id)) == 16
+    assert {path.name for path in home.vault.objects.iterdir()} == {found.id for found in survivors}
+
+
+def test_requests_that_come_together_share_rotations_and_each_gets_its_own_answer(home: Home) -> None:
+    kept = run(home.keep_many(10))
+
+    async def work() -> list[dict[str, Outcome]]:
+        wanted = [(found.id, f"command{number}") for number, found in enumerate(kept)]
+        return await asyncio.gather(*(home.erase(name, command=command) for name, command in wanted))
+
+    answers = run(work())
+    assert [list(answer) for answer in answers] == [[found.id] for found in kept]
+    assert {outcome.result for answer in answers for outcome in answer.values()} == {"deleted"}
+    assert sorted(command for command, _ in home.finished) == sorted(f"command{number}" for number in range(10))
+    ((rotations,),) = home.rows("SELECT count(*) FROM audit WHERE CAST(line AS TEXT) LIKE '%keys_rotated%'")
+    assert 1 <= rotations <= 3
+
+
+def test_object_named_by_two_requests_is_deleted_for_both(home: Home) -> None:
+    kept = run(home.keep())
+
+    async def work() -> list[dict[str, Outcome]]:
+        return await asyncio.gather(*(home.erase(kept.id, command=command) for command in ("a", "b")))
+
+    assert [answer[kept.id].result for answer in run(work())] == ["deleted", "deleted"]
+
+
+def test_object_that_the_judge_keeps_is_told_as_held_and_stays(tmp_path: Path) -> None:
+    def judge(_tx: object, found: Object, actor: str, rule: str) -> Outcome | None:
+        assert (actor, rule) == ("owner", "test")
+        return Outcome(id=found.id, result="held") if found.name == "held" else None
+
+    home = Home(tmp_path / "vault", judge=judge)
+    held, free = run(home.keep(name="held")), run(home.keep())
+    outcomes = run(home.erase(held.id, free.id))
+    assert (outcomes[held.id].result, outcomes[free.id].result) == ("held", "deleted")
+    assert home.get(held.id) == held
+    assert len(home.slot_key(held.id)) == 16
+    home.close()
+
+
+def test_remarks_say_what_is_not_ours_to_remove(home: Home) -> None:
+    left = run(home.keep(source_copy="left", medium="disk"))
+    given_up = run(home.keep(medium="disk"))
+    home.index.write_now(lambda tx: home.vault.mark_source_gone(tx, given_up.id))
+    outcomes = run(home.erase(left.id, given_up.id))
+    assert outcomes[left.id].remarks == ("source_copy_remains", "clear_source_blocks_may_remain")
+    assert outcomes[given_up.id].remarks == ("clear_source_blocks_may_remain",)
+
+
+# -- remote copies
+
+
+def test_stored_copy_waits_for_the_store_and_is_confirmed_by_its_word(home: Home) -> None:
+    kept = run(home.keep())
+    home.index.write_now(lambda tx: home.vault.mark_source_gone(tx, kept.id))
+    upload = home.upload(kept.id)
+    assert run(home.erase(kept.id))[kept.id] == Outcome(
+        id=kept.id, result="waiting_for_cloud", remarks=("cloud_unconfirmed",)
+    )
+    (copy,) = home.index.read_now(lambda tx: home.erasure.pending_remote(tx, 10))
+    assert (copy.upload, copy.object, copy.manifest) == (upload, kept.id, "m" * 64)
+    assert home.confirm(new_id()) == ()
+    assert home.confirm(upload, "f" * 64) == ()
+    assert home.confirm(upload) == ("command",)
+    assert home.finished[-1] == (
+        "command",
+        (Outcome(id=kept.id, result="deleted", remarks=("cloud_confirmed",), stated_by="store"),),
+    )
+    assert home.confirm(upload) == ()
+    assert len(home.finished) == 2
+    assert home.index.read_now(lambda tx: home.erasure.pending_remote(tx, 10)) == ()
+    assert home.rows("SELECT count(*) FROM upload") == [(0,)]
+
+
+def test_half_sent_upload_is_erased_at_the_store_and_told(home: Home) -> None:
+    kept = run(home.keep())
+    upload = home.upload(kept.id, stored=False)
+    outcome = run(home.erase(kept.id))[kept.id]
+    assert outcome.result == "waiting_for_cloud"
+    assert "half_upload_aborted" in outcome.remarks
+    assert home.confirm(upload) == ("command",)
+
+
+def test_upload_that_was_never_begun_leaves_no_copy_to_ask_for(home: Home) -> None:
+    kept = run(home.keep())
+    home.index.write_now(lambda tx: home.vault.begin_upload(tx, kept.id, moment=NOW))
+    assert run(home.erase(kept.id))[kept.id].result == "deleted"
+    assert home.rows("SELECT count(*) FROM upload") == [(0,)]
+
+
+def test_every_copy_that_a_store_ever_had_is_asked_for(home: Home) -> None:
+    kept = run(home.keep())
+    given_up = home.upload(kept.id, "1" * 64, stored=False)
+    home.index.write_now(lambda tx: home.vault.forget_upload(tx, given_up))
+    current = home.upload(kept.id, "2" * 64)
+    run(home.erase(kept.id))
+    asked = {copy.upload for copy in home.index.read_now(lambda tx: home.erasure.pending_remote(tx, 10))}
+    assert asked == {given_up, current}
+    assert home.confirm(given_up, "1" * 64) == ()
+    assert home.confirm(current, "2" * 64) == ("command",)
+
+
+def test_storage_receipt_that_comes_after_the_delete_does_not_bring_the_object_back(home: Home) -> None:
+    kept = run(home.keep())
+    upload = home.upload(kept.id, stored=False)
+    run(home.erase(kept.id))
+    assert not home.index.write_now(
+        lambda tx: home.vault.note_stored(tx, upload, region="eu", stated_by="store", epoch="e", moment=NOW)
+    )
+    assert home.get(kept.id) is None
+    assert len(home.index.read_now(lambda tx: home.erasure.pending_remote(tx, 10))) == 1
+
+
+def test_word_that_comes_before_the_last_step_counts(tmp_path: Path) -> None:
+    uploads: list[str] = []
+
+    def at(step: int) -> None:
+        if step == 3:
+            home.confirm(uploads[0])
+
+    home = Home(tmp_path / "vault", at=at)
+    kept = run(home.keep())
+    uploads.append(home.upload(kept.id))
+    outcome = run(home.erase(kept.id))[kept.id]
+    assert (outcome.result, outcome.stated_by) == ("deleted", "store")
+    assert len(home.finished) == 1
+    assert home.rows("SELECT count(*) FROM upload") == [(0,)]
+    home.close()
+
+
+def test_retention_leaves_a_stored_copy_and_a_later_delete_still_finds_it(home: Home) -> None:
+    kept = run(home.keep(camera="cam7"))
+    upload = home.upload(kept.id)
+    assert run(home.erase(kept.id, command="", keep_stored=True))[kept.id].result == "deleted"
+    assert home.index.read_now(lambda tx: home.erasure.pending_remote(tx, 10)) == ()
+    for selection in (Selection(camera="cam7"), Selection(all=True)):
+        assert home.index.read_now(lambda tx, wanted=selection: home.vault.select(tx, wanted)) == (kept.id,)  # type: ignore[misc]
+    assert run(home.erase(kept.id))[kept.id].result == "waiting_for_cloud"
+    assert home.index.read_now(lambda tx: home.vault.select(tx, Selection(all=True))) == ()
+    assert run(home.erase(kept.id, command="again"))[kept.id].result == "waiting_for_cloud"
+    assert sorted(home.confirm(upload)) == ["again", "command"]
+    assert run(home.erase(kept.id, command="last"))[kept.id].result == "already_gone"
+
+
+def test_retention_still_aborts_a_half_sent_upload(home: Home) -> None:
+    kept = run(home.keep())
+    upload = home.upload(kept.id, stored=False)
+    run(home.erase(kept.id, command="", keep_stored=True))
+    assert [copy.upload for copy in home.index.read_now(lambda tx: home.erasure.pending_remote(tx, 10))] == [upload]
+    assert home.confirm(upload) == ()
+    assert home.rows("SELECT count(*) FROM upload") == [(0,)]
+
+
+# -- what must not return
+
+
+def test_deleted_recording_does_not_return_by_its_source_or_by_its_content(home: Home) -> None:
+    source, content = secrets.token_bytes(32), secrets.token_bytes(32)
+    run(home.erase(run(home.keep(source_tag=source, content_tag=content)).id))
+    for tags in ({"source_tag": source}, {"content_tag": content}):
+        with pytest.raises(RefusedError, match="deleted before"):
+            run(home.keep(**tags))
+    assert run(home.keep()).state == "sealed"
+
+
+COMMANDED_MS = NOW.agent_ms
+
+
+@pytest.mark.parametrize(
+    ("cutoff", "late", "refused"),
+    [
+        (Selection(all=True), {}, True),
+        (Selection(all=True), {"captured_from_ms": COMMANDED_MS, "captured_to_ms": COMMANDED_MS + 1}, False),
+        (Selection(camera="cam1"), {}, True),
+        (Selection(camera="cam1"), {"camera": "cam2"}, False),
+        (Selection(category="photo"), {}, False),
+        (Selection(category="photo"), {"category": "photo"}, True),
+        (Selection(camera="cam1", category="photo"), {}, False),
+        (Selection(from_="2023-11-14T22:14:00Z", to="2023-11-14T22:15:00Z"), {}, True),
+        (Selection(from_="2023-11-14T22:14:20Z"), {}, False),  # half-open: it ended at that moment
+        (Selection(from_="2023-11-14T22:14:19.999Z"), {}, True),
+        (Selection(to="2023-11-14T22:13:20Z"), {}, False),  # half-open: it began at that moment
+        (Selection(to="2023-11-14T22:13:20.001Z"), {}, True),
+    ],
+)
+def test_cut_off_refuses_what_was_recorded_before_and_turns_up_later(
+    home: Home, cutoff: Selection, late: dict[str, Any], *, refused: bool
+) -> None:
+    run(home.erase(cutoff=cutoff))
+    if refused:
+        with pytest.raises(RefusedError, match=r"deleted before \(test\)"):
+            run(home.keep(**late))
+    else:
+        assert run(home.keep(**late)).state == "sealed"
+
+
+def test_recording_that_was_being_sealed_when_everything_was_deleted_is_not_taken_in(home: Home) -> None:
+    async def work() -> None:
+        group = await home.vault.group()
+        await home.erase(cutoff=Selection(all=True))
+        with pytest.raises(RefusedError):
+            await home.keep()
+        assert group is not None
+
+    run(work())
+    assert list(home.vault.objects.iterdir()) == []
+
+
+def test_delete_of_everything_remembers_no_single_recording(home: Home) -> None:
+    kept = run(home.keep_many(3))
+    run(home.erase(kept[0].id))
+    assert home.rows("SELECT count(*) FROM tombstone") == [(1,)]
+    run(home.erase(cutoff=Selection(all=True)))
+    assert home.rows("SELECT count(*) FROM tombstone") == [(0,)]
+
+
+def test_same_cut_off_again_moves_its_mark_and_adds_no_row(home: Home) -> None:
+    for _ in range(3):
+        run(home.erase(cutoff=Selection(camera="cam1")))
+    assert home.rows("SELECT count(*) FROM cutoff") == [(1,)]
+
+
+def test_too_many_cut_offs_become_wider_ones(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(erasure, "CUTOFFS_MAX", 4)
+    for second in range(0, 40, 2):
+        times = [f"2023-11-14T22:13:{value:02}Z" for value in (second, second + 1)]
+        run(home.erase(cutoff=Selection(camera="cam1", from_=times[0], to=times[1])))
+    assert home.rows("SELECT count(*) FROM cutoff")[0][0] <= 5
+    for second in range(0, 40, 2):
+        moment_ms = 1_700_000_000_000 - 20_000 + second * 1000  # 22:13:00 and on
+        with pytest.raises(RefusedError):
+            run(home.keep(captured_from_ms=moment_ms, captured_to_ms=moment_ms + 1000))
+
+
+def test_too_many_tombstones_become_a_mark_that_still_refuses_each(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(erasure, "TOMBSTONES_MAX", 16)
+    tags = [secrets.token_bytes(32) for _ in range(40)]
+    for number, tag in enumerate(tags):
+        kept = run(home.keep(source_tag=tag, captured_from_ms=number * 1000, captured_to_ms=number * 1000 + 500))
+        run(home.erase(kept.id))
+    assert home.rows("SELECT count(*) FROM tombstone")[0][0] <= 16
+    for number, tag in enumerate(tags):
+        with pytest.raises(RefusedError):
+            run(home.keep(source_tag=tag, captured_from_ms=number * 1000, captured_to_ms=number * 1000 + 500))
+    assert run(home.keep(source="garage", captured_from_ms=0, captured_to_ms=1)).state == "sealed"
+
+
+# -- history and state
+
+
+def test_every_deletion_stands_in_the_chain_and_names_nothing_personal(home: Home) -> None:
+    kept = run(home.keep(name="secret-name.mp4"))
+    run(home.erase(kept.id, cutoff=Selection(camera="cam1")))
+    home.index.write_now(lambda tx: audit.checkpoint(tx, home.keystore, moment=NOW))
+    _, lines = home.index.read_now(lambda tx: audit.entries(tx, 0))
+    kinds = [chain._read_entry.decode(line).kind for line in lines if not line.startswith(b'{"checkpoint')]
+    assert kinds == ["admitted", "erase_asked", "keys_rotated", "erased"]
+    assert chain.verify_lines(lines, jwk=home.keystore.public_jwk()).signed == 4
+    assert not any(b"secret-name" in line or b"cam1" in line for line in lines)
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_any_sequence_of_keeping_erasing_and_starting_anew_agrees_with_a_set(
+    data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    home = Home(tmp_path_factory.mktemp("model") / "vault")
+    model: dict[str, bytes] = {}
+    gone: list[str] = []
+    for _ in range(data.draw(st.integers(1, 8))):
+        action = data.draw(st.sampled_from(["keep", "erase", "restart"]))
+        if action == "keep":
+            key = secrets.token_bytes(16)
+            model[run(home.keep(key)).id] = key
+        elif action == "erase" and model:
+            victims = data.draw(st.lists(st.sampled_from(sorted(model)), min_size=1, unique=True))
+            run(home.erase(*victims))
+            for victim in victims:
+                del model[victim]
+                gone.append(victim)
+        elif action == "restart":
+            home.close()
+            home = Home(home.folder)
+            assert home.vault.recover() == 0
+            run(home.erasure.resume(NOW))
+    assert {found: home.slot_key(found) for found in model} == model
+    assert all(home.get(victim) is None for victim in gone)
+    assert {path.name for path in home.vault.objects.iterdir()} == set(model)
+    assert home.index.read_now(home.vault.totals).all.objects == len(model)
+    assert len(home.keystore.roots()) == 1
+    home.close()
