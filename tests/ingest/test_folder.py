@@ -254,6 +254,11 @@ def file_at(path: Path) -> None:
     path.write_bytes(b"x")
 
 
+def link_at(path: Path) -> None:
+    file_at(path.with_name("b.bin"))
+    path.symlink_to("b.bin")
+
+
 def device_at(path: Path) -> None:
     if os.geteuid() == 0:
         os.mknod(path, 0o600 | 0o020000, os.makedev(1, 3))
@@ -265,7 +270,7 @@ Plant = Callable[[Path, Path], object]
 """(the source's folder, a file outside it) → something that must not be taken."""
 
 HOSTILE: dict[str, tuple[str, Plant]] = {
-    "symlink": ("symbolic link", lambda spool, _: (file_at(spool / "b.bin"), (spool / "a.mp4").symlink_to("b.bin"))),
+    "symlink": ("symbolic link", lambda spool, _: link_at(spool / "a.mp4")),
     "symlink-out": ("symbolic link", lambda spool, secret: (spool / "a.mp4").symlink_to(secret)),
     "symlink-folder": ("symbolic link", lambda spool, secret: (spool / "cam").symlink_to(secret.parent)),
     "fifo": ("not a plain file", lambda spool, _: os.mkfifo(spool / "a.mp4")),

@@ -1,17 +1,357 @@
-"""From a file in the spool to a sealed, durable object."""
+"""From a file at its source to a sealed, durable object: once, and never back after a delete."""
 
+import asyncio
+import json
 import os
+import shutil
+from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
+import msgspec
+import pytest
+
+from agent import audit, ingest, registry
+from agent.erasure import Erasure
+from agent.model import Moment, Selection
+from agent.policy import Rights, parse_policy
+from agent.sources import folder as folder_module
+
 Home = Any  # the fixture's class; tests are no package
+Until = Callable[[Callable[[], bool]], Awaitable[None]]
+
+NAME = "front/recording/2026-11-22T10-15-00.000Z_10s.mp4"
+LOGS = tuple(f"front/usage-log/2026-11-22T1{n}-00-00.000Z.jsonl" for n in range(4))
+NOW = Moment(agent_ms=1_800_000_100_000, wall_ms=1_800_000_100_000, trusted=True)
+
+
+def erase(home: Home, *ids: str, cutoff: Selection | None = None) -> None:
+    """Delete as a command does, down to the last numbered step."""
+
+    async def run() -> None:
+        eraser = Erasure(
+            vault=home.vault, index=home.index, keystore=home.keystore, finish=lambda *_args: None
+        )  # fmt: skip
+        await eraser.erase(ids, actor="owner", rule="owner_erase", command="c" * 26, moment=NOW, cutoff=cutoff)
+
+    asyncio.run(run())
+
+
+def log(*values: object) -> bytes:
+    return b"".join(json.dumps({"n": value}).encode() + b"\n" for value in values)
 
 
 def test_complete_file_in_the_spool_becomes_one_sealed_object_and_leaves(home: Home) -> None:
     content = os.urandom(200_000)
-    home.put("front/recording/2026-11-22T10-15-00.000Z_10s.mp4", content)
+    home.put(NAME, content)
     home.scan()
     item = home.only()
     assert home.opened(item) == content
     assert home.left() == []
     assert (item.category, item.purpose, item.source_copy, item.state) == ("recording", "security", "taken", "sealed")
     assert item.captured_to_ms - item.captured_from_ms == 10_000
+    assert home.index.read_now(home.vault.source_left_over) == ()
+
+
+def test_label_lives_in_the_index_alone_and_one_camera_has_one_id(home: Home) -> None:
+    home.put(NAME, b"one")
+    home.put("front/photo/2026-11-22T10-15-00.000Z.jpg", b"two")
+    home.put(NAME.replace("front", "back"), b"three")
+    home.scan()
+    cameras = home.index.read_now(registry.cameras)
+    assert {camera.label for camera in cameras} == {"front", "back"}
+    assert {item.camera for item in home.objects()} == {camera.id for camera in cameras}
+    written = b"".join(path.read_bytes() for path in home.state.rglob("*") if path.is_file())
+    assert b"front" not in written
+
+
+def test_object_that_its_device_may_not_read_opens_for_its_owner_only(home: Home) -> None:
+    owner = home.owner.recipient().to_text()
+    text = (
+        f'version = 1\n[recipients]\nowner = ["{owner}"]\n'
+        '[category.recording]\npurpose = "security"\nseal_to = ["owner"]\nreadable_by_device = false\n'
+    )
+    home.put(NAME, b"private")
+    home.scan(policy=parse_policy(text.encode(), file="policy.toml"))
+    item = home.only()
+    assert item.kind == "header-key"
+    assert home.opened(item) == b"private"
+
+
+def test_left_file_is_taken_once_whatever_starts_again(home: Home) -> None:
+    content = os.urandom(1000)
+    home.put(NAME, content)
+    source = home.settings(after="leave")
+    home.scan(source)
+    home.scan(source)
+    home.reopen()
+    home.scan(source)
+    assert home.opened(home.only()) == content
+    assert home.only().source_copy == "left"
+    assert home.left() == [NAME]
+
+
+def test_left_file_that_changed_is_another_object(home: Home) -> None:
+    source = home.settings(after="leave")
+    home.put(NAME, b"one")
+    home.scan(source)
+    home.put(NAME, b"two, longer")
+    home.scan(source)
+    assert {home.opened(item) for item in home.objects()} == {b"one", b"two, longer"}
+
+
+def test_left_file_that_was_deleted_is_not_taken_back(home: Home) -> None:
+    source = home.settings(after="leave")
+    home.put(NAME, b"deleted")
+    home.scan(source)
+    erase(home, home.only().id)
+    home.scan(source)
+    home.reopen()
+    home.scan(source)
+    assert home.objects() == ()
+    assert home.left() == [NAME]
+    assert home.reasons("deleted_before")[0] == "the source's copy remains"
+
+
+def test_deleted_content_under_another_name_is_destroyed_and_never_taken(home: Home) -> None:
+    content = os.urandom(5000)
+    home.put(NAME, content)
+    home.scan()
+    erase(home, home.only().id)
+    home.put("front/recording/2026-11-22T11-00-00.000Z_10s.mp4", content)
+    home.scan()
+    assert home.objects() == ()
+    assert home.left() == []
+    assert home.reasons("deleted_before") == ["the source's copy was destroyed"]
+
+
+def test_what_a_cut_off_covers_is_destroyed_unread_and_the_rest_is_taken(home: Home) -> None:
+    home.put(NAME, b"first")
+    home.scan()
+    cutoff = Selection(from_="2026-11-22T10:00:00.000Z", to="2026-11-22T11:00:00.000Z")
+    erase(home, home.only().id, cutoff=cutoff)
+    home.put("front/recording/2026-11-22T10-59-55.000Z_10s.mp4", b"late arrival")
+    home.put("front/recording/2026-11-22T11-00-00.000Z_10s.mp4", b"after it")
+    home.scan()
+    assert home.opened(home.only()) == b"after it"
+    assert home.left() == []
+
+
+def test_category_without_a_rule_stays_where_it_is(home: Home) -> None:
+    owner = home.owner.recipient().to_text()
+    text = (
+        f'version = 1\n[recipients]\nowner = ["{owner}"]\n[category.photo]\npurpose = "security"\nseal_to = ["owner"]\n'
+    )
+    home.put(NAME, b"no rule")
+    home.put(NAME.replace("00.000", "30.000"), b"no rule")
+    flow = home.scan(policy=parse_policy(text.encode(), file="policy.toml"))
+    assert home.objects() == ()
+    assert len(home.left()) == 2
+    assert home.reasons("refused") == ["no_rule"]
+    assert flow.counts["refused"] == 2
+    assert home.index.read_now(registry.cameras) == ()
+
+
+def test_withdrawn_consent_stops_the_gate(home: Home) -> None:
+    home.rights = Rights(withdrawn=True)
+    home.put(NAME, b"private")
+    home.scan()
+    assert home.objects() == ()
+    assert home.left() == [NAME]
+
+
+def test_full_disk_refuses_loudly_and_the_source_keeps_its_copy(home: Home) -> None:
+    home.put(NAME, b"content")
+    home.scan(reserve_bytes=1 << 60)
+    assert home.objects() == ()
+    assert home.left() == [NAME]
+    (reason,) = home.reasons("disk_full")
+    assert "reserved" in reason
+    home.scan()
+    assert home.opened(home.only()) == b"content"
+
+
+def test_recipient_that_cannot_be_used_leaves_the_source_alone(home: Home) -> None:
+    replace = msgspec.structs.replace
+    rules = tuple(replace(rule, recipients=("age1nobody",)) for rule in home.policy.rules)
+    home.put(NAME, b"content")
+    home.scan(policy=replace(home.policy, rules=rules))
+    assert home.objects() == ()
+    assert home.left() == [NAME]
+    assert list((home.state / "objects").iterdir()) == []
+
+
+def test_log_files_of_one_camera_become_one_object(home: Home) -> None:
+    for number, name in enumerate(LOGS):
+        home.put(name, log(number, number + 10))
+    home.put(LOGS[0].replace("front", "back"), log("other"))
+    home.scan()
+    found = {home.opened(item) for item in home.objects()}
+    assert found == {b"".join(log(number, number + 10) for number in range(4)), log("other")}
+    assert home.left() == []
+
+
+def test_bad_log_lines_are_dropped_counted_and_audited(home: Home) -> None:
+    home.put(LOGS[0], log(1) + b"garbage\n[]\n" + log(2))
+    home.put(LOGS[1], b"no log at all\n")
+    home.scan()
+    item = home.only()
+    assert home.opened(item) == log(1, 2)
+    assert home.left() == [LOGS[1]]
+    assert home.reasons("lines_dropped") == ["2 lines are no JSON objects"]
+    _, lines = home.index.read_now(lambda tx: audit.entries(tx, 0))
+    (entry,) = [found for found in map(json.loads, lines) if found.get("kind") == "ingest_refused"]
+    assert (entry["object"], entry["detail"]) == (item.id, {"lines": 2})
+
+
+def test_left_log_files_are_taken_once_and_not_again_after_a_delete(home: Home) -> None:
+    source = home.settings(after="leave")
+    for number, name in enumerate(LOGS[:3]):
+        home.put(name, log(number))
+    home.scan(source)
+    home.reopen()
+    home.scan(source)
+    erase(home, home.only().id)
+    home.scan(source)
+    home.put(LOGS[3], log("new"))
+    home.scan(source)
+    assert home.opened(home.only()) == log("new")
+
+
+def test_log_batch_that_reaches_into_a_cut_off_loses_only_what_it_covers(home: Home) -> None:
+    home.put(NAME.replace("T10", "T01"), b"first")
+    home.scan()
+    cutoff = Selection(from_="2026-11-22T11:30:00.000Z", to="2026-11-22T11:40:00.000Z")
+    erase(home, home.only().id, cutoff=cutoff)
+    for name in (LOGS[0], LOGS[1], LOGS[3]):
+        file = home.put(name, log(name))
+        at_s = {LOGS[0]: 1795342500, LOGS[1]: 1795347300, LOGS[3]: 1795354500}[name]  # 10:15, 11:35 and 13:35
+        os.utime(file, (at_s, at_s))
+    home.scan()
+    assert sorted(home.opened(item) for item in home.objects()) == sorted([log(LOGS[0]), log(LOGS[3])])
+    assert home.left() == []
+
+
+def test_hostile_files_leave_nothing_and_stop_nothing(home: Home, tmp_path: Path) -> None:
+    (tmp_path / "secret.mp4").write_bytes(b"secret")
+    (home.spool / "a.mp4").symlink_to(tmp_path / "secret.mp4")
+    os.mkfifo(home.spool / "b.mp4")
+    (home.spool / "c.mp4").hardlink_to(tmp_path / "secret.mp4")
+    (home.spool / "d\n.mp4").write_bytes(b"x")
+    home.put(NAME, b"good")
+    home.scan()
+    assert home.opened(home.only()) == b"good"
+    assert len(home.reasons("unreadable")) == 4
+
+
+def test_two_files_that_hold_the_same_are_two_objects(home: Home) -> None:
+    home.put(NAME, b"same")
+    home.put(NAME.replace("front", "back"), b"same")
+    home.scan()
+    assert [home.opened(item) for item in home.objects()] == [b"same", b"same"]
+
+
+def test_empty_file_is_an_object_too(home: Home) -> None:
+    home.put(NAME, b"")
+    home.scan()
+    assert home.opened(home.only()) == b""
+
+
+def test_copy_that_a_cut_left_behind_is_given_up_at_the_next_start(home: Home) -> None:
+    # The state after a cut between steps 4 and 5: acknowledged, and the source still has its copy.
+    home.put(NAME, b"content")
+    for name in LOGS[:2]:
+        home.put(name, log(name))
+    kept = home.top / "kept"
+    shutil.copytree(home.spool, kept, copy_function=shutil.copy2)
+    home.scan(home.settings(after="leave"))
+    before = {item.id for item in home.objects()}
+    home.index.write_now(lambda tx: tx.execute("UPDATE object SET source_copy = 'taken'"))
+    home.reopen()
+    home.scan()
+    assert home.left() == []
+    assert {item.id for item in home.objects()} == before
+    assert home.index.read_now(home.vault.source_left_over) == ()
+
+
+def test_running_flow_takes_what_comes(home: Home, until: Until) -> None:
+    contents = {f"cam{n % 3}/recording/2026-11-22T10-{n:02d}-00.000Z_10s.mp4": os.urandom(50_000) for n in range(40)}
+
+    async def run() -> None:
+        flow = home.ingest(home.settings(batch_age_s=0.1))
+        await flow.recover()
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                running = tasks.create_task(flow.run())
+                for name, content in contents.items():
+                    await asyncio.to_thread(home.put, name, content)
+                await asyncio.to_thread(home.put, LOGS[0], log(1))
+                await until(lambda: flow.counts["admitted"] == 41 and home.left() == [])
+                running.cancel()
+        finally:
+            flow.close()
+            await home.sealers[-1].aclose()
+
+    asyncio.run(run())
+    found = {item.name: home.opened(item) for item in home.objects()}
+    assert found == {**contents, LOGS[0]: log(1)}
+    assert home.index.commits < 41 * 3
+
+
+def test_file_that_is_still_written_comes_when_it_is_done(
+    home: Home, until: Until, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(folder_module, "AGAIN_S", 0.05)
+    file = home.put(NAME, b"half")
+
+    async def run() -> None:
+        flow = home.ingest()
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                with file.open("ab") as writer:
+                    running = tasks.create_task(flow.run())
+                    await until(lambda: flow.counts["later"] > 0)
+                    assert home.objects() == ()
+                    writer.write(b", whole")
+                await until(lambda: flow.counts["admitted"] == 1 and home.left() == [])
+                running.cancel()
+        finally:
+            flow.close()
+            await home.sealers[-1].aclose()
+
+    asyncio.run(run())
+    assert home.opened(home.only()) == b"half, whole"
+
+
+def test_nothing_clear_is_left_anywhere_of_ours(home: Home) -> None:
+    content = b"".join(b"clear sample %08d of this recording. " % n for n in range(4000))
+    home.put(NAME, content)
+    home.put("front/photo/2026-11-22T10-15-00.000Z.jpg", content[::-1])
+    home.put(LOGS[0], log("clear line"))
+    home.scan()
+    samples = [content[at : at + 32] for at in range(0, len(content) - 32, 4096)] + [b"clear line", b"usage-log"]
+    samples += [sample[::-1] for sample in samples]
+    files = [path for path in home.state.rglob("*") if path.is_file()]
+    assert len(files) >= 5
+    for file in files:
+        written = file.read_bytes()
+        assert not [sample for sample in samples if sample in written]
+    planted = home.state / "planted"
+    planted.write_bytes(content)
+    assert any(sample in planted.read_bytes() for sample in samples)
+
+
+def test_files_and_folders_of_the_vault_are_private(home: Home) -> None:
+    home.put(NAME, b"content")
+    home.scan()
+    for path in home.state.rglob("*"):
+        assert path.stat().st_mode & 0o077 == 0
+
+
+def test_memory_of_what_was_told_is_bounded(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ingest, "TOLD_MAX", 3)
+    for n in range(10):
+        home.put(f"front/usage-log/2026-11-22T1{n}-00-00.000Z.jsonl", b"bad\n")
+    flow = home.scan()
+    assert len(flow._told) == 3
+    assert flow.counts["unreadable"] == 10

@@ -1,0 +1,139 @@
+"""SIGKILL before every durable step of ingest, then a start: exactly one object, and the source's copy is gone."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agent.index import Index
+from agent.keystore import Keystore
+from agent.vault import Vault
+
+Home = Any  # the fixture's class; tests are no package
+
+NAME = "front/recording/2026-11-22T10-15-00.000Z_10s.mp4"
+LOGS = ("front/usage-log/2026-11-22T10-00-00.000Z.jsonl", "front/usage-log/2026-11-22T11-00-00.000Z.jsonl")
+
+# A whole agent process that takes in once and kills itself just before the named call is made for the nth time.
+CHILD = """
+import asyncio, os, signal, sys
+from pathlib import Path
+from agent import files, ingest, vault
+from agent.index import Index
+from agent.keystore import Keystore
+from agent.model import Moment
+from agent.policy import parse_policy
+from agent.sealer import Sealer
+from agent.sources import FolderSource, SourceSettings
+from agent.vault import Vault
+
+state, spool, policy, point, count = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], sys.argv[4], int(sys.argv[5])
+left = count
+
+def deadly(call):
+    def killing(*args, **kwargs):
+        global left
+        left -= 1
+        if left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return call(*args, **kwargs)
+    return killing
+
+WHERE = {
+    "seal": (Sealer, "seal"), "settle": (vault, "settle"), "sync_folder": (vault, "sync_folder"),
+    "insert": (Vault, "_insert"), "give_up": (FolderSource, "give_up"), "mark": (Vault, "mark_source_gone"),
+    "commit": (Index, "_commit"), "none": (Vault, "_nothing"),
+}
+owner, name = WHERE[point]
+if point != "none":
+    setattr(owner, name, deadly(getattr(owner, name)))
+
+keystore = Keystore.open(state / "keystore")
+index = Index(state / "index.db", key=keystore.index_key())
+store = Vault(folder=state, index=index, keystore=keystore)
+store.recover()
+settings = SourceSettings(name="spool", kind="spool", path=spool, medium="disk")
+rules = parse_policy(policy.encode(), file="policy.toml")
+now = Moment(agent_ms=1_800_000_000_000, wall_ms=1_800_000_000_000, trusted=True)
+
+async def main():
+    sealer = Sealer()
+    flow = ingest.Ingest((settings,), vault=store, sealer=sealer, policy=lambda: rules, now=lambda: now)
+    await flow.scan_once()
+    flow.close()
+    await sealer.aclose()
+
+asyncio.run(main())
+index.close()
+"""
+
+POINTS = (
+    ("seal", 2), ("settle", 1), ("sync_folder", 1), ("insert", 2), ("give_up", 1), ("give_up", 3), ("mark", 1),
+    ("commit", 3), ("commit", 5), ("commit", 7),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(("point", "count"), POINTS)
+def test_killed_before_a_step_the_next_start_ends_with_each_object_once(home: Home, point: str, count: int) -> None:
+    content = os.urandom(150_000)
+    home.put(NAME, content)
+    home.put(LOGS[0], b'{"n":1}\n')
+    home.put(LOGS[1], b'{"n":2}\n')
+    home.close()
+    policy = "\n".join(
+        ["version = 1", "[recipients]", f'owner = ["{home.owner.recipient().to_text()}"]']
+        + [f'[category.{name}]\npurpose = "security"\nseal_to = ["owner"]' for name in ("recording", "usage-log")]
+    )
+
+    def start(point: str, count: int) -> int:
+        arguments = [sys.executable, "-c", CHILD, str(home.state), str(home.spool), policy, point, str(count)]
+        return subprocess.run(arguments, check=False, timeout=60).returncode
+
+    first = start(point, count)
+    assert first in {0, -signal.SIGKILL}
+    if point != "commit":
+        assert first == -signal.SIGKILL
+    clear = [path for path in home.state.rglob("*") if path.is_file() and content[:64] in path.read_bytes()]
+    assert clear == []
+    assert start("none", 0) == 0
+    home.index = Index(home.state / "index.db", key=Keystore.open(home.state / "keystore").index_key())
+    home.vault = Vault(folder=home.state, index=home.index, keystore=home.keystore)
+    assert sorted(home.opened(item) for item in home.objects()) == sorted([content, b'{"n":1}\n{"n":2}\n'])
+    assert home.left() == []
+    assert home.index.read_now(home.vault.source_left_over) == ()
+    assert {path.name for path in (home.state / "objects").iterdir()} == {item.id for item in home.objects()}
+
+
+def test_sealed_with_a_killed_process_is_admitted_all_the_same(home: Home) -> None:
+    content = os.urandom(1_000_000)
+    home.put(NAME, content)
+
+    async def run() -> None:
+        flow = home.ingest()
+        sealer = home.sealers[-1]
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(flow.scan_once())
+                tasks.create_task(asyncio.to_thread(_kill_child_of, os.getpid()))
+        finally:
+            flow.close()
+            await sealer.aclose()
+
+    asyncio.run(run())
+    assert home.opened(home.only()) == content
+
+
+def _kill_child_of(parent: int) -> None:
+    """Kill the sealing process as soon as there is one."""
+    for _ in range(100_000):
+        for task in Path(f"/proc/{parent}/task").iterdir():
+            children = (task / "children").read_text(encoding="ascii").split()
+            if children:
+                os.kill(int(children[0]), signal.SIGKILL)
+                return
+    raise AssertionError("no sealing process was started")
