@@ -5,9 +5,9 @@
 #   sudo tests/chroot.sh [SUITE] [COMMAND]      default: bookworm 'make demo && CI=true make test'
 #   sudo MIRROR=http://… tests/chroot.sh noble 'make demo'
 #
-# From the environment: MIRROR (the suite's archive; for Debian debootstrap knows one), DEBOOTSTRAP_OPTIONS, FRESH_DIR (where
-# the minimal system is kept for the next time; default /var/tmp/fresh-machine). Settings of pip, npm and proxies, and
-# this machine's certificates and name servers, are taken along: they say how to reach the network from here.
+# From the environment: MIRROR (the suite's archive; for Debian debootstrap knows one), DEBOOTSTRAP_OPTIONS, FRESH_DIR
+# (where the minimal system is kept for the next time; default /var/tmp/fresh-machine). Settings of pip, npm and
+# proxies, and this machine's certificates and name servers, are taken along: they say how to reach the network.
 set -eu
 
 suite=${1:-bookworm}
