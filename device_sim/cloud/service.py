@@ -112,7 +112,7 @@ class Cloud:
             identity=self._identity,
             topics=topics,
             receive=self._receive,
-            connected=self._resend,
+            connected=self._on_connected,
         )
         self._link.start()
         self.journal.note("online", broker=self._broker)
@@ -148,7 +148,8 @@ class Cloud:
     def _issuers(self) -> list[Backend]:
         return [self.backend, *([self.client] if self.client else [])]
 
-    def _resend(self) -> None:
+    def _on_connected(self) -> None:
+        self.journal.note("subscribed")
         for issuer in self._issuers():
             issuer.resend()
 
