@@ -10,7 +10,7 @@ import json
 import sys
 from collections.abc import Callable, Sequence
 
-from agent.cli import asking, crypt, running, setup
+from agent.cli import asking, crypt, doctor, running, setup
 from agent.errors import AgentError, ConfigError
 
 INTERRUPTED = 130
@@ -28,6 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     setup.add_parsers(subparsers)
     running.add_parsers(subparsers)
     asking.add_parsers(subparsers)
+    doctor.add_parsers(subparsers)
     crypt.add_parsers(subparsers)
     arguments = parser.parse_args(argv)
     run: Callable[[argparse.Namespace], int] = arguments.run

@@ -1,0 +1,234 @@
+"""``doctor``: what is wrong with this device, in the order in which a person would mend it.
+
+Each check answers ``good``, ``look`` (works, but) or ``bad`` with the next step. Nothing is changed. With a running
+agent the vault is asked through it; else the parts are opened here.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import stat
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
+
+from agent.errors import AgentError, LinkError
+
+if TYPE_CHECKING:
+    from agent.config import Config
+
+Subparsers = argparse._SubParsersAction  # noqa: SLF001 - argparse has no public name for what add_subparsers returns
+
+CONNECT_S: Final = 10.0
+_DAY_MS: Final = 86_400_000
+_EXPIRY_DAYS: Final = 30
+_WATCHES_FEW: Final = 1024
+_INOTIFY_LIMIT: Final = Path("/proc/sys/fs/inotify/max_user_watches")
+_LOW_SHARE: Final = 0.05
+
+
+class Finding(NamedTuple):
+    """One check's answer."""
+
+    what: str
+    verdict: Literal["good", "look", "bad"]
+    told: str
+    next: str = ""
+
+
+def add_parsers(subparsers: "Subparsers[argparse.ArgumentParser]") -> None:
+    """Register the command."""
+    doctor = subparsers.add_parser(
+        "doctor",
+        help="tell what is wrong with this device and how to mend it",
+        description="Check config, policy, keys, folders, clock, disk and broker. Changes nothing.",
+        epilog="example:  privacy-agent doctor --config /etc/privacy-agent/agent.toml",
+    )
+    doctor.add_argument("--config", type=Path, default=None, metavar="FILE", help="agent.toml")
+    doctor.add_argument("--offline", action="store_true", help="leave the broker out")
+    doctor.add_argument("--json", action="store_true", help="answer as JSON")
+    doctor.set_defaults(run=_run)
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from agent.cli.asking import config_of  # noqa: PLC0415 - what a command needs is imported by that command
+    from agent.cli.layout import table  # noqa: PLC0415 - the same
+
+    config = config_of(arguments)
+    findings = [Finding("config", "good", str(config.file)), *_examine(config, arguments)]
+    bad = [finding for finding in findings if finding.verdict == "bad"]
+    if arguments.json:
+        print(json.dumps({"healthy": not bad, "findings": [finding._asdict() for finding in findings]}))
+        return 1 if bad else 0
+    print(table([finding[:3] for finding in findings], head=("what", "verdict", "")))
+    steps = [finding for finding in findings if finding.next]
+    if steps:
+        print("\nnext steps")
+        for number, finding in enumerate(steps, start=1):
+            print(f"{number:>3}. {finding.what}: {finding.next}")
+    return 1 if bad else 0
+
+
+def _examine(config: "Config", arguments: argparse.Namespace) -> Iterator[Finding]:
+    checks: list[tuple[str, Callable[[], Iterator[Finding]]]] = [
+        ("policy", lambda: _policy(config)),
+        ("keys", lambda: _keys(config)),
+        ("state folder", lambda: _folder(config)),
+        ("vault", lambda: _vault(config, arguments)),
+        ("sources", lambda: _sources(config)),
+    ]
+    if config.broker is not None:
+        checks.append(("TLS identity", lambda: _identity(config)))
+        if not arguments.offline:
+            checks.append(("broker", lambda: _broker(config)))
+    for what, check in checks:
+        try:
+            yield from check()
+        except AgentError as error:
+            yield Finding(what, "bad", error.message, error.hint)
+
+
+def _policy(config: "Config") -> Iterator[Finding]:
+    from agent.app.parts import read_policy_file  # noqa: PLC0415 - what a command needs is imported by that command
+    from agent.policy import parse_policy  # noqa: PLC0415 - the same
+
+    policy = parse_policy(read_policy_file(config), file=str(config.policy))
+    if not policy.rules:
+        yield Finding("policy", "look", "no category has a rule: nothing is taken in", "add [category.recording]")
+    else:
+        yield Finding("policy", "good", f"{len(policy.rules)} rules")
+    endless = [rule.scope for rule in policy.rules if not any(getattr(rule.keep, name) for name in _LIMITS)]
+    for scope in endless:
+        yield Finding("policy", "look", f"{scope} has no limit: it is kept for ever", f"add keep.age to [{scope}]")
+
+
+_LIMITS: Final = ("age_ms", "size_bytes", "count", "disk_free_bytes", "disk_free_share")
+
+
+def _keys(config: "Config") -> Iterator[Finding]:
+    from agent.keystore import Keystore  # noqa: PLC0415 - what a command needs is imported by that command
+
+    keystore = Keystore.open(config.keystore)
+    yield Finding("keys", "good", f"{keystore.protection} keystore, {keystore.alg}")
+
+
+def _folder(config: "Config") -> Iterator[Finding]:
+    mode = stat.S_IMODE(config.state.stat().st_mode)
+    if mode & 0o077:
+        yield Finding("state folder", "bad", f"{config.state}: others may read it", f"chmod 700 {config.state}")
+    else:
+        yield Finding("state folder", "good", str(config.state))
+    status = os.statvfs(config.state)
+    free = status.f_bavail / status.f_blocks if status.f_blocks else 0.0
+    verdict: Literal["good", "look"] = "look" if free < _LOW_SHARE else "good"
+    yield Finding("disk", verdict, f"{free:.0%} free", "" if verdict == "good" else "lower keep limits, or add room")
+
+
+def _vault(config: "Config", arguments: argparse.Namespace) -> Iterator[Finding]:
+    from agent.cli.asking import ask_agent  # noqa: PLC0415 - what a command needs is imported by that command
+
+    running = config.socket.exists()
+    answer = ask_agent(arguments, "status", {})
+    owner = answer["owner"]
+    yield Finding("agent", "good", "runs") if running else Finding("agent", "look", "does not run", "privacy-agent run")
+    if owner is None:
+        yield Finding("owner", "bad", "none: nothing is collected", "privacy-agent init --owner owner.pub")
+    else:
+        yield Finding("owner", "good", f"{owner['name']}, key set version {answer['key_set']}")
+    clock = answer["clock"]
+    if clock["trusted"]:
+        yield Finding("clock", "good", "trusted")
+    else:
+        yield Finding(
+            "clock",
+            "look",
+            "unsure: ages advance by the boot clock",
+            'give it network time; where the clock is set otherwise, write source = "system" in [clock]',
+        )
+    verdict = ask_agent(arguments, "audit", {"verify": True})
+    yield Finding("audit log", "good", verdict["sentence"])
+    for alert in answer["alerts"]:
+        yield Finding("alert", "look", f"{alert['code']} since {alert['since']}", "privacy-agent status")
+
+
+def _sources(config: "Config") -> Iterator[Finding]:
+    from agent.sources import check_medium  # noqa: PLC0415 - what a command needs is imported by that command
+
+    if not config.sources:
+        yield Finding("sources", "look", "none: nothing is taken in", f"add [[source]] to {config.file}")
+    for settings in config.sources:
+        name = f"source {settings.name}"
+        if not settings.path.is_dir():
+            yield Finding(name, "bad", f"{settings.path}: no such folder", f"mkdir -p {settings.path}")
+            continue
+        if not os.access(settings.path, os.R_OK | os.X_OK | (os.W_OK if settings.takes else 0)):
+            yield Finding(name, "bad", f"{settings.path}: no access", "give the agent's user rights to it")
+            continue
+        warning = check_medium(settings)
+        if warning:
+            yield Finding(name, "look", "clear blocks may remain on its disk", "put it on a tmpfs, or encrypt the disk")
+        else:
+            yield Finding(name, "good", f"{settings.kind}, {settings.medium}")
+    watches = int(_INOTIFY_LIMIT.read_text(encoding="ascii")) if _INOTIFY_LIMIT.exists() else 0
+    if watches < _WATCHES_FEW:
+        yield Finding(
+            "inotify", "look", f"{watches} watches: folders are polled", "sysctl fs.inotify.max_user_watches=65536"
+        )
+
+
+def _identity(config: "Config") -> Iterator[Finding]:
+    from agent.broker import load_identity  # noqa: PLC0415 - what a command needs is imported by that command
+    from agent.clock import system_clock  # noqa: PLC0415 - the same
+
+    assert config.broker is not None  # noqa: S101 - the caller asked for a broker's identity
+    identity = load_identity(config.broker.identity)
+    if identity.name != config.device:
+        yield Finding(
+            "TLS identity",
+            "bad",
+            f"the certificate names {identity.name!r}, the config {config.device!r}",
+            f'write device = "{identity.name}" in {config.file}',
+        )
+        return
+    days = (identity.expires_ms - system_clock()().wall_ms) // _DAY_MS
+    if days < 0:
+        yield Finding("TLS identity", "bad", "the certificate has expired", "python -m certs renew DIR NAME")
+    elif days < _EXPIRY_DAYS:
+        yield Finding("TLS identity", "look", f"expires in {days} days", "python -m certs renew DIR NAME")
+    else:
+        yield Finding("TLS identity", "good", f"{identity.name}, {days} days left")
+
+
+def _broker(config: "Config") -> Iterator[Finding]:
+    assert config.broker is not None  # noqa: S101 - the caller asked for a broker
+    if config.socket.exists():
+        yield Finding("broker", "good", "the running agent has the line: privacy-agent status")
+        return
+    yield asyncio.run(_try_broker(config))
+
+
+async def _try_broker(config: "Config") -> Finding:
+    from agent.broker import Broker  # noqa: PLC0415 - what a command needs is imported by that command
+
+    assert config.broker is not None  # noqa: S101 - the caller asked for a broker
+    broken: list[str] = []
+    settings = config.broker
+    broker = Broker(
+        settings.url,
+        tenant=settings.tenant,
+        identity=settings.identity,
+        alert=lambda code, what: broken.append(f"{code}: {what}"),
+    )
+    async with asyncio.TaskGroup() as tasks:
+        line = tasks.create_task(broker.run(), name="broker")
+        try:
+            await broker.first_session(within_s=CONNECT_S)
+            finding = Finding("broker", "good", f"{settings.url}, {broker.protocol}")
+        except LinkError as error:
+            finding = Finding("broker", "bad", error.message, error.hint)
+        await broker.aclose()
+        await line
+    if broken:
+        return Finding("broker", "bad", broken[0], "correct the broker's access rules: docs/protocol.md section 1")
+    return finding
