@@ -18,7 +18,7 @@ from typing import Final, Literal, NoReturn
 
 from agent.age.format import PrefixedReader, Reader
 from agent.age.stream import Sizes, Writer
-from agent.errors import AgentError, ConfigError, LinkError
+from agent.errors import ConfigError, LinkError
 
 _STANDARD: Final = "-"
 # Below this a bar would only flicker: a tenth of a second of work.
@@ -84,19 +84,6 @@ def add_parsers(subparsers: "Subparsers[argparse.ArgumentParser]") -> None:
     keygen.add_argument("-o", "--output", default=_STANDARD, metavar="OUT", help="new file, 0600 (default: stdout)")
     keygen.add_argument("--json", action="store_true", help="tell the result as one JSON line")
     keygen.set_defaults(run=_keygen)
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Run one of the three commands by itself: ``python -m agent.cli.crypt encrypt …``."""
-    parser = argparse.ArgumentParser(prog="python -m agent.cli.crypt", description="age encryption")
-    add_parsers(parser.add_subparsers(required=True, metavar="COMMAND"))
-    chosen = parser.parse_args(arguments)
-    try:
-        code: int = chosen.run(chosen)
-    except AgentError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return code
 
 
 def _add(
@@ -379,7 +366,3 @@ def _write_new(name: str, data: bytes) -> None:
 
 def _explain(name: str, error: OSError, *, hint: str) -> NoReturn:
     raise ConfigError(f"{name}: {os.strerror(error.errno or 0)}", hint=hint) from error
-
-
-if __name__ == "__main__":
-    sys.exit(main())
