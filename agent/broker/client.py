@@ -30,6 +30,7 @@ from agent.broker.link import (
     Connected,
     Event,
     Link,
+    Opened,
     Protocol,
     Subscribed,
 )
@@ -42,7 +43,9 @@ QUEUE_MESSAGES: Final = 256  # per channel
 QUEUE_BYTES: Final = 4 * 1024 * 1024  # per channel
 ACKNOWLEDGE_WITHIN_S: Final = 60.0  # a broker that takes longer is treated as gone at the next look around
 PROBE_WITHIN_S: Final = 15.0
-IDENTITY_LOOK_S: Final = 30.0
+CONNACK_WITHIN_S: Final[dict[Protocol, float]] = {MQTT_5: 4.0, MQTT_3_1_1: 15.0}
+"""How long a broker may take to answer: one that does not know MQTT 5 may just wait for more."""
+LOOK_S: Final = 30.0  # how often a renewed certificate and a silent broker are looked for
 CLOSE_WITHIN_S: Final = 2.0
 
 PROBE: Final = "probe"
@@ -107,6 +110,8 @@ class Broker:
         random_bytes: Callable[[int], bytes] = secrets.token_bytes,
         clock_s: Callable[[], float] = monotonic_s,
         wait: Wait | None = None,
+        look_s: float = LOOK_S,
+        probe_s: float = PROBE_WITHIN_S,
     ) -> None:
         self._address: Address = parse_url(url)
         self._identity: Identity | None = load_identity(identity) if identity is not None else None
@@ -117,15 +122,18 @@ class Broker:
         self.client_id = client_id or name
         self._base = topic_base(tenant, self.device)
         self._channels = {channel: _Channel() for channel in channels}
-        self._probing = self.device == name or not self._address.secure
+        self._may_probe = self.device == name or not self._address.secure
         self._will = will
-        self._alert = alert or _log_alert
+        self._alert = alert if alert is not None else _log_alert
         self._random_bytes = random_bytes
         self._clock_s = clock_s
-        self._wait = wait or _pause
-        self._reconnect = Reconnect(random or secrets.SystemRandom().random)
+        self._wait = wait if wait is not None else _pause
+        self._look_s = look_s
+        self._probe_s = probe_s
+        self._reconnect = Reconnect(random if random is not None else secrets.SystemRandom().random)
         self._link: Link | None = None
         self._online = False
+        self._opened_s: float | None = None
         self._began_s: float | None = None
         self._closing = asyncio.Event()
         self._news = asyncio.Event()
@@ -134,6 +142,7 @@ class Broker:
         self._renewing = False
         self._packets: dict[int, _Packet] = {}
         self._probe = b""
+        self._probed_s = 0.0
         self._window = Window(1)
         self._told: set[str] = set()
         self.protocol: Protocol = MQTT_5
@@ -152,6 +161,11 @@ class Broker:
     def window(self) -> Window:
         """The window of the present connection."""
         return self._window
+
+    @property
+    def probing(self) -> bool:
+        """Whether the self-addressed message of this connection (docs/protocol.md §1) is still on its way."""
+        return bool(self._probe)
 
     def certificate_expires_ms(self) -> int | None:
         """Return when our certificate ends, in Unix milliseconds; ``None`` without TLS."""
@@ -246,7 +260,7 @@ class Broker:
 
     async def _one_connection(self) -> Closed:
         will = await self._will() if self._will is not None else None
-        self._over, self._began_s, self._renewing = None, None, False
+        self._over, self._opened_s, self._began_s, self._renewing = None, None, None, False
         link = Link(
             self._address,
             context=self._identity.context if self._identity is not None else None,
@@ -267,11 +281,11 @@ class Broker:
         return closed
 
     def _subscriptions(self) -> tuple[str, ...]:
-        return (*self._channels, *((PROBE,) if self._probing else ()))
+        return (*self._channels, *((PROBE,) if self._may_probe else ()))
 
     async def _until_over(self, link: Link) -> Closed:
         while self._over is None:
-            limit_s = CLOSE_WITHIN_S if self._closing.is_set() else PROBE_WITHIN_S if self._probe else IDENTITY_LOOK_S
+            limit_s = CLOSE_WITHIN_S if self._closing.is_set() else self._look_again_s()
             self._turn.clear()
             try:
                 async with asyncio.timeout(limit_s):
@@ -282,12 +296,22 @@ class Broker:
                 self._look_around(link)
         return self._over or Closed(LinkError("the agent is stopping"))
 
+    def _look_again_s(self) -> float:
+        soon = min(self._probe_s, self._look_s)
+        return soon if self._began_s is not None else min(soon, CONNACK_WITHIN_S[self.protocol])
+
     def _look_around(self, link: Link) -> None:
         oldest = next(iter(self._packets.values()), None)
         if oldest is not None and self._clock_s() - oldest.sent_s > ACKNOWLEDGE_WITHIN_S:
             _log.warning("the broker acknowledged nothing for %d s", ACKNOWLEDGE_WITHIN_S)
             link.abort()
-        if self._online and self._probe:
+        if self._opened_s is not None and self._began_s is None:
+            late = self._clock_s() - self._opened_s >= CONNACK_WITHIN_S[self.protocol]
+            if late:
+                where = f"{self._address.host}:{self._address.port}"
+                error = LinkError(f"{where} accepts a connection but does not answer", hint="is that an MQTT broker?")
+                self._over = Closed(error, other_version=True)
+        if self._probe and self._clock_s() - self._probed_s >= self._probe_s:
             self._probe = b""
             self._tell("acl_broken", f"what is published to {self._base}/{PROBE} does not come back")
         if self._began_s is not None and self._clock_s() - self._began_s >= SHORT_SESSION_S:
@@ -344,6 +368,9 @@ class Broker:
                 self._on_acknowledged(event)
             case Arrived():
                 self._on_arrived(event)
+            case Opened():
+                self._opened_s = self._clock_s()
+                self._turn.set()
             case Connected():
                 self._on_connected(link, event)
             case Subscribed():
@@ -373,8 +400,9 @@ class Broker:
         self.counters.connections += 1
         self.trouble = None
         self._online = True
-        if self._probing and self._window.take_now():
+        if self._may_probe and self._window.take_now():
             self._probe = self._random_bytes(_PROBE_BYTES)
+            self._probed_s = self._clock_s()
             answer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             try:
                 mid = link.send(f"{self._base}/{PROBE}", self._probe, retain=False)
@@ -407,7 +435,7 @@ class Broker:
         base, _, channel = event.topic.rpartition("/")
         if base != self._base:
             self.counters.dropped_topic += 1
-        elif channel == PROBE and self._probing:
+        elif channel == PROBE and self._may_probe:
             if self._probe and event.payload == self._probe:
                 self._probe = b""
                 self._untell("acl_broken")

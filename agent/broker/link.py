@@ -47,6 +47,10 @@ MQTT_3_1_1: Final = 4  # the protocol levels of CONNECT
 MQTT_5: Final = 5
 
 
+class Opened(msgspec.Struct, frozen=True):
+    """TCP and TLS stand; the broker has not answered yet."""
+
+
 class Connected(msgspec.Struct, frozen=True):
     """The broker accepted us."""
 
@@ -84,7 +88,28 @@ class Closed(msgspec.Struct, frozen=True):
     taken_over: bool = False
 
 
-Event = Connected | Subscribed | Acknowledged | Arrived | Closed
+Event = Opened | Connected | Subscribed | Acknowledged | Arrived | Closed
+
+
+class _Client(paho.Client):
+    """The library, with a socket that is closed when its handshake fails.
+
+    Should a later version of the library not call this method any more, its own does the same but for that.
+    """
+
+    connect_context: ssl.SSLContext | None = None
+
+    def _ssl_wrap_socket(self, tcp_sock: socket.socket) -> ssl.SSLSocket:
+        if self.connect_context is None:
+            raise AssertionError("called for TLS only")
+        wrapped = self.connect_context.wrap_socket(tcp_sock, server_hostname=self.host, do_handshake_on_connect=False)
+        try:
+            wrapped.settimeout(CONNECT_TIMEOUT_S)
+            wrapped.do_handshake()
+        except BaseException:
+            wrapped.close()
+            raise
+        return wrapped
 
 
 class Link:
@@ -153,7 +178,7 @@ class Link:
     def _make_client(
         self, client_id: str, *, context: ssl.SSLContext | None, will: tuple[str, bytes] | None
     ) -> paho.Client:
-        client = paho.Client(
+        client = _Client(
             CallbackAPIVersion.VERSION2,
             client_id=client_id,
             protocol=paho.MQTTv5 if self._protocol == MQTT_5 else paho.MQTTv311,
@@ -164,6 +189,7 @@ class Link:
         client.max_inflight_messages_set(DEFAULT_RECEIVE_MAXIMUM)  # the window is ours, see window.py
         if context is not None:
             client.tls_set_context(context)
+            client.connect_context = context
         if will is not None:
             client.will_set(will[0], will[1], qos=1, retain=True)
         client.on_socket_open = self._opened
@@ -240,6 +266,7 @@ class Link:
         raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # else 40 ms for each small packet
         with self._lock:
             self._raw = raw
+        self._put(Opened())
         if self._stopping:
             self.abort()
 

@@ -8,7 +8,7 @@
 
 from agent.uplink.mail import MAX_ITEMS, UP_ERASE, UP_RESYNC, UPACK, Copy, Device, Mail
 from agent.uplink.rate import Rate
-from agent.uplink.sending import Line, Sending
+from agent.uplink.sending import Line, Sending, Wait, pause_until
 from agent.uplink.transfer import CHUNK_BYTES, CHUNKS_AHEAD, STALLED_AFTER_S, Manifest, Transfer
 
 __all__ = [
@@ -27,4 +27,6 @@ __all__ = [
     "Rate",
     "Sending",
     "Transfer",
+    "Wait",
+    "pause_until",
 ]

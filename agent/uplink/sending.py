@@ -22,6 +22,19 @@ _HASH_BYTES: Final = 1 << 20
 _MOST_ANSWERS: Final = 128  # waiting to be looked at; a store that sends more is answered later by its next one
 
 
+Wait = Callable[[float, asyncio.Event], Awaitable[None]]
+"""Lets that many seconds pass, or fewer when the event is set meanwhile."""
+
+
+async def pause_until(seconds: float, event: asyncio.Event) -> None:
+    """Be the ``Wait`` of a running agent."""
+    try:
+        async with asyncio.timeout(seconds):
+            await event.wait()
+    except TimeoutError:
+        return
+
+
 class Line(Protocol):
     """What of the broker an upload needs."""
 
@@ -46,7 +59,7 @@ class Sending:
         line: Line,
         rate: Rate,
         clock_s: Callable[[], float],
-        wait: Callable[[float], Awaitable[None]],
+        wait: Wait,
         now_s: Callable[[], int],
         regions: tuple[str, ...],
     ) -> None:
@@ -127,18 +140,14 @@ class Sending:
             case Chunk(offset, length):
                 pause_s = self._rate.take(length, self._clock_s())
                 if pause_s > 0:
-                    await self._wait(pause_s)
+                    await self._wait(pause_s, asyncio.Event())
                 await self._submit(await self._chunk(fd, offset, length), bulk=True)
             case End():
                 manifest = self._transfer.manifest
                 await self._submit(self._mail.end(manifest.upload, self.manifest_hash, iat_s=self._now_s()))
             case Idle(seconds):
                 self._news.clear()
-                try:
-                    async with asyncio.timeout(seconds):
-                        await self._news.wait()
-                except TimeoutError:
-                    return
+                await self._wait(seconds, self._news)
 
     async def _submit(self, payload: bytes | bytearray, *, bulk: bool = False) -> None:
         answer = await self._line.submit(self._channel, payload, bulk=bulk)

@@ -13,20 +13,20 @@ import hashlib
 import logging
 import secrets
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Final, Protocol
 
 import msgspec
 
-from agent.clock import monotonic_s, pause
+from agent.clock import monotonic_s
 from agent.envelope import Erased, Failed, Go, Key, Stored, UpAck, UploadAck
 from agent.erasure import Erasure
 from agent.errors import AgentError, CorruptError, LinkError, RefusedError, SpaceError
 from agent.index import Index, Tx
 from agent.model import Moment, Object, RandomBytes, Requester, new_id
 from agent.policy import Allow, Conditions, Decision, Policy, Rights, Subject, decide
-from agent.uplink import UPACK, Device, Line, Mail, Manifest, Rate, Sending
+from agent.uplink import UPACK, Device, Line, Mail, Manifest, Rate, Sending, Wait, pause_until
 from agent.upload.copies import Copies
 from agent.upload.turn import LONGEST_WAIT_S, Turn
 from agent.vault import Vault
@@ -86,7 +86,7 @@ class Upload:
         rights: Callable[[str, str], Rights] = _no_rights,
         alert: Callable[[str, str], None] = _log_alert,
         clock_s: Callable[[], float] = monotonic_s,
-        wait: Callable[[float], Awaitable[None]] = pause,
+        wait: Wait = pause_until,
         random: RandomBytes = secrets.token_bytes,
     ) -> None:
         self._index = index

@@ -32,6 +32,10 @@ async def no_pause(_seconds: float, _stop: asyncio.Event) -> None:
     await asyncio.sleep(0)
 
 
+async def short_pause(_seconds: float, _stop: asyncio.Event) -> None:
+    await asyncio.sleep(0.05)
+
+
 async def until(true: Callable[[], bool], *, what: str = "") -> None:
     """Poll until ``true``; the deadline fails the test."""
     try:

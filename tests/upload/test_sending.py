@@ -2,10 +2,10 @@ import asyncio
 from pathlib import Path
 
 from agent.broker import Broker
-from agent.clock import monotonic_s, pause
+from agent.clock import monotonic_s
 from agent.envelope import Erased, Key, Stored
 from agent.errors import AgentError
-from agent.uplink import Mail, Manifest, Rate, Sending
+from agent.uplink import Mail, Manifest, Rate, Sending, pause_until
 from device_sim.broker import Broker as BrokerProcess
 from tests.upload.cloud import Keys, cloud_at, payload_file
 from tests.upload.line import TENANT, no_pause, running
@@ -20,7 +20,7 @@ def sending(broker: Broker, keys: Keys, store: Key, path: Path, manifest: Manife
         line=broker,
         rate=Rate(None, now_s=monotonic_s()),
         clock_s=monotonic_s,
-        wait=pause,
+        wait=pause_until,
         now_s=lambda: 1_700_000_000,
         regions=manifest.regions,
     )
