@@ -231,6 +231,7 @@ def _open(path: Path) -> int:
         ) from None
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}", hint="run as the agent's user") from error
+    os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_RANDOM)  # no read-ahead, so that a write is one page and not a large unit
     if os.fstat(fd).st_mode & 0o077:
         os.close(fd)
         raise ConfigError(f"{path}: others may read the keystore", hint=f"chmod 600 {path}; then replace its keys")
@@ -252,7 +253,8 @@ def _write_slot(fd: int, offset: int, state: _State) -> None:
     assert len(slot) == SLOT_BYTES - _SUM_BYTES  # noqa: S101 - the state has a fixed, small size
     slot += hashlib.sha256(slot).digest()
     written = os.pwrite(fd, slot, offset)  # on the medium when it returns: the file was opened with O_DSYNC
-    os.posix_fadvise(fd, offset, SLOT_BYTES, os.POSIX_FADV_DONTNEED)  # so that the next line asks the medium
+    # So that the read asks the medium; of the whole file, because the kernel may keep units that a range only cuts.
+    os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
     if written != SLOT_BYTES or os.pread(fd, SLOT_BYTES, offset) != slot:
         raise OSError("the keystore's medium did not keep what was written")
 

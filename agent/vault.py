@@ -150,7 +150,9 @@ class Vault:
         self._synced = 0
         self._folder_lock = asyncio.Lock()
         make_folder(self.objects)
-        index.write_now(self._adopt_root)
+        if index.read_now(rows.root_id) is None:
+            index.write_now(self._adopt_root, urgent=True)
+        index.read_now(self.root)
 
     # -- taking in
 
@@ -541,9 +543,7 @@ class Vault:
         )
 
     def _adopt_root(self, tx: Tx) -> None:
-        if rows.root_id(tx) is None:
-            rows.set_root_id(tx, self.keystore.roots()[0].id)
-        self.root(tx)
+        rows.set_root_id(tx, self.keystore.roots()[0].id)
 
 
 def _object(row: tuple[Any, ...]) -> Object:

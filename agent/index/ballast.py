@@ -1,7 +1,8 @@
 """Room kept back on the disk, so that a full disk never stops a delete.
 
 A delete, its audit entry and its receipt need a little room before they give any back. The ballast is a file of real
-blocks that is given up for exactly those transactions and taken again as soon as the disk has room.
+blocks that is given up for exactly those transactions, a piece at a time, and taken again from whatever room there is:
+until it is whole, nothing but deletes is written, so it cannot be the ballast that keeps the disk full.
 """
 
 import errno
@@ -14,43 +15,56 @@ from agent.files import FILE_MODE, free_bytes
 BALLAST_BYTES: Final = 4 * 1024 * 1024
 """Room for the smallest part of a delete (``SMALL`` in ``agent/erasure.py``) many times over."""
 
-ROOM_FACTOR: Final = 2
-"""The ballast is taken again only when this many times its size is free: it must not be what fills the disk."""
+PIECE_BYTES: Final = 512 * 1024
+"""What is given up at once; several pieces serve one transaction that needs more."""
+
+_LEAST_BYTES: Final = 64 * 1024
+"""Less than this is not worth taking."""
 
 
 class Ballast:
-    """The file at ``path``; ``held`` tells whether its blocks are ours now."""
+    """The file at ``path``; ``whole`` tells whether all of its blocks are ours now."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self.held = path.exists() and path.stat().st_blocks * 512 >= BALLAST_BYTES
+        self._bytes = 0
+        if path.exists():
+            status = path.stat()
+            self._bytes = min(status.st_size, status.st_blocks * 512)
+
+    @property
+    def whole(self) -> bool:
+        """Whether nothing is given up."""
+        return self._bytes >= BALLAST_BYTES
 
     def take(self) -> None:
-        """Take the blocks if there is plenty of room; on a nearly full disk nothing happens."""
-        if self.held or free_bytes(self._path.parent)[0] < BALLAST_BYTES * ROOM_FACTOR:
+        """Take back as much as there is room for; on a full disk nothing happens."""
+        room = free_bytes(self._path.parent)[0]
+        wanted = min(BALLAST_BYTES, self._bytes + room)
+        if wanted - self._bytes < min(_LEAST_BYTES, BALLAST_BYTES - self._bytes):
             return
         fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
         try:
-            os.posix_fallocate(fd, 0, BALLAST_BYTES)
+            os.posix_fallocate(fd, 0, wanted)
             os.fsync(fd)
         except OSError as error:
-            os.ftruncate(fd, 0)
+            os.ftruncate(fd, self._bytes)
             if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
                 raise
         else:
-            self.held = True
+            self._bytes = wanted
         finally:
             os.close(fd)
 
     def release(self) -> bool:
-        """Give the blocks back to the disk; return whether there were any."""
-        if not self.held:
+        """Give a piece back to the disk; return whether there was one."""
+        if not self._bytes:
             return False
+        self._bytes = max(0, self._bytes - PIECE_BYTES)
         fd = os.open(self._path, os.O_RDWR | os.O_CLOEXEC)
         try:
-            os.ftruncate(fd, 0)
+            os.ftruncate(fd, self._bytes)
             os.fsync(fd)
         finally:
             os.close(fd)
-        self.held = False
         return True

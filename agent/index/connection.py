@@ -107,7 +107,7 @@ class Index:
     @property
     def short_of_room(self) -> bool:
         """Whether the ballast is given up: then only deletes, and what they need, are written."""
-        return not self._ballast.held
+        return not self._ballast.whole
 
     def close(self) -> None:
         """Finish what was asked for, then close; a second call does nothing."""
@@ -150,7 +150,7 @@ class Index:
             if job.kind == "read":
                 self._settle(job, self._read)
         writes = [job for job in batch if job.kind in {"write", "urgent"}]
-        if not self._ballast.held:
+        if not self._ballast.whole:
             for job in [job for job in writes if job.kind == "write"]:
                 job.future.set_exception(SpaceError("the disk is full", hint=_MAKE_ROOM))
                 writes.remove(job)
@@ -159,7 +159,7 @@ class Index:
         for job in batch:
             if job.kind == "truncate":
                 self._settle(job, self._truncate)
-        if not self._ballast.held and self._lost is None:
+        if not self._ballast.whole and self._lost is None:
             self._ballast.take()
 
     def _settle(self, job: _Job, run: Callable[[_Job], Any]) -> None:
@@ -180,12 +180,14 @@ class Index:
 
     def _truncate(self, _job: _Job) -> None:
         self._require_alive()
-        try:
-            busy = self._checkpoint()
-        except apsw.FullError:
-            if not self._ballast.release():
-                raise
-            busy = self._checkpoint()
+        while True:
+            try:
+                busy = self._checkpoint()
+            except apsw.FullError:
+                if not self._ballast.release():
+                    raise
+            else:
+                break
         if busy:
             raise LinkError("the index is being read by somebody else", hint="stop the other process")
 
@@ -216,13 +218,15 @@ class Index:
 
     def _write_alone(self, job: _Job) -> Any:  # noqa: ANN401 - the function's own type
         self._require_alive()
-        try:
-            (answer,) = self._commit([job])
-        except apsw.FullError:
-            self._roll_back()
-            if job.kind != "urgent" or not self._ballast.release():
-                raise
-            (answer,) = self._commit([job])
+        while True:
+            try:
+                (answer,) = self._commit([job])
+            except apsw.FullError:
+                self._roll_back()
+                if job.kind != "urgent" or not self._ballast.release():
+                    raise
+            else:
+                break
         if isinstance(answer, _Raised):
             raise answer.error
         return answer

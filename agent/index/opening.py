@@ -135,6 +135,8 @@ def _migrate(connection: apsw.Connection, path: Path) -> None:
         raise ConfigError(
             f"{path}: written by a newer version of the agent", hint="install that version again, or a later one"
         )
+    if done == {owner: len(scripts) for owner, scripts in MIGRATIONS.items()}:
+        return  # nothing is written, so a full disk does not keep the vault shut
     for owner, scripts in MIGRATIONS.items():
         for script in scripts[done.get(owner, 0) :]:
             connection.execute(script).fetchall()

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from agent.erasure import Erasure, Judge
-from agent.files import make_folder
+from agent.files import make_folder, translated_space
 from agent.index import Index, Tx
 from agent.keystore import Keystore
 from agent.keytree import GroupKey, seal_header, wrap_slot
@@ -67,9 +67,12 @@ class Home:
 
     def part(self, content: bytes = b"sealed") -> Path:
         fd, path = self.vault.new_part()
-        os.write(fd, content)
-        os.fsync(fd)
-        os.close(fd)
+        try:
+            with translated_space():
+                os.write(fd, content)
+                os.fsync(fd)
+        finally:
+            os.close(fd)
         return path
 
     async def keep(self, slot_key: bytes | None = None, *, content: bytes = b"sealed", **fields: object) -> Object:

@@ -144,7 +144,7 @@ def test_cancelled_admit_leaves_either_all_or_nothing(home: Home) -> None:
 
 
 def test_no_room_beyond_the_ballast_refuses_new_parts(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(home.index._ballast, "held", False)
+    monkeypatch.setattr(home.index._ballast, "_bytes", 0)
     with pytest.raises(SpaceError, match="next: free space"):
         home.vault.new_part()
 
