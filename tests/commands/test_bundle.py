@@ -1,0 +1,354 @@
+"""Exports: opened with other people's tools, sealed to nobody else, and harmless to extract and to look at."""
+
+import csv
+import hashlib
+import io
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tracemalloc
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agent import age, envelope
+from agent.bundle import build as building
+from agent.bundle.names import cell, file_name, slug
+from agent.bundle.table import COLUMNS_MAX, LINE_BYTES, columns, rows
+from agent.envelope import selection_hash
+from agent.model import Object, Selection, new_id
+from agent.policy import Rights
+from tests.commands.office import Office, at, run
+
+SELECT_ALL = {"all": True}
+DAY_S = 86_400
+
+
+def opened(office: Office, path: Path, *, identity: age.Identity | None = None) -> bytes:
+    return age.decrypt(path.read_bytes(), [identity or office.owner_identity])
+
+
+def folder_of(office: Office, receipt: dict[str, Any]) -> Path:
+    return office.bundle.folder / str(receipt["export"]["object"])
+
+
+def manifest_of(office: Office, folder: Path, *, identity: age.Identity | None = None) -> dict[str, Any]:
+    """Verify and return the manifest."""
+    jws = opened(office, folder / "manifest.jws.age", identity=identity)
+    part = envelope.parse(jws, typ="pv1.export", max_bytes=envelope.MAX_MANIFEST_BYTES)
+    return envelope.verify(part, jwk=office.keystore.public_jwk(), alg=office.keystore.alg)
+
+
+def zips_of(office: Office, folder: Path) -> list[zipfile.ZipFile]:
+    parts = sorted(folder.glob("part-*.zip.age"))
+    return [zipfile.ZipFile(io.BytesIO(opened(office, part))) for part in parts]
+
+
+def ran(*command: str) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(command, capture_output=True, check=True)
+
+
+async def usage_log(office: Office, text: bytes) -> Object:
+    return await office.keep(text, category="usage-log", media_type="application/x-ndjson", name="app.jsonl")
+
+
+def test_objects_are_opened_with_the_stock_tool(office: Office, tmp_path: Path) -> None:
+    tool = shutil.which("age")
+    if tool is None:
+        assert "CI" not in os.environ, "Debian's age is missing"
+        pytest.fail("install age: apt-get install age")
+
+    async def scenario() -> None:
+        content = os.urandom(200_001)
+        kept, other = await office.keep(content), await office.keep(b"")
+        receipt = await office.submit(office.client, "export", select=SELECT_ALL, form="objects")
+        assert receipt["status"] == "done"
+        assert {outcome["result"] for outcome in receipt["outcomes"]} == {"exported"}
+        folder = folder_of(office, receipt)
+        keys = tmp_path / "keys.txt"
+        keys.write_text(office.owner_identity.to_text())
+        for item, expected in ((kept, content), (other, b"")):
+            file = folder / f"{item.id}.age"
+            out = ran(tool, "-d", "-i", str(keys), str(file))
+            assert out.stdout == expected
+            assert file.read_bytes().endswith(office.vault.payload_path(item.id).read_bytes())
+        for told in receipt["export"]["files"]:
+            data = (folder / told["name"]).read_bytes()
+            assert (len(data), hashlib.sha256(data).hexdigest()) == (told["bytes"], told["sha256"])
+        manifest = manifest_of(office, folder)
+        assert {entry["id"] for entry in manifest["objects"]} == {kept.id, other.id}
+        assert manifest["objects"][0]["name"] == "Haustür 10-15.mp4"
+        assert {file.stat().st_mode & 0o777 for file in folder.iterdir()} == {0o600}
+        assert folder.stat().st_mode & 0o777 == 0o700
+        assert "exported" in office.audit_kinds()
+
+    run(scenario())
+
+
+def test_export_to_a_named_recipient_is_rewrapped_for_that_one_alone(office: Office) -> None:
+    async def scenario() -> None:
+        lawyer = age.generate_identity(post_quantum=True)
+        await office.keep(b"clip")
+        own = {"select": SELECT_ALL, "form": "objects", "to": [lawyer.recipient().to_text()]}
+        receipt = await office.submit(office.client, "export", **own)
+        assert receipt["export"]["recipients"] == own["to"]
+        for file in folder_of(office, receipt).iterdir():
+            opened(office, file, identity=lawyer)
+            with pytest.raises(age.NoMatchError):
+                opened(office, file)
+        refused = await office.submit(office.backend, "export", **own)
+        assert (refused["status"], refused["reason"]) == ("refused", "not_granted")
+
+    run(scenario())
+
+
+def test_recipients_that_share_no_file_are_refused(office: Office) -> None:
+    async def scenario() -> None:
+        texts = [age.generate_identity(post_quantum=pq).recipient().to_text() for pq in (True, False)]
+        for to in (texts, ["age1" + "q" * 58]):
+            receipt = await office.submit(office.client, "export", select=SELECT_ALL, form="objects", to=to)
+            assert (receipt["status"], receipt["reason"]) == ("refused", "malformed")
+
+    run(scenario())
+
+
+def test_backend_gets_an_export_for_the_owner_and_no_file_names(office: Office) -> None:
+    async def scenario() -> None:
+        kept = await office.keep(b"clip")
+        receipt = await office.submit(office.backend, "export", select=SELECT_ALL, form="objects")
+        assert {tuple(sorted(file)) for file in receipt["export"]["files"]} == {("bytes", "sha256")}
+        assert opened(office, folder_of(office, receipt) / f"{kept.id}.age") == b"clip"
+
+    run(scenario())
+
+
+def test_what_the_device_cannot_read_goes_only_to_whom_it_was_sealed(office: Office) -> None:
+    async def scenario() -> None:
+        secret = await office.keep(b"secret", kind="header-key")
+        plain = await office.keep(b"plain")
+        lawyer = age.generate_identity(post_quantum=False)
+        own = {"select": SELECT_ALL, "form": "objects", "to": [lawyer.recipient().to_text()]}
+        receipt = await office.submit(office.client, "export", **own)
+        found = {outcome["id"]: outcome["result"] for outcome in receipt["outcomes"]}
+        assert (receipt["status"], found) == ("partial", {secret.id: "not_readable_here", plain.id: "exported"})
+        to_owner = await office.submit(office.client, "export", select=SELECT_ALL, form="objects")
+        assert to_owner["status"] == "done"
+        assert opened(office, folder_of(office, to_owner) / f"{secret.id}.age") == b"secret"
+        as_zip = await office.submit(office.client, "export", select=SELECT_ALL, form="zip")
+        found = {outcome["id"]: outcome["result"] for outcome in as_zip["outcomes"]}
+        assert found == {secret.id: "not_readable_here", plain.id: "exported"}
+
+    run(scenario())
+
+
+def test_damaged_restricted_and_absent_objects_are_left_out_by_name(office: Office) -> None:
+    async def scenario() -> None:
+        good, bad, bound, gone = await office.keep(), await office.keep(b"x" * 100), await office.keep(), new_id()
+        path = office.vault.payload_path(bad.id)
+        data = bytearray(path.read_bytes())
+        data[-1] ^= 1
+        path.write_bytes(data)
+        office.rights[bound.id] = Rights(restricted=True)
+        ids = sorted([good.id, bad.id, bound.id, gone])
+        for form in ("objects", "zip"):
+            receipt = await office.submit(office.backend, "export", select={"ids": ids}, form=form)
+            found = {outcome["id"]: outcome["result"] for outcome in receipt["outcomes"]}
+            assert found == {good.id: "exported", bad.id: "failed", bound.id: "restricted", gone: "already_gone"}
+            assert receipt["status"] == "partial"
+            assert receipt["selection"]["hash"] == selection_hash(ids)
+            left_out = manifest_of(office, folder_of(office, receipt))["left_out"]
+            assert {entry["id"] for entry in left_out} == {bad.id, bound.id, gone}
+        assert office.audit_kinds().count("corrupt_object") == 2
+
+    run(scenario())
+
+
+def test_zip_holds_the_originals_under_harmless_names(office: Office) -> None:
+    async def scenario() -> None:
+        video = os.urandom(300_000)
+        kept = [
+            await office.keep(video, name="../../etc/passwd"),
+            await office.keep(b"\xff\xd8", category="photo", media_type="image/jpeg", name="con.jpg"),
+            await office.keep(b"", name="=cmd|' /C calc'!A0"),
+            await office.keep(b"?", media_type="application/weird", captured_from_ms=0),
+        ]
+        log = await usage_log(office, b'{"a":1}\n')
+        receipt = await office.submit(office.client, "export", select=SELECT_ALL, form="zip")
+        assert receipt["status"] == "done"
+        (archive,) = zips_of(office, folder_of(office, receipt))
+        assert archive.testzip() is None
+        names = archive.namelist()
+        assert len(set(names)) == len(names) == len(kept) + 3
+        for name in names:
+            assert re.fullmatch(r"([a-z-]+/[a-z0-9][A-Za-z0-9_.-]*\.[a-z0-9]+|manifest\.json)", name), name
+            assert ".." not in name
+        assert {entry.compress_type for entry in archive.infolist()} == {zipfile.ZIP_STORED}
+        assert {entry.flag_bits for entry in archive.infolist()} == {0}
+        by_id = {item.id: archive.read(next(name for name in names if item.id in name)) for item in kept}
+        assert [by_id[item.id] for item in kept] == [video, b"\xff\xd8", b"", b"?"]
+        assert sum(log.id in name for name in names) == 2
+        manifest = envelope.decode_strictly(archive.read("manifest.json"), max_bytes=1 << 20)
+        assert {entry["id"] for entry in manifest["objects"]} == {*by_id, log.id}
+
+    run(scenario())
+
+
+def test_zip_is_extracted_by_a_stock_tool(office: Office, tmp_path: Path) -> None:
+    async def scenario() -> None:
+        content = os.urandom(70_000)
+        await office.keep(content)
+        receipt = await office.submit(office.client, "export", select=SELECT_ALL, form="zip")
+        path = tmp_path / "part.zip"
+        path.write_bytes(opened(office, folder_of(office, receipt) / "part-001.zip.age"))
+        tools = [[sys.executable, "-m", "zipfile", "-e", str(path)]]
+        unzip = shutil.which("unzip")
+        if unzip is not None:
+            tools.append([unzip, "-q", str(path), "-d"])
+        for number, tool in enumerate(tools):
+            target = tmp_path / f"out{number}"
+            done = ran(*tool, str(target))
+            assert done.stderr == b""
+            (file,) = target.rglob("*.mp4")
+            assert file.read_bytes() == content
+
+    run(scenario())
+
+
+def test_zip_is_cut_into_parts_and_a_large_object_gets_its_own(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(building, "PART_BYTES", 100_000)
+
+    async def scenario() -> None:
+        kept = [await office.keep(os.urandom(size)) for size in (40_000, 40_000, 40_000, 300_000, 40_000)]
+        receipt = await office.submit(office.client, "export", select=SELECT_ALL, form="zip")
+        folder = folder_of(office, receipt)
+        archives = zips_of(office, folder)
+        assert len(archives) > 2
+        held = [[name for name in archive.namelist() if name != "manifest.json"] for archive in archives]
+        assert all(held)
+        assert sorted(item.id for item in kept) == sorted(name.split("_")[-1][:26] for part in held for name in part)
+        for archive, part in zip(archives, held, strict=True):
+            assert archive.testzip() is None
+            assert len(part) == 1 or sum(entry.file_size for entry in archive.infolist()) < 100_000
+        parts = {entry["part"] for entry in manifest_of(office, folder)["objects"]}
+        assert parts == {path.name for path in folder.glob("part-*")}
+
+    run(scenario())
+
+
+def test_zip_of_nothing_is_a_whole_archive(office: Office) -> None:
+    receipt = run(office.submit(office.client, "export", select=SELECT_ALL, form="zip"))
+    (archive,) = zips_of(office, folder_of(office, receipt))
+    assert archive.namelist() == ["manifest.json"]
+
+
+def test_logs_come_as_lines_and_as_a_table_that_computes_nothing(office: Office) -> None:
+    async def scenario() -> None:
+        hostile = ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", 'a"b', "c,d", "line\nbreak"]
+        lines = [{"t": number, "v": value} for number, value in enumerate(hostile)]
+        text = b"".join(envelope.encode(line) + b"\n" for line in lines)
+        text += b'{"=evil":true,"nested":{"a":[1]},"n":-5}\nnot json \xff\n\n'
+        log = await usage_log(office, text)
+        receipt = await office.submit(office.client, "export", select={"ids": [log.id]}, form="zip")
+        (archive,) = zips_of(office, folder_of(office, receipt))
+        jsonl, table = (next(name for name in archive.namelist() if name.endswith(end)) for end in ("jsonl", "csv"))
+        assert archive.read(jsonl) == text
+        found = list(csv.reader(io.StringIO(archive.read(table).decode(), newline="")))
+        assert found[0] == ["t", "v", "'=evil", "nested", "n", "line"]
+        assert [row[1] for row in found[1:10]] == [
+            "'=1+1", "'+1", "'-1", "'@SUM(A1)", "'\t=1", "'\r=1", 'a"b', "c,d", "line\nbreak",
+        ]  # fmt: skip
+        assert found[10][2:5] == ["true", '{"a":[1]}', "-5"]
+        assert found[11][5] == "not json \ufffd"
+
+    run(scenario())
+
+
+def test_table_stays_bounded_whatever_the_camera_writes() -> None:
+    wide = envelope.encode({f"k{number}": number for number in range(1000)}) + b"\n"
+    names = columns(iter([wide]))
+    assert len(names) == COLUMNS_MAX + 1
+    assert sum(len(row) for row in rows(iter([wide]), names)) < 30_000
+    endless = (b"x" * 65_536 for _number in range(64))
+    assert max(len(row) for row in rows(endless, ("line",))) <= LINE_BYTES + 2
+
+
+@pytest.mark.parametrize(
+    ("label", "expected"),
+    [
+        ("Küche", "kuche"),
+        ("../../x", "x"),
+        ("a\u202egpj.exe", "agpj-exe"),
+        ("前門", ""),
+        ("-rf", "rf"),
+        ("x" * 100, "x" * 32),
+        ("A/B\\C:D\0E", "a-b-c-d-e"),
+    ],
+)
+def test_camera_label_becomes_a_harmless_slug(label: str, expected: str) -> None:
+    assert slug(label) == expected
+
+
+def test_label_without_any_letter_falls_back_to_the_camera_id(office: Office) -> None:
+    item = run(office.keep())
+    assert file_name(item, label="前門") == f"recordings/cam1_2023-11-14T221320Z_{item.id}.mp4"
+    assert cell("plain") == "plain"
+
+
+def test_clear_bytes_never_reach_the_disk_and_memory_stays_bounded(office: Office) -> None:
+    async def scenario() -> None:
+        marker = b"CLEAR-PERSONAL-DATA-" * 52_000  # 1 MB
+        ids = [(await office.keep(marker * 16)).id for _number in range(2)]
+        tracemalloc.start()
+        receipt = await office.submit(office.client, "export", select={"ids": ids}, form="zip")
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert receipt["status"] == "done"
+        assert peak < 8 * 1024 * 1024
+        for path in office.folder.rglob("*"):
+            if path.is_file():
+                assert b"CLEAR-PERSONAL-DATA-" not in path.read_bytes(), path
+
+    run(scenario())
+
+
+def test_export_expires_and_is_removed_by_an_erase_all(office: Office) -> None:
+    async def scenario() -> None:
+        await office.keep()
+        first = await office.submit(office.client, "export", select=SELECT_ALL, form="objects")
+        office.moment = at(DAY_S / 2)
+        second = await office.submit(office.client, "export", select=SELECT_ALL, form="objects")
+        office.moment = at(7 * DAY_S)
+        assert office.bundle.expire(office.moment) == (first["export"]["object"],)
+        assert [path.name for path in office.bundle.folder.iterdir()] == [second["export"]["object"]]
+        receipt = await office.submit(
+            office.client, "delete", select=SELECT_ALL, exp=office.moment.agent_ms // 1000 + 9
+        )
+        assert receipt["status"] == "done"
+        assert {outcome["id"] for outcome in receipt["outcomes"]} >= {second["export"]["object"]}
+        assert list(office.bundle.folder.iterdir()) == []
+
+    run(scenario())
+
+
+def test_person_at_the_machine_exports_to_the_owner_alone(office: Office) -> None:
+    async def scenario() -> None:
+        kept = await office.keep(b"clip")
+        bound = await office.keep()
+        office.rights[bound.id] = Rights(restricted=True)
+        select = Selection(all=True)
+        export = await office.commands.export_here(new_id(), select, form="objects", moment=office.moment)
+        assert {outcome.id: outcome.result for outcome in export.outcomes} == {
+            kept.id: "exported",
+            bound.id: "restricted",
+        }
+        assert opened(office, export.folder / f"{kept.id}.age") == b"clip"
+        told = await office.commands.inventory_here(select, limit=1, moment=office.moment)
+        assert (len(told["outcomes"]), told["selection"]["count"]) == (1, 2)
+        rest = await office.commands.inventory_here(select, cursor=told["cursor"], moment=office.moment)
+        assert (len(rest["outcomes"]), rest["cursor"]) == (1, "")
+
+    run(scenario())

@@ -1,0 +1,72 @@
+"""Killed anywhere: one effect, one receipt (invariants I3, I4)."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.commands.office import Office, run
+
+ROOT = Path(__file__).parents[2]
+
+
+def kill_at(office: Office, raw: bytes, step: int) -> None:
+    """Let another process take the command and be killed at ``step``; then open everything again."""
+    file = office.folder / "command"
+    file.write_bytes(raw)
+    office.close()
+    command = [sys.executable, "-m", "tests.commands.dying", str(office.folder), office.owner_recipient, str(file)]
+    died = subprocess.run([*command, str(step)], cwd=ROOT, capture_output=True, timeout=60, check=False)
+    assert died.returncode == -9, died.stderr.decode()
+    office.restart()
+
+
+@pytest.mark.parametrize("step", [0, 1, 2, 3, 4, 5, 6, 7])
+def test_delete_killed_at_any_step_is_finished_once_and_answered_with_one_receipt(office: Office, step: int) -> None:
+    async def before() -> tuple[str, str]:
+        return (await office.keep()).id, (await office.keep()).id
+
+    victim, survivor = run(before())
+    raw = office.command(office.client, "delete", select={"ids": [victim]})
+    kill_at(office, raw, step)
+
+    async def after() -> None:
+        await office.erasure.resume(office.moment)
+        await office.commands.resume(office.moment)
+        assert office.get(victim) is None
+        assert office.get(survivor) is not None
+        assert [path.name for path in (office.folder / "objects").iterdir()] == [survivor]
+        (told,) = office.waiting(office.client)
+        assert told["status"] == "done"
+        assert [(outcome["id"], outcome["result"]) for outcome in told["outcomes"]] == [(victim, "deleted")]
+        kinds = office.audit_kinds()
+        assert (kinds.count("erased"), kinds.count("command_accepted"), kinds.count("command_done")) == (1, 1, 1)
+        assert await office.receive(office.client, raw) == told
+        assert office.audit_kinds() == kinds
+
+    run(after())
+
+
+def test_export_cut_off_is_built_again_after_a_restart(office: Office) -> None:
+    async def before() -> bytes:
+        await office.keep(b"clip")
+        raw = office.command(office.client, "export", select={"all": True}, form="objects")
+        assert await office.receive(office.client, raw)
+        return raw
+
+    raw = run(before())
+    (left_over,) = [office.bundle.folder / "half.part"]
+    left_over.mkdir()
+    (left_over / "x").write_bytes(b"half")
+    office.restart()
+
+    async def after() -> None:
+        assert office.bundle.recover() == 1
+        await office.commands.resume(office.moment)
+        (told,) = office.waiting(office.client)
+        assert told["status"] == "done"
+        assert await office.receive(office.client, raw) == told
+        assert len(list(office.bundle.folder.iterdir())) == 1
+
+    run(after())

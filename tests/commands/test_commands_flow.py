@@ -1,0 +1,408 @@
+"""What a key of the key set may ask, and what it is answered: roles, verbs, waits, receipts."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agent import age, envelope
+from agent.envelope import Quota, selection_hash
+from agent.errors import RefusedError
+from agent.model import new_id
+from agent.policy import Rights
+from tests.commands.office import START_S, Office, at, run
+
+SELECT_ALL = {"all": True}
+
+# (role, verb) -> status of an otherwise good command
+MATRIX = {
+    ("client", "delete"): "done",
+    ("client", "export"): "done",
+    ("client", "inventory"): "done",
+    ("client", "approve"): "refused",  # nothing waits
+    ("client", "time"): "done",
+    ("backend", "delete"): "done",
+    ("backend", "export"): "done",
+    ("backend", "inventory"): "done",
+    ("backend", "approve"): "refused",
+    ("backend", "time"): "refused",
+    ("store", "delete"): "refused",
+    ("store", "export"): "refused",
+    ("store", "inventory"): "refused",
+    ("store", "approve"): "refused",
+    ("store", "time"): "refused",
+    ("clock", "delete"): "refused",
+    ("clock", "export"): "refused",
+    ("clock", "inventory"): "refused",
+    ("clock", "approve"): "refused",
+    ("clock", "time"): "done",
+}
+OWN: dict[str, dict[str, Any]] = {
+    "delete": {"select": SELECT_ALL},
+    "export": {"select": SELECT_ALL, "form": "objects"},
+    "inventory": {"select": SELECT_ALL},
+    "approve": {"command": "a" * 26, "selection": "0" * 64},
+    "time": {"now": START_S},
+}
+
+
+@pytest.mark.parametrize(("role", "verb"), MATRIX)
+def test_each_role_may_do_its_verbs_and_no_other(office: Office, role: str, verb: str) -> None:
+    async def scenario() -> None:
+        kept = await office.keep()
+        who = getattr(office, role)
+        receipt = await office.submit(who, verb, **OWN[verb])
+        assert receipt["status"] == MATRIX[role, verb], receipt
+        if receipt["status"] == "refused":
+            expected = "nothing_waiting" if (role, verb) == ("client", "approve") else "verb_not_allowed"
+            assert receipt["reason"] == expected
+        deleted = verb == "delete" and receipt["status"] == "done"
+        assert (office.get(kept.id) is None) == deleted
+        assert bool(office.told_times) == (verb == "time" and receipt["status"] == "done")
+
+    run(scenario())
+
+
+def test_delete_is_accepted_first_and_done_after_its_last_effect(office: Office) -> None:
+    async def scenario() -> None:
+        one, two = await office.keep(), await office.keep()
+        raw = office.command(office.client, "delete", select={"ids": [one.id, two.id]})
+        first = await office.receive(office.client, raw)
+        assert first is not None
+        assert first["status"] == "accepted"
+        assert first["selection"] == {"count": 2, "hash": selection_hash([one.id, two.id])}
+        assert first["protection"] == "software"
+        await office.commands.resume(office.moment)
+        (last,) = office.waiting(office.client)
+        assert last["status"] == "done"
+        assert last["cmd"] == first["cmd"]
+        assert [outcome["result"] for outcome in last["outcomes"]] == ["deleted", "deleted"]
+        assert not list((office.folder / "objects").iterdir())
+        assert office.audit_kinds()[-1] == "command_done"
+
+    run(scenario())
+
+
+def test_running_task_carries_out_what_is_received(office: Office) -> None:
+    async def scenario() -> None:
+        one = await office.keep()
+        running = asyncio.ensure_future(office.commands.run())
+        raw = office.command(office.client, "delete", select={"ids": [one.id]})
+        assert await office.receive(office.client, raw)
+        async with asyncio.timeout(20):
+            while office.waiting(office.client)[0]["status"] != "done":
+                await office.changed.wait()
+                office.changed.clear()
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+        assert office.get(one.id) is None
+
+    run(scenario())
+
+
+def test_receipt_says_per_object_what_happened(office: Office) -> None:
+    async def scenario() -> None:
+        gone, held, bound, absent = await office.keep(), await office.keep(), await office.keep(), new_id()
+        office.hold(held.id)
+        office.rights[bound.id] = Rights(restricted=True)
+        ids = [gone.id, held.id, bound.id, absent]
+        receipt = await office.submit(office.backend, "delete", select={"ids": ids})
+        found = {outcome["id"]: outcome["result"] for outcome in receipt["outcomes"]}
+        expected = {gone.id: "deleted", held.id: "held", bound.id: "restricted", absent: "already_gone"}
+        assert (receipt["status"], found) == ("partial", expected)
+        assert office.get(held.id) is not None
+        again = await office.submit(office.client, "delete", select={"ids": [bound.id]})
+        assert again["outcomes"][0]["result"] == "deleted"  # the owner's erase lifts a restriction
+
+    run(scenario())
+
+
+def test_everything_held_is_not_reported_as_done(office: Office) -> None:
+    async def scenario() -> None:
+        held = await office.keep()
+        office.hold(held.id)
+        receipt = await office.submit(office.client, "delete", select=SELECT_ALL)
+        assert receipt["status"] == "failed"
+        assert receipt["outcomes"] == [{"id": held.id, "result": "held"}]
+
+    run(scenario())
+
+
+def test_delete_waits_until_the_store_confirms_and_names_whose_word_it_is(office: Office) -> None:
+    async def scenario() -> None:
+        kept = await office.keep()
+        upload = office.upload(kept.id)
+        receipt = await office.submit(office.client, "delete", select={"ids": [kept.id]})
+        assert receipt["status"] == "waiting"
+        assert "reason" not in receipt
+        assert receipt["outcomes"][0]["result"] == "waiting_for_cloud"
+        assert "cloud_unconfirmed" in receipt["outcomes"][0]["remarks"]
+        assert office.confirm_erased(upload, manifest="b" * 64) == ()
+        assert office.waiting(office.client)[-1]["status"] == "waiting"
+        assert office.confirm_erased(upload) == (receipt["cmd"],)
+        (last,) = office.waiting(office.client)
+        assert last["status"] == "done"
+        assert last["outcomes"][0]["stated_by"] == office.store.kid
+
+    run(scenario())
+
+
+def test_deletes_of_one_object_by_two_keys_are_both_answered(office: Office) -> None:
+    async def scenario() -> None:
+        kept = await office.keep()
+        raws = [office.command(who, "delete", select={"ids": [kept.id]}) for who in (office.client, office.backend)]
+        for who, raw in zip((office.client, office.backend), raws, strict=True):
+            assert await office.receive(who, raw)
+        await office.commands.resume(office.moment)
+        results = [office.waiting(who)[-1]["outcomes"][0]["result"] for who in (office.client, office.backend)]
+        assert set(results) <= {"deleted", "already_gone"}
+        assert "deleted" in results
+
+    run(scenario())
+
+
+def test_delete_by_category_leaves_a_cut_off(office: Office) -> None:
+    async def scenario() -> None:
+        kept = await office.keep(category="photo", media_type="image/jpeg")
+        other = await office.keep()
+        receipt = await office.submit(office.client, "delete", select={"category": "photo"})
+        assert [outcome["id"] for outcome in receipt["outcomes"]] == [kept.id]
+        assert office.get(other.id) is not None
+        with pytest.raises(RefusedError):
+            await office.keep(category="photo", media_type="image/jpeg")
+
+    run(scenario())
+
+
+def test_above_its_quota_a_command_waits_for_the_owners_word_on_that_very_selection(tmp_path: Path) -> None:
+    async def scenario(office: Office) -> None:
+        kept = [await office.keep() for _number in range(3)]
+        ids = [item.id for item in kept]
+        first = await office.submit(office.backend, "delete", select={"ids": ids[:1]})
+        assert first["status"] == "done"
+        waiting = await office.submit(office.backend, "delete", select={"ids": ids[1:]})
+        assert (waiting["status"], waiting["reason"], waiting["retry"]) == ("waiting", "quota_exceeded", "later")
+        assert waiting["selection"] == {"count": 2, "hash": selection_hash(ids[1:])}
+        assert [message["code"] for message in office.waiting(office.client)] == ["mass_delete_waiting"]
+        own = {"command": waiting["cmd"], "selection": "0" * 64}
+        wrong = await office.submit(office.client, "approve", **own)
+        assert (wrong["status"], wrong["reason"]) == ("refused", "nothing_waiting")
+        assert office.get(ids[1]) is not None
+        late = await office.keep()
+        own["selection"] = waiting["selection"]["hash"]
+        assert (await office.submit(office.client, "approve", **own))["status"] == "done"
+        done = office.waiting(office.backend)[-1]
+        assert (done["cmd"], done["status"]) == (waiting["cmd"], "done")
+        assert [office.get(name) for name in ids[1:]] == [None, None]
+        assert office.get(late.id) is not None
+
+    office = Office(tmp_path / "state", quota=Quota(objects=2, bytes=10**9, window_s=3600))
+    run(scenario(office))
+    office.close()
+
+
+def test_quota_is_a_rolling_window(tmp_path: Path) -> None:
+    async def scenario(office: Office) -> None:
+        kept = [await office.keep() for _number in range(4)]
+        for number, (seconds, status) in enumerate([(0, "done"), (10, "done"), (20, "waiting"), (3601, "done")]):
+            office.moment = at(seconds)
+            receipt = await office.submit(office.backend, "delete", select={"ids": [kept[number].id]})
+            assert receipt["status"] == status
+        assert office.get(kept[2].id) is not None
+
+    office = Office(tmp_path / "state", quota=Quota(objects=2, bytes=10**9, window_s=3600))
+    run(scenario(office))
+    office.close()
+
+
+def test_unsure_clock_stops_a_backends_delete_until_it_is_trusted(office: Office) -> None:
+    async def scenario() -> None:
+        one, two = await office.keep(), await office.keep()
+        office.moment = at(trusted=False)
+        waiting = await office.submit(office.backend, "delete", select={"ids": [one.id]})
+        assert (waiting["status"], waiting["reason"]) == ("waiting", "clock_unconfirmed")
+        done = await office.submit(office.client, "delete", select={"ids": [two.id]}, exp=START_S - 5)
+        assert done["status"] == "done"  # the owner's erase acts on its sequence alone
+        assert office.get(one.id) is not None
+        office.moment = at(5)
+        await office.commands.resume(office.moment)
+        assert office.waiting(office.backend)[-1]["status"] == "done"
+        assert office.get(one.id) is None
+
+    run(scenario())
+
+
+def test_command_that_expired_while_it_waited_is_refused(office: Office) -> None:
+    async def scenario() -> None:
+        kept = await office.keep()
+        office.moment = at(trusted=False)
+        await office.submit(office.backend, "delete", select={"ids": [kept.id]}, exp=START_S + 60)
+        office.moment = at(61)
+        await office.commands.tick(office.moment)
+        last = office.waiting(office.backend)[-1]
+        assert (last["status"], last["reason"]) == ("refused", "expired")
+        assert office.get(kept.id) is not None
+
+    run(scenario())
+
+
+def test_after_waits_for_the_terminal_receipt_of_the_other(office: Office) -> None:
+    async def scenario() -> None:
+        kept = await office.keep()
+        first = new_id()
+        waiting = await office.submit(office.client, "inventory", select=SELECT_ALL, after=first)
+        assert (waiting["status"], waiting["reason"]) == ("waiting", "after_pending")
+        await office.submit(office.client, "delete", select={"ids": [kept.id]}, jti=first)
+        told = [message for message in office.waiting(office.client) if message["cmd"] == waiting["cmd"]]
+        assert [message["status"] for message in told] == ["done"]
+        assert told[0]["outcomes"] == []
+
+    run(scenario())
+
+
+def test_waiting_commands_of_a_key_are_bounded(office: Office) -> None:
+    async def scenario() -> None:
+        for _number in range(64):
+            receipt = await office.submit(office.client, "inventory", select=SELECT_ALL, after="a" * 26)
+            assert receipt["status"] == "waiting"
+        raw = office.command(office.client, "inventory", select=SELECT_ALL, after="a" * 26)
+        busy = await office.receive(office.client, raw)
+        assert busy is not None
+        assert (busy["status"], busy["reason"], busy["retry"]) == ("refused", "busy", "later")
+        office.moment = at(86_400)  # the waiting ones expire, and the same bytes may come again
+        await office.commands.tick(office.moment)
+        office.moment = at()
+        again = await office.receive(office.client, raw)
+        assert again is not None
+        assert again["status"] == "waiting"
+
+    run(scenario())
+
+
+def test_backend_is_told_sizes_and_codes_and_the_owner_everything(office: Office) -> None:
+    async def scenario() -> None:
+        kept = await office.keep(b"x" * 1000)
+        told = (await office.submit(office.backend, "inventory", select=SELECT_ALL))["outcomes"]
+        assert told == [
+            {
+                "id": kept.id,
+                "result": "listed",
+                "object": {"id": kept.id, "category": "recording", "bytes": kept.size_bytes, "state": "sealed"},
+            }
+        ]
+        view = (await office.submit(office.client, "inventory", select=SELECT_ALL))["outcomes"][0]["object"]
+        assert view["camera_label"] == "Küche cam1"
+        assert view["name"] == "Haustür 10-15.mp4"
+        assert view["until"] == "2027-01-29T08:00:00.000Z"
+        assert view["rule"] == "category.recording.keep.age"
+
+    run(scenario())
+
+
+def test_inventory_is_paged(office: Office) -> None:
+    async def scenario() -> None:
+        kept = sorted([(await office.keep()).id for _number in range(5)])
+        seen: list[str] = []
+        own = {"select": SELECT_ALL, "limit": 2}
+        while True:
+            receipt = await office.submit(office.client, "inventory", **own)
+            assert receipt["selection"] == {"count": 5, "hash": selection_hash(kept)}
+            seen += [outcome["id"] for outcome in receipt["outcomes"]]
+            if "cursor" not in receipt:
+                break
+            own["cursor"] = receipt["cursor"]
+        assert seen == kept
+
+    run(scenario())
+
+
+def test_more_outcomes_than_a_receipt_holds_are_paged_behind_their_hash(office: Office) -> None:
+    async def scenario() -> None:
+        kept = await asyncio.gather(*(office.keep(b"") for _number in range(230)))
+        receipt = await office.submit(office.client, "delete", select=SELECT_ALL)
+        assert (receipt["status"], receipt["selection"]["count"]) == ("done", 230)
+        assert "outcomes" not in receipt
+        seen = []
+        cursor = receipt["cursor"]
+        while cursor:
+            page = await office.submit(office.client, "inventory", select=SELECT_ALL, cursor=cursor)
+            seen += page["outcomes"]
+            cursor = page.get("cursor")
+        assert [(outcome["id"], outcome["result"]) for outcome in seen] == [
+            (name, "deleted") for name in sorted(item.id for item in kept)
+        ]
+
+    run(scenario())
+
+
+def test_terminal_receipt_stays_until_its_issuer_acknowledges_it(office: Office) -> None:
+    async def scenario() -> None:
+        receipt = await office.submit(office.client, "inventory", select=SELECT_ALL)
+        await office.commands.receive(office.ack(office.backend, receipt["jti"]), moment=office.moment)
+        assert office.waiting(office.client) == [receipt]
+        await office.commands.receive(office.ack(office.client, receipt["jti"]), moment=office.moment)
+        assert office.waiting(office.client) == []
+
+    run(scenario())
+
+
+def test_acknowledged_command_still_answers_its_repeat(office: Office) -> None:
+    async def scenario() -> None:
+        raw = office.command(office.client, "inventory", select=SELECT_ALL)
+        first = await office.receive(office.client, raw)
+        assert first is not None
+        await office.commands.receive(office.ack(office.client, first["jti"]), moment=office.moment)
+        assert await office.receive(office.client, raw) == first
+        assert office.waiting(office.client) == [first]
+
+    run(scenario())
+
+
+def test_key_taken_out_of_the_set_is_not_heard_and_its_waiting_commands_end(office: Office) -> None:
+    async def scenario() -> None:
+        kept = await office.keep()
+        office.moment = at(trusted=False)
+        await office.submit(office.backend, "delete", select={"ids": [kept.id]})
+        office.moment = at()
+        keys = office.sign_keyset(2, envelope.signing_input_sha256(office.keyset_raw), office.client)
+        assert await office.commands.submit(keys, moment=office.moment) == b""
+        await office.commands.resume(office.moment)
+        assert office.get(kept.id) is not None
+        raw = office.command(office.backend, "inventory", select=SELECT_ALL)
+        assert await office.receive(office.backend, raw) is None
+        assert office.commands.counters["unknown_key"] == 1
+
+    run(scenario())
+
+
+def test_command_file_needs_no_broker_and_no_seal(office: Office, tmp_path: Path) -> None:
+    async def scenario() -> None:
+        jws = office.client.sign(office.claims(office.client, "inventory", select=SELECT_ALL))
+        file = tmp_path / "cmd.jws"
+        file.write_bytes(jws + b"\n")
+        receipt = office.client.open(await office.commands.submit_file(file, moment=office.moment))
+        assert receipt["status"] == "done"
+        sealed = age.encrypt(
+            office.client.sign(office.claims(office.client, "inventory", select=SELECT_ALL)),
+            [age.parse_recipient(office.keystore.recipient())],
+        )
+        assert office.client.open(await office.commands.submit(sealed, moment=office.moment))["status"] == "done"
+        with pytest.raises(RefusedError):
+            await office.commands.submit(office.command(office.stranger, "inventory", select={}), moment=office.moment)
+
+    run(scenario())
+
+
+def test_signed_time_is_handed_on_and_a_refusal_is_answered(office: Office) -> None:
+    async def scenario() -> None:
+        assert (await office.submit(office.clock, "time", now=START_S + 5))["status"] == "done"
+        assert office.told_times == [START_S + 5]
+        office.refuse_time = True
+        refused = await office.submit(office.clock, "time", now=START_S + 6)
+        assert (refused["status"], refused["reason"]) == ("refused", "not_yet_valid")
+        foreign = await office.submit(office.clock, "time", now=START_S + 10**6)
+        assert (foreign["status"], foreign["reason"]) == ("refused", "malformed")
+
+    run(scenario())
