@@ -11,10 +11,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from agent import audit, ingest, registry
+from agent import audit, registry
 from agent.erasure import Erasure
+from agent.ingest import flow as flow_module
 from agent.model import Moment, Selection
-from agent.policy import Rights, parse_policy
+from agent.policy import Hold, Rights, parse_policy
 from agent.sources import folder as folder_module
 
 Home = Any  # the fixture's class; tests are no package
@@ -135,6 +136,18 @@ def test_what_a_cut_off_covers_is_destroyed_unread_and_the_rest_is_taken(home: H
     home.scan()
     assert home.opened(home.only()) == b"after it"
     assert home.left() == []
+
+
+def test_hold_beats_the_cut_off(home: Home) -> None:
+    content = os.urandom(5000)
+    home.put(NAME, content)
+    home.scan()
+    erase(home, home.only().id)
+    home.put(NAME, content)
+    home.rights = Rights(hold=Hold(reason="claim", author="owner", until_ms=NOW.agent_ms * 2))
+    home.scan()
+    assert home.left() == [NAME]
+    assert home.reasons("held") == ["a hold keeps the source's copy"]
 
 
 def test_category_without_a_rule_stays_where_it_is(home: Home) -> None:
@@ -349,7 +362,7 @@ def test_files_and_folders_of_the_vault_are_private(home: Home) -> None:
 
 
 def test_memory_of_what_was_told_is_bounded(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ingest, "TOLD_MAX", 3)
+    monkeypatch.setattr(flow_module, "TOLD_MAX", 3)
     for n in range(10):
         home.put(f"front/usage-log/2026-11-22T1{n}-00-00.000Z.jsonl", b"bad\n")
     flow = home.scan()

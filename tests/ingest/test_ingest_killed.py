@@ -23,7 +23,7 @@ LOGS = ("front/usage-log/2026-11-22T10-00-00.000Z.jsonl", "front/usage-log/2026-
 CHILD = """
 import asyncio, os, signal, sys
 from pathlib import Path
-from agent import files, ingest, vault
+from agent import ingest, vault
 from agent.index import Index
 from agent.keystore import Keystore
 from agent.model import Moment

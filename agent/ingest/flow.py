@@ -1,28 +1,16 @@
-"""Take in what the sources offer: gate → seal while reading → vault → give the source's copy up.
+"""The flow from a source's offer to an object of the vault; the steps are numbered in the package's docstring.
 
-The steps, numbered as in ``agent/vault.py``; this flow does 1, 2, 5 and 6 and calls the vault for 3 and 4:
-
-1. the gate: was it taken or deleted before, and does ``policy.decide`` let it in?
-2. it is sealed while it is read, into a part file that is synced;
-3. the part file gets its final name and the folder is synced;
-4. row, slot, header and audit entry are committed: from here on it is acknowledged (invariant I2);
-5. the source's copy is given up (``take``) and its folder synced;
-6. that is noted.
-
-A cut before 4 leaves the source as it was. After 4 the source's identity is known, so the file is never taken again:
-``recover`` goes on with 5. Usage logs are small, so several files of one camera become one object; which ones is noted
-before 4 and counts only if the vault has that object.
-
-A file's failure is that file's alone: it is told, counted, left where it is and, where that can help, tried again.
+Rules: at most ``AT_ONCE`` files are under way; whatever they ask of the index or of a folder at the same moment is
+asked in one trip; what is told is bounded and told once.
 """
 
 import asyncio
-import hmac
 import os
 from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Final, Literal
+from pathlib import Path
+from typing import Final
 
 import msgspec
 
@@ -32,85 +20,51 @@ from agent.clock import monotonic_s, pause
 from agent.errors import AgentError, CorruptError, LinkError, RefusedError, SpaceError
 from agent.files import free_bytes, remove
 from agent.index import Tx
+from agent.ingest.together import in_thread, in_transaction
+from agent.ingest.work import EventKind, IngestEvent, Let, OpenBatch, Work, batch_tag, draft, source_tag
+from agent.keytree import GroupKey
 from agent.model import Moment, Object, Requester, new_id
-from agent.policy import Allow, Conditions, Policy, Refuse, Rights, Rule, Subject, decide
-from agent.sealer import Sealed, Sealer, SealJob
+from agent.policy import Allow, Conditions, Policy, Refuse, Rights, Subject, decide
+from agent.sealer import Sealer, SealJob
 from agent.sources import Candidate, FolderSource, SourceSettings
 from agent.sources.folder import Refusal
 from agent.sources.usage_log import FILE_MAX_BYTES, Lines, read_lines
-from agent.vault import Draft, Vault
+from agent.vault import Vault
 
-AT_ONCE: Final = 16
+AT_ONCE: Final = 32
 """Files under way: enough that commits and folder syncs are shared, few enough to hold little."""
 
-BATCH_FILES: Final = 200
 OPEN_BATCHES: Final = 256
 TOLD_MAX: Final = 1024
 
+GROUP_USES: Final = 64
+"""Objects sealed under one look at the open group; the vault rewraps a slot whose group changed meanwhile."""
+
 _DEVICE: Final = Requester(role="device")
 
-EventKind = Literal["admitted", "refused", "unreadable", "disk_full", "later", "deleted_before", "lines_dropped"]
 
+class _Found(msgspec.Struct, frozen=True):
+    """What the index knows of one piece of work."""
 
-class IngestEvent(msgspec.Struct, frozen=True, kw_only=True):
-    """What happened to one file or batch.
-
-    ``reason`` is a code or a sentence without names. ``unverified_path`` is personal: it is for the owner at this
-    machine, never for a log.
-    """
-
-    kind: EventKind
-    source: str
-    reason: str = ""
-    object: str = ""
-    bytes: int = 0
-    unverified_path: str = ""
-
-
-class _Work(msgspec.Struct, frozen=True):
-    """What becomes one object: one file, or the log files of one camera."""
-
-    source: FolderSource
-    members: tuple[Candidate, ...]
-
-    @property
-    def first(self) -> Candidate:
-        return self.members[0]
-
-    @property
-    def is_log(self) -> bool:
-        return self.first.place.category == "usage-log"
-
-    def event(self, kind: EventKind, *, reason: str) -> IngestEvent:
-        return IngestEvent(kind=kind, source=self.source.settings.name, reason=reason, unverified_path=self.first.path)
-
-
-class _Let(msgspec.Struct, frozen=True, kw_only=True):
-    """The gate's yes: under which rule, for which camera (``""``: a new one), and which members it is about."""
-
-    rule: Rule
+    taken: bool
+    forbidden: str | None
     camera: str
-    tag: bytes
 
 
-class _OpenBatch:
-    """Log files of one camera that wait for company."""
+class _Opened(msgspec.Struct, frozen=True, kw_only=True):
+    """Descriptors of a source and a part file, and what of the work can be read now."""
 
-    __slots__ = ("bytes", "members", "since_s", "source")
+    work: Work
+    source_fd: int
+    part_fd: int
+    part: Path
+    dropped_lines: int = 0
+    later: tuple[Candidate, ...] = ()
+    unreadable: tuple[tuple[Candidate, str], ...] = ()
 
-    def __init__(self, source: FolderSource, since_s: float) -> None:
-        self.source = source
-        self.since_s = since_s
-        self.members: dict[str, Candidate] = {}
-        self.bytes = 0
-
-    def add(self, candidate: Candidate) -> None:
-        held = self.members.get(candidate.path)
-        self.bytes += candidate.size_bytes - (held.size_bytes if held is not None else 0)
-        self.members[candidate.path] = candidate
-
-    def work(self) -> _Work:
-        return _Work(self.source, tuple(self.members[path] for path in sorted(self.members)))
+    def close(self) -> None:
+        os.close(self.source_fd)
+        os.close(self.part_fd)
 
 
 def _no_rights(_camera: str, _category: str) -> Rights:
@@ -154,8 +108,13 @@ class Ingest:
         self._room = asyncio.Semaphore(AT_ONCE)
         self._tasks: asyncio.TaskGroup | None = None
         self._under_way: dict[tuple[str, str], bool] = {}
-        self._logs: dict[tuple[str, str], _OpenBatch] = {}
+        self._logs: dict[tuple[str, str], OpenBatch] = {}
         self._told: dict[tuple[str, ...], None] = {}
+        self._group: tuple[GroupKey, int] | None = None
+        self._find = in_transaction(self._index.read, self._find_one)
+        self._open = in_thread(self._open_one)
+        self._give_up = in_thread(_give_up_one)
+        self._note_given_up = in_transaction(self._index.write, self._note_given_up_one)
 
     # -- running
 
@@ -201,7 +160,7 @@ class Ingest:
     # -- what sources call
 
     async def _fresh(self, candidates: tuple[Candidate, ...]) -> tuple[Candidate, ...]:
-        tags = [(candidate, self._tag(candidate)) for candidate in candidates]
+        tags = [(candidate, source_tag(candidate, key=self._key)) for candidate in candidates]
 
         def unknown(tx: Tx) -> tuple[Candidate, ...]:
             # What was taken but stands there still is offered where it is ours to give up: a cut came before step 5.
@@ -213,12 +172,12 @@ class Ingest:
         for candidate in candidates:
             source = self._sources[candidate.source]
             if candidate.place.category != "usage-log":
-                await self._start(_Work(source, (candidate,)))
+                await self._start(Work(source, (candidate,)))
                 continue
             key = (candidate.source, candidate.place.label)
-            batch = self._logs.setdefault(key, _OpenBatch(source, self._monotonic()))
+            batch = self._logs.setdefault(key, OpenBatch(source, self._monotonic()))
             batch.add(candidate)
-            if batch.bytes >= source.settings.batch_bytes or len(batch.members) >= BATCH_FILES:
+            if batch.is_full:
                 await self._close_batch(key)
             elif len(self._logs) > OPEN_BATCHES:
                 await self._close_batch(next(iter(self._logs)))
@@ -248,7 +207,7 @@ class Ingest:
         if batch is not None:
             await self._start(batch.work())
 
-    async def _start(self, work: _Work) -> None:
+    async def _start(self, work: Work) -> None:
         """Begin with it once there is room; a path that is under way is looked at again when that is done."""
         free = []
         for candidate in work.members:
@@ -262,18 +221,20 @@ class Ingest:
             return
         await self._room.acquire()
         assert self._tasks is not None  # noqa: S101 - sources only run inside run and scan_once
-        self._tasks.create_task(self._take(_Work(work.source, tuple(free))), name="ingest")
+        self._tasks.create_task(self._take(Work(work.source, tuple(free))), name="ingest")
 
-    async def _take(self, work: _Work) -> None:
+    async def _take(self, work: Work) -> None:
         try:
             await self._take_or_tell(work)
         finally:
             self._room.release()
+            if len(self._under_way) == len(work.members):
+                self._group = None  # a key is held only while there is work
             for candidate in work.members:
                 if self._under_way.pop((candidate.source, candidate.path)):
                     work.source.again(candidate.path)
 
-    async def _take_or_tell(self, work: _Work) -> None:
+    async def _take_or_tell(self, work: Work) -> None:
         try:
             await self._steps(work)
         except SpaceError as error:
@@ -287,16 +248,15 @@ class Ingest:
                 await self._deleted_before(work, error.message)
             else:  # only together do they reach into what was deleted
                 for candidate in work.members:
-                    await self._take_or_tell(_Work(work.source, (candidate,)))
+                    await self._take_or_tell(work.alone(candidate))
         except AgentError as error:
             self._tell_once("unreadable", work, reason=error.message)
 
     # -- the steps
 
-    async def _steps(self, work: _Work) -> None:
+    async def _steps(self, work: Work) -> None:
         moment = self._now()
         # 1. The gate.
-        dropped = 0
         if work.is_log:
             work = await self._without_known(work)
             if not work.members:
@@ -304,155 +264,167 @@ class Ingest:
         let = await self._gate(work, moment)
         if let is None:
             return
-        # 2. Sealed while it is read.
-        if work.is_log:
-            lines, work = await asyncio.to_thread(self._read_logs, work)
-            if not work.members:
-                return
-            dropped = sum(item.dropped_lines for item in lines)
-            let = msgspec.structs.replace(let, tag=self._batch_tag(work))
-            source_fd = _memory_file(lines)
-        else:
-            source_fd = await asyncio.to_thread(work.source.open_file, work.first)
+        opened = await self._open(work)
         try:
-            item = await self._seal_and_admit(work, let, source_fd=source_fd, moment=moment)
+            self._tell_of_unread(opened)
+            if not opened.work.members:
+                return
+            # 2 to 4. From here on it is acknowledged.
+            item = await self._seal_and_admit(opened, let, moment=moment)
         finally:
-            os.close(source_fd)
+            opened.close()
+            remove(opened.part, folder_synced=False)  # does nothing once it has its final name
         self._tell(IngestEvent(kind="admitted", source=item.source, object=item.id, bytes=item.plain_bytes))
-        if dropped:
-            await self._note_dropped(item, dropped, moment)
+        if opened.dropped_lines:
+            await self._note_dropped(item, opened.dropped_lines, moment)
         # 5 and 6. If power fails in between, recover does them.
         if work.source.settings.takes:
-            await asyncio.to_thread(self._give_up, work)
-            await self._note_given_up(item.id, moment)
+            await self._give_up(opened.work)
+            await self._note_given_up((item.id, moment))
 
-    async def _gate(self, work: _Work, moment: Moment) -> _Let | None:
+    async def _gate(self, work: Work, moment: Moment) -> Let | None:
         """Do step 1; ``None`` when it is not to be taken, which was told."""
         place, settings = work.first.place, work.source.settings
-        tag = self._batch_tag(work)
-
-        def ask(tx: Tx) -> tuple[bool, str | None, str]:
-            camera = registry.find_camera(tx, settings.name, place.label) or ""
-            forbidden = None if work.is_log else self._forbidden(tx, work.first, tag)
-            return self._taken(tx, tag), forbidden, camera
-
-        taken, forbidden, camera = await self._index.read(ask)
-        if taken:
+        found = await self._find(work)
+        if found.taken:
             if settings.takes:  # a cut came between 4 and 5
-                await asyncio.to_thread(self._give_up, work)
+                await self._give_up(work)
             return None
-        if forbidden is not None:
-            await self._deleted_before(work, forbidden)
+        if found.forbidden is not None and not work.is_log:
+            await self._deleted_before(work, found.forbidden)
             return None
-        size_bytes = sum(item.size_bytes for item in work.members)
         free, total = free_bytes(self._vault.folder)
         policy = self._policy()
         decision = decide(
             policy,
             "ingest",
             requester=_DEVICE,
-            subject=Subject(camera=camera, category=place.category, taken_in_ms=moment.agent_ms),
-            rights=self._rights(camera, place.category),
+            subject=Subject(camera=found.camera, category=place.category, taken_in_ms=moment.agent_ms),
+            rights=self._rights(found.camera, place.category),
             conditions=Conditions(
-                moment=moment, free_bytes=free - self._reserve_bytes - size_bytes, total_bytes=total
+                moment=moment, free_bytes=free - self._reserve_bytes - work.size_bytes, total_bytes=total
             ),
         )  # fmt: skip
         if isinstance(decision, Allow):
-            rule = policy.rule_for(camera, place.category)
+            rule = policy.rule_for(found.camera, place.category)
             assert rule is not None  # noqa: S101 - decide refuses without one
-            return _Let(rule=rule, camera=camera, tag=tag)
+            return Let(rule=rule, camera=found.camera)
         if decision.reason == "disk_full":
             raise SpaceError(
-                f"{free} bytes are free, {self._reserve_bytes} of them reserved; {size_bytes} are needed",
+                f"{free} bytes are free, {self._reserve_bytes} of them reserved; {work.size_bytes} are needed",
                 hint="free space or lower the keep limits in policy.toml",
             )
         await self._refused(work, decision, moment)
         return None
 
-    async def _seal_and_admit(self, work: _Work, let: _Let, *, source_fd: int, moment: Moment) -> Object:
+    def _find_one(self, tx: Tx, work: Work) -> _Found:
+        tag = batch_tag(work.members, key=self._key)
+        camera = registry.find_camera(tx, work.source.settings.name, work.first.place.label) or ""
+        return _Found(self._taken(tx, tag), self._forbidden(tx, work.first, camera=camera), camera)
+
+    def _open_one(self, work: Work) -> _Opened:
+        """Open a source's file and a part file for it; log files are read, checked and joined in memory."""
+        if not work.is_log:
+            source_fd = work.source.open_file(work.first)
+            return self._with_part(_Opened(work=work, source_fd=source_fd, part_fd=-1, part=Path()))
+        lines, members, later, unreadable = [], [], [], []
+        for candidate in work.members:
+            try:
+                lines.append(_read_log(work.source, candidate))
+                members.append(candidate)
+            except LinkError:
+                later.append(candidate)
+            except AgentError as error:
+                unreadable.append((candidate, error.message))
+        opened = _Opened(
+            work=Work(work.source, tuple(members)),
+            source_fd=_memory_file(lines),
+            part_fd=-1,
+            part=Path(),
+            dropped_lines=sum(item.dropped_lines for item in lines),
+            later=tuple(later),
+            unreadable=tuple(unreadable),
+        )
+        return self._with_part(opened)
+
+    def _with_part(self, opened: _Opened) -> _Opened:
+        try:
+            part_fd, part = self._vault.new_part()
+        except BaseException:
+            os.close(opened.source_fd)
+            raise
+        return msgspec.structs.replace(opened, part_fd=part_fd, part=part)
+
+    async def _seal_and_admit(self, opened: _Opened, let: Let, *, moment: Moment) -> Object:
+        work = opened.work
         camera = let.camera or await self._index.write(
             lambda tx: registry.camera_id(tx, work.source.settings.name, work.first.place.label)
         )
-        group = await self._vault.group()
+        group = await self._open_group()
         job = SealJob(
             object_id=new_id(),
             recipients=let.rule.recipients,
             group=group,
             kind="file-key" if let.rule.readable_by_device else "header-key",
-            tag_key=self._vault.keystore.tombstone_key(),
+            tag_key=self._key,
         )
-        part_fd, part = self._vault.new_part()
-        try:
-            sealed = await self._sealer.seal(job, source_fd=source_fd, part_fd=part_fd)
-        except BaseException:
-            remove(part, folder_synced=False)
-            raise
-        finally:
-            os.close(part_fd)
-        draft = _draft(work, let, job, sealed, camera=camera)
+        # 2. Sealed while it is read.
+        sealed = await self._sealer.seal(job, source_fd=opened.source_fd, part_fd=opened.part_fd)
+        told = draft(work, let, job, sealed, camera=camera)
         if len(work.members) > 1:
-            members = tuple((self._tag(item), item.path) for item in work.members)
-            await self._index.write(lambda tx: registry.put_batch(tx, let.tag, job.object_id, members))
-        # 3 and 4. From here on it is acknowledged.
-        return await self._vault.admit(draft, part=part, group=group, moment=moment)
+            members = tuple((source_tag(item, key=self._key), item.path) for item in work.members)
+            await self._index.write(lambda tx: registry.put_batch(tx, told.source_tag, job.object_id, members))
+        # 3 and 4.
+        return await self._vault.admit(told, part=opened.part, group=group, moment=moment)
 
-    def _give_up(self, work: _Work) -> None:
-        # 5. Each removal is synced before 6 may say that it happened.
-        for candidate in work.members:
-            work.source.give_up(candidate)
+    async def _open_group(self) -> GroupKey:
+        group, uses = self._group or (None, 0)
+        if group is None or uses >= GROUP_USES:
+            group, uses = await self._vault.group(), 0
+        self._group = (group, uses + 1)
+        return group
 
-    async def _note_given_up(self, object_id: str, moment: Moment) -> None:
-        def note(tx: Tx) -> None:
-            # 6.
-            self._vault.mark_source_gone(tx, object_id)
-            registry.drop_batch(tx, object_id)
-            audit.append(tx, Event(kind="source_given_up", object=object_id), moment=moment)
-
-        await self._index.write(note)
+    def _note_given_up_one(self, tx: Tx, about: tuple[str, Moment]) -> None:
+        # 6.
+        object_id, moment = about
+        self._vault.mark_source_gone(tx, object_id)
+        registry.drop_batch(tx, object_id)
+        audit.append(tx, Event(kind="source_given_up", object=object_id), moment=moment)
 
     async def _recover_one(self, item: Object, source: FolderSource) -> None:
         paths = await self._index.read(lambda tx: registry.batch_paths(tx, item.id)) or (item.name,)
         try:
             for path in paths:
                 candidate = await asyncio.to_thread(source.look, path)
-                if candidate is not None and await self._index.read(partial(self._taken, tag=self._tag(candidate))):
+                if candidate is None:
+                    continue
+                tag = source_tag(candidate, key=self._key)
+                if await self._index.read(partial(self._taken, tag=tag)):
                     await asyncio.to_thread(source.give_up, candidate)
         except AgentError:  # the folder is away
             return
-        await self._note_given_up(item.id, self._now())
+        await self._note_given_up((item.id, self._now()))
 
     # -- usage logs
 
-    async def _without_known(self, work: _Work) -> _Work:
+    async def _without_known(self, work: Work) -> Work:
         """Do step 1's first half for each log file by itself: what one batch holds says nothing of another."""
-        tags = [(candidate, self._tag(candidate)) for candidate in work.members]
-
-        def judge(tx: Tx) -> list[tuple[Candidate, bool, str | None]]:
-            return [(item, self._taken(tx, tag), self._forbidden(tx, item, tag)) for item, tag in tags]
-
         new = []
-        for item, taken, forbidden in await self._index.read(judge):
-            alone = _Work(work.source, (item,))
-            if taken and work.source.settings.takes:
-                await asyncio.to_thread(self._give_up, alone)
-            elif not taken and forbidden is not None:
-                await self._deleted_before(alone, forbidden)
-            elif not taken:
-                new.append(item)
-        return _Work(work.source, tuple(new))
+        for alone in [work.alone(candidate) for candidate in work.members]:
+            found = await self._find(alone)
+            if found.taken and work.source.settings.takes:
+                await self._give_up(alone)
+            elif not found.taken and found.forbidden is not None:
+                await self._deleted_before(alone, found.forbidden)
+            elif not found.taken:
+                new.append(alone.first)
+        return Work(work.source, tuple(new))
 
-    def _read_logs(self, work: _Work) -> tuple[list[Lines], _Work]:
-        """Return the good lines of the members that can be read now, and those members."""
-        lines, members = [], []
-        for candidate in work.members:
-            try:
-                lines.append(_read_log(work.source, candidate))
-                members.append(candidate)
-            except LinkError:
-                work.source.again(candidate.path)
-            except AgentError as error:
-                self._tell_once("unreadable", _Work(work.source, (candidate,)), reason=error.message)
-        return lines, _Work(work.source, tuple(members))
+    def _tell_of_unread(self, opened: _Opened) -> None:
+        for candidate in opened.later:
+            opened.work.source.again(candidate.path)
+        for candidate, reason in opened.unreadable:
+            self._tell_once("unreadable", opened.work.alone(candidate), reason=reason)
 
     async def _note_dropped(self, item: Object, dropped: int, moment: Moment) -> None:
         event = Event(kind="ingest_refused", rule="usage-log.lines", object=item.id, detail={"lines": dropped})
@@ -460,18 +432,11 @@ class Ingest:
         reason = f"{dropped} lines are no JSON objects"
         self._tell(IngestEvent(kind="lines_dropped", source=item.source, reason=reason, object=item.id))
 
-    # -- identity
+    # -- what is known
 
-    def _tag(self, candidate: Candidate) -> bytes:
-        """Return the keyed hash of a file's identity at its source; a file restored from a backup keeps it."""
-        about = (candidate.source, candidate.path, candidate.size_bytes, candidate.mtime_ns)
-        return hmac.digest(self._vault.keystore.tombstone_key(), b"source\0" + msgspec.msgpack.encode(about), "sha256")
-
-    def _batch_tag(self, work: _Work) -> bytes:
-        tags = [self._tag(candidate) for candidate in work.members]
-        if len(tags) == 1:
-            return tags[0]
-        return hmac.digest(self._vault.keystore.tombstone_key(), b"batch\0" + b"".join(tags), "sha256")
+    @property
+    def _key(self) -> bytes:
+        return self._vault.keystore.tombstone_key()
 
     def _taken(self, tx: Tx, tag: bytes) -> bool:
         if self._vault.seen(tx, tag):
@@ -479,14 +444,15 @@ class Ingest:
         batch = registry.batch_of(tx, tag)
         return batch is not None and self._vault.seen(tx, batch)
 
-    def _forbidden(self, tx: Tx, candidate: Candidate, tag: bytes) -> str | None:
+    def _forbidden(self, tx: Tx, candidate: Candidate, *, camera: str) -> str | None:
         """Return the rule under which this file, or the batch it was part of, was deleted before."""
         place = candidate.place
+        tag = source_tag(candidate, key=self._key)
         return self._vault.forbidden(
             tx,
             source_tag=registry.batch_of(tx, tag) or tag,
             content_tag=b"",
-            camera=registry.find_camera(tx, candidate.source, place.label) or "",
+            camera=camera,
             category=place.category,
             captured_from_ms=place.captured_from_ms,
             captured_to_ms=place.captured_to_ms,
@@ -498,18 +464,22 @@ class Ingest:
 
     # -- telling
 
-    async def _deleted_before(self, work: _Work, rule: str) -> None:
+    async def _deleted_before(self, work: Work, rule: str) -> None:
         """What was deleted does not come back: destroyed where the copy is ours, told as remaining where it is not."""
         if not work.source.settings.takes:
             self._tell_once("deleted_before", work, reason="the source's copy remains")
             return
-        await asyncio.to_thread(self._give_up, work)
+        camera = (await self._find(work)).camera
+        if self._rights(camera, work.first.place.category).hold is not None:
+            self._tell_once("held", work, reason="a hold keeps the source's copy")
+            return
+        await self._give_up(work)
         event = Event(kind="source_given_up", rule=rule[:100], detail={"reason": "deleted_before"})
         moment = self._now()
         await self._index.write(lambda tx: audit.append(tx, event, moment=moment))
         self._tell(work.event("deleted_before", reason="the source's copy was destroyed"))
 
-    async def _refused(self, work: _Work, decision: Refuse, moment: Moment) -> None:
+    async def _refused(self, work: Work, decision: Refuse, moment: Moment) -> None:
         place, name = work.first.place, work.source.settings.name
         if not self._tell_once("refused", work, reason=decision.reason, key=(place.label, place.category)):
             return
@@ -517,7 +487,7 @@ class Ingest:
         event = Event(kind="ingest_refused", rule=decision.rule, detail=detail)
         await self._index.write(lambda tx: audit.append(tx, event, moment=moment))
 
-    def _again(self, work: _Work) -> None:
+    def _again(self, work: Work) -> None:
         for candidate in work.members:
             work.source.again(candidate.path)
 
@@ -525,7 +495,7 @@ class Ingest:
         self.counts[event.kind] += 1
         self._on_event(event)
 
-    def _tell_once(self, kind: EventKind, work: _Work, *, reason: str, key: tuple[str, ...] = ()) -> bool:
+    def _tell_once(self, kind: EventKind, work: Work, *, reason: str, key: tuple[str, ...] = ()) -> bool:
         """Tell it if it was not told of this file (or ``key``) lately; count it always."""
         source = work.source.settings.name
         told = (kind, source, reason, *(key or (work.first.path,)))
@@ -539,31 +509,10 @@ class Ingest:
         return True
 
 
-def _draft(work: _Work, let: _Let, job: SealJob, sealed: Sealed, *, camera: str) -> Draft:
-    place, settings = work.first.place, work.source.settings
-    return Draft(
-        id=job.object_id,
-        camera=camera,
-        category=place.category,
-        purpose=let.rule.purpose,
-        source=settings.name,
-        media_type=place.media_type,
-        name=work.first.path,
-        captured_from_ms=min(item.place.captured_from_ms for item in work.members),
-        captured_to_ms=max(item.place.captured_to_ms for item in work.members),
-        plain_bytes=sealed.plain_bytes,
-        size_bytes=sealed.size_bytes,
-        payload_sha256=sealed.payload_sha256,
-        header_sha256=sealed.header_sha256,
-        kind=job.kind,
-        recipients=job.recipients,
-        source_copy="taken" if settings.takes else "left",
-        medium=settings.medium,
-        slot=sealed.slot,
-        sealed_header=sealed.sealed_header,
-        source_tag=let.tag,
-        content_tag=sealed.content_tag,
-    )
+def _give_up_one(work: Work) -> None:
+    # 5. Each removal is synced before 6 may say that it happened.
+    for candidate in work.members:
+        work.source.give_up(candidate)
 
 
 def _read_log(source: FolderSource, candidate: Candidate) -> Lines:

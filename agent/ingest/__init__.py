@@ -1,0 +1,26 @@
+"""Take in what the sources offer: gate → seal while reading → vault → give the source's copy up.
+
+The steps, numbered as in ``agent/vault.py``; this flow does 1, 2, 5 and 6 and calls the vault for 3 and 4:
+
+1. the gate: was it taken or deleted before, and does ``policy.decide`` let it in?
+2. it is sealed while it is read, into a part file that is synced;
+3. the part file gets its final name and the folder is synced;
+4. row, slot, header and audit entry are committed: from here on it is acknowledged (invariant I2);
+5. the source's copy is given up (``take``) and its folder synced;
+6. that is noted.
+
+A cut before 4 leaves the source as it was. After 4 the source's identity is known, so the file is never taken again:
+``recover`` goes on with 5. Usage logs are small, so several files of one camera become one object; which ones is noted
+before 4 and counts only if the vault has that object.
+
+A file's failure is that file's alone: it is told, counted, left where it is and, where that can help, tried again.
+
+- ``flow``      ``Ingest``: the steps, and what is told of them
+- ``work``      what becomes one object, and the identity by which it is known again
+- ``together``  calls of many files that share one trip to another thread, one read, one commit
+"""
+
+from agent.ingest.flow import Ingest
+from agent.ingest.work import IngestEvent
+
+__all__ = ["Ingest", "IngestEvent"]

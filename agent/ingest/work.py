@@ -1,0 +1,138 @@
+"""What becomes one object, what is told of it, and the identity by which a source's file is known again."""
+
+import hmac
+from collections.abc import Sequence
+from typing import Final, Literal
+
+import msgspec
+
+from agent.policy import Rule
+from agent.sealer import Sealed, SealJob
+from agent.sources import Candidate, FolderSource
+from agent.vault import Draft
+
+BATCH_FILES: Final = 200
+"""Log files that are sealed together at most."""
+
+EventKind = Literal[
+    "admitted", "refused", "unreadable", "disk_full", "later", "deleted_before", "held", "lines_dropped"
+]
+
+
+class IngestEvent(msgspec.Struct, frozen=True, kw_only=True):
+    """What happened to one file or batch.
+
+    ``reason`` is a code or a sentence without names. ``unverified_path`` is personal: it is for the owner at this
+    machine, never for a log.
+    """
+
+    kind: EventKind
+    source: str
+    reason: str = ""
+    object: str = ""
+    bytes: int = 0
+    unverified_path: str = ""
+
+
+class Work(msgspec.Struct, frozen=True):
+    """What becomes one object: one file, or the log files of one camera."""
+
+    source: FolderSource
+    members: tuple[Candidate, ...]
+
+    @property
+    def first(self) -> Candidate:
+        """The file that gives the object its name."""
+        return self.members[0]
+
+    @property
+    def is_log(self) -> bool:
+        """Whether it is read line by line."""
+        return self.first.place.category == "usage-log"
+
+    @property
+    def size_bytes(self) -> int:
+        """What it holds in clear, about."""
+        return sum(item.size_bytes for item in self.members)
+
+    def alone(self, member: Candidate) -> "Work":
+        """Return the same for one of its files."""
+        return Work(self.source, (member,))
+
+    def event(self, kind: EventKind, *, reason: str) -> IngestEvent:
+        """Return what to tell of it."""
+        return IngestEvent(kind=kind, source=self.source.settings.name, reason=reason, unverified_path=self.first.path)
+
+
+class Let(msgspec.Struct, frozen=True, kw_only=True):
+    """The gate's yes: under which rule, for which camera (``""``: a new one)."""
+
+    rule: Rule
+    camera: str
+
+
+class OpenBatch:
+    """Log files of one camera that wait for company."""
+
+    __slots__ = ("_members", "since_s", "size_bytes", "source")
+
+    def __init__(self, source: FolderSource, since_s: float) -> None:
+        self.source = source
+        self.since_s = since_s
+        self.size_bytes = 0
+        self._members: dict[str, Candidate] = {}
+
+    @property
+    def is_full(self) -> bool:
+        """Whether it is worth an object by itself."""
+        return self.size_bytes >= self.source.settings.batch_bytes or len(self._members) >= BATCH_FILES
+
+    def add(self, candidate: Candidate) -> None:
+        """Put a file in, in place of what the same path was before."""
+        held = self._members.get(candidate.path)
+        self.size_bytes += candidate.size_bytes - (held.size_bytes if held is not None else 0)
+        self._members[candidate.path] = candidate
+
+    def work(self) -> Work:
+        """Return all of it, in the order of paths."""
+        return Work(self.source, tuple(self._members[path] for path in sorted(self._members)))
+
+
+def source_tag(candidate: Candidate, *, key: bytes) -> bytes:
+    """Return the keyed hash of a file's identity at its source; a file restored from a backup keeps it."""
+    about = (candidate.source, candidate.path, candidate.size_bytes, candidate.mtime_ns)
+    return hmac.digest(key, b"source\0" + msgspec.msgpack.encode(about), "sha256")
+
+
+def batch_tag(members: Sequence[Candidate], *, key: bytes) -> bytes:
+    """Return the identity of several files together; of one alone it is its own."""
+    tags = [source_tag(candidate, key=key) for candidate in members]
+    return tags[0] if len(tags) == 1 else hmac.digest(key, b"batch\0" + b"".join(tags), "sha256")
+
+
+def draft(work: Work, let: Let, job: SealJob, sealed: Sealed, *, camera: str) -> Draft:
+    """Return what the vault is told."""
+    place, settings = work.first.place, work.source.settings
+    return Draft(
+        id=job.object_id,
+        camera=camera,
+        category=place.category,
+        purpose=let.rule.purpose,
+        source=settings.name,
+        media_type=place.media_type,
+        name=work.first.path,
+        captured_from_ms=min(item.place.captured_from_ms for item in work.members),
+        captured_to_ms=max(item.place.captured_to_ms for item in work.members),
+        plain_bytes=sealed.plain_bytes,
+        size_bytes=sealed.size_bytes,
+        payload_sha256=sealed.payload_sha256,
+        header_sha256=sealed.header_sha256,
+        kind=job.kind,
+        recipients=job.recipients,
+        source_copy="taken" if settings.takes else "left",
+        medium=settings.medium,
+        slot=sealed.slot,
+        sealed_header=sealed.sealed_header,
+        source_tag=batch_tag(work.members, key=job.tag_key),
+        content_tag=sealed.content_tag,
+    )
