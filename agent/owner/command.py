@@ -1,0 +1,170 @@
+"""Signed requests: what a person asks for becomes claims, a signature and bytes for one device. No files, no clock.
+
+What is made here is read back by the parser that the device uses, so a request that it would call malformed is found
+before a sequence number is spent.
+"""
+
+import datetime as dt
+import re
+from collections.abc import Sequence
+from typing import Any, Final
+
+import msgspec
+
+from agent import age
+from agent.clock import MS_PER_S, parse_rfc3339_ms, rfc3339_ms
+from agent.envelope import (
+    TYP,
+    Alg,
+    Descriptor,
+    PrivateKey,
+    decode_strictly,
+    frame,
+    parse_command,
+    sign,
+)
+from agent.envelope import parse as parse_jws
+from agent.envelope.command import MAX_LIFETIME_S
+from agent.errors import ConfigError, RefusedError
+from agent.model import CATEGORIES, Selection, is_id
+from agent.owner.members import signer
+
+DEFAULT_LIFETIME_S: Final = 7 * 24 * 3600
+"""How long a device that is away may still act on a command; at most 31 days (``docs/protocol.md`` §9)."""
+
+DESTRUCTIVE: Final = frozenset({"delete"})
+_AGO: Final = re.compile(r"(\d{1,6})(m|h|d|w)")
+_AGO_MS: Final = {"m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
+
+
+class Me(msgspec.Struct, frozen=True, kw_only=True):
+    """Who signs: this client's public side and its key."""
+
+    kid: str
+    alg: Alg
+    key: PrivateKey
+
+
+class Signed(msgspec.Struct, frozen=True, kw_only=True):
+    """A command ready to be sent: the same bytes at every repeat."""
+
+    jti: str
+    seq: int
+    verb: str
+    jws: bytes
+    payload: bytes
+
+
+def selection(
+    *,
+    ids: Sequence[str] = (),
+    camera: str = "",
+    category: str = "",
+    start: str = "",
+    end: str = "",
+    everything: bool = False,
+    now_ms: int,
+) -> Selection:
+    """Return the selection that the arguments name; raises ``ConfigError`` unless they name exactly one kind."""
+    by_range = any((camera, category, start, end))
+    if bool(ids) + by_range + everything != 1:
+        raise ConfigError(
+            "nothing, or two kinds of selection",
+            hint="name ids, or some of --camera --category --from --to, or --all",
+        )
+    if category and category not in CATEGORIES:
+        raise ConfigError(f"category {category!r} is not known", hint=f"use one of: {', '.join(CATEGORIES)}")
+    for name in ids:
+        if not is_id(name):
+            raise ConfigError(f"{name!r} is not an id", hint="copy the 26 characters from: privacy-owner inventory")
+    return Selection(
+        ids=tuple(dict.fromkeys(ids)) or None,
+        camera=camera or None,
+        category=msgspec.convert(category, type=Any) if category else None,
+        from_=rfc3339_ms(parse_when(start, now_ms=now_ms)) if start else None,
+        to=rfc3339_ms(parse_when(end, now_ms=now_ms)) if end else None,
+        all=True if everything else None,
+    )
+
+
+def parse_when(text: str, *, now_ms: int) -> int:
+    """Read a time a person wrote into Unix milliseconds; raises ``ConfigError``.
+
+    ``now``; an age such as ``36h`` or ``14d``; RFC 3339; or a date with or without a time, which then is this
+    machine's local time.
+    """
+    text = text.strip()
+    ago = _AGO.fullmatch(text)
+    if text == "now":
+        return now_ms
+    if ago is not None:
+        return now_ms - int(ago[1]) * _AGO_MS[ago[2]]
+    try:
+        moment = dt.datetime.fromisoformat(text)
+        return parse_rfc3339_ms(moment.astimezone(moment.tzinfo).isoformat())
+    except (ValueError, OverflowError) as error:
+        raise ConfigError(
+            f"{text!r} is not a time", hint="write 2026-03-01, 2026-03-01T10:15, 2026-03-01T10:15:00Z, 36h, 14d or now"
+        ) from error
+
+
+def build(
+    verb: str,
+    own: dict[str, Any],
+    *,
+    me: Me,
+    device: Descriptor,
+    jti: str,
+    seq: int,
+    iat_s: int,
+    lifetime_s: int = DEFAULT_LIFETIME_S,
+    after: str = "",
+) -> Signed:
+    """Sign a command and seal it to the device; raises ``ConfigError`` for one that the device would refuse."""
+    claims: dict[str, Any] = {
+        "iss": me.kid,
+        "aud": device.name,
+        "iat": iat_s,
+        "exp": iat_s + lifetime_s,
+        "jti": jti,
+        "seq": seq,
+        "verb": verb,
+        **({"after": after} if after else {}),
+        **own,
+    }
+    require_sound(claims)
+    jws = sign(claims, typ=TYP["command"], kid=me.kid, alg=me.alg, sign=signer(me.key))
+    payload = frame("command", age.encrypt(jws, [age.parse_recipient(device.recipient)]))
+    return Signed(jti=jti, seq=seq, verb=verb, jws=jws, payload=payload)
+
+
+def require_sound(claims: dict[str, Any]) -> None:
+    """Raise ``ConfigError`` for claims that a device would call malformed."""
+    try:
+        parse_command(claims)
+    except RefusedError as error:
+        hint = "at most 31 days" if claims["exp"] - claims["iat"] > MAX_LIFETIME_S else "correct the arguments"
+        raise ConfigError(error.message, hint=hint) from error
+
+
+def as_claim(select: Selection) -> dict[str, Any]:
+    """Write a selection as ``select`` has it."""
+    built: dict[str, Any] = msgspec.to_builtins(select)
+    return built
+
+
+def ack(jtis: Sequence[str], *, me: Me, device: str, iat_s: int) -> bytes:
+    """Return the payload that tells a device which receipts and alerts we keep."""
+    claims = {"iss": me.kid, "aud": device, "iat": iat_s, "acks": list(jtis)}
+    return frame("ack", sign(claims, typ=TYP["ack"], kid=me.kid, alg=me.alg, sign=signer(me.key)))
+
+
+def claims_of(jws: bytes) -> dict[str, Any]:
+    """Read back the claims of a command that we signed and kept."""
+    unverified = parse_jws(jws, typ=TYP["command"])
+    return decode_strictly(unverified.unverified_payload, max_bytes=len(unverified.unverified_payload))
+
+
+def iat_of(claims: dict[str, Any]) -> int:
+    """Return when a kept command was signed, in Unix milliseconds."""
+    return int(claims.get("iat", 0)) * MS_PER_S

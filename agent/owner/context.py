@@ -1,0 +1,64 @@
+"""What every command gets: the home, the clock, how to speak."""
+
+import argparse
+import json
+import sys
+
+import msgspec
+
+from agent.clock import MS_PER_S, ReadClock
+from agent.errors import ConfigError
+from agent.owner.home import Home
+
+Subparsers = argparse._SubParsersAction  # noqa: SLF001 - argparse has no public name for what add_subparsers returns
+
+
+class Context(msgspec.Struct, frozen=True, kw_only=True):
+    """One call of ``privacy-owner``; ``json`` asks for one JSON document on stdout."""
+
+    home: Home
+    json: bool
+    read_clock: ReadClock
+
+    def now_ms(self) -> int:
+        """Return Unix milliseconds; read once per decision."""
+        return self.read_clock().wall_ms
+
+    def now_s(self) -> int:
+        """Return Unix seconds."""
+        return self.now_ms() // MS_PER_S
+
+    def say(self, text: str, facts: object) -> None:
+        """Print the result: the text for a person, the facts for a program."""
+        if self.json:
+            print(json.dumps(msgspec.to_builtins(facts), ensure_ascii=False))
+        elif text:
+            print(text)
+
+    def note(self, text: str) -> None:
+        """Tell a person how it goes, on stderr; a program hears nothing of it."""
+        if not self.json and text:
+            print(text, file=sys.stderr)
+
+    def confirm(self, question: str, *, hint: str) -> None:
+        """Ask on a terminal; raises ``ConfigError`` unless the answer is yes. Without a terminal nothing is asked."""
+        if not (sys.stdin.isatty() and sys.stderr.isatty()):
+            return
+        print(f"{question} Type yes: ", end="", file=sys.stderr, flush=True)
+        if sys.stdin.readline().strip().lower() != "yes":
+            raise ConfigError("not confirmed; nothing was done", hint=hint)
+
+
+def add(
+    subparsers: "Subparsers[argparse.ArgumentParser]", name: str, *, summary: str, example: str, detail: str = ""
+) -> argparse.ArgumentParser:
+    """Add one command with its example and ``--json``."""
+    parser = subparsers.add_parser(
+        name,
+        help=summary,
+        description=f"{summary[:1].upper()}{summary[1:]}.{f' {detail}' if detail else ''}",
+        epilog=f"example:\n  {example}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--json", action="store_true", help="tell the result as JSON")
+    return parser

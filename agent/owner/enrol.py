@@ -1,0 +1,256 @@
+"""``device`` and ``client``: whom we believe, and whom the devices shall believe."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from agent import age
+from agent.clock import MS_PER_S
+from agent.envelope import Descriptor, Key, KeySet, Quota, parse_descriptor
+from agent.errors import ConfigError, CorruptError
+from agent.files import write_durably
+from agent.owner import device as devices
+from agent.owner.context import Context, Subparsers, add
+from agent.owner.home import DESCRIPTOR, read_descriptor, read_file
+from agent.owner.members import issue, with_member, without_member
+from agent.owner.own import write_keys
+from agent.owner.reach import add_broker_arguments, settings_from
+from agent.owner.show import size, table, when
+
+_DESCRIPTOR_BYTES = 64 << 10
+
+
+def add_parsers(subparsers: "Subparsers[argparse.ArgumentParser]") -> None:
+    """Register ``device add|list`` and ``client add|list|remove|new``."""
+    device = _group(subparsers, "device", summary="the cameras and hubs that we know")
+    one = add(
+        device,
+        "add",
+        summary="take in a device's descriptor after comparing its fingerprint",
+        example="privacy-owner device add device.jws --broker mqtts://mqtt.example:8883 --tenant acme --tls tls/owner",
+    )
+    one.add_argument("descriptor", metavar="DESCRIPTOR", help="device.jws, which privacy-agent init wrote")
+    one.add_argument("--accept", default="", metavar="FINGERPRINT", help="compared already: the fingerprint, not asked")
+    add_broker_arguments(one)
+    one.set_defaults(run=_device_add)
+    listed = add(device, "list", summary="list the known devices", example="privacy-owner device list")
+    listed.set_defaults(run=_device_list)
+
+    client = _group(subparsers, "client", summary="who may command the devices: the key set")
+    one = add(
+        client,
+        "add",
+        summary="sign a key set with one more member",
+        example="privacy-owner client add phone.json",
+        detail="The role stands in the descriptor: client, backend, store or time.",
+    )
+    one.add_argument("descriptor", metavar="DESCRIPTOR", help="JSON descriptor of a client, backend, store or time")
+    one.add_argument("--quota", default="", metavar="OBJECTS,BYTES,SECONDS", help="what a backend may do unasked")
+    _add_signing(one)
+    one.set_defaults(run=_client_add)
+    listed = add(client, "list", summary="list who is in the key set", example="privacy-owner client list")
+    listed.set_defaults(run=_client_list)
+    one = add(client, "remove", summary="sign a key set without a member", example="privacy-owner client remove phone")
+    one.add_argument("name", metavar="NAME", help="name or key id, as client list shows it")
+    _add_signing(one)
+    one.set_defaults(run=_client_remove)
+    one = add(
+        client,
+        "new",
+        summary="make a client's keys on this machine, for the owner to add",
+        example="privacy-owner client new phone --out phone.json",
+    )
+    one.add_argument("name", metavar="NAME", help="what the owner will see")
+    one.add_argument("--out", default="", metavar="FILE", help="where to write the descriptor (default NAME.json)")
+    one.add_argument("--classic", action="store_true", help="X25519 identity instead of a post-quantum one")
+    add_broker_arguments(one)
+    one.set_defaults(run=_client_new)
+
+
+def _group(
+    subparsers: "Subparsers[argparse.ArgumentParser]", name: str, *, summary: str
+) -> "Subparsers[argparse.ArgumentParser]":
+    parser = subparsers.add_parser(name, help=summary, description=f"{summary[:1].upper()}{summary[1:]}.")
+    return parser.add_subparsers(required=True, metavar="COMMAND")
+
+
+def _add_signing(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--root", default="", metavar="FILE", help="the root key, where it is kept offline")
+    parser.add_argument("--out", default="", metavar="FILE", help="the new key set (default keyset-N.jws)")
+
+
+# --- devices
+
+
+def _device_add(arguments: argparse.Namespace, context: Context) -> int:
+    path = Path(arguments.descriptor)
+    context.home.require()
+    raw = read_file(path, max_bytes=_DESCRIPTOR_BYTES)
+    try:
+        descriptor = parse_descriptor(raw)
+    except CorruptError as error:
+        raise ConfigError(f"{path}: {error.message}", hint="take device.jws as privacy-agent init wrote it") from error
+    if descriptor.role != "device":
+        raise ConfigError(
+            f"{path}: describes a {descriptor.role}, not a device", hint=f"privacy-owner client add {path}"
+        )
+    _compare(arguments.accept, descriptor, context)
+    settings = settings_from(arguments, context.home, device=descriptor.name)
+    with context.home.locked():
+        known = devices.add(context.home, raw, descriptor, first_seq=context.now_s())
+        context.home.write_settings(settings)
+    context.say(
+        f"device       {known.name}\nfingerprint  {descriptor.fingerprint}\n\nnext: privacy-owner inventory",
+        {"device": known.name, "fingerprint": descriptor.fingerprint, "kid": descriptor.kid},
+    )
+    return 0
+
+
+def _compare(accepted: str, descriptor: Descriptor, context: Context) -> None:
+    shown = descriptor.fingerprint
+    if accepted:
+        if "".join(accepted.split()).lower() != shown.replace(" ", ""):
+            raise ConfigError(
+                f"the descriptor's fingerprint is {shown}, not the accepted one",
+                hint="do not add it; fetch device.jws again from the device itself",
+            )
+        return
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        raise ConfigError(
+            f"{descriptor.name} has the fingerprint {shown}; nobody is here to compare it",
+            hint='compare it with what the device shows, then add --accept "FINGERPRINT"',
+        )
+    print(f"device       {descriptor.name}\nfingerprint  {shown}", file=sys.stderr)
+    context.confirm("Does the device show the same fingerprint?", hint="fetch device.jws again from the device itself")
+
+
+def _device_list(_arguments: argparse.Namespace, context: Context) -> int:
+    known = devices.devices(context.home)
+    default = context.home.settings().device
+    rows = []
+    facts: list[dict[str, Any]] = []
+    for one in known:
+        head, pending = one.head(), len(one.pending())
+        mark = "*" if one.name == default else ""
+        rows.append((f"{one.name}{mark}", one.descriptor.fingerprint, pending, head.seq if head is not None else "-"))
+        facts.append(
+            {
+                "device": one.name,
+                "fingerprint": one.descriptor.fingerprint,
+                "pending": pending,
+                "audit_head": head.seq if head is not None else 0,
+                "default": one.name == default,
+            }
+        )
+    empty = "no device is known yet\n  next: privacy-owner device add DEVICE.jws"
+    context.say(table(("DEVICE", "FINGERPRINT", "PENDING", "AUDIT"), rows) if rows else empty, facts)
+    return 0
+
+
+# --- members of the key set
+
+
+def _current(context: Context) -> KeySet:
+    current = context.home.key_set()
+    if current is None:
+        raise ConfigError(
+            "this home holds no key set",
+            hint="bring the newest one: privacy-owner recover SHEET --force --keyset FILE",
+        )
+    return current
+
+
+def _client_add(arguments: argparse.Namespace, context: Context) -> int:
+    quota = _quota(arguments.quota) if arguments.quota else None
+    descriptor = read_descriptor(Path(arguments.descriptor))
+    with context.home.locked():
+        current = _current(context)
+        keys = with_member(current, descriptor, quota=quota)
+        new, path = _sign(arguments, context, keys, current=current)
+    return _hand_out(context, new, path, told=f"added    {descriptor.role} {descriptor.name} {descriptor.fingerprint}")
+
+
+def _client_remove(arguments: argparse.Namespace, context: Context) -> int:
+    with context.home.locked():
+        current = _current(context)
+        new, path = _sign(arguments, context, without_member(current, arguments.name), current=current)
+    return _hand_out(context, new, path, told=f"removed  {arguments.name}")
+
+
+def _sign(
+    arguments: argparse.Namespace, context: Context, keys: Sequence[Key], *, current: KeySet
+) -> tuple[KeySet, Path]:
+    root = context.home.root(Path(arguments.root).expanduser() if arguments.root else None)
+    new = issue(keys, current=current, root=root, iat_s=context.now_ms() // MS_PER_S)
+    path = Path(arguments.out or f"keyset-{new.version}.jws")
+    _write_out(path, new.raw + b"\n")
+    context.home.keep_key_set(new)
+    return new, path
+
+
+def _hand_out(context: Context, new: KeySet, path: Path, *, told: str) -> int:
+    context.say(
+        f"{told}\nversion  {new.version}, {len(new.keys)} keys\n\n"
+        f"next: on each device, and in this order if there are several: privacy-agent submit {path}",
+        {"version": new.version, "keys": len(new.keys), "file": str(path)},
+    )
+    return 0
+
+
+def _client_list(_arguments: argparse.Namespace, context: Context) -> int:
+    current = _current(context)
+    rows, facts = [], []
+    for key in current.keys:
+        quota = key.quota
+        limit = f"{quota.objects} / {size(quota.bytes)} / {quota.window_s // 3600} h" if quota is not None else "-"
+        rows.append((key.name, key.role, " ".join(key.verbs) or "-", limit, key.kid))
+        facts.append(
+            {"name": key.name, "role": key.role, "verbs": key.verbs, "kid": key.kid, "recipient": key.recipient}
+        )
+    head = f"key set version {current.version}, signed {when(current.iat * MS_PER_S)}\n\n"
+    context.say(
+        head + table(("NAME", "ROLE", "VERBS", "QUOTA", "KEY"), rows), {"version": current.version, "keys": facts}
+    )
+    return 0
+
+
+def _client_new(arguments: argparse.Namespace, context: Context) -> int:
+    settings = settings_from(arguments, context.home)
+    out = Path(arguments.out or f"{arguments.name}.json")
+    write_keys(
+        context.home,
+        name=arguments.name,
+        root=None,
+        client=Ed25519PrivateKey.generate(),
+        identity=age.generate_identity(post_quantum=not arguments.classic),
+        made_ms=context.now_ms(),
+    )
+    context.home.write_settings(settings)
+    me = context.home.me()
+    _write_out(out, read_file(context.home.path / DESCRIPTOR))
+    context.say(
+        f"client       {me.name}\nfingerprint  {me.fingerprint}\n\n"
+        f"next: give {out} to the owner, who compares the fingerprint and runs: privacy-owner client add {out}",
+        {"client": me.kid, "fingerprint": me.fingerprint, "file": str(out)},
+    )
+    return 0
+
+
+def _quota(text: str) -> Quota:
+    parts = text.split(",")
+    wanted = 3
+    if len(parts) != wanted or not all(part.isdigit() and int(part) > 0 for part in parts):
+        raise ConfigError(f"{text!r} is no quota", hint="three whole numbers: objects,bytes,seconds")
+    objects, bytes_, window_s = map(int, parts)
+    return Quota(objects=objects, bytes=bytes_, window_s=window_s)
+
+
+def _write_out(path: Path, data: bytes) -> None:
+    try:
+        write_durably(path, data)
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}", hint="check the folder and its permissions") from error

@@ -1,0 +1,89 @@
+"""Who may ask a device for what: versions of the key set, made and signed. Bytes and values only.
+
+The root signs nothing else. Each version is read back by the very parser that the device uses, so what is handed out is
+what will be accepted.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Final
+
+from agent.envelope import (
+    TYP_KEYSET,
+    Descriptor,
+    Key,
+    KeySet,
+    PrivateKey,
+    Quota,
+    keyset_claims,
+    parse_keyset,
+    public_jwk,
+    raw_signature,
+    sign,
+    thumbprint,
+)
+from agent.envelope.jws import alg_of
+from agent.envelope.keyset import ROLE_VERBS, KeyRole
+from agent.errors import ConfigError
+
+BACKEND_QUOTA: Final = Quota(objects=100, bytes=10 * 10**9, window_s=24 * 3600)
+"""Above it a backend's command waits for the owner: a stolen backend key empties no vault overnight."""
+
+_ROLES: Final[dict[str, KeyRole]] = {"client": "client", "backend": "backend", "store": "store", "time": "time"}
+
+
+def entry(descriptor: Descriptor, *, quota: Quota | None = None) -> Key:
+    """Return the key set's entry for a descriptor: every verb of its role, a backend under a quota.
+
+    A device or an owner is no member: ``ConfigError``.
+    """
+    role = _ROLES.get(descriptor.role)
+    if role is None:
+        raise ConfigError(
+            f"this describes a {descriptor.role}, which is no member of a key set",
+            hint="give the descriptor of a client, backend, store or time source",
+        )
+    limit = quota or (BACKEND_QUOTA if role == "backend" else None)
+    return Key(
+        jwk=descriptor.jwk,
+        alg=descriptor.alg,
+        role=role,
+        name=descriptor.name,
+        verbs=ROLE_VERBS[role],
+        recipient=descriptor.recipient,
+        quota=limit,
+    )
+
+
+def issue(keys: Iterable[Key], *, current: KeySet | None, root: PrivateKey, iat_s: int) -> KeySet:
+    """Sign the version after ``current``; raises ``RefusedError`` for a key that cannot be."""
+    jwk = public_jwk(root)
+    claims = keyset_claims(
+        keys,
+        version=current.version + 1 if current is not None else 1,
+        prev=current.sha256 if current is not None else "",
+        iat=iat_s,
+        root_jwk=jwk,
+    )
+    raw = sign(claims, typ=TYP_KEYSET, kid=thumbprint(jwk), alg=alg_of(jwk), sign=signer(root))
+    return parse_keyset(raw, root_jwk=jwk, current=current)
+
+
+def with_member(current: KeySet, descriptor: Descriptor, *, quota: Quota | None = None) -> tuple[Key, ...]:
+    """Return the keys with one more; one that is there already is a ``ConfigError``."""
+    if current.key(descriptor.kid) is not None:
+        raise ConfigError(f"{descriptor.name!r} is in the key set already", hint="privacy-owner client list")
+    return (*current.keys, entry(descriptor, quota=quota))
+
+
+def without_member(current: KeySet, name: str) -> tuple[Key, ...]:
+    """Return the keys without the one of that name or key id; raises ``ConfigError`` if it is not exactly one."""
+    found = [key for key in current.keys if name in {key.name, key.kid}]
+    if len(found) != 1:
+        what = "no key" if not found else f"{len(found)} keys"
+        raise ConfigError(f"{what} of the key set has the name or id {name!r}", hint="privacy-owner client list")
+    return tuple(key for key in current.keys if key is not found[0])
+
+
+def signer(key: PrivateKey) -> Callable[[bytes], bytes]:
+    """Return what ``envelope.sign`` asks for."""
+    return lambda data: raw_signature(key, data)

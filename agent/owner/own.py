@@ -1,0 +1,198 @@
+"""``init``, ``recover``: the owner's keys made, or typed back.
+
+Order of init: keys, then key set, then ``owner.pub``; a home without ``owner.pub`` is unfinished and says so.
+"""
+
+import argparse
+from pathlib import Path
+from typing import Final
+
+import msgspec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from agent import age
+from agent.clock import MS_PER_S, rfc3339_ms
+from agent.envelope import Descriptor, KeySet, encode, parse_descriptor, public_jwk
+from agent.errors import ConfigError
+from agent.owner import home as place
+from agent.owner.context import Context, Subparsers, add
+from agent.owner.home import Home, read_descriptor, read_file, recovered_key_set, write_key
+from agent.owner.members import entry, issue
+from agent.owner.reach import add_broker_arguments, settings_from
+from agent.owner.sheet import first_client, read_sheet, write_sheet
+
+_SHEET_BYTES: Final = 64 << 10
+
+
+def add_parsers(subparsers: "Subparsers[argparse.ArgumentParser]") -> None:
+    """Register ``init`` and ``recover``."""
+    init = add(
+        subparsers,
+        "init",
+        summary="make the owner's keys, the first key set and the recovery sheet",
+        example="privacy-owner init --name 'Ada Example' --backend backend.json --store store.json",
+    )
+    init.add_argument("--name", default="owner", help="who owns the cameras; written into the descriptor")
+    init.add_argument("--backend", action="append", default=[], metavar="FILE", help="descriptor of a backend")
+    init.add_argument("--store", action="append", default=[], metavar="FILE", help="descriptor of a store")
+    init.add_argument("--classic", action="store_true", help="X25519 identity instead of a post-quantum one")
+    init.add_argument("--force", action="store_true", help="move an existing home aside and make a new owner")
+    add_broker_arguments(init)
+    init.set_defaults(run=_init)
+
+    recover = add(
+        subparsers,
+        "recover",
+        summary="rebuild the home from a typed recovery sheet",
+        example="privacy-owner recover typed.txt --keyset keyset-3.jws",
+    )
+    recover.add_argument("sheet", metavar="SHEET", help="text file with the R and I lines")
+    recover.add_argument("--keyset", metavar="FILE", help="the newest key set, or owner.pub if it is the only one")
+    recover.add_argument("--force", action="store_true", help="move an existing home aside first")
+    recover.set_defaults(run=_recover)
+
+
+def _init(arguments: argparse.Namespace, context: Context) -> int:
+    members = [read_descriptor(Path(name)) for name in (*arguments.backend, *arguments.store)]
+    _require_roles(arguments, members)
+    settings = settings_from(arguments, context.home)
+    aside = context.home.move_aside() if arguments.force else None
+    root = Ed25519PrivateKey.generate()
+    identity = age.generate_identity(post_quantum=not arguments.classic)
+    made_ms = context.now_ms()
+    client = first_client(root)
+    write_keys(context.home, name=arguments.name, root=root, client=client, identity=identity, made_ms=made_ms)
+    me = context.home.me()
+    keys = issue([entry(me), *(entry(one) for one in members)], current=None, root=root, iat_s=made_ms // MS_PER_S)
+    owner = _owner(arguments.name, root, identity)
+    _write_sheet(context.home, owner, root=root, identity=identity, made_ms=made_ms)
+    context.home.write_settings(settings)
+    context.home.keep_key_set(keys)
+    path = _write_owner_file(context.home, owner, keys)
+    facts = {
+        "home": str(context.home.path),
+        "owner_file": str(path),
+        "fingerprint": owner.fingerprint,
+        "recipient": owner.recipient,
+        "client": me.kid,
+        "sheet": str(context.home.path / place.SHEET),
+        "moved_aside": str(aside) if aside else "",
+    }
+    context.say(
+        f"owner        {owner.name}\n"
+        f"fingerprint  {owner.fingerprint}\n"
+        f"home         {context.home.path}\n"
+        f"\nnext:\n"
+        f"  1. print {context.home.path / place.SHEET}, hide the paper, delete the file (shred -u)\n"
+        f"  2. on the device: privacy-agent init --owner {path}\n"
+        f"  3. here again:    privacy-owner device add DEVICE.jws\n"
+        f"The root key ({place.ROOT}) is needed only to change who may command: keep it offline.",
+        facts,
+    )
+    return 0
+
+
+def _recover(arguments: argparse.Namespace, context: Context) -> int:
+    raw = read_file(Path(arguments.sheet), max_bytes=_SHEET_BYTES)
+    try:
+        found = read_sheet(raw.decode("utf-8", "replace"))
+    except ConfigError as error:
+        raise ConfigError(f"{arguments.sheet}: {error.message}", hint=error.hint) from None
+    owner = _owner(found.name, found.root, found.identity)
+    keys = _brought(Path(arguments.keyset), found.root) if arguments.keyset else None
+    if arguments.force:
+        context.home.move_aside()
+    made_ms = context.now_ms()
+    write_keys(
+        context.home, name=found.name, root=found.root, client=found.client, identity=found.identity, made_ms=made_ms
+    )
+    if keys is not None:
+        context.home.keep_key_set(keys)
+    path = _write_owner_file(context.home, owner, keys)
+    then = (
+        "" if keys is not None else "\n  to change who may command, bring the newest key set: --keyset FILE (once more)"
+    )
+    context.say(
+        f"owner        {owner.name}\n"
+        f"fingerprint  {owner.fingerprint}   (compare it with the sheet)\n"
+        f"home         {context.home.path}\n"
+        f"\nnext:\n  privacy-owner device add DEVICE.jws, for each device{then}\n"
+        "If the lost machine may be in other hands: make a new client elsewhere (privacy-owner client new), add it,\n"
+        "and remove this one from the key set, for whoever holds that machine holds this client's key.",
+        {
+            "home": str(context.home.path),
+            "owner_file": str(path),
+            "fingerprint": owner.fingerprint,
+            "key_set": keys.version if keys is not None else 0,
+        },
+    )
+    return 0
+
+
+def _require_roles(arguments: argparse.Namespace, members: list[Descriptor]) -> None:
+    wanted = ["backend"] * len(arguments.backend) + ["store"] * len(arguments.store)
+    for name, role, descriptor in zip((*arguments.backend, *arguments.store), wanted, members, strict=True):
+        if descriptor.role != role:
+            raise ConfigError(
+                f"{name}: describes a {descriptor.role}, not a {role}", hint=f"give it as --{descriptor.role}"
+            )
+
+
+def write_keys(
+    home: Home,
+    *,
+    name: str,
+    root: Ed25519PrivateKey | None,
+    client: Ed25519PrivateKey,
+    identity: age.Identity,
+    made_ms: int,
+) -> None:
+    """Make the home and put the keys into it; a client's home has no ``root``."""
+    home.create()
+    if root is not None:
+        write_key(home.path / place.ROOT, root)
+    write_key(home.path / place.CLIENT, client)
+    home.write(place.IDENTITY, age.write_identity_file(identity, created=rfc3339_ms(made_ms)).encode())
+    me = _describe("client", name, client, identity)
+    home.write(place.DESCRIPTOR, me)
+
+
+def _describe(role: str, name: str, key: Ed25519PrivateKey, identity: age.Identity) -> bytes:
+    claims = {
+        "v": 1,
+        "role": role,
+        "name": name,
+        "jwk": public_jwk(key),
+        "alg": "EdDSA",
+        "recipient": identity.recipient().to_text(),
+    }
+    return encode(claims) + b"\n"
+
+
+def _owner(name: str, root: Ed25519PrivateKey, identity: age.Identity) -> Descriptor:
+    return parse_descriptor(_describe("owner", name, root, identity))
+
+
+def _write_owner_file(home: Home, owner: Descriptor, keys: KeySet | None) -> Path:
+    return home.write(place.OWNER_FILE, msgspec.json.encode(owner) + b"\n" + (keys.raw + b"\n" if keys else b""))
+
+
+def _write_sheet(
+    home: Home, owner: Descriptor, *, root: Ed25519PrivateKey, identity: age.Identity, made_ms: int
+) -> None:
+    text = write_sheet(
+        root,
+        identity,
+        name=owner.name,
+        fingerprint=owner.fingerprint,
+        made=rfc3339_ms(made_ms),
+        file=str(home.path / place.SHEET),
+    )
+    home.write(place.SHEET, text.encode())
+
+
+def _brought(path: Path, root: Ed25519PrivateKey) -> KeySet:
+    raw = read_file(path)
+    if raw.startswith(b"{"):
+        raw = raw.partition(b"\n")[2]
+    return recovered_key_set(raw.strip(), root_jwk=public_jwk(root), path=path)

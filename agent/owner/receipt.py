@@ -1,0 +1,174 @@
+"""Signed answers: bytes become a ``Receipt``, ``Alert`` or ``State`` only here, after every check. No files, no clock.
+
+Checks, in order: unsealed by us; JWS form; signed by this device's key; named as issued by this device; addressed to
+this client; the claims' form. Members that this version does not know are ignored (``docs/protocol.md`` §2).
+"""
+
+from collections.abc import Iterable
+from typing import Annotated, Any, Final, Literal, TypeVar
+
+import msgspec
+
+from agent import age
+from agent.chain import Head
+from agent.envelope import KIND, MAX_SEALED_BYTES, TYP, Descriptor, Kind, parse, verify
+from agent.envelope.form import HASH, ID
+from agent.errors import AgentError, CorruptError
+
+Status = Literal["accepted", "in_progress", "waiting", "done", "partial", "refused", "failed"]
+TERMINAL: Final = frozenset({"done", "partial", "refused", "failed"})
+
+_Id = Annotated[str, msgspec.Meta(pattern=ID)]
+_Hash = Annotated[str, msgspec.Meta(pattern=HASH)]
+_Seq = Annotated[int, msgspec.Meta(ge=0)]
+_Value = TypeVar("_Value", bound=msgspec.Struct)
+_AGE: Final = b"age-encryption.org/"
+
+
+class Chosen(msgspec.Struct, frozen=True):
+    """How many objects a command meant, and the hash of their ids."""
+
+    count: int
+    hash: _Hash
+
+
+class Told(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of one object; ``object`` is what an inventory tells of it."""
+
+    id: str
+    result: str
+    remarks: tuple[str, ...] = ()
+    stated_by: str = ""
+    object: dict[str, Any] | None = None
+
+
+class Progress(msgspec.Struct, frozen=True):
+    """How far a running command is."""
+
+    done: int
+    total: int
+
+
+class AuditHead(msgspec.Struct, frozen=True):
+    """The end of the device's audit log when the receipt was signed."""
+
+    seq: _Seq
+    hash: _Hash
+
+
+class ToldFile(msgspec.Struct, frozen=True, kw_only=True):
+    """A file of an export as the device wrote it."""
+
+    bytes: int
+    sha256: _Hash
+    name: str = ""
+
+
+class ToldExport(msgspec.Struct, frozen=True, kw_only=True):
+    """An export that lies in the device's export folder."""
+
+    object: str
+    files: tuple[ToldFile, ...]
+    recipients: tuple[str, ...] = ()
+
+
+class Receipt(msgspec.Struct, frozen=True, kw_only=True, rename={"export": "export"}):
+    """A receipt whose signature, reader and form were checked."""
+
+    iss: str
+    aud: str
+    iat: int
+    jti: _Id
+    cmd: str
+    verb: str
+    status: Status
+    seq: int
+    audit_head: AuditHead
+    protection: str
+    reason: str = ""
+    retry: str = ""
+    next_seq: int | None = None
+    selection: Chosen | None = None
+    outcomes: tuple[Told, ...] | None = None
+    outcomes_hash: str = ""
+    cursor: str = ""
+    progress: Progress | None = None
+    remarks: tuple[str, ...] = ()
+    export: ToldExport | None = None
+
+    @property
+    def terminal(self) -> bool:
+        """Whether nothing more will come but supplements."""
+        return self.status in TERMINAL
+
+    @property
+    def head(self) -> Head:
+        """The audit head, as the chain knows it."""
+        return Head(self.audit_head.seq, self.audit_head.hash)
+
+
+class Alert(msgspec.Struct, frozen=True, kw_only=True):
+    """Something the device tells its owner without being asked."""
+
+    iss: str
+    aud: str
+    iat: int
+    jti: _Id
+    code: str
+    since: str
+    count: int
+    what: str
+    effect: str
+    next: str
+
+
+class State(msgspec.Struct, frozen=True, kw_only=True):
+    """What the device says of itself to everybody."""
+
+    iss: str
+    iat: int
+    online: bool
+    session: int
+
+
+def jws_of(raw: bytes, *, kind: Kind, identities: Iterable[age.Identity]) -> bytes:
+    """Return the JWS inside a payload (kind byte and sealed body), a bare sealed body, or a JWS as it was kept.
+
+    Raises ``CorruptError``.
+    """
+    if len(raw) > MAX_SEALED_BYTES + 1:
+        raise CorruptError(f"{len(raw)} bytes; a message has at most {MAX_SEALED_BYTES + 1}")
+    body = raw[1:] if raw[:1] == bytes((KIND[kind],)) else raw
+    return age.decrypt(body, identities) if body.startswith(_AGE) else body.strip()
+
+
+def read_receipt(jws: bytes, *, device: Descriptor, kid: str) -> Receipt:
+    """Return the receipt if this device signed it for the key ``kid`` ("" for whomever); raises ``CorruptError``."""
+    return _read(jws, Receipt, kind="receipt", device=device, kid=kid)
+
+
+def read_alert(jws: bytes, *, device: Descriptor, kid: str) -> Alert:
+    """Return the alert if this device signed it for us; raises ``CorruptError``."""
+    return _read(jws, Alert, kind="alert", device=device, kid=kid)
+
+
+def read_state(raw: bytes, *, device: Descriptor) -> State:
+    """Return the state that a payload of ``state`` holds, if this device signed it; raises ``CorruptError``."""
+    if raw[:1] != bytes((KIND["state"],)):
+        raise CorruptError("no state message")
+    return _read(raw[1:], State, kind="state", device=device, kid="")
+
+
+def _read(jws: bytes, shape: type[_Value], *, kind: Kind, device: Descriptor, kid: str) -> _Value:
+    try:
+        claims = verify(parse(jws, typ=TYP[kind]), jwk=device.jwk, alg=device.alg)
+    except AgentError as error:
+        raise CorruptError(f"not signed by {device.name}: {error.message}") from error
+    if claims.get("iss") != device.name:
+        raise CorruptError(f"signed by {device.name}, but issued in another name")
+    if kid and claims.get("aud") != kid:
+        raise CorruptError("addressed to another key")
+    try:
+        return msgspec.convert(claims, shape)
+    except msgspec.ValidationError as error:
+        raise CorruptError(f"not a {kind}: {error}") from error

@@ -1,0 +1,146 @@
+"""What a person reads: plain aligned columns, sizes and times in words. Text from others never steers a terminal."""
+
+import datetime as dt
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+from agent.clock import MS_PER_S
+from agent.model import Selection
+from agent.owner.receipt import Receipt, Told
+
+_UNITS: Final = ("B", "kB", "MB", "GB", "TB")
+_STEP: Final = 1000
+_CELL: Final = 60
+
+_WAITS: Final = {
+    "": "a store's confirmation",
+    "quota_exceeded": "the owner's approval: privacy-owner approve {cmd} {hash}",
+    "clock_unconfirmed": "the device's clock to be confirmed: privacy-owner time --now",
+    "after_pending": "the command that it was told to follow",
+}
+_REASONS: Final = {
+    "wrong_audience": "it is addressed to another device",
+    "malformed": "the device cannot read it: its version may be older than ours",
+    "unknown_verb": "the device's version has no such verb",
+    "expired": "it came after its time; give it again, perhaps with a longer --expires",
+    "not_yet_valid": "this machine's clock is ahead of the device's; set it and give the command again",
+    "jti_reused": "its id was used for something else; give it again",
+    "seq_reused": "its number was used by another copy of this home; give it again",
+    "stale_seq": "its number is too old; the next one was noted, give the command again",
+    "verb_not_allowed": "this client's key does not hold the verb; see privacy-owner client list at the owner's",
+    "not_granted": "only an owner's client may do this",
+    "too_large": "the selection is too large; take a smaller one, for example by --from and --to",
+    "busy": "the device has too many unfinished commands; privacy-owner pending, then give it again",
+    "disk_full": "the device has no room for it; delete something first",
+    "nothing_waiting": "no command with that id and selection waits there",
+}
+
+
+def clean(text: object) -> str:
+    """Return text that stays on its line and moves no cursor."""
+    shown = "".join(letter if letter.isprintable() else "�" for letter in str(text))
+    return shown if len(shown) <= _CELL else shown[: _CELL - 1] + "…"
+
+
+def size(bytes_: int) -> str:
+    """Write a size with at most three digits before the unit."""
+    value, unit = float(bytes_), 0
+    while value >= _STEP and unit < len(_UNITS) - 1:
+        value, unit = value / _STEP, unit + 1
+    return f"{int(value)} {_UNITS[unit]}" if unit == 0 else f"{value:.1f} {_UNITS[unit]}"
+
+
+def when(unix_ms: int) -> str:
+    """Write a time as this machine's local time, with its offset."""
+    return f"{dt.datetime.fromtimestamp(unix_ms / MS_PER_S).astimezone():%Y-%m-%d %H:%M:%S %z}"
+
+
+def when_text(text: object) -> str:
+    """Write a data field's time as local time; what is none is shown as it is."""
+    try:
+        return f"{dt.datetime.fromisoformat(str(text)).astimezone():%Y-%m-%d %H:%M:%S}"
+    except ValueError:
+        return clean(text)
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """Align columns by spaces; numbers are the caller's text."""
+    body = [tuple(clean(cell) for cell in row) for row in rows]
+    widths = [max(len(line[at]) for line in (tuple(head), *body)) for at in range(len(head))]
+    lines = [
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in (tuple(head), *body)
+    ]
+    return "\n".join(lines)
+
+
+def selected(select: Selection) -> str:
+    """Say in words what a selection means."""
+    if select.all:
+        return "EVERYTHING that the device holds, and whatever was recorded before now and turns up later"
+    if select.ids is not None:
+        return f"{len(select.ids)} object{'s' if len(select.ids) != 1 else ''} by id"
+    words = [f"every {select.category}" if select.category else "every object"]
+    if select.camera:
+        words.append(f"of camera {select.camera}")
+    if select.from_ is not None:
+        words.append(f"from {when_text(select.from_)}")
+    if select.to is not None:
+        words.append(f"until {when_text(select.to)}")
+    return " ".join(words) + ", and what of that turns up later"
+
+
+def progress(receipt: Receipt) -> str:
+    """Say in one line how a command stands."""
+    words = {
+        "accepted": "accepted",
+        "in_progress": "working",
+        "waiting": f"waits for {waits_for(receipt)}",
+        "refused": f"refused: {reason(receipt)}",
+    }.get(receipt.status, receipt.status)
+    count = f", {receipt.selection.count} selected" if receipt.selection is not None else ""
+    done = f", {receipt.progress.done} of {receipt.progress.total} done" if receipt.progress is not None else ""
+    return f"{receipt.verb}: {words}{count}{done}"
+
+
+def waits_for(receipt: Receipt) -> str:
+    """Say what a waiting command waits for."""
+    text = _WAITS.get(receipt.reason, clean(receipt.reason))
+    chosen = receipt.selection.hash if receipt.selection is not None else ""
+    return text.format(cmd=receipt.cmd, hash=chosen)
+
+
+def reason(receipt: Receipt) -> str:
+    """Say why a command was refused, with the next step."""
+    return f"{clean(receipt.reason)}: {_REASONS.get(receipt.reason, 'see docs/protocol.md §5')}"
+
+
+def outcomes(told: Iterable[Told]) -> str:
+    """Show what became of each object."""
+    return table(
+        ("ID", "RESULT", "REMARKS", "STATED BY"),
+        ((one.id, one.result, ", ".join(one.remarks), one.stated_by[:12]) for one in told),
+    )
+
+
+def inventory(told: Iterable[Told]) -> str:
+    """Show what the device holds."""
+    return table(
+        ("ID", "CAMERA", "CATEGORY", "CAPTURED", "SIZE", "STATE", "UNTIL", "NAME"),
+        (_held(one.id, one.object) for one in told if one.object is not None),
+    )
+
+
+def _held(object_id: str, held: dict[str, Any]) -> tuple[object, ...]:
+    label = held.get("camera_label") or held.get("camera", "")
+    bytes_ = held.get("bytes")
+    return (
+        object_id,
+        label,
+        held.get("category", ""),
+        when_text(held.get("captured_from", "")),
+        size(bytes_) if isinstance(bytes_, int) else "",
+        held.get("state", ""),
+        when_text(held["until"]) if "until" in held else "no rule",
+        held.get("name", ""),
+    )

@@ -1,0 +1,215 @@
+"""``open``: an export becomes files again, after its manifest and every hash were checked.
+
+Rules: nothing is opened before the device's signature on the manifest held; a file whose hash does not fit is reported
+and never opened; names come from the manifest's checked form, never from an archive; nothing is overwritten; opened
+files are 0600. Everything here can also be done with stock tools, and the command says how.
+"""
+
+import argparse
+import hashlib
+import os
+import shutil
+import zipfile
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from agent import age, files
+from agent.age import FILE_KEY_BYTES
+from agent.envelope.kinds import MAX_MANIFEST_BYTES
+from agent.errors import ConfigError, CorruptError
+from agent.owner import device as devices
+from agent.owner import show
+from agent.owner.context import Context, Subparsers, add
+from agent.owner.device import Device
+from agent.owner.home import IDENTITY, read_file, read_private
+from agent.owner.manifest import MANIFEST, File, Item, Manifest, read_manifest, signer_of
+
+_COPY_BYTES: Final = 1 << 20
+_SEALING_BYTES: Final = 2 << 20
+"""What sealing adds to a manifest of the largest size: header, nonce, tags."""
+
+
+class Opened(msgspec.Struct, frozen=True, kw_only=True):
+    """What came of it: files written, and what was wrong with the others."""
+
+    export: str
+    folder: str
+    files: tuple[str, ...]
+    problems: tuple[str, ...]
+    left_out: int
+
+
+def add_parsers(subparsers: "Subparsers[argparse.ArgumentParser]") -> None:
+    """Register ``open``."""
+    parser = add(
+        subparsers,
+        "open",
+        summary="check an export and open it into plain files",
+        example="privacy-owner open 4q3… -o holiday",
+    )
+    parser.add_argument("folder", metavar="EXPORT_DIR", help="the export's folder, copied from the device")
+    parser.add_argument("-o", "--output", default="", metavar="OUT", help="new folder (default EXPORT_DIR-opened)")
+    parser.add_argument("-i", "--identity", default="", metavar="FILE", help="another identity file than the home's")
+    parser.set_defaults(run=_open)
+
+
+def _open(arguments: argparse.Namespace, context: Context) -> int:
+    folder = Path(arguments.folder)
+    out = Path(arguments.output or f"{folder.absolute()}-opened")
+    identity_file = Path(arguments.identity) if arguments.identity else context.home.path / IDENTITY
+    identities = age.parse_identity_file(read_private(identity_file).decode("utf-8", "replace"))
+    device, manifest, digest = _manifest(folder, identities, context)
+    _check_receipt(device, manifest, digest)
+    if out.exists() and any(out.iterdir()):
+        raise ConfigError(f"{out}: is there already and not empty", hint="name another folder with -o")
+    files.make_folder(out)
+    opened = _Unpacking(folder, out, identities).run(manifest)
+    context.say(_text(opened, manifest, folder, identity_file), opened)
+    for problem in opened.problems:
+        context.note(problem)
+    return 1 if opened.problems else 0
+
+
+def _manifest(folder: Path, identities: tuple[age.Identity, ...], context: Context) -> tuple[Device, Manifest, str]:
+    path = folder / MANIFEST
+    sealed = read_file(path, max_bytes=MAX_MANIFEST_BYTES + _SEALING_BYTES)
+    try:
+        jws = age.decrypt(sealed, identities)
+        kid = signer_of(jws)
+    except CorruptError as error:
+        raise CorruptError(f"{path}: {error.message}", hint="copy the export's folder again, whole") from error
+    known = devices.devices(context.home)
+    device = next((one for one in known if one.descriptor.kid == kid), None)
+    if device is None:
+        raise CorruptError(
+            f"{path}: signed by no device that is known here", hint="privacy-owner device add DEVICE.jws"
+        )
+    return device, read_manifest(jws, device=device.descriptor), hashlib.sha256(sealed).hexdigest()
+
+
+def _check_receipt(device: Device, manifest: Manifest, digest: str) -> None:
+    """Where a receipt of this export is kept, its manifest must be the one that lies here."""
+    for receipt in device.receipts():
+        told = receipt.export
+        if told is None or told.object != manifest.export:
+            continue
+        if digest not in {file.sha256 for file in told.files}:
+            raise CorruptError(
+                f"export {manifest.export}: its receipt names another manifest", hint="copy the folder again, whole"
+            )
+
+
+class _Unpacking:
+    def __init__(self, folder: Path, out: Path, identities: tuple[age.Identity, ...]) -> None:
+        self._folder = folder
+        self._out = out
+        self._identities = identities
+        self._written: list[str] = []
+        self._problems: list[str] = []
+
+    def run(self, manifest: Manifest) -> Opened:
+        """Open every file that is what the manifest says."""
+        items = {item.file: item for item in manifest.objects if item.file}
+        listed = {file.name for file in manifest.files} | {MANIFEST}
+        for path in sorted(self._folder.iterdir()):
+            if path.name not in listed:
+                self._problems.append(f"{show.clean(path.name)}: not in the manifest, not opened")
+        for file in manifest.files:
+            try:
+                self._check(file)
+                if manifest.form == "objects":
+                    self._one(file, items.get(file.name))
+                else:
+                    self._part(file, manifest)
+            except CorruptError as error:
+                self._problems.append(f"{file.name}: {error.message}")
+        files.sync_folder(self._out)
+        return Opened(
+            export=manifest.export,
+            folder=str(self._out),
+            files=tuple(self._written),
+            problems=tuple(self._problems),
+            left_out=len(manifest.left_out),
+        )
+
+    def _check(self, file: File) -> None:
+        digest = hashlib.sha256()
+        count = 0
+        try:
+            with (self._folder / file.name).open("rb") as source:
+                while piece := source.read(_COPY_BYTES):
+                    digest.update(piece)
+                    count += len(piece)
+        except OSError as error:
+            raise CorruptError(f"{error.strerror}; copy the export's folder again") from error
+        if count != file.bytes or digest.hexdigest() != file.sha256:
+            raise CorruptError("changed since the device wrote it: its hash is not the manifest's; not opened")
+
+    def _one(self, file: File, item: Item | None) -> None:
+        if item is None:
+            raise CorruptError("the manifest says of no object that it lies in this file")
+        name = item.safe_name()
+        part = self._decrypt(file.name, plain_bytes=item.bytes)
+        files.settle(part, self._out / name, folder_synced=False)
+        self._written.append(name)
+
+    def _part(self, file: File, manifest: Manifest) -> None:
+        wanted = [name for item in manifest.objects if item.part == file.name for name in item.files]
+        archive = self._decrypt(file.name, plain_bytes=None)
+        try:
+            with zipfile.ZipFile(archive) as held:
+                for name in wanted:
+                    self._extract(held, name)
+        except (zipfile.BadZipFile, KeyError) as error:
+            raise CorruptError(f"the archive inside is not what the manifest says ({error})") from error
+        finally:
+            files.remove(archive, folder_synced=False)
+
+    def _extract(self, held: zipfile.ZipFile, name: str) -> None:
+        info = held.getinfo(name)
+        if info.compress_type != zipfile.ZIP_STORED:
+            raise CorruptError(f"{name}: packed in a way that the device does not use")
+        fd, part = files.new_file(self._out)
+        with os.fdopen(fd, "wb") as target, held.open(info) as source, files.translated_space():
+            shutil.copyfileobj(source, target, _COPY_BYTES)
+            target.flush()
+            os.fsync(target.fileno())
+        files.settle(part, self._out / name, folder_synced=False)
+        self._written.append(name)
+
+    def _decrypt(self, name: str, *, plain_bytes: int | None) -> Path:
+        """Decrypt into a new file of the output folder and return it; on damage nothing is left."""
+        fd, part = files.new_file(self._out)
+        try:
+            with (
+                (self._folder / name).open("rb", buffering=0) as source,
+                os.fdopen(fd, "wb", buffering=0) as target,
+                files.translated_space(),
+            ):
+                header, rest = age.read_header(source)
+                file_key = age.unwrap_header(header, self._identities)
+                assert len(file_key) == FILE_KEY_BYTES  # noqa: S101 - unwrap_header promises it
+                sizes = age.decrypt_stream(file_key, source, target, prefix=rest)
+                os.fsync(target.fileno())
+            _require_size(sizes.plain_bytes, plain_bytes)
+        except BaseException:
+            files.remove(part, folder_synced=False)
+            raise
+        return part
+
+
+def _require_size(found_bytes: int, told_bytes: int | None) -> None:
+    if told_bytes is not None and found_bytes != told_bytes:
+        raise CorruptError(f"holds {found_bytes} bytes, not {told_bytes} as the manifest says")
+
+
+def _text(opened: Opened, manifest: Manifest, folder: Path, identity_file: Path) -> str:
+    first = manifest.files[0].name if manifest.files else f"{'x' * 26}.age"
+    plain = first.removesuffix(".age")
+    left = f"\nleft out     {opened.left_out}, as the receipt says" if opened.left_out else ""
+    return (
+        f"export       {opened.export}\nopened       {len(opened.files)} files into {opened.folder}{left}\n\n"
+        f"with stock tools: age -d -i {identity_file} -o {plain} {folder / first}"
+    )
