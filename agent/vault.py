@@ -110,7 +110,10 @@ class Rank(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class UploadRow(msgspec.Struct, frozen=True, kw_only=True):
-    """One upload: ``offset`` is durable at the store; ``iat_s`` never changes; ``manifest`` is ``""`` until set."""
+    """One upload: ``offset`` is durable at the store; ``iat_s`` never changes; ``manifest`` is ``""`` until set.
+
+    ``current`` is false once it was given up for another upload of the same object.
+    """
 
     object: str
     upload: str
@@ -121,6 +124,7 @@ class UploadRow(msgspec.Struct, frozen=True, kw_only=True):
     region: str
     stored: bool
     erasing: bool
+    current: bool
 
 
 class RemoteCopy(msgspec.Struct, frozen=True):
@@ -189,10 +193,6 @@ class Vault:
         if admitted.id != draft.id:
             remove(final, folder_synced=False)
         return admitted
-
-    def admit_now(self, draft: Draft, *, part: Path, group: GroupKey, moment: Moment) -> Object:
-        """Do what ``admit`` does, from synchronous code that shares nothing with a running loop."""
-        return asyncio.run(self.admit(draft, part=part, group=group, moment=moment))
 
     async def _settle(self, part: Path, final: Path) -> None:
         # Step 3. If power fails here there is a file without a row, which ``recover`` sweeps.
@@ -446,7 +446,7 @@ class Vault:
         row = rows.upload(tx, upload)
         if row is None:
             return None
-        object_id, upload_id, offset, iat_s, manifest, epoch, region, stored, erase, _ = row
+        object_id, upload_id, offset, iat_s, manifest, epoch, region, stored, erase, current = row
         return UploadRow(
             object=object_id,
             upload=upload_id,
@@ -457,16 +457,17 @@ class Vault:
             region=region,
             stored=bool(stored),
             erasing=bool(erase),
+            current=bool(current),
         )
 
     def note_stored(self, tx: Tx, upload: str, *, region: str, stated_by: str, epoch: str, moment: Moment) -> bool:
         """Note a verified storage receipt: ``sealed`` → ``uploaded``, the kept header goes.
 
-        Returns ``False``, changing nothing, when the upload is unknown, noted already or its object is being erased:
-        the store is then asked to erase the copy.
+        Returns ``False``, changing nothing, when the upload is unknown, given up or noted already, or its object is
+        being erased: what the store has of it is erased with the object.
         """
         row = self.upload_of(tx, upload)
-        if row is None or row.stored or row.erasing:
+        if row is None or row.stored or row.erasing or not row.current:
             return False
         rows.set_stored(tx, upload, region=region, epoch=epoch)
         rows.set_upload(tx, row.object, upload=upload, state="uploaded")

@@ -2,7 +2,7 @@
 
 A delete, its audit entry and its receipt need a little room before they give any back. The ballast is a file of real
 blocks that is given up for exactly those transactions, a piece at a time, and taken again from whatever room there is:
-until it is whole, nothing but deletes is written, so it cannot be the ballast that keeps the disk full.
+until it is whole nothing is taken in, so it cannot be the ballast that keeps the disk full.
 """
 
 import errno

@@ -6,9 +6,10 @@ Rules:
 - Writes that wait at the same moment share one commit, each in its own savepoint: one that raises is undone alone.
 - A function given to ``write`` may run more than once (after a full disk it is tried again alone), so it has no effect
   outside its transaction.
-- A full disk is ``SpaceError`` and everything is as before. While the ballast is given up only urgent writes are done,
-  so nothing else can eat the room that a delete needs. Any other failure of the medium is ``IndexLostError`` for
-  this call and all later ones: a failed fsync is never tried again, the process ends and starts anew from the disk.
+- A full disk is ``SpaceError`` and everything is as before. While a part of the ballast is given up (``short_of_room``)
+  the vault takes nothing in, so nothing of ours eats the room that a delete needs.
+- Any other failure of the medium is ``IndexLostError`` for this call and all later ones: a failed fsync is never tried
+  again, the process ends and starts anew from the disk.
 """
 
 import asyncio
@@ -106,7 +107,7 @@ class Index:
 
     @property
     def short_of_room(self) -> bool:
-        """Whether the ballast is given up: then only deletes, and what they need, are written."""
+        """Whether a part of the ballast is given up: then nothing is taken in."""
         return not self._ballast.whole
 
     def close(self) -> None:
@@ -150,10 +151,6 @@ class Index:
             if job.kind == "read":
                 self._settle(job, self._read)
         writes = [job for job in batch if job.kind in {"write", "urgent"}]
-        if not self._ballast.whole:
-            for job in [job for job in writes if job.kind == "write"]:
-                job.future.set_exception(SpaceError("the disk is full", hint=_MAKE_ROOM))
-                writes.remove(job)
         if writes:
             self._write_group(writes)
         for job in batch:

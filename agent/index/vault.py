@@ -435,9 +435,9 @@ def insert_upload(tx: Tx, upload: str, *, object_id: str, iat_s: int) -> None:
 
 
 def upload(tx: Tx, upload_id: str) -> Row | None:
-    """Return (object, id, offset, iat, manifest, epoch, region, stored, erase, stated_by)."""
+    """Return (object, id, offset, iat, manifest, epoch, region, stored, erase, current)."""
     rows = tx.execute(
-        "SELECT object, id, offset_bytes, iat_s, manifest, store_epoch, region, stored, erase, stated_by"
+        "SELECT object, id, offset_bytes, iat_s, manifest, store_epoch, region, stored, erase, current"
         " FROM upload WHERE id = ?",
         (upload_id,),
     )
@@ -738,18 +738,6 @@ def tombstone(tx: Tx, *, source_tag: bytes, content_tag: bytes) -> str | None:
         if rows:
             return str(rows[0][0])
     return None
-
-
-def tombstones(tx: Tx, source: str, after: int, limit: int) -> list[Row]:
-    """Return (n, source_tag) of a source."""
-    return tx.execute(
-        "SELECT n, source_tag FROM tombstone WHERE source = ? AND n > ? ORDER BY n LIMIT ?", (source, after, limit)
-    )
-
-
-def drop_tombstone(tx: Tx, source_tag: bytes) -> None:
-    """Remove the tombstones of a source identity."""
-    tx.execute("DELETE FROM tombstone WHERE source_tag = ?", (source_tag,))
 
 
 def tombstone_count(tx: Tx) -> int:

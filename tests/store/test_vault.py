@@ -292,6 +292,18 @@ def test_second_storage_receipt_changes_nothing(home: Home) -> None:
     )
 
 
+def test_storage_receipt_of_an_upload_that_was_given_up_does_not_count(home: Home) -> None:
+    kept = run(home.keep())
+    given_up = home.upload(kept.id, stored=False)
+    home.index.write_now(lambda tx: home.vault.forget_upload(tx, given_up))
+    assert not home.index.write_now(
+        lambda tx: home.vault.note_stored(tx, given_up, region="far", stated_by="s", epoch="e", moment=NOW)
+    )
+    found = home.get(kept.id)
+    assert found is not None
+    assert (found.state, found.upload) == ("sealed", "")
+
+
 def test_header_key_keeps_its_header_for_ever(home: Home) -> None:
     async def keep() -> str:
         group, key = await home.vault.group(), secrets.token_bytes(16)
