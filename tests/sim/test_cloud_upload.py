@@ -222,6 +222,9 @@ def test_messages_that_are_not_the_devices_have_no_effect(running: Line, broker_
         running.device.key = signed_by_thief
         dropped = running.journal.wait("dropped", kind="begin", device=DEVICE)
     assert "another key" in str(dropped["why"])
+    for claims in ({"iss": "other"}, {"aud": "other"}):
+        running.device.say("end", f"up/{one.upload}", upload=one.upload, manifest="ab" * 32, **claims)
+    running.journal.wait("dropped", why="not from this device to this store", count=2)
     running.device.send(f"up/{one.upload}", wire.chunk(0, b"chunk of nothing"))
     running.journal.wait("dropped", kind="chunk")
     running.device.send(f"up/{one.upload}", b"\x20 not sealed")
