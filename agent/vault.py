@@ -53,8 +53,6 @@ OBJECTS_FOLDER: Final = "objects"
 PAGE_MAX: Final = 500
 """Rows that one call returns at most; callers ask again for the next page and hold nothing open."""
 
-_LAST: Final = 2**63 - 1
-
 
 class Draft(msgspec.Struct, frozen=True, kw_only=True):
     """What ingest knows after sealing; fields as in ``Object``.
@@ -98,15 +96,6 @@ class Totals(msgspec.Struct, frozen=True, kw_only=True):
 
     sets: dict[tuple[str, Category], Total]
     all: Total
-
-
-class Rank(msgspec.Struct, frozen=True, kw_only=True):
-    """An object's place in its set, newest first: it is number ``count``, and with all newer ones holds ``bytes``."""
-
-    object: Object
-    count: int
-    bytes: int
-    cursor: int
 
 
 class UploadRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -351,23 +340,6 @@ class Vault:
         sets = {(camera, category): Total(objects, size) for camera, category, objects, size in rows.totals(tx)}
         every = Total(sum(total.objects for total in sets.values()), sum(total.bytes for total in sets.values()))
         return Totals(sets=sets, all=every)
-
-    def ranked(
-        self, tx: Tx, camera: str | None, category: Category, *, after: Rank | None = None, limit: int = PAGE_MAX
-    ) -> tuple[Rank, ...]:
-        """Return one page of a set, newest first, each with its rank; ``after`` is the last of the page before.
-
-        ``camera=None`` ranks the category over all cameras. Nothing is held open between pages: what is taken in or
-        erased meanwhile is not counted anew.
-        """
-        count, total, below = (0, 0, _LAST) if after is None else (after.count, after.bytes, after.cursor)
-        page: list[Rank] = []
-        for row in rows.newest(tx, camera=camera, category=category, below=below, limit=min(limit, PAGE_MAX)):
-            found = _object(row)
-            count += 1
-            total += found.size_bytes
-            page.append(Rank(object=found, count=count, bytes=total, cursor=row[0]))
-        return tuple(page)
 
     def oldest(
         self, tx: Tx, camera: str | None, category: Category, *, above: int = 0, limit: int = PAGE_MAX

@@ -288,16 +288,6 @@ def page(tx: Tx, after: str, limit: int) -> list[Row]:
     return tx.execute(f"{_OBJECT} WHERE o.id > ? ORDER BY o.id LIMIT ?", (after, limit))
 
 
-def newest(tx: Tx, *, camera: str | None, category: str, below: int, limit: int) -> list[Row]:
-    """Return objects that are not being erased, newest first, from below the given ``n``."""
-    where = "o.category = ? AND o.n < ? AND o.state != 'erasing'"
-    params: list[Any] = [category, below]
-    if camera is not None:
-        where += " AND o.camera = ?"
-        params.append(camera)
-    return tx.execute(f"{_OBJECT} WHERE {where} ORDER BY o.n DESC LIMIT ?", (*params, limit))
-
-
 def oldest(tx: Tx, *, camera: str | None, category: str, above: int, limit: int) -> list[Row]:
     """Return objects that are not being erased, oldest first, from above the given ``n``."""
     where = "o.category = ? AND o.n > ? AND o.state != 'erasing'"

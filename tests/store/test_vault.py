@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from agent import age, vault
 from agent.errors import CorruptError, RefusedError, SpaceError
 from agent.keytree import GROUP_SLOTS, new_group, wrap_slot
-from agent.model import Selection, new_id
-from agent.vault import Rank, Total
+from agent.model import Object, Selection, new_id
+from agent.vault import Total
 from tests.store.home import NOW, Home, draft, run
 
 
@@ -209,22 +209,26 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> Home:
     return home
 
 
-def test_ranks_count_newest_first_over_pages(many: Home) -> None:
-    everything = sorted(many.index.read_now(many.vault.page), key=lambda kept: -kept.captured_from_ms)
+def test_sets_are_paged_oldest_first_and_know_what_is_newer(many: Home) -> None:
+    everything = sorted(many.index.read_now(many.vault.page), key=lambda kept: kept.captured_from_ms)
     for camera in (None, "cam1"):
         expected = [kept for kept in everything if kept.category == "recording" and camera in {None, kept.camera}]
-        ranks: list[Rank] = []
-        last: Rank | None = None
+        found: list[Object] = []
+        above = 0
         while page := many.index.read_now(
-            lambda tx, last=last, camera=camera: many.vault.ranked(tx, camera, "recording", after=last, limit=3)  # type: ignore[misc]
+            lambda tx, above=above, camera=camera: many.vault.oldest(tx, camera, "recording", above=above, limit=3)  # type: ignore[misc]
         ):
-            ranks += page
-            last = page[-1]
-        assert [rank.object for rank in ranks] == expected
-        assert [rank.count for rank in ranks] == list(range(1, len(expected) + 1))
-        assert [rank.bytes for rank in ranks] == [
-            sum(kept.size_bytes for kept in expected[:count]) for count in range(1, len(expected) + 1)
-        ]
+            found += [kept for _, kept in page]
+            above = page[-1][0]
+        assert found == expected
+        for place, kept in enumerate(expected):
+            newer = many.index.read_now(
+                lambda tx, name=kept.id, camera=camera: many.vault.newer_than(tx, name, camera, "recording")  # type: ignore[misc]
+            )
+            assert sum(total.objects for total in newer.values()) == len(expected) - place - 1
+            assert sum(total.bytes for total in newer.values()) == sum(
+                kept.size_bytes for kept in expected[place + 1 :]
+            )
 
 
 def test_totals_agree_with_the_objects(many: Home) -> None:
