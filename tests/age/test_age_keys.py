@@ -13,6 +13,7 @@ from agent.age import (
     NoMatchError,
     ScryptIdentity,
     ScryptRecipient,
+    bech32,
     decrypt,
     encrypt,
     generate_identity,
@@ -94,6 +95,21 @@ def test_bech32_text_has_one_changed_letter_is_refused(prefix: str, data: bytes,
     letter = "q" if text[at] != "q" else "p"
     with pytest.raises(ConfigError):
         decode(text[:at] + letter + text[at + 1 :])
+
+
+def test_bech32_text_mixes_cases_is_refused_even_with_true_check_letters() -> None:
+    text = encode("age", bytes(32))
+    with pytest.raises(ConfigError, match="one case"):
+        decode(text[:-1] + text[-1].upper() if text[-1].isalpha() else text[:-2] + text[-2].upper() + text[-1])
+
+
+def test_bech32_text_has_bits_left_over_is_refused_even_with_true_check_letters() -> None:
+    values = bech32._regroup(bytes(31), from_bits=8, to_bits=5)  # 50 letters, 2 bits of the last one unused
+    for wrong in ([*values[:-1], values[-1] | 1], [*values, 0]):
+        check = bech32._checksum("age", wrong + [0] * 6) ^ 1
+        letters = [*wrong, *(check >> 5 * place & 31 for place in range(5, -1, -1))]
+        with pytest.raises(ConfigError, match="mean nothing"):
+            decode("age1" + "".join(bech32._ALPHABET[value] for value in letters))
 
 
 @settings(max_examples=200, deadline=None)
