@@ -111,7 +111,6 @@ class _Control:
     """A running cloud in the hands of the command line and of stdin."""
 
     def __init__(self, args: argparse.Namespace, *, sink: Sink, ended: threading.Event) -> None:
-        self._sink = sink
         self._ended = ended
         self._snapshot: Path | None = None
         self._left: dict[str, int] = {}
@@ -148,7 +147,7 @@ class _Control:
             try:
                 self._do(strictjson.loads(line.encode()))
             except (CloudError, KeyError) as error:
-                self._sink({"event": "refused", "why": str(error)})
+                self.cloud.journal.note("refused", why=str(error))
 
     def _do(self, order: Event) -> None:
         acts: dict[object, Callable[[Event], Event | None]] = {
@@ -165,7 +164,7 @@ class _Control:
         act = acts.get(order.get("do"))
         if act is None:
             raise SetupError(f"cannot do {order.get('do')!r}; see device-sim cloud --help")
-        self._sink({"event": "did", "do": order.get("do"), **(act(order) or {})})
+        self.cloud.journal.note("did", do=order.get("do"), **(act(order) or {}))
 
     def _command(self, order: Event) -> Event:
         claims = order.get("claims", {})

@@ -29,9 +29,9 @@ class Journal:
     def note(self, event: str, **fields: object) -> None:
         """Write an event."""
         line: Event = {"event": event, **fields}
-        for sink in self._sinks:
-            sink(line)
         with self._changed:
+            for sink in self._sinks:  # inside the lock: lines of two threads never mix
+                sink(line)
             self._events.append(line)
             self._changed.notify_all()
 

@@ -1,13 +1,16 @@
 """The formats of the simulated cloud: JSON, JWS and the post-quantum age writer, against other implementations."""
 
 import hashlib
+import json
 import os
+from threading import Thread
 
 import pytest
 
 from agent import age
 from device_sim.cloud import age_pq, jws, sealing, strictjson
 from device_sim.cloud.failure import MessageError, SetupError
+from device_sim.cloud.journal import Journal, print_json
 from device_sim.cloud.jws import Alg, PublicKey, SigningKey
 
 
@@ -41,6 +44,22 @@ def test_bent_recipient_is_refused_by_its_checksum() -> None:
     bent = good[:100] + ("q" if good[100] != "q" else "p") + good[101:]
     with pytest.raises(SetupError, match="checksum"):
         age_pq.parse_recipient(bent)
+
+
+def test_events_of_many_threads_are_whole_lines(capfd: pytest.CaptureFixture[str]) -> None:
+    """Two threads once printed `{…}{…}` on one line, and a script that reads the events stopped there."""
+    journal = Journal(print_json)
+
+    def tick() -> None:
+        for number in range(200):
+            journal.note("tick", number=number)
+
+    threads = [Thread(target=tick) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [json.loads(text)["event"] for text in capfd.readouterr().out.splitlines()] == ["tick"] * 1_600
 
 
 @pytest.mark.parametrize("alg", ["EdDSA", "ES256"])
