@@ -4,6 +4,9 @@
        ▲              │ │                   │
        └── 15 s without progress, or the link was lost ─────┘      a ``go`` at any time: send on from its offset
 
+While no ``go`` came, ``begin`` is repeated sooner (after 2, 4, 8 s): after a broker restarts, the store may be back
+later than we are.
+
 Rules of docs/protocol.md §6: no chunk before ``go``; at most 64 chunks beyond what the store said is durable; what it
 said is durable is sent again only if it asks for it; progress is anything that the broker or the store acknowledged.
 """
@@ -18,6 +21,7 @@ from agent.errors import CorruptError
 CHUNK_BYTES: Final = 120 * 1024
 CHUNKS_AHEAD: Final = 64  # docs/protocol.md §9: sent and not yet covered by an acknowledgement
 STALLED_AFTER_S: Final = 15.0
+FIRST_ASK_AGAIN_S: Final = 2.0
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,6 +74,8 @@ class Transfer:
         self._allowed = False
         self._asked = False
         self._ended = False
+        self._asks_open = 0
+        self._ask_again_s = FIRST_ASK_AGAIN_S
         self._progress_s = now_s
 
     @property
@@ -79,12 +85,15 @@ class Transfer:
 
     def step(self, now_s: float) -> Step:
         """Return what to do now; doing it is assumed."""
-        if now_s - self._progress_s >= STALLED_AFTER_S:
-            self.restart(now_s)
+        if now_s - self._progress_s >= self._patience_s():
+            if not self._allowed:
+                self._ask_again_s = min(STALLED_AFTER_S, 2 * self._ask_again_s)
+            self._allowed = self._asked = self._ended = False
         if not self._allowed:
             if self._asked:
                 return self._idle(now_s)
             self._asked = True
+            self._asks_open += 1
             self._progress_s = now_s
             return Ask()
         left = self.manifest.payload_bytes - self._next
@@ -97,8 +106,10 @@ class Transfer:
         return self._idle(now_s)
 
     def restart(self, now_s: float) -> None:
-        """Ask again: the link was lost, or nothing moved."""
+        """Ask again: the link was lost, and with it every answer under way."""
         self._allowed = self._asked = self._ended = False
+        self._asks_open = 0
+        self._ask_again_s = FIRST_ASK_AGAIN_S
         self._progress_s = now_s
 
     def sent(self, now_s: float) -> None:
@@ -109,11 +120,16 @@ class Transfer:
         """Send on from the offset of the store's ``go``; raises ``CorruptError`` for an offset outside the payload."""
         if value.offset > self.manifest.payload_bytes:
             raise CorruptError("the store asks for bytes beyond the end of the payload")
+        self._progress_s = now_s
+        self._ask_again_s = FIRST_ASK_AGAIN_S
+        answers_a_repeat = self._allowed and self._asks_open > 0
+        self._asks_open = max(0, self._asks_open - 1)
+        if answers_a_repeat:
+            return  # it was written before the store saw what was sent since
         self._allowed = True
         self._ended = False
         self._next = value.offset
         self.durable = value.offset
-        self._progress_s = now_s
 
     def acknowledged(self, offset: int, now_s: float) -> None:
         """Note that everything below ``offset`` is durable; raises ``CorruptError`` if it was never sent."""
@@ -148,4 +164,7 @@ class Transfer:
         return Chunk(offset, length)
 
     def _idle(self, now_s: float) -> Idle:
-        return Idle(max(0.0, STALLED_AFTER_S - (now_s - self._progress_s)))
+        return Idle(max(0.0, self._patience_s() - (now_s - self._progress_s)))
+
+    def _patience_s(self) -> float:
+        return STALLED_AFTER_S if self._allowed else self._ask_again_s

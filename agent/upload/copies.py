@@ -13,11 +13,11 @@ from agent.erasure import Erasure
 from agent.errors import LinkError
 from agent.index import Index
 from agent.model import Moment, RandomBytes, new_id
-from agent.uplink import MAX_ITEMS, UP_ERASE, UP_RESYNC, Line, Mail
+from agent.uplink import MAX_ITEMS, UP_ERASE, UP_RESYNC, Line, Mail, Wait, pause_until
 from agent.vault import RemoteCopy, Vault
 
-ERASE_AGAIN_S: Final = 120.0
-ANSWERED_WITHIN_S: Final = 15.0
+FIRST_AGAIN_S: Final = 15.0  # an unanswered request is repeated, first after this
+LONGEST_AGAIN_S: Final = 900.0
 OPEN_REQUESTS: Final = 64
 _MS_PER_S: Final = 1000
 
@@ -38,6 +38,7 @@ class Copies:
         now: Callable[[], Moment],
         alert: Callable[[str, str], None],
         changed: Callable[[], None],
+        wait: Wait = pause_until,
         random: RandomBytes = secrets.token_bytes,
     ) -> None:
         self._index = index
@@ -48,20 +49,22 @@ class Copies:
         self._now = now
         self._alert = alert
         self._changed = changed
+        self._wait = wait
         self._random = random
         self._erasing: dict[str, set[Pair]] = {}
         self._comparing: dict[str, set[Pair]] = {}
-        self._erase_due = asyncio.Event()
-        self._compare_due = asyncio.Event()
-        self._answered = asyncio.Event()
-        self._compare_all = False
-        self._cursor = ""
+        self._erase_news = asyncio.Event()
+        self._compare_news = asyncio.Event()
+        self._page_due = False
+        self._every_page_due = False
+        self._cursor = ""  # the page asked about comes after this upload id
+        self._page_end = ""  # where the next one starts; "" after the last
         self._epoch = ""
         self.lost = 0
 
     def wake(self) -> None:
         """Look for copies to erase now."""
-        self._erase_due.set()
+        self._erase_news.set()
 
     async def run(self) -> None:
         """Work until cancelled."""
@@ -78,8 +81,9 @@ class Copies:
             self._alert(
                 "store_rolled_back", "the store has another incarnation: it may have lost what it had confirmed"
             )
-            self._compare_all = True
-            self._compare_due.set()
+            self._every_page_due = True
+            self._cursor = ""
+            self._compare_news.set()
 
     async def take(self, answer: Go | Stored | Erased | Failed) -> bool:
         """Take an answer to a request of ours; return whether it was one."""
@@ -92,7 +96,10 @@ class Copies:
         self._comparing[answer.re].discard(pair)
         if not self._comparing[answer.re]:
             del self._comparing[answer.re]
-            self._answered.set()
+            self._cursor = self._page_end
+            self._page_due = False
+            self._every_page_due = self._every_page_due and bool(self._cursor)
+            self._compare_news.set()
         row = await self._index.read(lambda tx: self._vault.upload_of(tx, answer.upload))
         if not isinstance(answer, Failed):
             self.note_epoch(answer.epoch, before=row.store_epoch if row is not None else "")
@@ -127,7 +134,7 @@ class Copies:
                 urgent=True,
             )
         self._changed()
-        self._erase_due.set()  # there may be more than one message names
+        self._erase_news.set()  # there may be more than one message names
 
     async def _watch(self) -> None:
         session = 0
@@ -135,64 +142,63 @@ class Copies:
             session = await self._line.next_session(session)
             self._erasing.clear()
             self._comparing.clear()
-            self._erase_due.set()
-            self._compare_due.set()
+            self._page_due = True
+            self._erase_news.set()
+            self._compare_news.set()
 
     async def _erase_always(self) -> None:
+        again_s = FIRST_AGAIN_S
         while True:
-            await self._until(self._erase_due, limit_s=ERASE_AGAIN_S)
+            self._erase_news.clear()
             copies = await self._index.read(lambda tx: self._erasure.pending_remote(tx, MAX_ITEMS))
             mail = self._mail()
             if copies and mail is not None:
                 jti = new_id(self._random)
                 message = mail.erase(copies, iat_s=self._iat_s(), jti=jti)
                 await self._ask(self._erasing, jti, copies, channel=UP_ERASE, message=message)
+                await self._wait(again_s, self._erase_news)
+            else:
+                await self._erase_news.wait()
+            again_s = FIRST_AGAIN_S if self._erase_news.is_set() else min(LONGEST_AGAIN_S, 2 * again_s)
 
     async def _compare_always(self) -> None:
+        again_s = FIRST_AGAIN_S
         while True:
-            self._compare_due.clear()
-            every, self._compare_all = self._compare_all, False
-            await (self._compare_everything() if every else self._compare_page())
-            if not self._compare_all:
-                await self._compare_due.wait()
+            self._compare_news.clear()
+            copies = await self._page()
+            mail = self._mail()
+            if copies and mail is not None:
+                jti = new_id(self._random)
+                self._comparing.clear()  # one page at a time; a repeat supersedes what it repeats
+                message = mail.resync(copies, iat_s=self._iat_s(), jti=jti)
+                await self._ask(self._comparing, jti, copies, channel=UP_RESYNC, message=message)
+                await self._wait(again_s, self._compare_news)
+            else:
+                await self._compare_news.wait()
+            again_s = FIRST_AGAIN_S if self._compare_news.is_set() else min(LONGEST_AGAIN_S, 2 * again_s)
 
-    async def _compare_everything(self) -> None:
-        self._cursor = ""
-        while await self._compare_page() and self._cursor:
-            await self._until(self._answered, limit_s=ANSWERED_WITHIN_S)
-
-    async def _compare_page(self) -> bool:
-        """Ask about one page of what is stored; the next call asks about the next. Returns whether it was sent."""
+    async def _page(self) -> tuple[RemoteCopy, ...]:
+        """Return the copies to ask about now: one page for each connection, all pages after a new epoch."""
+        if not (self._page_due or self._every_page_due):
+            return ()
         after = self._cursor
         copies = await self._index.read(lambda tx: self._vault.stored_page(tx, after=after, limit=MAX_ITEMS))
-        self._cursor = copies[-1].upload if len(copies) == MAX_ITEMS else ""
-        mail = self._mail()
-        if not copies or mail is None:
-            return False
-        jti = new_id(self._random)
-        message = mail.resync(copies, iat_s=self._iat_s(), jti=jti)
-        self._answered.clear()
-        return await self._ask(self._comparing, jti, copies, channel=UP_RESYNC, message=message)
+        self._page_end = copies[-1].upload if len(copies) == MAX_ITEMS else ""
+        if not copies:
+            self._cursor = ""
+            self._page_due = self._every_page_due = False
+        return copies
 
     async def _ask(
         self, requests: dict[str, set[Pair]], jti: str, copies: Sequence[RemoteCopy], *, channel: str, message: bytes
-    ) -> bool:
+    ) -> None:
         while len(requests) >= OPEN_REQUESTS:
             del requests[next(iter(requests))]
         requests[jti] = {(copy.upload, copy.manifest) for copy in copies}
         try:
             await (await self._line.submit(channel, message))
         except LinkError:
-            return False  # the next connection asks again
-        return True
-
-    async def _until(self, event: asyncio.Event, *, limit_s: float) -> None:
-        try:
-            async with asyncio.timeout(limit_s):
-                await event.wait()
-        except TimeoutError:
-            pass
-        event.clear()
+            return  # the next connection asks again
 
     def _iat_s(self) -> int:
         return self._now().agent_ms // _MS_PER_S

@@ -119,6 +119,7 @@ class Upload:
             now=now,
             alert=alert,
             changed=self.wake,
+            wait=wait,
             random=random,
         )
 

@@ -5,11 +5,12 @@ import contextlib
 import hashlib
 import os
 import secrets
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 from agent import age
 from agent.broker import Broker
+from agent.clock import monotonic_s
 from agent.envelope import Key
 from agent.erasure import Erasure
 from agent.index import Index
@@ -17,7 +18,7 @@ from agent.keystore import Keystore
 from agent.keytree import SLOT_KEY_BYTES, seal_header, wrap_slot
 from agent.model import Category, Moment, Object, new_id
 from agent.policy import Policy, parse_policy
-from agent.uplink import Device
+from agent.uplink import Device, pause_until
 from agent.upload import Upload
 from agent.vault import Draft, Vault
 from tests.upload.line import running
@@ -70,6 +71,7 @@ class Hub:
         self.policy = policy()
         self.moment = NOW
         self.alerts: list[tuple[str, str]] = []
+        self.hurry = 1.0  # how much faster than real its clock runs
 
     async def add(self, *, size_bytes: int, category: Category = "recording") -> Object:
         """Put random bytes into the vault as if they were sealed."""
@@ -121,7 +123,12 @@ class Hub:
             policy=lambda: self.policy,
             now=lambda: self.moment,
             alert=lambda code, what: self.alerts.append((code, what)),
+            clock_s=lambda: monotonic_s() * self.hurry,
+            wait=lambda seconds, event: pause_until(seconds / self.hurry, event),
         )
+
+    def uploaded(self, *items: Object) -> bool:
+        return all(self.state(item) == "uploaded" for item in items)
 
     def state(self, item: Object) -> str:
         found = self.index.read_now(lambda tx: self.vault.get(tx, item.id))
@@ -141,6 +148,3 @@ async def uploading(hub: Hub, broker: Broker, store: Key) -> AsyncIterator[Uploa
             yield flow
         finally:
             task.cancel()
-
-
-Check = Callable[[], bool]

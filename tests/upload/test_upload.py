@@ -1,14 +1,24 @@
+"""The flow of uploads over a real vault, broker and store."""
+
 import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from agent.broker import Broker
+from agent.model import Object
+from agent.uplink import CHUNK_BYTES, CHUNKS_AHEAD
 from device_sim.broker import Broker as BrokerProcess
+from device_sim.cloud.service import Cloud
 from tests.upload.cloud import Keys, cloud_at
-from tests.upload.hub import Hub, uploading
-from tests.upload.line import TENANT, no_pause, until
+from tests.upload.hub import NOW, Hub, policy, uploading
+from tests.upload.line import TENANT, short_pause, until
+from tests.upload.proxy import Proxy, proxy_to
+
+MIB = 1 << 20
+AHEAD = CHUNK_BYTES * CHUNKS_AHEAD
 
 
 @pytest.fixture
@@ -18,8 +28,16 @@ def hub(tmp_path: Path) -> Iterator[Hub]:
     made.close()
 
 
-def line(process: BrokerProcess, tls: Path) -> Broker:
-    return Broker(process.url, tenant=TENANT, identity=tls / "cam-1", wait=no_pause)
+def line(url: str, tls: Path) -> Broker:
+    return Broker(url, tenant=TENANT, identity=tls / "cam-1", wait=short_pause)
+
+
+def stored(cloud: Cloud) -> dict[str, str]:
+    return {row.object: row.payload.sha256 for row in cloud.store.stored()}
+
+
+def offsets(cloud: Cloud, event: str) -> list[int]:
+    return [int(str(one["offset"])) for one in cloud.journal.events(event)]
 
 
 def test_queued_objects_are_stored_and_only_then_noted(
@@ -28,10 +46,372 @@ def test_queued_objects_are_stored_and_only_then_noted(
     async def act() -> None:
         items = [await hub.add(size_bytes=size) for size in (1, 100, 400_000, 2_500_000)]
         with cloud_at(mosquitto.url, tls=tls, folder=tmp_path / "cloud", keys=Keys.of(hub)) as (cloud, store):
-            async with uploading(hub, line(mosquitto, tls), store):
-                await until(lambda: all(hub.state(item) == "uploaded" for item in items))
-            stored = {row.object: row.payload.sha256 for row in cloud.store.stored()}
-        assert stored == {item.id: item.payload_sha256.hex() for item in items}
+            async with uploading(hub, line(mosquitto.url, tls), store):
+                await until(lambda: hub.uploaded(*items))
+            assert stored(cloud) == {item.id: item.payload_sha256.hex() for item in items}
         assert not hub.alerts
+
+    asyncio.run(act())
+
+
+def test_amqtt_without_mqtt5_carries_an_upload(amqtt: BrokerProcess, tls: Path, tmp_path: Path, hub: Hub) -> None:
+    async def act() -> None:
+        item = await hub.add(size_bytes=2 * MIB)
+        with cloud_at(amqtt.url, tls=tls, folder=tmp_path / "cloud", keys=Keys.of(hub)) as (_, store):
+            async with uploading(hub, line(amqtt.url, tls), store):
+                await until(lambda: hub.uploaded(item))
+
+    asyncio.run(act())
+
+
+def test_cut_line_is_resumed_from_what_was_durable(
+    mosquitto: BrokerProcess, tls: Path, tmp_path: Path, hub: Hub
+) -> None:
+    async def act() -> Proxy:
+        size = 24 * MIB
+        item = await hub.add(size_bytes=size)
+        with cloud_at(mosquitto.url, tls=tls, folder=tmp_path / "cloud", keys=Keys.of(hub)) as (cloud, store):
+            async with proxy_to(mosquitto.port) as proxy, uploading(hub, line(proxy.url, tls), store):
+                proxy.cut_after(10 * MIB)
+                await until(lambda: proxy.cuts == 1)
+                proxy.cut_after(6 * MIB)
+                await until(lambda: hub.uploaded(item))
+            resumed = [offset for offset in offsets(cloud, "go") if offset > 0]
+        assert len(resumed) >= 2
+        # Nothing below a durable offset travels again; above it at most what was under way, at each of two cuts.
+        assert proxy.passed_bytes < size + 2 * AHEAD + MIB
+        return proxy
+
+    assert asyncio.run(act()).cuts == 2
+
+
+def test_killed_broker_that_comes_back_is_used_on_without_starting_over(
+    mosquitto: BrokerProcess, tls: Path, tmp_path: Path, hub: Hub
+) -> None:
+    async def act() -> None:
+        item = await hub.add(size_bytes=32 * MIB)
+        with cloud_at(mosquitto.url, tls=tls, folder=tmp_path / "cloud", keys=Keys.of(hub)) as (cloud, store):
+            async with uploading(hub, line(mosquitto.url, tls), store):
+                await until(lambda: bool(offsets(cloud, "ack")))
+                mosquitto.kill()
+                before = max(offsets(cloud, "ack"))
+                mosquitto.start()
+                await until(lambda: hub.uploaded(item))
+            assert before < 32 * MIB
+            assert offsets(cloud, "go")[-1] >= before
+
+    asyncio.run(act())
+
+
+def test_agent_that_ends_and_starts_again_goes_on_where_the_store_is(
+    mosquitto: BrokerProcess, tls: Path, tmp_path: Path, hub: Hub
+) -> None:
+    async def act() -> None:
+        item = await hub.add(size_bytes=24 * MIB)
+        hub.policy = policy("[upload]\nrate = '8MiB'")
+        with cloud_at(mosquitto.url, tls=tls, folder=tmp_path / "cloud", keys=Keys.of(hub)) as (cloud, store):
+            async with uploading(hub, line(mosquitto.url, tls), store):
+                await until(lambda: bool(offsets(cloud, "ack")))
+            hub.close()
+            before = max(offsets(cloud, "ack"))
+            again = Hub(tmp_path / "hub")
+            async with uploading(again, line(mosquitto.url, tls), store):
+                await until(lambda: again.uploaded(item))
+            assert offsets(cloud, "go")[-1] >= before
+            assert len(cloud.journal.events("begin", upload=again_upload(again, item))) == 2
+            again.close()
+
+    asyncio.run(act())
+
+
+def again_upload(hub: Hub, item: Object) -> str:
+    found = hub.index.read_now(lambda tx: hub.vault.get(tx, item.id))
+    assert found is not None
+    return found.upload
+
+
+def test_lost_repeated_and_disordered_packets_still_make_the_same_bytes(
+    mosquitto: BrokerProcess, tls: Path, tmp_path: Path, hub: Hub
+) -> None:
+    hub.hurry = 20
+
+    async def act() -> None:
+        items = [await hub.add(size_bytes=3 * MIB + 7), await hub.add(size_bytes=10)]
+        with cloud_at(mosquitto.url, tls=tls, folder=tmp_path / "cloud", keys=Keys.of(hub)) as (cloud, store):
+            cloud.faults.lose("begin")
+            cloud.faults.lose("go")
+            cloud.faults.lose("chunk", nth=3, count=2)
+            cloud.faults.duplicate("chunk", nth=7, count=2)
+            cloud.faults.reorder("chunk", nth=9)
+            cloud.faults.lose("end")
+            cloud.faults.lose("stored")
+            async with uploading(hub, line(mosquitto.url, tls), store):
+                await until(lambda: hub.uploaded(*items))
+            assert stored(cloud) == {item.id: item.payload_sha256.hex() for item in items}
+
+    asyncio.run(act())
+
+
+@pytest.mark.parametrize("how", ["unknown_key", "stolen_kid", "other_device", "other_manifest"])
+def test_forged_storage_receipt_is_not_believed(
+    mosquitto: BrokerProcess, tls: Path, tmp_path: Path, hub: Hub, how: str
+) -> None:
+    hub.hurry = 20
+
+    async def act() -> None:
+        item = await hub.add(size_bytes=1000)
+        with cloud_at(mosquitto.url, tls=tls, folder=tmp_path / "cloud", keys=Keys.of(hub)) as (cloud, store):
+            cloud.faults.forge("stored", how, count=1000)  # type: ignore[arg-type] # one of its words
+            async with uploading(hub, line(mosquitto.url, tls), store) as flow:
+                await until(lambda: bool(flow.refused))
+                assert hub.state(item) == "sealed"
+                cloud.faults.clear()
+                await until(lambda: hub.uploaded(item))
+
+    asyncio.run(act())
+
+
+def test_storage_receipt_for_other_bytes_raises_an_alert_and_changes_nothing(
+    mosquitto: BrokerProcess, tls: Path, tmp_path: Path, hub: Hub
+) -> None:
+    async def act() -> None:
+        item = await hub.add(size_bytes=1000)
+        with cloud_at(mosquitto.url, tls=tls, folder=tmp_path / "cloud", keys=Keys.of(hub)) as (cloud, store):
+            cloud.faults.lie("wrong_hash")
+            async with uploading(hub, line(mosquitto.url, tls), store):
+                await until(lambda: bool(hub.alerts))
+            assert hub.state(item) == "sealed"
+            assert hub.alerts[0][0] == "corrupt_object"
+
+    asyncio.run(act())
+
+
+def test_payload_that_changed_on_disk_is_an_alert_and_never_a_receipt(
+    mosquitto: BrokerProcess, tls: Path, tmp_path: Path, hub: Hub
+) -> None:
+    async def act() -> None:
+        item = await hub.add(size_bytes=200_000)
+        path = hub.vault.payload_path(item.id)
+        damaged = bytearray(path.read_bytes())
+        damaged[150_000] ^= 1
+        path.write_bytes(damaged)
+        with cloud_at(mosquitto.url, tls=tls, folder=tmp_path / "cloud", keys=Keys.of(hub)) as (_, store):
+            async with uploading(hub, line(mosquitto.url, tls), store):
+                await until(lambda: bool(hub.alerts))
+        assert hub.state(item) == "sealed"
+        assert hub.alerts[0][0] == "corrupt_object"
+        assert "changed since it was sealed" in hub.alerts[0][1]
+
+    asyncio.run(act())
+
+
+def test_region_that_policy_does_not_allow_gets_no_chunk(
+    mosquitto: BrokerProcess, tls: Path, tmp_path: Path, hub: Hub
+) -> None:
+    hub.policy = policy("[upload]\nregions = ['eu']")
+
+    async def act() -> None:
+        item = await hub.add(size_bytes=2 * MIB)
+        with cloud_at(mosquitto.url, tls=tls, folder=tmp_path / "us", keys=Keys.of(hub), region="us") as (cloud, store):
+            async with proxy_to(mosquitto.port) as proxy:
+                async with uploading(hub, line(proxy.url, tls), store):
+                    await until(lambda: bool(hub.alerts))
+                assert proxy.passed_bytes < MIB
+            assert not stored(cloud)
+        assert hub.alerts[0][0] == "upload_region_refused"
+        assert hub.state(item) == "sealed"
+
+    asyncio.run(act())
+
+
+def test_store_that_claims_another_region_only_afterwards_is_not_believed(
+    mosquitto: BrokerProcess, tls: Path, tmp_path: Path, hub: Hub
+) -> None:
+    hub.policy = policy("[upload]\nregions = ['eu']")
+
+    async def act() -> None:
+        item = await hub.add(size_bytes=1000)
+        with cloud_at(mosquitto.url, tls=tls, folder=tmp_path / "c", keys=Keys.of(hub), region="eu") as (cloud, store):
+            flow_line = line(mosquitto.url, tls)
+            cloud.faults.lose("go", count=1000)
+            async with uploading(hub, flow_line, store) as flow:
+                await until(lambda: bool(cloud.journal.events("begin")))
+                begun = cloud.journal.events("begin")[0]
+                assert isinstance(begun["upload"], str)
+                await until(lambda: bool(flow.progress()))
+                row = hub.index.read_now(lambda tx: hub.vault.upload_of(tx, str(begun["upload"])))
+                assert row is not None
+                whole = {"bytes": item.size_bytes, "sha256": item.payload_sha256.hex()}
+                header = hub.index.read_now(lambda tx: hub.vault.header(tx, item.id))
+                assert header is not None
+                cloud.store.say(
+                    "cam-1",
+                    "stored",
+                    {
+                        "iss": store.kid, "aud": "cam-1", "iat": 1, "upload": row.upload, "manifest": row.manifest,
+                        "object": item.id, "payload": whole, "region": "us", "epoch": "e",
+                        "header": {"bytes": len(header), "sha256": item.header_sha256.hex()},
+                    },
+                )  # fmt: skip
+                await until(lambda: bool(hub.alerts))
+        assert hub.alerts[0][0] == "upload_region_refused"
+        assert hub.state(item) == "sealed"
+
+    asyncio.run(act())
+
+
+def test_policy_that_changes_the_regions_starts_a_new_upload(
+    mosquitto: BrokerProcess, tls: Path, tmp_path: Path, hub: Hub
+) -> None:
+    async def act() -> None:
+        item = await hub.add(size_bytes=MIB)
+        with cloud_at(mosquitto.url, tls=tls, folder=tmp_path / "cloud", keys=Keys.of(hub)) as (cloud, store):
+            cloud.faults.silent()
+            async with uploading(hub, line(mosquitto.url, tls), store):
+                await until(lambda: bool(cloud.journal.events("begin")))
+            cloud.faults.clear()
+            hub.policy = policy("[upload]\nregions = ['eu']")
+            async with uploading(hub, line(mosquitto.url, tls), store):
+                await until(lambda: hub.uploaded(item))
+            first, second = dict.fromkeys(str(one["upload"]) for one in cloud.journal.events("begin"))
+            assert [str(one["upload"]) for one in cloud.journal.events("aborted")] == [first]
+            assert again_upload(hub, item) == second
+
+    asyncio.run(act())
+
+
+def test_deleted_while_uploading_is_stopped_at_once_and_erased_at_the_store(
+    mosquitto: BrokerProcess, tls: Path, tmp_path: Path, hub: Hub
+) -> None:
+    hub.policy = policy("[upload]\nrate = '2MiB'")
+
+    async def act() -> None:
+        item = await hub.add(size_bytes=40 * MIB)
+        with cloud_at(mosquitto.url, tls=tls, folder=tmp_path / "cloud", keys=Keys.of(hub)) as (cloud, store):
+            async with uploading(hub, line(mosquitto.url, tls), store) as flow:
+                await until(lambda: bool(offsets(cloud, "ack")))
+                await hub.erasure.erase(
+                    (item.id,), actor="local", rule="owner_erase", command="a" * 26, moment=hub.moment
+                )
+                flow.stop((item.id,))
+                await until(lambda: bool(cloud.journal.events("erased", result="erased")))
+                await until(lambda: hub.finished.count("a" * 26) == 2)
+                assert not flow.progress()
+            assert not stored(cloud)
+        assert hub.state(item) == "gone"
+
+    asyncio.run(act())
+
+
+def test_erasure_is_repeated_until_the_store_confirms_it(
+    mosquitto: BrokerProcess, tls: Path, tmp_path: Path, hub: Hub
+) -> None:
+    hub.hurry = 20
+
+    async def act() -> None:
+        item = await hub.add(size_bytes=1000)
+        with cloud_at(mosquitto.url, tls=tls, folder=tmp_path / "cloud", keys=Keys.of(hub)) as (cloud, store):
+            broker = line(mosquitto.url, tls)
+            async with uploading(hub, broker, store) as flow:
+                await until(lambda: hub.uploaded(item))
+                cloud.faults.lose("erase")
+                await hub.erasure.erase(
+                    (item.id,), actor="local", rule="owner_erase", command="b" * 26, moment=hub.moment
+                )
+                flow.stop((item.id,))
+                await until(lambda: bool(cloud.journal.events("fault", kind="erase")))
+                assert hub.finished == ["b" * 26]
+                mosquitto.restart()
+                await until(lambda: len(hub.finished) == 2)
+            assert not stored(cloud)
+
+    asyncio.run(act())
+
+
+def test_rolled_back_store_gets_again_what_it_lost(
+    mosquitto: BrokerProcess, tls: Path, tmp_path: Path, hub: Hub
+) -> None:
+    hub.hurry = 20
+
+    async def act() -> None:
+        with cloud_at(mosquitto.url, tls=tls, folder=tmp_path / "cloud", keys=Keys.of(hub)) as (cloud, store):
+            async with uploading(hub, line(mosquitto.url, tls), store) as flow:
+                kept = await hub.add(size_bytes=1000)
+                flow.wake()
+                await until(lambda: hub.uploaded(kept))
+                snapshot = cloud.snapshot()
+                lost = [await hub.add(size_bytes=2000) for _ in range(3)]
+                flow.wake()
+                await until(lambda: hub.uploaded(*lost))
+                before = {again_upload(hub, item) for item in lost}
+                cloud.roll_back(snapshot)
+                assert set(stored(cloud)) == {kept.id}
+                mosquitto.restart()  # the next connection compares
+                await until(lambda: set(stored(cloud)) == {kept.id, *(item.id for item in lost)})
+                await until(lambda: hub.uploaded(kept, *lost))
+                assert before.isdisjoint({again_upload(hub, item) for item in lost})
+        assert {code for code, _ in hub.alerts} == {"store_rolled_back"}
+
+    asyncio.run(act())
+
+
+def test_outside_the_allowed_hours_nothing_is_sent(
+    mosquitto: BrokerProcess, tls: Path, tmp_path: Path, hub: Hub
+) -> None:
+    minute = NOW.agent_ms // 60_000 % 1440
+    hub.policy = policy(f"[upload]\nhours = ['{hhmm(minute + 60)}-{hhmm(minute + 120)}']")
+
+    async def act() -> None:
+        item = await hub.add(size_bytes=1000)
+        with cloud_at(mosquitto.url, tls=tls, folder=tmp_path / "cloud", keys=Keys.of(hub)) as (cloud, store):
+            async with uploading(hub, line(mosquitto.url, tls), store) as flow:
+                await until(lambda: flow.copies is not None and hub.state(item) == "sealed")
+                await asyncio.sleep(0.3)
+                assert not cloud.journal.events("begin")
+                hub.moment = msgspec.structs.replace(NOW, agent_ms=NOW.agent_ms + 90 * 60_000)
+                flow.changed()
+                await until(lambda: hub.uploaded(item))
+
+    asyncio.run(act())
+
+
+def hhmm(minute: int) -> str:
+    return f"{minute // 60 % 24:02d}:{minute % 60:02d}"
+
+
+def test_photo_of_higher_priority_does_not_wait_for_films(
+    mosquitto: BrokerProcess, tls: Path, tmp_path: Path, hub: Hub
+) -> None:
+    hub.policy = policy("[upload]\nrate = '8MiB'", photo="priority = 90")
+
+    async def act() -> None:
+        films = [await hub.add(size_bytes=12 * MIB) for _ in range(3)]
+        photo = await hub.add(size_bytes=1000, category="photo")
+        with cloud_at(mosquitto.url, tls=tls, folder=tmp_path / "cloud", keys=Keys.of(hub)) as (cloud, store):
+            async with uploading(hub, line(mosquitto.url, tls), store) as flow:
+                await until(lambda: hub.uploaded(photo))
+                assert not any(hub.uploaded(film) for film in films)
+                late = await hub.add(size_bytes=1000, category="photo")
+                flow.wake()
+                await until(lambda: hub.uploaded(late))
+                assert not all(hub.uploaded(film) for film in films)
+            assert len(cloud.journal.events("begin")) == 4  # two films at a time
+
+    asyncio.run(act())
+
+
+def test_store_without_room_is_asked_again_later(mosquitto: BrokerProcess, tls: Path, tmp_path: Path, hub: Hub) -> None:
+    hub.hurry = 50
+
+    async def act() -> None:
+        item = await hub.add(size_bytes=1000)
+        with cloud_at(mosquitto.url, tls=tls, folder=tmp_path / "cloud", keys=Keys.of(hub)) as (cloud, store):
+            cloud.faults.no_room(count=1)
+            async with uploading(hub, line(mosquitto.url, tls), store) as flow:
+                await until(lambda: bool(cloud.journal.events("failed", reason="no_room")))
+                assert hub.state(item) == "sealed"
+                await asyncio.sleep(1.3)
+                flow.wake()
+                await until(lambda: hub.uploaded(item))
 
     asyncio.run(act())
