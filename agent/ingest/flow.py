@@ -8,6 +8,7 @@ import asyncio
 import os
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -20,7 +21,7 @@ from agent.clock import monotonic_s, pause
 from agent.errors import AgentError, CorruptError, LinkError, RefusedError, SpaceError
 from agent.files import free_bytes, remove
 from agent.index import Tx
-from agent.ingest.together import in_thread, in_transaction
+from agent.ingest.together import Together, in_thread, in_transaction
 from agent.ingest.work import EventKind, IngestEvent, Let, OpenBatch, Work, batch_tag, draft, source_tag
 from agent.keytree import GroupKey
 from agent.model import Moment, Object, Requester, new_id
@@ -29,7 +30,7 @@ from agent.sealer import Sealer, SealJob
 from agent.sources import Candidate, FolderSource, SourceSettings
 from agent.sources.folder import Refusal
 from agent.sources.usage_log import FILE_MAX_BYTES, Lines, read_lines
-from agent.vault import Vault
+from agent.vault import Draft, Vault
 
 AT_ONCE: Final = 32
 """Files under way: enough that commits and folder syncs are shared, few enough to hold little."""
@@ -40,6 +41,9 @@ TOLD_MAX: Final = 1024
 GROUP_USES: Final = 64
 """Objects sealed under one look at the open group; the vault rewraps a slot whose group changed meanwhile."""
 
+NOTES: Final = 64
+"""Copies that were given up and not yet noted, at most, while more work is under way."""
+
 _DEVICE: Final = Requester(role="device")
 
 
@@ -49,6 +53,9 @@ class _Found(msgspec.Struct, frozen=True):
     taken: bool
     forbidden: str | None
     camera: str
+
+
+_Told = tuple[Draft, Path, GroupKey, Moment]
 
 
 class _Opened(msgspec.Struct, frozen=True, kw_only=True):
@@ -114,7 +121,8 @@ class Ingest:
         self._find = in_transaction(self._index.read, self._find_one)
         self._open = in_thread(self._open_one)
         self._give_up = in_thread(_give_up_one)
-        self._note_given_up = in_transaction(self._index.write, self._note_given_up_one)
+        self._admit = Together(self._admit_all)
+        self._given_up: list[tuple[str, Moment]] = []
 
     # -- running
 
@@ -144,6 +152,7 @@ class Ingest:
                 source = self._sources.get(item.source)
                 if source is not None:
                     await self._recover_one(item, source)
+            await self._note_given_up()
             after = page[-1].id
 
     def reconsider(self) -> None:
@@ -226,6 +235,8 @@ class Ingest:
     async def _take(self, work: Work) -> None:
         try:
             await self._take_or_tell(work)
+            if len(self._given_up) >= NOTES or len(self._under_way) == len(work.members):
+                await self._note_given_up()
         finally:
             self._room.release()
             if len(self._under_way) == len(work.members):
@@ -236,21 +247,25 @@ class Ingest:
 
     async def _take_or_tell(self, work: Work) -> None:
         try:
-            await self._steps(work)
+            await self._steps_or_destroy(work)
         except SpaceError as error:
             self._tell_once("disk_full", work, reason=error.message)
             self._again(work)
         except LinkError as error:
             self._tell(work.event("later", reason=error.message))
             self._again(work)
+        except AgentError as error:
+            self._tell_once("unreadable", work, reason=error.message)
+
+    async def _steps_or_destroy(self, work: Work) -> None:
+        try:
+            await self._steps(work)
         except RefusedError as error:
             if len(work.members) == 1:
                 await self._deleted_before(work, error.message)
-            else:  # only together do they reach into what was deleted
-                for candidate in work.members:
-                    await self._take_or_tell(work.alone(candidate))
-        except AgentError as error:
-            self._tell_once("unreadable", work, reason=error.message)
+                return
+            for candidate in work.members:  # only together do they reach into what was deleted
+                await self._take_or_tell(work.alone(candidate))
 
     # -- the steps
 
@@ -280,7 +295,7 @@ class Ingest:
         # 5 and 6. If power fails in between, recover does them.
         if work.source.settings.takes:
             await self._give_up(opened.work)
-            await self._note_given_up((item.id, moment))
+            self._given_up.append((item.id, moment))
 
     async def _gate(self, work: Work, moment: Moment) -> Let | None:
         """Do step 1; ``None`` when it is not to be taken, which was told."""
@@ -375,7 +390,18 @@ class Ingest:
             members = tuple((source_tag(item, key=self._key), item.path) for item in work.members)
             await self._index.write(lambda tx: registry.put_batch(tx, told.source_tag, job.object_id, members))
         # 3 and 4.
-        return await self._vault.admit(told, part=opened.part, group=group, moment=moment)
+        return await self._admit((told, opened.part, group, moment))
+
+    async def _admit_all(self, all_told: Sequence[_Told]) -> list[Object | Exception]:
+        """Do steps 3 and 4 for what was sealed meanwhile: one sync of the folder, one commit."""
+        admitting = (
+            self._vault.admit(told, part=part, group=group, moment=moment) for told, part, group, moment in all_told
+        )
+        results = await asyncio.gather(*admitting, return_exceptions=True)
+        for result in results:
+            if isinstance(result, BaseException) and not isinstance(result, Exception):
+                raise result
+        return [result for result in results if isinstance(result, (Object, Exception))]
 
     async def _open_group(self) -> GroupKey:
         group, uses = self._group or (None, 0)
@@ -384,12 +410,19 @@ class Ingest:
         self._group = (group, uses + 1)
         return group
 
-    def _note_given_up_one(self, tx: Tx, about: tuple[str, Moment]) -> None:
-        # 6.
-        object_id, moment = about
-        self._vault.mark_source_gone(tx, object_id)
-        registry.drop_batch(tx, object_id)
-        audit.append(tx, Event(kind="source_given_up", object=object_id), moment=moment)
+    async def _note_given_up(self) -> None:
+        """Do step 6 for what was given up since the last time; until then ``recover`` would do it."""
+        given_up, self._given_up = self._given_up, []
+
+        def note(tx: Tx) -> None:
+            for object_id, moment in given_up:
+                self._vault.mark_source_gone(tx, object_id)
+                registry.drop_batch(tx, object_id)
+                audit.append(tx, Event(kind="source_given_up", object=object_id), moment=moment)
+
+        if given_up:
+            with suppress(SpaceError):  # then recover does it
+                await self._index.write(note)
 
     async def _recover_one(self, item: Object, source: FolderSource) -> None:
         paths = await self._index.read(lambda tx: registry.batch_paths(tx, item.id)) or (item.name,)
@@ -403,7 +436,7 @@ class Ingest:
                     await asyncio.to_thread(source.give_up, candidate)
         except AgentError:  # the folder is away
             return
-        await self._note_given_up((item.id, self._now()))
+        self._given_up.append((item.id, self._now()))
 
     # -- usage logs
 

@@ -42,7 +42,10 @@ def check_path(unverified_path: str) -> str:
         raise CorruptError(f"it lies deeper than {DEPTH_MAX} folders")
     if any(part in {"", ".", ".."} for part in parts):
         raise CorruptError("its name leaves the folder")
-    if any(unicodedata.category(character) in _FORBIDDEN for character in unverified_path):
+    # What is printable has none of them; the longer look lets spaces through that are not ASCII's.
+    if not unverified_path.isprintable() and any(
+        unicodedata.category(letter) in _FORBIDDEN for letter in unverified_path
+    ):
         raise CorruptError("its name holds control characters")
     return unverified_path
 
