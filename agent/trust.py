@@ -191,7 +191,7 @@ class Trust:
         return rows.outcomes(tx, jti, after=after, limit=limit)
 
     def tally(self, tx: Tx, jti: str) -> dict[str, int]:
-        """Return how many objects of a command's selection have which result; ``""`` counts the open ones."""
+        """Return how many objects of a command's selection have which result."""
         return rows.tally(tx, jti)
 
     # --- quotas

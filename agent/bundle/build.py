@@ -126,8 +126,11 @@ class Bundle:
         return due
 
     def recover(self) -> int:
-        """Remove, at start, what no row accounts for; return how many folders that were."""
+        """Remove, at start, folders without a row and rows without a folder; return how many folders that were."""
         known = self._index.read_now(self.exports)
+        for export_id in known:
+            if not (self.folder / export_id).exists():  # a removal was cut between its two halves
+                self.remove(export_id)
         stale = [path for path in self.folder.iterdir() if path.name not in known]
         for path in stale:
             shutil.rmtree(path)

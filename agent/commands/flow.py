@@ -116,7 +116,8 @@ class Commands:
     async def receive(self, raw: bytes, *, moment: Moment, via: str = "mqtt") -> tuple[bytes, ...]:
         """Take one payload of ``cmd``; return its receipt, which also stands in the outbox, or nothing.
 
-        Never raises for what the bytes are. A command's effect goes on in ``run``.
+        Never raises for what the bytes are. A command's effect goes on in ``run``. When not even the reserved space is
+        left nothing is taken up or answered: the sender keeps the command and sends it again.
         """
         if not raw:
             return ()
@@ -125,10 +126,14 @@ class Commands:
         except CorruptError:
             await self._count("unreadable", via=via, moment=moment)
             return ()
-        if incoming.kind == "ack":
-            await self._acknowledge(incoming, via=via, moment=moment)
+        try:
+            if incoming.kind == "ack":
+                await self._acknowledge(incoming, via=via, moment=moment)
+                return ()
+            judged = await self._take(incoming, via=via, moment=moment)
+        except SpaceError as error:
+            _LOG.warning("a message is not taken up: %s", error.message)
             return ()
-        judged = await self._take(incoming, via=via, moment=moment)
         return (judged.receipt,) if judged.receipt else ()
 
     async def acknowledge(self, raw: bytes, *, moment: Moment) -> None:
@@ -232,7 +237,7 @@ class Commands:
             if not waits_for:
                 self._act_at_once(tx, key, command, moment=moment)
         except RefusedError as error:
-            row = self._take_up(tx, heard, (), waits_for="", moment=moment)
+            row = self._take_up(tx, heard, (), moment=moment)
             row = self._ledger.settle(tx, row, status="refused", reason=error.reason, moment=moment)
             return _Judged(receipt=row.receipt)
         lasting = bool(waits_for) or isinstance(command.request, Delete | ExportRequest)
@@ -242,16 +247,13 @@ class Commands:
                 key=key, digest=heard.digest, jti=command.jti, verb=command.verb, seq=command.seq, error=busy
             )
             return _Judged(receipt=self._turn(tx, turned, moment=moment))
-        row = self._take_up(tx, heard, selection, waits_for=waits_for, moment=moment)
+        row = self._take_up(tx, heard, selection, moment=moment)
         if waits_for:
-            if waits_for == "quota_exceeded":
-                self._alert_quota(tx, count=len(selection), moment=moment)
+            row = self._await(tx, row, waits_for, count=len(selection), moment=moment)
             return _Judged(receipt=row.receipt, jti=row.jti)
         return self._start(tx, key, command, row, selection, moment=moment)
 
-    def _take_up(
-        self, tx: Tx, heard: Heard, selection: tuple[str, ...], *, waits_for: str, moment: Moment
-    ) -> CommandRow:
+    def _take_up(self, tx: Tx, heard: Heard, selection: tuple[str, ...], *, moment: Moment) -> CommandRow:
         return self._ledger.take_up(
             tx,
             heard.key,
@@ -259,7 +261,6 @@ class Commands:
             digest=heard.digest,
             claims=heard.claims,
             selection=selection,
-            waits_for=waits_for,
             moment=moment,
         )
 
@@ -275,6 +276,7 @@ class Commands:
             run = command.request.command if isinstance(command.request, Approve) else ""
             return _Judged(receipt=row.receipt, jti=row.jti, run=run)
         self._spend(tx, key, selection, moment=moment)
+        row = self._ledger.accept(tx, row, moment=moment)
         return _Judged(receipt=row.receipt, jti=row.jti, run=row.jti)
 
     def _resolve(self, tx: Tx, key: Key, command: Command) -> tuple[str, ...]:
@@ -335,10 +337,10 @@ class Commands:
         elif isinstance(command.request, SetTime):
             self._world.set_time(tx, command.request.now, moment)
 
-    def _await(self, tx: Tx, row: CommandRow, reason: str, *, count: int, moment: Moment) -> None:
+    def _await(self, tx: Tx, row: CommandRow, reason: str, *, count: int, moment: Moment) -> CommandRow:
         if reason == "quota_exceeded":
             self._alert_quota(tx, count=count, moment=moment)
-        self._ledger.wait(tx, row, reason=reason, moment=moment)
+        return self._ledger.wait(tx, row, reason=reason, moment=moment)
 
     def _approve(self, tx: Tx, key: Key, request: Approve, *, moment: Moment) -> None:
         row = self._trust.command(tx, request.command)
@@ -510,7 +512,6 @@ class Commands:
         except RefusedError as error:
             self._ledger.settle(tx, row, status="refused", reason=error.reason, moment=moment)
             return True
-        row = self._ledger.accept(tx, row, moment=moment)
         self._start(tx, key, command, row, selection, moment=moment)
         return True
 

@@ -98,10 +98,12 @@ class Ledger:
         digest: str,
         claims: bytes,
         selection: tuple[str, ...],
-        waits_for: str,
         moment: Moment,
     ) -> CommandRow:
-        """Use the sequence number, freeze the selection, write the first receipt: ``accepted`` or ``waiting``."""
+        """Use the sequence number and freeze the selection; the caller writes the first receipt in this transaction.
+
+        That is ``accept``, ``wait`` or ``settle``; without one of them nothing of this may be committed.
+        """
         self._trust.use_seq(tx, key.kid, command.seq)
         row = CommandRow(
             jti=command.jti,
@@ -123,12 +125,10 @@ class Ledger:
             receipt_jti="",
             receipt=b"",
         )
-        self._trust.keep(tx, row)
         if command.verb in _FROZEN_VERBS:
+            self._trust.keep(tx, row)
             self._trust.freeze(tx, row.jti, selection)
-        if waits_for:
-            return self.wait(tx, row, reason=waits_for, moment=moment)
-        return self.accept(tx, row, moment=moment)
+        return row
 
     # --- while it is unfinished
 
@@ -180,9 +180,9 @@ class Ledger:
         self, tx: Tx, row: CommandRow, *, export: dict[str, Any] | None = None, moment: Moment
     ) -> CommandRow:
         """Settle a command whose every object is decided; ``waiting`` while a store's word is missing."""
-        tally = self._trust.tally(tx, row.jti)
-        if tally.get("", 0):
+        if self._trust.undecided(tx, row.jti):
             return row
+        tally = self._trust.tally(tx, row.jti)
         answer = self._answer(tx, row, tally, export=export)
         if tally.get("waiting_for_cloud", 0):
             return self._write(tx, row, status="waiting", reason="", answer=answer, moment=moment)

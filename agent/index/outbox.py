@@ -76,6 +76,8 @@ def acknowledge(tx: Tx, reader: str, jtis: Iterable[str]) -> int:
 
 def drop_beyond(tx: Tx, reader: str, *, keep: int) -> None:
     """Bound what waits for a reader: light messages go first, then the oldest."""
+    if tx.execute("SELECT count(*) FROM outbox WHERE reader = ?", (reader,))[0][0] <= keep:
+        return
     tx.execute(
         "DELETE FROM outbox WHERE reader = ?1 AND row NOT IN"
         " (SELECT row FROM outbox WHERE reader = ?1 ORDER BY weight DESC, row DESC LIMIT ?2)",

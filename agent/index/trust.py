@@ -56,12 +56,19 @@ MIGRATIONS: Final[tuple[str, ...]] = (
     CREATE INDEX command_unfinished ON command (status) WHERE settled_ms IS NULL;
     CREATE INDEX command_by_receipt ON command (receipt_jti);
 
-    -- The selection of a command as it was frozen when it arrived, and what became of each object.
-    CREATE TABLE command_object (
+    -- The selection of a command as it was frozen when it arrived. One value, because a row for each of a million
+    -- objects would take longer than a command may wait for its first receipt.
+    CREATE TABLE command_selection (
+        jti TEXT PRIMARY KEY REFERENCES command (jti) ON DELETE CASCADE,
+        ids BLOB NOT NULL                  -- object ids of 26 bytes, sorted, nothing between them
+    ) STRICT;
+
+    -- What became of an object of a command; without a row it is not decided yet.
+    CREATE TABLE command_outcome (
         jti       TEXT NOT NULL REFERENCES command (jti) ON DELETE CASCADE,
         object_id TEXT NOT NULL,
-        result    TEXT NOT NULL,           -- of the outcome; '': not decided yet
-        outcome   BLOB,                    -- JSON of the Outcome
+        result    TEXT NOT NULL,
+        outcome   BLOB NOT NULL,           -- JSON of the Outcome
         PRIMARY KEY (jti, object_id)
     ) STRICT, WITHOUT ROWID;
 
@@ -100,6 +107,7 @@ class CommandRow(msgspec.Struct, frozen=True, kw_only=True):
     receipt: bytes
 
 
+_ID_BYTES: Final = 26
 _COLUMNS: Final = ", ".join(CommandRow.__struct_fields__)
 _PLACES: Final = ", ".join("?" for _name in CommandRow.__struct_fields__)
 _CHANGES: Final = ", ".join(f"{name} = excluded.{name}" for name in CommandRow.__struct_fields__[1:])
@@ -186,7 +194,8 @@ def acknowledge(tx: Tx, kid: str, receipt_jtis: Iterable[str], *, keep: int) -> 
             (receipt_jti, kid),
         )
         marked += len(rows)
-        tx.executemany("DELETE FROM command_object WHERE jti = ?", rows)
+        tx.executemany("DELETE FROM command_selection WHERE jti = ?", rows)
+        tx.executemany("DELETE FROM command_outcome WHERE jti = ?", rows)
     tx.execute(
         "DELETE FROM command WHERE kid = ?1 AND acknowledged = 1 AND jti NOT IN"
         " (SELECT jti FROM command WHERE kid = ?1 AND acknowledged = 1 ORDER BY settled_ms DESC, rowid DESC LIMIT ?2)",
@@ -197,6 +206,9 @@ def acknowledge(tx: Tx, kid: str, receipt_jtis: Iterable[str], *, keep: int) -> 
 
 def forget_oldest_settled(tx: Tx, kid: str, *, keep: int) -> None:
     """Drop a key's oldest settled commands beyond ``keep``, acknowledged or not: who never acks is bounded too."""
+    count = tx.execute("SELECT count(*) FROM command WHERE kid = ? AND settled_ms IS NOT NULL", (kid,))[0][0]
+    if count <= keep:
+        return
     tx.execute(
         "DELETE FROM command WHERE kid = ?1 AND settled_ms IS NOT NULL AND jti NOT IN"
         " (SELECT jti FROM command WHERE kid = ?1 AND settled_ms IS NOT NULL"
@@ -206,20 +218,23 @@ def forget_oldest_settled(tx: Tx, kid: str, *, keep: int) -> None:
 
 
 def freeze(tx: Tx, jti: str, object_ids: Iterable[str]) -> None:
-    """Write a command's selection."""
-    tx.executemany("INSERT INTO command_object VALUES (?, ?, '', NULL)", [(jti, name) for name in object_ids])
+    """Write a command's selection; the ids are sorted."""
+    tx.execute("INSERT INTO command_selection VALUES (?, ?)", (jti, "".join(object_ids).encode("ascii")))
 
 
 def undecided(tx: Tx, jti: str) -> tuple[str, ...]:
     """Return the ids of a selection whose outcome is still open, sorted."""
-    rows = tx.execute("SELECT object_id FROM command_object WHERE jti = ? AND result = '' ORDER BY object_id", (jti,))
-    return tuple(row[0] for row in rows)
+    rows = tx.execute("SELECT ids FROM command_selection WHERE jti = ?", (jti,))
+    ids = rows[0][0].decode("ascii") if rows else ""
+    decided = {row[0] for row in tx.execute("SELECT object_id FROM command_outcome WHERE jti = ?", (jti,))}
+    every = (ids[start : start + _ID_BYTES] for start in range(0, len(ids), _ID_BYTES))
+    return tuple(object_id for object_id in every if object_id not in decided)
 
 
 def decide(tx: Tx, jti: str, outcomes: Iterable[Outcome]) -> None:
     """Write outcomes; an object that was not in the frozen selection (a cut-off's late-comer) is added."""
     tx.executemany(
-        "INSERT OR REPLACE INTO command_object VALUES (?, ?, ?, ?)",
+        "INSERT OR REPLACE INTO command_outcome VALUES (?, ?, ?, ?)",
         [(jti, outcome.id, outcome.result, msgspec.json.encode(outcome)) for outcome in outcomes],
     )
 
@@ -227,16 +242,15 @@ def decide(tx: Tx, jti: str, outcomes: Iterable[Outcome]) -> None:
 def outcomes(tx: Tx, jti: str, *, after: str, limit: int) -> tuple[Outcome, ...]:
     """Return a page of what is decided, sorted by object id."""
     rows = tx.execute(
-        "SELECT outcome FROM command_object WHERE jti = ? AND object_id > ? AND outcome IS NOT NULL"
-        " ORDER BY object_id LIMIT ?",
+        "SELECT outcome FROM command_outcome WHERE jti = ? AND object_id > ? ORDER BY object_id LIMIT ?",
         (jti, after, limit),
     )
     return tuple(msgspec.json.decode(row[0], type=Outcome) for row in rows)
 
 
 def tally(tx: Tx, jti: str) -> dict[str, int]:
-    """Return the number of objects by result; the open ones under ``""``."""
-    rows = tx.execute("SELECT result, count(*) FROM command_object WHERE jti = ? GROUP BY result", (jti,))
+    """Return the number of decided objects by result."""
+    rows = tx.execute("SELECT result, count(*) FROM command_outcome WHERE jti = ? GROUP BY result", (jti,))
     return {row[0]: row[1] for row in rows}
 
 

@@ -160,6 +160,7 @@ class Office:
 
     def _open(self) -> None:
         self.changed = asyncio.Event()
+        self.label_takes_ms = 0
         self.index = Index(self.folder / "index.db", key=self.keystore.index_key())
         self.vault = Vault(folder=self.folder, index=self.index, keystore=self.keystore)
         self.trust = Trust()
@@ -172,7 +173,7 @@ class Office:
         self.world = World(
             policy=lambda: policy,
             rights=lambda _tx, object_id: self.rights.get(object_id, Rights()),
-            label=lambda _tx, camera: f"Küche {camera}",
+            label=self._label,
             set_time=self._set_time,
             now=lambda: self.moment,
             changed=self.changed.set,
@@ -198,6 +199,11 @@ class Office:
             ledger=self.ledger,
             world=self.world,
         )
+
+    def _label(self, _tx: Tx, camera: str) -> str:
+        later_ms = self.moment.agent_ms + self.label_takes_ms
+        self.moment = Moment(agent_ms=later_ms, wall_ms=later_ms, trusted=self.moment.trusted)
+        return f"Küche {camera}"
 
     def _set_time(self, _tx: Tx, seconds: int, _moment: Moment) -> None:
         if self.refuse_time:

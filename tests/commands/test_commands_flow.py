@@ -9,7 +9,9 @@ import pytest
 from agent import age, envelope
 from agent.envelope import Quota, selection_hash
 from agent.errors import RefusedError
-from agent.model import new_id
+from agent.index import Tx
+from agent.model import Outcome, new_id
+from agent.outbox import WAITING_MAX, Alert
 from agent.policy import Rights
 from tests.commands.office import START_S, Office, at, run
 
@@ -406,3 +408,79 @@ def test_signed_time_is_handed_on_and_a_refusal_is_answered(office: Office) -> N
         assert (foreign["status"], foreign["reason"]) == ("refused", "malformed")
 
     run(scenario())
+
+
+def test_progress_is_told_at_most_once_a_second(office: Office) -> None:
+    async def scenario() -> None:
+        for _number in range(10):
+            await office.keep(b"")
+        office.label_takes_ms = 400
+        last = 0
+        told = []
+
+        async def watch() -> None:
+            nonlocal last
+            while True:
+                messages = await office.index.read(lambda tx: office.outbox.pending(tx, after=last))
+                for message in messages:
+                    last = message.row
+                    told.append(office.client.open(message.body))
+                await asyncio.sleep(0)
+
+        watching = asyncio.ensure_future(watch())
+        await office.submit(office.client, "export", select=SELECT_ALL, form="objects")
+        watching.cancel()
+        rows = office.index.read_now(lambda tx: tx.execute("SELECT max(row) FROM outbox"))
+        assert rows[0][0] <= 2 + 4  # accepted, terminal, and four whole seconds
+        steps = [message["progress"] for message in told if message["status"] == "in_progress"]
+        assert steps
+        assert all(step["total"] == 10 and 0 < step["done"] < 10 for step in steps)
+
+    run(scenario())
+
+
+def test_late_word_about_a_settled_command_is_a_receipt_of_its_own(office: Office) -> None:
+    async def scenario() -> None:
+        receipt = await office.submit(office.client, "delete", select={"category": "photo"})
+        outcome = Outcome(id=new_id(), result="failed", remarks=("source_copy_remains",))
+        office.index.write_now(lambda tx: office.ledger.on_finish(tx, receipt["cmd"], (outcome,), office.moment))
+        first, second = office.waiting(office.client)
+        assert first == receipt
+        assert (second["cmd"], second["status"]) == (receipt["cmd"], "partial")
+        assert second["jti"] != first["jti"]
+        assert second["outcomes"][0]["remarks"] == ["source_copy_remains"]
+
+    run(scenario())
+
+
+def test_reader_that_never_acknowledges_fills_no_disk(office: Office) -> None:
+    def put(tx: Tx) -> None:
+        for number in range(WAITING_MAX + 50):
+            office.outbox.put_receipt(
+                tx, to="reader", about=str(number), jti=new_id(), body=b"x", light=number % 2 == 0
+            )
+
+    office.index.write_now(put)
+    waiting = office.index.read_now(lambda tx: office.outbox.pending(tx, limit=5000))
+    assert len(waiting) == WAITING_MAX
+    assert {str(number) for number in range(1, WAITING_MAX + 50, 2)} <= {message.about for message in waiting}
+
+
+def test_alert_is_one_message_for_each_reader_and_counts_up(office: Office) -> None:
+    alert = Alert(code="disk_full", what="w", effect="e", next="n")
+    readers = (office.client.key(), office.backend.key())
+
+    def raise_it(seconds: float) -> bool:
+        return office.index.write_now(
+            lambda tx: office.outbox.raise_alert(tx, alert, readers=readers, moment=at(seconds))
+        )
+
+    assert [raise_it(0), raise_it(1), raise_it(61)] == [True, False, True]
+    for who in (office.client, office.backend):
+        (told,) = office.waiting(who)
+        assert (told["code"], told["count"], told["since"]) == ("disk_full", 3, "2027-01-15T08:00:00.000Z")
+        assert told["aud"] == who.kid
+    office.index.write_now(lambda tx: office.outbox.clear_alert(tx, "disk_full", moment=at(70)))
+    assert raise_it(71)
+    assert office.waiting(office.client)[0]["count"] == 1
+    assert office.audit_kinds().count("alert_raised") == 2
