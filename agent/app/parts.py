@@ -4,6 +4,7 @@ Order: the lock → keystore → index → timeline → vault → erasure and co
 cut off before it hands the parts out, so nobody ever works on a half-done erasure.
 """
 
+import asyncio
 import fcntl
 import os
 import secrets
@@ -23,7 +24,7 @@ from agent.errors import ConfigError, LinkError
 from agent.files import FILE_MODE, free_bytes
 from agent.index import Index, Tx
 from agent.keystore import Keystore
-from agent.model import Moment
+from agent.model import Moment, Outcome
 from agent.outbox import Outbox
 from agent.policy import Policy, Rights, parse_policy
 from agent.retention import Disk, Retention
@@ -140,18 +141,25 @@ def locked(config: Config) -> Iterator[None]:
 
 
 def _assemble(config: Config, document: bytes, *, keystore: Keystore, index: Index, read_clock: ReadClock) -> Parts:
+    parts: Parts
     policy = parse_policy(document, file=str(config.policy))
     timeline = index.read_now(Timeline.load)
     vault = Vault(folder=config.vault, index=index, keystore=keystore)
     trust = Trust()
     outbox = Outbox(device=config.device, signer=keystore, random=secrets.token_bytes)
     ledger = Ledger(device=config.device, keystore=keystore, trust=trust, outbox=outbox, random=secrets.token_bytes)
-    erasure = Erasure(vault=vault, index=index, keystore=keystore, finish=ledger.on_finish)
-    bundle = Bundle(device=config.device, vault=vault, index=index, keystore=keystore)
-    parts: Parts
+    loop = asyncio.get_running_loop()
 
     def changed() -> None:
         parts.changed()
+
+    def finish(tx: Tx, command: str, outcomes: tuple[Outcome, ...], moment: Moment) -> None:
+        """Store the receipt on the index's thread; whoever sends it reads behind this transaction's commit."""
+        ledger.on_finish(tx, command, outcomes, moment)
+        loop.call_soon_threadsafe(changed)
+
+    erasure = Erasure(vault=vault, index=index, keystore=keystore, finish=finish)
+    bundle = Bundle(device=config.device, vault=vault, index=index, keystore=keystore)
 
     def set_time(_tx: Tx, seconds: int, _moment: Moment) -> None:
         timeline.sign_in(read_clock(), now_ms=seconds * MS_PER_S)
