@@ -23,8 +23,8 @@ class Keys:
 
     def __init__(self, device: Device, *, jwk: dict[str, str], recipient: str) -> None:
         self.device = device
-        self._jwk = jwk
-        self._recipient = recipient
+        self.jwk = jwk
+        self.recipient = recipient
 
     @classmethod
     def new(cls, name: str) -> Self:
@@ -44,9 +44,9 @@ class Keys:
             "v": 1,
             "role": "device",
             "name": device.name,
-            "jwk": self._jwk,
+            "jwk": self.jwk,
             "alg": device.alg,
-            "recipient": self._recipient,
+            "recipient": self.recipient,
         }
         path.write_bytes(sign(claims, typ="pv1.descriptor", kid=device.kid, alg=device.alg, sign=device.sign))
         return path
