@@ -343,6 +343,9 @@ class Commands:
         return self._ledger.wait(tx, row, reason=reason, moment=moment)
 
     def _approve(self, tx: Tx, key: Key, request: Approve, *, moment: Moment) -> None:
+        if self._world.approve_pass(tx, request.command, request.selection, key):
+            self._outbox.clear_alert(tx, "retention_waiting", moment=moment)
+            return
         row = self._trust.command(tx, request.command)
         if (
             row is None
@@ -456,9 +459,12 @@ class Commands:
             self._serving = False
 
     async def resume(self, moment: Moment) -> None:
-        """After ``Erasure.resume``: release what may go on and carry out what a crash cut off."""
+        """At start, after ``Erasure.resume``: release what may go on and finish the deletes that a crash cut off.
+
+        Exports may be long and are left to ``run``.
+        """
         await self.tick(moment)
-        await self._drain()
+        await self._drain(but="export")
 
     async def tick(self, moment: Moment) -> None:
         """Judge every waiting command again: its time may be trusted, its predecessor done, its expiry past.
@@ -468,14 +474,15 @@ class Commands:
         self._later.clear()
         await self._release(moment)
 
-    async def _drain(self) -> None:
-        while ready := await self._ready():
+    async def _drain(self, *, but: str = "") -> None:
+        while ready := await self._ready(but=but):
             for jti in ready:
                 await self._work_on(jti)
 
-    async def _ready(self) -> list[str]:
+    async def _ready(self, *, but: str = "") -> list[str]:
         rows = await self._index.read(lambda tx: self._trust.unfinished(tx, statuses=RUNNING, limit=_PAGE))
-        return [row.jti for row in rows if row.jti not in self._running and row.jti not in self._later]
+        busy = self._running.keys() | self._later
+        return [row.jti for row in rows if row.jti not in busy and row.verb != but]
 
     async def _release(self, moment: Moment) -> None:
         waiting = await self._index.read(

@@ -25,6 +25,7 @@ class World(msgspec.Struct, frozen=True, kw_only=True):
     rights: Callable[[Tx, str], Rights]
     label: Callable[[Tx, str], str]
     set_time: Callable[[Tx, int, Moment], None]
+    approve_pass: Callable[[Tx, str, str, Key], bool]
     now: Callable[[], Moment]
     changed: Callable[[], None]
 

@@ -421,7 +421,7 @@ def test_progress_is_told_at_most_once_a_second(office: Office) -> None:
         async def watch() -> None:
             nonlocal last
             while True:
-                messages = await office.index.read(lambda tx: office.outbox.pending(tx, after=last))
+                messages = await office.index.read(lambda tx, after=last: office.outbox.pending(tx, after=after))  # type: ignore[misc] # bound at once
                 for message in messages:
                     last = message.row
                     told.append(office.client.open(message.body))
