@@ -35,6 +35,9 @@ from agent.errors import ConfigError, LinkError
 from agent.owner.home import Home, Settings
 
 CONNECT_WITHIN_S: Final = 20.0
+SPEAK_5_WITHIN_S: Final = 5.0
+"""A broker that does not speak MQTT 5 may say nothing at all; then 3.1.1 is tried."""
+
 PUBACK_WITHIN_S: Final = 20.0
 CLOSE_WITHIN_S: Final = 2.0
 LONGEST_PAUSE_S: Final = 10.0  # a person is waiting
@@ -91,8 +94,9 @@ class Line:
         if link is not None:
             link.finish()
             deadline_s = monotonic_s() + CLOSE_WITHIN_S
-            while link.alive and await self._take(deadline_s) is not None:
-                pass
+            ended: Event | None = None
+            while not isinstance(ended, Closed) and monotonic_s() < deadline_s:
+                ended = await self._take(deadline_s)
             link.abort()
         os.close(self._place)
 
@@ -154,12 +158,13 @@ class Line:
         deadline_s = monotonic_s() + CONNECT_WITHIN_S
         while True:
             link = self._begin()
-            closed = await self._until_ready(deadline_s)
+            first = self._protocol == MQTT_5
+            closed = await self._until_ready(min(deadline_s, monotonic_s() + SPEAK_5_WITHIN_S) if first else deadline_s)
             if closed is None:
                 self._link = link
                 return
             link.abort()
-            if not (closed.other_version and self._protocol == MQTT_5):
+            if not (closed.other_version and first):
                 self._protocol = MQTT_5
                 raise closed.error
             self._protocol = MQTT_3_1_1
@@ -198,7 +203,8 @@ class Line:
                 case None:
                     self._link = None
                     where = f"{self._address.host}:{self._address.port}"
-                    return Closed(LinkError(f"{where} did not answer", hint="check the network and the broker"))
+                    silent = LinkError(f"{where} did not answer", hint="check the network and the broker")
+                    return Closed(silent, other_version=True)
 
     async def _take(self, deadline_s: float) -> Event | None:
         """Return the next event of the present link; what arrives is put aside too."""

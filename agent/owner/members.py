@@ -55,8 +55,13 @@ def entry(descriptor: Descriptor, *, quota: Quota | None = None) -> Key:
 
 
 def issue(keys: Iterable[Key], *, current: KeySet | None, root: PrivateKey, iat_s: int) -> KeySet:
-    """Sign the version after ``current``; raises ``RefusedError`` for a key that cannot be."""
+    """Sign the version after ``current``.
+
+    Raises ``RefusedError`` for a key that cannot be, ``ConfigError`` for a root that is not the one that signed before.
+    """
     jwk = public_jwk(root)
+    if current is not None and current.root != jwk:
+        raise ConfigError("this is another owner's root key", hint="name the root.key that was made with this home")
     claims = keyset_claims(
         keys,
         version=current.version + 1 if current is not None else 1,

@@ -1,0 +1,242 @@
+"""Commands as files: signed, numbered, kept; the answers taken in from files."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from device_sim.cloud.jws import SigningKey
+from tests.owner.conftest import NOW_S, MakeOwner, Owner, fingerprint_of, known_peer
+from tests.owner.peer import Peer
+from tests.sim.fake_device import new_id
+
+
+def asked(owner: Owner, peer: Peer, *words: object) -> dict[str, Any]:
+    owner.ok(*words, "--out", owner.home.parent / "cmd.bin")
+    return peer.open_command((owner.home.parent / "cmd.bin").read_bytes())
+
+
+def answer(owner: Owner, raw: bytes) -> Path:
+    path = owner.home.parent / "answer.bin"
+    path.write_bytes(raw)
+    return path
+
+
+def test_delete_file_is_a_command_for_that_device(owner: Owner, peer: Peer) -> None:
+    object_id = new_id()
+
+    claims = asked(owner, peer, "delete", object_id)
+
+    assert claims["aud"] == peer.id
+    assert claims["verb"] == "delete"
+    assert claims["select"] == {"ids": [object_id]}
+    assert (claims["iat"], claims["exp"]) == (NOW_S, NOW_S + 7 * 86_400)
+
+
+@pytest.mark.parametrize(
+    ("words", "select"),
+    [
+        (("--all",), {"all": True}),
+        (("--camera", "k3x9abcd"), {"camera": "k3x9abcd"}),
+        (("--category", "photo", "--from", "2026-03-01T00:00:00Z"),
+         {"category": "photo", "from": "2026-03-01T00:00:00.000Z"}),
+        (("--from", "36h", "--to", "now"), {"from": "2026-02-23T18:13:20.000Z", "to": "2026-02-25T06:13:20.000Z"}),
+    ],
+)  # fmt: skip
+def test_selection_arguments_become_the_selection(
+    owner: Owner, peer: Peer, words: tuple[str, ...], select: dict[str, Any]
+) -> None:
+    assert asked(owner, peer, "delete", *words)["select"] == select
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        (),
+        ("--all", "--camera", "k3x9abcd"),
+        ("not-an-id",),
+        ("--category", "film"),
+        ("--from", "yesterday"),
+        ("--from", "2026-03-02T00:00:00Z", "--to", "2026-03-01T00:00:00Z"),
+        ("--camera", "K3"),
+        ("--all", "--expires", "60d"),
+        ("--all", "--after", "x"),
+    ],
+)
+def test_selection_that_cannot_be_spends_no_number(owner: Owner, peer: Peer, words: tuple[str, ...]) -> None:
+    before = (owner.home / "devices" / peer.id / "seq").read_bytes()
+
+    ran = owner.run("delete", *words, "--out", "x.bin")
+
+    assert ran.code == 2
+    assert "next:" in ran.err
+    assert (owner.home / "devices" / peer.id / "seq").read_bytes() == before
+    assert not Path("x.bin").exists()
+
+
+def test_each_command_has_the_next_number_which_is_durable_first(owner: Owner, peer: Peer) -> None:
+    numbers = [asked(owner, peer, "inventory")["seq"] for _ in range(3)]
+
+    assert numbers == [NOW_S + 1, NOW_S + 2, NOW_S + 3]
+    assert (owner.home / "devices" / peer.id / "seq").read_text() == f"{NOW_S + 3}\n"
+
+
+def test_home_that_lost_a_device_goes_on_above_its_old_numbers(owner: Owner, peer: Peer, make_owner: MakeOwner) -> None:
+    last = asked(owner, peer, "inventory")["seq"]
+    again = make_owner("again")
+    again.now_s = NOW_S + 3600
+    again.ok("init", "--classic")
+    peer.learn(again.home / "client.json")
+    path = owner.home.parent / f"{peer.id}.jws"
+    again.ok("device", "add", path, "--accept", fingerprint_of(again, path))
+
+    assert asked(again, peer, "inventory")["seq"] > last
+
+
+def test_export_approve_and_time_carry_their_claims(owner: Owner, peer: Peer) -> None:
+    friend = owner.ok("keygen", "--json").json["recipient"]
+    jti, digest = new_id(), "ab" * 32
+
+    export = asked(owner, peer, "export", "--all", "--form", "zip", "--recipient", friend, "--after", jti)
+    approve = asked(owner, peer, "approve", jti, digest)
+    time = asked(owner, peer, "time", "--now")
+
+    assert (export["form"], export["to"], export["after"]) == ("zip", [friend], jti)
+    assert (approve["command"], approve["selection"]) == (jti, digest)
+    assert time["now"] == NOW_S
+
+
+def test_receipt_file_ends_the_command_and_tells_the_outcome(owner: Owner, peer: Peer) -> None:
+    claims = asked(owner, peer, "delete", new_id())
+    assert claims["jti"] in owner.ok("pending").out
+    outcome = {
+        "id": claims["select"]["ids"][0],
+        "result": "deleted",
+        "remarks": ["cloud_confirmed"],
+        "stated_by": "k" * 43,
+    }
+
+    told = owner.ok("receipt", answer(owner, peer.receipt(claims, outcomes=[outcome])))
+
+    assert re.search(rf"{outcome['id']} +deleted +cloud_confirmed +k{{12}}", told.out)
+    assert owner.ok("pending").out == "nothing is pending\n"
+    assert owner.ok("receipts", "--json").json[0]["status"] == "done"
+
+
+def test_partial_delete_is_told_and_exits_one(owner: Owner, peer: Peer) -> None:
+    claims = asked(owner, peer, "delete", "--all")
+    outcomes = [{"id": new_id(), "result": "deleted"}, {"id": new_id(), "result": "held"}]
+
+    ran = owner.run("receipt", answer(owner, peer.receipt(claims, status="partial", outcomes=outcomes)))
+
+    assert ran.code == 1
+    assert "held" in ran.out
+    assert "1 of it did not happen" in ran.err
+
+
+def test_refusal_is_explained_and_stale_seq_raises_the_next_number(owner: Owner, peer: Peer) -> None:
+    claims = asked(owner, peer, "inventory")
+    raw = peer.receipt(claims, status="refused", reason="stale_seq", retry="after_fix", next_seq=NOW_S + 5000)
+
+    ran = owner.run("receipt", answer(owner, raw))
+
+    assert ran.code == 1
+    assert "give the command again" in ran.err
+    assert asked(owner, peer, "inventory")["seq"] == NOW_S + 5000
+
+
+def test_receipt_of_another_device_key_is_refused(owner: Owner, peer: Peer) -> None:
+    claims = asked(owner, peer, "delete", "--all")
+    forged = peer.seal("receipt", peer.receipt_claims(claims), signer=SigningKey.generate())
+
+    ran = owner.run("receipt", answer(owner, forged))
+
+    assert ran.code == 1
+    assert "not signed by device" in ran.err
+    assert claims["jti"] in owner.ok("pending").out
+
+
+@pytest.mark.parametrize(
+    "differs",
+    [{"aud": "k" * 43}, {"iss": "camera-2"}, {"cmd": "a" * 26}, {"status": "maybe"}, {"audit_head": {"seq": 1}}],
+    ids=lambda differs: next(iter(differs)),
+)
+def test_receipt_with_a_wrong_claim_ends_nothing(owner: Owner, peer: Peer, differs: dict[str, Any]) -> None:
+    claims = asked(owner, peer, "delete", "--all")
+
+    ran = owner.run("receipt", answer(owner, peer.receipt(claims, **differs)))
+
+    assert ran.code == 1
+    assert claims["jti"] in owner.ok("pending").out
+    assert owner.ok("receipts").out == "no receipts yet\n"
+
+
+def test_receipt_with_flipped_bytes_is_refused_wherever_they_are(owner: Owner, peer: Peer) -> None:
+    claims = asked(owner, peer, "delete", "--all")
+    raw = peer.receipt(claims)
+
+    for at in (0, 30, len(raw) // 2, len(raw) - 1):
+        bent = bytearray(raw)
+        bent[at] ^= 0x20
+        assert owner.run("receipt", answer(owner, bytes(bent))).code == 1
+    assert claims["jti"] in owner.ok("pending").out
+    owner.ok("receipt", answer(owner, raw))
+
+
+def test_receipt_with_members_from_a_later_version_is_read(owner: Owner, peer: Peer) -> None:
+    claims = asked(owner, peer, "delete", "--all")
+
+    owner.ok("receipt", answer(owner, peer.receipt(claims, weather="fine", outcomes=[])))
+
+
+def test_waiting_receipt_says_what_it_waits_for(owner: Owner, peer: Peer) -> None:
+    claims = asked(owner, peer, "delete", "--all")
+    waiting = peer.receipt(claims, status="waiting", reason="quota_exceeded", retry="later")
+
+    told = owner.ok("receipt", answer(owner, waiting))
+
+    assert f"privacy-owner approve {claims['jti']}" in told.out
+    assert claims["jti"] in owner.ok("pending").out
+
+
+def test_audit_head_that_contradicts_a_known_one_is_reported(owner: Owner, peer: Peer) -> None:
+    first, second = asked(owner, peer, "inventory"), asked(owner, peer, "inventory")
+    owner.ok("receipt", answer(owner, peer.receipt(first, audit_head={"seq": 7, "hash": "a" * 64})))
+
+    ran = owner.run("receipt", answer(owner, peer.receipt(second, audit_head={"seq": 7, "hash": "b" * 64})))
+
+    assert ran.code == 1
+    assert "rewritten" in ran.err
+
+
+def test_hostile_names_never_steer_the_terminal(owner: Owner, peer: Peer) -> None:
+    claims = asked(owner, peer, "delete", "--all")
+    outcome = {"id": "\x1b[2Jgone\u202e", "result": "deleted\n\nroot", "remarks": []}
+
+    told = owner.ok("receipt", answer(owner, peer.receipt(claims, outcomes=[outcome])))
+
+    assert "\x1b" not in told.out
+    assert "\u202e" not in told.out
+    assert "deleted\ufffd\ufffdroot" in told.out
+
+
+def test_several_devices_need_a_name(owner: Owner, peer: Peer, tmp_path: Path) -> None:
+    second = known_peer(owner, tmp_path, "camera-2")
+    (owner.home / "owner.toml").write_text("")
+
+    ran = owner.run("delete", "--all", "--yes", "--out", "x.bin")
+    claims = asked(owner, second, "inventory", "--device", "camera-2")
+
+    assert ran.code == 2
+    assert f"{second.id}, {peer.id}" in ran.err
+    assert claims["aud"] == "camera-2"
+
+
+def test_command_without_broker_or_out_says_both_ways(owner: Owner, peer: Peer) -> None:
+    assert peer.id
+
+    ran = owner.run("inventory")
+
+    assert ran.code == 2
+    assert "--out FILE" in ran.err

@@ -1,0 +1,225 @@
+"""Commands over a real broker: sent, answered, verified, kept, acknowledged; sent again where no answer came."""
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from device_sim.broker import Broker
+from device_sim.cloud.jws import SigningKey
+from tests.owner.conftest import Owner, Place
+from tests.owner.peer import TENANT, Peer
+from tests.sim.fake_device import new_id
+
+ID = "a" * 26
+
+
+def reach(place: Place) -> tuple[object, ...]:
+    return ("--broker", place.url, "--tenant", TENANT, "--tls", place.owner)
+
+
+def test_delete_is_answered_kept_and_acknowledged(owner: Owner, peer: Peer, place: Place) -> None:
+    object_id = new_id()
+    peer.answers = lambda _peer, _command: [
+        {"status": "accepted", "selection": {"count": 1, "hash": "0" * 64}},
+        {"status": "in_progress", "progress": {"done": 0, "total": 1}},
+        {"status": "waiting", "outcomes": [{"id": object_id, "result": "waiting_for_cloud"}]},
+        {"status": "done", "outcomes": [{"id": object_id, "result": "deleted", "remarks": ["cloud_confirmed"]}]},
+    ]
+    with peer.online(place.url, place.device):
+        ran = owner.ok("delete", object_id, "--yes", "--timeout", "20", *reach(place))
+        peer.wait_until(lambda: bool(peer.acked))
+
+    kept = owner.ok("receipts", "--json").json
+    assert "cloud_confirmed" in ran.out
+    assert [one["status"] for one in kept] == ["accepted", "in_progress", "waiting", "done"]
+    assert peer.acked == [kept[-1]["jti"]]
+    assert owner.ok("pending", "--json").json == []
+
+
+def test_refused_command_exits_one_with_the_reason(owner: Owner, peer: Peer, place: Place) -> None:
+    peer.answers = lambda _peer, _command: [{"status": "refused", "reason": "verb_not_allowed", "retry": "never"}]
+    with peer.online(place.url, place.device):
+        ran = owner.run("delete", "--all", "--yes", "--json", *reach(place))
+
+    assert ran.code == 1
+    assert ran.json["reason"] == "verb_not_allowed"
+    assert "does not hold the verb" in ran.err
+
+
+def test_inventory_goes_through_every_page(owner: Owner, peer: Peer, place: Place) -> None:
+    ids = sorted(new_id() for _ in range(5))
+
+    def page(_peer: Peer, command: dict[str, Any]) -> list[dict[str, Any]]:
+        behind = [one for one in ids if one > command.get("cursor", "")]
+        outcomes = [
+            {"id": one, "result": "listed", "object": {"id": one, "camera_label": "door", "category": "photo",
+             "captured_from": "2026-03-01T10:15:00.000Z", "bytes": 1000, "state": "sealed", "name": "x.jpg"}}
+            for one in behind[:2]
+        ]  # fmt: skip
+        return [{"outcomes": outcomes, **({"cursor": behind[1]} if len(behind) > 2 else {})}]
+
+    peer.answers = page
+    with peer.online(place.url, place.device):
+        table = owner.ok("inventory", *reach(place))
+        told = owner.ok("inventory", "--json", *reach(place)).json
+
+    assert [one["id"] for one in told["objects"]] == ids
+    assert (told["count"], told["bytes"]) == (5, 5000)
+    assert all(one in table.out for one in ids)
+    assert "5 objects, 5.0 kB" in table.out
+    assert len(peer.commands) == 6
+
+
+def test_silent_device_leaves_the_command_pending_and_resend_sends_the_same_bytes(
+    owner: Owner, peer: Peer, place: Place
+) -> None:
+    first = owner.run("delete", "--all", "--yes", "--timeout", "0.5", *reach(place))
+    with peer.online(place.url, place.device):
+        second = owner.ok("resend", "--timeout", "20", *reach(place))
+
+    (kept,) = (owner.home / "devices/device/commands").glob("*.msg")
+    assert first.code == 1
+    assert "privacy-owner resend" in first.err
+    assert set(peer.payloads) == {kept.read_bytes()}
+    assert "done" in second.out
+    assert owner.ok("pending", "--json").json == []
+
+
+def test_command_is_sent_again_when_the_device_turns_online(owner: Owner, peer: Peer, place: Place) -> None:
+    peer.answers = lambda one, _command: [] if len(one.commands) == 1 else [{}]
+    with peer.online(place.url, place.device):
+        peer.say_state(session=1, online=True)
+
+        def reboot() -> None:
+            peer.wait_until(lambda: bool(peer.commands))
+            peer.say_state(session=1, online=False)
+            peer.say_state(session=2, online=True)
+
+        thread = threading.Thread(target=reboot)
+        thread.start()
+        owner.ok("inventory", "--timeout", "20", *reach(place))
+        thread.join()
+        peer.publish("state", b"", retain=True)
+
+    assert peer.commands[0] == peer.commands[1]
+
+
+def test_forged_receipt_on_the_topic_is_dropped_and_the_true_one_counts(owner: Owner, peer: Peer, place: Place) -> None:
+    def answers(one: Peer, command: dict[str, Any]) -> list[dict[str, Any]]:
+        forged = one.seal("receipt", one.receipt_claims(command, status="done"), signer=SigningKey.generate())
+        one.publish(f"rcpt/{command['iss']}", forged)
+        one.publish(f"rcpt/{command['iss']}", b"\x11garbage")
+        return [{"status": "failed", "outcomes": [{"id": ID, "result": "failed"}]}]
+
+    peer.answers = answers
+    with peer.online(place.url, place.device):
+        ran = owner.run("delete", "--all", "--yes", *reach(place))
+
+    assert ran.code == 1
+    assert "dropped a message" in ran.err
+    assert [one["status"] for one in owner.ok("receipts", "--json").json] == ["failed"]
+
+
+def test_alert_for_us_is_told_and_acknowledged(owner: Owner, peer: Peer, place: Place) -> None:
+    claims = {
+        "iss": peer.id, "aud": SigningKey.generate().kid, "iat": 1, "jti": new_id(), "code": "disk_full",
+        "since": "2026-03-01T10:15:00.000Z", "count": 1, "what": "The disk is full.", "effect": "Nothing is taken in.",
+        "next": "Delete something.",
+    }  # fmt: skip
+
+    def answers(one: Peer, command: dict[str, Any]) -> list[dict[str, Any]]:
+        one.publish("alert", one.seal("alert", claims | {"aud": command["iss"]}))
+        return [{}]
+
+    peer.answers = answers
+    with peer.online(place.url, place.device):
+        ran = owner.ok("inventory", *reach(place))
+        peer.wait_until(lambda: len(peer.acked) == 2)
+
+    assert "The disk is full." in ran.err
+    assert claims["jti"] in peer.acked
+
+
+def test_broker_that_speaks_3_1_1_only_is_spoken_to(owner: Owner, peer: Peer, broker_tls: Path, tmp_path: Path) -> None:
+    with (
+        Broker(tmp_path / "amqtt", broker_tls, engine="amqtt") as broker,
+        peer.online(broker.url, broker_tls / "device"),
+    ):
+        place = Place(broker.url, broker_tls / "owner", broker_tls / "device")
+        owner.ok("inventory", "--timeout", "20", *reach(place))
+
+
+def test_broker_that_restarts_meanwhile_costs_nothing(
+    owner: Owner, peer: Peer, broker_tls: Path, tmp_path: Path
+) -> None:
+    heard = threading.Event()
+
+    def answers(one: Peer, _command: dict[str, Any]) -> list[dict[str, Any]]:
+        heard.set()
+        return [] if len(one.commands) == 1 else [{}]
+
+    peer.answers = answers
+    with (
+        Broker(tmp_path / "broker", broker_tls, engine="mosquitto") as broker,
+        peer.online(broker.url, broker_tls / "device"),
+    ):
+
+        def restart() -> None:
+            heard.wait(20)
+            broker.restart()
+
+        thread = threading.Thread(target=restart)
+        thread.start()
+        owner.ok("inventory", "--timeout", "40", *reach(Place(broker.url, broker_tls / "owner", broker_tls / "device")))
+        thread.join()
+
+    assert peer.commands[0] == peer.commands[1]
+
+
+def test_wrong_authority_is_explained(owner: Owner, peer: Peer, place: Place, tmp_path: Path) -> None:
+    assert peer.id
+    folder = tmp_path / "tls"
+    folder.mkdir(mode=0o700)
+    for name in ("tls.crt", "tls.key"):
+        (folder / name).write_bytes((place.owner / name).read_bytes())
+        (folder / name).chmod(0o600)
+    (folder / "ca.crt").write_bytes((place.owner / "tls.crt").read_bytes())
+
+    ran = owner.run("inventory", "--broker", place.url, "--tenant", TENANT, "--tls", folder)
+
+    assert ran.code == 2
+    assert "ca.crt" in ran.err
+
+
+def test_broker_that_is_away_is_told_and_the_command_kept(owner: Owner, peer: Peer, place: Place) -> None:
+    assert peer.id
+    words = ("--broker", "mqtts://127.0.0.1:9", "--tenant", TENANT, "--tls", place.owner)
+
+    ran = owner.run("delete", "--all", "--yes", *words)
+
+    assert ran.code == 1
+    assert "refused the connection" in ran.err
+    assert len(owner.ok("pending", "--json").json) == 1
+
+
+def test_two_commands_at_the_same_time_do_not_end_each_other(owner: Owner, peer: Peer, place: Place) -> None:
+    from agent.owner.home import Home  # noqa: PLC0415 - only this test looks inside
+    from agent.owner.line import _take_place  # noqa: PLC0415 - the same
+
+    first, second = _take_place(Home(owner.home)), _take_place(Home(owner.home))
+
+    assert (first[1], second[1]) == (0, 1)
+    with peer.online(place.url, place.device):
+        owner.ok("inventory", *reach(place))
+
+
+@pytest.mark.parametrize("words", [("--tenant", "a/b"), ("--broker", "mqtt://mqtt.example:1883")])
+def test_settings_that_cannot_be_are_named(owner: Owner, peer: Peer, place: Place, words: tuple[str, ...]) -> None:
+    assert peer.id
+
+    ran = owner.run("inventory", *reach(place), *words)
+
+    assert ran.code == 2
+    assert "next:" in ran.err

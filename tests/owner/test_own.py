@@ -1,0 +1,321 @@
+"""Keys made, typed back, and key set versions that a device accepts."""
+
+import json
+import re
+import stat
+from pathlib import Path
+
+import pytest
+
+from agent.age import parse_identity_file
+from agent.app.setup import read_owner_file
+from agent.envelope import KeySet, parse_descriptor, parse_keyset
+from agent.errors import ConfigError
+from agent.owner.sheet import read_sheet
+from device_sim.cloud.keys import Party
+from tests.owner.conftest import MakeOwner, Owner, fingerprint_of
+from tests.owner.peer import Peer
+
+
+def chain(owner: Owner, count: int) -> KeySet:
+    """Read the versions as a device does: each after the one before."""
+    root = parse_descriptor((owner.home / "owner.pub").read_bytes().partition(b"\n")[0]).jwk
+    current: KeySet | None = None
+    for number in range(1, count + 1):
+        current = parse_keyset((owner.home / f"keysets/{number}.jws").read_bytes(), root_jwk=root, current=current)
+    assert current is not None
+    return current
+
+
+def descriptor_of(role: str, folder: Path) -> Path:
+    path = folder / f"{role}.json"
+    Party.generate(role, name=f"the {role}").write_descriptor(path)  # type: ignore[arg-type] # a role as text
+    return path
+
+
+def test_init_writes_an_owner_file_that_a_device_accepts(owner: Owner) -> None:
+    found = read_owner_file(owner.home / "owner.pub")
+
+    keys = parse_keyset(found.key_set, root_jwk=found.owner.jwk, current=None)
+
+    assert (found.owner.role, found.owner.name, keys.version) == ("owner", "Ada Example", 1)
+    assert [(key.role, key.verbs) for key in keys.keys] == [
+        ("client", ("delete", "export", "inventory", "approve", "time"))
+    ]
+    assert keys.keys[0].recipient == found.owner.recipient
+
+
+def test_init_without_classic_makes_a_post_quantum_identity(make_owner: MakeOwner) -> None:
+    made = make_owner("pq")
+    made.ok("init")
+
+    (identity,) = parse_identity_file((made.home / "identity.txt").read_text())
+
+    assert identity.recipient().to_text().startswith("age1pq1")
+    assert read_owner_file(made.home / "owner.pub").owner.recipient == identity.recipient().to_text()
+
+
+def test_init_leaves_every_file_private(owner: Owner) -> None:
+    found = [path for path in owner.home.rglob("*") if stat.S_IMODE(path.stat().st_mode) & 0o077]
+
+    assert found == []
+    assert stat.S_IMODE(owner.home.stat().st_mode) == 0o700
+
+
+def test_init_puts_backend_under_quota_and_store_without_verbs(make_owner: MakeOwner, tmp_path: Path) -> None:
+    made = make_owner("full")
+    backend, store = descriptor_of("backend", tmp_path), descriptor_of("store", tmp_path)
+
+    made.ok("init", "--classic", "--backend", backend, "--store", store)
+
+    _client, first, second = chain(made, 1).keys
+    assert (first.role, first.verbs) == ("backend", ("delete", "export", "inventory"))
+    assert first.quota is not None
+    assert (first.quota.objects, first.quota.window_s) == (100, 86_400)
+    assert (second.role, second.verbs, second.quota) == ("store", (), None)
+
+
+def test_init_with_a_store_given_as_backend_is_refused_and_makes_nothing(make_owner: MakeOwner, tmp_path: Path) -> None:
+    made = make_owner("mixed")
+
+    ran = made.run("init", "--backend", descriptor_of("store", tmp_path))
+
+    assert ran.code == 2
+    assert "describes a store" in ran.err
+    assert not made.home.exists()
+
+
+def test_second_init_is_refused_and_force_moves_the_first_home_aside(owner: Owner) -> None:
+    before = (owner.home / "root.key").read_bytes()
+
+    assert owner.run("init").code == 2
+    assert (owner.home / "root.key").read_bytes() == before
+    owner.ok("init", "--force", "--classic")
+
+    assert (owner.home.with_name("home.old-1") / "root.key").read_bytes() == before
+    assert (owner.home / "root.key").read_bytes() != before
+
+
+def test_home_readable_by_others_is_refused(owner: Owner) -> None:
+    owner.home.chmod(0o755)
+
+    ran = owner.run("device", "list")
+
+    assert ran.code == 2
+    assert "chmod 700" in ran.err
+
+
+def test_key_readable_by_others_is_refused_without_showing_it(owner: Owner, peer: Peer) -> None:
+    assert peer.id
+    (owner.home / "client.key").chmod(0o644)
+
+    ran = owner.run("delete", "--all", "--yes", "--out", "x.bin")
+
+    assert ran.code == 2
+    assert "chmod 600" in ran.err
+    assert "PRIVATE" not in ran.err + ran.out
+
+
+# --- recover
+
+
+def typed(owner: Owner, path: Path) -> Path:
+    """Type the sheet's lines as a person might: lower case, other blanks, remarks between."""
+    sheet = (owner.home / "recovery-sheet.txt").read_text()
+    lines = [line for line in sheet.splitlines() if re.match(r"\s*([RI]\d+:|Name:)", line)]
+    path.write_text("my sheet\n" + "\n".join(line.lower().replace("  ", "\t") for line in lines) + "\n")
+    return path
+
+
+def test_recovered_home_has_the_same_keys_and_next_key_set_follows(owner: Owner, make_owner: MakeOwner) -> None:
+    other = make_owner("recovered")
+    sheet = typed(owner, owner.home.parent / "typed.txt")
+
+    other.ok("recover", sheet, "--keyset", owner.home / "owner.pub")
+
+    for name in ("root.key", "client.key"):
+        assert (other.home / name).read_bytes() == (owner.home / name).read_bytes()
+    first, second = (parse_identity_file((home / "identity.txt").read_text()) for home in (owner.home, other.home))
+    assert first[0].to_text() == second[0].to_text()
+    other.ok("client", "add", descriptor_of("backend", owner.home.parent))
+    root = read_owner_file(owner.home / "owner.pub").owner.jwk
+    version_1 = parse_keyset((owner.home / "keysets/1.jws").read_bytes(), root_jwk=root, current=None)
+    version_2 = parse_keyset((other.home / "keysets/2.jws").read_bytes(), root_jwk=root, current=version_1)
+    assert len(version_2.keys) == 2
+
+
+def test_recover_with_a_later_key_set_goes_on_after_it(owner: Owner, make_owner: MakeOwner) -> None:
+    owner.ok("client", "add", descriptor_of("backend", owner.home.parent))
+    other = make_owner("recovered")
+
+    other.ok("recover", typed(owner, owner.home.parent / "t.txt"), "--keyset", owner.home / "keysets/2.jws")
+    other.ok("client", "add", descriptor_of("store", owner.home.parent))
+
+    root = read_owner_file(owner.home / "owner.pub").owner.jwk
+    raw = (other.home / "keysets/3.jws").read_bytes()
+    assert parse_keyset(raw, root_jwk=root, current=chain(owner, 2)).version == 3
+
+
+def test_mistyped_line_is_named_and_nothing_is_made(owner: Owner, make_owner: MakeOwner) -> None:
+    sheet = typed(owner, owner.home.parent / "typed.txt")
+    text = sheet.read_text()
+    at = text.index("r2:") + 8
+    sheet.write_text(text[:at] + ("q" if text[at] != "q" else "p") + text[at + 1 :])
+    other = make_owner("recovered")
+
+    ran = other.run("recover", sheet)
+
+    assert ran.code == 2
+    assert "line R2" in ran.err
+    assert not other.home.exists()
+
+
+def test_missing_sheet_line_is_named(owner: Owner) -> None:
+    lines = (owner.home / "recovery-sheet.txt").read_text().splitlines()
+
+    with pytest.raises(ConfigError, match="line I2 is missing"):
+        read_sheet("\n".join(line for line in lines if not line.strip().startswith("I2:")))
+
+
+def test_key_set_of_another_owner_is_refused_at_recovery(owner: Owner, make_owner: MakeOwner) -> None:
+    stranger, other = make_owner("stranger"), make_owner("recovered")
+    stranger.ok("init", "--classic")
+
+    ran = other.run("recover", typed(owner, owner.home.parent / "t.txt"), "--keyset", stranger.home / "owner.pub")
+
+    assert ran.code == 2
+    assert not other.home.exists()
+
+
+def test_recovered_home_without_key_set_says_what_to_bring(owner: Owner, make_owner: MakeOwner) -> None:
+    other = make_owner("recovered")
+    other.ok("recover", typed(owner, owner.home.parent / "t.txt"))
+
+    ran = other.run("client", "list")
+
+    assert ran.code == 2
+    assert "--keyset" in ran.err
+
+
+# --- members
+
+
+def test_added_and_removed_members_make_a_chain_that_devices_accept(owner: Owner, tmp_path: Path) -> None:
+    added = owner.ok("client", "add", descriptor_of("backend", tmp_path), "--quota", "5,1000,60")
+    owner.ok("client", "add", descriptor_of("store", tmp_path))
+    owner.ok("client", "remove", "the backend")
+
+    keys = chain(owner, 4)
+
+    assert [key.role for key in keys.keys] == ["client", "store"]
+    assert "privacy-agent submit keyset-2.jws" in added.out
+    assert (tmp_path / "keyset-2.jws").read_bytes() == (owner.home / "keysets/2.jws").read_bytes()
+    quota = chain(owner, 2).keys[1].quota
+    assert quota is not None
+    assert (quota.objects, quota.bytes, quota.window_s) == (5, 1000, 60)
+
+
+def test_client_made_elsewhere_is_added_with_every_verb(owner: Owner, make_owner: MakeOwner, tmp_path: Path) -> None:
+    phone = make_owner("phone")
+    made = phone.ok("client", "new", "phone", "--out", tmp_path / "phone.json", "--json")
+
+    added = owner.ok("client", "add", tmp_path / "phone.json")
+
+    assert made.json["fingerprint"] in added.out
+    assert chain(owner, 2).keys[1].kid == made.json["client"]
+    assert not (phone.home / "root.key").exists()
+    refused = phone.run("client", "remove", "phone")
+    assert refused.code == 2
+    assert "not the owner's" in refused.err
+
+
+def test_root_kept_offline_is_named_and_signs(owner: Owner, tmp_path: Path) -> None:
+    stick = tmp_path / "stick.key"
+    (owner.home / "root.key").rename(stick)
+
+    refused = owner.run("client", "add", descriptor_of("store", tmp_path))
+    owner.ok("client", "add", descriptor_of("store", tmp_path), "--root", stick)
+
+    assert refused.code == 2
+    assert "--root FILE" in refused.err
+    assert chain(owner, 2).version == 2
+
+
+def test_root_of_another_owner_signs_nothing(owner: Owner, make_owner: MakeOwner, tmp_path: Path) -> None:
+    stranger = make_owner("stranger")
+    stranger.ok("init", "--classic")
+
+    ran = owner.run("client", "add", descriptor_of("store", tmp_path), "--root", stranger.home / "root.key")
+
+    assert ran.code != 0
+    assert not (owner.home / "keysets/2.jws").exists()
+
+
+def test_member_that_is_there_already_or_unknown_makes_no_version(owner: Owner, tmp_path: Path) -> None:
+    store = descriptor_of("store", tmp_path)
+    owner.ok("client", "add", store)
+
+    assert owner.run("client", "add", store).code == 2
+    assert owner.run("client", "remove", "nobody").code == 2
+    assert not (owner.home / "keysets/3.jws").exists()
+
+
+def test_client_list_as_json_names_every_member(owner: Owner) -> None:
+    told = owner.ok("client", "list", "--json").json
+
+    assert told["version"] == 1
+    assert [(key["name"], key["role"]) for key in told["keys"]] == [("Ada Example", "client")]
+
+
+# --- devices
+
+
+def test_device_with_another_fingerprint_than_accepted_is_not_added(owner: Owner, tmp_path: Path) -> None:
+    path = Peer("camera-9").write_descriptor(tmp_path / "d.jws")
+
+    ran = owner.run("device", "add", path, "--accept", "0000 " * 8)
+
+    assert ran.code == 2
+    assert owner.ok("device", "list", "--json").json == []
+
+
+def test_device_whose_descriptor_was_changed_is_not_added(owner: Owner, tmp_path: Path) -> None:
+    path = Peer("camera-9").write_descriptor(tmp_path / "d.jws")
+    raw = bytearray(path.read_bytes())
+    raw[-3] ^= 1
+    path.write_bytes(raw)
+
+    ran = owner.run("device", "add", path)
+
+    assert ran.code == 2
+    assert "fingerprint" not in ran.err
+
+
+def test_same_device_with_new_keys_is_refused(owner: Owner, peer: Peer, tmp_path: Path) -> None:
+    path = Peer(peer.id).write_descriptor(tmp_path / "again.jws")
+
+    ran = owner.run("device", "add", path, "--accept", fingerprint_of(owner, path))
+
+    assert ran.code == 2
+    assert "other keys" in ran.err
+
+
+def test_device_add_keeps_broker_settings_that_are_read_strictly(owner: Owner, tmp_path: Path) -> None:
+    path = Peer("camera-1").write_descriptor(tmp_path / "d.jws")
+    words = ("--broker", "mqtts://mqtt.example:8883", "--tenant", "acme", "--tls", tmp_path)
+    owner.ok("device", "add", path, "--accept", fingerprint_of(owner, path), *words)
+    kept = (owner.home / "owner.toml").read_text()
+
+    assert 'url = "mqtts://mqtt.example:8883"' in kept
+    assert owner.ok("device", "list", "--json").json[0]["default"] is True
+    (owner.home / "owner.toml").write_text(kept + "colour = 3\n")
+    refused = owner.run("device", "list")
+    assert refused.code == 2
+    assert "colour" in refused.err
+
+
+def test_descriptor_of_client_json_is_what_the_protocol_says(owner: Owner) -> None:
+    told = json.loads((owner.home / "client.json").read_bytes())
+
+    assert sorted(told) == ["alg", "jwk", "name", "recipient", "role", "v"]
+    assert (told["v"], told["role"]) == (1, "client")
