@@ -5,6 +5,7 @@ from typing import Final
 
 import msgspec
 
+from agent.envelope import Key
 from agent.index import Tx
 from agent.model import Moment, Object, Outcome, Requester
 from agent.policy import Allow, Conditions, Policy, Refuse, Rights, Subject, decide
@@ -14,20 +15,25 @@ BACKEND_DELETE: Final = "backend_delete"
 """Rules under which commands erase; every other rule is retention's."""
 
 
+def _no_pass(_tx: Tx, _waiting: str, _selection: str, _key: Key) -> bool:
+    return False
+
+
 class World(msgspec.Struct, frozen=True, kw_only=True):
     """What the composition root injects: the policy in force, rights and labels by id, time, and who to wake.
 
     ``set_time`` takes (transaction, seconds, moment) and raises ``RefusedError``; ``changed`` is called on the event
-    loop when the outbox may have something new.
+    loop when the outbox may have something new. ``approve_pass`` takes (transaction, id, selection hash, key) and
+    tells whether a retention pass waited for just that.
     """
 
     policy: Callable[[], Policy]
     rights: Callable[[Tx, str], Rights]
     label: Callable[[Tx, str], str]
     set_time: Callable[[Tx, int, Moment], None]
-    approve_pass: Callable[[Tx, str, str, Key], bool]
     now: Callable[[], Moment]
     changed: Callable[[], None]
+    approve_pass: Callable[[Tx, str, str, Key], bool] = _no_pass
 
 
 def sparing(world: World) -> Callable[[Tx, Object, str, str], Outcome | None]:
