@@ -12,19 +12,19 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 
-from agent import audit, registry
+from agent import audit, registry, rights
 from agent.bundle import Bundle
 from agent.clock import MS_PER_S, ReadClock
 from agent.commands import Commands, Ledger
-from agent.commands.flow import World
+from agent.commands.world import World, sparing
 from agent.config import Config
-from agent.envelope import fingerprint
+from agent.envelope import Key, fingerprint
 from agent.erasure import Erasure
 from agent.errors import ConfigError, LinkError
 from agent.files import FILE_MODE, free_bytes
 from agent.index import Index, Tx
 from agent.keystore import Keystore
-from agent.model import Moment, Outcome
+from agent.model import Moment, Outcome, Requester
 from agent.outbox import Outbox
 from agent.policy import Policy, Rights, parse_policy
 from agent.retention import Disk, Retention
@@ -158,7 +158,6 @@ def _assemble(config: Config, document: bytes, *, keystore: Keystore, index: Ind
         ledger.on_finish(tx, command, outcomes, moment)
         loop.call_soon_threadsafe(changed)
 
-    erasure = Erasure(vault=vault, index=index, keystore=keystore, finish=finish)
     bundle = Bundle(device=config.device, vault=vault, index=index, keystore=keystore)
 
     def set_time(_tx: Tx, seconds: int, _moment: Moment) -> None:
@@ -169,9 +168,11 @@ def _assemble(config: Config, document: bytes, *, keystore: Keystore, index: Ind
         rights=lambda _tx, _object: Rights(),
         label=_label,
         set_time=set_time,
+        approve_pass=_approve_pass,
         now=lambda: timeline.look(read_clock()),
         changed=changed,
     )
+    erasure = Erasure(vault=vault, index=index, keystore=keystore, finish=finish, judge=sparing(world))
     commands = Commands(
         device=config.device,
         index=index,
@@ -207,3 +208,7 @@ def _assemble(config: Config, document: bytes, *, keystore: Keystore, index: Ind
 def _label(tx: Tx, camera_id: str) -> str:
     camera = registry.camera(tx, camera_id)
     return "" if camera is None else camera.label
+
+
+def _approve_pass(tx: Tx, waiting: str, selection: str, key: Key) -> bool:
+    return rights.approve(tx, waiting=waiting, selection=selection, by=Requester(role=key.role, kid=key.kid))
