@@ -26,9 +26,9 @@ from agent.ingest.work import EventKind, IngestEvent, Let, OpenBatch, Work, batc
 from agent.keytree import GroupKey
 from agent.model import Moment, Object, Requester, new_id
 from agent.policy import Allow, Conditions, Policy, Refuse, Rights, Subject, decide
-from agent.sealer import Sealer, SealJob
+from agent.sealer import Sealer, SealJob, SourceChangedError
 from agent.sources import Candidate, FolderSource, SourceSettings
-from agent.sources.folder import Refusal
+from agent.sources.folder import IncompleteError, Refusal
 from agent.sources.usage_log import FILE_MAX_BYTES, Lines, read_lines
 from agent.vault import Draft, Vault
 
@@ -251,8 +251,11 @@ class Ingest:
         except SpaceError as error:
             self._tell_once("disk_full", work, reason=error.message)
             self._again(work)
-        except LinkError as error:
+        except (IncompleteError, SourceChangedError) as error:
             self._tell(work.event("later", reason=error.message))
+            self._again(work)
+        except LinkError as error:
+            self._tell_once("source_failed", work, reason=error.message)
             self._again(work)
         except AgentError as error:
             self._tell_once("unreadable", work, reason=error.message)
@@ -557,7 +560,9 @@ def _read_log(source: FolderSource, candidate: Candidate) -> Lines:
         while piece := os.read(fd, FILE_MAX_BYTES + 1 - len(raw)):
             raw += piece
         if len(raw) != candidate.size_bytes or os.fstat(fd).st_mtime_ns != candidate.mtime_ns:
-            raise LinkError("the file changed while it was read", hint="it is tried again once its writer is done")
+            raise IncompleteError(
+                "the file changed while it was read", hint="it is tried again once its writer is done"
+            )
         return read_lines(raw)
     except OSError as error:
         raise LinkError(f"the source cannot be read: {os.strerror(error.errno or 0)}") from error

@@ -15,8 +15,10 @@ BATCH_FILES: Final = 200
 """Log files that are sealed together at most."""
 
 EventKind = Literal[
-    "admitted", "refused", "unreadable", "disk_full", "later", "deleted_before", "held", "lines_dropped"
-]
+    "admitted", "refused", "unreadable", "disk_full", "later", "source_failed", "deleted_before", "held",
+    "lines_dropped",
+]  # fmt: skip
+"""``later``: its writer is not done, which is ordinary; ``source_failed``: reading or sealing failed, which is not."""
 
 
 class IngestEvent(msgspec.Struct, frozen=True, kw_only=True):

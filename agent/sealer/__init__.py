@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from agent.sealer.client import Sealer
-    from agent.sealer.job import Sealed, SealJob
+    from agent.sealer.job import Sealed, SealJob, SourceChangedError
 
-_HOME = {"SealJob": "job", "Sealed": "job", "Sealer": "client"}
+_HOME = {"SealJob": "job", "Sealed": "job", "Sealer": "client", "SourceChangedError": "job"}
 
-__all__ = ["SealJob", "Sealed", "Sealer"]
+__all__ = ["SealJob", "Sealed", "Sealer", "SourceChangedError"]
 
 
 def __getattr__(name: str) -> object:

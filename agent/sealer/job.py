@@ -51,9 +51,15 @@ class Sealed(msgspec.Struct, frozen=True, kw_only=True):
     content_tag: bytes
 
 
-FailureKind = Literal["config", "corrupt", "link", "space"]
+class SourceChangedError(LinkError):
+    """The source was written to while it was read: it is tried again once its writer is done."""
 
+
+FailureKind = Literal["changed", "config", "corrupt", "link", "space"]
+
+# A kind before those it is a special case of.
 _ERRORS: Final[dict[FailureKind, type[AgentError]]] = {
+    "changed": SourceChangedError,
     "config": ConfigError,
     "corrupt": CorruptError,
     "link": LinkError,

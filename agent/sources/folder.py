@@ -43,6 +43,10 @@ _REMOTE: Final = frozenset({0x6969, 0x517B, 0xFE534D42, 0xFF534D42, 0x65735546, 
 _NS_PER_MS: Final = 1_000_000
 
 
+class IncompleteError(LinkError):
+    """The file is not, or no longer, the complete one that was offered: it comes again if it is still there."""
+
+
 class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     """A complete file that may be taken in; ``path`` is beneath the source's folder and acceptable, and personal."""
 
@@ -338,13 +342,13 @@ class FolderSource:
     def open_file(self, candidate: Candidate) -> int:
         """Open the very file that was offered; the caller closes the descriptor.
 
-        Raises ``LinkError`` when it vanished, changed since, or is open for writing; ``CorruptError`` when what stands
-        there now is not acceptable.
+        Raises ``IncompleteError`` when it vanished, changed since, or is open for writing; ``CorruptError`` when what
+        stands there now is not acceptable.
         """
         try:
             fd = open_beneath(self._fd, candidate.path)
         except FileNotFoundError:
-            raise LinkError("the file vanished", hint="nothing to do") from None
+            raise IncompleteError("the file vanished", hint="nothing to do") from None
         except CorruptError as error:
             self._refuse(candidate.path, error.message)
             raise
@@ -355,7 +359,7 @@ class FolderSource:
             problem = "the file is open for writing"
         if problem:
             os.close(fd)
-            raise LinkError(problem, hint="it is tried again once its writer is done")
+            raise IncompleteError(problem, hint="it is tried again once its writer is done")
         return fd
 
     def give_up(self, candidate: Candidate) -> bool:

@@ -1,6 +1,7 @@
 """A source's folder: what is noticed, when it is complete, and what is refused."""
 
 import asyncio
+import contextlib
 import os
 import socket
 import threading
@@ -9,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from agent.errors import ConfigError, LinkError
+from agent.errors import AgentError, ConfigError
 from agent.sources import Candidate, FolderSource, SourceSettings, check_medium
 from agent.sources import folder as folder_module
-from agent.sources.folder import Refusal
+from agent.sources.folder import IncompleteError, Refusal
 from agent.sources.inotify import Watches
 
 Until = Callable[[Callable[[], bool]], Awaitable[None]]
@@ -322,7 +323,7 @@ def offered(spool: Watched, content: bytes = b"content") -> Candidate:
 def test_file_replaced_after_the_offer_is_neither_opened_nor_removed(spool: Watched) -> None:
     candidate = offered(spool)
     spool.put("clip.mp4", b"another")
-    with pytest.raises(LinkError, match="changed"):
+    with pytest.raises(IncompleteError, match="changed"):
         spool.source.open_file(candidate)
     assert not spool.source.give_up(candidate)
     assert (spool.path / "clip.mp4").read_bytes() == b"another"
@@ -340,7 +341,7 @@ def test_file_appended_after_the_offer_is_not_removed(spool: Watched) -> None:
 
 def test_file_open_for_writing_waits(spool: Watched) -> None:
     candidate = offered(spool)
-    with (spool.path / "clip.mp4").open("r+b"), pytest.raises(LinkError, match="open for writing"):
+    with (spool.path / "clip.mp4").open("r+b"), pytest.raises(IncompleteError, match="open for writing"):
         spool.source.open_file(candidate)
     os.close(spool.source.open_file(candidate))
     spool.source.close()
@@ -349,7 +350,7 @@ def test_file_open_for_writing_waits(spool: Watched) -> None:
 def test_vanished_file_is_weather(spool: Watched) -> None:
     candidate = offered(spool)
     (spool.path / "clip.mp4").unlink()
-    with pytest.raises(LinkError, match="vanished"):
+    with pytest.raises(IncompleteError, match="vanished"):
         spool.source.open_file(candidate)
     assert not spool.source.give_up(candidate)
     spool.source.close()
@@ -367,6 +368,42 @@ def test_folder_swapped_for_a_link_after_the_offer_is_not_followed(spool: Watche
     assert not spool.source.give_up(candidate)
     assert (tmp_path / "moved/recording" / Path(NAME).name).exists()
     spool.source.close()
+
+
+def test_link_swapped_in_and_out_never_lets_anything_from_outside_through(spool: Watched, tmp_path: Path) -> None:
+    secret = tmp_path / "secret.mp4"
+    secret.write_bytes(b"secret!")
+    candidate = offered(spool)
+    name = spool.path / "clip.mp4"
+    kept = spool.path / "kept.bin"
+    name.rename(kept)
+    done = threading.Event()
+
+    def swap() -> None:
+        part = spool.path / "x.part"
+        while not done.is_set():
+            part.symlink_to(secret)
+            part.rename(name)
+            part.hardlink_to(kept)
+            part.rename(name)
+            name.unlink()
+            kept.rename(name)
+            name.rename(kept)
+
+    swapper = threading.Thread(target=swap)
+    swapper.start()
+    read = set()
+    try:
+        for _ in range(20_000):
+            with contextlib.suppress(AgentError):
+                fd = spool.source.open_file(candidate)
+                read.add(os.read(fd, 100))
+                os.close(fd)
+    finally:
+        done.set()
+        swapper.join()
+        spool.source.close()
+    assert read <= {b"content"}
 
 
 def test_medium_said_to_be_tmpfs_must_be_one(tmp_path: Path) -> None:

@@ -88,6 +88,7 @@ def test_left_file_is_taken_once_whatever_starts_again(home: Home) -> None:
     home.reopen()
     home.scan(source)
     assert home.opened(home.only()) == content
+    assert len([event for event in home.events if event.kind == "admitted"]) == 1
     assert home.only().source_copy == "left"
     assert home.left() == [NAME]
 
@@ -224,11 +225,15 @@ def test_left_log_files_are_taken_once_and_not_again_after_a_delete(home: Home) 
     home.scan(source)
     home.reopen()
     home.scan(source)
-    erase(home, home.only().id)
-    home.scan(source)
+    batch = home.only()
     home.put(LOGS[3], log("new"))
     home.scan(source)
-    assert home.opened(home.only()) == log("new")
+    assert sorted(home.opened(item) for item in home.objects()) == sorted([log("new"), log(0, 1, 2)])
+    erase(home, batch.id)
+    home.scan(source)
+    home.put(LOGS[3].replace("13", "14"), log("newer"))
+    home.scan(source)
+    assert sorted(home.opened(item) for item in home.objects()) == sorted([log("new"), log("newer")])
 
 
 def test_log_batch_that_reaches_into_a_cut_off_loses_only_what_it_covers(home: Home) -> None:

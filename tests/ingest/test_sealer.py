@@ -21,7 +21,7 @@ from agent.age.stream import CHUNK_BYTES, decrypt_stream
 from agent.errors import AgentError, ConfigError, LinkError, SpaceError
 from agent.keytree import new_group, open_header, unwrap_slot
 from agent.model import Kind, new_id
-from agent.sealer import Sealed, Sealer, SealJob
+from agent.sealer import Sealed, Sealer, SealJob, SourceChangedError
 from agent.sealer.worker import LONG_BYTES, SHORT_BYTES, seal
 
 Until = Callable[[Callable[[], bool]], Awaitable[None]]
@@ -162,7 +162,7 @@ def test_file_that_grows_while_it_is_read_is_refused(tmp_path: Path, size: int) 
             seal(job(), source_fd=source, part_fd=part)
 
     try:
-        with pytest.raises(LinkError, match="changed while it was read"):
+        with pytest.raises(SourceChangedError, match="changed while it was read"):
             seal_often()
     finally:
         done.set()
