@@ -4,8 +4,8 @@ SHA-256 is the slowest step of sealing where the processor has no instruction fo
 thread reads what was just written back from the page cache and hashes it while the next piece is encrypted. It also
 starts the write-back, so that the fsync at the end finds little to do.
 
-The content tag is a secret-keyed universal hash, then a pseudo-random function: Poly1305 (RFC 8439) under a key that
-never leaves this process and the keystore, its output hidden by HMAC-SHA256. Two different contents of up to 16 GiB
+The content tag is a secret-keyed universal hash, then a pseudo-random function: Poly1305 (RFC 8439) under a key made
+from one of the keystore, its output hidden by HMAC-SHA256. Two different contents of up to 16 GiB
 share a tag with a probability of at most 2**-73, nobody without the key can make two that do, and it costs a sixth
 of a second SHA-256.
 """
@@ -25,7 +25,6 @@ WRITE_BACK_BYTES: Final = 8 * 1024 * 1024
 """Often enough that an fsync finds at most this much to do, rarely enough to cost no system calls."""
 
 _SYNC_FILE_RANGE_WRITE: Final = 2  # Linux <fcntl.h>: start the write-back, wait for nothing
-_TAG_BYTES: Final = 16
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -33,22 +32,19 @@ _libc = ctypes.CDLL(None, use_errno=True)
 class ContentTag:
     """The tag of one content; equal contents under one key have equal tags."""
 
-    __slots__ = ("_bytes", "_hash", "_key")
+    __slots__ = ("_hash", "_key")
 
     def __init__(self, tag_key: bytes) -> None:
         self._key = tag_key
         self._hash = Poly1305(hmac.digest(tag_key, b"content tag: key of the hash", "sha256"))
-        self._bytes = 0
 
     def update(self, piece: memoryview) -> None:
         """Take the next piece of the content."""
         self._hash.update(piece)
-        self._bytes += len(piece)
 
     def digest(self) -> bytes:
         """Return the tag, 32 bytes; nothing may follow."""
-        message = b"content tag: value" + self._bytes.to_bytes(8, "big") + self._hash.finalize()
-        return hmac.digest(self._key, message, "sha256")
+        return hmac.digest(self._key, b"content tag: value" + self._hash.finalize(), "sha256")
 
 
 class Follower:

@@ -142,18 +142,20 @@ def test_part_file_that_held_something_holds_only_the_payload(tmp_path: Path) ->
     os.close(part)
 
 
+@pytest.mark.parametrize("mode", ["ab", "r+b"])
 @pytest.mark.parametrize("size", [100_000, 64 << 20])
-def test_file_that_grows_while_it_is_read_is_refused(tmp_path: Path, size: int) -> None:
+def test_file_that_grows_or_changes_while_it_is_read_is_refused(tmp_path: Path, size: int, mode: str) -> None:
     file = tmp_path / "growing"
     file.write_bytes(bytes(size))
     done = threading.Event()
 
-    def grow() -> None:
-        with file.open("ab", buffering=0) as out:
+    def write() -> None:
+        with file.open(mode, buffering=0) as out:
             while not done.is_set():
+                out.seek(0)  # which an appending file does not heed
                 out.write(b"more")
 
-    writer = threading.Thread(target=grow)
+    writer = threading.Thread(target=write)
     writer.start()
     source, part = os.open(file, os.O_RDONLY), part_file(tmp_path)
 
