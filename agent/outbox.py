@@ -73,6 +73,10 @@ class Outbox:
         """Return the message about something that waits for a reader."""
         return rows.body(tx, reader=reader, about=about)
 
+    def withdraw(self, tx: Tx, *, reader: str, about: str) -> None:
+        """Take back what waits for a reader about something, because it is no longer true."""
+        rows.withdraw(tx, reader=reader, about=about)
+
     def acknowledged(self, tx: Tx, kid: str, jtis: tuple[str, ...]) -> int:
         """Drop what this reader says it has; return how many messages that were."""
         return rows.acknowledge(tx, kid, jtis)

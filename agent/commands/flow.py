@@ -560,8 +560,7 @@ class Commands:
             )
             return
         ids = await self._index.read(lambda tx: self._trust.undecided(tx, row.jti))
-        if requester.role == "client":
-            ids = await self._remove_exports(row, ids, moment=moment)
+        ids = await self._decide_exports(row, ids, request.select, requester=requester, moment=moment)
         cutoff = request.select if request.select.ids is None else None
         if ids or cutoff is not None:
             rule = OWNER_ERASE if requester.role == "client" else BACKEND_DELETE
@@ -576,20 +575,36 @@ class Commands:
             )
         await self._settle_open(row.jti)
 
-    async def _remove_exports(self, row: CommandRow, ids: tuple[str, ...], *, moment: Moment) -> tuple[str, ...]:
-        held = await self._index.read(self._bundle.exports)
-        exports = [export_id for export_id in ids if export_id in held]
-        for export_id in exports:
-            await asyncio.to_thread(self._bundle.remove, export_id)
-            outcome = Outcome(id=export_id, result="deleted")
+    async def _decide_exports(
+        self, row: CommandRow, ids: tuple[str, ...], select: Selection, *, requester: Requester, moment: Moment
+    ) -> tuple[str, ...]:
+        """Remove the exports that an owner's delete means; return the ids that are left for the erasure.
 
-            def note(tx: Tx, outcome: Outcome = outcome) -> None:
-                self._trust.decide(tx, row.jti, (outcome,))
+        An export that is being built when everything is deleted is waited for, and goes too. A backend's delete never
+        removes what was made for the owner.
+        """
+        whole = requester.role == "client" and (select.all is True or select.category == "export")
+        async with self._export_line if whole else contextlib.nullcontext():
+            held = await self._index.read(self._bundle.exports)
+            named = {export_id for export_id in ids if export_id in held}
+            if whole:
+                named.update(await self._index.read(lambda tx: self._bundle.select(tx, select)))
+            for export_id in sorted(named):
+                if requester.role == "client":
+                    await asyncio.to_thread(self._bundle.remove, export_id)
+                    await self._decide_export(row, Outcome(id=export_id, result="deleted"), moment=moment)
+                else:
+                    await self._decide_export(row, Outcome(id=export_id, result="failed"), moment=moment)
+        return tuple(object_id for object_id in ids if object_id not in named)
+
+    async def _decide_export(self, row: CommandRow, outcome: Outcome, *, moment: Moment) -> None:
+        def note(tx: Tx) -> None:
+            self._trust.decide(tx, row.jti, (outcome,))
+            if outcome.result == "deleted":
                 event = Event(kind="erased", object=outcome.id, actor=row.kid, command=row.jti, rule="export")
                 audit.append(tx, event, moment=moment)
 
-            await self._index.write(note, urgent=True)
-        return tuple(object_id for object_id in ids if object_id not in exports)
+        await self._index.write(note, urgent=True)
 
     async def _settle_open(self, jti: str) -> None:
         """Settle a command whose last object was decided outside an erasure."""

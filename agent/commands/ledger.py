@@ -105,6 +105,7 @@ class Ledger:
         That is ``accept``, ``wait`` or ``settle``; without one of them nothing of this may be committed.
         """
         self._trust.use_seq(tx, key.kid, command.seq)
+        self._outbox.withdraw(tx, reader=key.kid, about=f"refused/{digest}")  # it came too early, or we were busy
         row = CommandRow(
             jti=command.jti,
             kid=key.kid,

@@ -46,11 +46,16 @@ class Message(msgspec.Struct, frozen=True):
 
 def put(tx: Tx, *, reader: str, about: str, jti: str, channel: str, weight: int, body: bytes) -> None:
     """Queue a message in place of an older one about the same thing."""
-    tx.execute("DELETE FROM outbox WHERE reader = ? AND about = ?", (reader, about))
+    withdraw(tx, reader=reader, about=about)
     tx.execute(
         "INSERT INTO outbox (reader, about, jti, channel, weight, body) VALUES (?, ?, ?, ?, ?, ?)",
         (reader, about, jti, channel, weight, body),
     )
+
+
+def withdraw(tx: Tx, *, reader: str, about: str) -> None:
+    """Take back the message to a reader about something."""
+    tx.execute("DELETE FROM outbox WHERE reader = ? AND about = ?", (reader, about))
 
 
 def pending(tx: Tx, *, after: int, limit: int) -> tuple[Message, ...]:

@@ -1,5 +1,6 @@
 """Exports: opened with other people's tools, sealed to nobody else, and harmless to extract and to look at."""
 
+import asyncio
 import csv
 import hashlib
 import io
@@ -330,6 +331,36 @@ def test_export_expires_and_is_removed_by_an_erase_all(office: Office) -> None:
         assert receipt["status"] == "done"
         assert {outcome["id"] for outcome in receipt["outcomes"]} >= {second["export"]["object"]}
         assert list(office.bundle.folder.iterdir()) == []
+
+    run(scenario())
+
+
+def test_export_under_way_when_everything_is_deleted_goes_too(office: Office) -> None:
+    async def scenario() -> None:
+        await office.keep()
+        raws = [
+            office.command(office.client, "export", select=SELECT_ALL, form="objects"),
+            office.command(office.client, "delete", select=SELECT_ALL),
+        ]
+        for raw in raws:
+            assert await office.receive(office.client, raw)
+        await asyncio.gather(*(office.commands.submit(raw, moment=office.moment) for raw in raws))
+        assert [told["status"] for told in office.waiting(office.client)] == ["done", "done"]
+        assert list(office.bundle.folder.iterdir()) == []
+
+    run(scenario())
+
+
+def test_backend_cannot_remove_an_export_and_is_not_told_that_it_is_gone(office: Office) -> None:
+    async def scenario() -> None:
+        await office.keep()
+        made = await office.submit(office.backend, "export", select=SELECT_ALL, form="objects")
+        name = made["export"]["object"]
+        receipt = await office.submit(office.backend, "delete", select={"ids": [name]})
+        assert (receipt["status"], receipt["outcomes"]) == ("failed", [{"id": name, "result": "failed"}])
+        assert (office.bundle.folder / name).exists()
+        assert (await office.submit(office.client, "delete", select={"ids": [name]}))["status"] == "done"
+        assert not (office.bundle.folder / name).exists()
 
     run(scenario())
 

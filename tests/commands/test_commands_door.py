@@ -219,7 +219,7 @@ def test_command_from_the_future_acts_when_its_time_has_come(office: Office) -> 
         assert receipt["status"] == "accepted"
         await office.commands.resume(office.moment)
         assert office.get(kept.id) is None
-        assert "done" in [message["status"] for message in office.waiting(office.client)]
+        assert [message["status"] for message in office.waiting(office.client)] == ["done"]
 
     run(scenario())
 

@@ -290,3 +290,10 @@ def test_private_keys_of_other_kinds_are_refused() -> None:
         envelope.private_key_from_pem(b"nonsense")
     assert isinstance(caught.value, AgentError)
     assert caught.value.hint
+
+
+def test_header_that_names_another_key_than_the_signers_is_refused() -> None:
+    jws = envelope.sign({}, typ="pv1.ack", kid="A" * 43, alg="EdDSA", sign=lambda data: raw_signature(ED25519, data))
+    with pytest.raises(RefusedError) as caught:
+        verify(parse(jws, typ="pv1.ack"), jwk=public_jwk(ED25519), alg="EdDSA")
+    assert caught.value.reason == "bad_signature"
