@@ -6,18 +6,28 @@ package and ``agent/owner`` exit. What a command needs is imported by that comma
 """
 
 import argparse
-import json
+import importlib
 import sys
 from collections.abc import Callable, Sequence
+from typing import Final
 
-from agent.cli import asking, crypt, doctor, running, setup
 from agent.errors import AgentError, ConfigError
 
-INTERRUPTED = 130
+INTERRUPTED: Final = 130
+
+FILES: Final[dict[str, tuple[str, ...]]] = {
+    "setup": ("init", "version", "policy"),
+    "running": ("run",),
+    "asking": ("status", "inventory", "explain", "export", "submit", "audit"),
+    "doctor": ("doctor",),
+    "crypt": ("encrypt", "decrypt", "keygen"),
+}
+"""Which file has which commands, in the order of ``--help``; only the named command's file is loaded."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
+    told = list(sys.argv[1:] if argv is None else argv)
     parser = argparse.ArgumentParser(
         prog="privacy-agent",
         description="Turns a camera's privacy policy into something the device obeys.",
@@ -25,12 +35,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         allow_abbrev=False,
     )
     subparsers = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    setup.add_parsers(subparsers)
-    running.add_parsers(subparsers)
-    asking.add_parsers(subparsers)
-    doctor.add_parsers(subparsers)
-    crypt.add_parsers(subparsers)
-    arguments = parser.parse_args(argv)
+    for file, names in FILES.items():
+        if not told or told[0] in names or told[0] not in _commands():
+            importlib.import_module(f"agent.cli.{file}").add_parsers(subparsers)
+    arguments = parser.parse_args(told)
     run: Callable[[argparse.Namespace], int] = arguments.run
     try:
         return run(arguments)
@@ -43,9 +51,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         return INTERRUPTED
 
 
+def _commands() -> frozenset[str]:
+    return frozenset(name for names in FILES.values() for name in names)
+
+
 def complain(error: AgentError, *, as_json: bool) -> None:
     """Tell what went wrong and the next step, on stderr; as JSON on stdout where JSON was asked for."""
     if as_json:
+        import json  # noqa: PLC0415 - only where JSON was asked for
+
         print(json.dumps({"error": {"kind": type(error).__name__, "message": error.message, "hint": error.hint}}))
     else:
         print(f"privacy-agent: {error}", file=sys.stderr)
