@@ -34,6 +34,7 @@ from agent.broker.link import (
     Protocol,
     Subscribed,
 )
+from agent.broker.memory import keep_buffers, release_buffers
 from agent.broker.reconnect import SHORT_SESSION_S, Reconnect
 from agent.broker.window import Window
 from agent.clock import monotonic_s
@@ -141,6 +142,7 @@ class Broker:
         self._over: Closed | None = None
         self._renewing = False
         self._packets: dict[int, _Packet] = {}
+        self._submitted = False  # bulk packets since the buffers were last given back
         self._probe = b""
         self._probed_s = 0.0
         self._window = Window(1)
@@ -200,6 +202,7 @@ class Broker:
             raise
         answer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._packets[mid] = _Packet(answer, self._clock_s(), bulk)
+        self._submitted = self._submitted or bulk
         return answer
 
     async def publish(self, channel: str, payload: bytes | bytearray, *, retain: bool = False) -> None:
@@ -252,6 +255,7 @@ class Broker:
 
     async def run(self) -> None:
         """Hold the line until ``aclose``: connect, and connect again after full-jitter pauses."""
+        keep_buffers()
         while not self._closing.is_set():
             closed = await self._one_connection()
             pause_s = self._pause_after(closed)
@@ -301,6 +305,9 @@ class Broker:
         return soon if self._began_s is not None else min(soon, CONNACK_WITHIN_S[self.protocol])
 
     def _look_around(self, link: Link) -> None:
+        if self._submitted and not self._packets:
+            self._submitted = False
+            release_buffers()
         oldest = next(iter(self._packets.values()), None)
         if oldest is not None and self._clock_s() - oldest.sent_s > ACKNOWLEDGE_WITHIN_S:
             _log.warning("the broker acknowledged nothing for %d s", ACKNOWLEDGE_WITHIN_S)
