@@ -174,6 +174,25 @@ def test_object_named_by_two_requests_is_deleted_for_both(home: Home) -> None:
     assert [answer[kept.id].result for answer in run(work())] == ["deleted", "deleted"]
 
 
+def test_request_that_is_cancelled_anywhere_is_finished_by_the_next_run(home: Home) -> None:
+    async def work() -> None:
+        for turns in range(0, 3000, 200):
+            kept = await home.keep()
+            task = asyncio.ensure_future(home.erase(kept.id))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            await home.resume()
+            found = await home.index.read(lambda tx, name=kept.id: home.vault.get(tx, name))  # type: ignore[misc]
+            assert found is None or found == kept  # never half: erasing for ever
+
+    run(work())
+    assert home.rows("SELECT count(*) FROM intent") == [(0,)]
+    assert home.rows("SELECT count(*) FROM erasure") == [(0,)]
+    assert len(home.keystore.roots()) == 1
+
+
 def test_object_that_the_judge_keeps_is_told_as_held_and_stays(tmp_path: Path) -> None:
     def judge(_tx: object, found: Object, actor: str, rule: str) -> Outcome | None:
         assert (actor, rule) == ("owner", "test")
