@@ -2,6 +2,7 @@
 
 import asyncio
 import csv
+import errno
 import hashlib
 import io
 import os
@@ -381,5 +382,34 @@ def test_person_at_the_machine_exports_to_the_owner_alone(office: Office) -> Non
         assert (len(told["outcomes"]), told["selection"]["count"]) == (1, 2)
         rest = await office.commands.inventory_here(select, cursor=told["cursor"], moment=office.moment)
         assert (len(rest["outcomes"]), rest["cursor"]) == (1, "")
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("form", ["objects", "zip"])
+def test_full_disk_ends_an_export_with_the_reason_and_leaves_nothing(
+    office: Office, monkeypatch: pytest.MonkeyPatch, form: str
+) -> None:
+    class Full:
+        """``os`` as it is on a disk where the 100,000th byte does not fit."""
+
+        written = 0
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(os, name)
+
+        def write(self, fd: int, data: memoryview) -> int:
+            self.written += len(data)
+            if self.written > 100_000:
+                raise OSError(errno.ENOSPC, "full")
+            return os.write(fd, data)
+
+    async def scenario() -> None:
+        for _number in range(3):
+            await office.keep(os.urandom(60_000))
+        monkeypatch.setattr(building, "os", Full())
+        receipt = await office.submit(office.client, "export", select=SELECT_ALL, form=form)
+        assert (receipt["status"], receipt["reason"], receipt["retry"]) == ("failed", "disk_full", "later")
+        assert list(office.bundle.folder.iterdir()) == []
 
     run(scenario())

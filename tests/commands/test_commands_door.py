@@ -1,5 +1,6 @@
 """What must not get in, gets no effect; what gets in, gets in once."""
 
+import asyncio
 import json
 import random
 import time
@@ -348,3 +349,16 @@ def test_window_agrees_with_a_plain_set_for_any_order(office: Office) -> None:
         assert office.index.write_now(judge) == expected, (seq, highest)
         used.add(seq)
         highest = max(highest, seq)
+
+
+def test_same_command_arriving_many_times_at_once_acts_once(office: Office) -> None:
+    async def scenario() -> None:
+        kept, claims = await delete_of_one(office)
+        raw = office.seal(office.client.sign(claims))
+        answers = await asyncio.gather(*(office.commands.submit(raw, moment=office.moment) for _number in range(20)))
+        assert {office.client.open(answer)["status"] for answer in answers} == {"done"}
+        assert office.get(kept.id) is None
+        kinds = office.audit_kinds()
+        assert (kinds.count("command_accepted"), kinds.count("erased"), kinds.count("command_done")) == (1, 1, 1)
+
+    run(scenario())
