@@ -36,6 +36,7 @@ PAGES_MAX: Final = 1000
 
 _ANSWER_BYTES: Final = 256 << 10
 _DAY_S: Final = 86_400
+_HAPPENED: Final = frozenset({"deleted", "already_gone", "exported", "listed"})
 _LONGEST_S: Final = 31 * _DAY_S
 
 
@@ -136,6 +137,7 @@ def _add_answers(subparsers: "Subparsers[argparse.ArgumentParser]") -> None:
         example="privacy-owner receipt answer.bin",
     )
     receipt.add_argument("file", nargs="+", metavar="FILE", help="what privacy-agent submit answered")
+    receipt.add_argument("--ack", default="", metavar="FILE", help="write what tells the device that we have them")
     _add_device(receipt)
     receipt.set_defaults(run=_receipt)
 
@@ -171,8 +173,15 @@ def _add_device(parser: argparse.ArgumentParser) -> None:
 def _add_line(parser: argparse.ArgumentParser) -> None:
     add_broker_arguments(parser)
     parser.add_argument(
-        "--timeout", type=float, default=WAIT_S, metavar="S", help=f"seconds to wait (default {WAIT_S:g})"
+        "--timeout", type=_seconds, default=WAIT_S, metavar="S", help=f"seconds to wait (default {WAIT_S:g})"
     )
+
+
+def _seconds(text: str) -> float:
+    value = float(text)
+    if not 0 < value <= _LONGEST_S:
+        raise ValueError(text)
+    return value
 
 
 # --- the verbs
@@ -230,6 +239,9 @@ def _inventory(arguments: argparse.Namespace, context: Context) -> int:
             break
         own["cursor"] = receipt.cursor
     held = [one for one in told if one.object is not None]
+    if "." in arguments.cursor:  # pages of another command's outcomes
+        context.say(show.outcomes(told), told)
+        return 0
     total = sum(int(one.object.get("bytes", 0)) for one in held if one.object is not None)
     count = f"{len(held)} object{'s' if len(held) != 1 else ''}, {show.size(total)}"
     text = f"{show.inventory(held)}\n\n{count}" if held else "nothing is held"
@@ -292,16 +304,20 @@ def _ask(arguments: argparse.Namespace, context: Context, device: Device, verb: 
 
 def _write(arguments: argparse.Namespace, context: Context, signed: Signed) -> int:
     path = Path(arguments.out)
-    try:
-        write_durably(path, signed.payload)
-    except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror}", hint="check the folder and its permissions") from error
+    _write_file(path, signed.payload)
     context.say(
         f"{signed.verb}  {signed.jti}\nwritten to {path}\n\n"
         f"next: on the device: privacy-agent submit {path}\n      here again:    privacy-owner receipt ANSWER",
         {"command": signed.jti, "verb": signed.verb, "seq": signed.seq, "file": str(path)},
     )
     return 0
+
+
+def _write_file(path: Path, data: bytes) -> None:
+    try:
+        write_durably(path, data)
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}", hint="check the folder and its permissions") from error
 
 
 def _send(arguments: argparse.Namespace, context: Context, device: Device, signed: Signed) -> Receipt:
@@ -380,6 +396,12 @@ def _alert_text(alert: Alert) -> str:
 
 
 def _tell_end(context: Context, receipt: Receipt) -> int:
+    context.say(_end_text(receipt), receipt)
+    _note_end(context, receipt)
+    return 0 if receipt.status == "done" else 1
+
+
+def _end_text(receipt: Receipt) -> str:
     lines = [f"{receipt.verb}  {receipt.status}  {receipt.cmd}"]
     if receipt.outcomes:
         lines += ["", show.outcomes(receipt.outcomes)]
@@ -387,11 +409,15 @@ def _tell_end(context: Context, receipt: Receipt) -> int:
         lines.append(f"too many outcomes for one receipt: privacy-owner inventory --cursor {receipt.cursor}")
     if receipt.export is not None:
         lines += ["", *_export_lines(receipt)]
-    context.say("\n".join(lines), receipt)
-    if receipt.status != "done":
-        left = [one for one in receipt.outcomes or () if one.result in {"held", "restricted", "failed"}]
+    return "\n".join(lines)
+
+
+def _note_end(context: Context, receipt: Receipt) -> None:
+    if receipt.status == "refused":
+        context.note(f"refused: {show.reason(receipt)}")
+    elif receipt.status != "done":
+        left = [one for one in receipt.outcomes or () if one.result not in _HAPPENED]
         context.note(f"{receipt.status}: {len(left)} of it did not happen; the table names why")
-    return 0 if receipt.status == "done" else 1
 
 
 def _export_lines(receipt: Receipt) -> Iterator[str]:
@@ -470,15 +496,16 @@ def _receipt(arguments: argparse.Namespace, context: Context) -> int:
             raise CorruptError(
                 f"{name}: {error.message}", hint=error.hint or "take the file as privacy-agent submit wrote it"
             ) from error
-    code = 0
-    for receipt in taken:
-        if receipt.terminal:
-            code = max(code, _tell_end(context, receipt))
-        else:
-            context.say(show.progress(receipt), receipt)
-        if receipt.status == "refused":
-            context.note(f"refused: {show.reason(receipt)}")
-    return code
+    ended = [receipt for receipt in taken if receipt.terminal]
+    if arguments.ack and ended:
+        jtis = [receipt.jti for receipt in ended]
+        payload = requests.ack(jtis, me=session.me, device=device.name, iat_s=context.now_s())
+        _write_file(Path(arguments.ack), payload)
+        context.note(f"next: on the device: privacy-agent submit {arguments.ack}")
+    context.say("\n\n".join(_end_text(one) if one.terminal else show.progress(one) for one in taken), taken)
+    for receipt in ended:
+        _note_end(context, receipt)
+    return 0 if all(receipt.status == "done" for receipt in ended) else 1
 
 
 def _receipts(arguments: argparse.Namespace, context: Context) -> int:

@@ -36,8 +36,8 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
             print(text)
 
     def note(self, text: str) -> None:
-        """Tell a person how it goes, on stderr; a program hears nothing of it."""
-        if not self.json and text:
+        """Tell a person how it goes, on stderr."""
+        if text:
             print(text, file=sys.stderr)
 
     def confirm(self, question: str, *, hint: str) -> None:

@@ -20,6 +20,7 @@ from agent import files
 from agent.chain import Head
 from agent.envelope import Descriptor
 from agent.errors import ConfigError, CorruptError
+from agent.model import is_id
 from agent.owner.command import Signed, claims_of
 from agent.owner.home import Home, read_descriptor, read_file
 from agent.owner.receipt import Receipt, read_receipt
@@ -68,8 +69,15 @@ class Device:
 
     def commands(self) -> tuple[Signed, ...]:
         """Return every kept command, in order of its number."""
+        return self._commands("*")
+
+    def command(self, jti: str) -> Signed | None:
+        """Return a kept command."""
+        return next(iter(self._commands(jti)), None) if is_id(jti) else None
+
+    def _commands(self, jti: str) -> tuple[Signed, ...]:
         found = []
-        for path in (self.folder / "commands").iterdir():
+        for path in (self.folder / "commands").glob(f"*-{jti}.jws"):
             match = _COMMAND.fullmatch(path.name)
             if match is None:
                 continue
@@ -78,10 +86,6 @@ class Device:
             verb = str(claims_of(jws).get("verb", ""))
             found.append(Signed(jti=match[2], seq=int(match[1]), verb=verb, jws=jws, payload=payload))
         return tuple(sorted(found, key=lambda signed: signed.seq))
-
-    def command(self, jti: str) -> Signed | None:
-        """Return a kept command."""
-        return next((signed for signed in self.commands() if signed.jti == jti), None)
 
     def pending(self) -> tuple[Signed, ...]:
         """Return the commands without a terminal receipt."""

@@ -17,7 +17,7 @@ from agent.owner import device as devices
 from agent.owner.context import Context, Subparsers, add
 from agent.owner.home import DESCRIPTOR, read_descriptor, read_file
 from agent.owner.members import issue, with_member, without_member
-from agent.owner.own import write_keys
+from agent.owner.own import require_name, write_keys
 from agent.owner.reach import add_broker_arguments, settings_from
 from agent.owner.show import size, table, when
 
@@ -220,6 +220,7 @@ def _client_list(_arguments: argparse.Namespace, context: Context) -> int:
 
 def _client_new(arguments: argparse.Namespace, context: Context) -> int:
     settings = settings_from(arguments, context.home)
+    require_name(arguments.name)
     out = Path(arguments.out or f"{arguments.name}.json")
     write_keys(
         context.home,

@@ -97,7 +97,7 @@ class Exchange:
                 session.on_receipt(receipt)
                 return receipt
         except CorruptError as error:
-            session.tell(f"dropped a message on {heard.channel}: {error.message}")
+            session.tell(f"dropped a message on {heard.channel}: {error}")
         return None
 
     async def _hear_state(self, payload: bytes, open_: dict[str, Signed]) -> None:

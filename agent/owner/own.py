@@ -21,6 +21,7 @@ from agent.owner.members import entry, issue
 from agent.owner.reach import add_broker_arguments, settings_from
 from agent.owner.sheet import first_client, read_sheet, write_sheet
 
+_NAME_MAX: Final = 100
 _SHEET_BYTES: Final = 64 << 10
 
 
@@ -56,6 +57,7 @@ def _init(arguments: argparse.Namespace, context: Context) -> int:
     members = [read_descriptor(Path(name)) for name in (*arguments.backend, *arguments.store)]
     _require_roles(arguments, members)
     settings = settings_from(arguments, context.home)
+    require_name(arguments.name)
     aside = context.home.move_aside() if arguments.force else None
     root = Ed25519PrivateKey.generate()
     identity = age.generate_identity(post_quantum=not arguments.classic)
@@ -136,6 +138,12 @@ def _require_roles(arguments: argparse.Namespace, members: list[Descriptor]) -> 
             raise ConfigError(
                 f"{name}: describes a {descriptor.role}, not a {role}", hint=f"give it as --{descriptor.role}"
             )
+
+
+def require_name(name: str) -> None:
+    """Raise ``ConfigError`` for a name that no descriptor may hold."""
+    if not 1 <= len(name) <= _NAME_MAX or not name.isprintable():
+        raise ConfigError("the name is empty, too long or holds control characters", hint="give 1 to 100 characters")
 
 
 def write_keys(

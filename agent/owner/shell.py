@@ -17,6 +17,7 @@ from agent.clock import ReadClock, system_clock
 from agent.errors import AgentError, ConfigError, RefusedError
 from agent.owner import ask, enrol, keys, own, prove, unpack
 from agent.owner.context import Context, Subparsers
+from agent.owner.context import add as add_command
 from agent.owner.home import DEFAULT_HOME, Home
 
 _PARTS: Final[tuple[Callable[["Subparsers[argparse.ArgumentParser]"], None], ...]] = (
@@ -76,8 +77,7 @@ def _parser() -> argparse.ArgumentParser:
     subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
     for add in _PARTS:
         add(subparsers)
-    version = subparsers.add_parser("version", help="tell the version", epilog="example:\n  privacy-owner version")
-    version.add_argument("--json", action="store_true", help="as JSON")
+    version = add_command(subparsers, "version", summary="tell the version", example="privacy-owner version")
     version.set_defaults(run=_version)
     return parser
 

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from device_sim.cloud.jws import SigningKey
+from device_sim.cloud import jws
+from device_sim.cloud.jws import PublicKey, SigningKey
 from tests.owner.conftest import NOW_S, MakeOwner, Owner, fingerprint_of, known_peer
 from tests.owner.peer import Peer
 from tests.sim.fake_device import new_id
@@ -219,6 +220,18 @@ def test_hostile_names_never_steer_the_terminal(owner: Owner, peer: Peer) -> Non
     assert "\x1b" not in told.out
     assert "\u202e" not in told.out
     assert "deleted\ufffd\ufffdroot" in told.out
+
+
+def test_acknowledgement_file_names_the_receipts_that_are_kept(owner: Owner, peer: Peer) -> None:
+    claims = asked(owner, peer, "delete", "--all")
+    told = owner.ok("receipt", answer(owner, peer.receipt(claims, outcomes=[])), "--ack", "ack.bin", "--json").json
+    key = PublicKey.from_jwk(peer.client["jwk"])
+
+    raw = Path("ack.bin").read_bytes()
+
+    ack = jws.verify(jws.parse(raw[1:]), key, typ="pv1.ack")
+    assert raw[0] == 0x02
+    assert (ack["iss"], ack["aud"], ack["acks"]) == (key.kid, peer.id, [told[0]["jti"]])
 
 
 def test_several_devices_need_a_name(owner: Owner, peer: Peer, tmp_path: Path) -> None:

@@ -142,6 +142,47 @@ def test_alert_for_us_is_told_and_acknowledged(owner: Owner, peer: Peer, place: 
     assert claims["jti"] in peer.acked
 
 
+def test_listen_takes_in_what_came_while_nobody_listened(owner: Owner, peer: Peer, place: Place) -> None:
+    peer.answers = lambda _peer, _command: []
+    with peer.online(place.url, place.device):
+        owner.run("delete", "--all", "--yes", "--timeout", "0.5", *reach(place))
+        peer.wait_until(lambda: bool(peer.commands))
+        command = peer.commands[0]
+        peer.publish(f"rcpt/{command['iss']}", peer.receipt(command, outcomes=[]))
+        peer.publish(f"rcpt/{command['iss']}", peer.receipt(command, status="accepted"))
+        told = owner.ok("listen", "--timeout", "1", "--json", *reach(place)).json
+
+    assert [one["status"] for one in told["receipts"]] == ["done", "accepted"]
+    assert owner.ok("pending", "--json").json == []
+
+
+def test_offline_device_is_told_while_waiting(owner: Owner, peer: Peer, place: Place) -> None:
+    peer.answers = lambda _peer, _command: []
+    with peer.online(place.url, place.device):
+        peer.say_state(session=1, online=False)
+        ran = owner.run("inventory", "--timeout", "1", *reach(place))
+        peer.publish("state", b"", retain=True)
+
+    assert ran.code == 1
+    assert "the device is offline" in ran.err
+
+
+def test_outcomes_beyond_one_receipt_are_read_page_by_page(owner: Owner, peer: Peer, place: Place) -> None:
+    ids = [new_id() for _ in range(3)]
+
+    def page(_peer: Peer, command: dict[str, Any]) -> list[dict[str, Any]]:
+        jti, _, behind = command["cursor"].partition(".")
+        at = ids.index(behind) + 1 if behind else 0
+        rest = {"cursor": f"{jti}.{ids[at]}"} if at < 2 else {}
+        return [{"outcomes": [{"id": ids[at], "result": "deleted"}], **rest}]
+
+    peer.answers = page
+    with peer.online(place.url, place.device):
+        told = owner.ok("inventory", "--cursor", f"{new_id()}.", "--json", *reach(place)).json
+
+    assert [(one["id"], one["result"]) for one in told] == [(one, "deleted") for one in ids]
+
+
 def test_broker_that_speaks_3_1_1_only_is_spoken_to(owner: Owner, peer: Peer, broker_tls: Path, tmp_path: Path) -> None:
     with (
         Broker(tmp_path / "amqtt", broker_tls, engine="amqtt") as broker,

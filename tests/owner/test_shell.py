@@ -1,0 +1,144 @@
+"""What every command promises: an example, JSON, exit codes, files readable by stock tools, nothing secret told."""
+
+import io
+import json
+import os
+import pty
+import select
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.owner.conftest import MakeOwner, Owner
+from tests.owner.peer import Peer
+
+COMMANDS = (
+    "init", "recover", "device add", "device list", "client add", "client list", "client remove", "client new",
+    "delete", "export", "inventory", "approve", "time", "pending", "resend", "listen", "receipt", "receipts", "verify",
+    "open", "keygen", "decrypt", "version",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_ends_in_an_example_of_that_command(make_owner: MakeOwner, command: str) -> None:
+    told = make_owner("nobody").ok(*command.split(), "--help")
+
+    assert f"example:\n  privacy-owner {command}" in told.out or f"&& privacy-owner {command}" in told.out
+    assert "--json" in told.out
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        (),
+        ("fly",),
+        ("delete", "--colour", "red"),
+        ("time",),
+        ("inventory", "--timeout", "nan"),
+        ("init", "--name", "a\nb"),
+        ("init", "--name", ""),
+    ],
+)
+def test_bad_usage_exits_two(make_owner: MakeOwner, words: tuple[str, ...]) -> None:
+    assert make_owner("nobody").run(*words).code == 2
+
+
+def test_home_without_keys_says_how_to_begin(make_owner: MakeOwner) -> None:
+    ran = make_owner("nobody").run("inventory", "--json")
+
+    assert ran.code == 2
+    assert "privacy-owner init" in ran.err
+    assert ran.json["error"] == "ConfigError"
+
+
+def test_installed_command_runs(tmp_path: Path) -> None:
+    tool = Path(sys.executable).with_name("privacy-owner")
+    words = [str(tool), "--home", str(tmp_path / "home"), "init", "--json"]
+
+    made = subprocess.run(words, capture_output=True, check=True, text=True)
+
+    assert json.loads(made.stdout)["home"] == str(tmp_path / "home")
+    assert made.stderr == ""
+
+
+def test_nothing_secret_is_told_by_init(make_owner: MakeOwner) -> None:
+    made = make_owner("home")
+    told = made.ok("init", "--classic")
+
+    secret = next(line for line in (made.home / "identity.txt").read_text().splitlines() if line.startswith("AGE-"))
+
+    assert secret[20:40] not in told.out + told.err
+    assert "OWNER-ROOT" not in told.out + told.err
+
+
+def test_delete_on_a_terminal_asks_and_a_no_signs_nothing(owner: Owner, peer: Peer) -> None:
+    words = [sys.executable, "-m", "agent.owner", "--home", str(owner.home), "delete", "--all"]
+    before = (owner.home / "devices" / peer.id / "seq").read_bytes()
+    main_end, other_end = pty.openpty()
+    with subprocess.Popen(words, stdin=other_end, stdout=subprocess.PIPE, stderr=other_end) as process:
+        os.close(other_end)
+        shown = b""
+        while b"Type yes:" not in shown:
+            assert select.select([main_end], [], [], 20)[0], shown
+            shown += os.read(main_end, 1000)
+        os.write(main_end, b"no\n")
+        code = process.wait(20)
+    os.close(main_end)
+
+    assert code == 2
+    assert b"EVERYTHING" in shown
+    assert (owner.home / "devices" / peer.id / "seq").read_bytes() == before
+
+
+@pytest.mark.parametrize("kind", [(), ("--pq",)])
+def test_keygen_and_decrypt_open_what_age_would(make_owner: MakeOwner, tmp_path: Path, kind: tuple[str, ...]) -> None:
+    someone = make_owner("nobody")
+    made = someone.ok("keygen", *kind, "-o", tmp_path / "key", "--json").json
+    clip = os.urandom(200_000)
+    (tmp_path / "clip").write_bytes(clip)
+    tool = Path(sys.executable).with_name("privacy-owner")
+    sealed = _seal(clip, made["recipient"])
+    (tmp_path / "clip.age").write_bytes(sealed)
+
+    someone.ok("decrypt", "-i", tmp_path / "key", "-o", tmp_path / "out", tmp_path / "clip.age")
+    piped = subprocess.run(
+        [tool, "decrypt", "-i", tmp_path / "key"], input=sealed, capture_output=True, check=True
+    ).stdout
+
+    assert (tmp_path / "out").read_bytes() == clip == piped
+    assert someone.run("keygen", "-o", tmp_path / "key").code == 2
+
+
+def _seal(data: bytes, recipient: str) -> bytes:
+    if recipient.startswith("age1pq"):
+        from device_sim.cloud import sealing  # noqa: PLC0415 - Debian's age has no post-quantum keys
+
+        return sealing.seal(data, recipient)
+    age = shutil.which("age")
+    assert age is not None
+    return subprocess.run([age, "-a", "-r", recipient], input=data, capture_output=True, check=True).stdout
+
+
+def test_damaged_file_leaves_nothing_behind(make_owner: MakeOwner, tmp_path: Path) -> None:
+    someone = make_owner("nobody")
+    made = someone.ok("keygen", "-o", tmp_path / "key", "--json").json
+    sealed = bytearray(_seal(b"clip" * 50_000, made["recipient"]))
+    del sealed[-100:]
+    (tmp_path / "clip.age").write_bytes(sealed)
+
+    ran = someone.run("decrypt", "-i", tmp_path / "key", "-o", tmp_path / "out", tmp_path / "clip.age")
+
+    assert ran.code == 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["clip.age", "key"]
+
+
+def test_decrypt_without_an_identity_names_the_file(make_owner: MakeOwner, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO())
+
+    ran = make_owner("nobody").run("decrypt", "-o", "x", "y")
+
+    assert ran.code == 2
+    assert "identity.txt" in ran.err
