@@ -23,7 +23,7 @@ on from their step. On a full disk the parts become small and live on the index'
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
-from typing import Final
+from typing import Final, TypeVar
 
 from agent import audit
 from agent.audit import Event
@@ -57,6 +57,8 @@ CUTOFFS_MAX: Final = 1_024
 
 _ALL_SLOTS: Final = 2**31
 
+T = TypeVar("T")
+
 Finish = Callable[[Tx, str, tuple[Outcome, ...], Moment], None]
 Judge = Callable[[Tx, Object, str, str], Outcome | None]
 Progress = Callable[[int, int], None]
@@ -72,6 +74,19 @@ def _pass(_step: int) -> None:
 
 def _spare_none(_tx: Tx, _found: Object, _actor: str, _rule: str) -> None:
     return None
+
+
+async def _uncut(act: Callable[[T], None], argument: T) -> None:
+    """Do blocking work in a thread and come back only when it has ended, even when the caller is cancelled.
+
+    The next run would otherwise begin while this one still writes.
+    """
+    work = asyncio.ensure_future(asyncio.to_thread(act, argument))
+    try:
+        await asyncio.shield(work)
+    except asyncio.CancelledError:
+        await asyncio.wait([work])
+        raise
 
 
 class Erasure:
@@ -294,7 +309,7 @@ class Erasure:
         gone = await self._index.read(lambda tx: rows.intents(tx, 3, size))
         if gone:
             # Step 6. If power fails here, some files are back or still there; their intents remove them at start.
-            await asyncio.to_thread(self._unlink, gone)
+            await _uncut(self._unlink, gone)
             self._at(6)
         finished = await self._index.write(lambda tx: self._conclude(tx, gone, moment), urgent=True)
         self._results.update(finished)
@@ -312,7 +327,7 @@ class Erasure:
     async def _rotate(self, groups: Sequence[int], moment: Moment, *, victims: int) -> None:
         following = new_root(self._vault.random)
         # Step 2. If power fails here the index still names the current root, and the next one is destroyed at start.
-        await asyncio.to_thread(self._keystore.stage_root, following)
+        await _uncut(self._keystore.stage_root, following)
         self._at(2)
         # Step 3. If power fails before this is durable, the same; after it, the index names the next root.
         await self._index.write(
@@ -330,7 +345,7 @@ class Erasure:
         self._at(4)
         for root_id in stale:
             # Step 5. If power fails between the two copies, opening the keystore destroys the second.
-            await asyncio.to_thread(self._keystore.destroy_root, root_id)
+            await _uncut(self._keystore.destroy_root, root_id)
         self._at(5)
 
     def _stale_roots(self, tx: Tx) -> tuple[str, ...]:
