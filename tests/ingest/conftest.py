@@ -57,6 +57,7 @@ class Home:
         self.events: list[IngestEvent] = []
         self.rights = Rights()
         self.sealers: list[Sealer] = []
+        self.job_limit_s = 60.0
         self.keystore = Keystore.create(self.state / "keystore")
         self.index = Index(self.state / "index.db", key=self.keystore.index_key())
         self.vault = Vault(folder=self.state, index=self.index, keystore=self.keystore)
@@ -71,7 +72,7 @@ class Home:
 
     def ingest(self, *sources: SourceSettings, policy: Policy | None = None, reserve_bytes: int = 0) -> Ingest:
         """Build the flow inside the running loop."""
-        self.sealers.append(Sealer())
+        self.sealers.append(Sealer(job_limit_s=self.job_limit_s))
         return Ingest(
             sources or (self.settings(),),
             vault=self.vault,

@@ -13,7 +13,9 @@ import pytest
 
 from agent import audit, registry
 from agent.erasure import Erasure
+from agent.index import Tx
 from agent.ingest import flow as flow_module
+from agent.ingest.work import Work
 from agent.model import Moment, Selection
 from agent.policy import Hold, Rights, parse_policy
 from agent.sources import folder as folder_module
@@ -193,6 +195,36 @@ def test_recipient_that_cannot_be_used_leaves_the_source_alone(home: Home) -> No
     assert home.objects() == ()
     assert home.left() == [NAME]
     assert list((home.state / "objects").iterdir()) == []
+
+
+def test_sealing_that_fails_leaves_the_source_alone_and_is_told(home: Home) -> None:
+    home.put(NAME, b"content")
+    home.job_limit_s = 0.001  # less than any process needs to start
+    home.scan()
+    assert home.objects() == ()
+    assert home.left() == [NAME]
+    assert len(home.reasons("source_failed")) == 1
+    assert list((home.state / "objects").iterdir()) == []
+    home.job_limit_s = 60.0
+    home.scan()
+    assert home.opened(home.only()) == b"content"
+
+
+def test_file_that_vanishes_between_offer_and_opening_stops_nothing(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home.put(NAME, b"vanishes")
+    home.put(NAME.replace("front", "back"), b"stays")
+    find = flow_module.Ingest._find_one
+
+    def vanish_then_find(flow: flow_module.Ingest, tx: Tx, work: Work) -> object:
+        (home.spool / NAME).unlink(missing_ok=True)
+        return find(flow, tx, work)
+
+    monkeypatch.setattr(flow_module.Ingest, "_find_one", vanish_then_find)
+    home.scan()
+    assert home.opened(home.only()) == b"stays"
+    assert home.reasons("later") == ["the file vanished"]
 
 
 def test_log_files_of_one_camera_become_one_object(home: Home) -> None:
