@@ -92,8 +92,9 @@ class Broker:
     """The line; ``run`` holds it until ``aclose``.
 
     ``identity`` is the folder of the TLS identity (none only for ``mqtt://`` on this machine, then ``device`` and
-    ``client_id`` are needed). ``device`` names whose topics are meant, by default our own. ``will`` returns the
-    ``state`` message for the broker to publish when we vanish, made anew for each connection.
+    ``client_id`` are needed). ``device`` names whose topics are meant, by default our own. Of ``channels`` only those
+    that are also in ``retained`` give retained messages. ``will`` returns the ``state`` message for the broker to
+    publish when we vanish, made anew for each connection. A tool that comes and goes sets ``keep_session`` to false.
     """
 
     def __init__(
@@ -105,6 +106,8 @@ class Broker:
         device: str = "",
         client_id: str = "",
         channels: tuple[str, ...] = ("cmd", "upack"),
+        retained: tuple[str, ...] = (),
+        keep_session: bool = True,
         will: Callable[[], Awaitable[bytes]] | None = None,
         alert: Alert | None = None,
         random: Callable[[], float] | None = None,
@@ -123,6 +126,8 @@ class Broker:
         self.client_id = client_id or name
         self._base = topic_base(tenant, self.device)
         self._channels = {channel: _Channel() for channel in channels}
+        self._retained = frozenset(retained)
+        self._keep_session = keep_session
         self._may_probe = self.device == name or not self._address.secure
         self._will = will
         self._alert = alert if alert is not None else _log_alert
@@ -272,6 +277,7 @@ class Broker:
             protocol=self.protocol,
             topics=tuple(f"{self._base}/{channel}" for channel in self._subscriptions()),
             will=(f"{self._base}/{STATE}", will) if will is not None else None,
+            keep_session=self._keep_session,
             on_event=lambda event: self._on_event(link, event),
         )
         self._link = link
@@ -439,16 +445,14 @@ class Broker:
             packet.answer.set_result(None)
 
     def _on_arrived(self, event: Arrived) -> None:
-        base, _, channel = event.topic.rpartition("/")
-        if base != self._base:
-            self.counters.dropped_topic += 1
-        elif channel == PROBE and self._may_probe:
+        channel = event.topic.removeprefix(f"{self._base}/")
+        if channel == PROBE and self._may_probe:
             if self._probe and event.payload == self._probe:
                 self._probe = b""
                 self._untell("acl_broken")
         elif (queue := self._channels.get(channel)) is None:
             self.counters.dropped_topic += 1
-        elif event.retained:
+        elif event.retained and channel not in self._retained:
             self.counters.ignored_retained += 1
         elif len(event.payload) > MAX_PACKET_BYTES:
             self.counters.dropped_large += 1

@@ -124,11 +124,13 @@ class Link:
         protocol: Protocol,
         topics: tuple[str, ...],
         will: tuple[str, bytes] | None,
+        keep_session: bool,
         on_event: Callable[[Event], None],
     ) -> None:
         self._address = address
         self._protocol = protocol
         self._topics = topics
+        self._keep_session = keep_session
         self._on_event = on_event
         self._loop = asyncio.get_running_loop()
         self._events: deque[Event] = deque()
@@ -182,7 +184,7 @@ class Link:
             CallbackAPIVersion.VERSION2,
             client_id=client_id,
             protocol=paho.MQTTv5 if self._protocol == MQTT_5 else paho.MQTTv311,
-            clean_session=None if self._protocol == MQTT_5 else False,
+            clean_session=None if self._protocol == MQTT_5 else not self._keep_session,
             reconnect_on_failure=False,
         )
         client.connect_timeout = CONNECT_TIMEOUT_S
@@ -209,13 +211,13 @@ class Link:
         try:
             if self._protocol == MQTT_5:
                 properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call] # paho leaves it untyped
-                properties.SessionExpiryInterval = SESSION_EXPIRY_S
+                properties.SessionExpiryInterval = SESSION_EXPIRY_S if self._keep_session else 0
                 properties.MaximumPacketSize = MAX_PACKET_BYTES
                 client.connect(
                     self._address.host,
                     self._address.port,
                     keepalive=KEEPALIVE_S,
-                    clean_start=False,
+                    clean_start=not self._keep_session,
                     properties=properties,
                 )
             else:

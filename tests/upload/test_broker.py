@@ -436,3 +436,24 @@ def test_identity_is_read_even_when_it_has_expired(tls: Path, tmp_path: Path) ->
     identity = load_identity(issued(tls, tmp_path, "cam-past", at=dt.datetime(2020, 1, 1, tzinfo=dt.UTC)))
     assert identity.name == "cam-past"
     assert dt.datetime.fromtimestamp(identity.expires_ms / 1000, tz=dt.UTC) < dt.datetime(2025, 1, 1, tzinfo=dt.UTC)
+
+
+def test_tool_of_an_owner_reads_receipts_and_state_of_a_device(mosquitto: BrokerProcess, tls: Path) -> None:
+    async def act() -> None:
+        device = line(mosquitto, tls / "cam-1")
+        owner = Broker(
+            mosquitto.url, tenant=TENANT, identity=tls / "owner", device="cam-1", client_id="owner-tool-1",
+            channels=("rcpt/kid", "state"), retained=("state",), keep_session=False, wait=short_pause,
+        )  # fmt: skip
+        async with running(device):
+            await device.first_session(within_s=ONLINE_S)
+            await device.publish("state", b"\x40online", retain=True)
+            async with running(owner):
+                async with asyncio.timeout(ONLINE_S):
+                    assert await owner.receive("state") == b"\x40online"
+                    await owner.publish("cmd", b"\x01please")
+                    assert await device.receive("cmd") == b"\x01please"
+                    await device.publish("rcpt/kid", b"\x11done")
+                    assert await owner.receive("rcpt/kid") == b"\x11done"
+
+    asyncio.run(act())
