@@ -484,3 +484,18 @@ def test_alert_is_one_message_for_each_reader_and_counts_up(office: Office) -> N
     assert raise_it(71)
     assert office.waiting(office.client)[0]["count"] == 1
     assert office.audit_kinds().count("alert_raised") == 2
+
+
+def test_command_is_not_settled_before_its_last_object_is_decided(office: Office) -> None:
+    async def scenario() -> None:
+        ids = sorted([new_id(), new_id()])
+        first = await office.receive(office.client, office.command(office.client, "delete", select={"ids": ids}))
+        assert first is not None
+        for object_id, status in zip(ids, ("accepted", "done"), strict=True):
+            outcome = Outcome(id=object_id, result="deleted")
+            office.index.write_now(
+                lambda tx, outcome=outcome: office.ledger.on_finish(tx, first["cmd"], (outcome,), office.moment)  # type: ignore[misc] # bound at once
+            )
+            assert [told["status"] for told in office.waiting(office.client)] == [status]
+
+    run(scenario())
