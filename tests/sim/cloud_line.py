@@ -8,15 +8,25 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 from device_sim.cloud import strictjson
 from device_sim.cloud.journal import Journal
 from device_sim.cloud.service import Cloud, init
-from tests.sim.conftest import BrokerPlace
 from tests.sim.fake_device import NOW_S, TENANT, FakeDevice, device
 
 DEVICE = "device"
 """The common name that `python -m certs init` gives its first device: topics carry it."""
+
+
+@dataclass(frozen=True)
+class BrokerPlace:
+    """Where the broker is and who may speak to it."""
+
+    url: str
+    backend: Path
+    owner: Path
+    device: Path
 
 
 @dataclass
@@ -69,7 +79,15 @@ class CloudProcess:
         )
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
+
+    def wait_until_online(self) -> Self:
         self.journal.wait("online", timeout_s=20)
+        return self
+
+    def kill(self) -> None:
+        """End it if it still runs."""
+        if self.process.poll() is None:
+            self.end(signal.SIGKILL)
 
     def tell(self, order: dict[str, object]) -> None:
         assert self.process.stdin is not None

@@ -11,8 +11,7 @@ from device_sim.cloud.backend import Backend
 from device_sim.cloud.failure import MessageError
 from device_sim.cloud.jws import SigningKey
 from device_sim.cloud.service import Cloud
-from tests.sim.cloud_line import DEVICE, Line, line
-from tests.sim.conftest import BrokerPlace
+from tests.sim.cloud_line import DEVICE, BrokerPlace, Line, line
 from tests.sim.fake_device import NOW_S, TENANT, FakeDevice, new_id, stranger
 
 

@@ -1,6 +1,6 @@
 """Every fault strikes, is named in the journal, and is seen by the device as what it is."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -9,8 +9,7 @@ from device_sim.cloud.failure import SetupError
 from device_sim.cloud.faults import Faults
 from device_sim.cloud.journal import Journal
 from device_sim.cloud.service import init
-from tests.sim.cloud_line import DEVICE, CloudProcess, Line, line
-from tests.sim.conftest import BrokerPlace
+from tests.sim.cloud_line import DEVICE, BrokerPlace, CloudProcess, Line, line
 from tests.sim.fake_device import CHUNK_BYTES, device, new_id, recording
 
 
@@ -200,12 +199,14 @@ def test_cloud_that_was_offline_answers_when_it_is_back(running: Line) -> None:
     running.device.next("go", "stored")
 
 
-def test_faults_from_the_command_line_strike(tmp_path: Path, broker_place: BrokerPlace) -> None:
+def test_faults_from_the_command_line_strike(
+    tmp_path: Path, broker_place: BrokerPlace, start_cloud: Callable[..., CloudProcess]
+) -> None:
     """``--fault`` and the orders on stdin reach the same faults; ``roll_back=1`` undoes the first stored upload."""
     init(tmp_path)
     one, two = recording(1_000), recording(2_000)
     with device(broker_place.url, folder=tmp_path, identity=broker_place.device, name=DEVICE) as made:
-        cloud = CloudProcess(tmp_path, broker_place, "--fault", "roll_back=1", "--fault", "duplicate=go")
+        cloud = start_cloud(tmp_path, broker_place, "--fault", "roll_back=1", "--fault", "duplicate=go")
         made.upload(one)
         cloud.journal.wait("fault", fault="duplicate")
         cloud.journal.wait("rolled-back")

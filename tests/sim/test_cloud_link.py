@@ -14,8 +14,7 @@ from device_sim.cloud.failure import MessageError, SetupError
 from device_sim.cloud.keys import read_device
 from device_sim.cloud.link import Link
 from device_sim.cloud.service import Cloud, init
-from tests.sim.cloud_line import DEVICE
-from tests.sim.conftest import BrokerPlace
+from tests.sim.cloud_line import DEVICE, BrokerPlace
 from tests.sim.fake_device import LIMIT_S, NOW_S, TENANT, device, recording
 
 COMMAND = (sys.executable, "-m", "device_sim", "cloud")

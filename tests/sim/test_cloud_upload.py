@@ -4,7 +4,7 @@ import json
 import os
 import signal
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -14,8 +14,7 @@ from device_sim.cloud.failure import SetupError
 from device_sim.cloud.keys import Party
 from device_sim.cloud.observer import Observer, read_record
 from device_sim.cloud.service import Cloud, init
-from tests.sim.cloud_line import DEVICE, CloudProcess, Line, line
-from tests.sim.conftest import BrokerPlace
+from tests.sim.cloud_line import DEVICE, BrokerPlace, CloudProcess, Line, line
 from tests.sim.fake_device import CHUNK_BYTES, TENANT, device, new_id, recording
 
 
@@ -235,14 +234,16 @@ def test_messages_that_are_not_the_devices_have_no_effect(running: Line, broker_
     assert running.device.claims("go") == []
 
 
-def test_upload_survives_kills_of_the_store_at_random_points(tmp_path: Path, broker_place: BrokerPlace) -> None:
+def test_upload_survives_kills_of_the_store_at_random_points(
+    tmp_path: Path, broker_place: BrokerPlace, start_cloud: Callable[..., CloudProcess]
+) -> None:
     """Each killed store, however far it was, goes on from at least what it had acknowledged."""
     init(tmp_path)
     one = recording(24_000_000)
     with device(broker_place.url, folder=tmp_path, identity=broker_place.device, name=DEVICE) as made:
         acknowledged = 0
         for progress_bytes in (1, 4_000_000, 7_000_000):
-            cloud = CloudProcess(tmp_path, broker_place)
+            cloud = start_cloud(tmp_path, broker_place)
             made.begin(one)
             _, go = made.next("go")
             assert go["offset"] >= acknowledged
@@ -252,37 +253,41 @@ def test_upload_survives_kills_of_the_store_at_random_points(tmp_path: Path, bro
                 pass
             assert cloud.end(signal.SIGKILL) == -signal.SIGKILL
             acknowledged = max(ack["offset"] for ack in made.claims("upload-ack"))
-        cloud = CloudProcess(tmp_path, broker_place)
+        cloud = start_cloud(tmp_path, broker_place)
         assert made.upload(one)["payload"] == one.parts["payload"]
         assert cloud.end() == 0
         assert len({go["offset"] for go in made.claims("go")}) > 1, "no restart went on in the middle"
 
 
-def test_stored_upload_is_still_stored_after_a_kill(tmp_path: Path, broker_place: BrokerPlace) -> None:
+def test_stored_upload_is_still_stored_after_a_kill(
+    tmp_path: Path, broker_place: BrokerPlace, start_cloud: Callable[..., CloudProcess]
+) -> None:
     init(tmp_path)
     one = recording(1_000_000)
     with device(broker_place.url, folder=tmp_path, identity=broker_place.device, name=DEVICE) as made:
-        cloud = CloudProcess(tmp_path, broker_place)
+        cloud = start_cloud(tmp_path, broker_place)
         made.upload(one)
         cloud.end(signal.SIGKILL)
-        cloud = CloudProcess(tmp_path, broker_place)
+        cloud = start_cloud(tmp_path, broker_place)
         made.begin(one)
         assert made.next("stored", "go")[0] == "stored"
         assert cloud.end() == 0
 
 
-def test_restarted_store_asks_for_the_rest_on_the_first_chunk(tmp_path: Path, broker_place: BrokerPlace) -> None:
+def test_restarted_store_asks_for_the_rest_on_the_first_chunk(
+    tmp_path: Path, broker_place: BrokerPlace, start_cloud: Callable[..., CloudProcess]
+) -> None:
     """A device that did not notice the restart just goes on sending."""
     init(tmp_path)
     one = recording(2_000_000)
     with device(broker_place.url, folder=tmp_path, identity=broker_place.device, name=DEVICE) as made:
-        cloud = CloudProcess(tmp_path, broker_place)
+        cloud = start_cloud(tmp_path, broker_place)
         made.begin(one)
         made.next("go")
         made.chunks(one, end=10 * CHUNK_BYTES)
         made.next("upload-ack")
         cloud.end(signal.SIGKILL)
-        cloud = CloudProcess(tmp_path, broker_place)
+        cloud = start_cloud(tmp_path, broker_place)
         made.chunks(one, offset=12 * CHUNK_BYTES)
         _, go = made.next("go")
         assert 0 < go["offset"] <= 10 * CHUNK_BYTES
