@@ -2,7 +2,8 @@
 
 One pass: walk each rule's set oldest first, ask ``policy.decide`` about each object, stop at the first that is not due
 (ages and ranks only fall from there on), erase what may go. Under disk pressure the sets of low priority are walked
-first, and what is chosen counts as freed.
+first, and what is chosen counts as freed. Only this device's copy goes: how long a store keeps what was uploaded is
+the store's rule, and an owner's delete still reaches it.
 
 A pass that would remove much more than was to be expected (a policy edited by mistake, a clock that leapt and was
 believed) stops and asks: see ``agent/rights.py``. To be expected is what an age limit makes due within a day of the
@@ -202,7 +203,9 @@ class Retention:
         outcomes: list[Outcome] = []
         for rule in sorted({rule for _object_id, rule in items}):
             ids = [object_id for object_id, why in items if why == rule]
-            outcomes += await self._erasure.erase(ids, actor="device", rule=rule, command="", moment=moment)
+            outcomes += await self._erasure.erase(
+                ids, actor="device", rule=rule, command="", moment=moment, keep_stored=True
+            )
         await self._index.write(
             lambda tx: rights.keep_pass(tx, rights.Pass(policy=self._digest, passed_ms=moment.agent_ms))
         )

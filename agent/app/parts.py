@@ -94,7 +94,7 @@ async def opened(config: Config, *, read_clock: ReadClock) -> AsyncIterator[Part
             parts = _assemble(config, document, keystore=keystore, index=index, read_clock=read_clock)
             await recover(parts)
             yield parts
-            await index.write(parts.timeline.keep)
+            await index.write(parts.timeline.keep, urgent=True)
         finally:
             index.close()
 
@@ -102,7 +102,7 @@ async def opened(config: Config, *, read_clock: ReadClock) -> AsyncIterator[Part
 async def recover(parts: Parts) -> None:
     """Finish at start what a crash cut off: erasures first, then sweep left-overs, then commands."""
     moment = parts.now()
-    await parts.index.write(parts.timeline.keep)
+    await parts.index.write(parts.timeline.keep, urgent=True)
     await parts.erasure.resume(moment)
     parts.vault.recover()
     parts.bundle.recover()

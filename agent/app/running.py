@@ -38,6 +38,9 @@ RETENTION_S: Final = 60.0
 EXPIRY_WARNING_MS: Final = 30 * 86_400_000
 """A certificate is warned about this long before it ends."""
 
+RESERVE_BYTES: Final = 16 << 20
+"""Of the vault's disk; never filled by new recordings, so that deletes, audit and receipts have room."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -96,6 +99,7 @@ async def _run(
         sealer=sealer,
         policy=parts.policy_in_force,
         now=parts.now,
+        reserve_bytes=RESERVE_BYTES,
         on_event=lambda event: _on_ingest(live, event, tell),
     )
     live = Live(parts, alarm, ingest)
@@ -211,7 +215,7 @@ def _on_ingest(live: Live, event: IngestEvent, tell: Callable[[str, str], None])
             live.upload.wake()
     elif event.kind == "disk_full":
         tell("disk_full", "There is no room for new recordings.")
-    elif event.kind == "later" and event.reason:
+    elif event.kind == "source_failed":
         tell("source_failed", f"Source {event.source} cannot be read: {event.reason}")
     _log.info("ingest %s source=%s object=%s reason=%s", event.kind, event.source, event.object, event.reason)
 
@@ -236,7 +240,7 @@ async def _tick(live: Live, tell: Callable[[str, str], None], wait: Callable[[fl
         moment = parts.now()
         if moment.trusted != was_trusted:
             was_trusted = moment.trusted
-            await parts.index.write(parts.timeline.keep)
+            await parts.index.write(parts.timeline.keep, urgent=True)
             if moment.trusted:
                 await live.alarm.clear("clock_unsure", moment=moment)
                 await live.alarm.clear("clock_jump", moment=moment)
@@ -275,5 +279,5 @@ async def _retain(live: Live, tell: Callable[[str, str], None], wait: Callable[[
             if passed.outcomes:
                 parts.changed()
         await asyncio.to_thread(parts.bundle.expire, moment)
-        await parts.index.write(parts.keep_house)
+        await parts.index.write(parts.keep_house, urgent=True)
         await wait(RETENTION_S)

@@ -1,0 +1,214 @@
+"""A household: broker, cloud, agent and owner as their users run them, each a process of its own.
+
+Nothing here reaches into a process: commands in, JSON out, signals, and what lies on the disk. Waiting is polling with
+a deadline; nothing waits for time to pass.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from agent.clock import monotonic_s
+from device_sim.broker import Broker
+from device_sim.camera.media import write_clip
+
+BIN = Path(sys.executable).parent
+TENANT = "acme"
+DEVICE = "cam-01"
+
+POLICY = """\
+version = 1
+[recipients]
+owner = ["{recipient}"]
+[upload]
+{upload}
+[category.recording]
+purpose = "security"
+seal_to = ["owner"]
+upload = "before-expiry"
+keep = {{ age = "14d" }}
+[category.photo]
+purpose = "security"
+seal_to = ["owner"]
+upload = "never"
+keep = {{ age = "{photo_age}" }}
+[category.usage-log]
+purpose = "diagnosis"
+seal_to = ["owner"]
+upload = "before-expiry"
+keep = {{ age = "14d" }}
+"""
+
+
+def until(found: Callable[[], Any], *, what: str, within_s: float = 60.0) -> Any:  # noqa: ANN401 - whatever was found
+    """Poll until something true is found and return it; fails naming what was waited for."""
+    pace = threading.Event()
+    deadline = monotonic_s() + within_s
+    while monotonic_s() < deadline:
+        value = found()
+        if value:
+            return value
+        pace.wait(0.05)
+    raise AssertionError(f"after {within_s} s still not: {what}")
+
+
+class House:
+    """Everything of one household under one folder; a context manager that stops what runs."""
+
+    def __init__(self, folder: Path, *, engine: str = "mosquitto", upload: str = "", photo_age: str = "14d") -> None:
+        self.folder = folder
+        self.spool = folder / "spool"
+        self.state = folder / "state"
+        self.home = folder / "home"
+        self.config = folder / "agent.toml"
+        self._engine = engine
+        self._upload = upload
+        self._photo_age = photo_age
+        self.broker: Broker | None = None
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+
+    def __enter__(self) -> Self:
+        self.spool.mkdir()
+        self.run("certs", "init", self.folder / "tls", "--device", DEVICE)
+        self.run("device-sim", "cloud", "init", self.folder / "cloud")
+        self.broker = Broker(self.folder / "broker", self.folder / "tls", engine=self._engine)  # type: ignore[arg-type] # a literal from the test's parameters
+        self.broker.start()
+        cloud = self.folder / "cloud"
+        self.owner("init", "--backend", cloud / "backend.json", "--store", cloud / "store.json")
+        told = self.agent_json(
+            "init", "--owner", self.home / "owner.pub", "--state", self.state, "--clock", "system",
+            "--source", f"spool:{self.spool}", "--broker", self.url, "--tenant", TENANT,
+            "--identity", self.folder / "tls" / DEVICE,
+        )  # fmt: skip
+        recipient = json.loads((self.home / "owner.pub").read_text().splitlines()[0])["recipient"]
+        (self.folder / "policy.toml").write_text(
+            POLICY.format(recipient=recipient, upload=self._upload, photo_age=self._photo_age)
+        )
+        self.owner(
+            "device", "add", self.state / "device.jws", "--accept", told["fingerprint"], "--broker", self.url,
+            "--tenant", TENANT, "--tls", self.folder / "tls" / "owner",
+        )  # fmt: skip
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for name in tuple(self._processes):
+            self.stop(name)
+        if self.broker is not None:
+            self.broker.stop()
+
+    @property
+    def url(self) -> str:
+        """The broker's address."""
+        assert self.broker is not None
+        return self.broker.url
+
+    # -- commands ----------------------------------------------------------------------------------------------------
+
+    def run(self, program: str, *arguments: str | Path, expect: int = 0, within_s: float = 90) -> str:
+        """Run a shell command to its end and return what it printed; its exit code must be the expected one."""
+        start = [sys.executable, "-m", "certs"] if program == "certs" else [str(BIN / program)]
+        done = subprocess.run(
+            [*start, *map(str, arguments)], capture_output=True, text=True, timeout=within_s, check=False
+        )
+        assert done.returncode == expect, f"{program} {arguments}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+        return done.stdout if expect == 0 else done.stdout + done.stderr
+
+    def agent_json(self, verb: str, *arguments: str | Path, expect: int = 0) -> Any:  # noqa: ANN401 - JSON
+        """Run a command of ``privacy-agent`` and return its JSON."""
+        return json.loads(self.run("privacy-agent", verb, *arguments, "--config", self.config, "--json", expect=expect))
+
+    def owner(self, *arguments: str | Path, expect: int = 0) -> str:
+        """Run a command of ``privacy-owner``."""
+        return self.run("privacy-owner", "--home", self.home, *arguments, expect=expect)
+
+    def owner_json(self, *arguments: str | Path, expect: int = 0) -> Any:  # noqa: ANN401 - JSON
+        """Run a command of ``privacy-owner`` and return its JSON."""
+        return json.loads(self.owner(*arguments, "--json", expect=expect))
+
+    # -- processes ---------------------------------------------------------------------------------------------------
+
+    def start(self, name: str, program: str, *arguments: str | Path) -> None:
+        """Start a process that stays; its output goes to a log in the folder."""
+        with (self.folder / f"{name}.log").open("ab") as log:
+            self._processes[name] = subprocess.Popen(
+                [str(BIN / program), *map(str, arguments)], stdout=log, stderr=log, env={**os.environ, "TZ": "UTC"}
+            )
+
+    def start_cloud(self, *arguments: str) -> None:
+        """Start store and backend."""
+        self.start(
+            "cloud", "device-sim", "cloud", "--dir", self.folder / "cloud", "--broker", self.url, "--identity",
+            self.folder / "tls" / "backend", "--tenant", TENANT, "--device-descriptor", self.state / "device.jws",
+            "--json", *arguments,
+        )  # fmt: skip
+
+    def start_agent(self) -> None:
+        """Start the agent and wait until it answers and is online."""
+        self.start("agent", "privacy-agent", "run", "--config", self.config, "-v")
+        until(self.online, what="the agent online")
+
+    def online(self) -> bool:
+        """Tell whether the agent says that it has the line."""
+        process = self._processes["agent"]
+        assert process.poll() is None, (self.folder / "agent.log").read_text()
+        return (self.state / "control.sock").exists() and self.agent_json("status")["broker"]["online"]
+
+    def kill(self, name: str) -> None:
+        """SIGKILL, and wait until it is gone."""
+        process = self._processes.pop(name)
+        process.kill()
+        process.wait(10)
+
+    def stop(self, name: str) -> int:
+        """Ask it to stop and return its exit code."""
+        process = self._processes.pop(name)
+        process.send_signal(signal.SIGTERM)
+        try:
+            return process.wait(20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait(10)
+            raise
+
+    def events(self, kind: str) -> list[dict[str, Any]]:
+        """Return what the cloud has said so far of one kind."""
+        lines = (self.folder / "cloud.log").read_text().splitlines()
+        return [event for line in lines if line.startswith("{") and (event := json.loads(line))["event"] == kind]
+
+    # -- the camera --------------------------------------------------------------------------------------------------
+
+    def record(self, *, seed: int = 1, seconds: int = 2, bits_per_s: int = 1_000_000) -> bytes:
+        """Write one clip as a camera does and return its bytes."""
+        start = datetime(2026, 3, 1, 10, 15, tzinfo=UTC) + timedelta(minutes=seed)
+        folder = self.spool / "front_door" / "recording"
+        folder.mkdir(parents=True, exist_ok=True)
+        part = folder / f"{seed}.part"
+        write_clip(part, seed=seed, start=start, seconds=seconds, bits_per_s=bits_per_s, label="Front door")
+        content = part.read_bytes()
+        part.rename(folder / f"{start:%Y-%m-%dT%H-%M-%S}.000Z_{seconds}s.mp4")
+        return content
+
+    def held(self) -> list[dict[str, Any]]:
+        """Return the agent's inventory."""
+        found: list[dict[str, Any]] = self.agent_json("inventory")["objects"]
+        return found
+
+    def one(self, state: str, *, count: int = 1) -> list[dict[str, Any]]:
+        """Wait until that many objects are held in a state and return them."""
+
+        def enough() -> list[dict[str, Any]]:
+            found = [item for item in self.held() if item["state"] == state]
+            return found if len(found) >= count else []
+
+        found: list[dict[str, Any]] = until(enough, what=f"{count} objects {state}")
+        return found
