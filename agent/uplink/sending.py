@@ -91,11 +91,14 @@ class Sending:
         """What was sent more than once since the agent started."""
         return self._transfer.resent_bytes
 
-    def deliver(self, answer: Go | UploadAck | Stored | Failed) -> None:
-        """Take a verified answer that names this upload; one for another manifest is ignored."""
-        if answer.manifest == self.manifest_hash and len(self._answers) < _MOST_ANSWERS:
+    def deliver(self, answer: Go | UploadAck | Stored | Failed) -> bool:
+        """Take a verified answer if it is about exactly this upload and manifest; return whether it is."""
+        if (answer.upload, answer.manifest) != (self._transfer.manifest.upload, self.manifest_hash):
+            return False
+        if len(self._answers) < _MOST_ANSWERS:
             self._answers.append(answer)
             self._news.set()
+        return True
 
     async def run(self) -> Stored:
         """Send until the storage receipt is here.

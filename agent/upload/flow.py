@@ -194,8 +194,10 @@ class Upload:
 
     async def _look_at_running(self) -> None:
         self._rate.change(self._policy().rate_bytes_s)
+        running = tuple(self._turn.running)
+        waiting = await self._index.read(lambda tx: self._still_waiting(tx, running)) if running else frozenset()
         for object_id, item in self._turn.running.items():
-            if not isinstance(self._judge(item), Allow):
+            if object_id not in waiting or not isinstance(self._judge(item), Allow):
                 self._tasks[object_id].cancel()
         offsets = {
             upload: one.durable_bytes
@@ -205,6 +207,10 @@ class Upload:
         if offsets:
             self._noted.update(offsets)
             await self._index.write(lambda tx: self._note_offsets(tx, offsets))
+
+    def _still_waiting(self, tx: Tx, object_ids: tuple[str, ...]) -> frozenset[str]:
+        found = (self._vault.get(tx, object_id) for object_id in object_ids)
+        return frozenset(item.id for item in found if item is not None and item.state != "erasing")
 
     def _note_offsets(self, tx: Tx, offsets: dict[str, int]) -> None:
         for upload, offset in offsets.items():
@@ -384,10 +390,9 @@ class Upload:
             await self.copies.take(value)
             return
         sending = self._sendings.get(value.upload)
-        if sending is not None and value.manifest == sending.manifest_hash:
+        if sending is not None and sending.deliver(value):
             if isinstance(value, Go | Stored):
                 self.copies.note_epoch(value.epoch)
-            sending.deliver(value)
         elif isinstance(value, UploadAck) or not await self.copies.take(value):
             await self._take_late(value)
 

@@ -415,3 +415,30 @@ def test_store_without_room_is_asked_again_later(mosquitto: BrokerProcess, tls: 
                 await until(lambda: hub.uploaded(item))
 
     asyncio.run(act())
+
+
+def test_erased_that_answers_no_request_of_ours_proves_nothing(
+    mosquitto: BrokerProcess, tls: Path, tmp_path: Path, hub: Hub
+) -> None:
+    async def act() -> None:
+        item = await hub.add(size_bytes=1000)
+        with cloud_at(mosquitto.url, tls=tls, folder=tmp_path / "cloud", keys=Keys.of(hub)) as (cloud, store):
+            async with uploading(hub, line(mosquitto.url, tls), store) as flow:
+                await until(lambda: hub.uploaded(item))
+                upload = again_upload(hub, item)
+                row = hub.index.read_now(lambda tx: hub.vault.upload_of(tx, upload))
+                assert row is not None
+                cloud.faults.lose("erase", count=1000)
+                await hub.erasure.erase(
+                    (item.id,), actor="local", rule="owner_erase", command="c" * 26, moment=hub.moment
+                )
+                flow.stop((item.id,))
+                await until(lambda: bool(cloud.journal.events("fault", kind="erase")))
+                gone = {"upload": upload, "manifest": row.manifest, "header": "erased", "payload": "erased"}
+                cloud.store.say("cam-1", "erased", {"re": "z" * 26, "items": [gone]})
+                ack: dict[str, object] = {"upload": upload, "manifest": row.manifest, "offset": 1}
+                cloud.store.say("cam-1", "upload-ack", ack)
+                await until(lambda: flow.refused["late_uploadack"] == 1)  # it came after the other
+            assert hub.finished == ["c" * 26]
+
+    asyncio.run(act())
