@@ -177,6 +177,7 @@ class Line:
             protocol=self._protocol,
             topics=tuple(f"{self._base}/{channel}" for channel in (f"rcpt/{self._kid}", "alert", "state")),
             will=None,
+            keep_session=False,
             on_event=lambda event: self._events.put_nowait((link, event)),
         )
         self._link = link

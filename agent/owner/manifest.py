@@ -11,7 +11,7 @@ from agent.errors import AgentError, CorruptError
 
 MANIFEST: Final = "manifest.jws.age"
 _FILE_NAME: Final = r"\A(?:[a-z2-7]{26}|part-\d{3,5}\.zip)\.age\Z"
-_ENTRY_NAME: Final = r"\A[A-Za-z0-9][A-Za-z0-9._-]{0,199}\Z"
+_ENTRY_NAME: Final = r"\A(?:[a-z0-9][a-z0-9-]{0,31}/)?[A-Za-z0-9][A-Za-z0-9._-]{0,199}\Z"  # one folder deep
 _EXTENSION: Final = {
     "video/mp4": ".mp4",
     "video/x-matroska": ".mkv",

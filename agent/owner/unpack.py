@@ -176,7 +176,9 @@ class _Unpacking:
             shutil.copyfileobj(source, target, _COPY_BYTES)
             target.flush()
             os.fsync(target.fileno())
-        files.settle(part, self._out / name, folder_synced=False)
+        final = self._out / name
+        files.make_folder(final.parent)
+        files.settle(part, final)
         self._written.append(name)
 
     def _decrypt(self, name: str, *, plain_bytes: int | None) -> Path:
