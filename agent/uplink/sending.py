@@ -1,9 +1,11 @@
 """The thin shell round a ``Transfer``: reads the payload, submits packets, waits for answers, survives a lost link.
 
-Reads happen in a worker thread, several chunks at a time, straight into the packets' buffers. Nothing here decides.
+What the page cache holds is read at once, straight into the packet's buffer; else a worker thread reads several chunks,
+so that a slow card never holds the event loop. Nothing here decides.
 """
 
 import asyncio
+import errno
 import hashlib
 import os
 from collections.abc import Awaitable, Callable
@@ -18,6 +20,7 @@ from agent.uplink.transfer import CHUNK_BYTES, STALLED_AFTER_S, Ask, Chunk, End,
 
 READ_CHUNKS: Final = 8
 _HEAD_BYTES: Final = 1 + CHUNK_OFFSET_BYTES
+_NOT_AT_ONCE: Final = frozenset({errno.EAGAIN, errno.EOPNOTSUPP, errno.EINVAL})  # preadv2(2) with RWF_NOWAIT
 _HASH_BYTES: Final = 1 << 20
 _MOST_ANSWERS: Final = 128  # waiting to be looked at; a store that sends more is answered later by its next one
 
@@ -198,7 +201,7 @@ class Sending:
         return self._transfer.manifest.payload_sha256
 
     async def _chunk(self, fd: int, offset: int, length: int) -> bytearray:
-        packet = self._chunks.pop(offset, None)
+        packet = self._chunks.pop(offset, None) or _read_cached(fd, offset, length)
         if packet is None:
             total = self._transfer.manifest.payload_bytes
             self._chunks = await asyncio.to_thread(_read, fd, offset, min(READ_CHUNKS * CHUNK_BYTES, total - offset))
@@ -208,12 +211,28 @@ class Sending:
         return packet
 
 
+def _read_cached(fd: int, offset: int, length: int) -> bytearray | None:
+    packet = _packet(offset, length)
+    try:
+        got = os.preadv(fd, [memoryview(packet)[_HEAD_BYTES:]], offset, os.RWF_NOWAIT)
+    except OSError as error:
+        if error.errno in _NOT_AT_ONCE:
+            return None
+        raise
+    return packet if got == length else None
+
+
+def _packet(offset: int, length: int) -> bytearray:
+    packet = bytearray(_HEAD_BYTES + length)
+    packet[0] = KIND["chunk"]
+    packet[1:_HEAD_BYTES] = offset.to_bytes(CHUNK_OFFSET_BYTES, "big")
+    return packet
+
+
 def _read(fd: int, offset: int, amount: int) -> dict[int, bytearray]:
     packets: dict[int, bytearray] = {}
     while amount > 0:
-        packet = bytearray(_HEAD_BYTES + min(amount, CHUNK_BYTES))
-        packet[0] = KIND["chunk"]
-        packet[1:_HEAD_BYTES] = offset.to_bytes(CHUNK_OFFSET_BYTES, "big")
+        packet = _packet(offset, min(amount, CHUNK_BYTES))
         got = os.preadv(fd, [memoryview(packet)[_HEAD_BYTES:]], offset)
         if got < len(packet) - _HEAD_BYTES:
             raise CorruptError("the sealed payload became shorter while it was sent")

@@ -1,5 +1,8 @@
 import asyncio
+import os
 from pathlib import Path
+
+import pytest
 
 from agent.broker import Broker
 from agent.clock import monotonic_s
@@ -46,11 +49,16 @@ async def complete(broker: Broker, one: Sending, mail: Mail, *, within_s: float 
     return stored
 
 
+@pytest.mark.parametrize("cached", [True, False])
 def test_payload_sent_through_mosquitto_is_stored_with_the_same_hashes(
-    mosquitto: BrokerProcess, tls: Path, tmp_path: Path
+    mosquitto: BrokerProcess, tls: Path, tmp_path: Path, *, cached: bool
 ) -> None:
     keys = Keys.new("cam-1")
     path, manifest = payload_file(tmp_path, size_bytes=3_000_001)
+    if not cached:
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
     async def act() -> Stored:
         broker = Broker(mosquitto.url, tenant=TENANT, identity=tls / "cam-1", wait=no_pause)
