@@ -161,7 +161,15 @@ class House:
         """Tell whether the agent says that it has the line."""
         process = self._processes["agent"]
         assert process.poll() is None, (self.folder / "agent.log").read_text()
-        return (self.state / "control.sock").exists() and self.agent_json("status")["broker"]["online"]
+        if not (self.state / "control.sock").exists():
+            return False
+        done = subprocess.run(
+            [str(BIN / "privacy-agent"), "status", "--config", str(self.config), "--json"],
+            capture_output=True,
+            check=False,
+            timeout=60,
+        )  # refused while the agent that left this socket behind is being started anew
+        return done.returncode == 0 and bool(json.loads(done.stdout)["broker"]["online"])
 
     def kill(self, name: str) -> None:
         """SIGKILL, and wait until it is gone."""

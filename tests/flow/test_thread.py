@@ -64,7 +64,7 @@ def test_flipped_byte_of_the_log_is_named(tmp_path: Path) -> None:
         house.owner_json("inventory")
         log = house.run("privacy-agent", "audit", "show", "--config", house.config)
         lines = log.splitlines()
-        number = next(at for at, line in enumerate(lines) if '"kind":"sealed"' in line)
+        number = next(at for at, line in enumerate(lines) if json.loads(line).get("object"))
         lines[number] = lines[number].replace('"trusted":true', '"trusted":false')
         (tmp_path / "audit.jsonl").write_text("\n".join(lines) + "\n")
         answer = house.owner("verify", tmp_path / "audit.jsonl", expect=1)
@@ -141,9 +141,10 @@ def test_commands_as_files_need_no_broker_and_no_running_agent(tmp_path: Path) -
 
 def test_deleted_file_that_returns_to_the_spool_is_not_taken_in_again(tmp_path: Path) -> None:
     with House(tmp_path) as house:
+        house.start_cloud()
         house.start_agent()
         house.record()
-        (item,) = house.one("sealed")
+        (item,) = house.one("uploaded")
         house.owner("delete", item["id"], "--yes", "--timeout", "20")
         house.record()  # the same seed writes the same bytes under the same name
         until(lambda: "deleted_before" in (tmp_path / "agent.log").read_text(), what="the return refused")
