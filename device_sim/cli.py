@@ -5,14 +5,13 @@ exit code: 0 done, 1 not possible, 2 wrong usage.
 """
 
 import argparse
-import importlib
 import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 from device_sim import broker
 from device_sim.camera import cli as camera
 from device_sim.cloud import cli as cloud
+from device_sim.demo import cli as demo
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -24,9 +23,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         allow_abbrev=False,
     )
     subparsers = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    # Until the demo is here, only its sub-command is missing.
-    if (Path(__file__).parent / "demo" / "cli.py").is_file():
-        importlib.import_module("device_sim.demo.cli").add_parser(subparsers)
+    demo.add_parser(subparsers)
     camera.add_parser(subparsers)
     cloud.add_parser(subparsers)
     broker.add_parser(subparsers)

@@ -1,0 +1,18 @@
+"""The demo: one camera's recordings live and die before your eyes, and every claim is measured while you watch.
+
+The map::
+
+    cli        the shell command; exit codes
+    story      the twelve steps in order; what each saw
+    opening    steps 1-3: set-up, camera, sealed before it is stored
+    crossing   steps 4-7: upload cut and resumed, storage receipt, what the cloud can read, stock tools
+    forgetting steps 8-10: retention, a delete cut and finished, the thief
+    proving    steps 11-12: a flipped byte in the log, all receipts
+    stage      folders, child processes, commands and their answers
+    found      what the steps found out and hand on
+    residue    is a clear byte anywhere?   thief  the key tree read by somebody who stole everything
+    picture    a frame and ciphertext as PNG   screen  the terminal   report  report.html
+
+Rules: everything goes through the shell commands and public files, as a person would do it; every figure is measured in
+this very run; a claim that does not hold ends the demo with exit code 1.
+"""
