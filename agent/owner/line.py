@@ -1,9 +1,8 @@
 """The connection of a shell command to the broker: made, used, closed; nothing rests on it.
 
 It listens where the devices answer this client (``rcpt/{kid}``, ``alert``, ``state``) and publishes on ``cmd``. The
-MQTT session is kept by the broker for a while, so an answer that comes when nobody listens is there at the next
-command. Two commands at the same time need two client ids, else each would end the other's session: a lock file per
-place gives them.
+broker keeps nothing for us between two commands: the device repeats what was not acknowledged. Two commands at the same
+time need two client ids, else each would end the other's connection: a lock file per place gives them.
 """
 
 import asyncio

@@ -36,6 +36,7 @@ class Peer:
         self.commands: list[dict[str, Any]] = []
         self.payloads: list[bytes] = []
         self.acked: list[str] = []
+        self.connections = 0
         self._changed = threading.Condition()
         self._link: Link | None = None
 
@@ -96,6 +97,7 @@ class Peer:
             identity=identity,
             topics=[f"pv1/{TENANT}/{self.id}/cmd"],
             receive=self._receive,
+            connected=self._connected,
         )
         self._link.start()
         try:
@@ -103,6 +105,12 @@ class Peer:
         finally:
             self._link.stop()
             self._link = None
+
+    def _connected(self) -> None:
+        """Say that we are back, as a device does at each connection after the first."""
+        self.connections += 1
+        if self.connections > 1:
+            self.say_state(session=self.connections, online=True)
 
     def publish(self, channel: str, payload: bytes, *, retain: bool = False) -> None:
         assert self._link is not None

@@ -142,17 +142,28 @@ def test_alert_for_us_is_told_and_acknowledged(owner: Owner, peer: Peer, place: 
     assert claims["jti"] in peer.acked
 
 
-def test_listen_takes_in_what_came_while_nobody_listened(owner: Owner, peer: Peer, place: Place) -> None:
+def test_listen_takes_in_what_the_device_repeats_until_it_is_acknowledged(
+    owner: Owner, peer: Peer, place: Place
+) -> None:
     peer.answers = lambda _peer, _command: []
     with peer.online(place.url, place.device):
         owner.run("delete", "--all", "--yes", "--timeout", "0.5", *reach(place))
         peer.wait_until(lambda: bool(peer.commands))
-        command = peer.commands[0]
-        peer.publish(f"rcpt/{command['iss']}", peer.receipt(command, outcomes=[]))
-        peer.publish(f"rcpt/{command['iss']}", peer.receipt(command, status="accepted"))
-        told = owner.ok("listen", "--timeout", "1", "--json", *reach(place)).json
+        receipt = peer.receipt(peer.commands[0], outcomes=[])
+        over = threading.Event()
 
-    assert [one["status"] for one in told["receipts"]] == ["done", "accepted"]
+        def repeat() -> None:
+            while not over.wait(0.1) and not peer.acked:
+                peer.publish(f"rcpt/{peer.commands[0]['iss']}", receipt)
+
+        thread = threading.Thread(target=repeat)
+        thread.start()
+        told = owner.ok("listen", "--timeout", "3", "--json", *reach(place)).json
+        over.set()
+        thread.join()
+
+    assert {one["status"] for one in told["receipts"]} == {"done"}
+    assert peer.acked[0] == told["receipts"][0]["jti"]
     assert owner.ok("pending", "--json").json == []
 
 
@@ -206,6 +217,7 @@ def test_broker_that_restarts_meanwhile_costs_nothing(
         Broker(tmp_path / "broker", broker_tls, engine="mosquitto") as broker,
         peer.online(broker.url, broker_tls / "device"),
     ):
+        peer.say_state(session=1, online=True)
 
         def restart() -> None:
             heard.wait(20)

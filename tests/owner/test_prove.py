@@ -60,6 +60,17 @@ def test_log_without_a_receipt_is_consistent_but_not_anchored(owner: Owner, peer
     assert "not anchored" in told.out
 
 
+def test_highest_head_of_several_receipts_is_the_anchor(owner: Owner, peer: Peer) -> None:
+    lines, head = log_of(peer)
+    for known in (Head(2, line_hash(lines[1])), head, Head(3, line_hash(lines[2]))):
+        anchor(owner, peer, known)
+
+    ran = owner.run("verify", written(Path("log.jsonl"), lines[:-3]))
+
+    assert ran.code == 1
+    assert "entry 20 is known to exist" in ran.err
+
+
 def test_cut_log_is_found_by_the_receipt_and_only_by_it(owner: Owner, peer: Peer) -> None:
     lines, head = log_of(peer)
     cut = written(Path("log.jsonl"), lines[:-3])

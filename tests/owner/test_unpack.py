@@ -172,12 +172,13 @@ def test_receipt_that_names_another_manifest_opens_nothing(owner: Owner, export:
 
 
 def test_zip_parts_are_extracted(owner: Owner, peer: Peer, tmp_path: Path) -> None:
-    entries = {"2026_door.mp4": b"moving", "usage.csv": b"a,b\n1,2\n"}
+    entries = {"recordings/2026_door.mp4": b"moving", "usage-logs/usage.csv": b"a,b\n1,2\n"}
     folder = Export(peer, owner, tmp_path / "taken", form="zip").zip(entries).sign()
 
     owner.ok("open", folder, "-o", tmp_path / "out")
 
-    assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == entries
+    out = tmp_path / "out"
+    assert {str(path.relative_to(out)): path.read_bytes() for path in out.rglob("*.*")} == entries
 
 
 def test_archive_entry_that_the_manifest_does_not_name_stays_inside(owner: Owner, peer: Peer, tmp_path: Path) -> None:
@@ -190,11 +191,40 @@ def test_archive_entry_that_the_manifest_does_not_name_stays_inside(owner: Owner
     assert not list(tmp_path.rglob("evil"))
 
 
-def test_hostile_archive_entry_in_the_manifest_is_refused(owner: Owner, peer: Peer, tmp_path: Path) -> None:
-    folder = Export(peer, owner, tmp_path / "taken", form="zip").zip({"../evil": b"x"}).sign()
+@pytest.mark.parametrize("name", ["../evil", "/evil", "a/b/evil", "a/../evil", "-evil", ".evil", "a/.evil"])
+def test_hostile_archive_entry_in_the_manifest_is_refused(owner: Owner, peer: Peer, tmp_path: Path, name: str) -> None:
+    folder = Export(peer, owner, tmp_path / "taken", form="zip").zip({name: b"x"}).sign()
 
     assert owner.run("open", folder, "-o", tmp_path / "out").code == 1
     assert not list(tmp_path.rglob("evil"))
+
+
+def test_manifest_in_the_name_of_another_device_opens_nothing(owner: Owner, export: Export, tmp_path: Path) -> None:
+    export.claims["iss"] = "camera-2"
+
+    ran = owner.run("open", export.sign(), "-o", tmp_path / "out")
+
+    assert ran.code == 1
+    assert "in another name" in ran.err
+
+
+def test_object_in_a_file_that_is_not_listed_is_refused(owner: Owner, export: Export, tmp_path: Path) -> None:
+    export.claims["objects"][0]["file"] = f"{'a' * 26}.age"
+
+    ran = owner.run("open", export.sign(), "-o", tmp_path / "out")
+
+    assert ran.code == 1
+    assert "does not list" in ran.err
+
+
+def test_object_of_another_size_than_told_is_not_opened(owner: Owner, export: Export, tmp_path: Path) -> None:
+    export.claims["objects"][2]["bytes"] += 1
+
+    ran = owner.run("open", export.sign(), "-o", tmp_path / "out")
+
+    assert ran.code == 1
+    assert "holds 5 bytes, not 6" in ran.err
+    assert len(list((tmp_path / "out").iterdir())) == 2
 
 
 def test_folder_with_files_is_never_written_into(owner: Owner, export: Export, tmp_path: Path) -> None:
