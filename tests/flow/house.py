@@ -78,7 +78,7 @@ class House:
     def __enter__(self) -> Self:
         self.spool.mkdir()
         self.run("certs", "init", self.folder / "tls", "--device", DEVICE)
-        self.run("device-sim", "cloud", "init", self.folder / "cloud")
+        self.init_cloud()
         self.broker = Broker(self.folder / "broker", self.folder / "tls", engine=self._engine)  # type: ignore[arg-type] # a literal from the test's parameters
         self.broker.start()
         cloud = self.folder / "cloud"
@@ -138,11 +138,21 @@ class House:
     # -- processes ---------------------------------------------------------------------------------------------------
 
     def start(self, name: str, program: str, *arguments: str | Path) -> None:
+        """Start one of our programs and let it stay."""
+        self.start_process(name, BIN / program, *arguments)
+
+    def start_process(self, name: str, *command: str | Path, stdin: int | None = None) -> subprocess.Popen[bytes]:
         """Start a process that stays; its output goes to a log in the folder."""
         with (self.folder / f"{name}.log").open("ab") as log:
-            self._processes[name] = subprocess.Popen(
-                [str(BIN / program), *map(str, arguments)], stdout=log, stderr=log, env={**os.environ, "TZ": "UTC"}
+            process = subprocess.Popen(
+                [str(part) for part in command], stdin=stdin, stdout=log, stderr=log, env={**os.environ, "TZ": "UTC"}
             )
+        self._processes[name] = process
+        return process
+
+    def init_cloud(self) -> None:
+        """Make the keys and descriptors of store and backend."""
+        self.run("device-sim", "cloud", "init", self.folder / "cloud")
 
     def start_cloud(self, *arguments: str) -> None:
         """Start store and backend."""
@@ -176,6 +186,10 @@ class House:
         process = self._processes.pop(name)
         process.kill()
         process.wait(10)
+
+    def signal(self, name: str, number: signal.Signals) -> None:
+        """Send a signal."""
+        self._processes[name].send_signal(number)
 
     def stop(self, name: str) -> int:
         """Ask it to stop and return its exit code."""
