@@ -8,13 +8,14 @@ import asyncio
 import fcntl
 import os
 import secrets
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Final
 
 from agent import audit, registry, rights
 from agent.bundle import Bundle
-from agent.clock import MS_PER_S, ReadClock
+from agent.clock import MS_PER_S, ReadClock, monotonic_s, pause
 from agent.commands import Commands, Ledger
 from agent.commands.world import World, sparing
 from agent.config import Config
@@ -31,6 +32,8 @@ from agent.retention import Disk, Retention
 from agent.timeline import Timeline
 from agent.trust import Trust
 from agent.vault import Vault
+
+_LOCK_PAUSE_S: Final = 0.05
 
 
 @dataclass(slots=True, kw_only=True)
@@ -75,19 +78,28 @@ class Parts:
         if audit.checkpoint_due(tx):
             audit.checkpoint(tx, self.keystore, moment=self.now())
 
+    def obey(self, document: bytes) -> None:
+        """Put another policy in force; raises ``ConfigError`` and changes nothing when it cannot be read."""
+        self.policy = parse_policy(document, file=str(self.config.policy))
+        self.document = document
+        self.retention = Retention(
+            index=self.index, vault=self.vault, erasure=self.erasure, policy=self.policy, document=document
+        )
+
     def policy_in_force(self) -> Policy:
         """Return the policy that decides."""
         return self.policy
 
 
 @asynccontextmanager
-async def opened(config: Config, *, read_clock: ReadClock) -> AsyncIterator[Parts]:
+async def opened(config: Config, *, read_clock: ReadClock, patience_s: float = 0.0) -> AsyncIterator[Parts]:
     """Open the parts, finish what a crash cut off, and close them in order.
 
-    Raises ``LinkError`` when another process has them, ``ConfigError`` and ``CorruptError`` for what is wrong on disk.
+    ``patience_s`` is how long to wait for a shell command that has them. Raises ``LinkError`` when another process has
+    them still, ``ConfigError`` and ``CorruptError`` for what is wrong on disk.
     """
     document = read_policy_file(config)
-    with locked(config):
+    async with locked(config, patience_s=patience_s):
         keystore = Keystore.open(config.keystore)
         index = Index(config.index, key=keystore.index_key())
         try:
@@ -120,8 +132,8 @@ def read_policy_file(config: Config) -> bytes:
         ) from error
 
 
-@contextmanager
-def locked(config: Config) -> Iterator[None]:
+@asynccontextmanager
+async def locked(config: Config, *, patience_s: float) -> AsyncIterator[None]:
     """Hold the vault's lock; raises ``LinkError`` when a running agent holds it, ``ConfigError`` before ``init``."""
     if not config.keystore.exists():
         raise ConfigError(
@@ -129,15 +141,26 @@ def locked(config: Config) -> Iterator[None]:
         )
     fd = os.open(config.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
     try:
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise LinkError(
-                f"{config.state}: another process has the vault open", hint="stop it, or ask it: privacy-agent status"
-            ) from error
+        await _take_lock(fd, config, patience_s=patience_s)
         yield
     finally:
         os.close(fd)
+
+
+async def _take_lock(fd: int, config: Config, *, patience_s: float) -> None:
+    deadline_s = monotonic_s() + patience_s
+    while True:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            if monotonic_s() >= deadline_s:
+                raise LinkError(
+                    f"{config.state}: another process has the vault open",
+                    hint="stop it, or ask it: privacy-agent status",
+                ) from error
+            await pause(_LOCK_PAUSE_S)
+        else:
+            return
 
 
 def _assemble(config: Config, document: bytes, *, keystore: Keystore, index: Index, read_clock: ReadClock) -> Parts:
@@ -164,7 +187,7 @@ def _assemble(config: Config, document: bytes, *, keystore: Keystore, index: Ind
         timeline.sign_in(read_clock(), now_ms=seconds * MS_PER_S)
 
     world = World(
-        policy=lambda: policy,
+        policy=lambda: parts.policy,
         rights=lambda _tx, _object: Rights(),
         label=_label,
         set_time=set_time,

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from agent.app.alarm import Alarm
-from agent.app.parts import Parts, opened
+from agent.app.parts import Parts, opened, read_policy_file
 from agent.app.post import Post
 from agent.app.verbs import Verbs
 from agent.broker import Broker
@@ -34,6 +34,9 @@ TICK_S: Final = 5.0
 
 RETENTION_S: Final = 60.0
 """How often retention passes; disk pressure is looked at then as well."""
+
+LOCK_PATIENCE_S: Final = 5.0
+"""A shell command that answers without an agent has the vault this long at most, exports aside."""
 
 EXPIRY_WARNING_MS: Final = 30 * 86_400_000
 """A certificate is warned about this long before it ends."""
@@ -61,11 +64,16 @@ async def run(
     *,
     read_clock: ReadClock,
     stop: asyncio.Event,
+    reload: asyncio.Event | None = None,
     ready: Callable[[], None] = lambda: None,
+    alive: Callable[[], None] = lambda: None,
     wait: Callable[[float], Awaitable[None]] = pause,
 ) -> None:
-    """Run until ``stop`` is set. ``ready`` is called when the local socket answers."""
-    async with opened(config, read_clock=read_clock) as parts:
+    """Run until ``stop`` is set; ``reload`` reads the policy anew.
+
+    ``ready`` is called when the local socket answers, ``alive`` whenever the index and the commands were seen to work.
+    """
+    async with opened(config, read_clock=read_clock, patience_s=LOCK_PATIENCE_S) as parts:
         _require_owner(parts)
         for settings in config.sources:
             warning = check_medium(settings)
@@ -73,7 +81,7 @@ async def run(
                 _log.warning(warning)
         sealer = Sealer()
         try:
-            await _run(parts, sealer, stop=stop, ready=ready, wait=wait)
+            await _run(parts, sealer, stop=stop, reload=reload or asyncio.Event(), ready=ready, alive=alive, wait=wait)
         finally:
             await sealer.aclose()
 
@@ -83,7 +91,9 @@ async def _run(
     sealer: Sealer,
     *,
     stop: asyncio.Event,
+    reload: asyncio.Event,
     ready: Callable[[], None],
+    alive: Callable[[], None],
     wait: Callable[[float], Awaitable[None]],
 ) -> None:
     alarm = Alarm(index=parts.index, trust=parts.trust, outbox=parts.outbox)
@@ -117,7 +127,8 @@ async def _run(
         start(ControlServer(parts.config.socket, Verbs(live).table()).serve(answering.set), "control")
         start(parts.commands.run(), "commands")
         start(_tell_alerts(live, events), "alerts")
-        start(_tick(live, tell, wait), "ticks")
+        start(_tick(live, tell, alive, wait), "ticks")
+        start(_reload_policy(live, reload), "policy")
         start(_retain(live, tell, wait), "retention")
         broker, upload = live.broker, live.upload
         if broker is not None and upload is not None and post is not None:
@@ -229,11 +240,35 @@ async def _hear_commands(live: Live, broker: Broker) -> None:
 async def _tell_alerts(live: Live, events: "asyncio.Queue[tuple[str, str]]") -> None:
     while True:
         code, what = await events.get()
-        if await live.alarm.raise_(code, what, moment=live.parts.now()):
+        if not what:
+            await live.alarm.clear(code, moment=live.parts.now())
+        elif await live.alarm.raise_(code, what, moment=live.parts.now()):
             live.parts.changed()
 
 
-async def _tick(live: Live, tell: Callable[[str, str], None], wait: Callable[[float], Awaitable[None]]) -> None:
+async def _reload_policy(live: Live, reload: asyncio.Event) -> None:
+    """Obey another policy at once, or say what is wrong with it and go on with the one in force."""
+    parts = live.parts
+    while True:
+        await reload.wait()
+        reload.clear()
+        try:
+            parts.obey(await asyncio.to_thread(read_policy_file, parts.config))
+        except ConfigError as error:
+            _log.error("the policy was not changed: %s", error.message)
+            continue
+        _log.warning("the policy was read anew: %s rules", len(parts.policy.rules))
+        live.ingest.reconsider()
+        if live.upload is not None:
+            live.upload.changed()
+
+
+async def _tick(
+    live: Live,
+    tell: Callable[[str, str], None],
+    alive: Callable[[], None],
+    wait: Callable[[float], Awaitable[None]],
+) -> None:
     parts = live.parts
     was_trusted: bool | None = None
     while True:
@@ -249,6 +284,7 @@ async def _tick(live: Live, tell: Callable[[str, str], None], wait: Callable[[fl
             parts.changed()
         await parts.commands.tick(moment)
         _look_at_certificate(live, tell)
+        alive()
         await wait(TICK_S)
 
 

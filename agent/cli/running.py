@@ -21,7 +21,8 @@ def add_parsers(subparsers: "Subparsers[argparse.ArgumentParser]") -> None:
     run = subparsers.add_parser(
         "run",
         help="run the agent until it is told to stop",
-        description="Take in, seal, keep, upload, delete and answer, until SIGTERM or SIGINT.",
+        description="Take in, seal, keep, upload, delete and answer, until SIGTERM or SIGINT. "
+        "SIGHUP reads the policy anew.",
         epilog="example:  privacy-agent run --config /etc/privacy-agent/agent.toml",
     )
     run.add_argument("--config", type=Path, default=None, metavar="FILE", help="agent.toml")
@@ -34,9 +35,10 @@ def add_parsers(subparsers: "Subparsers[argparse.ArgumentParser]") -> None:
 
 def _run(arguments: argparse.Namespace) -> int:
     from agent.cli.asking import config_of  # noqa: PLC0415 - what a command needs is imported by that command
+    from agent.process import harden  # noqa: PLC0415 - the same
 
     _set_up_log(verbose=arguments.verbose, as_json=arguments.json)
-    os.umask(0o077)
+    harden()
     asyncio.run(_serve(config_of(arguments)))
     return 0
 
@@ -45,17 +47,25 @@ async def _serve(config: "Config") -> None:
     from agent.app.running import run  # noqa: PLC0415 - what a command needs is imported by that command
     from agent.clock import system_clock  # noqa: PLC0415 - the same
 
-    stop = asyncio.Event()
+    stop, reload = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
+    loop.add_signal_handler(signal.SIGHUP, reload.set)
     log = logging.getLogger("agent")
 
     def ready() -> None:
         log.warning("ready: %s", config.device)
         _notify("READY=1")
 
-    await run(config, read_clock=system_clock(source=config.clock), stop=stop, ready=ready)
+    await run(
+        config,
+        read_clock=system_clock(source=config.clock),
+        stop=stop,
+        reload=reload,
+        ready=ready,
+        alive=lambda: _notify("WATCHDOG=1"),
+    )
     _notify("STOPPING=1")
 
 

@@ -4,10 +4,8 @@ Order at start: no core dump, no ptrace, no new privileges; then jobs. It ends w
 happens when the agent dies.
 """
 
-import ctypes
 import os
 import queue
-import resource
 import socket
 import sys
 import threading
@@ -16,26 +14,14 @@ from typing import Final
 import msgspec
 
 from agent.errors import AgentError, CorruptError
+from agent.process import harden
 from agent.sealer.job import DESCRIPTORS, MESSAGE_MAX_BYTES, Answer, Request, decode_request, encode, failure_of
 from agent.sealer.worker import seal
 
 JOBS_AT_ONCE: Final = 2
 """One waits for its fsync while the other encrypts; a third would only cost memory on the two to four cores meant."""
 
-# Linux <sys/prctl.h>
-_PR_SET_DUMPABLE: Final = 4
-_PR_SET_NO_NEW_PRIVS: Final = 38
-
 _Work = tuple[Request, list[int]]
-
-
-def harden() -> None:
-    """Keep keys and clear bytes in this process: no core file, no reading of its memory by others of the same user."""
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    libc = ctypes.CDLL(None, use_errno=True)
-    for option, value in ((_PR_SET_DUMPABLE, 0), (_PR_SET_NO_NEW_PRIVS, 1)):
-        if libc.prctl(option, value, 0, 0, 0) != 0:
-            raise OSError(ctypes.get_errno(), "prctl")
 
 
 def serve(channel: socket.socket) -> None:

@@ -1,6 +1,7 @@
 """The life of a recording, end to end, on real parts: taken in, sealed, uploaded, exported, deleted, and proved."""
 
 import json
+import signal
 from pathlib import Path
 
 import pytest
@@ -198,3 +199,21 @@ def test_nothing_listens_but_the_local_socket(tmp_path: Path) -> None:
         assert ours == []
         mode = (house.state / "control.sock").stat().st_mode & 0o777
         assert mode == 0o660
+
+
+def test_policy_is_read_anew_on_a_signal_and_a_bad_one_changes_nothing(tmp_path: Path) -> None:
+    with House(tmp_path) as house:
+        house.start_agent()
+        log = tmp_path / "agent.log"
+        policy = tmp_path / "policy.toml"
+        good = policy.read_text()
+        policy.write_text(good.replace('upload = "never"', 'upload = "perhaps"'))
+        house.signal("agent", signal.SIGHUP)
+        until(lambda: "was not changed" in log.read_text(), what="the bad policy refused")
+        policy.write_text(good.replace("[category.recording]", "[category.export]"))
+        house.signal("agent", signal.SIGHUP)
+        until(lambda: "read anew" in log.read_text(), what="the policy read")
+        house.record()
+        until(lambda: "no_rule" in log.read_text(), what="a category without a rule refused")
+        assert house.held() == []
+        assert list(house.spool.rglob("*.mp4")), "the source keeps its copy (I1)"

@@ -1,0 +1,23 @@
+"""What a process of ours asks of the kernel before it touches a key."""
+
+import ctypes
+import os
+import resource
+from typing import Final
+
+# Linux <sys/prctl.h>
+_PR_SET_DUMPABLE: Final = 4
+_PR_SET_NO_NEW_PRIVS: Final = 38
+
+
+def harden() -> None:
+    """Keep keys and clear bytes in this process: no core file, no reading of its memory by others of the same user.
+
+    Also: files that it makes are its user's alone, and no program that it starts gains privileges.
+    """
+    os.umask(0o077)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    libc = ctypes.CDLL(None, use_errno=True)
+    for option, value in ((_PR_SET_DUMPABLE, 0), (_PR_SET_NO_NEW_PRIVS, 1)):
+        if libc.prctl(option, value, 0, 0, 0) != 0:
+            raise OSError(ctypes.get_errno(), "prctl")
