@@ -46,7 +46,7 @@ MEANING: Final[dict[str, tuple[str, str]]] = {
     ),
     "mass_delete_waiting": (
         "A command above its quota waits; nothing was deleted.",
-        "Look at it and approve it, or leave it to expire: privacy-owner approve",
+        "Approve just the selection that the alert names, or let it expire: privacy-owner approve",
     ),
     "retention_waiting": (
         "A retention pass would remove far more than expected; it waits and nothing was deleted.",

@@ -310,7 +310,8 @@ async def _retain(live: Live, tell: Callable[[str, str], None], wait: Callable[[
             if passed.waiting:
                 tell(
                     "retention_waiting",
-                    f"A retention pass would remove {passed.count} objects: {passed.waiting} {passed.selection}.",
+                    f"A retention pass would remove {passed.count} objects; it goes on after: "
+                    f"privacy-owner approve {passed.waiting} {passed.selection}",
                 )
             if passed.outcomes:
                 parts.changed()

@@ -81,6 +81,7 @@ class Verbs:
             return {
                 "owner": None if owner is None else {"name": owner.name, "fingerprint": owner.fingerprint},
                 "key_set": None if keys is None else keys.version,
+                "key_set_jws": None if keys is None else keys.raw.decode("ascii"),
                 "held": {"objects": totals.all.objects, "bytes": totals.all.bytes},
                 "uploads": {"waiting": waiting, "bytes": waiting_bytes},
                 "audit_head": msgspec.to_builtins(audit.head(tx)),

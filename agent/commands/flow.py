@@ -339,7 +339,7 @@ class Commands:
 
     def _await(self, tx: Tx, row: CommandRow, reason: str, *, count: int, moment: Moment) -> CommandRow:
         if reason == "quota_exceeded":
-            self._alert_quota(tx, count=count, moment=moment)
+            self._alert_quota(tx, row, count=count, moment=moment)
         return self._ledger.wait(tx, row, reason=reason, moment=moment)
 
     def _approve(self, tx: Tx, key: Key, request: Approve, *, moment: Moment) -> None:
@@ -362,12 +362,12 @@ class Commands:
         if not any(other.reason == "quota_exceeded" for other in others):
             self._outbox.clear_alert(tx, "mass_delete_waiting", moment=moment)
 
-    def _alert_quota(self, tx: Tx, *, count: int, moment: Moment) -> None:
+    def _alert_quota(self, tx: Tx, row: CommandRow, *, count: int, moment: Moment) -> None:
         alert = Alert(
             code="mass_delete_waiting",
             what=f"A command over {count} objects is above the quota of its key.",
             effect="It waits; nothing was deleted or exported.",
-            next="Look at the selection and approve it, or let the command expire.",
+            next=f"Approve just this selection: privacy-owner approve {row.jti} {row.selection_hash}; or let it expire.",
         )
         readers = self._trust.keys_of(tx, "client", moment=moment)
         self._outbox.raise_alert(tx, alert, readers=readers, moment=moment)
