@@ -367,7 +367,7 @@ class Commands:
             code="mass_delete_waiting",
             what=f"A command over {count} objects is above the quota of its key.",
             effect="It waits; nothing was deleted or exported.",
-            next=f"Approve just this selection: privacy-owner approve {row.jti} {row.selection_hash}; or let it expire.",
+            next=f"Approve just this: privacy-owner approve {row.jti} {row.selection_hash}; or let it expire.",
         )
         readers = self._trust.keys_of(tx, "client", moment=moment)
         self._outbox.raise_alert(tx, alert, readers=readers, moment=moment)
