@@ -17,8 +17,8 @@ from device_sim.demo.stage import DemoError, Stage
 from device_sim.demo.story import TITLES, Story
 
 DEFAULT_DIR: Final = Path("demo")
-CLIP_MIN_BYTES: Final = 3_000_000
-"""A shorter upload is over before it can be cut at 60 %: stores confirm each MiB."""
+CLIP_MIN_BYTES: Final = 1_000_000
+"""A smaller one travels in so few pieces that it cannot be cut near 60 %."""
 
 CLIP_MAX_BYTES: Final = 1 << 28
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -34,7 +34,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         epilog="example:  device-sim demo --input clip.mp4",
         allow_abbrev=False,
     )
-    parser.add_argument("--input", type=Path, metavar="CLIP.mp4", help="your own clip (3 MB to 256 MB)")
+    parser.add_argument("--input", type=Path, metavar="CLIP.mp4", help="your own clip (1 MB to 256 MB)")
     parser.add_argument("--dir", type=Path, default=DEFAULT_DIR, help="where everything goes (default: demo)")
     parser.add_argument("--engine", choices=["auto", "mosquitto", "amqtt"], default="auto", help="which MQTT broker")
     parser.add_argument("--keep", action="store_true", help="at the end leave all of it running until Ctrl-C")
@@ -109,6 +109,8 @@ def _interrupted_by_signals() -> Iterator[None]:
     """Make SIGTERM and SIGHUP what Ctrl-C is, so that whatever ends the demo clears the stage."""
 
     def interrupt(_number: int, _frame: FrameType | None) -> None:
+        for number in _SIGNALS:  # the stage is being cleared: a second Ctrl-C would leave something running
+            signal.signal(number, signal.SIG_IGN)
         raise KeyboardInterrupt
 
     before = {number: signal.signal(number, interrupt) for number in _SIGNALS}

@@ -23,6 +23,7 @@ pyrage: Any = importlib.import_module("pyrage")  # it ships no type information
 
 KILL_AT: Final = 0.6
 FRAME_AT_S: Final = 2.0
+_LOOK_S: Final = 0.005
 _QUIET_S: Final = 0.25
 _CHUNK_HEAD: Final = struct.Struct(">BQ")
 _OBSERVER_S: Final = 10.0
@@ -44,17 +45,14 @@ def start_cloud(stage: Stage, found: Found) -> Child:
     return cloud
 
 
-def upload(stage: Stage, found: Found, *, live: Live) -> tuple[Told, Child]:
+def upload(stage: Stage, found: Found, cloud: Child, *, live: Live) -> tuple[Told, Child]:
     """Step 4: SIGKILL at 60 %; the next start goes on from what the store has durably."""
-    cloud = start_cloud(stage, found)
     total = found.payload_bytes
     live("sending")
     agent = stage.run_agent()
     begun = cloud.wait("begin", bytes=total)
-    reached, seen = 0, 0
-    while reached < KILL_AT * total:
-        seen, reached = _next_ack(cloud, str(begun["upload"]), after=seen)
-        live(f"sending {bar(reached, total)}")
+    part = stage.folder / "cloud" / "part" / DEVICE / str(begun["upload"])
+    reached = _watch(stage, part, total, live)
     agent.kill()
     live(f"killed at  {bar(reached, total)}")
     cloud.quiet(_QUIET_S)
@@ -82,10 +80,12 @@ def upload(stage: Stage, found: Found, *, live: Live) -> tuple[Told, Child]:
     ), agent
 
 
-def receipt(stage: Stage, found: Found, *, live: Live) -> Told:
+def receipt(stage: Stage, found: Found, cloud: Child, *, live: Live) -> Told:
     """Step 5: only the store's signed word makes an object count as uploaded."""
     live("the store's signed receipts")
     wanted = {found.objects["kept"], found.objects["deleted"]}
+    for one in wanted:
+        cloud.wait("stored", object=one)
     stage.until(lambda: wanted <= set(_uploaded(stage)), "both clips to be confirmed by the store")
     copies = stage.agent("explain", found.objects["kept"], "--json").json()["copies"]
     at_store = [copy for copy in copies if copy["state"] == "stored"]
@@ -104,9 +104,8 @@ def receipt(stage: Stage, found: Found, *, live: Live) -> Told:
 
 def unreadable(stage: Stage, found: Found, *, live: Live) -> Told:
     """Step 6: the same frame as the owner opens it and as the cloud holds it."""
-    live("a signed export: the header is sealed anew for the owner, the payload stays as it is")
-    answer = stage.owner("export", found.objects["kept"], "--json").json()
-    exported = stage.state / "vault" / "exports" / answer["export"]["object"]
+    live("a signed command, carried as a file: an export whose header is sealed anew, the payload as it is")
+    exported = stage.state / "vault" / "exports" / _export(stage, found.objects["kept"])
     out = stage.folder / "opened"
     opened = stage.owner("open", exported, "-o", out, "--json").json()
     found.opened_clip = out / opened["files"][0]
@@ -171,10 +170,28 @@ def entropy(data: bytes) -> float:
     return -sum(count / len(data) * math.log2(count / len(data)) for count in Counter(data).values())
 
 
-def _next_ack(cloud: Child, upload_id: str, *, after: int) -> tuple[int, int]:
-    ack = cloud.wait("ack", after=after, upload=upload_id)
-    events = cloud.events()
-    return events.index(ack, after) + 1, int(ack["offset"])
+def _export(stage: Stage, object_id: str) -> str:
+    """Have an export built by a command that needs no broker; return the export's id out of the signed receipt."""
+    command, answer = stage.folder / "export-command.bin", stage.folder / "export-answer.bin"
+    stage.owner("export", object_id, "--out", command, "--json")
+    stage.agent("submit", command, "-o", answer, "--json")
+    told = stage.owner("receipt", answer, "--json").json()
+    last = told[-1] if isinstance(told, list) else told
+    return str(last["export"]["object"])
+
+
+def _watch(stage: Stage, part: Path, total: int, live: Live) -> int:
+    """Return, at once, how much has arrived when it is enough; what arrives is watched in the store's own file."""
+    reached = 0
+
+    def enough() -> bool:
+        nonlocal reached
+        reached = part.stat().st_size if part.exists() else reached
+        live(f"sending {bar(reached, total)}")
+        return reached >= KILL_AT * total
+
+    stage.until(enough, "the upload to come to 60 %", look_every_s=_LOOK_S)
+    return reached
 
 
 def _resent(stage: Stage, upload_id: str, total: int) -> int | None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,7 +14,7 @@ from device_sim.demo.opening import payload_of
 from device_sim.demo.screen import Live
 from device_sim.demo.stage import PATIENCE_S, Child, DemoError, Stage
 
-_BY_ITSELF_S: Final = 3.0
+_BY_ITSELF_S: Final = 1.0
 
 
 def retention(stage: Stage, found: Found, agent: Child, *, live: Live) -> tuple[Told, Child]:
@@ -21,13 +22,16 @@ def retention(stage: Stage, found: Found, agent: Child, *, live: Live) -> tuple[
     photo = found.objects["expired"]
     until, named = (str(found.explained["decision"][name]) for name in ("until", "rule"))
     live(f"the photo may stay until {until[11:19]}")
+    sealed = payload_of(stage, "expired", found)
+    due_s = datetime.fromisoformat(until).timestamp()
+    stage.until(lambda: not sealed.exists() or clock.now_s() > due_s, "the photo's time to come")
     how = "by itself"
-    if not _gone_soon(stage, photo):
+    if not _gone_soon(stage, sealed):
         # A pass runs each minute and at each start; nobody should have to wait a minute here.
         how = "at the agent's next start, where a pass runs as it does every minute"
         agent.stop()
         agent = stage.run_agent()
-        stage.until(lambda: not _held(stage, photo), "the photo to expire")
+        stage.until(lambda: not sealed.exists(), "the photo to expire")
     told = stage.agent("explain", photo, "--json", may_fail=True)
     log = log_lines(stage)
     erased = next((at for at, one in enumerate(log) if (one.get("object"), one.get("kind")) == (photo, "erased")), 0)
@@ -39,8 +43,8 @@ def retention(stage: Stage, found: Found, agent: Child, *, live: Live) -> tuple[
         figure=f"gone by {rule}",
         claims={
             "explain named the end before it came": bool(until),
-            "the object is gone": told.code != 0,
-            "its sealed file is gone": not payload_of(stage, "expired", found).exists(),
+            "the object is gone": told.code != 0 and not _held(stage, photo),
+            "its sealed file is gone": not sealed.exists(),
             "the log says that it was erased, by the rule that explain named": rule == named,
         },
     ), agent
@@ -137,10 +141,10 @@ def _held(stage: Stage, object_id: str) -> bool:
     return any(one["id"] == object_id for one in stage.agent("inventory", "--json").json()["objects"])
 
 
-def _gone_soon(stage: Stage, object_id: str) -> bool:
+def _gone_soon(stage: Stage, sealed: Path) -> bool:
     """Say whether it goes within a moment of its time."""
     try:
-        stage.until(lambda: not _held(stage, object_id), "", timeout_s=_BY_ITSELF_S)
+        stage.until(lambda: not sealed.exists(), "", timeout_s=_BY_ITSELF_S)
     except DemoError:
         return False
     return True

@@ -66,6 +66,8 @@ class Found:
     resent_bytes: int | None = None
     searched: list[tuple[str, int, int, int]] = field(default_factory=list)
     """(where, files, bytes, hits) of each search for clear bytes."""
+    planted_found: int = 0
+    """Samples that the control found in a clear piece, planted for it."""
     opened_clip: Path = Path()
     owner_frame: bytes = b""
     cloud_frame: bytes = b""

@@ -106,7 +106,7 @@ def record(stage: Stage, found: Found, cameras: list[Child], *, live: Live) -> T
         seen=f"{whose} and a photo of “{CAMERA}” lie in the spool, in clear, {where}",
         proves=f"the rest is about real data: {samples:,} samples of it will be looked for everywhere",
         figure=f"3 files, {size(total)}",
-        claims={"three files were written": len(found.sources) == len(list(_files(stage.spool)))},
+        claims={"three files were written": len(found.sources) == len(_files(stage.spool))},
     )
 
 
@@ -147,9 +147,9 @@ def seal(stage: Stage, found: Found, *, live: Live) -> Told:
     """Step 3: the agent takes the files, without any line to the outside; then every byte it wrote is looked at."""
     live("the agent takes the files in")
     agent = stage.run_agent(without_broker(stage))
-    stage.until(lambda: len(_inventory(stage)) == len(found.sources), "the agent to take in three files")
-    stage.until(lambda: not list(_files(stage.spool)), "the spool to be empty")
-    for one in _inventory(stage):
+    stage.until(lambda: not _files(stage.spool), "the spool to be empty")
+    held = _inventory(stage)
+    for one in held:
         role = next(role for role, source in found.sources.items() if _same(source, one))
         found.objects[role] = str(one["id"])
         found.camera_name = str(one["camera_label"])
@@ -162,15 +162,16 @@ def seal(stage: Stage, found: Found, *, live: Live) -> Told:
     live("looking at every byte that was written, for samples of the clear files")
     clear = look(found, stage.folder / "agent", stage.folder / "broker")
     found.searched.append(("agent and broker", clear.files, clear.bytes, len(clear.hits)))
-    control = _plant(stage, found, payload)
+    control = found.planted_found = _plant(stage, found, payload)
     _copy_disk(stage)
     return Told(
         seen=f"the spool is empty; {clear.files} files of agent and broker searched, {len(clear.hits)} clear samples,"
-        f" no name; a planted clear file: {control} found",
+        f" no name; {control} of a planted clear piece found",
         proves="what the camera saw exists only sealed; the search would have found it",
         figure=f"{len(clear.hits)} of {_samples(found):,} samples in {size(clear.bytes)}",
         claims={
-            "the spool is empty": not list(_files(stage.spool)),
+            "the spool is empty and the agent holds three objects": not _files(stage.spool)
+            and len(held) == len(found.sources),
             "no clear sample or name anywhere": not clear.hits,
             "the control finds a planted clear file": control > 0,
             "the sealed file does not begin as the clear one": found.sealed_head != found.sources["kept"].head,

@@ -8,6 +8,7 @@ from typing import Final, Protocol
 
 from rich.console import Console
 from rich.markup import escape
+from rich.padding import Padding
 from rich.status import Status
 from rich.table import Table
 
@@ -18,6 +19,8 @@ Live = Callable[[str], None]
 _UNITS: Final = ("B", "kB", "MB", "GB")
 _STEP: Final = 1000
 _BAR: Final = 32
+_PIPE_WIDTH: Final = 1000  # a pipe's lines are never broken
+_INDENT: Final = (0, 0, 0, 6)
 
 
 class Screen(Protocol):
@@ -49,7 +52,9 @@ class Person:
     """For people: a terminal, or a pipe, which gets whole lines only."""
 
     def __init__(self) -> None:
-        self._console = Console(highlight=False, soft_wrap=True)
+        self._console = Console(highlight=False)
+        if not self._console.is_terminal:
+            self._console = Console(highlight=False, width=_PIPE_WIDTH)
         self._status: Status | None = None
         self._title = ""
 
@@ -75,16 +80,15 @@ class Person:
     def end(self, number: int, title: str, told: Told, *, seconds: float) -> None:
         """End the step."""
         self._rest()
-        self._console.print(
-            f"[green]✓[/green] [bold]{number:>2}  {escape(title)}[/bold]  [dim]{seconds:.1f} s[/dim]\n"
-            f"      {escape(told.seen)}\n"
-            f"      [cyan]proves[/cyan] [dim]{escape(told.proves)}[/dim]"
-        )
+        self._console.print(f"[green]✓[/green] [bold]{number:>2}  {escape(title)}[/bold]  [dim]{seconds:.1f} s[/dim]")
+        self._console.print(Padding(escape(told.seen), _INDENT, expand=False))
+        self._console.print(Padding(f"[cyan]proves:[/cyan] [dim]{escape(told.proves)}[/dim]", _INDENT, expand=False))
 
     def fail(self, number: int, title: str, why: str) -> None:
         """Say that the step failed."""
         self._rest()
-        self._console.print(f"[red]✗[/red] [bold]{number:>2}  {escape(title)}[/bold]\n      [red]{escape(why)}[/red]")
+        self._console.print(f"[red]✗[/red] [bold]{number:>2}  {escape(title)}[/bold]")
+        self._console.print(Padding(f"[red]{escape(why)}[/red]", _INDENT, expand=False))
 
     def table(self, rows: list[tuple[int, str, str, str]]) -> None:
         """Show what was seen: number, step, figure, seconds."""
@@ -96,13 +100,14 @@ class Person:
         for number, title, figure, seconds in rows:
             table.add_row(str(number), escape(title), escape(figure), seconds)
         self._console.print()
-        self._console.print(table, soft_wrap=True)
+        self._console.print(table)
 
     def close(self, lines: list[str]) -> None:
         """Say what may be done next."""
         self._console.print()
         for line in lines:
-            self._console.print(escape(line))
+            command = line.startswith(" ")  # to be copied: never broken by us
+            self._console.print(escape(line), soft_wrap=command)
 
     def _rest(self) -> None:
         if self._status is not None:

@@ -36,6 +36,7 @@ PATIENCE_S: Final = 60.0
 _STOP_S: Final = 10.0
 _LOOK_EVERY_S: Final = 0.05
 _MEMORY: Final = Path("/dev/shm")  # noqa: S108 - a fresh private folder is made in it
+_SYSTEM: Final = (Path("/usr/bin"), Path("/usr/local/bin"))
 _MODULES: Final = {"certs": "certs", "device-sim": "device_sim"}
 
 
@@ -230,14 +231,26 @@ class Stage:
         child.wait(text=f"ready: {DEVICE}")
         return child
 
-    def until(self, holds: Callable[[], bool], what: str, *, timeout_s: float = PATIENCE_S) -> None:
+    def until(
+        self,
+        holds: Callable[[], bool],
+        what: str,
+        *,
+        timeout_s: float = PATIENCE_S,
+        look_every_s: float = _LOOK_EVERY_S,
+    ) -> None:
         """Wait until something holds; raises ``DemoError`` when it does not in time."""
         deadline_s = clock.monotonic_s() + timeout_s
         pause = threading.Event()
         while not holds():
             if clock.monotonic_s() > deadline_s:
                 raise DemoError(f"waited {timeout_s:.0f} s in vain for {what}\n  next: read the logs in {self.logs}")
-            pause.wait(_LOOK_EVERY_S)
+            pause.wait(look_every_s)
+
+    def typed(self, program: str) -> str:
+        """Return a program as a person must type it here: with its folder, unless that is on their PATH anyway."""
+        found = Path(program_of(program)[0])
+        return program if os.environ.get("VIRTUAL_ENV") or found.parent in _SYSTEM else self.shown(found)
 
     @property
     def home(self) -> Path:

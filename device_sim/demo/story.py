@@ -87,17 +87,22 @@ class Story:
     def _acts(self) -> list[Callable[[], Told]]:
         stage, found, live = self._stage, self.found, self._screen.live
         cameras: list[Child] = []
+        clouds: list[Child] = []
 
         def set_up() -> Told:
             cameras.extend(opening.start_camera(stage, self._clip))
             return opening.set_up(stage, found, engine=self._engine, live=live)
 
+        def upload() -> Told:
+            clouds.append(crossing.start_cloud(stage, found))
+            return self._with_agent(crossing.upload(stage, found, clouds[0], live=live))
+
         return [
             set_up,
             lambda: opening.record(stage, found, cameras, live=live),
             lambda: opening.seal(stage, found, live=live),
-            lambda: self._with_agent(crossing.upload(stage, found, live=live)),
-            lambda: crossing.receipt(stage, found, live=live),
+            upload,
+            lambda: crossing.receipt(stage, found, clouds[0], live=live),
             lambda: crossing.unreadable(stage, found, live=live),
             lambda: crossing.stock_tools(stage, found, live=live),
             lambda: self._with_agent(forgetting.retention(stage, found, self._running(), live=live)),
@@ -137,16 +142,20 @@ class Story:
         header, payload = (stage.shown(path) for path in crossing.stored_files(stage, "kept", found))
         identity, config = stage.shown(stage.home / "identity.txt"), stage.shown(stage.config)
         home, flipped = stage.shown(stage.home), stage.shown(stage.folder / "audit-flipped.jsonl")
-        tool = "age -d" if shutil.which("age") else "privacy-agent decrypt"
+        note = "" if shutil.which("age") else " (age is not installed here; privacy-agent decrypt takes its place)"
+        opened = stage.shown(stage.folder / "kept-by-hand.mp4")
         return [
             (
-                "open what the cloud holds, as its owner" + ("" if tool == "age -d" else " (age -d, where installed)"),
-                f"cat {header} {payload} | {tool} -i {identity} > kept.mp4",
+                f"open what the cloud holds, as its owner{note}",
+                f"cat {header} {payload} | age -d -i {identity} > {opened}",
             ),
-            ("ask why the kept clip is still here", f"privacy-agent explain {found.objects['kept']} --config {config}"),
+            (
+                "ask why the kept clip is still here, and until when",
+                f"{stage.typed('privacy-agent')} explain {found.objects['kept']} --config {config}",
+            ),
             (
                 "judge the log with the flipped bit",
-                f"privacy-owner --home {home} verify {flipped}",
+                f"{stage.typed('privacy-owner')} --home {home} verify {flipped}",
             ),
         ]
 
