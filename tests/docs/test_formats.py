@@ -1,0 +1,131 @@
+"""`docs/formats.md` is read back: its byte tables open the files of a real run, its lists are the code's lists."""
+
+import fnmatch
+import hashlib
+import json
+import re
+from pathlib import Path
+from typing import get_args
+
+import msgspec
+import pytest
+from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from agent import chain
+from agent.index.opening import MIGRATIONS
+from agent.keytree import GroupKey, Root, seal_header, wrap_group, wrap_slot
+from tests.docs.conftest import Minutes
+
+TEXT = (Path(__file__).resolve().parents[2] / "docs" / "formats.md").read_text(encoding="utf-8")
+
+
+def part(number: int) -> str:
+    """Return one numbered section."""
+    return TEXT.split(f"\n## {number}. ", 1)[1].split("\n## ", 1)[0]
+
+
+def first_cells(number: int) -> list[str]:
+    """Return the first cell of every row of a section's tables."""
+    rows = re.findall(r"^\| (`.+?) \|", part(number), re.MULTILINE)
+    return [name for row in rows for name in re.findall(r"`([^`]+)`", row)]
+
+
+def as_patterns(names: list[str]) -> list[str]:
+    """Turn documented names into patterns: words in capitals stand for anything."""
+    patterns = [re.sub(r"\b(?:ID|NAME|SEQ|JTI|CMD|N)\b", "*", name) for name in names]
+    return [pattern.replace("….msg", "devices/*/commands/*.msg") for pattern in patterns]
+
+
+@pytest.mark.parametrize(("number", "folder"), [(1, "state"), (7, "owner")])
+def test_every_file_that_a_run_leaves_is_documented(number: int, folder: str, five_minutes: Minutes) -> None:
+    patterns = as_patterns(first_cells(number))
+    home = five_minutes.folder / folder
+    left = [str(path.relative_to(home)) for path in home.rglob("*") if path.is_file()]
+    assert left
+    assert [name for name in left if not any(fnmatch.fnmatch(name, pattern) for pattern in patterns)] == []
+
+
+def test_every_file_that_a_run_leaves_is_private(five_minutes: Minutes) -> None:
+    for folder in ("state", "owner"):
+        paths = [five_minutes.folder / folder, *(five_minutes.folder / folder).rglob("*")]
+        assert {oct(path.stat().st_mode & 0o777) for path in paths} <= {"0o600", "0o700"}
+
+
+def test_no_name_or_label_of_the_run_stands_in_the_state_folder_or_the_log(five_minutes: Minutes) -> None:
+    folder = five_minutes.folder
+    looked = [path for path in (folder / "state").rglob("*") if path.is_file()] + [folder / "agent.log"]
+    said = b"".join(path.read_bytes() for path in looked)
+    assert all(word not in said for word in (b"front_door", b"Front door", b".mp4", b".jpg", b"ftyp", b"JFIF"))
+    assert b"front_door" in (folder / "screen.txt").read_bytes()
+
+
+def test_keystore_is_read_by_the_documents_table(five_minutes: Minutes) -> None:
+    raw = (five_minutes.folder / "state/keystore").read_bytes()
+    assert f"{len(raw):,} bytes" in part(2)
+    slots = [raw[0:4096], raw[1_048_576 : 1_048_576 + 4096]]
+    assert raw[4096:1_048_576] == bytes(1_048_576 - 4096)
+    assert slots[0] == slots[1]
+    slot = slots[0]
+    assert slot[:16] == b"pv1-keystore-1\n\x00"
+    assert hashlib.sha256(slot[:4064]).digest() == slot[4064:]
+    length = int.from_bytes(slot[16:20])
+    assert not any(slot[20 + length : 4064])
+    body = msgspec.msgpack.decode(slot[20 : 20 + length])
+    told = re.search(r"The body is a map: (.*?)\. Of two", part(2), re.DOTALL)
+    assert told is not None
+    assert all(f"`{name}`" in told[1] for name in body)
+    assert len(body["roots"]) == 1
+
+
+def test_tables_of_the_index_are_all_named() -> None:
+    scripts = "".join("".join(own) for own in MIGRATIONS.values())
+    made = set(re.findall(r"CREATE TABLE (\w+)", scripts)) - set(re.findall(r"DROP TABLE (\w+)", scripts))
+    told = {}
+    for owner, tables in re.findall(r"^\| (\S+) \| ((?:`\w+` ?)+) \|", part(3), re.MULTILINE):
+        told[owner] = set(re.findall(r"`(\w+)`", tables))
+    assert set().union(*told.values()) == made
+    assert "`schema_part`" in part(3)
+    assert set(told) == set(MIGRATIONS)
+
+
+def test_index_is_unreadable_without_its_key(five_minutes: Minutes) -> None:
+    raw = (five_minutes.folder / "state/index.db").read_bytes()
+    assert b"SQLite format 3" not in raw
+    assert b"CREATE TABLE" not in raw
+
+
+def test_wraps_open_with_the_associated_data_of_the_document() -> None:
+    group, root = GroupKey("gggg", 3, b"g" * 32), Root("rrrr", b"r" * 32)
+    payload = hashlib.sha256(b"payload").digest()
+    slot = wrap_slot(group, b"s" * 16, object_id="oooo", payload_sha256=payload, kind="file-key")
+    place = f"slot\ngggg\n3\noooo\n{payload.hex()}\nfile-key".encode()
+    assert ChaCha20Poly1305(group.key).decrypt(slot[:12], slot[12:], place) == b"s" * 16
+    wrapped = wrap_group(root, group)
+    assert ChaCha20Poly1305(root.key).decrypt(wrapped[:12], wrapped[12:], b"group\nrrrr\ngggg\n3") == group.key
+    header = seal_header(b"s" * 16, b"the header", object_id="oooo")
+    info = b"privacy-agent header at rest"
+    key = HKDF(algorithm=SHA256(), length=32, salt=None, info=info).derive(b"s" * 16)
+    assert ChaCha20Poly1305(key).decrypt(header[:12], header[12:], b"header\noooo") == b"the header"
+    lengths = re.findall(r"^\| (?:slot|group key) \|.*\| (\d+) \|$", part(4), re.MULTILINE)
+    assert [len(slot), len(wrapped)] == [int(length) for length in lengths]
+    assert len(header) == len(b"the header") + 28
+
+
+def test_audit_log_of_a_run_has_the_documents_members_kinds_and_hashes(five_minutes: Minutes) -> None:
+    members = re.search(r'^`\{("actor".*?)\}`$', part(5), re.MULTILINE)
+    kinds = re.search(r"^`(started [a-z_ ]+)`$", part(5), re.MULTILINE)
+    assert members is not None
+    assert kinds is not None
+    assert tuple(kinds[1].split()) == get_args(chain.EventKind)
+    before = "0" * 64
+    for line in (five_minutes.folder / "audit.jsonl").read_bytes().splitlines():
+        entry = json.loads(line)
+        if "checkpoint" in entry:
+            assert entry["checkpoint"]["hash"] == before
+            continue
+        assert list(entry) == json.loads(f"[{members[1]}]")
+        assert entry["prev"] == before
+        assert entry["kind"] in kinds[1].split()
+        before = hashlib.sha256(b"pv1.audit\n" + line).hexdigest()
