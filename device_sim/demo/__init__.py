@@ -2,7 +2,7 @@
 
 The map::
 
-    cli        the shell command; exit codes
+    cli        the shell command   play  one playing: signals, exit codes, JSON
     story      the twelve steps in order; what each saw
     opening    steps 1-3: set-up, camera, sealed before it is stored
     crossing   steps 4-7: upload cut and resumed, storage receipt, what the cloud can read, stock tools

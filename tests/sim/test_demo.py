@@ -1,0 +1,163 @@
+"""The demo as a person starts it: from the shell, with each broker, with their own clip, interrupted, in the way."""
+
+import base64
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import av
+import psutil
+import pytest
+
+from device_sim.demo import picture, residue
+from device_sim.demo.stage import MARK
+
+ATTEMPT_S = 300
+SMALL_CLIP = ("--seconds", "2", "--bits-per-s", "6000000", "--fps", "15")
+OUTSIDE = re.compile(r"\b(?:src|href|srcset|action)\s*=|url\(|@import|<script|<link|<iframe|https?:", re.IGNORECASE)
+
+
+def run_demo(folder: Path, *options: str | Path) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-m", "device_sim", "demo", "--dir", folder, *options],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=ATTEMPT_S,
+    )
+
+
+def left_running(folder: Path) -> list[str]:
+    """Programs whose command line names the demo's folder."""
+    found = []
+    for process in psutil.process_iter(["cmdline"]):
+        line = " ".join(process.info["cmdline"] or ())
+        if str(folder) in line and process.pid != os.getpid():
+            found.append(line)
+    return found
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small clip of one's own, so that these runs are short."""
+    folder = tmp_path_factory.mktemp("clip")
+    camera = [
+        sys.executable,
+        "-m",
+        "device_sim",
+        "camera",
+        "--spool",
+        folder,
+        "--count",
+        "1",
+        "--rate",
+        "0",
+        *SMALL_CLIP,
+    ]
+    subprocess.run([*map(str, camera), *SMALL_CLIP], check=True, capture_output=True)
+    (found,) = folder.rglob("*.mp4")
+    return found
+
+
+@pytest.mark.parametrize("engine", ["mosquitto", "amqtt"])
+def test_demo_with_each_broker_proves_every_claim_and_leaves_nothing_running(
+    engine: str, clip: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "demo"
+    done = run_demo(folder, "--engine", engine, "--input", clip, "--json")
+    assert done.returncode == 0, done.stderr
+    told: dict[str, Any] = json.loads(done.stdout)
+    assert told["ok"]
+    assert told["engine"] == engine
+    assert [step["step"] for step in told["steps"]] == list(range(1, 13))
+    assert {claim: held for step in told["steps"] for claim, held in step["claims"].items() if not held} == {}
+    assert left_running(folder) == []
+    _check_report(Path(told["report"]).read_text(encoding="utf-8"))
+    opened = subprocess.run(told["by_hand"][0], shell=True, check=False, capture_output=True)  # noqa: S602 - as printed
+    assert opened.returncode == 0, opened.stderr
+    assert (folder / "kept-by-hand.mp4").read_bytes() == clip.read_bytes()
+    explained = subprocess.run(told["by_hand"][1], shell=True, check=False, capture_output=True)  # noqa: S602 - as printed
+    assert b"category.recording.keep.age" in explained.stdout
+    judged = subprocess.run(told["by_hand"][2], shell=True, check=False, capture_output=True)  # noqa: S602 - as printed
+    assert judged.returncode == 1
+
+
+def _check_report(page: str) -> None:
+    inline = re.compile(r'src="data:image/png;base64,[A-Za-z0-9+/=]+"')
+    assert len(inline.findall(page)) == 2
+    assert OUTSIDE.findall(inline.sub("", page)) == []
+    assert page.count("gone for good") >= 2
+
+
+def test_demo_interrupted_ends_everything_that_it_started(tmp_path: Path) -> None:
+    folder = tmp_path / "demo"
+    command = [sys.executable, "-m", "device_sim", "demo", "--dir", str(folder)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True) as demo:
+        assert demo.stdout is not None
+        for line in demo.stdout:
+            if b" 3  " in line:
+                break
+        demo.send_signal(signal.SIGINT)
+        _out, err = demo.communicate(timeout=ATTEMPT_S)
+    assert demo.returncode == 1
+    assert b"stopped; everything that it started has ended" in err
+    assert left_running(folder) == []
+    beside = (folder / MARK).read_text(encoding="utf-8")
+    assert not beside or not Path(beside).exists()
+
+
+def test_demo_in_a_folder_of_somebody_else_touches_nothing(tmp_path: Path) -> None:
+    (tmp_path / "holiday.jpg").write_bytes(b"mine")
+    done = run_demo(tmp_path, "--json")
+    assert done.returncode == 1
+    assert "was not made by a demo" in done.stderr
+    assert "next:" in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["holiday.jpg"]
+
+
+def test_demo_of_what_is_no_video_is_wrong_usage(tmp_path: Path) -> None:
+    text = tmp_path / "notes.mp4"
+    text.write_text("no video " * 200_000)
+    done = run_demo(tmp_path / "demo", "--input", text)
+    assert done.returncode == 2
+    assert "next:" in done.stderr
+    assert not (tmp_path / "demo").exists()
+
+
+@pytest.mark.parametrize("at", [0, 1, 31, 32, 33, 4097, 1_048_570])
+def test_search_finds_a_copied_sample_at_any_offset(at: int, tmp_path: Path) -> None:
+    source = bytes(os.urandom(64 * 1024))
+    (tmp_path / "file").write_bytes(bytes(at) + source[4096 : 4096 + residue.SAMPLE_BYTES] + bytes(100))
+    found = residue.search([tmp_path], [residue.sample(source)])
+    assert (found.files, len(found.hits)) == (1, 1)
+    assert at <= found.hits[0].offset < at + residue.WINDOW_BYTES
+
+
+def test_search_of_other_bytes_finds_nothing(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(os.urandom(300_000))
+    assert residue.search([tmp_path], [residue.sample(os.urandom(64 * 1024))], texts=["Front door"]).hits == ()
+
+
+@pytest.mark.parametrize("lead", [0, 1, 2, (1 << 20) - 4])
+def test_search_finds_a_name_in_every_form_across_any_seam(lead: int, tmp_path: Path) -> None:
+    for number, form in enumerate(residue.text_forms("Front door")[:3]):
+        (tmp_path / f"plain{number}").write_bytes(bytes(lead) + form)
+    (tmp_path / "coded").write_bytes(base64.b64encode(os.urandom(lead % 3) + b"Front door" + os.urandom(7)))
+    hits = residue.search([tmp_path], [residue.sample(b"")], texts=["Front door"]).hits
+    assert {hit.file.name for hit in hits} == {"plain0", "plain1", "plain2", "coded"}
+
+
+def test_png_of_pixels_is_read_back_by_another_reader(tmp_path: Path) -> None:
+    rgb = os.urandom(32 * 18 * 3)
+    path = tmp_path / "noise.png"
+    path.write_bytes(picture.png(rgb, 32, 18))
+    with av.open(str(path)) as opened:
+        frame = next(opened.decode(video=0)).reformat(format="rgb24")
+    plane = frame.planes[0]
+    rows = b"".join(bytes(plane)[row * plane.line_size : row * plane.line_size + 96] for row in range(18))
+    assert rows == rgb
