@@ -39,7 +39,7 @@ demo: ## Watch one recording live and die; INPUT=clip.mp4 takes your own
 
 test: ## Every test, against real brokers, tools and peers; PYTEST_ARGS="-k name" for some
 	$(call set_up,test)
-	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -n auto --dist worksteal $(PYTEST_ARGS)
 
 check: ## Style, types and layers
 	$(call set_up,check)

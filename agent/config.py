@@ -123,15 +123,16 @@ def parse_config(raw: bytes, *, file: Path) -> Config:
     state = here / document.take("state", str, DEFAULT_STATE)
     broker = _broker(document.table("broker"), here=here) if "broker" in document else None
     clock_table = document.table("clock")
-    source = cast("ClockSource", clock_table.choice("source", get_args(ClockSource), "ntp"))
+    clock = cast("ClockSource", clock_table.choice("source", get_args(ClockSource), "ntp"))
     clock_table.close(known=("source",))
-    sources = tuple(_source(table, here=here) for table in document.tables("source"))
-    names = [source.name for source in sources]
-    for name in names:
-        if names.count(name) > 1:
-            raise document.error(
-                "source", f"two sources are named {name!r}", hint='give each its own: name = "…" in [[source]]'
+    sources: list[SourceSettings] = []
+    for table in document.tables("source"):
+        source = _source(table, here=here)
+        if any(source.name == other.name for other in sources):
+            raise table.error(
+                "name", f"two sources are named {source.name!r}", hint='give this one its own: name = "…"'
             )
+        sources.append(source)
     document.close(known=("device", "policy", "state", "broker", "clock", "source"))
     return Config(
         file=file.absolute(),
@@ -139,8 +140,8 @@ def parse_config(raw: bytes, *, file: Path) -> Config:
         policy=policy,
         state=state,
         broker=broker,
-        clock=source,
-        sources=sources,
+        clock=clock,
+        sources=tuple(sources),
     )
 
 

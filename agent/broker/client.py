@@ -47,7 +47,7 @@ PROBE_WITHIN_S: Final = 15.0
 CONNACK_WITHIN_S: Final[dict[Protocol, float]] = {MQTT_5: 4.0, MQTT_3_1_1: 15.0}
 """How long a broker may take to answer: one that does not know MQTT 5 may just wait for more."""
 LOOK_S: Final = 30.0  # how often a renewed certificate and a silent broker are looked for
-CLOSE_WITHIN_S: Final = 2.0
+CLOSE_WITHIN_S: Final = 5.0
 
 PROBE: Final = "probe"
 STATE: Final = "state"

@@ -31,8 +31,8 @@ from agent.age.format import HEADER_MAX_BYTES, parse_header, write_header
 from agent.age.x25519 import X25519Recipient
 from agent.errors import ConfigError, CorruptError
 
-CLASSIC = generate_identity(post_quantum=False)
-HYBRID = generate_identity(post_quantum=True)
+CLASSIC = generate_identity(post_quantum=False, random=lambda count: bytes(range(count)))
+HYBRID = generate_identity(post_quantum=True, random=lambda count: bytes(range(count)))
 FILE_KEY = b"sixteen byte key"
 
 
@@ -58,7 +58,7 @@ def test_forms_of_keys_are_those_of_age() -> None:
     CLASSIC.recipient().to_text().upper(), CLASSIC.recipient().to_text()[:-1], CLASSIC.recipient().to_text() + "q",
     CLASSIC.recipient().to_text().replace("age1", "age2"), encode("age", bytes(31)), encode("age1pq", bytes(31)),
     encode("age1pq", b"\xff" * 1216), encode("age1yubikey", bytes(33)), "age1" + "q" * 10_000, "agé1qqqqqqqq",
-])  # fmt: skip
+], ids=lambda _wrong: "wrong")  # fmt: skip
 def test_recipient_is_wrong_is_refused_without_repeating_it(wrong: str) -> None:
     with pytest.raises(ConfigError) as caught:
         parse_recipient(wrong)
@@ -70,7 +70,7 @@ def test_recipient_is_wrong_is_refused_without_repeating_it(wrong: str) -> None:
     "", "AGE-SECRET-KEY-1", CLASSIC.to_text().lower(), CLASSIC.to_text()[:-2] + "QQ", CLASSIC.recipient().to_text(),
     encode("age-secret-key-", bytes(31)).upper(), encode("age-secret-key-pq-", bytes(33)).upper(),
     encode("age-plugin-yubikey-", bytes(32)).upper(), CLASSIC.to_text().replace("AGE", "AgE"),
-])  # fmt: skip
+], ids=lambda _wrong: "wrong")  # fmt: skip
 def test_identity_is_wrong_is_refused_without_repeating_it(wrong: str) -> None:
     with pytest.raises(ConfigError) as caught:
         parse_identity(wrong)

@@ -57,7 +57,7 @@ def test_full_document_reads_with_paths_beside_the_file() -> None:
         (('kind = "frigate"', 'kind = "blue-iris"'), 11, "'blue-iris' is not known"),
         (('medium = "tmpfs"\n', ""), 15, "is missing"),
         (('settle = "500ms"', 'settle = "soon"'), 19, "not a duration"),
-        (('path = "spool"', 'path = "recordings"'), 10, "two sources"),
+        (('path = "spool"', 'path = "recordings"'), 15, "two sources"),
         (('batch_size = "256KiB"', 'bath_size = "256KiB"'), 20, "not a known key"),
     ],
 )
