@@ -48,7 +48,7 @@ keep = {{ age = "14d" }}
 """
 
 
-def until(found: Callable[[], Any], *, what: str, within_s: float = 60.0) -> Any:  # noqa: ANN401 - whatever was found
+def until(found: Callable[[], Any], *, what: str, within_s: float = 60.0, pace_s: float = 0.05) -> Any:  # noqa: ANN401 - whatever was found
     """Poll until something true is found and return it; fails naming what was waited for."""
     pace = threading.Event()
     deadline = monotonic_s() + within_s
@@ -56,7 +56,7 @@ def until(found: Callable[[], Any], *, what: str, within_s: float = 60.0) -> Any
         value = found()
         if value:
             return value
-        pace.wait(0.05)
+        pace.wait(pace_s)
     raise AssertionError(f"after {within_s} s still not: {what}")
 
 

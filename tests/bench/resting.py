@@ -1,0 +1,90 @@
+"""The agent at rest: connected, one spool folder, discovery off, nothing to do; and how soon it is there.
+
+Memory is PSS over all its processes. Processor time is what the kernel counted over the whole window, timers and the
+keepalive included. A start is timed from before the process exists to the arrival of its retained ``state`` message at
+another client of the same broker, so TLS, subscriptions and a signature are in it.
+"""
+
+import json
+import sys
+from pathlib import Path
+from statistics import median
+from typing import Final
+
+from tests.bench.meter import cpu_s, in_turn, now_s, pss_bytes, run
+from tests.bench.station import Ear, ear
+from tests.bench.table import MEGA, Figure, Peer
+from tests.flow.house import House, until
+
+PART: Final = "at rest"
+_PSS_MB: Final = 46
+_CPU_PERCENT: Final = 0.2
+_START_S: Final = 0.4
+
+
+def measure(folder: Path, *, quick: bool) -> list[Figure]:
+    """Return memory, processor share and the time of a start."""
+    (folder / "house").mkdir()
+    with House(folder / "house") as house, ear(house, "state") as listener:
+        starts = [_start(house, listener) for _ in range(2 if quick else 9)]
+        house.start_agent()
+        pid = house._processes["agent"].pid
+        window_s = 5 if quick else 60
+        until(lambda: not _busy(pid), what="the agent at rest", within_s=30)
+        before_s, begin_s = cpu_s(pid), now_s()
+        _let_pass(listener, window_s)
+        share = 100 * (cpu_s(pid) - before_s) / (now_s() - begin_s)
+        resident = pss_bytes(pid)
+        broker = pss_bytes(house.broker.pid) if house.broker is not None else 0
+    bare = in_turn({"python": lambda: run([sys.executable, "-I", "-c", "pass"])}, rounds=3 if quick else 9)["python"]
+    return [
+        Figure(
+            part=PART, what="memory (PSS)", value=resident / MEGA, unit="MB", target=f"≤ {_PSS_MB} MB",
+            holds=resident <= _PSS_MB * MEGA,
+            peers=(Peer("mosquitto", broker / MEGA), Peer("bare Python", bare.peak_bytes / MEGA)),
+        ),
+        Figure(
+            part=PART, what=f"processor over {window_s} s", value=share, unit="% of a core",
+            target=f"< {_CPU_PERCENT} %", holds=share < _CPU_PERCENT, note="the kernel counts in steps of 10 ms",
+        ),
+        Figure(
+            part=PART, what="start to connected, median", value=median(one[0] for one in starts) * 1000, unit="ms",
+            target=f"< {_START_S * 1000:.0f} ms", holds=median(one[0] for one in starts) < _START_S,
+            peers=(Peer("bare Python", bare.wall_s * 1000),),
+            note=f"processor time {median(one[1] for one in starts):.2f} s; {len(starts)} starts",
+        ),
+    ]  # fmt: skip
+
+
+def _start(house: House, listener: Ear) -> tuple[float, float]:
+    listener.empty()
+    begin_s = now_s()
+    house.start("agent", "privacy-agent", "run", "--config", house.config)
+    while True:
+        came_s, _topic, payload = listener.next()
+        if _online(payload):
+            break
+    used_s = cpu_s(house._processes["agent"].pid)
+    house.stop("agent")
+    return came_s - begin_s, used_s
+
+
+def _online(payload: bytes) -> bool:
+    import base64  # noqa: PLC0415 - used once
+
+    body = payload[1:].split(b".")[1]
+    told = json.loads(base64.urlsafe_b64decode(body + b"=" * (-len(body) % 4)))
+    return told["online"] is True
+
+
+def _busy(pid: int) -> bool:
+    before_s = cpu_s(pid)
+    until_s = now_s() + 1
+    until(lambda: now_s() > until_s, what="a second")
+    return cpu_s(pid) - before_s > 0.01
+
+
+def _let_pass(listener: Ear, seconds: float) -> None:
+    end_s = now_s() + seconds
+    until(lambda: now_s() > end_s, what="the window", within_s=seconds + 10)
+    listener.empty()

@@ -1,0 +1,37 @@
+"""Every row of the benchmark runs and prints; how fast is not asked here."""
+
+import json
+import subprocess
+import sys
+
+from tests.bench.document import document
+from tests.bench.table import Figure, Peer, plain
+
+
+def test_every_part_of_the_benchmark_runs_and_prints() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.bench", "--quick", "--json"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert {one["part"] for one in told["figures"]} == {
+        "encrypt",
+        "spool to storage receipt",
+        "at rest",
+        "command to receipt",
+        "many small files",
+    }
+    assert all(one["value"] >= 0 for one in told["figures"])
+
+
+def test_figure_that_misses_its_target_is_shown_as_missed() -> None:
+    figure = Figure(
+        part="encrypt", what="1 GiB", value=2, unit="MB/s", target="≥ 4", holds=False, peers=(Peer("age", 4),)
+    )
+    assert "0.50 x" in plain([figure])
+    assert "no" in plain([figure]).splitlines()[1].split()
+    assert "- encrypt, 1 GiB: target ≥ 4" in document({"date": "today"}, [figure])
