@@ -105,4 +105,8 @@ def read_manifest(jws: bytes, *, device: Descriptor) -> Manifest:
     entries = [name for item in manifest.objects for name in item.files]
     if len(set(entries)) != len(entries):
         raise CorruptError("the manifest names an entry twice")
+    if {name.partition("/")[0] for name in entries if "/" in name} & set(entries):
+        raise CorruptError("the manifest names an entry as file and as folder")
+    if len({item.id for item in manifest.objects}) != len(manifest.objects):
+        raise CorruptError("the manifest names an object twice")
     return manifest

@@ -9,6 +9,7 @@ import argparse
 import hashlib
 import os
 import shutil
+import struct
 import zipfile
 from pathlib import Path
 from typing import Final
@@ -29,6 +30,10 @@ from agent.owner.manifest import MANIFEST, File, Item, Manifest, read_manifest, 
 _COPY_BYTES: Final = 1 << 20
 _SEALING_BYTES: Final = 2 << 20
 """What sealing adds to a manifest of the largest size: header, nonce, tags."""
+
+
+_BAD_ARCHIVE: Final = (zipfile.BadZipFile, KeyError, RuntimeError, EOFError, ValueError, OSError, struct.error)
+"""What the standard reader raises for archives that are bent: it has no error of its own for all of them."""
 
 
 class Opened(msgspec.Struct, frozen=True, kw_only=True):
@@ -162,8 +167,8 @@ class _Unpacking:
             with zipfile.ZipFile(archive) as held:
                 for name in wanted:
                     self._extract(held, name)
-        except (zipfile.BadZipFile, KeyError) as error:
-            raise CorruptError(f"the archive inside is not what the manifest says ({error})") from error
+        except _BAD_ARCHIVE as error:
+            raise CorruptError(f"the archive inside is not what the manifest says ({type(error).__name__})") from error
         finally:
             files.remove(archive, folder_synced=False)
 
@@ -172,13 +177,17 @@ class _Unpacking:
         if info.compress_type != zipfile.ZIP_STORED:
             raise CorruptError(f"{name}: packed in a way that the device does not use")
         fd, part = files.new_file(self._out)
-        with os.fdopen(fd, "wb") as target, held.open(info) as source, files.translated_space():
-            shutil.copyfileobj(source, target, _COPY_BYTES)
-            target.flush()
-            os.fsync(target.fileno())
-        final = self._out / name
-        files.make_folder(final.parent)
-        files.settle(part, final)
+        try:
+            with os.fdopen(fd, "wb") as target, held.open(info) as source, files.translated_space():
+                shutil.copyfileobj(source, target, _COPY_BYTES)
+                target.flush()
+                os.fsync(target.fileno())
+            final = self._out / name
+            files.make_folder(final.parent)
+            files.settle(part, final)
+        except BaseException:
+            files.remove(part, folder_synced=False)
+            raise
         self._written.append(name)
 
     def _decrypt(self, name: str, *, plain_bytes: int | None) -> Path:
