@@ -4,9 +4,11 @@ import hashlib
 import json
 import re
 import shutil
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
+from device_sim.cloud import clock
 from device_sim.demo.found import Found, Source, Told
 from device_sim.demo.residue import Needles, Search, sample, search
 from device_sim.demo.screen import Live, size
@@ -27,11 +29,21 @@ _PLANT_AFTER_BYTES: Final = 100_003
 def start_camera(stage: Stage, clip: Path | None) -> list[Child]:
     """Let the camera write: a short clip with a photo, then a long one; it needs a moment, so it starts first."""
     common = ("--spool", stage.spool, "--name", CAMERA, "--count", "1", "--rate", "0", "--fps", "15", "--json")
+    noon = _last_noon(clock.now_s())
     short = stage.start(
-        "camera", "device-sim", "camera", *common, "--photos", "--seconds", "2", "--bits-per-s", "3000000"
-    )
-    own = ("--clip", clip) if clip else ("--seconds", "8", "--bits-per-s", "10000000")
-    return [short, stage.start("camera-long", "device-sim", "camera", *common, "--seed", "7", *own)]
+        "camera", "device-sim", "camera", *common, "--photos", "--seconds", "2", "--bits-per-s", "3000000",
+        "--start", f"{noon - timedelta(minutes=1):%Y-%m-%dT%H:%M:%SZ}",
+    )  # fmt: skip
+    drawn = ("--seconds", "8", "--bits-per-s", "10000000", "--seed", "7", "--start", f"{noon:%Y-%m-%dT%H:%M:%SZ}")
+    own = ("--clip", clip) if clip else drawn
+    return [short, stage.start("camera-long", "device-sim", "camera", *common, *own)]
+
+
+def _last_noon(now_s: int) -> datetime:
+    """Return when it last was noon: the drawn camera's nights are as dark as real ones, and this is to be looked at."""
+    now = datetime.fromtimestamp(now_s, UTC)
+    noon = now.replace(hour=12, minute=0, second=0)
+    return noon if noon + timedelta(minutes=1) < now else noon - timedelta(days=1)
 
 
 def set_up(stage: Stage, found: Found, *, engine: str, live: Live) -> Told:

@@ -77,7 +77,7 @@ class Story:
             [f"Files, logs and keys: {self._stage.shown(self._stage.folder)}"],
         )
         for number, (title, act) in enumerate(zip(TITLES, self._acts(), strict=True), start=1):
-            self._play(number, title, act)
+            self.play_step(number, title, act)
         total_s = clock.monotonic_s() - begun_s
         self.found.by_hand = self._by_hand()
         report.write(self.report, self.found, [step.as_json() for step in self.steps], total_s=total_s)
@@ -112,7 +112,8 @@ class Story:
             lambda: proving.receipts(stage, found, live=live),
         ]
 
-    def _play(self, number: int, title: str, act: Callable[[], Told]) -> None:
+    def play_step(self, number: int, title: str, act: Callable[[], Told]) -> None:
+        """Play one step; raises ``DemoError`` when a claim of it does not hold."""
         self._screen.begin(number, title)
         begun_s = clock.monotonic_s()
         try:

@@ -15,20 +15,26 @@ import psutil
 import pytest
 
 from device_sim.demo import picture, residue
-from device_sim.demo.stage import MARK
+from device_sim.demo.found import Told
+from device_sim.demo.screen import Silent
+from device_sim.demo.stage import MARK, DemoError, Stage
+from device_sim.demo.story import Story
 
 ATTEMPT_S = 300
 SMALL_CLIP = ("--seconds", "2", "--bits-per-s", "6000000", "--fps", "15")
 OUTSIDE = re.compile(r"\b(?:src|href|srcset|action)\s*=|url\(|@import|<script|<link|<iframe|https?:", re.IGNORECASE)
 
 
-def run_demo(folder: Path, *options: str | Path) -> "subprocess.CompletedProcess[str]":
+def run_demo(
+    folder: Path, *options: str | Path, env: dict[str, str] | None = None
+) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
         [sys.executable, "-m", "device_sim", "demo", "--dir", folder, *options],
         capture_output=True,
         text=True,
         check=False,
         timeout=ATTEMPT_S,
+        env={**os.environ, **(env or {})},
     )
 
 
@@ -109,6 +115,26 @@ def test_demo_interrupted_ends_everything_that_it_started(tmp_path: Path) -> Non
     assert left_running(folder) == []
     beside = (folder / MARK).read_text(encoding="utf-8")
     assert not beside or not Path(beside).exists()
+
+
+def test_step_with_a_claim_that_does_not_hold_ends_the_story_and_names_it(tmp_path: Path) -> None:
+    with Stage(tmp_path / "demo") as stage:
+        story = Story(stage, Silent(), engine="auto", clip=None)
+        told = Told(seen="two of three", proves="", figure="", claims={"all three came": False, "some came": True})
+        with pytest.raises(DemoError, match="does not hold: all three came") as caught:
+            story.play_step(1, "Three", lambda: told)
+    assert "seen: two of three" in str(caught.value)
+    assert f"next: read {tmp_path / 'demo' / 'log'}" in str(caught.value)
+
+
+def test_demo_without_a_program_says_what_and_where_the_logs_are(tmp_path: Path) -> None:
+    folder = tmp_path / "demo"
+    done = run_demo(folder, "--engine", "amqtt", "--json", env={"SSLKEYLOGFILE": "/nowhere/at/all"})
+    assert done.returncode == 1
+    told = json.loads(done.stdout)
+    assert not told["ok"]
+    assert f"next: read {folder / 'log'}" in told["problem"]
+    assert left_running(folder) == []
 
 
 def test_demo_in_a_folder_of_somebody_else_touches_nothing(tmp_path: Path) -> None:
