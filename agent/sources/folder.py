@@ -22,7 +22,7 @@ import msgspec
 from agent.clock import monotonic_s
 from agent.errors import ConfigError, CorruptError, LinkError
 from agent.files import file_system_magic, open_beneath, open_folder, remove_beneath
-from agent.sources.inotify import Event, Watches
+from agent.sources.inotify import FOLDERS_MAX, Event, Watches
 from agent.sources.name import check_path, is_temporary
 from agent.sources.place import MEDIA, Place, place_finder
 from agent.sources.settings import SourceSettings
@@ -32,6 +32,9 @@ PENDING_MAX: Final = 4096
 """Files that wait to settle; a scan of more stops until some have."""
 
 EVENTS_MAX: Final = 8192
+QUIET_MAX: Final = 2 * FOLDERS_MAX
+"""Folders remembered as unchanged: all that are watched, and as many that are gone."""
+
 REFUSED_KEPT: Final = 1024
 """Refusals remembered so that each is told once."""
 
@@ -275,6 +278,8 @@ class FolderSource:
             self.polling = True  # the watches that there are still help; looking finds the rest
             return True
         held = self._quiet.get(folder)
+        if held is None and len(self._quiet) >= QUIET_MAX:
+            self._quiet.clear()  # mostly folders that are gone; those that are not are looked at once more
         if held is None or held.mtime_ns != mtime_ns:
             self._quiet[folder] = _Quiet(mtime_ns, looked=1)
             return True

@@ -16,6 +16,9 @@ FILE_MAX_BYTES: Final = 16 << 20
 
 LINE_MAX_BYTES: Final = 64 * 1024
 
+LINES_MAX: Final = 100_000
+"""One a second for a day. Each costs microseconds and memory of its own, however short it is."""
+
 _object = msgspec.json.Decoder(dict[str, object])
 
 
@@ -28,7 +31,9 @@ class Lines(msgspec.Struct, frozen=True):
 
 
 def read_lines(unverified_log: bytes) -> Lines:
-    """Return the good lines; raises ``CorruptError`` when there is none but something was there."""
+    """Return the good lines; raises ``CorruptError`` when none of what is there is good, or there are too many."""
+    if unverified_log.count(b"\n") > LINES_MAX:
+        raise CorruptError(f"it holds more than {LINES_MAX} lines")
     kept = []
     dropped = 0
     for raw in _split(unverified_log):

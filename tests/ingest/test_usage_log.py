@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.errors import CorruptError
-from agent.sources.usage_log import LINE_MAX_BYTES, read_lines
+from agent.sources.usage_log import LINE_MAX_BYTES, LINES_MAX, read_lines
 
 
 def test_good_lines_are_kept_byte_for_byte() -> None:
@@ -48,3 +48,10 @@ def test_any_bytes_give_lines_or_the_one_error(raw: bytes) -> None:
         return
     for line in lines.kept.splitlines():
         assert isinstance(json.loads(line), dict)
+
+
+@pytest.mark.parametrize("line", [b"\n", b"{}\n", b"x\n"])
+def test_file_of_too_many_short_lines_is_refused_before_any_is_read(line: bytes) -> None:
+    assert read_lines(b"{}\n" * LINES_MAX).kept_lines == LINES_MAX
+    with pytest.raises(CorruptError, match="more than"):
+        read_lines(b"{}\n" + line * LINES_MAX)
