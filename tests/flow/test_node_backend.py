@@ -13,11 +13,15 @@ import pytest
 from jsonschema import Draft202012Validator
 from referencing import Registry, Resource
 
-from tests.conftest import NODE, NODE_TESTS
+from tests.conftest import NODE, NODE_TESTS, RunNode
 from tests.flow.house import TENANT, House, until
 
 BACKEND = NODE_TESTS / "backend" / "main.mjs"
-SCHEMAS = Path(__file__).parents[2] / "docs" / "schemas"
+DOCS = Path(__file__).parents[2] / "docs"
+SCHEMAS = DOCS / "schemas"
+VECTORS = DOCS / "vectors"
+
+STRANGER = "age1qyqszqgpqyqszqgpqyqszqgpqyqszqgpqyqszqgpqyqszqgpqyqs3290gq"
 
 pytestmark = pytest.mark.usefixtures("node_modules")
 
@@ -113,18 +117,26 @@ class NodeHouse(House):
         """Return what the store said of the removal of an upload, the first answer first."""
         return [item for told in self.said("erased") for item in told["items"] if item["upload"] == upload]
 
-    def check_all_said(self) -> set[str]:
-        """Validate everything that either side said against the schemas; returns the kinds that were seen."""
+    def check_schemas(self, *events: str) -> set[str]:
+        """Validate what was heard (from the device) or said (to it) against the schemas; returns the kinds."""
         texts = {path.name: json.loads(path.read_text()) for path in SCHEMAS.glob("*.json")}
         registry: Registry[Any] = Registry().with_resources(
             [(name, Resource.from_contents(schema)) for name, schema in texts.items()]
         )
         seen = set()
-        for told in self.events("heard") + self.events("said"):
+        for told in [told for event in events for told in self.events(event)]:
             Draft202012Validator(texts[told["kind"] + ".json"], registry=registry).validate(told["claims"])
             seen.add(told["kind"])
         assert self.events("dropped") == []
         return seen
+
+
+def test_every_vector_is_read_by_the_backend(run_node: RunNode) -> None:
+    told = json.loads(run_node("backend/vectors.mjs", VECTORS).stdout)
+    assert told["wrong"] == []
+    vectors = json.loads((VECTORS / "messages.json").read_text())["vectors"]
+    assert sum(told["read"].values()) == len(vectors)
+    assert set(told["read"]) == {vector["kind"] for vector in vectors}
 
 
 def test_uploads_are_stored_listed_exported_and_deleted(tmp_path: Path) -> None:
@@ -169,7 +181,7 @@ def test_uploads_are_stored_listed_exported_and_deleted(tmp_path: Path) -> None:
         assert not house.part(by_owner, "payload").exists()
         until(lambda: second["id"] not in {held["id"] for held in house.held()}, what="the object given up")
 
-        assert house.check_all_said() >= {
+        assert house.check_schemas("heard", "said") >= {
             "command", "ack", "receipt", "begin", "end", "erase", "go", "upload-ack", "stored", "erased", "state",
         }  # fmt: skip
 
@@ -197,7 +209,7 @@ def test_backend_killed_in_mid_upload_resumes_from_its_durable_offset(tmp_path: 
         house.one("uploaded")
         assert {told["upload"] for told in house.said("stored")} == {acknowledged["upload"]}
         assert house.opened(acknowledged["upload"]) == clip
-        house.check_all_said()
+        house.check_schemas("heard", "said")
 
 
 def test_receipts_repeat_until_they_are_acknowledged(tmp_path: Path) -> None:
@@ -221,7 +233,7 @@ def test_receipts_repeat_until_they_are_acknowledged(tmp_path: Path) -> None:
         house.start_agent()
         house.command("inventory", select={"all": True})
         assert len(house.terminal(jti)) == repeats
-        house.check_all_said()
+        house.check_schemas("heard", "said")
 
 
 def test_store_that_lost_an_object_gets_it_again(tmp_path: Path) -> None:
@@ -243,4 +255,49 @@ def test_store_that_lost_an_object_gets_it_again(tmp_path: Path) -> None:
         )[0]
         assert house.opened(again["upload"]) == clip
         assert house.said("go", upload=lost)[-1]["re"] == house.heard("resync")[-1]["jti"]
-        assert "resync" in house.check_all_said()
+        assert "resync" in house.check_schemas("heard", "said")
+
+
+def test_delete_of_what_is_half_sent_leaves_nothing_at_the_store(tmp_path: Path) -> None:
+    with NodeHouse(tmp_path) as house:
+        house.start_cloud("--stall-at", str(2 << 20))
+        house.start_agent()
+        house.record(seconds=8, bits_per_s=8_000_000)
+        acknowledged = until(lambda: house.said("upload-ack"), what="a part of the recording at the store")[0]
+        deleted = house.command("delete", select={"ids": [house.held()[0]["id"]]})
+        assert deleted["status"] == "done"
+        assert deleted["outcomes"][0]["stated_by"] == house.kids()["store"]
+        assert not house.part(acknowledged["upload"], "header").exists()
+        assert not house.part(acknowledged["upload"], "payload").exists()
+        assert house.held() == []
+        assert house.said("stored") == []
+        house.check_schemas("heard", "said")
+
+
+def test_commands_against_a_rule_are_refused_by_its_name(tmp_path: Path) -> None:
+    everything = {"all": True}
+    with NodeHouse(tmp_path) as house:
+        house.start_cloud()
+        house.start_agent()
+
+        def refused(verb: str, **own: object) -> tuple[str, str]:
+            receipt = house.command(verb, **own)
+            assert receipt["status"] == "refused"
+            return receipt["reason"], receipt["retry"]
+
+        assert refused("approve", command="a" * 26, selection="0" * 64) == ("verb_not_allowed", "never")
+        assert refused("export", select=everything, form="zip", to=[STRANGER]) == ("not_granted", "never")
+        assert refused("inventory", select=everything, iat=900, exp=1000) == ("expired", "after_fix")
+        assert refused("frobnicate", seq=7) == ("unknown_verb", "after_fix")
+        assert refused("inventory", select=everything, unheard_of=1, seq=7) == ("malformed", "after_fix")
+        assert refused("inventory", select=everything, aud="cam-02", seq=7) == ("wrong_audience", "never")
+        # None of the last three used its number up; a command that is carried out does.
+        assert house.command("inventory", select=everything, seq=7)["status"] == "done"
+        assert refused("inventory", select=everything, seq=7) == ("seq_reused", "after_fix")
+
+        assert house.command("inventory", select=everything, seq=5000)["status"] == "done"
+        stale = house.command("inventory", select=everything, seq=7)
+        assert (stale["reason"], stale["next_seq"]) == ("stale_seq", 5001)
+        # The backend learns its next number from the receipt.
+        assert house.command("inventory", select=everything)["seq"] > 5000
+        house.check_schemas("heard")

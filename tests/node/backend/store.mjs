@@ -17,7 +17,7 @@ export class Store {
     mkdirSync(folder, { recursive: true, mode: 0o700 });
     this.folder = folder;
     this.region = region;
-    this.stallAtBytes = stallAtBytes; // a test's wish: from here on write, but neither sync nor acknowledge
+    this.stallAtBytes = stallAtBytes; // a test's wish: from here on write, but neither sync nor answer
     this.state = new DurableJson(join(folder, "state.json"), { epoch: newId(), uploads: {} });
     this.state.save();
     for (const [upload, known] of Object.entries(this.uploads)) this.#recover(upload, known);
@@ -87,6 +87,7 @@ export class Store {
     if (known.status === "erased") return refuse("erased");
     if (known.manifest !== manifest) return refuse("manifest_changed");
     if (known.status === "stored") return [this.#stored(upload)];
+    if (this.#file(upload).written >= this.stallAtBytes) return [];
     this.#sync(upload);
     if (known.offset < known.payload.bytes) return [this.#go(upload)];
     this.#close(upload);
