@@ -53,3 +53,15 @@ class LinkError(AgentError):
 
 class SpaceError(AgentError):
     """The disk, a quota or a bounded queue is full."""
+
+
+def only_ours(group: BaseExceptionGroup[BaseException]) -> AgentError | None:
+    """Return the first error of a task group in which nothing but our kinds failed, else ``None``: that is a bug."""
+    _, others = group.split(AgentError)
+    if others is not None:
+        return None
+    first: BaseException = group
+    while isinstance(first, BaseExceptionGroup):
+        first = first.exceptions[0]
+    assert isinstance(first, AgentError)  # noqa: S101 - the split left nothing else
+    return first

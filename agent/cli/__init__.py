@@ -9,9 +9,9 @@ import argparse
 import importlib
 import sys
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Any, Final
 
-from agent.errors import AgentError, ConfigError
+from agent.errors import AgentError, ConfigError, only_ours
 
 INTERRUPTED: Final = 130
 
@@ -28,7 +28,7 @@ FILES: Final[dict[str, tuple[str, ...]]] = {
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     told = list(sys.argv[1:] if argv is None else argv)
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="privacy-agent",
         description="Turns a camera's privacy policy into something the device obeys.",
         epilog="first steps:  privacy-agent init --owner owner.pub --device cam-01 && privacy-agent run",
@@ -43,12 +43,28 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return run(arguments)
     except AgentError as error:
-        complain(error, as_json=getattr(arguments, "json", False))
-        return 2 if isinstance(error, ConfigError) else 1
+        return _failed(error, arguments)
+    except ExceptionGroup as group:  # a task of the resident agent failed, and with it the others ended
+        failure = only_ours(group)
+        if failure is None:
+            raise
+        return _failed(failure, arguments)
     except BrokenPipeError:
         return 1
     except KeyboardInterrupt:
         return INTERRUPTED
+
+
+def _failed(error: AgentError, arguments: argparse.Namespace) -> int:
+    complain(error, as_json=getattr(arguments, "json", False))
+    return 2 if isinstance(error, ConfigError) else 1
+
+
+class _Parser(argparse.ArgumentParser):
+    """Keeps examples in ``--help`` as they are written, here and in every command below."""
+
+    def __init__(self, **told: Any) -> None:  # noqa: ANN401 - argparse's own arguments
+        super().__init__(**{"formatter_class": argparse.RawDescriptionHelpFormatter} | told)
 
 
 def _commands() -> frozenset[str]:

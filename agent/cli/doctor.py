@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
-from agent.errors import AgentError, LinkError
+from agent.errors import AgentError
 
 if TYPE_CHECKING:
     from agent.config import Config
@@ -225,7 +225,7 @@ async def _try_broker(config: "Config") -> Finding:
         try:
             await broker.first_session(within_s=CONNECT_S)
             finding = Finding("broker", "good", f"{settings.url}, {broker.protocol}")
-        except LinkError as error:
+        except AgentError as error:  # caught here: out of the task group it would come as a group
             finding = Finding("broker", "bad", error.message, error.hint)
         await broker.aclose()
         await line
