@@ -399,7 +399,8 @@ class Erasure:
         rows.drop_intents(tx, gone)
         rows.settle_items(tx, gone)
         for object_id in gone:
-            audit.append(tx, Event(kind="erased", object=object_id), moment=moment)
+            rule, command = rows.cause(tx, object_id)
+            audit.append(tx, Event(kind="erased", object=object_id, rule=rule, command=command), moment=moment)
         finished: dict[int, tuple[Outcome, ...]] = {}
         for erasure, command, _rule, _actor, _keeps in rows.erasures(tx, "local"):
             if rows.pending_items(tx, erasure) == 0:

@@ -12,7 +12,7 @@ Changes to the roots belong to the steps of forgetting (``agent/erasure.py``):
 - step 5, ``destroy_root``: one slot at a time. If power fails between them, ``open`` finishes: the newer slot wins.
 
 This is the store for devices without a secure element, and ``protection`` says so in every receipt: ``software``. What
-a disk may keep of overwritten blocks is beyond it (``docs/erasure-statement.md``).
+a disk may keep of overwritten blocks is beyond it (``docs/threat-model.md``).
 """
 
 import hashlib

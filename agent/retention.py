@@ -143,6 +143,15 @@ class Retention:
         objects = self._vault.totals(tx).all.objects
         return Plan(due=tuple(due), kept=kept, objects=objects, largest_pass=self._policy.largest_pass)
 
+    def next_due_ms(self, tx: Tx) -> int | None:
+        """Return the agent time at which the oldest object of any set reaches its age; ``None`` when nothing will."""
+        due: list[int] = []
+        for rule in self._policy.rules:
+            oldest = self._vault.oldest(tx, rule.camera or None, rule.category, limit=1)
+            if oldest and rule.keep.age_ms is not None:
+                due.append(oldest[0][1].taken_in_ms + rule.keep.age_ms)
+        return min(due, default=None)
+
     def explain(self, tx: Tx, item: Object, *, moment: Moment, disk: Disk) -> Explanation:
         """Say why an object is still here, until when, and which rule will end it."""
         rule = self._policy.rule_for(item.camera, item.category)

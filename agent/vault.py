@@ -391,9 +391,10 @@ class Vault:
             found.extend(map(_object, rows.waiting(tx, category, skip=cameras, limit=limit)))
         return tuple(found)
 
-    def waiting_total(self, tx: Tx) -> tuple[int, int]:
-        """Return how many objects are not stored anywhere else yet, and their sealed bytes."""
-        return rows.waiting_total(tx)
+    def waiting_totals(self, tx: Tx) -> dict[tuple[str, Category], Total]:
+        """Return how much no store has confirmed, by (camera, category)."""
+        found = rows.waiting_totals(tx)
+        return {(camera, category): Total(objects, size) for camera, category, objects, size in found}
 
     def begin_upload(self, tx: Tx, object_id: str, *, moment: Moment) -> tuple[str, int]:
         """Return the object's upload id and its ``iat`` in seconds; both stay the same at every repeat."""

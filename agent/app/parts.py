@@ -69,8 +69,14 @@ class Parts:
         return fingerprint(self.keystore.kid, recipient=self.keystore.recipient())
 
     def waiting_uploads(self, tx: Tx) -> tuple[int, int]:
-        """Return how many objects wait for their upload, and their bytes."""
-        return self.vault.waiting_total(tx)
+        """Return how many objects wait for an upload that the policy allows, and their bytes."""
+        objects, size_bytes = 0, 0
+        for (camera, category), total in self.vault.waiting_totals(tx).items():
+            rule = self.policy.rule_for(camera, category)
+            if rule is not None and rule.upload != "never":
+                objects += total.objects
+                size_bytes += total.bytes
+        return objects, size_bytes
 
     def keep_house(self, tx: Tx) -> None:
         """Persist the timeline's floor and sign the audit's head when that is due."""
@@ -178,7 +184,7 @@ def _assemble(config: Config, document: bytes, *, keystore: Keystore, index: Ind
 
     def finish(tx: Tx, command: str, outcomes: tuple[Outcome, ...], moment: Moment) -> None:
         """Store the receipt on the index's thread; whoever sends it reads behind this transaction's commit."""
-        ledger.on_finish(tx, command, outcomes, moment)
+        ledger.on_finish(tx, command, tuple(bundle.remarked(tx, outcome) for outcome in outcomes), moment)
         loop.call_soon_threadsafe(changed)
 
     bundle = Bundle(device=config.device, vault=vault, index=index, keystore=keystore)

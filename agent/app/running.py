@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
 from agent.app.alarm import Alarm
@@ -32,8 +32,12 @@ from agent.upload import Upload
 TICK_S: Final = 5.0
 """How often waiting commands, the clock and the certificate are looked at."""
 
+RETENTION_AT_LEAST_S: Final = 1.0
 RETENTION_S: Final = 60.0
 """How often retention passes; disk pressure is looked at then as well."""
+
+GOODBYE_S: Final = 6.0
+"""Longer than the broker client itself waits for the far end to close."""
 
 LOCK_PATIENCE_S: Final = 5.0
 """A shell command that answers without an agent has the vault this long at most, exports aside."""
@@ -56,7 +60,7 @@ class Live:
     ingest: Ingest
     broker: Broker | None = None
     upload: Upload | None = None
-    alarms: set[asyncio.Task[None]] = field(default_factory=set)
+    post: Post | None = None
 
 
 async def run(
@@ -131,8 +135,9 @@ async def _run(
         start(_reload_policy(live, reload), "policy")
         start(_retain(live, tell, wait), "retention")
         broker, upload = live.broker, live.upload
+        line: asyncio.Task[None] | None = None
         if broker is not None and upload is not None and post is not None:
-            start(broker.run(), "broker")
+            line = start(broker.run(), "broker")
             start(post.run(broker), "post")
             start(upload.run(), "upload")
             start(_hear_commands(live, broker), "hear commands")
@@ -143,10 +148,11 @@ async def _run(
         await stop.wait()
         await _stop(taking)
         ingest.close()
-        if broker is not None and post is not None:
+        if broker is not None and post is not None and line is not None:
             if broker.online:
                 await post.goodbye(broker)
             await broker.aclose()
+            await asyncio.wait((line,), timeout=GOODBYE_S)  # else the broker would publish our will after our goodbye
         for task in reversed(running):
             await _stop(task)
 
@@ -209,7 +215,7 @@ def _line_parts(live: Live, tell: Callable[[str, str], None]) -> Post | None:
         now=parts.now,
         alert=tell,
     )
-    live.broker, live.upload = broker, upload
+    live.broker, live.upload, live.post = broker, upload, post
 
     def changed() -> None:
         post.news()
@@ -284,6 +290,8 @@ async def _tick(
             parts.changed()
         await parts.commands.tick(moment)
         _look_at_certificate(live, tell)
+        if live.post is not None:
+            live.post.news()  # what waits for upload may have changed; an unchanged state is not published again
         alive()
         await wait(TICK_S)
 
@@ -317,4 +325,13 @@ async def _retain(live: Live, tell: Callable[[str, str], None], wait: Callable[[
                 parts.changed()
         await asyncio.to_thread(parts.bundle.expire, moment)
         await parts.index.write(parts.keep_house, urgent=True)
-        await wait(RETENTION_S)
+        await wait(await _next_pass_s(parts))
+
+
+async def _next_pass_s(parts: Parts) -> float:
+    """Return how long to wait: until the next object is due by its age, within bounds."""
+    due_ms = await parts.index.read(parts.retention.next_due_ms)
+    now_ms = parts.now().agent_ms
+    if due_ms is None or due_ms <= now_ms:  # due and still here: something keeps it, so hurry changes nothing
+        return RETENTION_S
+    return min(RETENTION_S, max(RETENTION_AT_LEAST_S, (due_ms - now_ms) / MS_PER_S))

@@ -144,7 +144,14 @@ class Verbs:
         object_id = str(args.get("id", ""))
 
         def read(tx: Tx) -> dict[str, Any]:
-            item = parts.vault.require(tx, object_id)
+            item = parts.vault.get(tx, object_id)
+            if item is None:
+                raise RefusedError(
+                    f"no object {object_id!r} is held here",
+                    reason="malformed",
+                    retry="after_fix",
+                    hint="privacy-agent inventory lists what is held; privacy-agent audit show says why others went",
+                )
             told = parts.retention.explain(tx, item, moment=moment, disk=parts.disk())
             view = self._view(tx, item, moment=moment)
             keep = None if told.rule is None else msgspec.to_builtins(told.rule.keep)

@@ -105,6 +105,12 @@ class Bundle:
         whole = selection.category == "export" and (selection.camera, selection.from_, selection.to) == (None,) * 3
         return tuple(sorted(self.exports(tx))) if selection.all or whole else ()
 
+    def remarked(self, tx: Tx, outcome: Outcome) -> Outcome:
+        """Return a deletion's outcome, saying so where an export still holds a copy of the object (invariant I6)."""
+        if outcome.result not in {"deleted", "waiting_for_cloud"} or not rows.holds(tx, outcome.id):
+            return outcome
+        return msgspec.structs.replace(outcome, remarks=(*outcome.remarks, "export_copy_remains"))
+
     def require_recipients(self, recipients: tuple[str, ...]) -> None:
         """Raise ``ConfigError`` unless files can be sealed to exactly these."""
         age.wrap_header(age.new_file_key(), [age.parse_recipient(text) for text in recipients])
@@ -178,8 +184,10 @@ class Bundle:
                 shutil.rmtree(part)
             raise
         size_bytes = sum(file.bytes for file in work.files)
+        inside = tuple(sorted(one.id for one in work.outcomes.values() if one.result == "exported"))
         self._index.write_now(
-            lambda tx: rows.put(tx, export_id, made_ms=moment.agent_ms, size_bytes=size_bytes), urgent=True
+            lambda tx: rows.put(tx, export_id, made_ms=moment.agent_ms, size_bytes=size_bytes, objects=inside),
+            urgent=True,
         )
         return Export(
             id=export_id,

@@ -6,7 +6,8 @@ from agent.index.transaction import Tx
 
 MIGRATIONS: Final[tuple[str, ...]] = (
     """
-    -- Every camera that something was taken in from. The label is personal and stands nowhere else in clear or sealed.
+    -- Every camera that something was taken in from. The label is personal: else it
+    -- stands only in what is sealed to the owner (inventory receipts, manifests of exports).
     CREATE TABLE camera (
         id     TEXT NOT NULL PRIMARY KEY,  -- random, 8 characters; what policy, messages and audit say
         source TEXT NOT NULL,              -- name of the [[source]]

@@ -326,10 +326,12 @@ def waiting(tx: Tx, category: str, *, skip: Iterable[str], limit: int) -> list[R
     )
 
 
-def waiting_total(tx: Tx) -> tuple[int, int]:
-    """Return (objects, bytes) that wait for upload."""
-    found = tx.execute("SELECT count(*), coalesce(sum(size_bytes), 0) FROM object WHERE state = 'sealed'")
-    return found[0][0], found[0][1]
+def waiting_totals(tx: Tx) -> list[Row]:
+    """Return (camera, category, objects, bytes) of what no store has confirmed."""
+    return tx.execute(
+        "SELECT camera, category, count(*), sum(size_bytes) FROM object WHERE state = 'sealed'"
+        " GROUP BY camera, category"
+    )
 
 
 def ids(tx: Tx, *, camera: str | None, category: str | None, from_ms: int | None, to_ms: int | None) -> list[str]:
@@ -539,6 +541,16 @@ def settle_items(tx: Tx, objects: Iterable[str]) -> None:
         "UPDATE erasure_item SET result = 'deleted' WHERE object = ? AND result = 'pending'",
         ((object_id,) for object_id in objects),
     )
+
+
+def cause(tx: Tx, object_id: str) -> tuple[str, str]:
+    """Return (rule, command) of the first request that an object is being erased for."""
+    found = tx.execute(
+        "SELECT e.rule, e.command FROM erasure_item i JOIN erasure e ON e.n = i.erasure WHERE i.object = ?"
+        " ORDER BY e.n LIMIT 1",
+        (object_id,),
+    )
+    return (found[0][0], found[0][1]) if found else ("", "")
 
 
 def begin_erasing(tx: Tx, objects: Iterable[str]) -> None:

@@ -403,7 +403,10 @@ def _tell_end(context: Context, receipt: Receipt) -> int:
 
 def _end_text(receipt: Receipt) -> str:
     lines = [f"{receipt.verb}  {receipt.status}  {receipt.cmd}"]
-    if receipt.outcomes:
+    listed = [one for one in receipt.outcomes or () if one.object is not None]
+    if listed:
+        lines += ["", show.inventory(listed)]
+    elif receipt.outcomes:
         lines += ["", show.outcomes(receipt.outcomes)]
     elif receipt.outcomes_hash:
         lines.append(f"too many outcomes for one receipt: privacy-owner inventory --cursor {receipt.cursor}")
