@@ -38,7 +38,7 @@ class Screen(Protocol):
     def end(self, number: int, title: str, told: Told, *, seconds: float) -> None:
         """End the step."""
 
-    def fail(self, number: int, title: str, why: str) -> None:
+    def fail(self, number: int, title: str) -> None:
         """Say that the step failed."""
 
     def table(self, rows: list[tuple[int, str, str, str]]) -> None:
@@ -84,11 +84,10 @@ class Person:
         self._console.print(Padding(escape(told.seen), _INDENT, expand=False))
         self._console.print(Padding(f"[cyan]proves:[/cyan] [dim]{escape(told.proves)}[/dim]", _INDENT, expand=False))
 
-    def fail(self, number: int, title: str, why: str) -> None:
-        """Say that the step failed."""
+    def fail(self, number: int, title: str) -> None:
+        """Say that the step failed; why, stands on stderr."""
         self._rest()
         self._console.print(f"[red]✗[/red] [bold]{number:>2}  {escape(title)}[/bold]")
-        self._console.print(Padding(f"[red]{escape(why)}[/red]", _INDENT, expand=False))
 
     def table(self, rows: list[tuple[int, str, str, str]]) -> None:
         """Show what was seen: number, step, figure, seconds."""
@@ -130,7 +129,7 @@ class Silent:
     def end(self, number: int, title: str, told: Told, *, seconds: float) -> None:
         """Say nothing."""
 
-    def fail(self, number: int, title: str, why: str) -> None:
+    def fail(self, number: int, title: str) -> None:
         """Say nothing."""
 
     def table(self, rows: list[tuple[int, str, str, str]]) -> None:

@@ -33,6 +33,8 @@ TENANT: Final = "acme"
 PATIENCE_S: Final = 60.0
 """Longest wait for anything: ten times what a slow machine needs."""
 
+_SHOWN: Final = 400
+_SOCKET_PATH_MAX: Final = 107  # sun_path of unix(7), less its closing zero
 _STOP_S: Final = 10.0
 _LOOK_EVERY_S: Final = 0.05
 _MEMORY: Final = Path("/dev/shm")  # noqa: S108 - a fresh private folder is made in it
@@ -97,9 +99,14 @@ class Child:
                     return found
                 left_s = deadline_s - clock.monotonic_s()
                 if self._ended or left_s <= 0:
-                    state = "ended" if self._ended else f"told nothing for {timeout_s:.0f} s"
-                    raise DemoError(f"{self.name} {state} (waited for: {event or 'a line'})\n  next: read {self.log}")
+                    raise self._silent(event, timeout_s)
                 self._changed.wait(min(left_s, 1.0))
+
+    def _silent(self, event: str, timeout_s: float) -> DemoError:
+        state = "ended" if self._ended else f"did not tell of {event or 'its start'} within {timeout_s:.0f} s"
+        lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()
+        last = f": {lines[-1][:_SHOWN]}" if lines else ""
+        return DemoError(f"{self.name} {state}{last}\n  next: read {self.log}")
 
     def told(self) -> int:
         """Return how many events there were."""
@@ -168,6 +175,8 @@ class Stage:
         self._children: list[Child] = []
 
     def __enter__(self) -> Self:
+        if len(os.fsencode(self.state / "control.sock")) > _SOCKET_PATH_MAX:
+            raise DemoError(f"{self.folder}: too long for the agent's socket\n  next: a shorter one with --dir")
         _clear(self.folder)
         for folder in (self.folder, self.logs):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)

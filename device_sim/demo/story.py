@@ -121,8 +121,8 @@ class Story:
             step = Step(number=number, title=title, told=told, seconds=clock.monotonic_s() - begun_s)
             self.steps.append(step)
             self._require(told)
-        except DemoError as error:
-            self._screen.fail(number, title, str(error))
+        except BaseException:
+            self._screen.fail(number, title)
             raise
         self._screen.end(number, title, told, seconds=step.seconds)
 

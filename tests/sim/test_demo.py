@@ -25,16 +25,14 @@ SMALL_CLIP = ("--seconds", "2", "--bits-per-s", "6000000", "--fps", "15")
 OUTSIDE = re.compile(r"\b(?:src|href|srcset|action)\s*=|url\(|@import|<script|<link|<iframe|https?:", re.IGNORECASE)
 
 
-def run_demo(
-    folder: Path, *options: str | Path, env: dict[str, str] | None = None
-) -> "subprocess.CompletedProcess[str]":
+def run_demo(folder: Path, *options: str | Path, cwd: Path | None = None) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
         [sys.executable, "-m", "device_sim", "demo", "--dir", folder, *options],
         capture_output=True,
         text=True,
         check=False,
         timeout=ATTEMPT_S,
-        env={**os.environ, **(env or {})},
+        cwd=cwd,
     )
 
 
@@ -127,14 +125,24 @@ def test_step_with_a_claim_that_does_not_hold_ends_the_story_and_names_it(tmp_pa
     assert f"next: read {tmp_path / 'demo' / 'log'}" in str(caught.value)
 
 
-def test_demo_without_a_program_says_what_and_where_the_logs_are(tmp_path: Path) -> None:
+def test_demo_whose_step_fails_says_what_and_where_the_logs_are(tmp_path: Path) -> None:
     folder = tmp_path / "demo"
-    done = run_demo(folder, "--engine", "amqtt", "--json", env={"SSLKEYLOGFILE": "/nowhere/at/all"})
+    # What lies in the current folder comes first for `python -m`.
+    (tmp_path / "certs.py").write_text("raise SystemExit('no certificates today')\n")
+    done = run_demo(folder, "--json", cwd=tmp_path)
     assert done.returncode == 1
     told = json.loads(done.stdout)
     assert not told["ok"]
-    assert f"next: read {folder / 'log'}" in told["problem"]
+    assert "no certificates today" in told["problem"]
+    assert f"next: read {folder / 'log'}" in done.stderr
     assert left_running(folder) == []
+
+
+def test_demo_in_a_folder_too_deep_for_a_socket_says_so_at_once(tmp_path: Path) -> None:
+    done = run_demo(tmp_path / ("deep" * 30))
+    assert done.returncode == 1
+    assert "too long" in done.stderr
+    assert "next:" in done.stderr
 
 
 def test_demo_in_a_folder_of_somebody_else_touches_nothing(tmp_path: Path) -> None:
