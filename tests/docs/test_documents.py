@@ -1,0 +1,121 @@
+"""Every document: links lead somewhere, paths are there, commands and their options exist."""
+
+import contextlib
+import functools
+import io
+import re
+import shlex
+import subprocess
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+import agent.cli
+import agent.owner
+import certs.__main__
+import device_sim.cli
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+SPAN = re.compile(r"`([^`\n]+)`")
+A_PATH = re.compile(r"(?:agent|certs|deploy|device_sim|docs|tests|\.ci)/[\w./-]*")
+
+PROGRAMS: Final[dict[str, Callable[[Sequence[str]], int]]] = {
+    "privacy-agent": agent.cli.main,
+    "privacy-owner": agent.owner.main,
+    "device-sim": device_sim.cli.main,
+    "python -m certs": certs.__main__.main,
+}
+COMMAND = re.compile(rf"(?:^|[\s(])((?:{'|'.join(PROGRAMS)}) (?:--home|[a-z])[^\n|;&>#)]*)")
+
+
+@functools.cache
+def help_of(program: str, *words: str) -> str:
+    """Return the help of a command; "" when there is no such command."""
+    told = io.StringIO()
+    with contextlib.redirect_stdout(told), contextlib.redirect_stderr(io.StringIO()):
+        try:
+            code: object = PROGRAMS[program]([*words, "--help"])
+        except SystemExit as ended:
+            code = ended.code
+    return "" if code else told.getvalue()
+
+
+def code_of(path: Path) -> Iterator[str]:
+    """Yield every code block and span of a document, continued lines joined."""
+    text = path.read_text(encoding="utf-8")
+    for _language, block in FENCE.findall(text):
+        yield block.replace("\\\n", " ")
+    yield from SPAN.findall(FENCE.sub("", text))
+
+
+def commands_in(path: Path) -> set[tuple[str, str]]:
+    found = set()
+    for code in code_of(path):
+        for line in COMMAND.findall(code):
+            program = next(name for name in PROGRAMS if line.startswith(f"{name} "))
+            found.add((program, line.removeprefix(program).strip()))
+    return found
+
+
+def problem_of(program: str, arguments: str) -> str:
+    """Say what is wrong with a command line as a document shows it."""
+    words = shlex.split(arguments.replace("…", "").replace("'", ""))
+    while words and words[0].startswith("--"):  # --home DIR stands before the command
+        words = words[2:]
+    path: list[str] = []
+    for word in words:
+        if not re.fullmatch(r"[a-z]+", word) or not help_of(program, *path, word):
+            break
+        path.append(word)
+        if "COMMAND" not in help_of(program, *path).split("\n\n")[0] and "ACTION" not in help_of(program, *path):
+            break
+    told = help_of(program, *path)
+    if not path and words:
+        return f"{program} {arguments}: no such command"
+    options = [word.partition("=")[0] for word in words if word.startswith("-")]
+    unknown = [option for option in options if not re.search(rf"(?<![\w-]){re.escape(option)}(?![\w-])", told)]
+    return f"{program} {arguments}: no option {unknown}" if unknown else ""
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_relative_links_lead_to_files(path: Path) -> None:
+    links = [link.partition("#")[0] for link in LINK.findall(FENCE.sub("", path.read_text(encoding="utf-8")))]
+    relative = [link for link in links if link and "://" not in link]
+    assert [link for link in relative if not (path.parent / link).exists()] == []
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_paths_of_this_repository_exist(path: Path) -> None:
+    named = set(SPAN.findall(FENCE.sub("", path.read_text(encoding="utf-8"))))
+    paths = {code.partition("::")[0].rstrip(".") for code in named if A_PATH.fullmatch(code.partition("::")[0])}
+    assert sorted(name for name in paths if not (ROOT / name).exists() and not (ROOT / f"{name}.py").exists()) == []
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_commands_and_their_options_exist(path: Path) -> None:
+    problems = [problem_of(program, arguments) for program, arguments in sorted(commands_in(path))]
+    assert [problem for problem in problems if problem] == []
+
+
+def test_commands_that_do_not_exist_are_found() -> None:
+    assert "no such command" in problem_of("privacy-agent", "dance --now")
+    assert "no option" in problem_of("privacy-owner", "device add device.jws --dance")
+    assert problem_of("privacy-owner", "--home owner device add device.jws --accept X") == ""
+
+
+def test_shell_blocks_are_shell() -> None:
+    blocks = [
+        block
+        for path in DOCUMENTS
+        for language, block in FENCE.findall(path.read_text(encoding="utf-8"))
+        if language == "sh"
+    ]
+    assert len(blocks) > 3
+    for block in blocks:
+        done = subprocess.run(["bash", "-n"], input=block, text=True, capture_output=True, check=False)
+        assert done.returncode == 0, block + done.stderr

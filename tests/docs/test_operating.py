@@ -1,0 +1,61 @@
+"""What `docs/operating.md` shows is read by the code that it is meant for."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from agent import age
+from agent.app.alarm import MEANING
+from agent.cli import INTERRUPTED
+from agent.config import parse_config
+from agent.policy import parse_policy
+from device_sim.broker import access_rules
+
+ROOT = Path(__file__).resolve().parents[2]
+TEXT = (ROOT / "docs" / "operating.md").read_text(encoding="utf-8")
+TOML = re.findall(r"^```toml\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
+CONFIGS = [text for text in TOML if "device" in tomllib.loads(text)]
+POLICIES = [text for text in TOML if text not in CONFIGS]
+UNIT = (ROOT / "deploy" / "privacy-agent.service").read_text(encoding="utf-8")
+
+
+def test_configuration_that_is_shown_is_good() -> None:
+    (text,) = CONFIGS
+    config = parse_config(text.encode(), file=Path("/etc/privacy-agent/agent.toml"))
+    assert [source.kind for source in config.sources] == ["spool", "frigate", "timelapse"]
+
+
+@pytest.mark.parametrize("text", POLICIES, ids=range(len(POLICIES)))
+def test_policy_that_is_shown_is_good_and_can_be_sealed_to(text: str) -> None:
+    policy = parse_policy(text.encode(), file="policy.toml")
+    assert policy.rules
+    for recipient in policy.owner_recipients():
+        age.parse_recipient(recipient)
+
+
+def test_alerts_are_the_codes_their_meaning_and_their_next_step() -> None:
+    table = TEXT.split("\n## Alerts\n", 1)[1].split("\n## ", 1)[0]
+    told = re.findall(r"^\| `(\w+)` \| (.+?) \| (.+?) \|$", table, re.MULTILINE)
+    assert {code: (meaning, following) for code, meaning, following in told} == MEANING
+
+
+def test_access_rules_are_those_that_the_tests_run_mosquitto_with() -> None:
+    assert f"```\n{access_rules(('backend', 'owner'))}```\n" in TEXT
+
+
+def test_exit_code_of_an_interruption_is_told() -> None:
+    assert f"| {INTERRUPTED} | interrupted |" in TEXT
+
+
+def test_service_runs_the_installed_command_and_allows_what_the_clock_asks() -> None:
+    settings = re.findall(r"^(\w+)=(.*)$", UNIT, re.MULTILINE)
+    assert ("ExecStart", "/opt/privacy-agent/bin/privacy-agent run --config /etc/privacy-agent/agent.toml") in settings
+    assert "python3 -m venv /opt/privacy-agent" in TEXT
+    filters = [value for name, value in settings if name == "SystemCallFilter"]
+    assert filters[-1].split() == ["adjtimex", "clock_adjtime", "prlimit64", "setrlimit"]
+    assert {"NoNewPrivileges", "ProtectSystem", "MemoryDenyWriteExecute", "CapabilityBoundingSet"} <= dict(
+        settings
+    ).keys()
+    assert "ProtectClock" not in dict(settings)
