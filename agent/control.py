@@ -28,7 +28,9 @@ ANSWER_BYTES: Final = 4 << 20
 CALLERS: Final = 16
 """Shell commands answered at the same time."""
 
-IDLE_S: Final = 30.0
+REQUEST_WITHIN_S: Final = 5.0
+"""A shell command sends its line at once; who does not is no shell command."""
+
 _SOCKET_MODE: Final = 0o660
 _PEER: Final = struct.Struct("3i")
 
@@ -74,8 +76,9 @@ class ControlServer:
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             if self._may_ask(writer):
+                line = await asyncio.wait_for(reader.readline(), REQUEST_WITHIN_S)
                 async with self._callers:
-                    await self._answer_one(reader, writer)
+                    await self._answer_one(line, writer)
         except (ConnectionError, TimeoutError, asyncio.LimitOverrunError, ValueError):
             pass  # the caller went away or spoke too long; it gets no answer and nothing has changed
         finally:
@@ -89,17 +92,13 @@ class ControlServer:
         _pid, uid, gid = _PEER.unpack(raw)
         return uid in {0, os.getuid()} or gid == self._path.stat().st_gid
 
-    async def _answer_one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        line = await asyncio.wait_for(reader.readline(), IDLE_S)
-
+    async def _answer_one(self, line: bytes, writer: asyncio.StreamWriter) -> None:
         def say(message: dict[str, Any]) -> None:
             writer.write(json.dumps(message, ensure_ascii=False).encode() + b"\n")
 
         try:
-            request = json.loads(line)
-            verb = self._verbs[request["verb"]]
-            args = request.get("args", {})
-        except (ValueError, KeyError, TypeError):
+            verb, args = self._read(line)
+        except (ValueError, KeyError, TypeError, RecursionError):
             say({"error": {"kind": "ConfigError", "message": "not a request of this agent", "hint": ""}})
             await writer.drain()
             return
@@ -108,6 +107,13 @@ class ControlServer:
         except AgentError as error:
             say({"error": as_error(error)})
         await writer.drain()
+
+    def _read(self, line: bytes) -> tuple[Verb, dict[str, Any]]:
+        request = json.loads(line)
+        args = request.get("args", {})
+        if not isinstance(args, dict):
+            raise TypeError("args")
+        return self._verbs[request["verb"]], args
 
 
 def as_error(error: AgentError) -> dict[str, str]:

@@ -202,6 +202,13 @@ class Erasure:
         rows.drop_confirmed(tx, (found.object,))
         return finished
 
+    def cut_off(self, tx: Tx, selection: Selection, *, rule: str, before_ms: int) -> None:
+        """Refuse from now on what matches, was recorded before ``before_ms`` and turns up later.
+
+        Stands in the transaction that froze the selection: what comes between the two would be in neither.
+        """
+        _put_cutoff(tx, selection, rule=rule, before_ms=before_ms)
+
     # -- step 1
 
     def _ask(
@@ -220,7 +227,7 @@ class Erasure:
         erasure = rows.insert_erasure(tx, command=command, rule=rule, actor=actor, keeps=keeps)
         rows.insert_items(tx, erasure, wanted)
         if cutoff is not None:
-            _put_cutoff(tx, cutoff, rule=rule, moment=moment)
+            self.cut_off(tx, cutoff, rule=rule, before_ms=max(moment.agent_ms, moment.wall_ms))
         detail: dict[str, str | int] = {"asked": len(wanted), "cutoff": int(cutoff is not None)}
         audit.append(
             tx, Event(kind="erase_asked", actor=actor, rule=rule, command=command, detail=detail), moment=moment
@@ -443,11 +450,9 @@ def _outcome(tx: Tx, object_id: str, result: str, remarks: str) -> Outcome:
     return Outcome(id=object_id, result=result, remarks=tuple(said), stated_by=stated_by)  # type: ignore[arg-type]  # closed list, written by us
 
 
-def _put_cutoff(tx: Tx, selection: Selection, *, rule: str, moment: Moment) -> None:
+def _put_cutoff(tx: Tx, selection: Selection, *, rule: str, before_ms: int) -> None:
     from_ms = None if selection.from_ is None else parse_rfc3339_ms(selection.from_)
     to_ms = None if selection.to is None else parse_rfc3339_ms(selection.to)
-    # Whichever clock is ahead: a camera with the right time recorded before the command, whatever ours thought.
-    before_ms = max(moment.agent_ms, moment.wall_ms)
     camera, category = selection.camera or "", selection.category or ""
     if not (camera or category or from_ms is not None or to_ms is not None):
         rows.drop_tombstones_before(tx, before_ms)  # everything: covered, so nothing of it needs to be remembered

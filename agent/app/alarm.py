@@ -18,11 +18,11 @@ _log = logging.getLogger(__name__)
 MEANING: Final[dict[str, tuple[str, str]]] = {
     "clock_unsure": (
         "Ages advance by the boot clock; a backend's deletes wait. The owner's commands still act.",
-        "Give the device network time, or send a signed time: privacy-owner time",
+        "Give the device network time, or send a signed time: privacy-owner time --now",
     ),
     "clock_jump": (
         "The wall clock is not believed; nothing is deleted early because of it.",
-        "Check who sets this device's clock, then settle it: privacy-owner time",
+        "Check who sets this device's clock, then settle it: privacy-owner time --now",
     ),
     "disk_full": (
         "New recordings are refused and stay with their source; deletes and receipts still work.",

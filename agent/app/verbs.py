@@ -17,9 +17,9 @@ from agent import audit, chain, registry
 from agent.app.parts import Parts
 from agent.broker import Broker
 from agent.bundle import Form
-from agent.clock import rfc3339_ms
+from agent.clock import parse_rfc3339_ms, rfc3339_ms
 from agent.control import Progress, Verb
-from agent.errors import ConfigError, RefusedError
+from agent.errors import ConfigError, CorruptError, RefusedError
 from agent.index import Tx
 from agent.model import Moment, Object, Selection, new_id
 from agent.policy import Allow, Refuse, parse_policy
@@ -29,7 +29,7 @@ from agent.upload import Upload
 LISTED_MAX: Final = 1000
 """Objects of one answer; ``after`` asks for the next."""
 
-EXPORTED_MAX: Final = 10_000
+_COUNT_MAX: Final = 2**53
 
 
 class Living(Protocol):
@@ -189,7 +189,10 @@ class Verbs:
 
     async def submit(self, args: dict[str, Any], _progress: Progress) -> dict[str, Any]:
         """Take a signed command, an acknowledgement or a key set from a file; return the sealed receipt."""
-        raw = base64.b64decode(str(args.get("file", "")), validate=True)
+        try:
+            raw = base64.b64decode(str(args.get("file", "")), validate=True)
+        except ValueError as error:
+            raise CorruptError("the file did not arrive whole", hint="submit it again") from error
         receipt = await self._parts.commands.submit(raw, moment=self._parts.now())
         self._parts.changed()
         return {"receipt": base64.b64encode(receipt).decode("ascii")}
@@ -202,8 +205,8 @@ class Verbs:
             lines = await self._all_lines()
             verdict = await asyncio.to_thread(chain.verify_lines, lines, jwk=parts.keystore.public_jwk())
             return {"verdict": msgspec.to_builtins(verdict), "sentence": verdict.sentence()}
-        after = int(args.get("after", 0))
-        limit = min(int(args.get("limit", audit.PAGE_ENTRIES)), audit.PAGE_ENTRIES)
+        after = _count(args, "after", usual=0)
+        limit = min(_count(args, "limit", usual=audit.PAGE_ENTRIES), audit.PAGE_ENTRIES)
         cursor, page = await parts.index.read(lambda tx: audit.entries(tx, after, limit=limit))
         return {"lines": [line.decode("utf-8") for line in page], "next": cursor if page else 0}
 
@@ -278,11 +281,21 @@ def selection_of(args: dict[str, Any]) -> Selection:
     """Read a selection; none of its members means all."""
     told = {name: args[name] for name in ("ids", "camera", "category", "from", "to") if args.get(name)}
     try:
+        for name in ("from", "to"):
+            if name in told:
+                parse_rfc3339_ms(told[name])
         return msgspec.convert(told or {"all": True}, Selection)
-    except msgspec.ValidationError as error:
+    except (msgspec.ValidationError, ValueError, TypeError) as error:
         raise ConfigError(
             f"the selection is not understood: {error}", hint="use ids, or camera, category, from, to"
         ) from error
+
+
+def _count(args: dict[str, Any], name: str, *, usual: int) -> int:
+    value = args.get(name, usual)
+    if type(value) is not int or not 0 <= value <= _COUNT_MAX:
+        raise ConfigError(f"{name} {value!r} is not a count", hint="give a whole number from 0")
+    return value
 
 
 def _decision(decision: Allow | Refuse) -> dict[str, Any]:

@@ -276,8 +276,20 @@ class Commands:
             run = command.request.command if isinstance(command.request, Approve) else ""
             return _Judged(receipt=row.receipt, jti=row.jti, run=run)
         self._spend(tx, key, selection, moment=moment)
+        self._cut_off(tx, key, command, row, moment=moment)
         row = self._ledger.accept(tx, row, moment=moment)
         return _Judged(receipt=row.receipt, jti=row.jti, run=row.jti)
+
+    def _cut_off(self, tx: Tx, key: Key, command: Command, row: CommandRow, *, moment: Moment) -> None:
+        """Put a delete's cut-off when it is accepted; of one that waited it ends when it was commanded."""
+        if not isinstance(command.request, Delete) or command.request.select.ids is not None:
+            return
+        # Whichever clock is ahead: a camera with the right time recorded before the command, whatever ours thought.
+        before_ms = max(moment.agent_ms, moment.wall_ms)
+        if row.status == "waiting":
+            before_ms = min(before_ms, max(row.received_ms, command.iat * MS_PER_S))
+        rule = OWNER_ERASE if key.role == "client" else BACKEND_DELETE
+        self._erasure.cut_off(tx, command.request.select, rule=rule, before_ms=before_ms)
 
     def _resolve(self, tx: Tx, key: Key, command: Command) -> tuple[str, ...]:
         """Freeze what the command names now; raises ``not_granted``, ``malformed`` or ``too_large``."""
@@ -356,6 +368,7 @@ class Commands:
         waiting_key = self._trust.valid_key(tx, row.kid, moment=moment)
         if waiting_key is None:
             raise RefusedError("its key is no longer trusted", reason="nothing_waiting", retry="after_fix")
+        self._cut_off(tx, waiting_key, _command_of(row), row, moment=moment)
         self._ledger.accept(tx, row, approved_by=key.kid, moment=moment)
         self._spend(tx, waiting_key, self._trust.undecided(tx, row.jti), moment=moment)
         others = self._trust.unfinished(tx, statuses=("waiting",), limit=_PAGE)
@@ -561,8 +574,7 @@ class Commands:
             return
         ids = await self._index.read(lambda tx: self._trust.undecided(tx, row.jti))
         ids = await self._decide_exports(row, ids, request.select, requester=requester, moment=moment)
-        cutoff = request.select if request.select.ids is None else None
-        if ids or cutoff is not None:
+        if ids:
             rule = OWNER_ERASE if requester.role == "client" else BACKEND_DELETE
             await self._erasure.erase(
                 ids,
@@ -570,7 +582,6 @@ class Commands:
                 rule=rule,
                 command=row.jti,
                 moment=moment,
-                cutoff=cutoff,
                 progress=self._progress(row.jti),
             )
         await self._settle_open(row.jti)
