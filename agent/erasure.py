@@ -455,7 +455,7 @@ def _put_cutoff(tx: Tx, selection: Selection, *, rule: str, before_ms: int) -> N
     to_ms = None if selection.to is None else parse_rfc3339_ms(selection.to)
     camera, category = selection.camera or "", selection.category or ""
     if not (camera or category or from_ms is not None or to_ms is not None):
-        rows.drop_tombstones_before(tx, before_ms)  # everything: covered, so nothing of it needs to be remembered
+        rows.drop_tombstones_before(tx, before_ms)  # everything: covered, so little of it needs to be remembered
     rows.put_cutoff(tx, ("", camera, category, from_ms, to_ms, before_ms, rule))
     _bound_cutoffs(tx)
 

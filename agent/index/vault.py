@@ -755,8 +755,11 @@ def oldest_tombstones(tx: Tx, limit: int) -> list[Row]:
 
 
 def drop_tombstones_before(tx: Tx, before_ms: int) -> None:
-    """Remove the tombstones of what was recorded before, which a cut-off of everything covers."""
-    tx.execute("DELETE FROM tombstone WHERE captured_from_ms < ?", (before_ms,))
+    """Remove tombstones and cut-offs that a cut-off of everything before that moment covers.
+
+    One that knows its content stays: under a later date the content would pass the cut-off.
+    """
+    tx.execute("DELETE FROM tombstone WHERE captured_from_ms < ? AND length(content_tag) = 0", (before_ms,))
     tx.execute("DELETE FROM cutoff WHERE source = '' AND before_ms <= ?", (before_ms,))
 
 

@@ -375,12 +375,14 @@ def test_recording_that_was_being_sealed_when_everything_was_deleted_is_not_take
     assert list(home.vault.objects.iterdir()) == []
 
 
-def test_delete_of_everything_remembers_no_single_recording(home: Home) -> None:
+def test_delete_of_everything_takes_back_no_earlier_delete(home: Home) -> None:
     kept = run(home.keep_many(3))
     run(home.erase(kept[0].id))
-    assert home.rows("SELECT count(*) FROM tombstone") == [(1,)]
+    run(home.erase(cutoff=Selection(camera="cam1")))
+    assert home.rows("SELECT count(*) FROM tombstone WHERE length(content_tag) > 0") == [(1,)]
     run(home.erase(cutoff=Selection(all=True)))
-    assert home.rows("SELECT count(*) FROM tombstone") == [(0,)]
+    assert home.rows("SELECT count(*) FROM tombstone") == [(1,)], "its content may come again under a later date"
+    assert home.rows("SELECT count(*) FROM cutoff") == [(1,)], "the wider one covers the other"
 
 
 def test_same_cut_off_again_moves_its_mark_and_adds_no_row(home: Home) -> None:
