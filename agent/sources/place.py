@@ -65,6 +65,9 @@ FRIGATE_SEGMENT_MS: Final = 10_000
 LONGEST_MS: Final = 6 * 3_600_000
 """A last change further from the start than this is no end of a recording but a copy or a touch."""
 
+LAST_MS: Final = 253_402_300_799_999
+"""The end of the year 9999: what lies later cannot be written as RFC 3339, in no inventory and no manifest."""
+
 _WORDS: Final = {
     "camera": r"[^/]+",
     "any": r"[^/]+",
@@ -176,10 +179,14 @@ def _place(
     category = words.get("category", by_ending)
     if category != by_ending:
         raise CorruptError(f"a file ending in .{words['ext']} is no {category}")
+    if not 0 <= changed_ms <= LAST_MS:
+        raise CorruptError("its last change lies at an impossible time")
     try:
         start_ms, end_ms = _interval(words, changed_ms, zone=zone, default_ms=default_ms)
     except (ValueError, OverflowError):
         raise CorruptError("its name holds an impossible time") from None
+    if not 0 <= start_ms < end_ms <= LAST_MS:
+        raise CorruptError("its name holds an impossible time")
     return Place(
         label=words.get("camera", source),
         category=by_ending,
