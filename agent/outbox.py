@@ -32,6 +32,9 @@ WAITING_MAX: Final = 2048
 REPEAT_S: Final = 15 * 60
 """How often unacknowledged messages are repeated while connected (``docs/protocol.md`` §5, §8)."""
 
+PROTOCOL_KEPT_MS: Final = 7 * 86_400_000
+"""Then MQTT 5 is tried first again: the broker may have been renewed."""
+
 ALERT_PAUSE_MS: Final = 60_000
 """An alert that keeps being raised is told again at most this often."""
 
@@ -118,6 +121,17 @@ class Outbox:
             rows.put(tx, reader=reader.kid, about=f"alert/{alert.code}", jti=jti, channel="alert", weight=1, body=body)
             rows.drop_beyond(tx, reader.kid, keep=WAITING_MAX)
         return True
+
+    def protocol_of(self, tx: Tx, url: str, *, moment: Moment) -> int | None:
+        """Return the MQTT version that this broker spoke last, while that is recent enough to rest on."""
+        found = rows.line(tx)
+        if found is None or found[0] != url or moment.agent_ms - found[2] > PROTOCOL_KEPT_MS:
+            return None
+        return found[1]
+
+    def note_protocol(self, tx: Tx, *, url: str, protocol: int, moment: Moment) -> None:
+        """Remember the MQTT version that this broker speaks."""
+        rows.note_line(tx, url, protocol=protocol, noted_ms=moment.agent_ms)
 
     def clear_alert(self, tx: Tx, code: AlertCode, *, moment: Moment) -> None:
         """End an alert; what was not acknowledged is still told, because it did happen."""

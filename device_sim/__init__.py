@@ -1,0 +1,1 @@
+"""Stand-ins for camera, cloud and broker, and the demo of all; no code shared with the agent."""

@@ -5,13 +5,18 @@ exit code: 0 done, 1 not possible, 2 wrong usage.
 """
 
 import argparse
+import importlib
 import sys
 from collections.abc import Callable, Sequence
+from typing import Final
 
-from device_sim import broker
-from device_sim.camera import cli as camera
-from device_sim.cloud import cli as cloud
-from device_sim.demo import cli as demo
+PARTS: Final = {
+    "demo": "device_sim.demo.cli",
+    "camera": "device_sim.camera.cli",
+    "cloud": "device_sim.cloud.cli",
+    "broker": "device_sim.broker",
+}
+"""In the order of ``--help``; only the named part is loaded, because video and brokers are slow to load."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -23,11 +28,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         allow_abbrev=False,
     )
     subparsers = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    demo.add_parser(subparsers)
-    camera.add_parser(subparsers)
-    cloud.add_parser(subparsers)
-    broker.add_parser(subparsers)
-    args = parser.parse_args(argv)
+    told = list(sys.argv[1:] if argv is None else argv)
+    try:
+        for name, module in PARTS.items():
+            if not told or told[0] == name or told[0] not in PARTS:
+                importlib.import_module(module).add_parser(subparsers)
+    except ModuleNotFoundError as error:
+        print(f"device-sim: {error.name} is not installed\n  next: pip install '.[sim]'", file=sys.stderr)
+        return 1
+    args = parser.parse_args(told)
     run: Callable[[argparse.Namespace], int] = args.run
     return run(args)
 

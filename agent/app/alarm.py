@@ -5,6 +5,7 @@ the owner; nothing personal is in the sentences.
 """
 
 import logging
+from contextlib import suppress
 from typing import Final, cast
 
 from agent.errors import SpaceError
@@ -99,9 +100,10 @@ class Alarm:
             return False
 
     async def clear(self, code: str, *, moment: Moment) -> None:
-        """End an alert that stands; does nothing when it does not."""
+        """End an alert that stands; does nothing when it does not. On a disk too full for it the alert goes on."""
         standing = await self._index.read(self._outbox.alerts)
         if any(code == name for name, _since, _count in standing):
-            await self._index.write(
-                lambda tx: self._outbox.clear_alert(tx, cast("AlertCode", code), moment=moment), urgent=True
-            )
+            with suppress(SpaceError):
+                await self._index.write(
+                    lambda tx: self._outbox.clear_alert(tx, cast("AlertCode", code), moment=moment), urgent=True
+                )

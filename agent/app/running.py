@@ -9,7 +9,8 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Final
 
 from agent.app.alarm import Alarm
@@ -17,13 +18,15 @@ from agent.app.parts import Parts, opened, read_policy_file
 from agent.app.post import Post
 from agent.app.verbs import Verbs
 from agent.broker import Broker
+from agent.broker.link import MQTT_3_1_1, MQTT_5
 from agent.clock import MS_PER_S, ReadClock, pause
 from agent.config import Config
 from agent.control import ControlServer
 from agent.envelope import Key
-from agent.errors import ConfigError, CorruptError, LinkError
+from agent.errors import ConfigError, CorruptError, LinkError, SpaceError
 from agent.index import Tx
 from agent.ingest import Ingest, IngestEvent
+from agent.model import Moment
 from agent.sealer import Sealer
 from agent.sources import check_medium
 from agent.uplink import Device
@@ -48,6 +51,9 @@ EXPIRY_WARNING_MS: Final = 30 * 86_400_000
 RESERVE_BYTES: Final = 16 << 20
 """Of the vault's disk; never filled by new recordings, so that deletes, audit and receipts have room."""
 
+_BEFORE_THIS_START: Final = ""
+"""Stands for a source of an alert that an earlier run may have left standing."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -61,6 +67,10 @@ class Live:
     broker: Broker | None = None
     upload: Upload | None = None
     post: Post | None = None
+    refusing: dict[str, set[str]] = field(
+        default_factory=lambda: {"disk_full": {_BEFORE_THIS_START}, "source_failed": {_BEFORE_THIS_START}}
+    )
+    """Sources behind an alert that ends when each of them takes something in again, by the alert's code."""
 
 
 async def run(
@@ -141,6 +151,7 @@ async def _run(
             start(post.run(broker), "post")
             start(upload.run(), "upload")
             start(_hear_commands(live, broker), "hear commands")
+            start(_note_protocol(live, broker), "note protocol")
         await ingest.recover()
         taking = start(ingest.run(), "ingest")
         await answering.wait()
@@ -188,7 +199,15 @@ def _line_parts(live: Live, tell: Callable[[str, str], None]) -> Post | None:
         now=parts.now,
         waiting=parts.waiting_uploads,
     )
-    broker = Broker(settings.url, tenant=settings.tenant, identity=settings.identity, will=post.will, alert=tell)
+    remembered = parts.index.read_now(lambda tx: parts.outbox.protocol_of(tx, settings.url, moment=parts.now()))
+    broker = Broker(
+        settings.url,
+        tenant=settings.tenant,
+        identity=settings.identity,
+        will=post.will,
+        alert=tell,
+        protocol=MQTT_3_1_1 if remembered == MQTT_3_1_1 else MQTT_5,
+    )
     if broker.device != parts.config.device:
         raise ConfigError(
             f"the TLS certificate names {broker.device!r}, the config {parts.config.device!r}",
@@ -230,11 +249,32 @@ def _on_ingest(live: Live, event: IngestEvent, tell: Callable[[str, str], None])
     if event.kind == "admitted":
         if live.upload is not None:
             live.upload.wake()
+        for code, sources in live.refusing.items():
+            if sources:
+                sources -= {event.source, _BEFORE_THIS_START}
+                if not sources:
+                    tell(code, "")
     elif event.kind == "disk_full":
+        live.refusing["disk_full"].add(event.source)
         tell("disk_full", "There is no room for new recordings.")
     elif event.kind == "source_failed":
+        live.refusing["source_failed"].add(event.source)
         tell("source_failed", f"Source {event.source} cannot be read: {event.reason}")
     _log.info("ingest %s source=%s object=%s reason=%s", event.kind, event.source, event.object, event.reason)
+
+
+async def _note_protocol(live: Live, broker: Broker) -> None:
+    """Remember which MQTT version the broker speaks: one that is silent about the other costs seconds at each start."""
+    parts, session, noted = live.parts, 0, 0
+    while parts.config.broker is not None:
+        session = await broker.next_session(session)
+        if broker.protocol != noted:
+            noted = broker.protocol
+            url, moment = parts.config.broker.url, parts.now()
+            with contextlib.suppress(SpaceError):
+                await parts.index.write(
+                    partial(parts.outbox.note_protocol, url=url, protocol=noted, moment=moment), urgent=True
+                )
 
 
 async def _hear_commands(live: Live, broker: Broker) -> None:
@@ -279,21 +319,29 @@ async def _tick(
     was_trusted: bool | None = None
     while True:
         moment = parts.now()
-        if moment.trusted != was_trusted:
-            was_trusted = moment.trusted
-            await parts.index.write(parts.timeline.keep, urgent=True)
-            if moment.trusted:
-                await live.alarm.clear("clock_unsure", moment=moment)
-                await live.alarm.clear("clock_jump", moment=moment)
-            else:
-                tell("clock_jump" if parts.timeline.leapt else "clock_unsure", "This device is not sure of the time.")
-            parts.changed()
-        await parts.commands.tick(moment)
+        try:
+            if moment.trusted != was_trusted:
+                await _tell_clock(live, tell, moment)
+                was_trusted = moment.trusted
+            await parts.commands.tick(moment)
+        except SpaceError as error:
+            _log.warning("the clock and what waits are looked at again: %s", error.message)
         _look_at_certificate(live, tell)
         if live.post is not None:
             live.post.news()  # what waits for upload may have changed; an unchanged state is not published again
         alive()
         await wait(TICK_S)
+
+
+async def _tell_clock(live: Live, tell: Callable[[str, str], None], moment: Moment) -> None:
+    parts = live.parts
+    await parts.index.write(parts.timeline.keep, urgent=True)
+    if moment.trusted:
+        await live.alarm.clear("clock_unsure", moment=moment)
+        await live.alarm.clear("clock_jump", moment=moment)
+    else:
+        tell("clock_jump" if parts.timeline.leapt else "clock_unsure", "This device is not sure of the time.")
+    parts.changed()
 
 
 def _look_at_certificate(live: Live, tell: Callable[[str, str], None]) -> None:
@@ -309,23 +357,30 @@ def _look_at_certificate(live: Live, tell: Callable[[str, str], None]) -> None:
 async def _retain(live: Live, tell: Callable[[str, str], None], wait: Callable[[float], Awaitable[None]]) -> None:
     parts = live.parts
     while True:
-        moment = parts.now()
         try:
-            passed = await parts.retention.run_pass(moment, parts.disk())
-        except (LinkError, CorruptError) as error:
+            await _pass(live, tell, parts.now())
+        except SpaceError as error:
             _log.warning("retention: %s", error.message)
-        else:
-            if passed.waiting:
-                tell(
-                    "retention_waiting",
-                    f"A retention pass would remove {passed.count} objects; it goes on after: "
-                    f"privacy-owner approve {passed.waiting} {passed.selection}",
-                )
-            if passed.outcomes:
-                parts.changed()
-        await asyncio.to_thread(parts.bundle.expire, moment)
-        await parts.index.write(parts.keep_house, urgent=True)
         await wait(await _next_pass_s(parts))
+
+
+async def _pass(live: Live, tell: Callable[[str, str], None], moment: Moment) -> None:
+    parts = live.parts
+    try:
+        passed = await parts.retention.run_pass(moment, parts.disk())
+    except (LinkError, CorruptError) as error:
+        _log.warning("retention: %s", error.message)
+    else:
+        if passed.waiting:
+            tell(
+                "retention_waiting",
+                f"A retention pass would remove {passed.count} objects; it goes on after: "
+                f"privacy-owner approve {passed.waiting} {passed.selection}",
+            )
+        if passed.outcomes:
+            parts.changed()
+    await asyncio.to_thread(parts.bundle.expire, moment)
+    await parts.index.write(parts.keep_house, urgent=True)
 
 
 async def _next_pass_s(parts: Parts) -> float:

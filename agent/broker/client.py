@@ -114,6 +114,7 @@ class Broker:
         random_bytes: Callable[[int], bytes] = secrets.token_bytes,
         clock_s: Callable[[], float] = monotonic_s,
         wait: Wait | None = None,
+        protocol: Protocol = MQTT_5,
         look_s: float = LOOK_S,
         probe_s: float = PROBE_WITHIN_S,
     ) -> None:
@@ -152,7 +153,7 @@ class Broker:
         self._probed_s = 0.0
         self._window = Window(1)
         self._told: set[str] = set()
-        self.protocol: Protocol = MQTT_5
+        self.protocol: Protocol = protocol
         self.session = 0
         self.trouble: AgentError | None = None
         self.counters = Counters()

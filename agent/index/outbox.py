@@ -30,6 +30,15 @@ MIGRATIONS: Final[tuple[str, ...]] = (
         raised_ms INTEGER NOT NULL                  -- agent time of the last message
     ) STRICT;
     """,
+    """
+    -- Which MQTT version a broker spoke last, so that a start does not wait for an answer that never comes. One row.
+    CREATE TABLE line (
+        only_row INTEGER PRIMARY KEY CHECK (only_row = 1),
+        url      TEXT    NOT NULL,
+        protocol INTEGER NOT NULL,  -- 5, or 4 for 3.1.1
+        noted_ms INTEGER NOT NULL   -- agent time
+    ) STRICT;
+    """,
 )
 
 
@@ -110,3 +119,14 @@ def alerts(tx: Tx) -> tuple[tuple[str, int, int], ...]:
     """Return (code, since, count) of every standing alert."""
     rows = tx.execute("SELECT code, since_ms, count FROM alert ORDER BY since_ms")
     return tuple((row[0], row[1], row[2]) for row in rows)
+
+
+def line(tx: Tx) -> tuple[str, int, int] | None:
+    """Return (url, protocol, noted) of the broker that was spoken to last."""
+    rows = tx.execute("SELECT url, protocol, noted_ms FROM line WHERE only_row = 1")
+    return (rows[0][0], rows[0][1], rows[0][2]) if rows else None
+
+
+def note_line(tx: Tx, url: str, *, protocol: int, noted_ms: int) -> None:
+    """Replace the row."""
+    tx.execute("INSERT OR REPLACE INTO line VALUES (1, ?, ?, ?)", (url, protocol, noted_ms))

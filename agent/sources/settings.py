@@ -46,6 +46,8 @@ class SourceSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 def check_medium(settings: SourceSettings) -> str:
     """Return the warning to show at start, empty when there is none; ``ConfigError`` when the medium is not as said."""
+    if not settings.path.is_dir():
+        return f"source {settings.name!r}: {settings.path} is not there; nothing is taken in until it is"
     if settings.medium == "tmpfs" and file_system_magic(settings.path) not in {TMPFS_MAGIC, RAMFS_MAGIC}:
         raise ConfigError(
             f"source {settings.name!r}: {settings.path} is not on a tmpfs",
