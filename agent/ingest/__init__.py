@@ -10,8 +10,9 @@ The steps, numbered as in ``agent/vault.py``; this flow does 1, 2, 5 and 6 and c
 6. that is noted.
 
 A cut before 4 leaves the source as it was. After 4 the source's identity is known, so the file is never taken again:
-``recover`` goes on with 5. Usage logs are small, so several files of one camera become one object; which ones is noted
-before 4 and counts only if the vault has that object.
+``recover`` goes on with 5, or, where the copy is ours to destroy, the next scan does once it has read the same again.
+Usage logs are small, so several files of one camera become one object; which ones is noted before 4 and counts only if
+the vault has that object.
 
 A file's failure is that file's alone: it is told, counted, left where it is and, where that can help, tried again.
 

@@ -437,6 +437,8 @@ class Ingest:
                 tag = source_tag(candidate, key=self._key)
                 if await self._index.read(partial(self._taken, tag=tag)):
                     await asyncio.to_thread(source.give_up, candidate)
+                elif item.category != "usage-log":
+                    return  # what stands there may be another: the scan reads it, and then does 5 and 6
         except AgentError:  # the folder is away
             return
         self._given_up.append((item.id, self._now()))

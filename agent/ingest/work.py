@@ -112,6 +112,18 @@ def batch_tag(members: Sequence[Candidate], *, key: bytes) -> bytes:
     return tags[0] if len(tags) == 1 else hmac.digest(key, b"batch\0" + b"".join(tags), "sha256")
 
 
+def whole_tag(work: Work, *, content_tag: bytes, key: bytes) -> bytes:
+    """Return the identity under which an object is admitted.
+
+    A copy that is ours to destroy is known again by its content also: a camera without a clock writes another
+    recording of the same name, size and time. Log files are known one by one, and a copy that stays by its identity.
+    """
+    tag = batch_tag(work.members, key=key)
+    if work.is_log or not work.source.settings.takes:
+        return tag
+    return hmac.digest(key, b"whole\0" + tag + content_tag, "sha256")
+
+
 def draft(work: Work, let: Let, job: SealJob, sealed: Sealed, *, camera: str) -> Draft:
     """Return what the vault is told."""
     place, settings = work.first.place, work.source.settings
@@ -135,6 +147,6 @@ def draft(work: Work, let: Let, job: SealJob, sealed: Sealed, *, camera: str) ->
         medium=settings.medium,
         slot=sealed.slot,
         sealed_header=sealed.sealed_header,
-        source_tag=batch_tag(work.members, key=job.tag_key),
+        source_tag=whole_tag(work, content_tag=sealed.content_tag, key=job.tag_key),
         content_tag=sealed.content_tag,
     )

@@ -44,3 +44,45 @@ def test_half_copied_then_completed_file_of_deleted_content_is_refused_once_comp
 
     assert home.objects() == ()
     assert home.left() == []
+
+
+def same_to_the_clock(home: Home, content: bytes) -> None:
+    """Write a recording as a camera does that has no clock and counts from one again."""
+    file = home.put("front/recording/0001.mp4", content)
+    os.utime(file, ns=(10**18, 10**18))
+
+
+def test_other_recording_of_the_same_name_size_and_time_is_sealed_and_not_destroyed_unread(home: Home) -> None:
+    for content in (b"A" * 1000, b"B" * 1000, b"A" * 1000):
+        same_to_the_clock(home, content)
+        home.scan()
+        assert home.left() == []
+    assert sorted(home.opened(item)[:1] for item in home.objects()) == [b"A", b"B"]
+
+
+def test_other_recording_of_the_same_name_size_and_time_as_a_deleted_one_is_sealed(home: Home) -> None:
+    same_to_the_clock(home, b"A" * 1000)
+    home.scan()
+    erase(home, home.only().id)
+    same_to_the_clock(home, b"A" * 1000)
+    home.scan()
+    assert home.objects() == ()
+    same_to_the_clock(home, b"B" * 1000)
+    home.scan()
+    assert home.opened(home.only()) == b"B" * 1000
+    assert home.left() == []
+
+
+def test_recording_that_took_the_place_of_one_whose_giving_up_a_cut_prevented_is_sealed(home: Home) -> None:
+    same_to_the_clock(home, b"A" * 1000)
+    home.scan()
+    first = home.only()
+    home.index.write_now(lambda tx: tx.execute("UPDATE object SET source_gone = 0"))
+    same_to_the_clock(home, b"B" * 1000)
+    home.reopen()
+    home.scan()
+    assert sorted(home.opened(item)[:1] for item in home.objects()) == [b"A", b"B"]
+    home.scan()
+    left_over = home.index.read_now(home.vault.source_left_over)
+    assert first.id not in {item.id for item in left_over}
+    assert left_over == ()
