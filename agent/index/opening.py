@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import apsw
 
-from agent.errors import ConfigError, CorruptError
+from agent.errors import ConfigError, CorruptError, LinkError, SpaceError
 from agent.files import FILE_MODE
 from agent.index import audit, bundle, outbox, registry, rights, timeline, trust, vault
 
@@ -106,6 +106,12 @@ def _guarded(path: Path, act: Callable[[], None]) -> None:
             f"{path}: another process has the vault open",
             hint="stop it, or talk to it: systemctl status privacy-agent",
         ) from None
+    except (apsw.FullError, apsw.CantOpenError) as error:  # the latter when its log cannot be created
+        raise SpaceError(
+            f"{path}: the index cannot be opened ({error})", hint="is the disk full? free space"
+        ) from error
+    except apsw.IOError as error:
+        raise LinkError(f"{path}: the medium failed ({error})", hint="look at the disk: dmesg") from error
     except apsw.CorruptError as error:
         raise damaged(path, error) from error
 
