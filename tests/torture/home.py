@@ -1,0 +1,252 @@
+"""A device in a folder: owned, with a policy, a spool, and what its owner's phone needs to ask it things.
+
+The owner's side lives in memory only and beside the device's state, so a search of the state for clear bytes or keys
+finds what the agent wrote and nothing else.
+"""
+
+import asyncio
+import hashlib
+import io
+import os
+import random
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from agent import age, envelope
+from agent.age.filekey import unwrap_header
+from agent.age.stream import decrypt_stream
+from agent.app.parts import Parts, opened
+from agent.app.setup import OwnerFile, initialise
+from agent.clock import Reading
+from agent.config import Config, parse_config
+from agent.envelope import Descriptor, parse_keyset, public_jwk, raw_signature, thumbprint
+from agent.ingest import Ingest, IngestEvent
+from agent.keystore import Keystore
+from agent.model import new_id
+from agent.sealer import Sealer
+from tests.commands.office import Party, party
+
+DEVICE: Final = "cam-01"
+NOW_S: Final = 1_800_000_000
+
+CONFIG: Final = """
+device = "cam-01"
+state = "state"
+[clock]
+source = "system"
+[[source]]
+kind = "spool"
+path = "spool"
+medium = "disk"
+"""
+
+POLICY: Final = """
+version = 1
+[recipients]
+owner = ["{owner}"]
+[category.recording]
+purpose = "security"
+seal_to = ["owner"]
+upload = "allowed"
+[category.photo]
+purpose = "security"
+seal_to = ["owner"]
+[category.usage-log]
+purpose = "support"
+seal_to = ["owner"]
+"""
+
+RECORDING: Final = "front/recording/2026-11-22T10-15-00.000Z_10s.mp4"
+PHOTO: Final = "front/photo/2026-11-22T10-16-00.000Z.jpg"
+LOGS: Final = ("front/usage-log/2026-11-22T10-00-00.000Z.jsonl", "front/usage-log/2026-11-22T11-00-00.000Z.jsonl")
+
+
+def clock_at(seconds: float) -> Reading:
+    """Return what the clocks say so long after the home was made."""
+    ms = int((NOW_S + seconds) * 1000)
+    return Reading(wall_ms=ms, boot_ms=int(seconds * 1000) + 1_000_000, boot_id="boot", synchronised=True)
+
+
+@dataclass(slots=True)
+class Home:
+    """One device; ``top`` is its folder, or a copy's.
+
+    ``sources`` are what the camera wrote, by path; ``objects`` what the vault held at the start, by id; ``commands``
+    sealed commands by name; ``doomed`` what those delete, id and path; ``roots`` keys of the key tree at the start;
+    ``told`` what an earlier life promised.
+    """
+
+    top: Path
+    owner: age.Identity
+    client: Party
+    store: Party
+    sources: dict[str, bytes] = field(default_factory=dict)
+    objects: dict[str, bytes] = field(default_factory=dict)
+    commands: dict[str, bytes] = field(default_factory=dict)
+    doomed: dict[str, str] = field(default_factory=dict)
+    roots: tuple[bytes, ...] = ()
+    told: list[str] = field(default_factory=list)
+
+    @property
+    def state(self) -> Path:
+        return self.top / "state"
+
+    @property
+    def spool(self) -> Path:
+        return self.top / "spool"
+
+    def at(self, top: Path) -> "Home":
+        """Return the same device in a copy of its folder."""
+        return Home(
+            top=top,
+            owner=self.owner,
+            client=self.client,
+            store=self.store,
+            sources=self.sources,
+            objects=self.objects,
+            commands=self.commands,
+            doomed=self.doomed,
+            roots=self.roots,
+            told=self.told,
+        )
+
+    def config(self) -> Config:
+        return parse_config(CONFIG.encode(), file=self.top / "agent.toml")
+
+    @classmethod
+    def make(cls, top: Path) -> "Home":
+        """Set a device up as ``privacy-agent init`` does."""
+        root = ec.generate_private_key(ec.SECP256R1())
+        home = cls(
+            top=top,
+            owner=age.generate_identity(post_quantum=False),
+            client=party("client", "phone", *envelope.VERBS),
+            store=party("store", "bucket"),
+        )
+        home.spool.mkdir(mode=0o700, parents=True)
+        jwk = public_jwk(root)
+        recipient = home.owner.recipient().to_text()
+        owner = Descriptor(v=1, role="owner", name="Ada", jwk=jwk, alg="ES256", recipient=recipient)
+        claims = envelope.keyset_claims(
+            [home.client.key(), home.store.key()], version=1, prev="", iat=NOW_S - 3600, root_jwk=jwk
+        )
+        key_set = envelope.sign(
+            claims, typ="pv1.keyset", kid=thumbprint(jwk), alg="ES256", sign=lambda data: raw_signature(root, data)
+        )
+        parse_keyset(key_set, root_jwk=jwk, current=None)
+        config = home.config()
+        initialise(
+            config,
+            OwnerFile(owner, key_set),
+            documents={config.file: CONFIG, config.policy: POLICY.format(owner=recipient)},
+            read_clock=lambda: clock_at(0),
+        )
+        return home
+
+    def fill(self, seed: int, *paths: str) -> None:
+        """Have the camera write files; sizes and bytes come from the seed."""
+        dice = random.Random(seed)  # noqa: S311 - content for a test, repeated by its seed
+        for path in paths:
+            if path.endswith(".jsonl"):
+                content = b"".join(b'{"n":%d,"mac":"%s"}\n' % (n, dice.randbytes(20).hex().encode()) for n in range(9))
+            else:
+                content = dice.randbytes(dice.choice((1, 4096, 65536, 65537, 70_000)) + dice.randrange(64))
+            self.sources[path] = content
+            self.put_back(path)
+
+    def put_back(self, path: str) -> None:
+        """Write a source's file as it was, its times too."""
+        file = self.spool / path
+        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        part = file.with_name(f"{file.name}.part")
+        part.write_bytes(self.sources[path])
+        os.utime(part, (NOW_S - 60, NOW_S - 60))
+        part.rename(file)
+
+    def take_in(self) -> None:
+        """Ingest what is in the spool, undisturbed; afterwards it belongs to ``objects``."""
+
+        async def work(parts: Parts) -> None:
+            await scan(parts)
+            self.roots = tuple(root.key for root in parts.keystore.roots())
+            self.objects = {item.id: self.open(parts, item.id) for item in parts.index.read_now(parts.vault.page)}
+
+        self.undisturbed(work)
+
+    def undisturbed(self, work: Callable[[Parts], Coroutine[Any, Any, None]]) -> None:
+        """Open the device, do something, close it."""
+
+        async def run() -> None:
+            async with opened(self.config(), read_clock=lambda: clock_at(1)) as parts:
+                await work(parts)
+
+        asyncio.run(run())
+
+    def open(self, parts: Parts, object_id: str) -> bytes:
+        """Open an object as its owner does."""
+        found = parts.index.read_now(lambda tx: parts.vault.header(tx, object_id))
+        payload = io.BytesIO(parts.vault.payload_path(object_id).read_bytes())
+        key = (
+            parts.index.read_now(lambda tx: parts.vault.slot_key(tx, object_id))
+            if found is None
+            else unwrap_header(found, [self.owner])
+        )
+        plain = io.BytesIO()
+        decrypt_stream(key, payload, plain)
+        return plain.getvalue()
+
+    def command(self, name: str, verb: str, **own: Any) -> None:  # noqa: ANN401 - claims of any kind
+        """Sign a command now, to be given to the device later, once or often."""
+        self.client.seq += 1
+        claims = {
+            "iss": self.client.kid,
+            "aud": DEVICE,
+            "iat": NOW_S - 10,
+            "exp": NOW_S + 86_400,
+            "jti": new_id(),
+            "seq": self.client.seq,
+            "verb": verb,
+        }
+        recipient = age.parse_recipient(Keystore.open(self.config().keystore).recipient())
+        self.commands[name] = b"\x01" + age.encrypt(self.client.sign(claims | own), [recipient])
+
+    def samples(self) -> tuple[bytes, ...]:
+        """Return 32 clear bytes of each 4 KiB of every file that the camera wrote."""
+        return tuple(
+            content[start : start + 32]
+            for content in self.sources.values()
+            for start in range(0, max(1, len(content) - 31), 4096)
+            if len(content) >= 32
+        )
+
+
+async def scan(parts: Parts, on_event: Any = lambda _event: None) -> None:  # noqa: ANN401 - the flow's own type
+    """Take in what the spool holds, as the agent's own flow does."""
+    sealer = Sealer()
+    flow = Ingest(
+        parts.config.sources,
+        vault=parts.vault,
+        sealer=sealer,
+        policy=parts.policy_in_force,
+        now=parts.now,
+        on_event=on_event,
+    )
+    try:
+        await flow.scan_once()
+    finally:
+        flow.close()
+        await sealer.aclose()
+
+
+def digest(content: bytes) -> str:
+    """Return a short name for bytes."""
+    return hashlib.sha256(content).hexdigest()[:16]
+
+
+def admitted(event: IngestEvent) -> str:
+    """Return the id that the event acknowledges, or ``""``."""
+    return event.object if event.kind == "admitted" else ""

@@ -1,0 +1,39 @@
+"""One life as a program of its own, as ``strace`` needs it: ``python -m tests.torture.life SCENARIO FOLDER [BUG]``.
+
+The home is made by whoever starts this, who leaves the owner's side as a pickle beside the device's folder.
+"""
+
+import asyncio
+import os
+import pickle
+import sys
+from pathlib import Path
+
+from agent import age
+from agent.ingest import flow
+from tests.commands.office import party
+from tests.torture.bugs import BUGS
+from tests.torture.forked import fork_sealers
+from tests.torture.home import Home
+from tests.torture.say import say
+from tests.torture.sweep import LIVES
+from tests.torture.tap import SAY_FD
+
+
+def main(scenario: str, folder: str, bug: str = "") -> None:
+    """Live it once."""
+    top = Path(folder)
+    beside = pickle.loads(top.with_name(f"{top.name}.home").read_bytes())  # noqa: S301 - our own file
+    owner = age.generate_identity(post_quantum=False)  # these three only have to be there
+    home = Home(top=top, owner=owner, client=party("client", "phone"), store=party("store", "bucket"), **beside)
+    flow.AT_ONCE = 1  # type: ignore[misc]  # one promise after the other
+    os.dup2(os.open(os.devnull, os.O_WRONLY), SAY_FD, inheritable=False)
+    for each in BUGS:
+        if each.name == bug:
+            fork_sealers()  # so that the mistake is in that process too
+            each.make()
+    asyncio.run(LIVES[scenario].live(home, say))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,82 @@
+"""What a power cut leaves: only what was synced, file by file and folder by folder, and nothing that was not.
+
+This is the strictest reading of fsync(2): bytes are there after a sync of their file, a name (new, moved or removed)
+after a sync of its folder, and nothing else gets there by luck. A removal that was not synced brings the file back; a
+name that was synced before its bytes is an empty file.
+"""
+
+import os
+import shutil
+from pathlib import Path
+
+from tests.torture.tap import Stop
+
+
+class Medium:
+    """The medium beneath ``top``, which begins as an exact copy of ``origin``, all of it synced."""
+
+    def __init__(self, top: Path, origin: Path) -> None:
+        self._top = top
+        self._origin = origin
+        self._names: dict[str, dict[str, int]] = {}
+        self._bytes: dict[int, bytes | Path] = {}
+        self._folders: dict[int, str] = {}
+        self._later: list[str] = []
+        for folder, _, files in os.walk(top):
+            here = os.path.relpath(folder, top)
+            self._names[here] = self._look(here)
+            for name in files:
+                self._bytes[(Path(folder) / name).stat().st_ino] = origin / here / name
+
+    def note(self, stop: Stop) -> None:
+        """Learn what a call makes durable; it is about to be let through."""
+        path = self._top / stop.path
+        if stop.call in {"fsync", "fdatasync"}:
+            if path.is_dir():
+                self._names[os.path.normpath(stop.path)] = self._look(stop.path)
+            else:
+                self._keep(Path(f"/proc/{stop.tid}/fd/{stop.arguments[0]}"))
+        elif stop.call in {"pwrite64", "write"} and _is_synchronous(stop):
+            self._later.append(stop.path)  # durable once it is over
+
+    def catch_up(self) -> None:
+        """Learn what the calls before this one have done by now."""
+        for path in self._later:
+            self._keep(self._top / path)
+        self._later.clear()
+
+    def after_cut(self, top: Path) -> None:
+        """Write what is there after the cut to a new folder."""
+        self._restore(".", top)
+
+    def _restore(self, here: str, top: Path) -> None:
+        folder = top / here
+        folder.mkdir(mode=0o700, exist_ok=True)
+        for name, inode in self._names.get(here, {}).items():
+            if inode in self._folders:
+                self._restore(os.path.normpath(os.path.join(here, name)), top)  # noqa: PTH118 - relative texts
+                continue
+            content = self._bytes.get(inode, b"")
+            if isinstance(content, Path):
+                shutil.copy2(content, folder / name)
+            else:
+                (folder / name).write_bytes(content)
+                (folder / name).chmod(0o600)
+
+    def _keep(self, path: Path) -> None:
+        self._bytes[path.stat().st_ino] = path.read_bytes()
+
+    def _look(self, here: str) -> dict[str, int]:
+        found = {}
+        with os.scandir(self._top / here) as entries:
+            for entry in entries:
+                found[entry.name] = entry.inode()
+                if entry.is_dir(follow_symlinks=False):
+                    self._folders[entry.inode()] = entry.name
+        return found
+
+
+def _is_synchronous(stop: Stop) -> bool:
+    info = Path(f"/proc/{stop.tid}/fdinfo/{stop.arguments[0]}").read_text(encoding="ascii")
+    flags = next(int(line.split()[1], 8) for line in info.splitlines() if line.startswith("flags:"))
+    return bool(flags & os.O_DSYNC)

@@ -1,0 +1,313 @@
+"""Every scenario, every way to fail, every call: which of them are tried, and what each one came to.
+
+A point is the n-th call of one run; the same scenario is run again for each, so the points are counted in the run that
+meets them and each must fire. A run that ended before its point (its threads shared one commit more than the first
+time) is tried again a few times; one that never fires fails the whole.
+
+The short form tries every point with the faults that find most, and a sample by seed of the others.
+"""
+
+import asyncio
+import errno
+import json
+import os
+import random
+import shutil
+import signal
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import groupby
+from pathlib import Path
+from typing import Any, Final
+
+from tests.torture import judge, life_delete, life_ingest, life_start, life_upload, witness
+from tests.torture.bugs import Bug
+from tests.torture.home import Home
+from tests.torture.medium import Medium
+from tests.torture.run import LEAKED, Ended, Fault, Mode, live_once
+from tests.torture.say import say
+from tests.torture.tap import Point
+
+STARTS: Final = 3
+"""Deaths of each scenario whose next start is tormented."""
+
+LOG_WRITES: Final = 3
+"""Writes in a row to one file of which the short form takes each."""
+
+TRIES: Final = 5
+"""Runs that may end before their point before it counts as not fired."""
+
+START_LIMIT_S: Final = 30
+
+MEMORY: Final = Path("/dev/shm")  # noqa: S108 - a folder of our own is made in it
+"""Where lives are lived: a kill and a full disk do not depend on the medium, and a cut is worked out from the calls."""
+
+LIVES: Final = {life.NAME: life for life in (life_ingest, life_upload, life_delete)}
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """One way to fail and which part of the points the short form tries."""
+
+    mode: Mode
+    error: int
+    share: float
+
+    @property
+    def name(self) -> str:
+        return f"{errno.errorcode[self.error]} {self.mode}" if self.mode in {"once", "persistent"} else self.mode
+
+
+SHORT: Final = (
+    Way("kill before", 0, 1.0),
+    Way("kill after", 0, 0.1),
+    Way("power cut", 0, 0.2),
+    Way("once", errno.ENOSPC, 1.0),
+    Way("persistent", errno.ENOSPC, 0.1),
+)
+LONG: Final = (
+    *(Way(way.mode, way.error, 1.0) for way in SHORT),
+    *(Way(mode, error, 1.0) for error in (errno.EIO, errno.EDQUOT) for mode in ("once", "persistent")),
+)
+
+
+@dataclass(slots=True)
+class Row:
+    """What all points of one scenario and one way came to."""
+
+    scenario: str
+    way: str
+    points: int = 0
+    tried: int = 0
+    fired: int = 0
+    lost: int = 0
+    doubled: int = 0
+    residue: int = 0
+    wrong: list[str] = field(default_factory=list)
+
+    def add(self, other: "Row") -> None:
+        """Add what another worker found."""
+        self.points = max(self.points, other.points)
+        for name in ("tried", "fired", "lost", "doubled", "residue"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        self.wrong.extend(other.wrong)
+
+
+@contextmanager
+def workshop() -> Iterator[Path]:
+    """Give a folder in memory, or on disk where there is none, and remove it."""
+    folder = Path(tempfile.mkdtemp(prefix="torture-", dir=MEMORY if MEMORY.is_dir() else None))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+class Bench:
+    """Homes to torment, in one process; ``part`` of ``parts`` of the points are its own."""
+
+    def __init__(self, folder: Path, *, seed: int, part: int = 0, parts: int = 1, everything: bool = False) -> None:
+        self.folder = folder
+        self.seed = seed
+        self.part = part
+        self.parts = parts
+        self.everything = everything
+        self._lives = 0
+
+    def home(self, scenario: str) -> Home:
+        """Make the home that a scenario begins with."""
+        home = Home.make(self.folder / f"{scenario}-origin")
+        LIVES[scenario].prepare(home, self.seed)
+        return home
+
+    def copy(self, home: Home) -> Home:
+        """Copy a home's folder."""
+        self._lives += 1
+        top = self.folder / f"life-{self._lives}"
+        shutil.copytree(home.top, top, symlinks=True)
+        return home.at(top)
+
+    def sweep(
+        self, origin: Home, scenario: str, way: Way, *, share: float, label: str = "", tell: Callable[[], None]
+    ) -> Row:
+        """Try a share of all points of one scenario in one way."""
+        row = Row(label or scenario, way.name)
+        points = self.measure(origin, scenario)
+        chosen = self.choose(points, share, f"{row.scenario} {row.way}")
+        row.points = len(points)
+        for n in chosen[self.part :: self.parts]:
+            self.try_point(origin, scenario, way, n, row)
+            tell()
+        return row
+
+    def measure(self, origin: Home, scenario: str) -> list[Point]:
+        """Return a scenario's calls; it must be right when nothing fails."""
+        copy = self.copy(origin)
+        ended = live_once(lambda: _live(copy, scenario), copy.top, Fault())
+        wrong = [*self.judged(copy, scenario, ended), *([] if ended.code == 0 else [ended.words])]
+        shutil.rmtree(copy.top)
+        if wrong:
+            raise AssertionError(f"{scenario} is wrong without any fault: {wrong}")
+        return ended.points
+
+    def choose(self, points: Sequence[Point], share: float, why: str) -> list[int]:
+        """Choose points by seed; the same seed chooses the same.
+
+        Unless everything is wanted, of a run of writes to the index's log only the first, the last and one between are
+        taken: they are one transaction, which counts with its last write or not at all.
+        """
+        dice = random.Random(f"{self.seed} {why}")  # noqa: S311 - repeats by its seed
+        calls = list(range(1, len(points) + 1))
+        if not self.everything:
+            calls = []
+            for _, run in groupby(enumerate(points, 1), key=lambda each: (each[1].call, each[1].file)):
+                numbers = [n for n, _ in run]
+                several = len(numbers) > LOG_WRITES
+                calls += [numbers[0], dice.choice(numbers[1:-1]), numbers[-1]] if several else numbers
+        return sorted(dice.sample(calls, max(1, round(len(calls) * share))))
+
+    def try_point(self, origin: Home, scenario: str, way: Way, n: int, row: Row, *, bug: Bug | None = None) -> None:
+        """Try one point, again if the run was over before it, and judge what it came to."""
+        row.tried += 1
+        for _ in range(TRIES):
+            copy = self.copy(origin)
+            medium = Medium(copy.top, origin.top) if way.mode == "power cut" else None
+            wrong: list[str] = []
+            ended = live_once(
+                partial(_live, copy, scenario, bug=bug),
+                copy.top,
+                Fault(way.mode, n, way.error),
+                medium=medium,
+                watch=partial(_watch, copy, wrong),
+            )
+            if ended.fired:
+                break
+            shutil.rmtree(copy.top)
+        else:
+            row.wrong.append(f"{row.scenario}: {way.name} at call {n} did not fire")
+            return
+        row.fired += 1
+        if medium is not None:
+            cut = copy.top.with_name(f"{copy.top.name}-cut")
+            medium.after_cut(cut)
+            shutil.rmtree(copy.top)
+            copy = copy.at(cut)
+        wrong += self.judged(copy, scenario, ended)
+        row.lost += judge.lost(wrong)
+        row.doubled += judge.doubled(wrong)
+        row.residue += sum(len(line) for line in wrong if line.startswith("I1"))
+        row.wrong.extend(f"{row.scenario}: {way.name} at call {n} ({ended.points[-1]}): {line}" for line in wrong)
+        shutil.rmtree(copy.top)
+
+    def judged(self, home: Home, scenario: str, ended: Ended) -> list[str]:
+        """Judge a home after a life, before and after its next start."""
+        uploads = scenario == "upload"
+        said = [*home.told, *ended.said]
+        wrong = judge.at_death(home, said)
+        if ended.hangs:
+            wrong.append("the process hangs")
+        if ended.code == LEAKED:
+            wrong.append(f"the process ended by what is no error of its kinds: {ended.words.strip().splitlines()[-1:]}")
+        seen = _seen(home, uploads=uploads)
+        if "failed" in seen:
+            return [*wrong, f"I2 the next start fails: {seen['failed']}"]
+        return [*wrong, *judge.afterwards(home, said, seen, uploads=uploads)]
+
+    def sweep_starts(self, ways: Sequence[Way], *, share: float, tell: Callable[[], None]) -> list[Row]:
+        """Kill a delete and an ingest somewhere, then try the start that follows (a fault within a recovery)."""
+        rows: list[Row] = []
+        for scenario in ("ingest", "delete"):
+            origin = self.home_of(scenario)
+            length = len(self.measure(origin, scenario))
+            dice = random.Random(f"{self.seed} starts {scenario}")  # noqa: S311 - repeats by its seed
+            for first in sorted(dice.sample(range(length // 4, length), STARTS)):
+                cut = self.copy(origin)
+                cut.told = live_once(partial(_live, cut, scenario), cut.top, Fault("kill before", first)).said
+                label = f"start after {scenario}"
+                rows.extend(
+                    self.sweep(cut, "start", way, share=way.share * share, label=label, tell=tell) for way in ways
+                )
+        return rows
+
+    def find(self, bug: Bug) -> str:
+        """Look for a seeded mistake, faults in the order in which they find most; say which found it, or nothing."""
+        origin = self.home_of(bug.scenario)
+        copy = self.copy(origin)
+        wrong: list[str] = []
+        ended = live_once(
+            partial(_live, copy, bug.scenario, bug=bug), copy.top, Fault(), watch=partial(_watch, copy, wrong)
+        )
+        wrong += self.judged(copy, bug.scenario, ended)
+        if wrong:
+            return f"no fault needed: {wrong[0]}"
+        for way in (SHORT[2], SHORT[0], SHORT[3]):
+            row = Row(bug.scenario, way.name)
+            for n in _telling(ended.points, random.Random(f"{self.seed} {bug.name}")):  # noqa: S311 - by its seed
+                self.try_point(origin, bug.scenario, way, n, row, bug=bug)
+                found = [line for line in row.wrong if "did not fire" not in line]
+                if found:
+                    return found[0]
+        return ""
+
+    def home_of(self, scenario: str) -> Home:
+        """Return a fresh home of a scenario, once for each call."""
+        self._lives += 1
+        home = Home.make(self.folder / f"{scenario}-{self._lives}")
+        LIVES[scenario].prepare(home, self.seed)
+        return home
+
+
+def _telling(points: Sequence[Point], dice: random.Random) -> list[int]:
+    """Order calls: those just after a promise or a removal first, which is where mistakes show."""
+    first = [
+        n + 1 for n, point in enumerate(points, 1) if point.call in {"say", "unlink", "unlinkat"} and n < len(points)
+    ]
+    rest = [n for n in range(1, len(points) + 1) if n not in first]
+    dice.shuffle(first)
+    dice.shuffle(rest)
+    return first + rest
+
+
+async def _live(home: Home, scenario: str, *, bug: Bug | None = None) -> None:
+    if bug is not None:
+        bug.make()
+    await (life_start.live if scenario == "start" else LIVES[scenario].live)(home, say)
+
+
+def _watch(home: Home, wrong: list[str], line: str) -> None:
+    wrong.extend(_at_step(home, line))
+
+
+def _at_step(home: Home, line: str) -> list[str]:
+    """Judge what stands on the medium at the moment at which a step of forgetting says that it is over."""
+    log = home.state / "index.db-wal"
+    if line == "step 4" and log.exists() and log.stat().st_size:
+        return ["I3 step 4 is over and the log still has its old pages"]
+    if line == "step 5" and any(root in (home.state / "keystore").read_bytes() for root in home.roots):
+        return ["I3 step 5 is over and the old root is in the keystore"]
+    return []
+
+
+def _seen(home: Home, *, uploads: bool) -> dict[str, Any]:
+    """Let a fresh process start, finish and tell."""
+    out, out_in = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.close(out)
+        signal.alarm(START_LIMIT_S)
+        try:
+            told = asyncio.run(witness.see(home, uploads=uploads))
+        except BaseException as error:  # noqa: BLE001 - told to the judge
+            told = {"failed": f"{type(error).__name__}: {error}"}
+        with os.fdopen(out_in, "w") as stream:
+            json.dump(told, stream)
+        os._exit(0)
+    os.close(out_in)
+    with os.fdopen(out) as stream:
+        raw = stream.read()
+    os.waitpid(pid, 0)
+    seen: dict[str, Any] = json.loads(raw) if raw else {"failed": f"it says nothing for {START_LIMIT_S} s"}
+    return seen

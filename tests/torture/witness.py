@@ -1,0 +1,95 @@
+"""The first start after a fault: everything is finished that was begun, then what is there is written down.
+
+``settle`` is the ordinary start of the agent and the ordinary repetition of whoever did not get an answer: a camera's
+file that is still there, a command without a receipt, an upload without a storage receipt. It is itself a life that
+is killed at every call (``life_start.py``).
+"""
+
+import json
+from typing import Any
+
+from agent import audit, chain
+from agent.app.parts import Parts, opened
+from agent.index import Tx
+from agent.model import Object
+from tests.torture import life_delete, life_upload
+from tests.torture.home import Home, admitted, clock_at, digest, scan
+from tests.torture.say import Say
+
+
+async def settle(parts: Parts, home: Home, say: Say, *, uploads: bool) -> None:
+    """Do what is left to do."""
+    await scan(parts, lambda event: say(f"admitted {admitted(event)}") if admitted(event) else None)
+    await life_delete.command(parts, home, say)
+    if uploads:
+        await life_upload.upload(parts, home, say)
+
+
+async def start(home: Home, say: Say, *, uploads: bool = False) -> None:
+    """Be the start after a fault, as a life of its own."""
+    async with opened(home.config(), read_clock=lambda: clock_at(60)) as parts:
+        parts.erasure._at = lambda step: say(f"step {step}")
+        await settle(parts, home, say, uploads=uploads)
+
+
+async def see(home: Home, *, uploads: bool) -> dict[str, Any]:
+    """Start, finish, bring back what was deleted, and tell what is there."""
+    receipts: list[str] = []
+
+    def say(line: str) -> None:
+        if line.startswith("receipt "):
+            receipts.append(line)
+
+    async with opened(home.config(), read_clock=lambda: clock_at(120)) as parts:
+        missing = parts.index.read_now(lambda tx: _without_payload(tx, parts))
+        await settle(parts, home, say, uploads=uploads)
+        for path in home.doomed.values():
+            home.put_back(path)
+        await scan(parts)
+        return parts.index.read_now(lambda tx: _tell(tx, parts)) | {
+            "opened": _opened(home, parts),
+            "receipts": receipts,
+            "missing": missing,
+            "files": sorted(file.name for file in parts.vault.objects.iterdir()),
+            "left": sorted(str(file.relative_to(home.spool)) for file in home.spool.rglob("*") if file.is_file()),
+        }
+
+
+def _without_payload(tx: Tx, parts: Parts) -> list[str]:
+    """Return objects that a start finds in the index and not on the disk."""
+    return [item.id for item in parts.vault.page(tx) if not parts.vault.payload_path(item.id).exists()]
+
+
+def _opened(home: Home, parts: Parts) -> dict[str, str]:
+    return {item.id: home.open(parts, item.id).decode("latin-1") for item in parts.index.read_now(parts.vault.page)}
+
+
+def _tell(tx: Tx, parts: Parts) -> dict[str, Any]:
+    items = parts.vault.page(tx)
+    lines = audit.entries(tx, 0)[1]
+    head = audit.head(tx)
+    chain.verify_lines(lines, jwk=parts.keystore.public_jwk(), anchor=head)
+    totals = parts.vault.totals(tx).all
+    return {
+        "objects": {item.id: _object(tx, parts, item) for item in items},
+        "roots": [root.id for root in parts.keystore.roots()],
+        "root": parts.vault.root(tx).id,
+        "slots": tx.execute("SELECT count(*) FROM slot")[0][0],
+        "unfinished": tx.execute("SELECT (SELECT count(*) FROM intent) + (SELECT count(*) FROM erasure)")[0][0],
+        "tombstones": tx.execute("SELECT count(*) FROM tombstone")[0][0],
+        "totals": [totals.objects, totals.bytes],
+        "audit": [json.loads(line) for line in lines if b'"checkpoint"' not in line[:20]],
+        "waiting": [message.jti for message in parts.outbox.pending(tx, limit=100)],
+    }
+
+
+def _object(tx: Tx, parts: Parts, item: Object) -> dict[str, Any]:
+    upload = parts.vault.upload_of(tx, item.upload) if item.upload else None
+    return {
+        "category": item.category,
+        "bytes": item.size_bytes,
+        "state": item.state,
+        "upload": item.upload,
+        "offset": upload.offset if upload is not None else 0,
+        "slot": digest(parts.vault.slot_key(tx, item.id)),
+    }
