@@ -117,7 +117,7 @@ class Retention:
             return await self._erase(approved, moment)
         plan = await self._index.read(lambda tx: self.plan(tx, moment, disk))
         if plan.overlarge:
-            return await self._index.write(lambda tx: self._ask(tx, plan))
+            return await self._index.write(lambda tx: self._ask(tx, plan), urgent=True)
         passed = await self._erase(tuple((due.id, due.rule) for due in plan.due), moment)
         return msgspec.structs.replace(passed, kept=plan.kept)
 
@@ -216,7 +216,7 @@ class Retention:
                 ids, actor="device", rule=rule, command="", moment=moment, keep_stored=True
             )
         await self._index.write(
-            lambda tx: rights.keep_pass(tx, rights.Pass(policy=self._digest, passed_ms=moment.agent_ms))
+            lambda tx: rights.keep_pass(tx, rights.Pass(policy=self._digest, passed_ms=moment.agent_ms)), urgent=True
         )
         return Passed(outcomes=tuple(outcomes), count=len(outcomes))
 

@@ -14,6 +14,7 @@ import logging
 import secrets
 from collections import Counter
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from functools import partial
 from typing import Final, Protocol
 
@@ -205,8 +206,9 @@ class Upload:
             if one.durable_bytes != self._noted.get(upload, 0)
         }
         if offsets:
-            self._noted.update(offsets)
-            await self._index.write(lambda tx: self._note_offsets(tx, offsets))
+            with suppress(SpaceError):  # the store's own word says where to go on; ours is for who asks
+                await self._index.write(lambda tx: self._note_offsets(tx, offsets))
+                self._noted.update(offsets)
 
     def _still_waiting(self, tx: Tx, object_ids: tuple[str, ...]) -> frozenset[str]:
         found = (self._vault.get(tx, object_id) for object_id in object_ids)
@@ -346,7 +348,8 @@ class Upload:
             self._turn.wait(item.id, self._clock_s() + LONGEST_WAIT_S)
             self._alert("upload_region_refused", error.message)
         elif error.reason in {"erased", "manifest_changed"}:
-            await self._index.write(lambda tx: self._give_up(tx, item.id))
+            with suppress(SpaceError):  # the next try is told the same
+                await self._index.write(lambda tx: self._give_up(tx, item.id))
         elif error.reason == "hash_mismatch" and count >= _HASH_FAILURES:
             self._alert("corrupt_object", f"the store reads other bytes of object {item.id} than were sent")
         elif error.reason == "hash_mismatch":
