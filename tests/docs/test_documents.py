@@ -1,5 +1,6 @@
 """Every document: links lead somewhere, paths are there, commands and their options exist."""
 
+import ast
 import contextlib
 import functools
 import io
@@ -23,6 +24,9 @@ LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 SPAN = re.compile(r"`([^`\n]+)`")
 A_PATH = re.compile(r"(?:agent|certs|deploy|device_sim|docs|tests|\.ci)/[\w./-]*")
+
+A_COMMENT = re.compile(r"^#.*$", re.MULTILINE)
+LONGEST_MESSAGE: Final = 400
 
 PROGRAMS: Final[dict[str, Callable[[Sequence[str]], int]]] = {
     "privacy-agent": agent.cli.main,
@@ -77,6 +81,7 @@ def problem_of(program: str, arguments: str) -> str:
     told = help_of(program, *path)
     if not path and words:
         return f"{program} {arguments}: no such command"
+    told += help_of(program)  # --home stands for every command
     options = [word.partition("=")[0] for word in words if word.startswith("-")]
     unknown = [option for option in options if not re.search(rf"(?<![\w-]){re.escape(option)}(?![\w-])", told)]
     return f"{program} {arguments}: no option {unknown}" if unknown else ""
@@ -119,3 +124,26 @@ def test_shell_blocks_are_shell() -> None:
     for block in blocks:
         done = subprocess.run(["bash", "-n"], input=block, text=True, capture_output=True, check=False)
         assert done.returncode == 0, block + done.stderr
+
+
+def messages_in(path: Path) -> set[tuple[str, str]]:
+    """Return the commands that a module's messages tell people to type."""
+    texts = [
+        node.value for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.Constant)
+    ]
+    found = set()
+    for text in texts:
+        for line in (
+            COMMAND.findall(A_COMMENT.sub("", text)) if isinstance(text, str) and len(text) < LONGEST_MESSAGE else ()
+        ):
+            program = next(name for name in PROGRAMS if line.startswith(f"{name} "))
+            found.add((program, re.split(r"[,:(`]| and | in ", line.removeprefix(program))[0].strip()))
+    return found
+
+
+@pytest.mark.parametrize("folder", ["agent", "certs", "device_sim"])
+def test_commands_that_messages_tell_people_to_type_exist(folder: str) -> None:
+    told = {command for path in (ROOT / folder).rglob("*.py") for command in messages_in(path)}
+    assert told
+    problems = [problem_of(program, arguments) for program, arguments in sorted(told)]
+    assert [problem for problem in problems if problem] == []
