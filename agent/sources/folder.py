@@ -160,6 +160,7 @@ class FolderSource:
         self._quiet.pop(path.rpartition("/")[0], None)
         if len(self._pending) < PENDING_MAX:
             self._note(path, -1, -1, after_s=AGAIN_S)
+            self._woken.set()  # who listens may have begun to wait for longer before this was noted
 
     async def _listen(self, offer: Offer, fresh: Fresh) -> None:
         until_s = self._monotonic() + (self.settings.poll_s if self.polling else self.settings.rescan_s)

@@ -1,0 +1,92 @@
+"""The device's disk is full to the last byte: new recordings stay with their source, everything else goes on.
+
+The state folder is a small tmpfs of its own, so this needs the right to mount (root, as in CI). Without it the test
+fails and says so.
+"""
+
+import contextlib
+import errno
+import json
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+from tests.flow.house import House, until
+
+SIZE = "64m"
+
+
+@contextlib.contextmanager
+def small_disk(folder: Path) -> Iterator[None]:
+    folder.mkdir(mode=0o700)
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", f"size={SIZE},mode=700", "none", str(folder)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert mounted.returncode == 0, f"this test mounts a small tmpfs; run it as root: {mounted.stderr}"
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def fill(path: Path) -> None:
+    """Take every free byte of the file system."""
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    for size in (1 << 20, 1 << 12, 1):
+        try:
+            while True:
+                os.write(fd, bytes(size))
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+    os.close(fd)
+
+
+def test_full_disk_refuses_the_new_loudly_and_still_deletes_and_answers(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "state"), House(tmp_path) as house:
+        eaten = house.state / "eaten"
+
+        def alerts() -> list[str]:
+            return [one["code"] for one in house.agent_json("status")["alerts"]]
+
+        house.start_cloud()
+        house.start_agent()
+        for seed in (1, 2, 3):
+            house.record(seed=seed)
+        first, second, third = house.one("uploaded", count=3)
+        until(lambda: not list(house.spool.rglob("*.mp4")), what="the spool given up")
+
+        fill(eaten)
+        content = house.record(seed=4)
+        until(lambda: "disk_full" in alerts(), what="the full disk said aloud")
+        (kept,) = house.spool.rglob("*.mp4")
+        assert kept.read_bytes() == content, "the source keeps what was refused"
+        assert len(house.held()) == 3
+
+        fill(eaten)
+        assert os.statvfs(house.state).f_bavail == 0
+        receipt = house.owner_json("delete", first["id"], "--yes")
+        assert (receipt["status"], receipt["outcomes"][0]["result"]) == ("done", "deleted")
+
+        house.kill("agent")
+        fill(eaten)
+        assert os.statvfs(house.state).f_bavail == 0
+        house.start_agent()  # a start has no more room than a delete
+        receipt = house.owner_json("delete", second["id"], "--yes")
+        assert receipt["status"] == "done"
+        fill(eaten)
+        assert [row["id"] for row in house.owner_json("inventory")["objects"]] == [third["id"]]
+        assert "consistent" in house.run("privacy-agent", "audit", "verify", "--config", house.config)
+        log = house.run("privacy-agent", "audit", "show", "--config", house.config)
+        told = [entry for line in log.splitlines() if (entry := json.loads(line)).get("object") == second["id"]]
+        assert len(told) > 1, "taken in, and deleted"
+        assert kept.read_bytes() == content
+
+        eaten.unlink()
+        until(lambda: len(house.held()) == 2, what="the refused recording taken in", within_s=90)
+        until(lambda: not kept.exists(), what="the spool given up")
+        until(lambda: "disk_full" not in alerts(), what="the alert ended")
