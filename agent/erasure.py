@@ -2,7 +2,7 @@
 
 The numbered procedure (invariant I3):
 
-1. one transaction: tombstone, intent (object id, which is the file's name, and every remote copy's upload id and
+1. one transaction: tombstones, intent (object id, which is the file's name, and every remote copy's upload id and
    manifest hash), audit; remote erasure may start now;
 2. the groups are closed to inserts (an insert with a stale version is refused and rewrapped); the next root is written
    beside the current one and read back, the current copy intact;
@@ -478,9 +478,10 @@ def _bound_cutoffs(tx: Tx) -> None:
 
 
 def _bound_tombstones(tx: Tx) -> None:
-    if rows.tombstone_count(tx) <= TOMBSTONES_MAX:
+    over = rows.tombstone_count(tx) - TOMBSTONES_MAX
+    if over <= 0:
         return
-    oldest = rows.oldest_tombstones(tx, TOMBSTONES_MAX // 8)
+    oldest = rows.oldest_tombstones(tx, max(over, TOMBSTONES_MAX // 8))
     marks: dict[str, int] = {}
     for _n, source, captured_from_ms in oldest:
         marks[source] = max(marks.get(source, 0), captured_from_ms + 1)

@@ -1,4 +1,4 @@
-"""The cameras that are known, by random id; and which log files were sealed together.
+"""The cameras that are known, by random id.
 
 Rules: a camera's id is random and is all that policy, messages and audit ever say; its label, as paths of the source
 call it, lives in the encrypted index alone. An id is minted when the first object of a camera is let in, never for one
@@ -57,23 +57,3 @@ def cameras(tx: Tx, *, after: str = "", limit: int = PAGE_MAX) -> tuple[Camera, 
     """Return a page of cameras with ids above ``after``."""
     found = rows.cameras(tx, after=after, limit=min(limit, PAGE_MAX))
     return tuple(Camera(id=row[0], source=row[1], label=row[2]) for row in found)
-
-
-def put_batch(tx: Tx, batch_tag: bytes, object_id: str, members: tuple[tuple[bytes, str], ...]) -> None:
-    """Note, before a batch is admitted, which files (tag, path) it holds; a batch that never came is overwritten."""
-    rows.put_members(tx, batch_tag, object_id, members)
-
-
-def batch_of(tx: Tx, source_tag: bytes) -> bytes | None:
-    """Return the source tag of the batch a log file was put into; whether that batch exists is the vault's to say."""
-    return rows.batch_of(tx, source_tag)
-
-
-def batch_paths(tx: Tx, object_id: str) -> tuple[str, ...]:
-    """Return the paths of a batch's files beneath their source's folder."""
-    return tuple(rows.members(tx, object_id))
-
-
-def drop_batch(tx: Tx, object_id: str) -> None:
-    """Forget a batch's files, once the source has none of them any more."""
-    rows.drop_members(tx, object_id)

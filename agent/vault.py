@@ -10,8 +10,12 @@ steps, quoted in the code; 1, 2, 5 and 6 are the ingest flow's:
 5. the source's copy is given up and its folder synced;
 6. that is noted.
 
-If power fails before 4 is durable, the source still has its copy and ``recover`` sweeps the file; after 4 the source's
-identity is known (``seen``), so ingest goes on with 5.
+If power fails before 4 is durable, the source still has its copy and ``recover`` sweeps the file; after 4 ``admit``
+returns the object that is here already, so ingest goes on with 5.
+
+A source's identity (its name, a path, a size, a time) is no proof of content: a camera that lost its clock gives the
+same one to another recording. So where the copy is ours to destroy, the content decides what was taken before and what
+was deleted before. Where the copy stays, identity is enough: nothing is lost by a wrong guess.
 
 States: ``sealed`` → ``uploaded`` (a signed storage receipt is held; back to ``sealed`` when the store lost it) →
 ``erasing`` → gone. ``agent/erasure.py`` does the last two with functions of this module.
@@ -19,6 +23,7 @@ States: ``sealed`` → ``uploaded`` (a signed storage receipt is held; back to `
 
 import asyncio
 import hashlib
+import hmac
 import secrets
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -54,11 +59,21 @@ PAGE_MAX: Final = 500
 """Rows that one call returns at most; callers ask again for the next page and hold nothing open."""
 
 
+class DraftFile(msgspec.Struct, frozen=True, kw_only=True):
+    """One of several files that became one object; tags as in ``Draft``, ``path`` beneath the source's folder."""
+
+    source_tag: bytes
+    content_tag: bytes
+    captured_from_ms: int
+    path: str
+
+
 class Draft(msgspec.Struct, frozen=True, kw_only=True):
     """What ingest knows after sealing; fields as in ``Object``.
 
     ``slot`` is the object's key wrapped under the group that was given out, ``sealed_header`` the exact header sealed
-    under that key; ``source_tag`` (empty for what has no source) and ``content_tag`` are keyed hashes.
+    under that key; ``source_tag`` (empty for what has no source) and ``content_tag`` are keyed hashes. ``files`` are
+    named where there are several.
     """
 
     id: str
@@ -82,6 +97,7 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
     sealed_header: bytes
     source_tag: bytes
     content_tag: bytes
+    files: tuple[DraftFile, ...] = ()
 
 
 class Total(msgspec.Struct, frozen=True):
@@ -168,8 +184,9 @@ class Vault:
 
         ``part`` is synced and becomes ours, whatever happens. A slot under a stale, full or closed group is rewrapped
         with ``group``, which the caller still holds in memory. An object of the same source identity that is here
-        already is returned instead (its copy at the source is safe to give up). Raises ``RefusedError``
-        (``deleted_before``) when a tombstone or a cut-off forbids it, ``SpaceError`` when the disk is full.
+        already, and of the same content where the copy is ours to give up, is returned instead (so the source's copy
+        is safe to give up). Raises ``RefusedError`` (``deleted_before``) when a tombstone or a cut-off forbids it,
+        ``SpaceError`` when the disk is full.
         """
         final = self.payload_path(draft.id)
         try:
@@ -203,12 +220,16 @@ class Vault:
 
     def _insert(self, tx: Tx, draft: Draft, *, group: GroupKey, moment: Moment) -> Object:
         # Step 4. If power fails before the commit is durable, nothing of this happened.
-        known = rows.by_source_tag(tx, draft.source_tag)
+        takes = draft.source_copy == "taken"
+        same = rows.by_source_tag(tx, draft.source_tag)
+        known = self.held(tx, draft.source_tag, draft.content_tag) if takes else None
+        if same is not None and not takes:
+            known = _object(same)
         if known is not None:
-            return _object(known)
-        rule = self.forbidden(
+            return known
+        rule = self._deleted(tx, draft) or self.forbidden(
             tx,
-            source_tag=draft.source_tag,
+            source_tag=b"" if takes else draft.source_tag,
             content_tag=draft.content_tag,
             camera=draft.camera,
             category=draft.category,
@@ -226,13 +247,30 @@ class Vault:
             "source_gone": int(not draft.source_tag),
             "recipients": "\n".join(draft.recipients),
         }
+        if same is not None:
+            values["source_tag"] = self._tag_of_another(draft.source_tag, draft.content_tag)
         n = rows.insert_object(tx, values)
+        files = ((file.source_tag, file.content_tag, file.captured_from_ms, file.path) for file in draft.files)
+        rows.insert_files(tx, n, files)
         rows.insert_slot(tx, n, key_group=key_group, version=version, wrapped=wrapped)
         rows.put_header(tx, n, draft.sealed_header)
         rows.count(tx, draft.camera, draft.category, objects=1, size_bytes=draft.size_bytes)
         event = Event(kind="admitted", object=draft.id, detail={"bytes": draft.size_bytes, "category": draft.category})
         audit.append(tx, event, moment=moment)
         return self.require(tx, draft.id)
+
+    def _deleted(self, tx: Tx, draft: Draft) -> str | None:
+        """Return the rule under which one of several files was deleted before."""
+        for file in draft.files:
+            tag = b"" if draft.source_copy == "taken" else file.source_tag
+            rule = rows.tombstone(tx, source_tag=tag, content_tag=file.content_tag)
+            if rule is not None:
+                return rule
+        return None
+
+    def _tag_of_another(self, source_tag: bytes, content_tag: bytes) -> bytes:
+        """Return the tag of an object whose source identity another one of other content has already."""
+        return hmac.digest(self.keystore.tombstone_key(), b"another\0" + source_tag + content_tag, "sha256")
 
     def _place(self, tx: Tx, draft: Draft, group: GroupKey) -> tuple[int, int, bytes]:
         row = rows.group(tx, group.id)
@@ -265,8 +303,26 @@ class Vault:
     # -- asking
 
     def seen(self, tx: Tx, source_tag: bytes) -> bool:
-        """Tell whether an object of this source identity is here."""
-        return rows.by_source_tag(tx, source_tag) is not None
+        """Tell whether something of this source identity is here; it says nothing of its content."""
+        return rows.by_source_tag(tx, source_tag) is not None or rows.has_source_file(tx, source_tag)
+
+    def held(self, tx: Tx, source_tag: bytes, content_tag: bytes) -> Object | None:
+        """Return the object that is, or holds, a file of this source identity with this very content."""
+        if not source_tag:
+            return None
+        row = rows.by_content(tx, source_tag, content_tag) or rows.by_content(
+            tx, self._tag_of_another(source_tag, content_tag), content_tag
+        )
+        return None if row is None else _object(row)
+
+    def came_from(self, tx: Tx, object_id: str, source_tag: bytes) -> bool:
+        """Tell whether an object is, or holds, a file of this source identity."""
+        another = self._tag_of_another(source_tag, rows.content_tag(tx, object_id))
+        return rows.came_from(tx, object_id, source_tag) or rows.came_from(tx, object_id, another)
+
+    def source_paths(self, tx: Tx, found: Object) -> tuple[str, ...]:
+        """Return where an object's files are, or were, beneath its source's folder."""
+        return tuple(rows.source_paths(tx, found.id)) or (found.name,)
 
     def forbidden(
         self,
@@ -282,8 +338,9 @@ class Vault:
     ) -> str | None:
         """Return the rule under which this was deleted before and must not return, or ``None``.
 
-        ``content_tag`` may be empty when the content was not read yet; ``admit`` asks again with it. A hold beats a
-        cut-off: whoever knows of holds judges the answer.
+        ``content_tag`` may be empty when the content was not read yet; ``admit`` asks again with it. ``source_tag`` is
+        given only where the source keeps its copy whatever the answer is. A hold beats a cut-off: whoever knows of
+        holds judges the answer.
         """
         return rows.tombstone(tx, source_tag=source_tag, content_tag=content_tag) or rows.cutoff(
             tx,

@@ -1,4 +1,4 @@
-"""Rows of ``agent/registry.py``: cameras and their labels, and which log files went into which batch."""
+"""Rows of ``agent/registry.py``: cameras and their labels."""
 
 from typing import Final
 
@@ -24,6 +24,16 @@ MIGRATIONS: Final[tuple[str, ...]] = (
         path   TEXT NOT NULL               -- beneath the source's folder, to give the file up after a crash
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX batch_member_object ON batch_member (object);
+    """,
+    """
+    -- The vault knows each log file by itself since then (object_file), and in the transaction that admits it. What was
+    -- noted here goes there: files of batches that are held, and of batches that were deleted.
+    INSERT INTO object_file (object, source_tag, content_tag, captured_from_ms, path)
+        SELECT o.n, m.tag, x'', o.captured_from_ms, m.path FROM batch_member m JOIN object o ON o.source_tag = m.batch;
+    INSERT INTO tombstone (source_tag, content_tag, source, captured_from_ms, rule)
+        SELECT m.tag, x'', t.source, t.captured_from_ms, t.rule FROM batch_member m
+        JOIN tombstone t ON t.source_tag = m.batch;
+    DROP TABLE batch_member;
     """,
 )
 
@@ -55,27 +65,3 @@ def cameras(tx: Tx, *, after: str, limit: int) -> list[tuple[str, str, str]]:
 def count_cameras(tx: Tx) -> int:
     """Return how many cameras there are."""
     return int(tx.execute("SELECT count(*) FROM camera")[0][0])
-
-
-def put_members(tx: Tx, batch: bytes, object_id: str, members: tuple[tuple[bytes, str], ...]) -> None:
-    """Say that these files (tag, path) are in the batch; what was said of them before is forgotten."""
-    tx.executemany(
-        "INSERT OR REPLACE INTO batch_member (tag, batch, object, path) VALUES (?, ?, ?, ?)",
-        [(tag, batch, object_id, path) for tag, path in members],
-    )
-
-
-def batch_of(tx: Tx, tag: bytes) -> bytes | None:
-    """Return the source tag of the batch that a file was put into."""
-    rows = tx.execute("SELECT batch FROM batch_member WHERE tag = ?", (tag,))
-    return bytes(rows[0][0]) if rows else None
-
-
-def members(tx: Tx, object_id: str) -> list[str]:
-    """Return the paths of the files in a batch."""
-    return [str(row[0]) for row in tx.execute("SELECT path FROM batch_member WHERE object = ?", (object_id,))]
-
-
-def drop_members(tx: Tx, object_id: str) -> None:
-    """Forget the files of a batch."""
-    tx.execute("DELETE FROM batch_member WHERE object = ?", (object_id,))

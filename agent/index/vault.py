@@ -169,6 +169,19 @@ CREATE TABLE cutoff (
   rule      TEXT    NOT NULL
 ) STRICT;
 """,
+    """
+-- Log files that were sealed together, each with the tags by which it is known again alone. Of an object that is one
+-- file there is none here: its tags are the object's.
+CREATE TABLE object_file (
+  object           INTEGER NOT NULL REFERENCES object (n),
+  source_tag       BLOB    NOT NULL,   -- keyed hashes of this one file, as in object
+  content_tag      BLOB    NOT NULL,
+  captured_from_ms INTEGER NOT NULL,
+  path             TEXT    NOT NULL,   -- beneath the source's folder, to give it up after a crash; '' once that is done
+  PRIMARY KEY (object, source_tag)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX object_file_by_source_tag ON object_file (source_tag);
+""",
 )
 
 OBJECT_COLUMNS: Final = (
@@ -283,6 +296,17 @@ def by_source_tag(tx: Tx, source_tag: bytes) -> Row | None:
     return rows[0] if rows else None
 
 
+def by_content(tx: Tx, source_tag: bytes, content_tag: bytes) -> Row | None:
+    """Return the row of the object that is, or holds, a file of this source identity with this content."""
+    rows = tx.execute(
+        f"{_OBJECT} WHERE o.source_tag = ? AND o.content_tag = ?", (source_tag, content_tag)
+    ) or tx.execute(
+        f"{_OBJECT} JOIN object_file f ON f.object = o.n WHERE f.source_tag = ? AND f.content_tag = ? LIMIT 1",
+        (source_tag, content_tag),
+    )
+    return rows[0] if rows else None
+
+
 def page(tx: Tx, after: str, limit: int) -> list[Row]:
     """Return objects with ids above ``after``, in the order of ids."""
     return tx.execute(f"{_OBJECT} WHERE o.id > ? ORDER BY o.id LIMIT ?", (after, limit))
@@ -356,8 +380,46 @@ def ids(tx: Tx, *, camera: str | None, category: str | None, from_ms: int | None
 
 
 def set_source_gone(tx: Tx, object_id: str) -> None:
-    """Note that the source's copy is given up."""
+    """Note that the source's copy is given up; where its files were is forgotten."""
     tx.execute("UPDATE object SET source_gone = 1 WHERE id = ?", (object_id,))
+    tx.execute("UPDATE object_file SET path = '' WHERE object = (SELECT n FROM object WHERE id = ?)", (object_id,))
+
+
+def insert_files(tx: Tx, n: int, files: Iterable[tuple[bytes, bytes, int, str]]) -> None:
+    """Add the (source tag, content tag, captured from, path) of what an object was made of."""
+    tx.executemany("INSERT INTO object_file VALUES (?, ?, ?, ?, ?)", ((n, *file) for file in files))
+
+
+def has_source_file(tx: Tx, source_tag: bytes) -> bool:
+    """Tell whether a file of this source identity was sealed together with others."""
+    return bool(tx.execute("SELECT 1 FROM object_file WHERE source_tag = ? LIMIT 1", (source_tag,)))
+
+
+def source_paths(tx: Tx, object_id: str) -> list[str]:
+    """Return where the files of an object are at its source, if it was made of several."""
+    found = tx.execute(
+        "SELECT f.path FROM object_file f JOIN object o ON o.n = f.object WHERE o.id = ? AND f.path != ''"
+        " ORDER BY f.path",
+        (object_id,),
+    )
+    return [str(row[0]) for row in found]
+
+
+def came_from(tx: Tx, object_id: str, source_tag: bytes) -> bool:
+    """Tell whether an object is, or holds, a file of this source identity."""
+    return bool(
+        tx.execute(
+            "SELECT 1 FROM object WHERE id = ?1 AND source_tag = ?2 UNION ALL SELECT 1 FROM object_file f"
+            " JOIN object o ON o.n = f.object WHERE o.id = ?1 AND f.source_tag = ?2 LIMIT 1",
+            (object_id, source_tag),
+        )
+    )
+
+
+def content_tag(tx: Tx, object_id: str) -> bytes:
+    """Return the keyed hash of an object's content, empty for none."""
+    found = tx.execute("SELECT content_tag FROM object WHERE id = ?", (object_id,))
+    return bytes(found[0][0]) if found else b""
 
 
 def source_not_given_up(tx: Tx, after: str, limit: int) -> list[Row]:
@@ -662,6 +724,7 @@ def remove_victims(tx: Tx, found: Iterable[Row]) -> None:
     numbers = tuple((n,) for n, _ in found)
     tx.executemany("DELETE FROM slot WHERE object = ?", numbers)
     tx.executemany("DELETE FROM header WHERE object = ?", numbers)
+    tx.executemany("DELETE FROM object_file WHERE object = ?", numbers)
     tx.executemany("DELETE FROM object WHERE n = ?", numbers)
     tx.executemany("UPDATE intent SET step = 3 WHERE step = 1 AND n = ?", numbers)
 
@@ -724,12 +787,22 @@ def source_gone(tx: Tx, object_id: str) -> bool:
 
 
 def insert_tombstones(tx: Tx, objects: Iterable[str], rule: str) -> None:
-    """Write the tombstones of objects that are still there; what came from nowhere cannot return and needs none."""
+    """Write the tombstones of objects that are still there, and one for each file that an object was made of.
+
+    What came from nowhere cannot return and needs none.
+    """
+    rules = tuple((rule, object_id) for object_id in objects)
     tx.executemany(
         "INSERT INTO tombstone (source_tag, content_tag, source, captured_from_ms, rule)"
         " SELECT source_tag, content_tag, source, captured_from_ms, ? FROM object"
         " WHERE id = ? AND length(source_tag) + length(content_tag) > 0",
-        ((rule, object_id) for object_id in objects),
+        rules,
+    )
+    tx.executemany(
+        "INSERT INTO tombstone (source_tag, content_tag, source, captured_from_ms, rule)"
+        " SELECT f.source_tag, f.content_tag, o.source, f.captured_from_ms, ?"
+        " FROM object_file f JOIN object o ON o.n = f.object WHERE o.id = ?",
+        rules,
     )
 
 

@@ -9,10 +9,11 @@ The steps, numbered as in ``agent/vault.py``; this flow does 1, 2, 5 and 6 and c
 5. the source's copy is given up (``take``) and its folder synced;
 6. that is noted.
 
-A cut before 4 leaves the source as it was. After 4 the source's identity is known, so the file is never taken again:
-``recover`` goes on with 5, or, where the copy is ours to destroy, the next scan does once it has read the same again.
-Usage logs are small, so several files of one camera become one object; which ones is noted before 4 and counts only if
-the vault has that object.
+A cut before 4 leaves the source as it was. After 4 the file is never taken again. Where the source keeps its copy, its
+identity (path, size, time) says so and nothing is read. Where the copy is ours to destroy, it is read first: only the
+same identity with the same content was taken before, and only deleted content was deleted before; a camera without a
+clock gives another recording the same identity. What a cut-off covers is destroyed unread. Usage logs are small, so
+several files of one camera become one object, which knows each of them by itself.
 
 A file's failure is that file's alone: it is told, counted, left where it is and, where that can help, tried again.
 

@@ -22,7 +22,17 @@ from agent.errors import AgentError, CorruptError, LinkError, RefusedError, Spac
 from agent.files import free_bytes, remove
 from agent.index import Tx
 from agent.ingest.together import Together, in_thread, in_transaction
-from agent.ingest.work import EventKind, IngestEvent, Let, OpenBatch, Work, batch_tag, draft, source_tag
+from agent.ingest.work import (
+    EventKind,
+    IngestEvent,
+    Let,
+    OpenBatch,
+    Work,
+    batch_tag,
+    content_tag,
+    draft,
+    source_tag,
+)
 from agent.keytree import GroupKey
 from agent.model import Moment, Object, Requester, new_id
 from agent.policy import Allow, Conditions, Policy, Refuse, Rights, Subject, decide
@@ -38,6 +48,9 @@ AT_ONCE: Final = 32
 OPEN_BATCHES: Final = 256
 TOLD_MAX: Final = 1024
 
+STUCK_MAX: Final = 1024
+"""Files remembered that were read and cannot be removed: each of them is read again only once it was forgotten."""
+
 GROUP_USES: Final = 64
 """Objects sealed under one look at the open group; the vault rewraps a slot whose group changed meanwhile."""
 
@@ -48,7 +61,7 @@ _DEVICE: Final = Requester(role="device")
 
 
 class _Found(msgspec.Struct, frozen=True):
-    """What the index knows of one piece of work."""
+    """What the index knows of one piece of work that was not read; ``taken`` only where its source keeps its copy."""
 
     taken: bool
     forbidden: str | None
@@ -59,13 +72,17 @@ _Told = tuple[Draft, Path, GroupKey, Moment]
 
 
 class _Opened(msgspec.Struct, frozen=True, kw_only=True):
-    """Descriptors of a source and a part file, and what of the work can be read now."""
+    """Descriptors of a source and a part file, and what of the work can be read now.
+
+    Of log files, which are read when they are opened, ``content_tags`` knows each.
+    """
 
     work: Work
     source_fd: int
     part_fd: int
     part: Path
     dropped_lines: int = 0
+    content_tags: tuple[bytes, ...] = ()
     later: tuple[Candidate, ...] = ()
     unreadable: tuple[tuple[Candidate, str], ...] = ()
 
@@ -117,6 +134,7 @@ class Ingest:
         self._under_way: dict[tuple[str, str], bool] = {}
         self._logs: dict[tuple[str, str], OpenBatch] = {}
         self._told: dict[tuple[str, ...], None] = {}
+        self._stuck: dict[Candidate, Object] = {}
         self._group: tuple[GroupKey, int] | None = None
         self._find = in_transaction(self._index.read, self._find_one)
         self._open = in_thread(self._open_one)
@@ -145,13 +163,17 @@ class Ingest:
                 await self._close_batch(key)
 
     async def recover(self) -> None:
-        """Finish steps 5 and 6 of what was acknowledged before a cut; a folder that is away has to wait."""
+        """Do step 6 where a cut came between it and 5; where it came before 5, the scan reads the file and does both.
+
+        A folder that is away has to wait.
+        """
         after = ""
         while page := await self._index.read(partial(self._vault.source_left_over, after=after)):
             for item in page:
                 source = self._sources.get(item.source)
                 if source is not None:
-                    await self._recover_one(item, source)
+                    with suppress(AgentError):  # the folder is away
+                        await self._note_if_gone(item, source)
             await self._note_given_up()
             after = page[-1].id
 
@@ -172,8 +194,8 @@ class Ingest:
         tags = [(candidate, source_tag(candidate, key=self._key)) for candidate in candidates]
 
         def unknown(tx: Tx) -> tuple[Candidate, ...]:
-            # What was taken but stands there still is offered where it is ours to give up: a cut came before step 5.
-            return tuple(item for item, tag in tags if self._takes(item) or not self._taken(tx, tag))
+            # What is ours to give up is always offered: it may be another file that looks the same.
+            return tuple(item for item, tag in tags if self._takes(item) or not self._vault.seen(tx, tag))
 
         return await self._index.read(unknown) if tags else ()
 
@@ -275,42 +297,62 @@ class Ingest:
     async def _steps(self, work: Work) -> None:
         moment = self._now()
         # 1. The gate.
-        if work.is_log:
-            work = await self._without_known(work)
-            if not work.members:
-                return
-        let = await self._gate(work, moment)
+        work = await self._without_known(work)
+        let = await self._gate(work, moment) if work.members else None
         if let is None:
             return
         opened = await self._open(work)
+        taken = None
         try:
             self._tell_of_unread(opened)
-            if not opened.work.members:
-                return
-            # 2 to 4. From here on it is acknowledged.
-            item = await self._seal_and_admit(opened, let, moment=moment)
+            rest = await self._without_known_content(opened, camera=let.camera)
+            if rest.members and len(rest.members) == len(opened.work.members):
+                # 2 to 4. From here on it is acknowledged.
+                taken = await self._seal_and_admit(opened, let, moment=moment)
         finally:
             opened.close()
             remove(opened.part, folder_synced=False)  # does nothing once it has its final name
+        if taken is not None:
+            await self._acknowledged(opened, *taken, moment=moment)
+        elif rest.members:
+            await self._steps(rest)
+
+    async def _acknowledged(self, opened: _Opened, item: Object, told: Draft, *, moment: Moment) -> None:
+        if item.id != told.id:  # it was here already
+            await self._taken_before(opened.work, item)
+            return
         self._tell(IngestEvent(kind="admitted", source=item.source, object=item.id, bytes=item.plain_bytes))
         if opened.dropped_lines:
             await self._note_dropped(item, opened.dropped_lines, moment)
-        # 5 and 6. If power fails in between, recover does them.
-        if work.source.settings.takes:
-            await self._give_up(opened.work)
+        # 5 and 6. If power fails before 5, the start finds and reads the file; before 6, recover does it.
+        if opened.work.source.settings.takes:
+            await self._give_up_read(opened.work, item)
             self._given_up.append((item.id, moment))
 
+    async def _give_up_read(self, work: Work, item: Object) -> None:
+        """Do step 5 for what was read and is held as ``item``; what cannot be removed is not read each time."""
+        try:
+            await self._give_up(work)
+        except AgentError:
+            for candidate in work.members:
+                while len(self._stuck) >= STUCK_MAX:
+                    del self._stuck[next(iter(self._stuck))]
+                self._stuck[candidate] = item
+            raise
+        for candidate in work.members:
+            self._stuck.pop(candidate, None)
+
+    async def _taken_before(self, work: Work, item: Object) -> None:
+        """Go on with step 5 of an object that is here already; the files of ``work`` were read, and are in it."""
+        if not work.source.settings.takes:
+            return
+        await self._give_up_read(work, item)
+        await self._note_if_gone(item, work.source)
+
     async def _gate(self, work: Work, moment: Moment) -> Let | None:
-        """Do step 1; ``None`` when it is not to be taken, which was told."""
-        place, settings = work.first.place, work.source.settings
+        """Do what is left of step 1; ``None`` when it is not to be taken, which was told."""
+        place = work.first.place
         found = await self._find(work)
-        if found.taken:
-            if settings.takes:  # a cut came between 4 and 5
-                await self._give_up(work)
-            return None
-        if found.forbidden is not None and not work.is_log:
-            await self._deleted_before(work, found.forbidden)
-            return None
         free, total = free_bytes(self._vault.folder)
         policy = self._policy()
         decision = decide(
@@ -336,16 +378,18 @@ class Ingest:
         return None
 
     def _find_one(self, tx: Tx, work: Work) -> _Found:
-        tag = batch_tag(work.members, key=self._key)
-        camera = registry.find_camera(tx, work.source.settings.name, work.first.place.label) or ""
-        return _Found(self._taken(tx, tag), self._forbidden(tx, work.first, camera=camera), camera)
+        settings = work.source.settings
+        camera = registry.find_camera(tx, settings.name, work.first.place.label) or ""
+        taken = not settings.takes and self._vault.seen(tx, batch_tag(work.members, key=self._key))
+        return _Found(taken, self._forbidden(tx, work.first, camera=camera), camera)
 
     def _open_one(self, work: Work) -> _Opened:
         """Open a source's file and a part file for it; log files are read, checked and joined in memory."""
         if not work.is_log:
             source_fd = work.source.open_file(work.first)
             return self._with_part(_Opened(work=work, source_fd=source_fd, part_fd=-1, part=Path()))
-        lines, members, later, unreadable = [], [], [], []
+        lines: list[Lines] = []
+        members, later, unreadable = [], [], []
         for candidate in work.members:
             try:
                 lines.append(_read_log(work.source, candidate))
@@ -360,6 +404,7 @@ class Ingest:
             part_fd=-1,
             part=Path(),
             dropped_lines=sum(item.dropped_lines for item in lines),
+            content_tags=tuple(content_tag(item.kept, key=self._key) for item in lines),
             later=tuple(later),
             unreadable=tuple(unreadable),
         )
@@ -373,7 +418,8 @@ class Ingest:
             raise
         return msgspec.structs.replace(opened, part_fd=part_fd, part=part)
 
-    async def _seal_and_admit(self, opened: _Opened, let: Let, *, moment: Moment) -> Object:
+    async def _seal_and_admit(self, opened: _Opened, let: Let, *, moment: Moment) -> tuple[Object, Draft]:
+        """Do steps 2 to 4; the object is not the draft's when it was here already."""
         work = opened.work
         camera = let.camera or await self._index.write(
             lambda tx: registry.camera_id(tx, work.source.settings.name, work.first.place.label)
@@ -388,12 +434,9 @@ class Ingest:
         )
         # 2. Sealed while it is read.
         sealed = await self._sealer.seal(job, source_fd=opened.source_fd, part_fd=opened.part_fd)
-        told = draft(work, let, job, sealed, camera=camera)
-        if len(work.members) > 1:
-            members = tuple((source_tag(item, key=self._key), item.path) for item in work.members)
-            await self._index.write(lambda tx: registry.put_batch(tx, told.source_tag, job.object_id, members))
+        told = draft(work, let, job, sealed, camera=camera, content_tags=opened.content_tags)
         # 3 and 4.
-        return await self._admit((told, opened.part, group, moment))
+        return await self._admit((told, opened.part, group, moment)), told
 
     async def _admit_all(self, all_told: Sequence[_Told]) -> list[Object | Exception]:
         """Do steps 3 and 4 for what was sealed meanwhile: one sync of the folder, one commit."""
@@ -420,43 +463,57 @@ class Ingest:
         def note(tx: Tx) -> None:
             for object_id, moment in given_up:
                 self._vault.mark_source_gone(tx, object_id)
-                registry.drop_batch(tx, object_id)
                 audit.append(tx, Event(kind="source_given_up", object=object_id), moment=moment)
 
         if given_up:
             with suppress(SpaceError):  # then recover does it
                 await self._index.write(note)
 
-    async def _recover_one(self, item: Object, source: FolderSource) -> None:
-        paths = await self._index.read(lambda tx: registry.batch_paths(tx, item.id)) or (item.name,)
-        try:
-            for path in paths:
-                candidate = await asyncio.to_thread(source.look, path)
-                if candidate is None:
-                    continue
+    async def _note_if_gone(self, item: Object, source: FolderSource) -> None:
+        """Begin step 6 if nothing stands at the source that may be the object's copy."""
+        for path in await self._index.read(lambda tx: self._vault.source_paths(tx, item)):
+            candidate = await asyncio.to_thread(source.look, path)
+            if candidate is not None:
                 tag = source_tag(candidate, key=self._key)
-                if await self._index.read(partial(self._taken, tag=tag)):
-                    await asyncio.to_thread(source.give_up, candidate)
-                elif item.category != "usage-log":
-                    return  # what stands there may be another: the scan reads it, and then does 5 and 6
-        except AgentError:  # the folder is away
-            return
+                if await self._index.read(partial(self._vault.came_from, object_id=item.id, source_tag=tag)):
+                    return  # this one or another: the scan reads it, and then does 5 and 6
         self._given_up.append((item.id, self._now()))
 
-    # -- usage logs
-
     async def _without_known(self, work: Work) -> Work:
-        """Do step 1's first half for each log file by itself: what one batch holds says nothing of another."""
+        """Do step 1's first half, unread, for each file by itself: what one batch holds says nothing of another."""
         new = []
         for alone in [work.alone(candidate) for candidate in work.members]:
             found = await self._find(alone)
-            if found.taken and work.source.settings.takes:
-                await self._give_up(alone)
+            if alone.first in self._stuck:
+                await self._taken_before(alone, self._stuck[alone.first])
             elif not found.taken and found.forbidden is not None:
                 await self._deleted_before(alone, found.forbidden)
             elif not found.taken:
                 new.append(alone.first)
         return Work(work.source, tuple(new))
+
+    # -- usage logs
+
+    async def _without_known_content(self, opened: _Opened, *, camera: str) -> Work:
+        """Do step 1 once more for each log file that was read: by its content."""
+        work = opened.work
+        read = tuple(zip(work.members, opened.content_tags, strict=bool(opened.content_tags)))
+
+        def look(tx: Tx) -> list[tuple[Candidate, Object | None, str | None]]:
+            return [
+                (item, self._held(tx, item, tag), self._forbidden(tx, item, camera=camera, content=tag))
+                for item, tag in read
+            ]
+
+        new = []
+        for candidate, held, rule in await self._index.read(look) if read else ():
+            if held is not None:
+                await self._taken_before(work.alone(candidate), held)
+            elif rule is not None:
+                await self._deleted_before(work.alone(candidate), rule)
+            else:
+                new.append(candidate)
+        return Work(work.source, tuple(new)) if read else work
 
     def _tell_of_unread(self, opened: _Opened) -> None:
         for candidate in opened.later:
@@ -476,20 +533,16 @@ class Ingest:
     def _key(self) -> bytes:
         return self._vault.keystore.tombstone_key()
 
-    def _taken(self, tx: Tx, tag: bytes) -> bool:
-        if self._vault.seen(tx, tag):
-            return True
-        batch = registry.batch_of(tx, tag)
-        return batch is not None and self._vault.seen(tx, batch)
+    def _held(self, tx: Tx, candidate: Candidate, content: bytes) -> Object | None:
+        return self._vault.held(tx, source_tag(candidate, key=self._key), content)
 
-    def _forbidden(self, tx: Tx, candidate: Candidate, *, camera: str) -> str | None:
-        """Return the rule under which this file, or the batch it was part of, was deleted before."""
+    def _forbidden(self, tx: Tx, candidate: Candidate, *, camera: str, content: bytes = b"") -> str | None:
+        """Return the rule under which this file was deleted before; unread, it may be another where it is ours."""
         place = candidate.place
-        tag = source_tag(candidate, key=self._key)
         return self._vault.forbidden(
             tx,
-            source_tag=registry.batch_of(tx, tag) or tag,
-            content_tag=b"",
+            source_tag=b"" if self._takes(candidate) else source_tag(candidate, key=self._key),
+            content_tag=content,
             camera=camera,
             category=place.category,
             captured_from_ms=place.captured_from_ms,
@@ -549,8 +602,14 @@ class Ingest:
 
 def _give_up_one(work: Work) -> None:
     # 5. Each removal is synced before 6 may say that it happened.
-    for candidate in work.members:
-        work.source.give_up(candidate)
+    try:
+        for candidate in work.members:
+            work.source.give_up(candidate)
+    except OSError as error:
+        raise LinkError(
+            f"the source's copy cannot be removed: {os.strerror(error.errno or 0)}",
+            hint='let the agent write in the source\'s folder, or say: after = "leave"',
+        ) from error
 
 
 def _read_log(source: FolderSource, candidate: Candidate) -> Lines:

@@ -8,8 +8,9 @@ import msgspec
 
 from agent.policy import Rule
 from agent.sealer import Sealed, SealJob
+from agent.sealer.digest import ContentTag
 from agent.sources import Candidate, FolderSource
-from agent.vault import Draft
+from agent.vault import Draft, DraftFile
 
 BATCH_FILES: Final = 200
 """Log files that are sealed together at most."""
@@ -112,21 +113,27 @@ def batch_tag(members: Sequence[Candidate], *, key: bytes) -> bytes:
     return tags[0] if len(tags) == 1 else hmac.digest(key, b"batch\0" + b"".join(tags), "sha256")
 
 
-def whole_tag(work: Work, *, content_tag: bytes, key: bytes) -> bytes:
-    """Return the identity under which an object is admitted.
-
-    A copy that is ours to destroy is known again by its content also: a camera without a clock writes another
-    recording of the same name, size and time. Log files are known one by one, and a copy that stays by its identity.
-    """
-    tag = batch_tag(work.members, key=key)
-    if work.is_log or not work.source.settings.takes:
-        return tag
-    return hmac.digest(key, b"whole\0" + tag + content_tag, "sha256")
+def content_tag(content: bytes, *, key: bytes) -> bytes:
+    """Return the fingerprint that the sealing process would give to this content."""
+    tag = ContentTag(key)
+    tag.update(memoryview(content))
+    return tag.digest()
 
 
-def draft(work: Work, let: Let, job: SealJob, sealed: Sealed, *, camera: str) -> Draft:
-    """Return what the vault is told."""
+def draft(
+    work: Work, let: Let, job: SealJob, sealed: Sealed, *, camera: str, content_tags: Sequence[bytes] = ()
+) -> Draft:
+    """Return what the vault is told; ``content_tags`` are those of several members, each by itself."""
     place, settings = work.first.place, work.source.settings
+    files = tuple(
+        DraftFile(
+            source_tag=source_tag(item, key=job.tag_key),
+            content_tag=tag,
+            captured_from_ms=item.place.captured_from_ms,
+            path=item.path,
+        )
+        for item, tag in zip(work.members, content_tags, strict=bool(content_tags))
+    )
     return Draft(
         id=job.object_id,
         camera=camera,
@@ -147,6 +154,7 @@ def draft(work: Work, let: Let, job: SealJob, sealed: Sealed, *, camera: str) ->
         medium=settings.medium,
         slot=sealed.slot,
         sealed_header=sealed.sealed_header,
-        source_tag=whole_tag(work, content_tag=sealed.content_tag, key=job.tag_key),
+        source_tag=batch_tag(work.members, key=job.tag_key),
         content_tag=sealed.content_tag,
+        files=files if len(files) > 1 else (),
     )

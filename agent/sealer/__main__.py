@@ -30,7 +30,10 @@ def serve(channel: socket.socket) -> None:
     for number in range(JOBS_AT_ONCE):
         threading.Thread(target=_do_jobs, args=(channel, work), name=f"seal-{number}", daemon=True).start()
     while True:
-        raw, fds, flags, _ = socket.recv_fds(channel, MESSAGE_MAX_BYTES, DESCRIPTORS, socket.MSG_CMSG_CLOEXEC)
+        try:
+            raw, fds, flags, _ = socket.recv_fds(channel, MESSAGE_MAX_BYTES, DESCRIPTORS, socket.MSG_CMSG_CLOEXEC)
+        except ConnectionResetError:  # the agent died with answers that it had not read
+            return
         if not raw:
             return
         if flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC) or len(fds) != DESCRIPTORS:

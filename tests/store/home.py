@@ -16,7 +16,7 @@ from agent.index import Index, Tx
 from agent.keystore import Keystore
 from agent.keytree import GroupKey, seal_header, wrap_slot
 from agent.model import Moment, Object, Outcome, Selection, new_id
-from agent.vault import Draft, Vault
+from agent.vault import Draft, DraftFile, Vault
 
 NOW = Moment(agent_ms=1_800_000_000_000, wall_ms=1_800_000_000_000, trusted=True)
 
@@ -146,3 +146,15 @@ def draft(group: GroupKey, slot_key: bytes, **fields: object) -> Draft:
         content_tag=secrets.token_bytes(32),
     )
     return msgspec.structs.replace(made, **fields)
+
+
+def made_of(count: int) -> tuple[DraftFile, ...]:
+    return tuple(
+        DraftFile(
+            source_tag=secrets.token_bytes(32),
+            content_tag=secrets.token_bytes(32),
+            captured_from_ms=1_700_000_000_000 + number,
+            path=f"front/usage-log/{number}.jsonl",
+        )
+        for number in range(count)
+    )

@@ -68,7 +68,7 @@ class Scene:
             self.victim
         ]
         with pytest.raises(RefusedError):
-            run(home.keep(source_tag=self.tag))
+            run(home.keep(source_tag=self.tag, source_copy="left"))
         assert self.roots[0] not in home.keystore.roots()
         assert self.roots[0].key not in (self.folder / "keystore").read_bytes()
         assert len(home.keystore.roots()) == 1

@@ -14,7 +14,7 @@ from agent.errors import CorruptError, RefusedError, SpaceError
 from agent.keytree import GROUP_SLOTS, new_group, wrap_slot
 from agent.model import Object, Selection, new_id
 from agent.vault import Total
-from tests.store.home import NOW, Home, draft, run
+from tests.store.home import NOW, Home, draft, made_of, run
 
 
 def files(home: Home) -> set[str]:
@@ -50,10 +50,41 @@ def test_left_overs_of_a_cut_are_swept_and_objects_stay(home: Home) -> None:
 
 def test_same_source_identity_twice_gives_the_first_object_back(home: Home) -> None:
     tag = secrets.token_bytes(32)
-    first = run(home.keep(source_tag=tag))
+    first = run(home.keep(source_tag=tag, source_copy="left"))
     assert home.index.read_now(lambda tx: home.vault.seen(tx, tag))
-    assert run(home.keep(source_tag=tag)) == first
+    assert run(home.keep(source_tag=tag, source_copy="left")) == first
     assert files(home) == {first.id}
+
+
+def test_same_identity_with_other_content_is_another_object_where_the_copy_is_ours_to_destroy(home: Home) -> None:
+    # A camera without a clock gave a second recording the name, size and time of the first. The first was given back,
+    # so the second was destroyed at its source without ever having been sealed.
+    tag = secrets.token_bytes(32)
+    contents = [secrets.token_bytes(32) for _ in range(3)]
+    kept = [run(home.keep(source_tag=tag, content_tag=content)) for content in contents]
+    assert len({found.id for found in kept}) == 3
+    assert [run(home.keep(source_tag=tag, content_tag=content)) for content in contents] == kept
+    run(home.erase(kept[0].id))
+    assert run(home.keep(source_tag=tag, content_tag=contents[1])) == kept[1]
+    with pytest.raises(RefusedError):
+        run(home.keep(source_tag=tag, content_tag=contents[0]))
+    fourth = run(home.keep(source_tag=tag, content_tag=secrets.token_bytes(32)))
+    assert files(home) == {kept[1].id, kept[2].id, fourth.id}
+
+
+def test_file_inside_a_batch_is_known_by_itself(home: Home) -> None:
+    first, second = made_of(2)
+    batch = run(home.keep(files=(first, second)))
+
+    def held(source_tag: bytes, content_tag: bytes) -> Object | None:
+        return home.index.read_now(lambda tx: home.vault.held(tx, source_tag, content_tag))
+
+    assert held(first.source_tag, first.content_tag) == held(second.source_tag, second.content_tag) == batch
+    assert held(first.source_tag, second.content_tag) is None
+    assert home.index.read_now(lambda tx: home.vault.seen(tx, second.source_tag))
+    assert home.index.read_now(lambda tx: home.vault.source_paths(tx, batch)) == (first.path, second.path)
+    home.index.write_now(lambda tx: home.vault.mark_source_gone(tx, batch.id))
+    assert home.rows("SELECT DISTINCT path FROM object_file") == [("",)]
 
 
 def test_objects_without_a_source_do_not_take_each_other_for_the_same(home: Home) -> None:
