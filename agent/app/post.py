@@ -5,6 +5,7 @@ Also ``state``: retained at each connection and on change, with the same session
 """
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable
 from functools import partial
@@ -20,9 +21,15 @@ from agent.outbox import REPEAT_S, Outbox
 from agent.trust import Trust
 from agent.uplink import CHUNKS_AHEAD
 
+AGAIN_S: Final = 15.0
+"""After a message that the broker refused, or a line that was lost."""
+
 _PAGE: Final = 32
 _SETTLE_S: Final = 0.02
-"""A burst of receipts about one command is let settle into one round."""
+"""A burst of news is let settle before ``state`` tells of it; no message of the outbox waits for that."""
+
+_ROUNDS: Final = 16
+"""So often may news put ``state`` off."""
 
 _log = logging.getLogger(__name__)
 
@@ -77,12 +84,14 @@ class Post:
         """Send for ever."""
         connection = 0
         while True:
-            connection = await line.next_session(connection)
+            with contextlib.suppress(TimeoutError):  # refused by the broker on a line that stands: try again on it
+                async with asyncio.timeout(AGAIN_S if connection else None):
+                    connection = await line.next_session(connection)
             self._told = {}
             try:
                 await self._serve(line)
             except LinkError as error:
-                _log.info("the line was lost: %s", error.message)
+                _log.info("not sent for now: %s", error.message)
 
     async def goodbye(self, line: Line) -> None:
         """Say offline before a stop; a line that is away already says it by the will."""
@@ -92,17 +101,27 @@ class Post:
             return
 
     async def _serve(self, line: Line) -> None:
-        after = 0
+        """Send at once what there is news of; ``state`` follows when the news settled, or was long enough about it."""
+        after = rounds = 0
+        await self._tell_state(line)
         while True:
             self._news.clear()
-            await self._tell_state(line)
             after = await self._send_from(line, after)
-            try:
-                async with asyncio.timeout(REPEAT_S):
-                    await self._news.wait()
-            except TimeoutError:
+            rounds += 1
+            settled = not await self._hears(_SETTLE_S)
+            if settled or rounds >= _ROUNDS:
+                await self._tell_state(line)
+                rounds = 0
+            if settled and not await self._hears(REPEAT_S):
                 after = 0
-            await asyncio.sleep(_SETTLE_S)
+
+    async def _hears(self, within_s: float) -> bool:
+        try:
+            async with asyncio.timeout(within_s):
+                await self._news.wait()
+        except TimeoutError:
+            return False
+        return True
 
     async def _send_from(self, line: Line, after: int) -> int:
         while True:
