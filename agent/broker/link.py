@@ -13,7 +13,7 @@ import ssl
 import threading
 from collections import deque
 from collections.abc import Callable
-from typing import Final, Literal
+from typing import Final, Literal, cast
 
 import msgspec
 from paho.mqtt import client as paho
@@ -92,12 +92,28 @@ Event = Opened | Connected | Subscribed | Acknowledged | Arrived | Closed
 
 
 class _Client(paho.Client):
-    """The library, with a socket that is closed when its handshake fails.
+    """The library, with a socket that is closed when its handshake fails, and with packets that are sent uncopied.
 
-    Should a later version of the library not call this method any more, its own does the same but for that.
+    TLS takes 16 KiB at a time, and the library copies the rest of the packet each time: half a megabyte per chunk.
+    Should a later version of the library not call these methods any more, its own do the same but for that.
     """
 
     connect_context: ssl.SSLContext | None = None
+
+    def _packet_queue(
+        self, command: int, packet: "bytes | bytearray", mid: int, qos: int, info: "paho.MQTTMessageInfo | None" = None
+    ) -> MQTTErrorCode:
+        # A slice of a view is a view.
+        return super()._packet_queue(command, cast("bytes", memoryview(packet)), mid, qos, info)
+
+    def _sock_send(self, buf: "bytes | bytearray") -> int:
+        sent = super()._sock_send(buf)
+        while sent < len(buf):
+            try:
+                sent += super()._sock_send(buf[sent:])
+            except BlockingIOError:
+                break  # the library asks again when there is room
+        return sent
 
     def _ssl_wrap_socket(self, tcp_sock: socket.socket) -> ssl.SSLSocket:
         if self.connect_context is None:
