@@ -7,6 +7,7 @@ still runs, with sizes too small to say anything about speed.
 """
 
 import argparse
+import compileall
 import json
 import sys
 import tempfile
@@ -39,6 +40,8 @@ def main() -> int:
         "--dir", type=Path, help="where the files of the run lie, on the disk to measure (default: /tmp)"
     )
     arguments = parser.parse_args()
+    for package in ("agent", "device_sim"):  # as an installer does; a checkout run without it compiles at each start
+        compileall.compile_dir(package, quiet=1)
     figures: list[Figure] = []
     before = machine.load()
     with tempfile.TemporaryDirectory(prefix="bench-", dir=arguments.dir) as name:

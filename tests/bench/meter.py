@@ -87,12 +87,20 @@ def pss_bytes(pid: int) -> int:
     return sum(_memory(one, "smaps_rollup", "Pss:") for one in family(pid))
 
 
+def resident_bytes(pid: int) -> int:
+    """Return what is private to each process of a family, and the shared pages of the one that has most of them."""
+    private = sum(_memory(one, "smaps_rollup", "Private_") for one in family(pid))
+    return private + max(_memory(one, "smaps_rollup", "Shared_") for one in family(pid))
+
+
 def _memory(pid: int, file: str, name: str) -> int:
+    """Add up the lines that begin with a name, in bytes; 0 of a process that is gone."""
+    found = 0
     with suppress(OSError):
         for line in Path(f"/proc/{pid}/{file}").read_text().splitlines():
-            if line.startswith(name):
-                return int(line.split()[1]) * 1024
-    return 0
+            if line.startswith(name) and "Hugetlb" not in line:
+                found += int(line.split()[1]) * 1024
+    return found
 
 
 def io_of(pid: int) -> dict[str, int]:
@@ -102,10 +110,11 @@ def io_of(pid: int) -> dict[str, int]:
 
 
 class Peak:
-    """The highest memory of a process and its descendants while the context lasts.
+    """The highest memory of a process and its descendants while the context lasts, looked at 20 times a second.
 
-    ``resident_bytes`` adds every process's own peak (``VmHWM``), so pages that they share count once for each and
-    peaks at different times count together: it is never too small. ``shared_out_bytes`` is the highest sum of PSS seen.
+    ``once_bytes`` is what is private to each process and the shared pages of the one that has most of them, so that
+    the same libraries do not count twice. ``resident_bytes`` adds every process's own peak as the kernel kept it
+    (``VmHWM``), which counts them twice and adds peaks of different moments.
     """
 
     def __init__(self, pid: int) -> None:
@@ -113,7 +122,7 @@ class Peak:
         self._resident: dict[int, int] = {}
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
-        self.shared_out_bytes = 0
+        self.once_bytes = 0
 
     @property
     def resident_bytes(self) -> int:
@@ -139,7 +148,9 @@ class Peak:
             self._look()
 
     def _look(self) -> None:
-        pids = family(self._pid)
-        for pid in pids:
+        private, shared = 0, 0
+        for pid in family(self._pid):
             self._resident[pid] = max(self._resident.get(pid, 0), _memory(pid, "status", "VmHWM:"))
-        self.shared_out_bytes = max(self.shared_out_bytes, sum(_memory(pid, "smaps_rollup", "Pss:") for pid in pids))
+            private += _memory(pid, "smaps_rollup", "Private_")
+            shared = max(shared, _memory(pid, "smaps_rollup", "Shared_"))
+        self.once_bytes = max(self.once_bytes, private + shared)
