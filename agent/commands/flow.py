@@ -100,6 +100,7 @@ class Commands:
         self._wake = asyncio.Event()
         self._running: dict[str, asyncio.Event] = {}
         self._export_line = asyncio.Lock()
+        self._exporting = ""
         self._serving = False
         self._later: set[str] = set()
         self._told_ms: dict[str, int] = {}
@@ -463,9 +464,11 @@ class Commands:
             async with asyncio.TaskGroup() as group:
                 while True:
                     self._wake.clear()
-                    for jti in await self._ready():
-                        if len(self._running) < RUNNING_MAX:
-                            group.create_task(self._work_on(jti), name=f"command {jti}")
+                    for row in await self._ready():
+                        if len(self._running) < RUNNING_MAX and not (row.verb == "export" and self._exporting):
+                            if row.verb == "export":  # one at a time anyway: the others would stand in a delete's way
+                                self._exporting = row.jti
+                            group.create_task(self._work_on(row.jti), name=f"command {row.jti}")
                             await asyncio.sleep(0)
                     await self._wake.wait()
         finally:
@@ -489,13 +492,13 @@ class Commands:
 
     async def _drain(self, *, but: str = "") -> None:
         while ready := await self._ready(but=but):
-            for jti in ready:
-                await self._work_on(jti)
+            for row in ready:
+                await self._work_on(row.jti)
 
-    async def _ready(self, *, but: str = "") -> list[str]:
+    async def _ready(self, *, but: str = "") -> list[CommandRow]:
         rows = await self._index.read(lambda tx: self._trust.unfinished(tx, statuses=RUNNING, limit=_PAGE))
         busy = self._running.keys() | self._later
-        return [row.jti for row in rows if row.jti not in busy and row.verb != but]
+        return [row for row in rows if row.jti not in busy and row.verb != but]
 
     async def _release(self, moment: Moment) -> None:
         waiting = await self._index.read(
@@ -549,9 +552,14 @@ class Commands:
             _LOG.warning("command %s is not finished: %s", jti, error.message)
         finally:
             del self._running[jti]
+            if self._exporting == jti:
+                self._exporting = ""
             done.set()
             self._world.changed()
-        await self._release(self._world.now())
+        try:
+            await self._release(self._world.now())
+        except AgentError as error:  # no room even for that: the next tick releases them
+            _LOG.warning("what waits is looked at again later: %s", error.message)
 
     async def _carry_out(self, jti: str) -> None:
         row = await self._index.read(lambda tx: self._trust.command(tx, jti))
