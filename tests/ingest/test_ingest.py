@@ -1,6 +1,7 @@
 """From a file at its source to a sealed, durable object: once, and never back after a delete."""
 
 import asyncio
+import errno
 import json
 import os
 import shutil
@@ -280,6 +281,117 @@ def test_log_batch_that_reaches_into_a_cut_off_loses_only_what_it_covers(home: H
     home.scan()
     assert sorted(home.opened(item) for item in home.objects()) == sorted([log(LOGS[0]), log(LOGS[3])])
     assert home.left() == []
+
+
+def unclocked(home: Home, name: str, content: bytes) -> None:
+    """Write a file as a camera does that has no clock."""
+    os.utime(home.put(name, content), ns=(10**18, 10**18))
+
+
+@pytest.mark.parametrize("names", [LOGS[:1], LOGS[:3]])
+def test_other_log_of_the_same_name_size_and_time_is_sealed_and_never_destroyed_unread(
+    home: Home, names: tuple[str, ...]
+) -> None:
+    # Of a batch the index knew the files by name, size and time alone, and forgot them once they were given up: a log
+    # with other lines was destroyed as known, or the same lines were taken a second time.
+    for word in ("one", "two", "one"):
+        for name in names:
+            unclocked(home, name, log(name, word))
+        home.scan()
+        assert home.left() == []
+    wanted = [b"".join(log(name, word) for name in names) for word in ("one", "two")]
+    assert sorted(home.opened(item) for item in home.objects()) == sorted(wanted)
+
+
+def test_file_of_a_deleted_batch_under_another_name_is_destroyed_and_the_rest_is_taken(home: Home) -> None:
+    # The delete left one tombstone, of all files joined: each of them alone came back under another name.
+    for name in LOGS[:3]:
+        home.put(name, log(name))
+    home.scan()
+    erase(home, home.only().id)
+    home.put("front/usage-log/copy.jsonl", log(LOGS[1]))
+    home.put("front/usage-log/new.jsonl", log("new"))
+    home.put("front/usage-log/newer.jsonl", log("newer"))
+    home.scan()
+    assert home.opened(home.only()) == log("new", "newer")
+    assert home.left() == []
+    assert home.reasons("deleted_before") == ["the source's copy was destroyed"]
+
+
+def test_left_file_of_a_deleted_batch_under_another_name_stays_where_it_is(home: Home) -> None:
+    source = home.settings(after="leave")
+    for name in LOGS[:3]:
+        home.put(name, log(name))
+    home.scan(source)
+    erase(home, home.only().id)
+    copy = "front/usage-log/copy.jsonl"
+    home.put(copy, log(LOGS[1]))
+    home.scan(source)
+    home.reopen()
+    home.scan(source)
+    assert home.objects() == ()
+    assert home.left() == sorted([copy, *LOGS[:3]])
+    assert set(home.reasons("deleted_before")) == {"the source's copy remains"}
+
+
+def test_folder_that_is_ours_from_now_on_is_emptied_and_nothing_in_it_taken_twice(home: Home) -> None:
+    home.put(NAME, b"content")
+    for name in LOGS[:2]:
+        home.put(name, log(name))
+    home.scan(home.settings(after="leave"))
+    before = home.objects()
+    home.scan()
+    assert home.left() == []
+    assert home.objects() == before
+
+
+def test_left_folder_is_not_read_again_at_a_start(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = home.settings(after="leave")
+    for name in (NAME, *LOGS[:2]):
+        home.put(name, log(name))
+    home.scan(source)
+    home.reopen()
+    read = []
+    monkeypatch.setattr(folder_module.FolderSource, "open_file", lambda _source, candidate: read.append(candidate))
+    home.scan(source)
+    assert read == []
+
+
+def test_copy_that_cannot_be_removed_is_told_and_not_read_each_time(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = []
+
+    def refused(*_args: object, **_words: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    def open_file(source: folder_module.FolderSource, candidate: folder_module.Candidate) -> int:
+        read.append(candidate.path)
+        return opening(source, candidate)
+
+    opening = folder_module.FolderSource.open_file
+    monkeypatch.setattr(folder_module.FolderSource, "open_file", open_file)
+    home.put(NAME, b"content")
+
+    async def run() -> None:
+        flow = home.ingest()
+        try:
+            with monkeypatch.context() as patched:
+                patched.setattr(folder_module, "remove_beneath", refused)
+                await flow.scan_once()
+                await flow.scan_once()
+            assert home.left() == [NAME]
+            assert home.reasons("source_failed") == ["the source's copy cannot be removed: Permission denied"]
+            await flow.scan_once()
+        finally:
+            flow.close()
+            await home.sealers[-1].aclose()
+
+    asyncio.run(run())
+    assert read == [NAME]
+    assert home.left() == []
+    assert home.opened(home.only()) == b"content"
+    assert home.index.read_now(home.vault.source_left_over) == ()
 
 
 def test_hostile_files_leave_nothing_and_stop_nothing(home: Home, tmp_path: Path) -> None:

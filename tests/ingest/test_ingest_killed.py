@@ -109,6 +109,37 @@ def test_killed_before_a_step_the_next_start_ends_with_each_object_once(home: Ho
     assert {path.name for path in (home.state / "objects").iterdir()} == {item.id for item in home.objects()}
 
 
+@pytest.mark.parametrize("names", [(NAME,), LOGS])
+def test_file_that_replaced_the_one_a_cut_left_behind_is_sealed_too(home: Home, names: tuple[str, ...]) -> None:
+    # The start took whatever had the name, size and time of what was acknowledged for its copy, and removed it unread.
+    policy = "\n".join(
+        ["version = 1", "[recipients]", f'owner = ["{home.owner.recipient().to_text()}"]']
+        + [f'[category.{name}]\npurpose = "security"\nseal_to = ["owner"]' for name in ("recording", "usage-log")]
+    )
+
+    def write(word: bytes) -> None:
+        for number, name in enumerate(names):
+            os.utime(home.put(name, b'{"%d":"%s"}\n' % (number, word)), ns=(10**18, 10**18))
+
+    def start(point: str) -> int:
+        arguments = [sys.executable, "-c", CHILD, str(home.state), str(home.spool), policy, point, "1"]
+        return subprocess.run(arguments, check=False, timeout=60).returncode
+
+    write(b"one")
+    home.close()
+    assert start("give_up") == -signal.SIGKILL
+    assert len(home.left()) == len(names)
+    write(b"two")
+    assert start("none") == 0
+    assert home.left() == []
+    assert start("none") == 0
+    home.index = Index(home.state / "index.db", key=Keystore.open(home.state / "keystore").index_key())
+    home.vault = Vault(folder=home.state, index=home.index, keystore=home.keystore)
+    wanted = [b"".join(b'{"%d":"%s"}\n' % (number, word) for number in range(len(names))) for word in (b"one", b"two")]
+    assert sorted(home.opened(item) for item in home.objects()) == wanted
+    assert home.index.read_now(home.vault.source_left_over) == ()
+
+
 def test_sealed_with_a_killed_process_is_admitted_all_the_same(home: Home) -> None:
     content = os.urandom(1_000_000)
     home.put(NAME, content)

@@ -6,7 +6,9 @@ import hashlib
 import io
 import os
 import resource
+import select
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -22,6 +24,7 @@ from agent.errors import AgentError, ConfigError, LinkError, SpaceError
 from agent.keytree import new_group, open_header, unwrap_slot
 from agent.model import Kind, new_id
 from agent.sealer import Sealed, Sealer, SealJob, SourceChangedError
+from agent.sealer.job import Request, encode
 from agent.sealer.worker import LONG_BYTES, SHORT_BYTES, seal
 
 Until = Callable[[Callable[[], bool]], Awaitable[None]]
@@ -112,6 +115,26 @@ def test_post_quantum_owner_opens_what_the_process_sealed(tmp_path: Path) -> Non
 
     asked, sealed = asyncio.run(run())
     assert opened(asked, sealed, (tmp_path / "part").read_bytes(), owner=OWNER_PQ) == content
+
+
+def test_process_whose_agent_died_ends_without_a_word(tmp_path: Path) -> None:
+    # An agent that is killed leaves answers unread, so the socket resets: each kill left a traceback in the log.
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with ours, theirs:
+        process = subprocess.Popen(
+            [sys.executable, "-I", "-m", "agent.sealer", str(theirs.fileno())],
+            pass_fds=(theirs.fileno(),),
+            stderr=subprocess.PIPE,
+        )
+        theirs.close()
+        source, part = memory_file(b"content"), part_file(tmp_path)
+        socket.send_fds(ours, [encode(Request(1, job()))], [source, part])
+        os.close(source)
+        os.close(part)
+        readable, _, _ = select.select([ours], [], [], 20)
+        assert readable == [ours]
+    _, said = process.communicate(timeout=20)
+    assert (process.returncode, said) == (0, b"")
 
 
 def test_pipe_is_sealed_to_its_end(tmp_path: Path) -> None:

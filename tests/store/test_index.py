@@ -236,3 +236,31 @@ def test_full_disk_refuses_the_ordinary_and_gives_the_ballast_to_the_urgent(tmp_
     assert ballast.stat().st_blocks * 512 >= 4 * 1024 * 1024  # the disk has room in truth, so it was taken again
     index._connection = real
     index.close()
+
+
+def test_log_files_that_an_older_version_noted_beside_the_vault_are_known_afterwards(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def note(tx: Tx) -> None:
+        tx.execute("INSERT INTO recipient_set VALUES (1, 'age1owner')")
+        tx.execute(
+            "INSERT INTO object VALUES (1, 'held', 'cam1', 'usage-log', 'support', 'nvr', 'text/plain', 'a', 7, 9, 1,"
+            " 1, 1, x'', x'', 'file-key', 'sealed', 1, '', 'left', 'disk', 0, x'aa', x'cc')"
+        )
+        tx.execute("INSERT INTO tombstone VALUES (1, x'bb', x'dd', 'nvr', 5, 'owner_erase')")
+        for tag, batch in (("01", "aa"), ("02", "aa"), ("03", "bb"), ("04", "ee")):
+            tx.execute(f"INSERT INTO batch_member VALUES (x'{tag}', x'{batch}', 'any', 'path{tag}')")  # noqa: S608 - ours
+
+    old = {**opening.MIGRATIONS, **{name: opening.MIGRATIONS[name][:1] for name in ("vault", "registry")}}
+    with monkeypatch.context() as patched:
+        patched.setattr(opening, "MIGRATIONS", old)
+        index = opened(tmp_path)
+        index.write_now(note)
+        index.close()
+    index = opened(tmp_path)
+    files = index.read_now(lambda tx: tx.execute("SELECT * FROM object_file ORDER BY source_tag"))
+    assert files == [(1, b"\x01", b"", 7, "path01"), (1, b"\x02", b"", 7, "path02")]
+    tombstones = index.read_now(lambda tx: tx.execute("SELECT source_tag, content_tag, rule FROM tombstone ORDER BY n"))
+    assert tombstones == [(b"\xbb", b"\xdd", "owner_erase"), (b"\x03", b"", "owner_erase")]
+    assert index.read_now(lambda tx: tx.execute("SELECT 1 FROM sqlite_schema WHERE name = 'batch_member'")) == []
+    index.close()
