@@ -33,6 +33,8 @@ REQUEST_WITHIN_S: Final = 5.0
 
 _SOCKET_MODE: Final = 0o660
 _PEER: Final = struct.Struct("3i")
+_SO_PEERGROUPS: Final = 59  # Linux <asm-generic/socket.h>: the caller's supplementary groups
+_GROUPS_BYTES: Final = 4 * 1024
 
 Progress = Callable[[dict[str, Any]], None]
 Verb = Callable[[dict[str, Any], Progress], Awaitable[Any]]
@@ -75,22 +77,40 @@ class ControlServer:
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            if self._may_ask(writer):
-                line = await asyncio.wait_for(reader.readline(), REQUEST_WITHIN_S)
+            if not self._may_ask(writer):
+                refused = {
+                    "kind": "RefusedError",
+                    "message": "this user may not ask the agent",
+                    "reason": "not_granted",
+                }
+                writer.write(
+                    json.dumps({"error": refused | {"hint": "ask as the agent's user or group"}}).encode() + b"\n"
+                )
+                return
+            line = await self._request(reader)
+            if line:
                 async with self._callers:
                     await self._answer_one(line, writer)
-        except (ConnectionError, TimeoutError, asyncio.LimitOverrunError, ValueError):
-            pass  # the caller went away or spoke too long; it gets no answer and nothing has changed
+        except ConnectionError:
+            pass  # the caller went away; what it asked for has happened or not, as the log says
         finally:
             writer.close()
             with contextlib.suppress(ConnectionError):
                 await writer.wait_closed()
 
+    async def _request(self, reader: asyncio.StreamReader) -> bytes:
+        """Return the request's line, or nothing from a caller that was too slow or spoke too long."""
+        try:
+            return await asyncio.wait_for(reader.readline(), REQUEST_WITHIN_S)
+        except (TimeoutError, ValueError):
+            return b""
+
     def _may_ask(self, writer: asyncio.StreamWriter) -> bool:
         peer: socket.socket = writer.get_extra_info("socket")
-        raw = peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size)
-        _pid, uid, gid = _PEER.unpack(raw)
-        return uid in {0, os.getuid()} or gid == self._path.stat().st_gid
+        _pid, uid, gid = _PEER.unpack(peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size))
+        others = peer.getsockopt(socket.SOL_SOCKET, _SO_PEERGROUPS, _GROUPS_BYTES)
+        groups = {gid, *struct.unpack(f"{len(others) // 4}I", others)}
+        return uid in {0, os.getuid()} or self._path.stat().st_gid in groups
 
     async def _answer_one(self, line: bytes, writer: asyncio.StreamWriter) -> None:
         def say(message: dict[str, Any]) -> None:

@@ -35,6 +35,9 @@ ASK_FROM: Final = 20
 PASS_MAX: Final = 10_000
 """Objects that one pass removes at most; the next goes on."""
 
+ASK_MAX: Final = 100_000
+"""Objects that one approve covers at most: bounds what is frozen; the next pass asks for the rest."""
+
 KEPT_MAX: Final = 10_000
 """Objects of one set that a pass looks past (held, waiting for their upload) before it leaves the set for now."""
 
@@ -56,17 +59,18 @@ class Due(msgspec.Struct, frozen=True):
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """What a pass would do. ``kept`` counts objects that are over a limit and stay, by reason."""
+    """What a pass would do. ``kept`` counts objects that are over a limit and stay, by reason.
+
+    ``due`` holds the first of ``count`` objects that may go, as many as were asked for; ``surprising`` of all of them
+    nobody could expect.
+    """
 
     due: tuple[Due, ...]
+    count: int
+    surprising: int
     kept: dict[str, int]
     objects: int
     largest_pass: float
-
-    @property
-    def surprising(self) -> int:
-        """How many of the due objects nobody could expect."""
-        return sum(not due.expected for due in self.due)
 
     @property
     def overlarge(self) -> bool:
@@ -114,20 +118,23 @@ class Retention:
         """Carry out one pass, or freeze it and ask. If power fails, the next start's pass finds the same things due."""
         approved = await self._index.read(self._approved)
         if approved:
-            return await self._erase(approved, moment)
+            return await self._erase(approved, moment, whole=len(approved) < ASK_MAX)
         plan = await self._index.read(lambda tx: self.plan(tx, moment, disk))
         if plan.overlarge:
+            plan = await self._index.read(lambda tx: self.plan(tx, moment, disk, listed=ASK_MAX))
             return await self._index.write(lambda tx: self._ask(tx, plan), urgent=True)
-        passed = await self._erase(tuple((due.id, due.rule) for due in plan.due), moment)
+        items = tuple((due.id, due.rule) for due in plan.due)
+        passed = await self._erase(items, moment, whole=plan.count == len(items))
         return msgspec.structs.replace(passed, kept=plan.kept)
 
-    def plan(self, tx: Tx, moment: Moment, disk: Disk) -> Plan:
-        """Say what a pass would remove now; changes nothing (``--dry-run`` shows it)."""
+    def plan(self, tx: Tx, moment: Moment, disk: Disk, *, listed: int = PASS_MAX) -> Plan:
+        """Say what a pass would remove now, naming the first ``listed``; changes nothing (``--dry-run`` shows it)."""
         last = rights.last_pass(tx)
         expected_ms = moment.agent_ms
         if last is not None:
             expected_ms = last.passed_ms + FORECAST_MS if last.policy == self._digest else 0
         due: list[Due] = []
+        count, surprising = 0, 0
         kept: dict[str, int] = {}
         freed = _Freed()
         for rule in sorted(self._policy.rules, key=lambda rule: rule.priority):
@@ -136,12 +143,19 @@ class Retention:
                     kept[decision.reason] = kept.get(decision.reason, 0) + 1
                     continue
                 aged = rule.keep.age_ms is not None and item.taken_in_ms + rule.keep.age_ms <= expected_ms
-                due.append(Due(item.id, decision.rule, aged, item.size_bytes))
+                if len(due) < listed:
+                    due.append(Due(item.id, decision.rule, aged, item.size_bytes))
+                count += 1
+                surprising += not aged
                 freed.bytes += item.size_bytes
-                if len(due) >= PASS_MAX:
-                    break
-        objects = self._vault.totals(tx).all.objects
-        return Plan(due=tuple(due), kept=kept, objects=objects, largest_pass=self._policy.largest_pass)
+        return Plan(
+            due=tuple(due),
+            count=count,
+            surprising=surprising,
+            kept=kept,
+            objects=self._vault.totals(tx).all.objects,
+            largest_pass=self._policy.largest_pass,
+        )
 
     def next_due_ms(self, tx: Tx) -> int | None:
         """Return the agent time at which the oldest object of any set reaches its age; ``None`` when nothing will."""
@@ -208,17 +222,21 @@ class Retention:
                 size += total.bytes
         return Total(objects, size)
 
-    async def _erase(self, items: tuple[tuple[str, str], ...], moment: Moment) -> Passed:
+    async def _erase(self, items: tuple[tuple[str, str], ...], moment: Moment, *, whole: bool) -> Passed:
         outcomes: list[Outcome] = []
         for rule in sorted({rule for _object_id, rule in items}):
             ids = [object_id for object_id, why in items if why == rule]
             outcomes += await self._erasure.erase(
                 ids, actor="device", rule=rule, command="", moment=moment, keep_stored=True
             )
-        await self._index.write(
-            lambda tx: rights.keep_pass(tx, rights.Pass(policy=self._digest, passed_ms=moment.agent_ms)), urgent=True
-        )
+        await self._index.write(lambda tx: self._note_pass(tx, moment, whole=whole), urgent=True)
         return Passed(outcomes=tuple(outcomes), count=len(outcomes))
+
+    def _note_pass(self, tx: Tx, moment: Moment, *, whole: bool) -> None:
+        """Note the pass; only a whole one makes what its policy wants gone expected from now on."""
+        last = rights.last_pass(tx)
+        policy = self._digest if whole or last is None else last.policy
+        rights.keep_pass(tx, rights.Pass(policy=policy, passed_ms=moment.agent_ms))
 
     def _approved(self, tx: Tx) -> tuple[tuple[str, str], ...]:
         last = rights.last_pass(tx)
@@ -230,4 +248,4 @@ class Retention:
         if last.selection != selection:
             last = msgspec.structs.replace(last, waiting=new_id(), selection=selection, approved=False)
         rights.keep_pass(tx, last)
-        return Passed(waiting=last.waiting, selection=selection, count=len(plan.due), kept=plan.kept)
+        return Passed(waiting=last.waiting, selection=selection, count=plan.count, kept=plan.kept)

@@ -9,7 +9,8 @@ first start, synchronised                   trusted         starts at the wall c
 first start, not synchronised               unsure          starts at the wall clock, or at ``EARLIEST_MS``
 not synchronised                            unsure          advances by the boot clock from its persisted floor
 synchronised, agrees                        trusted         follows the wall clock
-synchronised, behind the floor              unsure, jump    advances by the boot clock
+synchronised, behind by less than an hour   trusted         stands still until the wall clock has caught up
+synchronised, further behind the floor      unsure, jump    advances by the boot clock
 synchronised, leaps ahead while we ran      unsure, jump    advances by the boot clock until the two agree again
 synchronised, ahead after being off         trusted         follows the wall clock, up to ``LONGEST_OFF_MS``
 synchronised, further ahead than that       unsure, jump    advances by the boot clock
@@ -64,13 +65,15 @@ def advance(state: State | None, reading: Reading) -> tuple[State, Moment]:
         return _at(by_boot_ms, reading, trusted=True, signed_in_boot=reading.boot_id)
     if not reading.synchronised:
         return _at(by_boot_ms, reading, trusted=False, leapt=state.leapt and same_boot)
-    ahead_ms = reading.wall_ms - by_boot_ms
-    if abs(ahead_ms) <= AGREE_MS:
+    if _believable(state, ahead_ms=reading.wall_ms - by_boot_ms, same_boot=same_boot):
         return _at(max(state.agent_ms, reading.wall_ms), reading, trusted=True)
+    return _at(by_boot_ms, reading, trusted=False, leapt=True)
+
+
+def _believable(state: State, *, ahead_ms: int, same_boot: bool) -> bool:
+    """Tell whether a synchronised wall clock that is ``ahead_ms`` of the boot clock's answer may be followed."""
     suspect = same_boot and (state.trusted or state.leapt)
-    if ahead_ms < 0 or ahead_ms > (LEAP_MS if suspect else LONGEST_OFF_MS):
-        return _at(by_boot_ms, reading, trusted=False, leapt=True)
-    return _at(reading.wall_ms, reading, trusted=True)
+    return -LEAP_MS <= ahead_ms <= (LEAP_MS if suspect else LONGEST_OFF_MS)
 
 
 def accept_signed_time(state: State | None, reading: Reading, *, now_ms: int) -> tuple[State, Moment]:

@@ -71,6 +71,8 @@ class Live:
         default_factory=lambda: {"disk_full": {_BEFORE_THIS_START}, "source_failed": {_BEFORE_THIS_START}}
     )
     """Sources behind an alert that ends when each of them takes something in again, by the alert's code."""
+    good_until_ms: int = 0
+    """The end of the certificate that was looked at last."""
 
 
 async def run(
@@ -345,13 +347,18 @@ async def _tell_clock(live: Live, tell: Callable[[str, str], None], moment: Mome
 
 
 def _look_at_certificate(live: Live, tell: Callable[[str, str], None]) -> None:
-    if live.broker is None:
+    expires_ms = None if live.broker is None else live.broker.certificate_expires_ms()
+    if expires_ms is None:
         return
-    expires_ms = live.broker.certificate_expires_ms()
-    left_ms = None if expires_ms is None else expires_ms - live.parts.now().agent_ms
-    if left_ms is not None and left_ms < EXPIRY_WARNING_MS:
+    left_ms = expires_ms - live.parts.now().agent_ms
+    if left_ms < EXPIRY_WARNING_MS:
         days = max(0, left_ms // (86_400 * MS_PER_S))
         tell("certificate_expiring", f"The certificate of this device ends in {days} days.")
+    elif live.good_until_ms != expires_ms:
+        tell("certificate_expiring", "")  # renewed; also when the alert stood from before this start
+    live.good_until_ms = expires_ms
+    elif left_ms is not None:
+        tell("certificate_expiring", "")
 
 
 async def _retain(live: Live, tell: Callable[[str, str], None], wait: Callable[[float], Awaitable[None]]) -> None:
@@ -377,6 +384,8 @@ async def _pass(live: Live, tell: Callable[[str, str], None], moment: Moment) ->
                 f"A retention pass would remove {passed.count} objects; it goes on after: "
                 f"privacy-owner approve {passed.waiting} {passed.selection}",
             )
+        else:
+            await live.alarm.clear("retention_waiting", moment=moment)
         if passed.outcomes:
             parts.changed()
     await asyncio.to_thread(parts.bundle.expire, moment)

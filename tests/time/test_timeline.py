@@ -119,3 +119,11 @@ def test_any_history_of_clocks_never_runs_backwards_nor_faster_than_it_may(
             assert moment.agent_ms - before <= run_ms + LEAP_MS
         else:
             assert moment.agent_ms - before <= run_ms + LONGEST_OFF_MS
+
+
+def test_clock_that_ran_ahead_before_its_first_synchronisation_is_waited_for() -> None:
+    line = running(synchronised=False)
+    behind = line.look(reading(START - 60_000, 2000))
+    assert behind == Moment(agent_ms=START, wall_ms=START - 60_000, trusted=True)
+    assert line.look(reading(START - 1000, 61_000)).agent_ms == START
+    assert line.look(reading(START + 5000, 67_000)).agent_ms == START + 5000

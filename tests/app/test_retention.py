@@ -1,0 +1,128 @@
+"""Retention passes on the real vault: who goes, who stays, and when a pass stops to ask."""
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from agent import rights
+from agent.model import Moment, Object, Requester
+from agent.policy import parse_policy
+from agent.retention import ASK_FROM, Disk, Retention
+from tests.commands.office import Office
+
+DAY = 86_400_000
+OWNER = Requester(role="client", kid="phone")
+
+
+@pytest.fixture
+def office(tmp_path: Path) -> Iterator[Office]:
+    opened = Office(tmp_path / "state")
+    yield opened
+    opened.close()
+
+
+def retention(office: Office, limits: str, *, camera: str = "", on_full: str = "refuse") -> Retention:
+    document = f"""\
+version = 1
+[recipients]
+owner = ["{office.owner_recipient}"]
+[category.recording]
+purpose = "security"
+seal_to = ["owner"]
+upload = "never"
+on_full = "{on_full}"
+keep = {{ {limits} }}
+{camera}
+""".encode()
+    policy = parse_policy(document, file="policy.toml")
+    return Retention(index=office.index, vault=office.vault, erasure=office.erasure, policy=policy, document=document)
+
+
+def later(office: Office, days: float) -> Moment:
+    ms = office.moment.agent_ms + int(days * DAY)
+    return msgspec.structs.replace(office.moment, agent_ms=ms, wall_ms=ms)
+
+
+def keep(office: Office, content: bytes) -> Object:
+    return asyncio.run(office.keep(content))
+
+
+def held(office: Office) -> set[str]:
+    return {item.id for item in office.index.read_now(office.vault.page)}
+
+
+def test_object_past_its_age_goes_and_a_younger_one_stays(office: Office) -> None:
+    old = keep(office, b"old")
+    office.moment = later(office, 2)
+    young = keep(office, b"young")
+    passed = asyncio.run(retention(office, 'age = "3d"').run_pass(later(office, 1), Disk()))
+    assert [outcome.id for outcome in passed.outcomes] == [old.id]
+    assert held(office) == {young.id}
+
+
+def test_count_and_size_keep_the_newest(office: Office) -> None:
+    made = [keep(office, b"x" * 1000) for _ in range(5)]
+    asyncio.run(retention(office, "count = 3").run_pass(office.moment, Disk()))
+    assert held(office) == {item.id for item in made[2:]}
+    room = made[4].size_bytes + 1
+    asyncio.run(retention(office, f'size = "{room}B"').run_pass(office.moment, Disk()))
+    assert held(office) == {made[4].id}
+
+
+def test_floor_frees_only_what_is_needed(office: Office) -> None:
+    made = [keep(office, b"x" * 1000) for _ in range(4)]
+    short = Disk(free_bytes=10_000 - made[0].size_bytes, total_bytes=100_000)
+    asyncio.run(retention(office, 'disk_free = "10%"').run_pass(office.moment, short))
+    assert held(office) == {item.id for item in made[1:]}
+
+
+def test_camera_with_its_own_rule_is_not_counted_in_the_general_set(office: Office) -> None:
+    own = keep(office, b"own")
+    camera = f"[camera.{own.camera}.recording]\nkeep.count = 100"
+    asyncio.run(retention(office, "count = 1", camera=camera).run_pass(office.moment, Disk()))
+    assert held(office) == {own.id}
+
+
+def test_surprising_pass_stops_until_the_owner_approves_exactly_it(office: Office) -> None:
+    made = {keep(office, b"x").id for _ in range(ASK_FROM + 5)}
+    calm = retention(office, 'age = "300d"')
+    asyncio.run(calm.run_pass(office.moment, Disk()))
+    office.moment = later(office, 2)
+    hasty = retention(office, 'age = "1d"')
+    asked = asyncio.run(hasty.run_pass(office.moment, Disk()))
+    assert asked.waiting
+    assert asked.count == len(made)
+    assert held(office) == made, "nothing goes before the answer"
+    again = asyncio.run(hasty.run_pass(office.moment, Disk()))
+    assert (again.waiting, again.selection) == (asked.waiting, asked.selection), "one question, not one each minute"
+
+    def approve(waiting: str, selection: str, by: Requester) -> bool:
+        return office.index.write_now(lambda tx: rights.approve(tx, waiting=waiting, selection=selection, by=by))
+
+    assert not approve(asked.waiting, "0" * 64, OWNER)
+    assert not approve(asked.waiting, asked.selection, Requester(role="backend", kid="cloud"))
+    assert approve(asked.waiting, asked.selection, OWNER)
+    fresh = keep(office, b"came after the question")
+    asyncio.run(hasty.run_pass(office.moment, Disk()))
+    assert held(office) == {fresh.id}
+    assert not asyncio.run(hasty.run_pass(office.moment, Disk())).waiting
+
+
+def test_ordinary_day_of_deletions_never_asks(office: Office) -> None:
+    policy = retention(office, 'age = "1d"')
+    asyncio.run(policy.run_pass(office.moment, Disk()))
+    for _ in range(ASK_FROM + 5):
+        keep(office, b"x")
+    passed = asyncio.run(policy.run_pass(later(office, 1), Disk()))
+    assert not passed.waiting
+    assert held(office) == set()
+
+
+def test_next_due_is_the_oldest_objects_age(office: Office) -> None:
+    item = keep(office, b"x")
+    policy = retention(office, 'age = "3d"')
+    assert office.index.read_now(policy.next_due_ms) == item.taken_in_ms + 3 * DAY
+    assert office.index.read_now(retention(office, "count = 3").next_due_ms) is None
