@@ -357,8 +357,6 @@ def _look_at_certificate(live: Live, tell: Callable[[str, str], None]) -> None:
     elif live.good_until_ms != expires_ms:
         tell("certificate_expiring", "")  # renewed; also when the alert stood from before this start
     live.good_until_ms = expires_ms
-    elif left_ms is not None:
-        tell("certificate_expiring", "")
 
 
 async def _retain(live: Live, tell: Callable[[str, str], None], wait: Callable[[float], Awaitable[None]]) -> None:
