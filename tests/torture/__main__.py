@@ -4,7 +4,9 @@ import argparse
 import json
 import os
 import random
+import resource
 import select
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -14,6 +16,7 @@ from agent.clock import monotonic_s
 from tests.torture import trace
 from tests.torture.bugs import BUGS
 from tests.torture.forked import fork_sealers
+from tests.torture.run import end_with_parent
 from tests.torture.sweep import LIVES, LONG, SHORT, Bench, Row, workshop
 
 WORKERS: Final = 2
@@ -38,16 +41,25 @@ def main(words: Sequence[str] | None = None) -> int:
     bugs = {name: found for result in results for name, found in result["bugs"].items()}
     traces = [line for result in results for line in result["trace"]]
     took_s = round(monotonic_s() - began_s, 1)
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu_s = round(used.ru_utime + used.ru_stime, 1)
     bad = [
         *(line for row in rows for line in row.wrong),
         *traces,
         *(f"not found: {n}" for n, how in bugs.items() if not how),
     ]
     if options.json:
-        told = {"seed": seed, "seconds": took_s, "rows": [asdict(row) for row in rows], "bugs": bugs, "wrong": bad}
+        told = {
+            "seed": seed,
+            "seconds": took_s,
+            "cpu_seconds": cpu_s,
+            "rows": [asdict(row) for row in rows],
+            "bugs": bugs,
+            "wrong": bad,
+        }
         print(json.dumps(told, indent=1))
     else:
-        _table(rows, bugs, bad, seed=seed, took_s=took_s)
+        _table(rows, bugs, bad, seed=seed, took_s=took_s, cpu_s=cpu_s)
     return 1 if bad else 0
 
 
@@ -99,6 +111,8 @@ def _fork(part: Callable[[int], dict[str, Any]], number: int) -> tuple[int, int]
         os.close(out_in)
         return out, pid
     code = 1
+    signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(1))  # its folder in memory is removed
+    end_with_parent(signal.SIGTERM)
     try:
         os.close(out)
         text = json.dumps(part(number))
@@ -128,7 +142,9 @@ def _rows(results: Sequence[dict[str, Any]]) -> list[Row]:
     return list(found.values())
 
 
-def _table(rows: Sequence[Row], bugs: dict[str, str], bad: Sequence[str], *, seed: int, took_s: float) -> None:
+def _table(
+    rows: Sequence[Row], bugs: dict[str, str], bad: Sequence[str], *, seed: int, took_s: float, cpu_s: float
+) -> None:
     lines = [list(HEAD), *([str(value) for value in _cells(row)] for row in rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(HEAD))]
     for line in lines:
@@ -146,7 +162,8 @@ def _table(rows: Sequence[Row], bugs: dict[str, str], bad: Sequence[str], *, see
         print(f"wrong: {finding}")
     found = sum(bool(how) for how in bugs.values())
     print(
-        f"{tried} points in {took_s} s ({tried / took_s:.1f}/s), {sum(row.fired for row in rows)} fired, "
+        f"{tried} points in {took_s} s ({tried / took_s:.1f}/s, {cpu_s} s of processor), "
+        f"{sum(row.fired for row in rows)} fired, "
         f"{sum(row.lost for row in rows)} objects lost, {sum(row.doubled for row in rows)} commands doubled, "
         f"seeded mistakes found {found}/{len(bugs)}; repeat with: make torture SEED={seed}"
     )

@@ -33,6 +33,9 @@ from tests.commands.office import Party, party
 DEVICE: Final = "cam-01"
 NOW_S: Final = 1_800_000_000
 
+SAMPLE_BYTES: Final = 32
+SAMPLE_EVERY_BYTES: Final = 4096
+
 CONFIG: Final = """
 device = "cam-01"
 state = "state"
@@ -217,10 +220,9 @@ class Home:
     def samples(self) -> tuple[bytes, ...]:
         """Return 32 clear bytes of each 4 KiB of every file that the camera wrote."""
         return tuple(
-            content[start : start + 32]
+            content[start : start + SAMPLE_BYTES]
             for content in self.sources.values()
-            for start in range(0, max(1, len(content) - 31), 4096)
-            if len(content) >= 32
+            for start in range(0, len(content) - SAMPLE_BYTES + 1, SAMPLE_EVERY_BYTES)
         )
 
 

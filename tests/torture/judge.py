@@ -6,9 +6,10 @@ Two looks: at what lies there the moment after the fault (``at_death``), and at 
 
 import base64
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any, Final
 
-from tests.torture.home import Home
+from tests.torture.home import SAMPLE_BYTES, Home
 
 TERMINAL: Final = frozenset({"done", "partial", "refused", "failed"})
 
@@ -51,14 +52,19 @@ def afterwards(home: Home, said: list[str], seen: dict[str, Any], *, uploads: bo
     ]
 
 
-def lost(wrong: list[str]) -> int:
+def lost(wrong: Sequence[str]) -> int:
     """Count the lines that say that acknowledged data is gone."""
     return sum(line.startswith("I2") for line in wrong)
 
 
-def doubled(wrong: list[str]) -> int:
+def doubled(wrong: Sequence[str]) -> int:
     """Count the lines that say that a command acted twice or was answered twice."""
     return sum(line.startswith("I4") for line in wrong)
+
+
+def residue(wrong: Sequence[str]) -> int:
+    """Count the bytes of samples that were found in clear."""
+    return SAMPLE_BYTES * sum(line.startswith("I1") for line in wrong)
 
 
 def _contents(home: Home, said: list[str], seen: dict[str, Any]) -> list[str]:

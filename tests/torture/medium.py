@@ -28,6 +28,11 @@ class Medium:
             for name in files:
                 self._bytes[(Path(folder) / name).stat().st_ino] = origin / here / name
 
+    @property
+    def unsettled(self) -> bool:
+        """Whether a synchronous write was let through of which it is not known that it is over."""
+        return bool(self._later)
+
     def note(self, stop: Stop) -> None:
         """Learn what a call makes durable; it is about to be let through."""
         path = self._top / stop.path

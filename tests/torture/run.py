@@ -8,6 +8,7 @@ Python. Its sealing process is forked too instead of started, for the same reaso
 import array
 import asyncio
 import contextlib
+import ctypes
 import errno
 import os
 import signal
@@ -22,9 +23,10 @@ from typing import Any, Final, Literal
 from agent.errors import AgentError
 from agent.index.connection import IndexLostError
 from tests.torture.medium import Medium
-from tests.torture.tap import SAY_FD, SYNCS, Point, Stop, Tap, tap_myself
+from tests.torture.tap import SAY_FD, Point, Stop, Tap, tap_myself
 
 DEADLINE_MS: Final = 30_000
+_PARENT_DEATH_SIGNAL: Final = 1  # Linux <sys/prctl.h>
 
 Mode = Literal["none", "kill before", "kill after", "power cut", "once", "persistent"]
 Live = Callable[[], Coroutine[Any, Any, None]]
@@ -59,12 +61,24 @@ class Ended:
     over: bool = False
 
 
+def end_with_parent(number: signal.Signals) -> None:
+    """Have the kernel send this process a signal when its parent is gone."""
+    if ctypes.CDLL(None, use_errno=True).prctl(_PARENT_DEATH_SIGNAL, int(number), 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), "prctl")
+
+
 def live_once(
-    live: Live, top: Path, fault: Fault, *, medium: Medium | None = None, watch: Callable[[str], None] = lambda _: None
+    live: Live,
+    top: Path,
+    fault: Fault,
+    *,
+    medium: Medium | None = None,
+    watch: Callable[[str], None] = lambda _line: None,
+    visit: Callable[[Ended], None] = lambda _so_far: None,
 ) -> Ended:
     """Fork a process that lives ``live`` beneath ``top`` under ``fault``; it and its children are dead on return.
 
-    ``watch`` is called with each promise while the process stands still.
+    ``watch`` is called with each promise, ``visit`` before each call, while the process stands still.
     """
     ours, theirs = socket.socketpair()
     words, words_in = os.pipe()
@@ -83,7 +97,7 @@ def live_once(
         descriptors.frombytes(raw[0][2])
         tap = Tap(descriptors[0], top)
         try:
-            _attend(tap, fault, ended, medium=medium, watch=watch)
+            _attend(tap, fault, ended, medium=medium, watch=watch, visit=visit)
         finally:
             _bury(tap, pid, ended)
             tap.close()
@@ -94,7 +108,15 @@ def live_once(
     return ended
 
 
-def _attend(tap: Tap, fault: Fault, ended: Ended, *, medium: Medium | None, watch: Callable[[str], None]) -> None:
+def _attend(
+    tap: Tap,
+    fault: Fault,
+    ended: Ended,
+    *,
+    medium: Medium | None,
+    watch: Callable[[str], None],
+    visit: Callable[[Ended], None],
+) -> None:
     failing = False
     while True:
         try:
@@ -110,6 +132,7 @@ def _attend(tap: Tap, fault: Fault, ended: Ended, *, medium: Medium | None, watc
         ended.points.append(tap.point(stop))
         hit = len(ended.points) == fault.call
         ended.fired = ended.fired or hit
+        visit(ended)
         if hit and fault.mode in {"kill before", "power cut"}:
             return
         if (hit and fault.mode in {"once", "persistent"}) or (failing and stop.call != "say"):
@@ -118,7 +141,7 @@ def _attend(tap: Tap, fault: Fault, ended: Ended, *, medium: Medium | None, watc
             continue
         _learn(stop, ended, medium=medium, watch=watch)
         tap.let(stop.number)
-        if hit or (medium is not None and stop.call in SYNCS):
+        if hit or (medium is not None and medium.unsettled):
             tap.finished(stop)
         if hit:
             return
@@ -159,6 +182,8 @@ def _be_tormented(live: Live, channel: socket.socket, words_in: int) -> None:
     """Never returns."""
     code = LEAKED
     try:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        end_with_parent(signal.SIGKILL)
         os.dup2(words_in, 2)
         os.dup2(os.open(os.devnull, os.O_WRONLY), SAY_FD, inheritable=False)
         tap_myself(channel)

@@ -116,6 +116,7 @@ class Bench:
         self.parts = parts
         self.everything = everything
         self._lives = 0
+        self._measured: dict[Path, list[Point]] = {}
 
     def home(self, scenario: str) -> Home:
         """Make the home that a scenario begins with."""
@@ -138,19 +139,51 @@ class Bench:
         points = self.measure(origin, scenario)
         chosen = self.choose(points, share, f"{row.scenario} {row.way}")
         row.points = len(points)
-        for n in chosen[self.part :: self.parts]:
+        mine = chosen[self.part :: self.parts]
+        if way.mode == "power cut":
+            self.cut_at(origin, scenario, mine, row, tell=tell)
+            return row
+        for n in mine:
             self.try_point(origin, scenario, way, n, row)
             tell()
         return row
 
+    def cut_at(self, origin: Home, scenario: str, wanted: Sequence[int], row: Row, *, tell: Callable[[], None]) -> None:
+        """Judge what a cut at each of these calls leaves; one life shows them all, for a cut is worked out from it."""
+        copy = self.copy(origin)
+        medium = Medium(copy.top, origin.top)
+        cuts: list[tuple[Home, Ended]] = []
+
+        def visit(so_far: Ended) -> None:
+            if len(so_far.points) in wanted:
+                self._lives += 1
+                top = self.folder / f"life-{self._lives}"
+                medium.after_cut(top)
+                cuts.append((copy.at(top), Ended(points=so_far.points[:], said=so_far.said[:])))
+
+        live_once(partial(_live, copy, scenario), copy.top, Fault(), medium=medium, visit=visit)
+        shutil.rmtree(copy.top)
+        for home, ended in cuts:
+            row.fired += 1
+            self._enter(row, "power cut", ended, self.judged(home, scenario, ended))
+            shutil.rmtree(home.top)
+            tell()
+        row.tried += len(wanted)
+        if len(cuts) < len(wanted):
+            row.wrong.append(f"{row.scenario}: {len(wanted) - len(cuts)} power cuts did not fire")
+
     def measure(self, origin: Home, scenario: str) -> list[Point]:
         """Return a scenario's calls; it must be right when nothing fails."""
+        known = self._measured.get(origin.top)
+        if known is not None:
+            return known
         copy = self.copy(origin)
         ended = live_once(lambda: _live(copy, scenario), copy.top, Fault())
         wrong = [*self.judged(copy, scenario, ended), *([] if ended.code == 0 else [ended.words])]
         shutil.rmtree(copy.top)
         if wrong:
             raise AssertionError(f"{scenario} is wrong without any fault: {wrong}")
+        self._measured[origin.top] = ended.points
         return ended.points
 
     def choose(self, points: Sequence[Point], share: float, why: str) -> list[int]:
@@ -195,12 +228,15 @@ class Bench:
             medium.after_cut(cut)
             shutil.rmtree(copy.top)
             copy = copy.at(cut)
-        wrong += self.judged(copy, scenario, ended)
+        self._enter(row, way.name, ended, [*wrong, *self.judged(copy, scenario, ended)])
+        shutil.rmtree(copy.top)
+
+    def _enter(self, row: Row, way: str, ended: Ended, wrong: Sequence[str]) -> None:
         row.lost += judge.lost(wrong)
         row.doubled += judge.doubled(wrong)
-        row.residue += sum(len(line) for line in wrong if line.startswith("I1"))
-        row.wrong.extend(f"{row.scenario}: {way.name} at call {n} ({ended.points[-1]}): {line}" for line in wrong)
-        shutil.rmtree(copy.top)
+        row.residue += judge.residue(wrong)
+        where = f"{row.scenario}: {way} at call {len(ended.points)} ({ended.points[-1]})"
+        row.wrong.extend(f"{where}: {line}" for line in wrong)
 
     def judged(self, home: Home, scenario: str, ended: Ended) -> list[str]:
         """Judge a home after a life, before and after its next start."""

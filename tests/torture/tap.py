@@ -77,7 +77,6 @@ _CALLS: Final[dict[str, tuple[str, int, int]]] = {
     "utimensat": ("at 0 1", 280, 88),
 }
 _FLAGS_IN: Final = {"open": 1, "openat": 2}
-SYNCS: Final = frozenset({"fsync", "fdatasync"})
 
 _MACHINES: Final = {"x86_64": (1, 0xC000003E, 317), "aarch64": (2, 0xC00000B7, 277)}
 _RANDOM_NAMES: Final = ((re.compile(r"[0-9a-f]{32}\.part"), "*.part"), (re.compile(r"\b[a-z0-9]{26}\b"), "*"))
