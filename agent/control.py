@@ -11,6 +11,7 @@ The verbs are the same functions that a shell command calls itself when no agent
 import asyncio
 import contextlib
 import json
+import logging
 import os
 import socket
 import struct
@@ -31,6 +32,7 @@ CALLERS: Final = 16
 REQUEST_WITHIN_S: Final = 5.0
 """A shell command sends its line at once; who does not is no shell command."""
 
+_log = logging.getLogger(__name__)
 _SOCKET_MODE: Final = 0o660
 _PEER: Final = struct.Struct("3i")
 _SO_PEERGROUPS: Final = 59  # Linux <asm-generic/socket.h>: the caller's supplementary groups
@@ -69,10 +71,10 @@ class ControlServer:
             os.umask(mask)
         server = await asyncio.start_unix_server(self._answer, sock=listener, limit=REQUEST_BYTES)
         try:
-            async with server:
-                ready()
-                await server.serve_forever()
+            ready()
+            await server.serve_forever()
         finally:
+            server.close()  # not waited for: an idle caller would hold the stop up
             remove(self._path, folder_synced=False)
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -129,6 +131,17 @@ class ControlServer:
             say({"result": await verb(args, lambda step: say({"progress": step}))})
         except AgentError as error:
             say({"error": as_error(error)})
+        except Exception:  # noqa: BLE001 - a bug in one answer is told and logged, and ends nothing else
+            _log.exception("a question from the local socket was not answered")
+            say(
+                {
+                    "error": {
+                        "kind": "CorruptError",
+                        "message": "the agent met a fault of its own",
+                        "hint": "see its log",
+                    }
+                }
+            )
         await writer.drain()
 
     def _read(self, line: bytes) -> tuple[Verb, dict[str, Any]]:

@@ -116,9 +116,11 @@ class Retention:
 
     async def run_pass(self, moment: Moment, disk: Disk) -> Passed:
         """Carry out one pass, or freeze it and ask. If power fails, the next start's pass finds the same things due."""
-        approved = await self._index.read(self._approved)
+        asked, approved = await self._index.read(self._asked)
         if approved:
             return await self._erase(approved, moment, whole=len(approved) < ASK_MAX)
+        if asked is not None:
+            return asked
         plan = await self._index.read(lambda tx: self.plan(tx, moment, disk))
         if plan.overlarge:
             plan = await self._index.read(lambda tx: self.plan(tx, moment, disk, listed=ASK_MAX))
@@ -165,6 +167,10 @@ class Retention:
             if oldest and rule.keep.age_ms is not None:
                 due.append(oldest[0][1].taken_in_ms + rule.keep.age_ms)
         return min(due, default=None)
+
+    def outlook(self, item: Object, moment: Moment) -> Decision:
+        """Say what age alone will do to an object; cheap, for long lists."""
+        return self._judge(item, moment=moment, disk=Disk(), rank=0, newer_bytes=0)
 
     def explain(self, tx: Tx, item: Object, *, moment: Moment, disk: Disk) -> Explanation:
         """Say why an object is still here, until when, and which rule will end it."""
@@ -238,14 +244,27 @@ class Retention:
         policy = self._digest if whole or last is None else last.policy
         rights.keep_pass(tx, rights.Pass(policy=policy, passed_ms=moment.agent_ms))
 
-    def _approved(self, tx: Tx) -> tuple[tuple[str, str], ...]:
+    def _asked(self, tx: Tx) -> tuple[Passed | None, tuple[tuple[str, str], ...]]:
+        """Return the question that stands under this policy, or what was approved.
+
+        The question stays the same while its objects are here and the policy is: an answer must find it.
+        """
         last = rights.last_pass(tx)
-        return rights.frozen(tx) if last is not None and last.approved else ()
+        if last is None or not last.waiting:
+            return None, ()
+        items = rights.frozen(tx)
+        if last.approved:
+            return None, items
+        if last.asked_by != self._digest or any(self._vault.get(tx, object_id) is None for object_id, _rule in items):
+            return None, ()
+        return Passed(waiting=last.waiting, selection=last.selection, count=len(items)), ()
 
     def _ask(self, tx: Tx, plan: Plan) -> Passed:
         selection = rights.freeze(tx, tuple((due.id, due.rule) for due in plan.due))
         last = rights.last_pass(tx) or rights.Pass(policy=self._digest, passed_ms=0)
         if last.selection != selection:
-            last = msgspec.structs.replace(last, waiting=new_id(), selection=selection, approved=False)
+            last = msgspec.structs.replace(
+                last, waiting=new_id(), selection=selection, approved=False, asked_by=self._digest
+            )
         rights.keep_pass(tx, last)
         return Passed(waiting=last.waiting, selection=selection, count=plan.count, kept=plan.kept)

@@ -14,13 +14,17 @@ from agent.model import Requester
 
 
 class Pass(msgspec.Struct, frozen=True, kw_only=True):
-    """The last retention pass (``policy`` is a hash, ``passed_ms`` agent time) and the one that waits, if any."""
+    """The last retention pass (``policy`` is a hash, ``passed_ms`` agent time) and the one that waits, if any.
+
+    ``asked_by`` is the hash of the policy that the waiting one obeys.
+    """
 
     policy: str
     passed_ms: int
     waiting: str = ""
     selection: str = ""
     approved: bool = False
+    asked_by: str = ""
 
 
 def last_pass(tx: Tx) -> Pass | None:
@@ -28,13 +32,20 @@ def last_pass(tx: Tx) -> Pass | None:
     found = rows.read_pass(tx)
     if found is None:
         return None
-    policy, passed_ms, waiting, selection, approved = found
-    return Pass(policy=policy, passed_ms=passed_ms, waiting=waiting, selection=selection, approved=bool(approved))
+    policy, passed_ms, waiting, selection, approved, asked_by = found
+    return Pass(
+        policy=policy,
+        passed_ms=passed_ms,
+        waiting=waiting,
+        selection=selection,
+        approved=bool(approved),
+        asked_by=asked_by,
+    )
 
 
 def keep_pass(tx: Tx, told: Pass) -> None:
     """Persist it in the caller's transaction."""
-    rows.write_pass(tx, (told.policy, told.passed_ms, told.waiting, told.selection, int(told.approved)))
+    rows.write_pass(tx, (told.policy, told.passed_ms, told.waiting, told.selection, int(told.approved), told.asked_by))
 
 
 def freeze(tx: Tx, items: tuple[tuple[str, str], ...]) -> str:

@@ -329,8 +329,6 @@ async def _tick(
         except SpaceError as error:
             _log.warning("the clock and what waits are looked at again: %s", error.message)
         _look_at_certificate(live, tell)
-        if live.post is not None:
-            live.post.news()  # what waits for upload may have changed; an unchanged state is not published again
         alive()
         await wait(TICK_S)
 
@@ -366,6 +364,8 @@ async def _retain(live: Live, tell: Callable[[str, str], None], wait: Callable[[
             await _pass(live, tell, parts.now())
         except SpaceError as error:
             _log.warning("retention: %s", error.message)
+        if live.post is not None:
+            live.post.news()  # what waits for upload may have changed; an unchanged state is not published again
         await wait(await _next_pass_s(parts))
 
 

@@ -21,8 +21,8 @@ from agent.clock import parse_rfc3339_ms, rfc3339_ms
 from agent.control import Progress, Verb
 from agent.errors import ConfigError, CorruptError, RefusedError
 from agent.index import Tx
-from agent.model import Moment, Object, Selection, new_id
-from agent.policy import Allow, Refuse, parse_policy
+from agent.model import Object, Selection, new_id
+from agent.policy import Allow, Decision, Refuse, parse_policy
 from agent.retention import Retention
 from agent.upload import Upload
 
@@ -126,13 +126,18 @@ class Verbs:
         after = str(args.get("after", ""))
 
         def read(tx: Tx) -> dict[str, Any]:
-            ids = [object_id for object_id in parts.vault.select(tx, selection) if object_id > after]
-            page = ids[:LISTED_MAX]
-            found = [item for object_id in page if (item := parts.vault.get(tx, object_id)) is not None]
+            if selection.all:
+                found = parts.vault.page(tx, after=after)
+                more = found[-1].id if found and parts.vault.page(tx, after=found[-1].id, limit=1) else ""
+            else:
+                ids = [object_id for object_id in parts.vault.select(tx, selection) if object_id > after]
+                page = ids[:LISTED_MAX]
+                found = tuple(item for object_id in page if (item := parts.vault.get(tx, object_id)) is not None)
+                more = page[-1] if len(ids) > len(page) else ""
+            outlook = parts.retention.outlook
             return {
-                "objects": [self._view(tx, item, moment=moment) for item in found],
-                "count": len(ids),
-                "next": page[-1] if len(ids) > len(page) else "",
+                "objects": [self._view(tx, item, outlook(item, moment)) for item in found],
+                "next": more,
             }
 
         return await parts.index.read(read)
@@ -153,7 +158,7 @@ class Verbs:
                     hint="privacy-agent inventory lists what is held; privacy-agent audit show says why others went",
                 )
             told = parts.retention.explain(tx, item, moment=moment, disk=parts.disk())
-            view = self._view(tx, item, moment=moment)
+            view = self._view(tx, item, told.decision)
             keep = None if told.rule is None else msgspec.to_builtins(told.rule.keep)
             return view | {
                 "decision": _decision(told.decision),
@@ -240,9 +245,8 @@ class Verbs:
                 return lines
             lines.extend(page)
 
-    def _view(self, tx: Tx, item: Object, *, moment: Moment) -> dict[str, Any]:
+    def _view(self, tx: Tx, item: Object, decision: Decision) -> dict[str, Any]:
         camera = registry.camera(tx, item.camera)
-        told = self._parts.retention.explain(tx, item, moment=moment, disk=self._parts.disk())
         view: dict[str, Any] = {
             "id": item.id,
             "camera": item.camera,
@@ -255,10 +259,10 @@ class Verbs:
             "bytes": item.plain_bytes,
             "state": item.state,
             "recipients": list(item.recipients),
-            "rule": told.decision.rule,
+            "rule": decision.rule,
         }
-        if isinstance(told.decision, Refuse) and told.decision.until_ms is not None:
-            view["until"] = rfc3339_ms(told.decision.until_ms)
+        if isinstance(decision, Refuse) and decision.until_ms is not None:
+            view["until"] = rfc3339_ms(decision.until_ms)
         return view
 
     def _copies(self, tx: Tx, item: Object) -> list[dict[str, Any]]:

@@ -8,6 +8,7 @@ building the same export again replaces. Everything here is synchronous and runs
 import contextlib
 import datetime as dt
 import hashlib
+import logging
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -23,7 +24,7 @@ from agent.bundle.content import Measured, PieceReader, fixed, measure, opened
 from agent.bundle.names import file_name
 from agent.clock import MS_PER_S, rfc3339_ms
 from agent.envelope import MAX_MANIFEST_BYTES, TYP_EXPORT, encode, sign
-from agent.errors import CorruptError
+from agent.errors import CorruptError, LinkError
 from agent.files import FILE_MODE, make_folder, sync_folder, translated_space
 from agent.index import Index, Tx
 from agent.index import bundle as rows
@@ -36,6 +37,8 @@ Judge = Callable[[Tx, Object], Outcome | None]
 
 EXPORTS_FOLDER: Final = "exports"
 PART_BYTES: Final = 256 * 1024 * 1024
+_LOG: Final = logging.getLogger(__name__)
+
 KEEP_MS: Final = 7 * 86_400_000
 """How long an export lies in its folder when the policy has no rule for the category ``export``."""
 
@@ -179,9 +182,13 @@ class Bundle:
                 sync_folder(part)
                 os.rename(part, final)  # noqa: TID251, PTH104 - a whole folder moves into place
                 sync_folder(self.folder)
+        except OSError as error:
+            _discard(part)
+            raise LinkError(
+                f"the export cannot be written: {error.strerror}", hint="look at the disk that holds the vault"
+            ) from error
         except BaseException:
-            with contextlib.suppress(OSError):
-                shutil.rmtree(part)
+            _discard(part)
             raise
         size_bytes = sum(file.bytes for file in work.files)
         inside = tuple(sorted(one.id for one in work.outcomes.values() if one.result == "exported"))
@@ -341,22 +348,36 @@ class _NewFile:
         return ExportFile(name=self._path.name, bytes=self._bytes, sha256=self._sha256.hexdigest())
 
 
+def _discard(part: Path) -> None:
+    with contextlib.suppress(OSError):
+        shutil.rmtree(part)
+
+
 def _join(work: _Work, name: str, header: bytes, payload: Path, *, item: Object) -> ExportFile | None:
     """Write header and payload into one file; ``None`` (and no file) if the payload is not what was sealed."""
     digest = hashlib.sha256()
     buffer = memoryview(bytearray(_COPY_BYTES))
     with _NewFile(work.folder / name) as file:
         file.write(memoryview(header))
-        with contextlib.suppress(FileNotFoundError), payload.open("rb", buffering=0) as source:
-            while count := source.readinto(buffer):
-                digest.update(buffer[:count])
-                file.write(buffer[:count])
+        for count in _filled(payload, buffer):
+            digest.update(buffer[:count])
+            file.write(buffer[:count])
         if digest.digest() == item.payload_sha256:
             done = file.finish()
             work.files.append(done)
             return done
     (work.folder / name).unlink()
     return None
+
+
+def _filled(payload: Path, buffer: memoryview) -> Iterator[int]:
+    """Yield how much of ``buffer`` each read filled; a payload that cannot be read ends early, and its hash says so."""
+    try:
+        with payload.open("rb", buffering=0) as source:
+            while count := source.readinto(buffer):
+                yield count
+    except OSError as error:
+        _LOG.warning("a sealed payload cannot be read: %s", error.strerror)
 
 
 class _Zip:

@@ -13,6 +13,7 @@ from typing import Final
 import msgspec
 
 from agent.age import SeekableReader
+from agent.errors import CorruptError
 
 _PIECE_BYTES: Final = 64 * 1024
 
@@ -40,9 +41,12 @@ def opened(path: Path, *, file_key: bytes, size_bytes: int) -> Pieces:
     """Return what a payload file holds as pieces; raises ``CorruptError`` while they are taken."""
 
     def pieces() -> Iterator[bytes]:
-        with path.open("rb") as raw, SeekableReader(file_key, raw, size_bytes) as reader:
-            while piece := reader.read(_PIECE_BYTES):
-                yield piece
+        try:
+            with path.open("rb") as raw, SeekableReader(file_key, raw, size_bytes) as reader:
+                while piece := reader.read(_PIECE_BYTES):
+                    yield piece
+        except OSError as error:
+            raise CorruptError(f"the sealed payload cannot be read: {error.strerror}") from error
 
     return pieces
 

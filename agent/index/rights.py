@@ -13,7 +13,8 @@ MIGRATIONS: Final[tuple[str, ...]] = (
         passed_ms      INTEGER NOT NULL,  -- agent time of the last pass that was carried out
         waiting        TEXT    NOT NULL,  -- random id of the pass that asks, or ''
         selection      TEXT    NOT NULL,  -- hash of exactly what it would remove, or ''
-        approved       INTEGER NOT NULL   -- 1: the owner said yes to that selection
+        approved       INTEGER NOT NULL,  -- 1: the owner said yes to that selection
+        asked_by       TEXT    NOT NULL   -- SHA-256 of the policy document that the waiting pass obeys, or ''
     ) STRICT;
 
     -- What the waiting pass would remove; frozen, so that yes means yes to these.
@@ -26,14 +27,16 @@ MIGRATIONS: Final[tuple[str, ...]] = (
 
 
 def read_pass(tx: Tx) -> tuple[Any, ...] | None:
-    """Return (policy, passed_ms, waiting, selection, approved), or ``None`` before the first pass."""
-    found = tx.execute("SELECT policy, passed_ms, waiting, selection, approved FROM retention_pass WHERE only_row = 1")
+    """Return (policy, passed_ms, waiting, selection, approved, asked_by), or ``None`` before the first pass."""
+    found = tx.execute(
+        "SELECT policy, passed_ms, waiting, selection, approved, asked_by FROM retention_pass WHERE only_row = 1"
+    )
     return found[0] if found else None
 
 
-def write_pass(tx: Tx, row: tuple[str, int, str, str, int]) -> None:
+def write_pass(tx: Tx, row: tuple[str, int, str, str, int, str]) -> None:
     """Replace the row."""
-    tx.execute("INSERT OR REPLACE INTO retention_pass VALUES (1, ?, ?, ?, ?, ?)", row)
+    tx.execute("INSERT OR REPLACE INTO retention_pass VALUES (1, ?, ?, ?, ?, ?, ?)", row)
 
 
 def freeze(tx: Tx, items: tuple[tuple[str, str], ...]) -> None:

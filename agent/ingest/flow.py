@@ -28,7 +28,6 @@ from agent.ingest.work import (
     Let,
     OpenBatch,
     Work,
-    batch_tag,
     content_tag,
     draft,
     source_tag,
@@ -297,8 +296,8 @@ class Ingest:
     async def _steps(self, work: Work) -> None:
         moment = self._now()
         # 1. The gate.
-        work = await self._without_known(work)
-        let = await self._gate(work, moment) if work.members else None
+        work, camera = await self._without_known(work)
+        let = await self._gate(work, moment, camera=camera) if work.members else None
         if let is None:
             return
         opened = await self._open(work)
@@ -349,26 +348,25 @@ class Ingest:
         await self._give_up_read(work, item)
         await self._note_if_gone(item, work.source)
 
-    async def _gate(self, work: Work, moment: Moment) -> Let | None:
-        """Do what is left of step 1; ``None`` when it is not to be taken, which was told."""
+    async def _gate(self, work: Work, moment: Moment, *, camera: str) -> Let | None:
+        """Ask the policy, in step 1; ``None`` when it is not to be taken, which was told."""
         place = work.first.place
-        found = await self._find(work)
         free, total = free_bytes(self._vault.folder)
         policy = self._policy()
         decision = decide(
             policy,
             "ingest",
             requester=_DEVICE,
-            subject=Subject(camera=found.camera, category=place.category, taken_in_ms=moment.agent_ms),
-            rights=self._rights(found.camera, place.category),
+            subject=Subject(camera=camera, category=place.category, taken_in_ms=moment.agent_ms),
+            rights=self._rights(camera, place.category),
             conditions=Conditions(
                 moment=moment, free_bytes=free - self._reserve_bytes - work.size_bytes, total_bytes=total
             ),
         )  # fmt: skip
         if isinstance(decision, Allow):
-            rule = policy.rule_for(found.camera, place.category)
+            rule = policy.rule_for(camera, place.category)
             assert rule is not None  # noqa: S101 - decide refuses without one
-            return Let(rule=rule, camera=found.camera)
+            return Let(rule=rule, camera=camera)
         if decision.reason == "disk_full":
             raise SpaceError(
                 f"{free} bytes are free, {self._reserve_bytes} of them reserved; {work.size_bytes} are needed",
@@ -380,7 +378,7 @@ class Ingest:
     def _find_one(self, tx: Tx, work: Work) -> _Found:
         settings = work.source.settings
         camera = registry.find_camera(tx, settings.name, work.first.place.label) or ""
-        taken = not settings.takes and self._vault.seen(tx, batch_tag(work.members, key=self._key))
+        taken = not settings.takes and self._vault.seen(tx, source_tag(work.first, key=self._key))
         return _Found(taken, self._forbidden(tx, work.first, camera=camera), camera)
 
     def _open_one(self, work: Work) -> _Opened:
@@ -479,18 +477,22 @@ class Ingest:
                     return  # this one or another: the scan reads it, and then does 5 and 6
         self._given_up.append((item.id, self._now()))
 
-    async def _without_known(self, work: Work) -> Work:
-        """Do step 1's first half, unread, for each file by itself: what one batch holds says nothing of another."""
-        new = []
+    async def _without_known(self, work: Work) -> tuple[Work, str]:
+        """Do step 1's first half, unread, for each file by itself: what one batch holds says nothing of another.
+
+        Return what is left, and the camera's id if it has one.
+        """
+        new, camera = [], ""
         for alone in [work.alone(candidate) for candidate in work.members]:
             found = await self._find(alone)
+            camera = found.camera
             if alone.first in self._stuck:
                 await self._taken_before(alone, self._stuck[alone.first])
             elif not found.taken and found.forbidden is not None:
                 await self._deleted_before(alone, found.forbidden)
             elif not found.taken:
                 new.append(alone.first)
-        return Work(work.source, tuple(new))
+        return Work(work.source, tuple(new)), camera
 
     # -- usage logs
 

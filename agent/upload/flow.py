@@ -257,6 +257,9 @@ class Upload:
         except (SpaceError, LinkError, FileNotFoundError) as error:  # no file: the object is being erased
             _log.info("upload of %s waits: %s", item.id, error)
             self._turn.failed(item.id, self._clock_s())
+        except OSError as error:  # the medium failed under one file; the others go on
+            self._turn.failed(item.id, self._clock_s())
+            self._alert("corrupt_object", f"object {item.id} cannot be read: {error.strerror}")
 
     def _ended(self, object_id: str, _task: asyncio.Task[None]) -> None:
         self._turn.running.pop(object_id, None)
