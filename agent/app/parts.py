@@ -22,7 +22,7 @@ from agent.config import Config
 from agent.envelope import Key, fingerprint
 from agent.erasure import Erasure
 from agent.errors import ConfigError, LinkError
-from agent.files import FILE_MODE, free_bytes
+from agent.files import FILE_MODE, free_bytes, open_folder
 from agent.index import Index, Tx
 from agent.keystore import Keystore
 from agent.model import Moment, Outcome, Requester
@@ -145,6 +145,7 @@ async def locked(config: Config, *, patience_s: float) -> AsyncIterator[None]:
         raise ConfigError(
             f"{config.state}: this device was not set up", hint="privacy-agent init --owner owner.pub --device NAME"
         )
+    os.close(open_folder(config.state))
     fd = os.open(config.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
     try:
         await _take_lock(fd, config, patience_s=patience_s)
