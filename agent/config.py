@@ -109,7 +109,8 @@ def read_config(path: Path) -> Config:
         raw = path.read_bytes()
     except OSError as error:
         raise ConfigError(
-            f"{path}: {error.strerror}", hint="privacy-agent init writes one; or name it: privacy-agent --config FILE"
+            f"{path}: {error.strerror}",
+            hint="privacy-agent init writes one; or name yours: --config FILE behind the command",
         ) from error
     return parse_config(raw, file=path)
 

@@ -71,6 +71,17 @@ def make_folder(path: Path) -> None:
         sync_folder(folder.parent)
 
 
+def is_there(path: Path) -> bool:
+    """Tell whether a file exists; raises ``ConfigError`` where this user may not even look."""
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except PermissionError as error:
+        raise ConfigError(f"{path}: permission denied", hint="run this as the user whose folder it is") from error
+    return True
+
+
 def sync_folder(path: Path) -> None:
     """Make every name in the folder durable."""
     fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from agent import audit, registry, rights
+from agent.app.policy_file import read_policy
 from agent.bundle import Bundle
 from agent.clock import MS_PER_S, ReadClock, monotonic_s, pause
 from agent.commands import Commands, Ledger
@@ -22,12 +23,12 @@ from agent.config import Config
 from agent.envelope import Key, fingerprint
 from agent.erasure import Erasure
 from agent.errors import ConfigError, LinkError
-from agent.files import FILE_MODE, free_bytes, open_folder
+from agent.files import FILE_MODE, free_bytes, is_there, open_folder
 from agent.index import Index, Tx
 from agent.keystore import Keystore
 from agent.model import Moment, Outcome, Requester
 from agent.outbox import Outbox
-from agent.policy import Policy, Rights, parse_policy
+from agent.policy import Policy, Rights
 from agent.retention import Disk, Retention
 from agent.timeline import Timeline
 from agent.trust import Trust
@@ -86,7 +87,7 @@ class Parts:
 
     def obey(self, document: bytes) -> None:
         """Put another policy in force; raises ``ConfigError`` and changes nothing when it cannot be read."""
-        self.policy = parse_policy(document, file=str(self.config.policy))
+        self.policy = read_policy(document, file=str(self.config.policy))
         self.document = document
         self.retention = Retention(
             index=self.index, vault=self.vault, erasure=self.erasure, policy=self.policy, document=document
@@ -141,7 +142,7 @@ def read_policy_file(config: Config) -> bytes:
 @asynccontextmanager
 async def locked(config: Config, *, patience_s: float) -> AsyncIterator[None]:
     """Hold the vault's lock; raises ``LinkError`` when a running agent holds it, ``ConfigError`` before ``init``."""
-    if not config.keystore.exists():
+    if not is_there(config.keystore):
         raise ConfigError(
             f"{config.state}: this device was not set up", hint="privacy-agent init --owner owner.pub --device NAME"
         )
@@ -172,7 +173,7 @@ async def _take_lock(fd: int, config: Config, *, patience_s: float) -> None:
 
 def _assemble(config: Config, document: bytes, *, keystore: Keystore, index: Index, read_clock: ReadClock) -> Parts:
     parts: Parts
-    policy = parse_policy(document, file=str(config.policy))
+    policy = read_policy(document, file=str(config.policy))
     timeline = index.read_now(Timeline.load)
     vault = Vault(folder=config.vault, index=index, keystore=keystore)
     trust = Trust()

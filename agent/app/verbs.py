@@ -15,6 +15,7 @@ import msgspec
 
 from agent import audit, chain, registry
 from agent.app.parts import Parts
+from agent.app.policy_file import read_policy
 from agent.broker import Broker
 from agent.bundle import Form
 from agent.clock import parse_rfc3339_ms, rfc3339_ms
@@ -22,7 +23,7 @@ from agent.control import Progress, Verb
 from agent.errors import ConfigError, CorruptError, RefusedError
 from agent.index import Tx
 from agent.model import Object, Selection, new_id
-from agent.policy import Allow, Decision, Refuse, parse_policy
+from agent.policy import Allow, Decision, Refuse
 from agent.retention import Retention
 from agent.upload import Upload
 
@@ -225,7 +226,7 @@ class Verbs:
                 index=parts.index,
                 vault=parts.vault,
                 erasure=parts.erasure,
-                policy=parse_policy(document, file=str(args.get("file", "policy.toml"))),
+                policy=read_policy(document, file=str(args.get("file", "policy.toml"))),
                 document=document,
             )
         plan = await parts.index.read(lambda tx: retention.plan(tx, parts.now(), parts.disk()))

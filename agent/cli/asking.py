@@ -85,10 +85,11 @@ def ask_agent(arguments: argparse.Namespace, verb: str, args: dict[str, Any]) ->
 
 async def _ask(config: "Config", verb: str, args: dict[str, Any], *, as_json: bool) -> Any:  # noqa: ANN401 - JSON
     from agent.control import ask  # noqa: PLC0415 - what a command needs is imported by that command
+    from agent.files import is_there  # noqa: PLC0415 - the same
 
     progress = _Progress(shown=sys.stderr.isatty() and not as_json)
     try:
-        if config.socket.exists():
+        if is_there(config.socket):
             try:
                 return await ask(config.socket, verb, args, progress=progress)
             except LinkError as error:

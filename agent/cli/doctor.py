@@ -91,9 +91,9 @@ def _examine(config: "Config", arguments: argparse.Namespace) -> Iterator[Findin
 
 def _policy(config: "Config") -> Iterator[Finding]:
     from agent.app.parts import read_policy_file  # noqa: PLC0415 - what a command needs is imported by that command
-    from agent.policy import parse_policy  # noqa: PLC0415 - the same
+    from agent.app.policy_file import read_policy  # noqa: PLC0415 - the same
 
-    policy = parse_policy(read_policy_file(config), file=str(config.policy))
+    policy = read_policy(read_policy_file(config), file=str(config.policy))
     if not policy.rules:
         yield Finding("policy", "look", "no category has a rule: nothing is taken in", "add [category.recording]")
     else:
@@ -127,8 +127,9 @@ def _folder(config: "Config") -> Iterator[Finding]:
 
 def _vault(config: "Config", arguments: argparse.Namespace) -> Iterator[Finding]:
     from agent.cli.asking import ask_agent  # noqa: PLC0415 - what a command needs is imported by that command
+    from agent.files import is_there  # noqa: PLC0415 - the same
 
-    running = config.socket.exists()
+    running = is_there(config.socket)
     answer = ask_agent(arguments, "status", {})
     owner = answer["owner"]
     yield Finding("agent", "good", "runs") if running else Finding("agent", "look", "does not run", "privacy-agent run")
@@ -201,8 +202,10 @@ def _identity(config: "Config") -> Iterator[Finding]:
 
 
 def _broker(config: "Config") -> Iterator[Finding]:
+    from agent.files import is_there  # noqa: PLC0415 - what a command needs is imported by that command
+
     assert config.broker is not None  # noqa: S101 - the caller asked for a broker
-    if config.socket.exists():
+    if is_there(config.socket):
         yield Finding("broker", "good", "the running agent has the line: privacy-agent status")
         return
     yield asyncio.run(_try_broker(config))

@@ -63,17 +63,19 @@ def add_parsers(subparsers: "Subparsers[argparse.ArgumentParser]") -> None:
 
 def _init(arguments: argparse.Namespace) -> int:
     from agent.app import setup as first_start  # noqa: PLC0415 - what a command needs is imported by that command
+    from agent.app.policy_file import read_policy  # noqa: PLC0415 - the same
     from agent.clock import system_clock  # noqa: PLC0415 - the same
     from agent.config import DEFAULT_PATH, DEFAULT_STATE, parse_config  # noqa: PLC0415 - the same
-    from agent.policy import parse_policy  # noqa: PLC0415 - the same
 
     config_path = (arguments.config or DEFAULT_PATH).absolute()
     owner_file = first_start.read_owner_file(arguments.owner)
-    text = _config_text(arguments, device=_device_name(arguments), state=arguments.state or Path(DEFAULT_STATE))
+    text = _config_text(
+        arguments, device=_device_name(arguments, config_path), state=arguments.state or Path(DEFAULT_STATE)
+    )
     config = parse_config(text.encode(), file=config_path)
     upload = "before-expiry" if config.broker is not None else "never"
     policy = first_start.POLICY_TEMPLATE.format(recipient=owner_file.owner.recipient, upload=upload)
-    parse_policy(policy.encode(), file=str(config.policy))
+    read_policy(policy.encode(), file=str(config.policy))
     done = first_start.initialise(
         config,
         owner_file,
@@ -110,7 +112,14 @@ def _init(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _device_name(arguments: argparse.Namespace) -> str:
+def _device_name(arguments: argparse.Namespace, config_path: Path) -> str:
+    if config_path.exists():  # set up before: the name stays, because the owner's commands are addressed to it
+        from agent.config import read_config  # noqa: PLC0415 - only where there is one
+
+        known = read_config(config_path).device
+        if arguments.device not in {None, known}:
+            raise ConfigError(f"{config_path} names this device {known!r}", hint=f"leave --device out, or say {known}")
+        return known
     if arguments.device:
         return str(arguments.device)
     if arguments.identity is not None:
@@ -166,16 +175,16 @@ def _version(arguments: argparse.Namespace) -> int:
 
 
 def _policy_check(arguments: argparse.Namespace) -> int:
+    from agent.app.policy_file import read_policy  # noqa: PLC0415 - the same
     from agent.cli.asking import ask_agent, config_of  # noqa: PLC0415 - what a command needs is imported by that command
     from agent.cli.layout import size, table  # noqa: PLC0415 - the same
-    from agent.policy import parse_policy  # noqa: PLC0415 - the same
 
     path = arguments.file or config_of(arguments).policy
     try:
         raw = path.read_bytes()
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}", hint="name the policy file") from error
-    policy = parse_policy(raw, file=str(path))
+    policy = read_policy(raw, file=str(path))
     plan = None
     if arguments.dry_run:
         plan = ask_agent(arguments, "dry-run", {"policy": raw.decode("utf-8"), "file": str(path)})

@@ -74,7 +74,7 @@ class Home:
     @property
     def exists(self) -> bool:
         """Whether somebody's keys are here."""
-        return any((self.path / name).exists() for name in (ROOT, IDENTITY, CLIENT, OWNER_FILE))
+        return any(is_there(self.path / name) for name in (ROOT, IDENTITY, CLIENT, OWNER_FILE))
 
     def create(self) -> None:
         """Make the folder; keys that are there already raise ``ConfigError``."""

@@ -222,5 +222,6 @@ def _text(opened: Opened, manifest: Manifest, folder: Path, identity_file: Path)
     left = f"\nleft out     {opened.left_out}, as the receipt says" if opened.left_out else ""
     return (
         f"export       {opened.export}\nopened       {len(opened.files)} files into {opened.folder}{left}\n\n"
-        f"with stock tools: age -d -i {identity_file} -o {plain} {folder / first}"
+        f"with stock tools (a post-quantum identity needs age 1.3 or newer):\n"
+        f"  age -d -i {identity_file} -o {plain} {folder / first}"
     )
