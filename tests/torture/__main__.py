@@ -72,7 +72,7 @@ def _part(part: int, *, seed: int, long: bool, scenarios: Sequence[str], whole: 
         bench = Bench(folder, seed=seed, part=part, parts=WORKERS, everything=long)
         for scenario in scenarios:
             if scenario == "start":
-                rows.extend(bench.sweep_starts(ways, share=1.0 if long else 0.1, tell=_tick))
+                rows.extend(bench.sweep_starts(ways, tell=_tick))
                 continue
             origin = bench.home(scenario)
             rows.extend(bench.sweep(origin, scenario, way, share=way.share, tell=_tick) for way in ways)

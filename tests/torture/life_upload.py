@@ -1,7 +1,7 @@
 """Two objects go to a store, one is lost there and goes again: every state that the index keeps of an upload.
 
 The transitions are the ones that the upload flow makes, in its order and in its transactions; what goes over the wire
-between them does not touch the disk. The whole flow over a broker is in ``life_line.py``.
+between them does not touch the disk. The whole flow, with brokers, cut lines and restarts, is in ``tests/upload``.
 """
 
 from agent.app.parts import Parts, opened

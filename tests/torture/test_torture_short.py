@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-LIMIT_S = 600
+LIMIT_S = 1800
 """Far above what it takes (``seconds`` in its answer): machines that are busy with other tests are slower."""
 
 
