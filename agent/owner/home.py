@@ -74,7 +74,7 @@ class Home:
     @property
     def exists(self) -> bool:
         """Whether somebody's keys are here."""
-        return any(is_there(self.path / name) for name in (ROOT, IDENTITY, CLIENT, OWNER_FILE))
+        return any(files.is_there(self.path / name) for name in (ROOT, IDENTITY, CLIENT, OWNER_FILE))
 
     def create(self) -> None:
         """Make the folder; keys that are there already raise ``ConfigError``."""
