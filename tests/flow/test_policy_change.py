@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 from tests.flow.house import House, until
 
@@ -21,8 +22,12 @@ def test_policy_that_would_delete_nearly_everything_is_told_asks_and_goes_on_whe
         good = (tmp_path / "policy.toml").read_text()
         photo = good.index("[category.photo]")
         mistake.write_text(good[:photo] + good[photo:].replace('age = "14d"', 'age = "1s"', 1))
-        told = house.agent_json("policy", "check", mistake, "--dry-run")
-        plan = told["would_delete"]
+
+        def everything() -> Any:  # noqa: ANN401 - JSON
+            found = house.agent_json("policy", "check", mistake, "--dry-run")["would_delete"]
+            return found if len(found["objects"]) == COUNT else None
+
+        plan = until(everything, what="all photos a second old")
         assert {one["id"] for one in plan["objects"]} == {one["id"] for one in photos}
         assert {one["rule"] for one in plan["objects"]} == {"category.photo.keep.age"}
         assert plan["asks_first"]
