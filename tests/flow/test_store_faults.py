@@ -7,6 +7,8 @@ confirmed only by an erasure signed the same way, and then as that key's word (I
 import json
 from pathlib import Path
 
+import pytest
+
 from agent.envelope import thumbprint
 from tests.flow.directed import Directed
 from tests.flow.house import DEVICE, until
@@ -54,27 +56,23 @@ def test_no_local_copy_is_given_up_on_a_forged_storage_receipt(tmp_path: Path) -
         assert len(list((tmp_path / "cloud" / "store" / DEVICE).glob("*/payload"))) == 4
 
 
-def test_no_deletion_is_confirmed_by_a_forged_erasure(tmp_path: Path) -> None:
+@pytest.mark.parametrize("how", FORGERIES)
+def test_no_deletion_is_confirmed_by_a_forged_erasure(tmp_path: Path, how: str) -> None:
     with Directed(tmp_path) as house:
-        house.start_cloud()
+        house.start_cloud("--fault", f"forge={how}:erased:500")
         house.start_agent()
-        for seed in range(4):
-            house.record(seed=seed)
-        items = house.one("uploaded", count=4)
-        for how, item in zip(FORGERIES, items, strict=True):
-            house.order("clear")
-            house.fault(f"forge={how}:erased:50")
-            answer = house.owner("delete", item["id"], "--yes", "--timeout", "1", expect=1)
-            assert "waits" in answer
-            until(lambda how=how: [one for one in house.events("fault") if one.get("how") == how], what=f"{how} sent")  # type: ignore[misc] # a default binds the loop's value
+        house.record()
+        (item,) = house.one("uploaded")
+        answer = house.owner("delete", item["id"], "--yes", "--timeout", "1", expect=1)
+        assert "waits" in answer
+        until(lambda: [one for one in house.events("fault") if one.get("how") == how], what=f"{how} sent")
         assert house.held() == []
         receipts = house.owner_json("receipts")
         assert {one["status"] for one in receipts if one["verb"] == "delete"} <= {"accepted", "waiting"}
         house.order("clear")
         house.restart_agent()
         house.owner("resend")
-        done = [one for one in house.owner_json("receipts") if one["verb"] == "delete" and one["status"] == "done"]
-        assert len(done) == 4
+        assert [one for one in house.owner_json("receipts") if one["verb"] == "delete" and one["status"] == "done"]
         assert not list((tmp_path / "cloud" / "store" / DEVICE).glob("*/payload"))
 
 
