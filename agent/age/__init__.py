@@ -7,7 +7,7 @@ The map::
     format     stanzas, header text and MAC: split_header, read_header
     stream     the payload: encrypt_stream, decrypt_stream, SeekableReader, payload_size
     message    encrypt and decrypt of small messages in memory
-    armor      the text form: ArmorReader, ArmorWriter; armor and dearmor stay in their module, which has the name
+    armor      the text form: ArmorReader, ArmorWriter; the rest stays in its module, which has the name of a function
     x25519 · hybrid · scrypt      the recipient types, each with its stanza
     bech32 · failure              key strings · the errors, all of them CorruptError
 

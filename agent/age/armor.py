@@ -9,7 +9,7 @@ import io
 from typing import Final
 
 from agent.age.failure import ArmorError
-from agent.age.format import Reader
+from agent.age.format import PrefixedReader, Reader
 from agent.age.stream import Writer
 
 BEGIN: Final = b"-----BEGIN AGE ENCRYPTED FILE-----"
@@ -21,6 +21,7 @@ _LINE_BYTES: Final = 48
 _READ_BYTES: Final = 64 * 1024
 _LINE_MAX_BYTES: Final = WHITESPACE_MAX_BYTES + len(BEGIN)
 _WHITESPACE: Final = b" \t\r\n"
+_PEEK_BYTES: Final = WHITESPACE_MAX_BYTES + len(BEGIN)
 
 
 class ArmorReader:
@@ -152,6 +153,14 @@ class ArmorWriter:
         view = memoryview(data)
         while view:
             view = view[self._writer.write(view) or 0 :]
+
+
+def without_armor(reader: Reader) -> Reader:
+    """Return a reader of the age file whether or not it stands in an armor, by looking at its start."""
+    peeked = bytearray(_PEEK_BYTES)
+    start = bytes(peeked[: reader.readinto(memoryview(peeked)) or 0])
+    whole = PrefixedReader(start, reader)
+    return ArmorReader(whole) if start.lstrip(_WHITESPACE).startswith(BEGIN[:8]) else whole
 
 
 def armor(raw: bytes) -> bytes:

@@ -12,14 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agent.errors import LinkError
+from agent.shell.parser import Subparsers, add
 
 if TYPE_CHECKING:
     from agent.config import Config
 
-Subparsers = argparse._SubParsersAction  # noqa: SLF001 - argparse has no public name for what add_subparsers returns
 
-
-def add_parsers(subparsers: "Subparsers[argparse.ArgumentParser]") -> None:
+def add_parsers(subparsers: Subparsers) -> None:
     """Register the commands."""
     status = _add(subparsers, "status", "tell how the device is", "privacy-agent status")
     status.set_defaults(run=_status)
@@ -123,12 +122,8 @@ class _Progress:
             print("\r\033[K", end="", file=sys.stderr, flush=True)
 
 
-def _add(
-    subparsers: "Subparsers[argparse.ArgumentParser]", name: str, summary: str, example: str
-) -> argparse.ArgumentParser:
-    parser = subparsers.add_parser(
-        name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.", epilog=f"example:  {example}"
-    )
+def _add(subparsers: Subparsers, name: str, summary: str, example: str) -> argparse.ArgumentParser:
+    parser = add(subparsers, name, summary=summary, example=example)
     parser.add_argument("--config", type=Path, default=None, metavar="FILE", help="agent.toml")
     parser.add_argument("--json", action="store_true", help="answer as JSON")
     return parser

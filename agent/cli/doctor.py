@@ -14,11 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from agent.errors import AgentError
+from agent.shell.parser import Subparsers
 
 if TYPE_CHECKING:
     from agent.config import Config
-
-Subparsers = argparse._SubParsersAction  # noqa: SLF001 - argparse has no public name for what add_subparsers returns
 
 CONNECT_S: Final = 10.0
 _DAY_MS: Final = 86_400_000
@@ -37,7 +36,7 @@ class Finding(NamedTuple):
     next: str = ""
 
 
-def add_parsers(subparsers: "Subparsers[argparse.ArgumentParser]") -> None:
+def add_parsers(subparsers: Subparsers) -> None:
     """Register the command."""
     doctor = subparsers.add_parser(
         "doctor",

@@ -11,13 +11,13 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from agent.shell.parser import Subparsers
+
 if TYPE_CHECKING:
     from agent.config import Config
 
-Subparsers = argparse._SubParsersAction  # noqa: SLF001 - argparse has no public name for what add_subparsers returns
 
-
-def add_parsers(subparsers: "Subparsers[argparse.ArgumentParser]") -> None:
+def add_parsers(subparsers: Subparsers) -> None:
     """Register the command."""
     run = subparsers.add_parser(
         "run",

@@ -6,13 +6,12 @@ import socket
 from pathlib import Path
 
 from agent.errors import ConfigError
-
-Subparsers = argparse._SubParsersAction  # noqa: SLF001 - argparse has no public name for what add_subparsers returns
+from agent.shell.parser import Subparsers
 
 KINDS = ("spool", "frigate", "motioneye", "timelapse")
 
 
-def add_parsers(subparsers: "Subparsers[argparse.ArgumentParser]") -> None:
+def add_parsers(subparsers: Subparsers) -> None:
     """Register the commands."""
     init = subparsers.add_parser(
         "init",

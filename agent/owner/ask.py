@@ -22,13 +22,14 @@ from agent.owner import command as requests
 from agent.owner import device as devices
 from agent.owner import show
 from agent.owner.command import Me, Signed
-from agent.owner.context import Context, Subparsers, add
+from agent.owner.context import Context, add
 from agent.owner.device import Device
 from agent.owner.exchange import Exchange, Session, keep
 from agent.owner.home import read_file
 from agent.owner.line import Line
 from agent.owner.reach import add_broker_arguments, settings_from
 from agent.owner.receipt import Alert, Receipt, Told
+from agent.shell.parser import Subparsers
 
 WAIT_S: Final = 120.0
 PAGES_MAX: Final = 1000
@@ -40,7 +41,7 @@ _HAPPENED: Final = frozenset({"deleted", "already_gone", "exported", "listed"})
 _LONGEST_S: Final = 31 * _DAY_S
 
 
-def add_parsers(subparsers: "Subparsers[argparse.ArgumentParser]") -> None:
+def add_parsers(subparsers: Subparsers) -> None:
     """Register the verbs and what deals with their answers."""
     delete = add(
         subparsers,
@@ -102,7 +103,7 @@ def add_parsers(subparsers: "Subparsers[argparse.ArgumentParser]") -> None:
     _add_answers(subparsers)
 
 
-def _add_answers(subparsers: "Subparsers[argparse.ArgumentParser]") -> None:
+def _add_answers(subparsers: Subparsers) -> None:
     pending = add(
         subparsers, "pending", summary="list commands without a final receipt", example="privacy-owner pending"
     )

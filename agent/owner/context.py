@@ -9,8 +9,8 @@ import msgspec
 from agent.clock import MS_PER_S, ReadClock
 from agent.errors import ConfigError
 from agent.owner.home import Home
-
-Subparsers = argparse._SubParsersAction  # noqa: SLF001 - argparse has no public name for what add_subparsers returns
+from agent.shell.parser import Subparsers
+from agent.shell.parser import add as add_command
 
 
 class Context(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,16 +49,8 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
             raise ConfigError("not confirmed; nothing was done", hint=hint)
 
 
-def add(
-    subparsers: "Subparsers[argparse.ArgumentParser]", name: str, *, summary: str, example: str, detail: str = ""
-) -> argparse.ArgumentParser:
+def add(subparsers: Subparsers, name: str, *, summary: str, example: str, detail: str = "") -> argparse.ArgumentParser:
     """Add one command with its example and ``--json``."""
-    parser = subparsers.add_parser(
-        name,
-        help=summary,
-        description=f"{summary[:1].upper()}{summary[1:]}.{f' {detail}' if detail else ''}",
-        epilog=f"example:\n  {example}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = add_command(subparsers, name, summary=summary, example=example, detail=detail)
     parser.add_argument("--json", action="store_true", help="tell the result as JSON")
     return parser

@@ -14,17 +14,18 @@ from agent.envelope import Descriptor, Key, KeySet, Quota, parse_descriptor
 from agent.errors import ConfigError, CorruptError
 from agent.files import write_durably
 from agent.owner import device as devices
-from agent.owner.context import Context, Subparsers, add
+from agent.owner.context import Context, add
 from agent.owner.home import DESCRIPTOR, read_descriptor, read_file
 from agent.owner.members import issue, with_member, without_member
 from agent.owner.own import require_name, write_keys
 from agent.owner.reach import add_broker_arguments, settings_from
 from agent.owner.show import size, table, when
+from agent.shell.parser import Subparsers
 
 _DESCRIPTOR_BYTES = 64 << 10
 
 
-def add_parsers(subparsers: "Subparsers[argparse.ArgumentParser]") -> None:
+def add_parsers(subparsers: Subparsers) -> None:
     """Register ``device add|list`` and ``client add|list|remove|new``."""
     device = _group(subparsers, "device", summary="the cameras and hubs that we know")
     one = add(
@@ -71,9 +72,7 @@ def add_parsers(subparsers: "Subparsers[argparse.ArgumentParser]") -> None:
     one.set_defaults(run=_client_new)
 
 
-def _group(
-    subparsers: "Subparsers[argparse.ArgumentParser]", name: str, *, summary: str
-) -> "Subparsers[argparse.ArgumentParser]":
+def _group(subparsers: Subparsers, name: str, *, summary: str) -> Subparsers:
     parser = subparsers.add_parser(name, help=summary, description=f"{summary[:1].upper()}{summary[1:]}.")
     return parser.add_subparsers(required=True, metavar="COMMAND")
 

@@ -15,17 +15,18 @@ from agent.clock import MS_PER_S, rfc3339_ms
 from agent.envelope import Descriptor, KeySet, encode, parse_descriptor, public_jwk
 from agent.errors import ConfigError
 from agent.owner import home as place
-from agent.owner.context import Context, Subparsers, add
+from agent.owner.context import Context, add
 from agent.owner.home import Home, read_descriptor, read_file, recovered_key_set, write_key
 from agent.owner.members import entry, issue
 from agent.owner.reach import add_broker_arguments, settings_from
 from agent.owner.sheet import first_client, read_sheet, write_sheet
+from agent.shell.parser import Subparsers
 
 _NAME_MAX: Final = 100
 _SHEET_BYTES: Final = 64 << 10
 
 
-def add_parsers(subparsers: "Subparsers[argparse.ArgumentParser]") -> None:
+def add_parsers(subparsers: Subparsers) -> None:
     """Register ``init`` and ``recover``."""
     init = add(
         subparsers,

@@ -16,17 +16,18 @@ from agent.envelope.kinds import MAX_MANIFEST_BYTES
 from agent.errors import AgentError, ConfigError, CorruptError
 from agent.owner import device as devices
 from agent.owner import show
-from agent.owner.context import Context, Subparsers, add
+from agent.owner.context import Context, add
 from agent.owner.home import read_file
 from agent.owner.manifest import read_manifest
 from agent.owner.receipt import jws_of, read_receipt
+from agent.shell.parser import Subparsers
 
 LOG_LINES_MAX: Final = 5_000_000
 _PEEK_BYTES: Final = 32
 _SIGNED_BYTES: Final = MAX_MANIFEST_BYTES
 
 
-def add_parsers(subparsers: "Subparsers[argparse.ArgumentParser]") -> None:
+def add_parsers(subparsers: Subparsers) -> None:
     """Register ``verify``."""
     verify = add(
         subparsers,

@@ -16,11 +16,12 @@ from typing import Any, Final
 from agent.clock import ReadClock, system_clock
 from agent.errors import AgentError, ConfigError, RefusedError
 from agent.owner import ask, enrol, keys, own, prove, unpack
-from agent.owner.context import Context, Subparsers
+from agent.owner.context import Context
 from agent.owner.context import add as add_command
 from agent.owner.home import DEFAULT_HOME, Home
+from agent.shell.parser import Subparsers
 
-_PARTS: Final[tuple[Callable[["Subparsers[argparse.ArgumentParser]"], None], ...]] = (
+_PARTS: Final[tuple[Callable[[Subparsers], None], ...]] = (
     own.add_parsers,
     enrol.add_parsers,
     ask.add_parsers,

@@ -22,10 +22,11 @@ from agent.envelope.kinds import MAX_MANIFEST_BYTES
 from agent.errors import ConfigError, CorruptError
 from agent.owner import device as devices
 from agent.owner import show
-from agent.owner.context import Context, Subparsers, add
+from agent.owner.context import Context, add
 from agent.owner.device import Device
 from agent.owner.home import IDENTITY, read_file, read_private
 from agent.owner.manifest import MANIFEST, File, Item, Manifest, read_manifest, signer_of
+from agent.shell.parser import Subparsers
 
 _COPY_BYTES: Final = 1 << 20
 _SEALING_BYTES: Final = 2 << 20
@@ -46,7 +47,7 @@ class Opened(msgspec.Struct, frozen=True, kw_only=True):
     left_out: int
 
 
-def add_parsers(subparsers: "Subparsers[argparse.ArgumentParser]") -> None:
+def add_parsers(subparsers: Subparsers) -> None:
     """Register ``open``."""
     parser = add(
         subparsers,

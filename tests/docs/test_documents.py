@@ -7,6 +7,7 @@ import io
 import re
 import shlex
 import subprocess
+import tomllib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
@@ -99,6 +100,13 @@ def test_paths_of_this_repository_exist(path: Path) -> None:
     named = set(SPAN.findall(FENCE.sub("", path.read_text(encoding="utf-8"))))
     paths = {code.partition("::")[0].rstrip(".") for code in named if A_PATH.fullmatch(code.partition("::")[0])}
     assert sorted(name for name in paths if not (ROOT / name).exists() and not (ROOT / f"{name}.py").exists()) == []
+
+
+def test_design_shows_the_layers_that_the_check_holds() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    (held,) = (one["layers"] for one in project["tool"]["importlinter"]["contracts"] if one["type"] == "layers")
+    design = (ROOT / "docs/design.md").read_text(encoding="utf-8")
+    assert "\n".join(held) in [block.strip() for _language, block in FENCE.findall(design)]
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))

@@ -1,0 +1,9 @@
+"""What the two shell commands, of the device and of its owner, have in common.
+
+    parser     a sub-command with its example
+    operand    the files and pipes that a command line names
+    terminal   what a person sees while it works, and what may be shown at all
+    crypt      keys made, files opened: as ``age-keygen`` and ``age`` do
+
+Start-up counts as much as the cipher does, so a module is imported by the function that needs it.
+"""

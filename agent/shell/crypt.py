@@ -1,0 +1,70 @@
+"""Keys made and files opened on the shell, reading and writing what ``age-keygen`` and ``age`` do.
+
+What is decrypted to a pipe has been authenticated chunk by chunk, but only exit code 0 says that it was all.
+"""
+
+import sys
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, NamedTuple
+
+from agent.age.stream import Sizes, decrypt_stream
+from agent.errors import ConfigError
+from agent.shell import operand
+from agent.shell.terminal import Progress, TextOnly
+
+if TYPE_CHECKING:
+    from agent.age.keys import Identity
+
+
+class Made(NamedTuple):
+    """A new identity: its secret, its recipient, and the text of its file."""
+
+    secret: str
+    recipient: str
+    file_text: str
+
+
+def make_key(*, post_quantum: bool, now_ms: int) -> Made:
+    """Make an age identity as ``age-keygen`` does; it is written nowhere yet."""
+    from agent.age.keys import generate_identity, write_identity_file  # noqa: PLC0415 - see the package's docstring
+    from agent.clock import rfc3339_ms  # noqa: PLC0415 - the same
+
+    identity = generate_identity(post_quantum=post_quantum)
+    text = write_identity_file(identity, created=rfc3339_ms(now_ms))
+    return Made(identity.to_text(), identity.recipient().to_text(), text)
+
+
+def read_identities(names: Iterable[str]) -> list["Identity"]:
+    """Read the identities of all files named; ``ConfigError`` names the file that holds none."""
+    from agent.age.keys import parse_identity_file  # noqa: PLC0415 - see the package's docstring
+
+    identities: list[Identity] = []
+    for name in names:
+        text = operand.read_key_file(name)
+        with operand.naming(name):
+            identities += parse_identity_file(text)
+    return identities
+
+
+def refuse_both_on_stdout(output: str, *, as_json: bool) -> None:
+    """Raise ``ConfigError`` where an answer in JSON and the file would both go to stdout."""
+    if as_json and output == operand.STANDARD:
+        raise ConfigError("--json and the file would both go to stdout", hint="add -o FILE")
+
+
+def decrypt(identities: Iterable["Identity"], *, source: str, target: str) -> Sizes:
+    """Open an age file, armored or not; the clear file is readable by its user alone."""
+    from agent.age.armor import without_armor  # noqa: PLC0415 - see the package's docstring
+    from agent.age.filekey import unwrap_header  # noqa: PLC0415 - the same
+    from agent.age.format import read_header  # noqa: PLC0415 - the same
+
+    with operand.opened(source) as (raw, size):
+        sealed = without_armor(raw)
+        header, rest = read_header(sealed)
+        file_key = unwrap_header(header, identities)
+        with operand.output(target, private=True) as clear:
+            shown = TextOnly(clear) if target == operand.STANDARD and sys.stdout.isatty() else clear
+            progress = Progress(size)
+            sizes = decrypt_stream(file_key, sealed, shown, prefix=rest, on_plaintext=progress.hook)
+            progress.clear()
+    return sizes
