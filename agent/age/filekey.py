@@ -30,10 +30,14 @@ class Wraps(Protocol):
 
 
 class Unwraps(Protocol):
-    """What may open a header."""
+    """What may open a header; ``kind`` names the stanza type that it reads."""
 
-    def unwrap(self, stanzas: Iterable[Stanza]) -> bytes | None:
-        """Return the file key if one of the stanzas is for this identity."""
+    @property
+    def kind(self) -> str:
+        """Give the kind of its stanzas; it is shown no other."""
+
+    def unwrap(self, stanza: Stanza) -> bytes | None:
+        """Return the file key if the stanza is for this identity; raises ``HeaderError`` if it is malformed."""
 
 
 def new_file_key(random: Callable[[int], bytes] = os.urandom) -> bytes:
@@ -77,8 +81,8 @@ def unwrap_header(header: bytes, identities: Iterable[Unwraps]) -> bytes:
     if len(parsed.stanzas) > 1 and any(stanza.kind == _LONE_KIND for stanza in parsed.stanzas):
         raise HeaderError("a passphrase stanza is not alone in its header")
     for identity in identities:
-        file_key = identity.unwrap(parsed.stanzas)
-        if file_key is not None:
-            check_mac(parsed, file_key)
-            return file_key
+        for stanza in parsed.stanzas:
+            if stanza.kind == identity.kind and (file_key := identity.unwrap(stanza)) is not None:
+                check_mac(parsed, file_key)
+                return file_key
     raise NoMatchError("none of the identities opens this file", hint="use the identity of one of its recipients")

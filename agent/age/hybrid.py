@@ -5,7 +5,7 @@ seed from which both secret keys are expanded. (C2SP ``age.md``, "The mlkem768x2
 """
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Final
 
 from cryptography.exceptions import InvalidTag
@@ -66,6 +66,8 @@ class HybridRecipient:
 class HybridIdentity:
     """A post-quantum secret key; never printed except by ``to_text``."""
 
+    kind = KIND
+
     def __init__(self, seed: bytes) -> None:
         """Take the 32-byte seed; ``ConfigError`` for another length."""
         if len(seed) != _SEED_BYTES:
@@ -92,17 +94,11 @@ class HybridIdentity:
         mlkem = self._mlkem.public_key().public_bytes_raw()
         return HybridRecipient(mlkem + self._x25519.public_key().public_bytes_raw())
 
-    def unwrap(self, stanzas: Iterable[Stanza]) -> bytes | None:
-        """Return the file key of the first stanza that this identity opens, or None.
+    def unwrap(self, stanza: Stanza) -> bytes | None:
+        """Return the file key that a stanza of this type holds, or None if it is for somebody else.
 
-        Raises ``HeaderError`` when a stanza of this type is malformed, whoever it is for.
+        Raises ``HeaderError`` when the stanza is malformed, whoever it is for.
         """
-        for stanza in stanzas:
-            if stanza.kind == KIND and (file_key := self._open(stanza)) is not None:
-                return file_key
-        return None
-
-    def _open(self, stanza: Stanza) -> bytes | None:
         if len(stanza.arguments) != 1 or len(stanza.body) != _BODY_BYTES:
             raise HeaderError("a post-quantum stanza is malformed")
         share = read_argument(stanza.arguments[0], size_bytes=_SHARE_BYTES)

@@ -4,13 +4,12 @@ A wrong string raises ``ConfigError``, which names the line but never repeats wh
 is loaded only when such a key turns up.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from os import urandom
 from typing import Final, Protocol, TypeVar
 
 from agent.age import bech32
 from agent.age.filekey import Unwraps, Wraps
-from agent.age.format import Stanza
 from agent.errors import ConfigError
 
 Key = TypeVar("Key")
@@ -39,9 +38,6 @@ class Identity(Unwraps, Protocol):
 
     def recipient(self) -> Recipient:
         """Return the public half."""
-
-    def unwrap(self, stanzas: Iterable[Stanza]) -> bytes | None:
-        """Return the file key if one of the stanzas is for this identity."""
 
 
 def generate_identity(*, post_quantum: bool, random: Callable[[int], bytes] = urandom) -> Identity:

@@ -6,7 +6,7 @@ recipient type".)
 
 import os
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Final
 
 from cryptography.exceptions import InvalidTag
@@ -56,22 +56,18 @@ class ScryptRecipient:
 class ScryptIdentity:
     """A passphrase that may open a file."""
 
+    kind = KIND
+
     def __init__(self, passphrase: str, *, log_n_max: int = READ_LOG_N_MAX) -> None:
         """Take the passphrase and the largest work factor that a file may ask of us."""
         self._passphrase = passphrase.encode()
         self._log_n_max = log_n_max
 
-    def unwrap(self, stanzas: Iterable[Stanza]) -> bytes | None:
-        """Return the file key if the passphrase opens it, or None.
+    def unwrap(self, stanza: Stanza) -> bytes | None:
+        """Return the file key that the stanza holds if the passphrase opens it, or None.
 
         Raises ``HeaderError`` for a malformed stanza or a work factor above the limit.
         """
-        for stanza in stanzas:
-            if stanza.kind == KIND and (file_key := self._open(stanza)) is not None:
-                return file_key
-        return None
-
-    def _open(self, stanza: Stanza) -> bytes | None:
         if len(stanza.arguments) != 2 or len(stanza.body) != _BODY_BYTES:  # noqa: PLR2004 - salt and work factor
             raise HeaderError("a scrypt stanza is malformed")
         salt = read_argument(stanza.arguments[0], size_bytes=_SALT_BYTES)

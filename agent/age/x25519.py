@@ -5,7 +5,7 @@ section "The X25519 recipient type".)
 """
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Final
 
 from cryptography.exceptions import InvalidTag
@@ -60,6 +60,8 @@ class X25519Recipient:
 class X25519Identity:
     """A secret key; never printed except by ``to_text``."""
 
+    kind = KIND
+
     def __init__(self, secret: bytes) -> None:
         """Take the 32 raw bytes; ``ConfigError`` for another length."""
         if len(secret) != _KEY_BYTES:
@@ -81,17 +83,11 @@ class X25519Identity:
         """Return the public half."""
         return X25519Recipient(self._public)
 
-    def unwrap(self, stanzas: Iterable[Stanza]) -> bytes | None:
-        """Return the file key of the first stanza that this identity opens, or None.
+    def unwrap(self, stanza: Stanza) -> bytes | None:
+        """Return the file key that a stanza of this type holds, or None if it is for somebody else.
 
-        Raises ``HeaderError`` when a stanza of this type is malformed, whoever it is for.
+        Raises ``HeaderError`` when the stanza is malformed, whoever it is for.
         """
-        for stanza in stanzas:
-            if stanza.kind == KIND and (file_key := self._open(stanza)) is not None:
-                return file_key
-        return None
-
-    def _open(self, stanza: Stanza) -> bytes | None:
         if len(stanza.arguments) != 1 or len(stanza.body) != _BODY_BYTES:
             raise HeaderError("an X25519 stanza is malformed")
         share = read_argument(stanza.arguments[0], size_bytes=_KEY_BYTES)
