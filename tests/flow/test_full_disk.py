@@ -1,53 +1,16 @@
-"""The device's disk is full to the last byte: new recordings stay with their source, everything else goes on.
+"""The device's disk is full to the last byte: new recordings stay with their source, everything else goes on."""
 
-The state folder is a small tmpfs of its own, so this needs the right to mount (root, as in CI). Without it the test
-fails and says so.
-"""
-
-import contextlib
-import errno
 import json
 import os
-import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
+from tests.disk import as_root, fill, small_disk
 from tests.flow.house import House, until
 
-SIZE = "64m"
 
-
-@contextlib.contextmanager
-def small_disk(folder: Path) -> Iterator[None]:
-    folder.mkdir(mode=0o700)
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", f"size={SIZE},mode=700", "none", str(folder)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert mounted.returncode == 0, f"this test mounts a small tmpfs; run it as root: {mounted.stderr}"
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", "--lazy", str(folder)], check=True)
-
-
-def fill(path: Path) -> None:
-    """Take every free byte of the file system."""
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    for size in (1 << 20, 1 << 12, 1):
-        try:
-            while True:
-                os.write(fd, bytes(size))
-        except OSError as error:
-            if error.errno != errno.ENOSPC:
-                raise
-    os.close(fd)
-
-
+@as_root
 def test_full_disk_refuses_the_new_loudly_and_still_deletes_and_answers(tmp_path: Path) -> None:
-    with small_disk(tmp_path / "state"), House(tmp_path) as house:
+    with small_disk(tmp_path / "state", size="64m"), House(tmp_path) as house:
         eaten = house.state / "eaten"
 
         def alerts() -> list[str]:
