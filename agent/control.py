@@ -19,7 +19,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from agent.errors import AgentError, ConfigError, CorruptError, LinkError, RefusedError, SpaceError
+from agent.errors import KINDS, AgentError, ConfigError, CorruptError, LinkError, RefusedError, Retry, told_of
 from agent.files import remove
 
 REQUEST_BYTES: Final = 256 << 10
@@ -41,12 +41,8 @@ _GROUPS_BYTES: Final = 1024  # the most that Python's getsockopt takes
 Progress = Callable[[dict[str, Any]], None]
 Verb = Callable[[dict[str, Any], Progress], Awaitable[Any]]
 
-_KINDS: Final[dict[str, type[AgentError]]] = {
-    "ConfigError": ConfigError,
-    "CorruptError": CorruptError,
-    "LinkError": LinkError,
-    "SpaceError": SpaceError,
-}
+_KINDS: Final = {kind.__name__: kind for kind in KINDS if kind is not RefusedError}
+_RETRY: Final[dict[str, Retry]] = {"later": "later", "after_fix": "after_fix"}
 
 
 class ControlServer:
@@ -130,7 +126,7 @@ class ControlServer:
         try:
             say({"result": await verb(args, lambda step: say({"progress": step}))})
         except AgentError as error:
-            say({"error": as_error(error)})
+            say({"error": told_of(error)})
         except Exception:  # noqa: BLE001 - a bug in one answer is told and logged, and ends nothing else
             _log.exception("a question from the local socket was not answered")
             say(
@@ -152,19 +148,12 @@ class ControlServer:
         return self._verbs[request["verb"]], args
 
 
-def as_error(error: AgentError) -> dict[str, str]:
-    """Write one of the five kinds as the members of ``error``."""
-    told = {"kind": type(error).__name__, "message": error.message, "hint": error.hint}
-    if isinstance(error, RefusedError):
-        told |= {"kind": "RefusedError", "reason": error.reason, "retry": error.retry}
-    return told
-
-
 def raise_error(told: dict[str, str]) -> None:
     """Raise again what the other side answered, as the same kind."""
     message, hint = told.get("message", ""), told.get("hint", "")
     if told.get("kind") == "RefusedError":
-        raise RefusedError(message, reason=told.get("reason", "refused"), hint=hint)
+        retry = _RETRY.get(told.get("retry", ""), "never")
+        raise RefusedError(message, reason=told.get("reason", "refused"), retry=retry, hint=hint)
     raise _KINDS.get(told.get("kind", ""), CorruptError)(message, hint=hint)
 
 
@@ -186,14 +175,15 @@ async def connection(path: Path) -> AsyncIterator[tuple[asyncio.StreamReader, as
 async def ask(path: Path, verb: str, args: dict[str, Any], *, progress: Progress) -> Any:  # noqa: ANN401 - JSON
     """Ask the running agent and return its result; raises what it raised, or ``LinkError`` when it went away."""
     async with connection(path) as (reader, writer):
-        writer.write(json.dumps({"verb": verb, "args": args}).encode() + b"\n")
-        await writer.drain()
-        while line := await reader.readline():
-            message = json.loads(line)
-            if "progress" in message:
-                progress(message["progress"])
-            elif "error" in message:
-                raise_error(message["error"])
-            else:
-                return message["result"]
+        with contextlib.suppress(ConnectionError):  # as when the answer just ends: it went away
+            writer.write(json.dumps({"verb": verb, "args": args}).encode() + b"\n")
+            await writer.drain()
+            while line := await reader.readline():
+                message = json.loads(line)
+                if "progress" in message:
+                    progress(message["progress"])
+                elif "error" in message:
+                    raise_error(message["error"])
+                else:
+                    return message["result"]
     raise LinkError("the agent stopped before it answered", hint="look at its log, then ask again")

@@ -10,7 +10,7 @@
 Anything else that escapes is a bug and ends the task group. A caller's mistake is an assertion, not one of these.
 """
 
-from typing import Literal
+from typing import Final, Literal
 
 Retry = Literal["never", "later", "after_fix"]
 
@@ -53,6 +53,22 @@ class LinkError(AgentError):
 
 class SpaceError(AgentError):
     """The disk, a quota or a bounded queue is full."""
+
+
+KINDS: Final[tuple[type[AgentError], ...]] = (ConfigError, RefusedError, CorruptError, LinkError, SpaceError)
+
+
+def kind_of(error: AgentError) -> type[AgentError]:
+    """Return which of the five an error is; one that is none of them is a bug."""
+    return next(kind for kind in KINDS if isinstance(error, kind))
+
+
+def told_of(error: AgentError) -> dict[str, str]:
+    """Write an error as the members of ``error``: on the local socket, and in a command's JSON."""
+    told = {"kind": kind_of(error).__name__, "message": error.message, "hint": error.hint}
+    if isinstance(error, RefusedError):
+        told |= {"reason": error.reason, "retry": error.retry}
+    return told
 
 
 def only_ours(group: BaseExceptionGroup[BaseException]) -> AgentError | None:

@@ -1,25 +1,24 @@
-"""Arguments in, exit code out: 0 done, 1 refused or failed, 2 bad usage or a file to be corrected.
+"""Arguments in, exit code out; ``agent/shell/ending.py`` has the codes and tells what went wrong.
 
 Each command module registers its own parsers and sets ``run``, which takes ``(arguments, Context)`` and returns the
-exit code. Errors of the five kinds end in the next step, on stderr; anything else is a bug and shows its trace.
+exit code.
 """
 
 import argparse
 import importlib.metadata
-import json
 import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from agent.clock import ReadClock, system_clock
-from agent.errors import AgentError, ConfigError, RefusedError
 from agent.owner import ask, enrol, keys, own, prove, unpack
 from agent.owner.context import Context
 from agent.owner.context import add as add_command
 from agent.owner.home import DEFAULT_HOME, Home
-from agent.shell.parser import Subparsers
+from agent.shell.ending import DONE, ended
+from agent.shell.parser import Parser, Subparsers
 
 _PARTS: Final[tuple[Callable[[Subparsers], None], ...]] = (
     own.add_parsers,
@@ -29,45 +28,37 @@ _PARTS: Final[tuple[Callable[[Subparsers], None], ...]] = (
     unpack.add_parsers,
     keys.add_parsers,
 )
-_DONE: Final = 0
-_FAILED: Final = 1
-_USAGE: Final = 2
-_BROKEN_PIPE: Final = 141  # what a shell shows for SIGPIPE
 
 
 def main(argv: Sequence[str] | None = None, *, read_clock: ReadClock | None = None) -> int:
     """Run one command and return its exit code; ``read_clock`` is this machine's clock where it is not given."""
-    try:
-        arguments = _parser().parse_args(argv)
-    except SystemExit as ending:
-        return ending.code if isinstance(ending.code, int) else _USAGE
-    context = Context(
-        home=Home(Path(arguments.home).expanduser()),
-        json=bool(getattr(arguments, "json", False)),
-        read_clock=read_clock or system_clock(),
+    told = list(sys.argv[1:] if argv is None else argv)
+    return ended(
+        lambda: _run(told, read_clock or system_clock()),
+        program="privacy-owner",
+        as_json="--json" in told,
+        interrupted="stopped; what was signed is kept: privacy-owner pending",
     )
-    try:
-        code: int = arguments.run(arguments, context)
-        sys.stdout.flush()
-    except ConfigError as error:
-        return _tell(error, context, code=_USAGE)
-    except AgentError as error:
-        return _tell(error, context, code=_FAILED)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return _BROKEN_PIPE
-    except KeyboardInterrupt:
-        print("stopped; what was signed is kept: privacy-owner pending", file=sys.stderr)
-        return _FAILED
-    return code
+
+
+def _run(told: Sequence[str], read_clock: ReadClock) -> int:
+    arguments = _parser().parse_args(told)
+    run: Callable[[argparse.Namespace, Context], int] = arguments.run
+    return run(
+        arguments,
+        Context(
+            home=Home(Path(arguments.home).expanduser()),
+            json=bool(getattr(arguments, "json", False)),
+            read_clock=read_clock,
+        ),
+    )
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="privacy-owner",
         description="Own cameras: make the keys, say who may command them, delete, export and check what they answer.",
         epilog="example:\n  privacy-owner init && privacy-owner device add camera-1.jws && privacy-owner inventory",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
         "--home",
@@ -85,15 +76,5 @@ def _parser() -> argparse.ArgumentParser:
 
 def _version(_arguments: argparse.Namespace, context: Context) -> int:
     number = importlib.metadata.version("camera-privacy-agent")
-    context.say(f"privacy-owner {number}, protocol pv1", {"version": number, "protocol": "pv1"})
-    return _DONE
-
-
-def _tell(error: AgentError, context: Context, *, code: int) -> int:
-    if context.json:
-        told: dict[str, Any] = {"error": type(error).__name__, "message": error.message, "next": error.hint}
-        if isinstance(error, RefusedError):
-            told |= {"reason": error.reason, "retry": error.retry}
-        print(json.dumps(told))
-    print(f"privacy-owner: {error}", file=sys.stderr)
-    return code
+    context.say(f"privacy-owner {number}, protocol pv1", {"version": number, "protocol": ["pv1"]})
+    return DONE

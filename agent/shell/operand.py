@@ -101,7 +101,9 @@ def _direct(name: str) -> Iterator[Writer]:
         try:
             yield target
         except BrokenPipeError:
-            raise LinkError("whoever read the output went away", hint="run it again") from None
+            if name == STANDARD:
+                raise  # as every command ends whose reader went away
+            raise LinkError(f"{name}: whoever read it went away", hint="run it again") from None
         except OSError:
             from agent import files  # noqa: PLC0415 - see the package's docstring
 

@@ -246,6 +246,5 @@ def test_reader_of_the_pipe_goes_away_ends_quietly(recipient: str) -> None:
         assert running.stdout.read(100).startswith(b"age-encryption.org/v1\n")
         running.stdout.close()
         told = running.stderr.read().decode()
-    assert running.returncode == 1
-    assert "went away" in told
-    assert "Traceback" not in told
+    assert running.returncode == 141
+    assert told == ""

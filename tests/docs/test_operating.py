@@ -8,9 +8,9 @@ import pytest
 
 from agent import age
 from agent.app.alarm import MEANING
-from agent.cli import INTERRUPTED
 from agent.config import parse_config
 from agent.policy import parse_policy
+from agent.shell import ending
 from device_sim.broker import access_rules
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -45,8 +45,10 @@ def test_access_rules_are_those_that_the_tests_run_mosquitto_with() -> None:
     assert f"```\n{access_rules(('backend', 'owner'))}```\n" in TEXT
 
 
-def test_exit_code_of_an_interruption_is_told() -> None:
-    assert f"| {INTERRUPTED} | interrupted |" in TEXT
+def test_every_exit_code_is_told() -> None:
+    table = TEXT.split("\n## Exit codes\n", 1)[1].split("\n## ", 1)[0]
+    codes = {value for name, value in vars(ending).items() if name.isupper() and isinstance(value, int)}
+    assert {int(code) for code in re.findall(r"^\| (\d+) \|", table, re.MULTILINE)} == codes
 
 
 def test_service_runs_the_installed_command_and_allows_what_the_clock_asks() -> None:

@@ -44,7 +44,7 @@ def test_refused_command_exits_one_with_the_reason(owner: Owner, peer: Peer, pla
         ran = owner.run("delete", "--all", "--yes", "--json", *reach(place))
 
     assert ran.code == 1
-    assert ran.json["reason"] == "verb_not_allowed"
+    assert ran.json["error"]["reason"] == "verb_not_allowed"
     assert "does not hold the verb" in ran.err
 
 

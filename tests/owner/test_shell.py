@@ -51,7 +51,7 @@ def test_home_without_keys_says_how_to_begin(make_owner: MakeOwner) -> None:
 
     assert ran.code == 2
     assert "privacy-owner init" in ran.err
-    assert ran.json["error"] == "ConfigError"
+    assert ran.json["error"]["kind"] == "ConfigError"
 
 
 def test_installed_command_runs(tmp_path: Path) -> None:

@@ -1,0 +1,76 @@
+"""How a shell command ends: one table of exit codes, and one way to tell what went wrong.
+
+The words go to stderr and end in the next step. Where JSON was asked for, stdout gets the same as one document:
+``{"error": {"kind", "message", "hint"}}``, with ``reason`` and ``retry`` of a refusal.
+"""
+
+import os
+import sys
+from collections.abc import Callable
+from typing import Final
+
+from agent.errors import (
+    AgentError,
+    ConfigError,
+    CorruptError,
+    LinkError,
+    RefusedError,
+    SpaceError,
+    kind_of,
+    only_ours,
+    told_of,
+)
+
+DONE: Final = 0
+FAILED: Final = 1
+USAGE: Final = 2
+INTERRUPTED: Final = 130  # what a shell shows for SIGINT
+BROKEN_PIPE: Final = 141  # what a shell shows for SIGPIPE
+
+_NEXT: Final[dict[type[AgentError], str]] = {
+    ConfigError: "correct what is named, then run it again",
+    RefusedError: "docs/protocol.md §5 says what the reason means",
+    CorruptError: "fetch the file again from where it was made; nothing mends this copy",
+    LinkError: "try again in a while",
+    SpaceError: "make room, then run it again",
+}
+"""The next step where the error itself names none."""
+
+
+def ended(run: Callable[[], int], *, program: str, as_json: bool, interrupted: str = "") -> int:
+    """Run a command and return its exit code; an error that is none of the five kinds is a bug and goes on.
+
+    ``interrupted`` is said when the command is stopped by Ctrl-C.
+    """
+    try:
+        try:
+            code = run()
+        except AgentError as error:
+            code = complain(error, program=program, as_json=as_json)
+        except ExceptionGroup as group:  # a task failed, and with it the others ended
+            failure = only_ours(group)
+            if failure is None:
+                raise
+            code = complain(failure, program=program, as_json=as_json)
+        except SystemExit as ending:  # argparse, after --help
+            code = ending.code if isinstance(ending.code, int) else DONE
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what is left unsaid goes there when the process ends
+        return BROKEN_PIPE
+    except KeyboardInterrupt:
+        if interrupted:
+            print(interrupted, file=sys.stderr)
+        return INTERRUPTED
+    return code
+
+
+def complain(error: AgentError, *, program: str, as_json: bool) -> int:
+    """Tell what went wrong and the next step; return the exit code that says so."""
+    hint = error.hint or _NEXT[kind_of(error)]
+    print(f"{program}: {error.message}\n  next: {hint}", file=sys.stderr)
+    if as_json:
+        import json  # noqa: PLC0415 - only where JSON was asked for
+
+        print(json.dumps({"error": told_of(error) | {"hint": hint}}, ensure_ascii=False))
+    return USAGE if isinstance(error, ConfigError) else FAILED
