@@ -2,7 +2,7 @@
 
 The map::
 
-    keys       recipient and identity strings and files: parse_recipient, require_usable, parse_identity
+    keys       recipient and identity strings and files: parse_recipient, parse_identity, generate_identity
     filekey    new_file_key, wrap_header (our writer's rules), unwrap_header
     format     stanzas, header text and MAC: split_header, read_header
     stream     the payload: encrypt_stream, decrypt_stream, SeekableReader, payload_size
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
         parse_identity_file,
         parse_recipient,
         parse_recipient_file,
-        require_usable,
         write_identity_file,
     )
     from agent.age.message import decrypt, encrypt
@@ -77,7 +76,6 @@ _HOME = {
     "payload_size": "stream",
     "plain_size": "stream",
     "read_header": "format",
-    "require_usable": "keys",
     "split_header": "format",
     "unwrap_header": "filekey",
     "wrap_header": "filekey",
@@ -116,7 +114,6 @@ __all__ = [
     "payload_size",
     "plain_size",
     "read_header",
-    "require_usable",
     "split_header",
     "unwrap_header",
     "wrap_header",

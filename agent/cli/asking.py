@@ -45,7 +45,7 @@ def add_parsers(subparsers: Subparsers) -> None:
         subparsers,
         "export",
         "build an export sealed to the owner",
-        "privacy-agent export --from 2026-03-01T00:00:00Z --to 2026-03-02T00:00:00Z",
+        "privacy-agent export --from 2026-03-01 --to 2026-03-02",
     )
     _add_selection(export)
     export.add_argument("--form", choices=("objects", "zip"), default="objects", help="age files, or zips for people")
@@ -134,18 +134,26 @@ def _add_selection(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--camera", metavar="ID", help="of one camera")
     parser.add_argument("--category", choices=("recording", "photo", "usage-log", "export"), help="of one category")
     parser.add_argument(
-        "--from", dest="from_", metavar="TIME", help="captured at or after, such as 2026-03-01T00:00:00Z"
+        "--from", dest="from_", metavar="TIME", help="captured at or after: 2026-03-01, 2026-03-01T10:15:00Z, 36h, 14d"
     )
     parser.add_argument("--to", metavar="TIME", help="captured before")
 
 
 def _selection(arguments: argparse.Namespace) -> dict[str, Any]:
+    from agent.clock import rfc3339_ms, system_clock  # noqa: PLC0415 - what a command needs is imported by that command
+    from agent.shell.times import parse_when  # noqa: PLC0415 - the same
+
+    now_ms = system_clock()().wall_ms
+
+    def moment(text: str | None) -> str | None:
+        return None if text is None else rfc3339_ms(parse_when(text, now_ms=now_ms))
+
     return {
         "ids": arguments.ids,
         "camera": arguments.camera,
         "category": arguments.category,
-        "from": arguments.from_,
-        "to": arguments.to,
+        "from": moment(arguments.from_),
+        "to": moment(arguments.to),
     }
 
 
@@ -155,7 +163,8 @@ def _print_json(answer: Any) -> int:  # noqa: ANN401 - JSON
 
 
 def _status(arguments: argparse.Namespace) -> int:
-    from agent.cli.layout import size, table, time  # noqa: PLC0415 - what a command needs is imported by that command
+    from agent.shell.layout import size, table  # noqa: PLC0415 - what a command needs is imported by that command
+    from agent.shell.times import when_text  # noqa: PLC0415 - the same
 
     answer = ask_agent(arguments, "status", {})
     if arguments.json:
@@ -173,7 +182,7 @@ def _status(arguments: argparse.Namespace) -> int:
         ("broker", state),
         (
             "clock",
-            ("trusted" if answer["clock"]["trusted"] else "unsure") + f", {time(answer['clock']['agent_time'])} UTC",
+            ("trusted" if answer["clock"]["trusted"] else "unsure") + f", {when_text(answer['clock']['agent_time'])}",
         ),
         ("disk", f"{size(answer['disk']['free'])} free of {size(answer['disk']['total'])}"),
         ("keys", f"{answer['protection']} keystore, key set version {answer['key_set']}"),
@@ -181,13 +190,14 @@ def _status(arguments: argparse.Namespace) -> int:
     ]
     print("\n".join(f"{name:<10} {value}" for name, value in rows))
     if answer["alerts"]:
-        alerts = [(one["code"], time(one["since"]), str(one["count"])) for one in answer["alerts"]]
-        print("\n" + table(alerts, head=("alert", "since (UTC)", "times"), right=(2,)))
+        alerts = [(one["code"], when_text(one["since"]), str(one["count"])) for one in answer["alerts"]]
+        print("\n" + table(alerts, head=("alert", "since", "times"), right=(2,)))
     return 0
 
 
 def _inventory(arguments: argparse.Namespace) -> int:
-    from agent.cli.layout import printable, size, table, time  # noqa: PLC0415 - needed by this command alone
+    from agent.shell.layout import size, table  # noqa: PLC0415 - what a command needs is imported by that command
+    from agent.shell.times import when_text  # noqa: PLC0415 - the same
 
     selection = _selection(arguments)
     answer = ask_agent(arguments, "inventory", selection)
@@ -200,12 +210,12 @@ def _inventory(arguments: argparse.Namespace) -> int:
     rows = [
         (
             item["id"],
-            printable(item["camera_label"]) or item["camera"],
+            item["camera_label"] or item["camera"],
             item["category"],
-            time(item["captured_from"]),
+            when_text(item["captured_from"]),
             size(item["bytes"]),
             item["state"],
-            time(item["until"]) if "until" in item else "-",
+            when_text(item["until"]) if "until" in item else "-",
             item["rule"],
         )
         for item in objects
@@ -213,14 +223,15 @@ def _inventory(arguments: argparse.Namespace) -> int:
     if not rows:
         print("Nothing is held.")
         return 0
-    head = ("id", "camera", "category", "captured (UTC)", "size", "state", "until (UTC)", "rule")
+    head = ("id", "camera", "category", "captured", "size", "state", "until", "rule")
     print(table(rows, head=head, right=(4,)))
     print(f"\n{len(rows)} objects, {size(sum(item['bytes'] for item in objects))}")
     return 0
 
 
 def _explain(arguments: argparse.Namespace) -> int:
-    from agent.cli.layout import printable, size, time  # noqa: PLC0415 - what a command needs is imported by that command
+    from agent.shell.layout import printable, size  # noqa: PLC0415 - what a command needs is imported by that command
+    from agent.shell.times import when_text  # noqa: PLC0415 - the same
 
     answer = ask_agent(arguments, "explain", {"id": arguments.id})
     if arguments.json:
@@ -228,12 +239,12 @@ def _explain(arguments: argparse.Namespace) -> int:
     decision = answer["decision"]
     camera = printable(answer["camera_label"]) or answer["camera"]
     print(f"{answer['category']} of camera {camera}, {size(answer['bytes'])}")
-    print(f"captured   {time(answer['captured_from'])} to {time(answer['captured_to'])} UTC")
-    print(f"taken in   {time(answer['taken_in'])} UTC, for the purpose {answer['purpose']!r}")
+    print(f"captured   {when_text(answer['captured_from'])} to {when_text(answer['captured_to'])}")
+    print(f"taken in   {when_text(answer['taken_in'])}, for the purpose {answer['purpose']!r}")
     if "ends" in decision:
         print(f"goes       {decision['ends']}, by {decision['rule']}")
     else:
-        until = f" until {time(decision['until'])} UTC" if "until" in decision else ""
+        until = f" until {when_text(decision['until'])}" if "until" in decision else ""
         print(f"stays      {decision['stays_because'].replace('_', ' ')}{until}, by {decision['rule']}")
     device = " and this device" if answer["readable_by_device"] else ""
     print(f"can read   {len(answer['recipients'])} recipient(s){device}")
@@ -243,7 +254,7 @@ def _explain(arguments: argparse.Namespace) -> int:
 
 
 def _export(arguments: argparse.Namespace) -> int:
-    from agent.cli.layout import size  # noqa: PLC0415 - what a command needs is imported by that command
+    from agent.shell.layout import size  # noqa: PLC0415 - what a command needs is imported by that command
 
     answer = ask_agent(arguments, "export", _selection(arguments) | {"form": arguments.form})
     if arguments.json:

@@ -52,7 +52,7 @@ def add_parsers(subparsers: Subparsers) -> None:
 
 def _run(arguments: argparse.Namespace) -> int:
     from agent.cli.asking import config_of  # noqa: PLC0415 - what a command needs is imported by that command
-    from agent.cli.layout import table  # noqa: PLC0415 - the same
+    from agent.shell.layout import table  # noqa: PLC0415 - the same
 
     config = config_of(arguments)
     findings = [Finding("config", "good", str(config.file)), *_examine(config, arguments)]

@@ -176,7 +176,7 @@ def _version(arguments: argparse.Namespace) -> int:
 def _policy_check(arguments: argparse.Namespace) -> int:
     from agent.app.policy_file import read_policy  # noqa: PLC0415 - the same
     from agent.cli.asking import ask_agent, config_of  # noqa: PLC0415 - what a command needs is imported by that command
-    from agent.cli.layout import size, table  # noqa: PLC0415 - the same
+    from agent.shell.layout import size, table  # noqa: PLC0415 - the same
 
     path = arguments.file or config_of(arguments).policy
     try:

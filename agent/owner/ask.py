@@ -29,7 +29,9 @@ from agent.owner.home import read_file
 from agent.owner.line import Line
 from agent.owner.reach import add_broker_arguments, settings_from
 from agent.owner.receipt import Alert, Receipt, Told
+from agent.shell.layout import clean, size, table
 from agent.shell.parser import Subparsers
+from agent.shell.times import parse_when, when
 
 WAIT_S: Final = 120.0
 PAGES_MAX: Final = 1000
@@ -244,7 +246,7 @@ def _inventory(arguments: argparse.Namespace, context: Context) -> int:
         context.say(show.outcomes(told), told)
         return 0
     total = sum(int(one.object.get("bytes", 0)) for one in held if one.object is not None)
-    count = f"{len(held)} object{'s' if len(held) != 1 else ''}, {show.size(total)}"
+    count = f"{len(held)} object{'s' if len(held) != 1 else ''}, {size(total)}"
     text = f"{show.inventory(held)}\n\n{count}" if held else "nothing is held"
     context.say(text, {"objects": [one.object for one in held], "count": len(held), "bytes": total})
     return 0
@@ -268,7 +270,7 @@ def _selection(arguments: argparse.Namespace, context: Context) -> Selection:
 def _sign(arguments: argparse.Namespace, context: Context, device: Device, verb: str, own: dict[str, Any]) -> Signed:
     me = _me(context)
     now_ms = context.now_ms()
-    lifetime_s = (now_ms - requests.parse_when(arguments.expires, now_ms=now_ms)) // MS_PER_S
+    lifetime_s = (now_ms - parse_when(arguments.expires, now_ms=now_ms)) // MS_PER_S
     if not 0 < lifetime_s <= _LONGEST_S:
         raise ConfigError(f"--expires {arguments.expires}: between 1 minute and 31 days", hint="write for example 7d")
     if arguments.after:
@@ -393,7 +395,7 @@ def _progress(context: Context) -> Iterator[Any]:
 
 
 def _alert_text(alert: Alert) -> str:
-    return f"alert {show.clean(alert.code)}: {alert.what} {alert.effect}\n  next: {alert.next}"
+    return f"alert {clean(alert.code)}: {alert.what} {alert.effect}\n  next: {alert.next}"
 
 
 def _tell_end(context: Context, receipt: Receipt) -> int:
@@ -428,7 +430,7 @@ def _export_lines(receipt: Receipt) -> Iterator[str]:
     told = receipt.export
     if told is None:
         return
-    yield f"export {told.object}: {len(told.files)} files, {show.size(sum(file.bytes for file in told.files))}"
+    yield f"export {told.object}: {len(told.files)} files, {size(sum(file.bytes for file in told.files))}"
     yield f"next: copy the folder exports/{told.object} from the device, then: privacy-owner open {told.object}"
 
 
@@ -442,7 +444,7 @@ def _pending(arguments: argparse.Namespace, context: Context) -> int:
         last = next(reversed(device.receipts(signed.jti)), None)
         state = show.progress(last) if last is not None else "no answer yet"
         sent_ms = requests.iat_of(requests.claims_of(signed.jws))
-        rows.append((signed.jti, signed.verb, show.when(sent_ms), state))
+        rows.append((signed.jti, signed.verb, when(sent_ms), state))
         facts.append({"command": signed.jti, "verb": signed.verb, "status": last.status if last is not None else ""})
     context.say(table_or(rows, ("COMMAND", "VERB", "SIGNED", "STATE"), "nothing is pending"), facts)
     return 0
@@ -462,7 +464,7 @@ def _resend(arguments: argparse.Namespace, context: Context) -> int:
         return 0
     newest = _converse(arguments, context, device, wanted)
     rows = [(signed.jti, signed.verb, _state(newest.get(signed.jti))) for signed in wanted]
-    context.say(show.table(("COMMAND", "VERB", "STATE"), rows), [newest.get(signed.jti) for signed in wanted])
+    context.say(table(rows, head=("COMMAND", "VERB", "STATE")), [newest.get(signed.jti) for signed in wanted])
     ended = [newest[signed.jti] for signed in wanted if signed.jti in newest]
     return 0 if len(ended) == len(wanted) and all(one.status == "done" for one in ended) else 1
 
@@ -515,13 +517,11 @@ def _receipt(arguments: argparse.Namespace, context: Context) -> int:
 def _receipts(arguments: argparse.Namespace, context: Context) -> int:
     device = devices.pick(context.home, arguments.device)
     found = device.receipts(arguments.command)
-    rows = [
-        (one.cmd, one.verb, one.status, one.reason, show.when(one.iat * MS_PER_S), one.audit_head.seq) for one in found
-    ]
+    rows = [(one.cmd, one.verb, one.status, one.reason, when(one.iat * MS_PER_S), one.audit_head.seq) for one in found]
     context.say(table_or(rows, ("COMMAND", "VERB", "STATUS", "REASON", "SIGNED", "AUDIT"), "no receipts yet"), found)
     return 0
 
 
 def table_or(rows: Sequence[Sequence[object]], head: Sequence[str], empty: str) -> str:
     """Return the table, or a word for an empty one."""
-    return show.table(head, rows) if rows else empty
+    return table(rows, head=head) if rows else empty

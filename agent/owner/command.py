@@ -4,15 +4,13 @@ What is made here is read back by the parser that the device uses, so a request 
 before a sequence number is spent.
 """
 
-import datetime as dt
-import re
 from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
 
 from agent import age
-from agent.clock import MS_PER_S, parse_rfc3339_ms, rfc3339_ms
+from agent.clock import MS_PER_S, rfc3339_ms
 from agent.envelope import (
     TYP,
     Alg,
@@ -28,13 +26,12 @@ from agent.envelope.command import MAX_LIFETIME_S
 from agent.errors import ConfigError, RefusedError
 from agent.model import CATEGORIES, Selection, is_id
 from agent.owner.members import signer
+from agent.shell.times import parse_when
 
 DEFAULT_LIFETIME_S: Final = 7 * 24 * 3600
 """How long a device that is away may still act on a command; at most 31 days (``docs/protocol.md`` §9)."""
 
 DESTRUCTIVE: Final = frozenset({"delete"})
-_AGO: Final = re.compile(r"(\d{1,6})(m|h|d|w)")
-_AGO_MS: Final = {"m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
 
 
 class Me(msgspec.Struct, frozen=True, kw_only=True):
@@ -85,27 +82,6 @@ def selection(
         to=rfc3339_ms(parse_when(end, now_ms=now_ms)) if end else None,
         all=True if everything else None,
     )
-
-
-def parse_when(text: str, *, now_ms: int) -> int:
-    """Read a time a person wrote into Unix milliseconds; raises ``ConfigError``.
-
-    ``now``; an age such as ``36h`` or ``14d``; RFC 3339; or a date with or without a time, which then is this
-    machine's local time.
-    """
-    text = text.strip()
-    ago = _AGO.fullmatch(text)
-    if text == "now":
-        return now_ms
-    if ago is not None:
-        return now_ms - int(ago[1]) * _AGO_MS[ago[2]]
-    try:
-        moment = dt.datetime.fromisoformat(text)
-        return parse_rfc3339_ms(moment.astimezone(moment.tzinfo).isoformat())
-    except (ValueError, OverflowError) as error:
-        raise ConfigError(
-            f"{text!r} is not a time", hint="write 2026-03-01, 2026-03-01T10:15, 2026-03-01T10:15:00Z, 36h, 14d or now"
-        ) from error
 
 
 def build(

@@ -19,8 +19,9 @@ from agent.owner.home import DESCRIPTOR, read_descriptor, read_file
 from agent.owner.members import issue, with_member, without_member
 from agent.owner.own import require_name, write_keys
 from agent.owner.reach import add_broker_arguments, settings_from
-from agent.owner.show import size, table, when
+from agent.shell.layout import size, table
 from agent.shell.parser import Subparsers
+from agent.shell.times import when
 
 _DESCRIPTOR_BYTES = 64 << 10
 
@@ -146,7 +147,7 @@ def _device_list(_arguments: argparse.Namespace, context: Context) -> int:
             }
         )
     empty = "no device is known yet\n  next: privacy-owner device add DEVICE.jws"
-    context.say(table(("DEVICE", "FINGERPRINT", "PENDING", "AUDIT"), rows) if rows else empty, facts)
+    context.say(table(rows, head=("DEVICE", "FINGERPRINT", "PENDING", "AUDIT"), right=(2, 3)) if rows else empty, facts)
     return 0
 
 
@@ -212,7 +213,7 @@ def _client_list(_arguments: argparse.Namespace, context: Context) -> int:
         )
     head = f"key set version {current.version}, signed {when(current.iat * MS_PER_S)}\n\n"
     context.say(
-        head + table(("NAME", "ROLE", "VERBS", "QUOTA", "KEY"), rows), {"version": current.version, "keys": facts}
+        head + table(rows, head=("NAME", "ROLE", "VERBS", "QUOTA", "KEY")), {"version": current.version, "keys": facts}
     )
     return 0
 

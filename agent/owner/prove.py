@@ -15,12 +15,12 @@ from agent.envelope import KIND, TYP, TYP_EXPORT, TYP_KEYSET, Descriptor, parse,
 from agent.envelope.kinds import MAX_MANIFEST_BYTES
 from agent.errors import AgentError, ConfigError, CorruptError
 from agent.owner import device as devices
-from agent.owner import show
 from agent.owner.context import Context, add
 from agent.owner.home import read_file
 from agent.owner.manifest import read_manifest
 from agent.owner.receipt import jws_of, read_receipt
 from agent.shell.parser import Subparsers
+from agent.shell.times import when
 
 LOG_LINES_MAX: Final = 5_000_000
 _PEEK_BYTES: Final = 32
@@ -84,7 +84,7 @@ class _Judge:
         if not _is(jws, TYP["receipt"]):
             raise CorruptError("neither a receipt, an audit log, a manifest nor a key set")
         receipt = read_receipt(jws, device=descriptor, kid="")
-        signed = show.when(receipt.iat * MS_PER_S)
+        signed = when(receipt.iat * MS_PER_S)
         return f"a receipt that {descriptor.name} signed at {signed}: {receipt.verb} {receipt.status}"
 
     def _unsealed(self, raw: bytes) -> bytes:

@@ -1,16 +1,12 @@
-"""What a person reads: plain aligned columns, sizes and times in words. Text from others never steers a terminal."""
+"""What a person reads of commands and their answers, in words and tables."""
 
-import datetime as dt
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any, Final
 
-from agent.clock import MS_PER_S
 from agent.model import Selection
 from agent.owner.receipt import Receipt, Told
-
-_UNITS: Final = ("B", "kB", "MB", "GB", "TB")
-_STEP: Final = 1000
-_CELL: Final = 60
+from agent.shell.layout import clean, size, table
+from agent.shell.times import when_text
 
 _WAITS: Final = {
     "": "a store's confirmation",
@@ -34,44 +30,6 @@ _REASONS: Final = {
     "disk_full": "the device has no room for it; delete something first",
     "nothing_waiting": "no command with that id and selection waits there",
 }
-
-
-def clean(text: object) -> str:
-    """Return text that stays on its line and moves no cursor."""
-    shown = "".join(letter if letter.isprintable() else "�" for letter in str(text))
-    return shown if len(shown) <= _CELL else shown[: _CELL - 1] + "…"
-
-
-def size(bytes_: int) -> str:
-    """Write a size with at most three digits before the unit."""
-    value, unit = float(bytes_), 0
-    while value >= _STEP and unit < len(_UNITS) - 1:
-        value, unit = value / _STEP, unit + 1
-    return f"{int(value)} {_UNITS[unit]}" if unit == 0 else f"{value:.1f} {_UNITS[unit]}"
-
-
-def when(unix_ms: int) -> str:
-    """Write a time as this machine's local time, with its offset."""
-    return f"{dt.datetime.fromtimestamp(unix_ms / MS_PER_S).astimezone():%Y-%m-%d %H:%M:%S %z}"
-
-
-def when_text(text: object) -> str:
-    """Write a data field's time as local time; what is none is shown as it is."""
-    try:
-        return f"{dt.datetime.fromisoformat(str(text)).astimezone():%Y-%m-%d %H:%M:%S}"
-    except ValueError:
-        return clean(text)
-
-
-def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """Align columns by spaces; numbers are the caller's text."""
-    body = [tuple(clean(cell) for cell in row) for row in rows]
-    widths = [max(len(line[at]) for line in (tuple(head), *body)) for at in range(len(head))]
-    lines = [
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
-        for line in (tuple(head), *body)
-    ]
-    return "\n".join(lines)
 
 
 def selected(select: Selection) -> str:
@@ -118,16 +76,17 @@ def reason(receipt: Receipt) -> str:
 def outcomes(told: Iterable[Told]) -> str:
     """Show what became of each object."""
     return table(
-        ("ID", "RESULT", "REMARKS", "STATED BY"),
         ((one.id, one.result, ", ".join(one.remarks), one.stated_by[:12]) for one in told),
+        head=("ID", "RESULT", "REMARKS", "STATED BY"),
     )
 
 
 def inventory(told: Iterable[Told]) -> str:
     """Show what the device holds."""
     return table(
-        ("ID", "CAMERA", "CATEGORY", "CAPTURED", "SIZE", "STATE", "UNTIL", "NAME"),
         (_held(one.id, one.object) for one in told if one.object is not None),
+        head=("ID", "CAMERA", "CATEGORY", "CAPTURED", "SIZE", "STATE", "UNTIL", "NAME"),
+        right=(4,),
     )
 
 

@@ -21,11 +21,11 @@ from agent.age import FILE_KEY_BYTES
 from agent.envelope.kinds import MAX_MANIFEST_BYTES
 from agent.errors import ConfigError, CorruptError
 from agent.owner import device as devices
-from agent.owner import show
 from agent.owner.context import Context, add
 from agent.owner.device import Device
 from agent.owner.home import IDENTITY, read_file, read_private
 from agent.owner.manifest import MANIFEST, File, Item, Manifest, read_manifest, signer_of
+from agent.shell.layout import clean
 from agent.shell.parser import Subparsers
 
 _COPY_BYTES: Final = 1 << 20
@@ -121,7 +121,7 @@ class _Unpacking:
         listed = {file.name for file in manifest.files} | {MANIFEST}
         for path in sorted(self._folder.iterdir()):
             if path.name not in listed:
-                self._problems.append(f"{show.clean(path.name)}: not in the manifest, not opened")
+                self._problems.append(f"{clean(path.name)}: not in the manifest, not opened")
         for file in manifest.files:
             try:
                 self._check(file)

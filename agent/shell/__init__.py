@@ -1,6 +1,9 @@
 """What the two shell commands, of the device and of its owner, have in common.
 
-    parser     a sub-command with its example
+    parser     the command line, and a sub-command with its example
+    ending     exit codes, and how an error is told in words and as JSON
+    layout     tables and sizes (pure)
+    times      times as people write and read them (pure)
     operand    the files and pipes that a command line names
     terminal   what a person sees while it works, and what may be shown at all
     crypt      keys made, files opened: as ``age-keygen`` and ``age`` do

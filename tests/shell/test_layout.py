@@ -1,10 +1,12 @@
-"""What shell commands print: names from outside draw nothing on a terminal, and columns line up."""
+"""What shell commands print: text from outside draws nothing on a terminal, and columns line up."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.cli.layout import printable, size, table, time
+from agent.shell.layout import CELL_MAX, printable, size, table
+
+HOSTILE = ["\x1b[2J", "a\r\nb", "\u202egpj.exe", "\x9b31m", "\x00", "\x7f", "tab\t"]
 
 
 @given(st.text())
@@ -15,12 +17,25 @@ def test_name_from_outside_draws_nothing_on_a_terminal(text: str) -> None:
     assert printable(shown) == shown
 
 
-@pytest.mark.parametrize("hostile", ["\x1b[2J", "a\r\nb", "\u202egpj.exe", "\x9b31m", "\x00", "\x7f", "tab\t"])
+@pytest.mark.parametrize("hostile", HOSTILE)
 def test_escape_is_replaced_and_the_rest_stays(hostile: str) -> None:
     shown = printable("front " + hostile)
     assert shown.startswith("front ")
     assert "\N{REPLACEMENT CHARACTER}" in shown
     assert not set("\x1b\r\n\u202e\x9b\x00\x7f\t") & set(shown)
+
+
+@pytest.mark.parametrize("hostile", HOSTILE)
+def test_no_cell_of_a_table_steers_the_terminal(hostile: str) -> None:
+    assert all(line.isprintable() for line in table([(hostile, hostile)], head=("first", "last")).splitlines())
+    assert len(table([(hostile, hostile)], head=("first", "last")).splitlines()) == 2
+
+
+def test_long_cell_pushes_no_other_column_away() -> None:
+    long = "x" * 500
+    (row,) = table([(long, long)], head=("first", "last")).splitlines()[1:]
+    assert row.index("  ") == CELL_MAX
+    assert row.endswith(long)
 
 
 def test_columns_line_up_under_their_head() -> None:
@@ -34,7 +49,3 @@ def test_columns_line_up_under_their_head() -> None:
 )
 def test_size_is_readable(count: float, shown: str) -> None:
     assert size(count) == shown
-
-
-def test_time_loses_its_noise() -> None:
-    assert time("2026-03-01T10:15:00.000Z") == "2026-03-01 10:15:00"
