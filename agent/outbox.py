@@ -14,6 +14,7 @@ from agent import age, audit
 from agent.audit import Event, Signer
 from agent.clock import MS_PER_S, rfc3339_ms
 from agent.envelope import TYP, Key, Kind, frame, sign
+from agent.errors import ConfigError
 from agent.index import Tx
 from agent.index import outbox as rows
 from agent.index.outbox import Message
@@ -22,7 +23,7 @@ from agent.model import Moment, RandomBytes, new_id
 AlertCode = Literal[
     "clock_unsure", "clock_jump", "disk_full", "source_failed", "certificate_expiring", "store_rolled_back",
     "upload_region_refused", "mass_delete_waiting", "retention_waiting", "unknown_keys", "takeover", "corrupt_object",
-    "audit_broken", "acl_broken",
+    "audit_broken", "acl_broken", "unusable_key",
 ]  # fmt: skip
 ALERT_CODES: Final[tuple[AlertCode, ...]] = get_args(AlertCode)
 
@@ -59,9 +60,16 @@ class Outbox:
         self._random = random
 
     def sealed(self, kind: Kind, claims: dict[str, Any], *, to: Key) -> bytes:
-        """Return the MQTT payload of a message to one reader: signed, sealed to the key's recipient, framed."""
+        """Return the MQTT payload of a message to one reader: signed, sealed to the key's recipient, framed.
+
+        Empty for a recipient that nothing can be sealed to (``Trust.unusable_keys``): that reader is told nothing, and
+        what was to be told happens all the same.
+        """
         jws = sign(claims, typ=TYP[kind], kid=self._signer.kid, alg=self._signer.alg, sign=self._signer.sign)
-        return frame(kind, age.encrypt(jws, [age.parse_recipient(to.recipient)]))
+        try:
+            return frame(kind, age.encrypt(jws, [age.parse_recipient(to.recipient)]))
+        except ConfigError:
+            return b""
 
     def put_receipt(self, tx: Tx, *, to: str, about: str, jti: str, body: bytes, light: bool = False) -> None:
         """Queue a receipt for the key ``to`` in place of an older one about the same command."""
@@ -118,6 +126,8 @@ class Outbox:
                 "next": alert.next,
             }
             body = self.sealed("alert", claims, to=reader)
+            if not body:
+                continue
             rows.put(tx, reader=reader.kid, about=f"alert/{alert.code}", jti=jti, channel="alert", weight=1, body=body)
             rows.drop_beyond(tx, reader.kid, keep=WAITING_MAX)
         return True

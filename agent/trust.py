@@ -9,9 +9,9 @@ from typing import Final, Literal
 
 import msgspec
 
-from agent import audit
+from agent import age, audit
 from agent.audit import Event
-from agent.envelope import Descriptor, Key, KeySet, parse_descriptor, parse_keyset, read_keyset
+from agent.envelope import Descriptor, Key, KeySet, parse_keyset, read_keyset
 from agent.errors import ConfigError, RefusedError
 from agent.index import Tx
 from agent.index import trust as rows
@@ -52,7 +52,7 @@ class Trust:
     def owner(self, tx: Tx) -> Descriptor | None:
         """Return the owner, or ``None`` while the device is unowned and collects nothing."""
         raw = rows.owner(tx)
-        return None if raw is None else parse_descriptor(raw)
+        return None if raw is None else _descriptor(raw)
 
     def install_owner(self, tx: Tx, owner: Descriptor, *, moment: Moment) -> None:
         """Make ``owner`` the one owner of this device; the same one again is no change, another is ``ConfigError``."""
@@ -117,6 +117,11 @@ class Trust:
         now_s = moment.agent_ms // _MS_PER_S
         found = () if keys is None else keys.keys
         return tuple(key for key in found if key.role == role and (not moment.trusted or key.valid_at(now_s)))
+
+    def unusable_keys(self, tx: Tx) -> tuple[Key, ...]:
+        """Return keys in force whose recipient nothing can be sealed to; none of what was accepted by this version."""
+        keys = self.key_set(tx)
+        return () if keys is None else tuple(key for key in keys.keys if not _is_usable(key.recipient))
 
     # --- sequence windows
 
@@ -212,4 +217,17 @@ class Trust:
 
 @lru_cache(maxsize=2)
 def _read_back(raw: bytes, owner_raw: bytes) -> KeySet:
-    return read_keyset(raw, root_jwk=parse_descriptor(owner_raw).jwk)
+    return read_keyset(raw, root_jwk=_descriptor(owner_raw).jwk)
+
+
+def _descriptor(raw: bytes) -> Descriptor:
+    return msgspec.json.decode(raw, type=Descriptor)  # written by ``install_owner``, checked before
+
+
+@lru_cache(maxsize=128)
+def _is_usable(recipient: str) -> bool:
+    try:
+        age.require_usable(recipient)
+    except ConfigError:
+        return False
+    return True

@@ -2,7 +2,7 @@
 
 The map::
 
-    keys       recipient and identity strings and files: parse_recipient, parse_identity, generate_identity
+    keys       recipient and identity strings and files: parse_recipient, require_usable, parse_identity
     filekey    new_file_key, wrap_header (our writer's rules), unwrap_header
     format     stanzas, header text and MAC: split_header, read_header
     stream     the payload: encrypt_stream, decrypt_stream, SeekableReader, payload_size
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
         parse_identity_file,
         parse_recipient,
         parse_recipient_file,
+        require_usable,
         write_identity_file,
     )
     from agent.age.message import decrypt, encrypt
@@ -76,6 +77,7 @@ _HOME = {
     "payload_size": "stream",
     "plain_size": "stream",
     "read_header": "format",
+    "require_usable": "keys",
     "split_header": "format",
     "unwrap_header": "filekey",
     "wrap_header": "filekey",
@@ -114,6 +116,7 @@ __all__ = [
     "payload_size",
     "plain_size",
     "read_header",
+    "require_usable",
     "split_header",
     "unwrap_header",
     "wrap_header",

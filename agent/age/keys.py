@@ -9,7 +9,7 @@ from os import urandom
 from typing import Final, Protocol, TypeVar
 
 from agent.age import bech32
-from agent.age.filekey import Unwraps, Wraps
+from agent.age.filekey import Unwraps, Wraps, new_file_key
 from agent.errors import ConfigError
 
 Key = TypeVar("Key")
@@ -72,6 +72,14 @@ def parse_recipient(text: str) -> Recipient:
     raise ConfigError(
         "this kind of recipient needs an age plugin, which is not supported", hint="use an age1… or age1pq1… key"
     )
+
+
+def require_usable(text: str) -> None:
+    """Raise ``ConfigError`` unless a file can be sealed to this recipient: it is tried, on a key that is thrown away.
+
+    For whoever accepts a recipient long before the first file is sealed to it.
+    """
+    parse_recipient(text).wrap(new_file_key())
 
 
 def parse_identity(text: str) -> Identity:

@@ -73,6 +73,10 @@ MEANING: Final[dict[str, tuple[str, str]]] = {
         "The broker filters this device's topics; commands do not arrive.",
         "Correct the broker's access rules: docs/protocol.md section 1",
     ),
+    "unusable_key": (
+        "That key is told nothing; a store with such a key gets no upload.",
+        "Get its descriptor again and sign the next key set: privacy-owner client remove, then client add",
+    ),
 }
 
 

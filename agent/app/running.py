@@ -139,6 +139,7 @@ async def _run(
             return task
 
         post = _line_parts(live, tell)
+        await _look_at_keys(live, tell)
         answering = asyncio.Event()
         start(ControlServer(parts.config.socket, Verbs(live).table()).serve(answering.set), "control")
         start(parts.commands.run(), "commands")
@@ -263,6 +264,11 @@ def _on_ingest(live: Live, event: IngestEvent, tell: Callable[[str, str], None])
         live.refusing["source_failed"].add(event.source)
         tell("source_failed", f"Source {event.source} cannot be read: {event.reason}")
     _log.info("ingest %s source=%s object=%s reason=%s", event.kind, event.source, event.object, event.reason)
+
+
+async def _look_at_keys(live: Live, tell: Callable[[str, str], None]) -> None:
+    kids = [key.kid for key in await live.parts.index.read(live.parts.trust.unusable_keys)]
+    tell("unusable_key", f"Nothing can be sealed to: {' '.join(kids[:3])}" if kids else "")
 
 
 async def _note_protocol(live: Live, broker: Broker) -> None:

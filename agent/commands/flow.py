@@ -148,7 +148,7 @@ class Commands:
         ``RefusedError`` for what has no answer.
         """
         if _is_keyset(raw):
-            await self._index.write(lambda tx: self._trust.accept_key_set(tx, raw, moment=moment), urgent=True)
+            await self._index.write(lambda tx: self._accept_key_set(tx, raw, moment=moment), urgent=True)
             return b""
         incoming = door.read_file(raw, keystore=self._keystore)
         if incoming.kind == "ack":
@@ -174,6 +174,11 @@ class Commands:
     async def submit_file(self, path: Path, *, moment: Moment) -> bytes:
         """Do what ``submit`` does with a file's bytes."""
         return await self.submit(await asyncio.to_thread(path.read_bytes), moment=moment)
+
+    def _accept_key_set(self, tx: Tx, raw: bytes, *, moment: Moment) -> None:
+        before = self._trust.key_set(tx)
+        if self._trust.accept_key_set(tx, raw, moment=moment) != before:
+            self._outbox.clear_alert(tx, "unusable_key", moment=moment)
 
     async def _acknowledge(self, incoming: Incoming, *, via: str, moment: Moment) -> None:
         def note(tx: Tx) -> str:

@@ -85,8 +85,9 @@ class Ledger:
         if error.reason == "stale_seq":
             claims["next_seq"] = self._trust.next_seq(tx, key.kid)
         body = self._outbox.sealed("receipt", claims, to=key)
-        about = f"refused/{digest}"
-        self._outbox.put_receipt(tx, to=key.kid, about=about, jti=claims["jti"], body=body, light=True)
+        if body:
+            about = f"refused/{digest}"
+            self._outbox.put_receipt(tx, to=key.kid, about=about, jti=claims["jti"], body=body, light=True)
         return body
 
     def take_up(
@@ -217,8 +218,9 @@ class Ledger:
             claims["status"] = "partial"
         claims["outcomes"] = [msgspec.to_builtins(outcome) for outcome in outcomes[:MAX_OUTCOMES]]
         body = self._outbox.sealed("receipt", claims, to=key)
-        about = f"{row.jti}/{claims['jti']}"
-        self._outbox.put_receipt(tx, to=row.kid, about=about, jti=claims["jti"], body=body)
+        if body:
+            about = f"{row.jti}/{claims['jti']}"
+            self._outbox.put_receipt(tx, to=row.kid, about=about, jti=claims["jti"], body=body)
 
     # --- receipts
 
@@ -258,7 +260,7 @@ class Ledger:
         body = self._outbox.sealed("receipt", claims, to=key) if key is not None else b""
         row = msgspec.structs.replace(row, status=status, reason=reason, receipt_jti=claims["jti"], receipt=body)
         self._trust.keep(tx, row)
-        if body:  # a key that the owner has taken out of the set is told nothing more
+        if body:  # a key that the owner took out of the set, or that nothing can be sealed to, is told nothing
             self._outbox.put_receipt(tx, to=row.kid, about=row.jti, jti=claims["jti"], body=body)
         return row
 

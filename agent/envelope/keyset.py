@@ -1,7 +1,8 @@
 """Keys, and the owner-signed list of them (``docs/protocol.md`` §3).
 
 The root signs version after version, each naming the hash of the one before; the agent takes the next one only. A key
-carries its algorithm, role, verbs, quota, validity and the recipient that answers to it are sealed to.
+carries its algorithm, role, verbs, quota, validity and the recipient that answers to it are sealed to. A recipient is
+tried before it is accepted: one wrong letter would let nothing be sealed, for as long as that key set is in force.
 """
 
 import hashlib
@@ -10,11 +11,12 @@ from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
+from agent import age
 from agent.envelope.form import AGE_RECIPIENT, NAME, SECONDS, UINT
 from agent.envelope.json import decode_strictly
 from agent.envelope.jws import Alg, Unverified, alg_of, parse, public_key, signing_input_sha256, thumbprint, verify
 from agent.envelope.kinds import MAX_JWS_BYTES, TYP_DESCRIPTOR, TYP_KEYSET
-from agent.errors import CorruptError, RefusedError
+from agent.errors import ConfigError, CorruptError, RefusedError
 
 KeyRole = Literal["client", "backend", "store", "time"]
 Verb = Literal["delete", "export", "inventory", "approve", "time"]
@@ -120,7 +122,10 @@ def fingerprint(kid: str, *, recipient: str) -> str:
 
 
 def parse_descriptor(raw: bytes) -> Descriptor:
-    """Read a descriptor, plain JSON or (a device's) a JWS signed by the key it shows; raises ``CorruptError``."""
+    """Read a descriptor, plain JSON or (a device's) a JWS signed by the key it shows.
+
+    Raises ``CorruptError``, also for a recipient that nothing can be sealed to.
+    """
     raw = raw.strip()
     if raw.startswith(b"{"):
         descriptor = _descriptor(decode_strictly(raw, max_bytes=_MAX_DESCRIPTOR_BYTES))
@@ -146,6 +151,10 @@ def _descriptor(claims: dict[str, Any]) -> Descriptor:
     except msgspec.ValidationError as error:
         raise CorruptError(f"not a descriptor: {error}") from error
     public_key(descriptor.jwk, alg=descriptor.alg)
+    try:
+        age.require_usable(descriptor.recipient)
+    except ConfigError as error:
+        raise CorruptError(f"its recipient: {error.message}", hint=error.hint) from error
     return descriptor
 
 
@@ -160,17 +169,22 @@ def parse_keyset(raw: bytes, *, root_jwk: dict[str, str], current: KeySet | None
     """Return the key set if it is signed by this root and follows ``current`` (or repeats it).
 
     Raises ``CorruptError`` for bytes without form, ``RefusedError`` with ``bad_signature`` (another root),
-    ``stale_seq`` (a version not above ours) or ``malformed`` (a gap, a wrong ``prev``, a key that cannot be).
+    ``stale_seq`` (a version not above ours) or ``malformed`` (a gap, a wrong ``prev``, a key that cannot be or that
+    nothing can be sealed to).
     """
     new = read_keyset(raw, root_jwk=root_jwk)
     if current is not None and (new.version, new.sha256) == (current.version, current.sha256):
         return current
     _check_chain(new, current)
+    _check_recipients(new.keys)
     return new
 
 
 def read_keyset(raw: bytes, *, root_jwk: dict[str, str]) -> KeySet:
-    """Return a key set that this root signed, wherever it stands in the chain; raises as ``parse_keyset``."""
+    """Return a key set that this root signed, wherever it stands in the chain; raises as ``parse_keyset``.
+
+    Recipients are not tried: what was accepted once is read back, and the next version mends it.
+    """
     raw = raw.strip()
     claims = verify(parse(raw, typ=TYP_KEYSET), jwk=root_jwk, alg=alg_of(root_jwk))
     try:
@@ -218,6 +232,14 @@ def _check_keys(keys: tuple[Key, ...], *, root_kid: str) -> None:
         seen.add(key.kid)
         if not set(key.verbs) <= set(ROLE_VERBS[key.role]) or len(set(key.verbs)) != len(key.verbs):
             raise _malformed(f"key {key.name!r}: a {key.role} may not hold these verbs")
+
+
+def _check_recipients(keys: tuple[Key, ...]) -> None:
+    for key in keys:
+        try:
+            age.require_usable(key.recipient)
+        except ConfigError as error:
+            raise _malformed(f"the recipient of key {key.name!r}: {error.message}") from error
 
 
 def _malformed(message: str) -> RefusedError:

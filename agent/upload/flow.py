@@ -23,7 +23,7 @@ import msgspec
 from agent.clock import monotonic_s
 from agent.envelope import Erased, Failed, Go, Key, Stored, UpAck, UploadAck
 from agent.erasure import Erasure
-from agent.errors import AgentError, CorruptError, LinkError, RefusedError, SpaceError
+from agent.errors import AgentError, ConfigError, CorruptError, LinkError, RefusedError, SpaceError
 from agent.index import Index, Tx
 from agent.model import Moment, Object, RandomBytes, Requester, new_id
 from agent.policy import Allow, Conditions, Decision, Policy, Rights, Subject, decide
@@ -177,11 +177,18 @@ class Upload:
         if key is None:
             self._mail = None
         elif self._mail is None or self._mail.store != key:
-            self._mail = Mail(self._device, key)
+            self._mail = self._mail_to(key)
         else:
             return
         for task in self._tasks.values():  # what runs is bound to the former key
             task.cancel()
+
+    def _mail_to(self, key: Key) -> Mail | None:
+        try:
+            return Mail(self._device, key)
+        except ConfigError as error:  # no key set with such a key is accepted; one that was is no reason to end
+            self._alert("unusable_key", f"Nothing can be sealed to the store's key {key.kid}: {error.message}")
+            return None
 
     def _judge(self, item: Object) -> Decision:
         return decide(

@@ -555,6 +555,11 @@ def keysets(cast: Cast) -> Claims:
         ("a store with a verb", "malformed", version(2, prev, cast.store.key(verbs=["delete"]))),
         ("the same key twice", "malformed", version(2, prev, parties[0], parties[0])),
         ("an unknown member", "malformed", version(2, prev, parties[0] | {"admin": True})),
+        (
+            "a recipient with one wrong letter",
+            "malformed",
+            version(2, prev, cast.store.key(recipient=_misspelt(cast.store.recipient))),
+        ),
     ]
     return {
         "root": "owner",
@@ -588,7 +593,20 @@ def descriptors(cast: Cast) -> list[Claims]:
         of(
             cast.client, json.dumps(cast.client.descriptor() | {"alg": "ES256"}), valid=False, name="alg of another key"
         ),
+        *(
+            of(
+                who,
+                json.dumps(who.descriptor() | {"recipient": _misspelt(who.recipient)}),
+                valid=False,
+                name=f"{who.role}, recipient with one wrong letter",
+            )
+            for who in (cast.owner, cast.client)
+        ),
     ]
+
+
+def _misspelt(recipient: str) -> str:
+    return recipient[:-1] + ("q" if recipient[-1] != "q" else "p")
 
 
 def hashes(cast: Cast, told: list[Claims]) -> Claims:

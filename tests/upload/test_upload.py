@@ -442,3 +442,23 @@ def test_erased_that_answers_no_request_of_ours_proves_nothing(
             assert hub.finished == ["c" * 26]
 
     asyncio.run(act())
+
+
+def test_store_that_nothing_can_be_sealed_to_gets_nothing_and_ends_nothing(
+    mosquitto: BrokerProcess, tls: Path, tmp_path: Path, hub: Hub
+) -> None:
+    """The flow ended the agent, at every start, until somebody edited the index by hand."""
+
+    async def act() -> None:
+        item = await hub.add(size_bytes=100)
+        with cloud_at(mosquitto.url, tls=tls, folder=tmp_path / "cloud", keys=Keys.of(hub)) as (cloud, store):
+            last = "q" if store.recipient[-1] != "q" else "p"
+            wrong = msgspec.structs.replace(store, recipient=store.recipient[:-1] + last)
+            async with uploading(hub, line(mosquitto.url, tls), wrong):
+                await until(lambda: bool(hub.alerts))
+            assert {code for code, _what in hub.alerts} == {"unusable_key"}
+            async with uploading(hub, line(mosquitto.url, tls), store):  # the next key set mends it
+                await until(lambda: hub.uploaded(item))
+            assert list(stored(cloud)) == [item.id]
+
+    asyncio.run(act())
