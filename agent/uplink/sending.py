@@ -9,6 +9,7 @@ import errno
 import hashlib
 import os
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -113,7 +114,10 @@ class Sending:
         try:
             if os.fstat(fd).st_size != self._transfer.manifest.payload_bytes:
                 raise CorruptError("the sealed payload has another size than when it was sealed")
-            return await self._run(fd)
+            stored = await self._run(fd)
+            with suppress(OSError):  # only advice: nobody reads it again soon, so the memory is free for the next one
+                os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+            return stored
         finally:
             os.close(fd)
 

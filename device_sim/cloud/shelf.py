@@ -12,6 +12,7 @@ hashed while it arrives; after a restart it is read once to catch up.
 One thread calls the shelf; only ``Receiving.sync`` may be called from another.
 """
 
+import contextlib
 import hashlib
 import os
 import shutil
@@ -110,6 +111,8 @@ class Receiving:
         with self._lock:
             os.fsync(self._fd)
             self.durable = self.written
+            with contextlib.suppress(OSError):  # only advice: it is not read again soon
+                os.posix_fadvise(self._fd, 0, 0, os.POSIX_FADV_DONTNEED)
             self._close()
 
     def drop(self) -> None:
