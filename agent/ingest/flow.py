@@ -429,6 +429,7 @@ class Ingest:
             group=group,
             kind="file-key" if let.rule.readable_by_device else "header-key",
             tag_key=self._key,
+            read_soon=let.rule.upload != "never",
         )
         # 2. Sealed while it is read.
         sealed = await self._sealer.seal(job, source_fd=opened.source_fd, part_fd=opened.part_fd)

@@ -22,7 +22,8 @@ class SealJob(msgspec.Struct, frozen=True, kw_only=True):
     """One payload to seal: for whom, under which group, and what its slot shall hold.
 
     ``kind="header-key"`` drops the file key: only the owners' header, under a fresh key in the slot, opens the object.
-    ``tag_key`` keys the content tag, so that it says nothing to who does not hold it.
+    ``tag_key`` keys the content tag, so that it says nothing to who does not hold it. ``read_soon`` keeps the payload
+    in the page cache, for the upload that follows.
     """
 
     object_id: str
@@ -30,6 +31,7 @@ class SealJob(msgspec.Struct, frozen=True, kw_only=True):
     group: GroupKey
     kind: Kind
     tag_key: bytes
+    read_soon: bool = True
 
     def __repr__(self) -> str:
         return f"SealJob({self.object_id}, {self.kind}, {len(self.recipients)} recipients)"

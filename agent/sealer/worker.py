@@ -50,7 +50,7 @@ def seal(job: SealJob, *, source_fd: int, part_fd: int) -> Sealed:
             sizes = encrypt_stream(file_key, _Source(source_fd), part, on_plaintext=content.update)
         if before is not None and (_look(source_fd) != before or sizes.plain_bytes != before.size_bytes):
             raise SourceChangedError("the source changed while it was read", hint="it is tried again")
-        digest = part.sync()
+        digest = part.sync(read_soon=job.read_soon)
     slot_key = file_key if job.kind == "file-key" else os.urandom(SLOT_KEY_BYTES)
     return Sealed(
         plain_bytes=sizes.plain_bytes,
@@ -156,13 +156,16 @@ class _Part:
             self._hash.update(data[:count])
         return count
 
-    def sync(self) -> bytes:
+    def sync(self, *, read_soon: bool) -> bytes:
         """Put all of it on the medium and return its SHA-256."""
         try:
             digest = self._follower.digest() if self._follower is not None else self._hash.digest()
             os.fsync(self._fd)
         except OSError as error:
             raise _part_error(error) from error
+        if not read_soon:
+            with suppress(OSError):  # only advice: the memory serves the next one
+                os.posix_fadvise(self._fd, 0, 0, os.POSIX_FADV_DONTNEED)
         return digest
 
 

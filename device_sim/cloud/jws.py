@@ -9,6 +9,7 @@ import binascii
 import hashlib
 import json
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final, Literal, Self
 
 from cryptography.exceptions import InvalidSignature
@@ -107,7 +108,7 @@ class PublicKey:
             raise MessageError("the signature does not hold") from error
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class SigningKey:
     """A private key that signs."""
 
@@ -147,9 +148,9 @@ class SigningKey:
         point = public.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
         return {"kty": "EC", "crv": "P-256", "x": b64(point[1 : 1 + _P256_BYTES]), "y": b64(point[1 + _P256_BYTES :])}
 
-    @property
+    @cached_property
     def kid(self) -> str:
-        """The key id."""
+        """The key id; kept, because every acknowledgement names it."""
         return thumbprint(self.jwk)
 
     @property
