@@ -46,6 +46,10 @@ CREATE TABLE IF NOT EXISTS upload (
 """
 _REHASH_BYTES: Final = 1 << 20
 _OFFSET_BYTES: Final = 8
+_WRITE_BYTES: Final = 1 << 20
+"""So much is written at once: the kernel takes one large piece at half the cost of many chunks."""
+_WRITES: Final = 16
+"""At least so many for a payload, so that who looks at the file sees how far it is."""
 
 
 class MismatchError(Exception):
@@ -66,7 +70,10 @@ class Row:
 
 
 class Receiving:
-    """An open payload on its way. Written by one thread in order; ``sync`` from any."""
+    """An open payload on its way: ``written`` counts what was taken, and what ``flush`` wrote of it can be synced.
+
+    Taken and flushed by one thread in order; ``sync`` from any.
+    """
 
     def __init__(self, row: Row, *, path: Path) -> None:
         self.row = row
@@ -79,24 +86,42 @@ class Receiving:
         self._sha256 = hashlib.sha256()
         kept = int.from_bytes(os.pread(self._mark_fd, _OFFSET_BYTES, 0))
         self.durable = min(kept, os.fstat(self._fd).st_size, row.payload.bytes)
-        self.written = self.durable
+        self.written = self._flushed = self.durable
+        self._held: list[memoryview] = []
         os.ftruncate(self._fd, self.durable)
         self._rehash()
 
     def append(self, data: memoryview) -> None:
-        """Write at the end."""
-        at = self.written
-        done = os.pwrite(self._fd, data, at)
-        while done < len(data):
-            done += os.pwrite(self._fd, data[done:], at + done)
-        self._sha256.update(data)
-        self.written = at + len(data)
+        """Take what comes next; the view must stay as it is."""
+        self._held.append(data)
+        self.written += len(data)
+        if self.written - self._flushed >= min(_WRITE_BYTES, self.row.payload.bytes // _WRITES):
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what was taken; what cannot be written was never taken, and its sender is asked for it again."""
+        try:
+            while self._held:
+                self._note_flushed(os.pwritev(self._fd, self._held, self._flushed))
+        except OSError:
+            self._held.clear()
+            self.written = self._flushed
+            raise
+
+    def _note_flushed(self, count: int) -> None:
+        self._flushed += count
+        while count:
+            first = self._held.pop(0)
+            self._sha256.update(first[:count])
+            if count < len(first):
+                self._held.insert(0, first[count:])
+            count -= min(count, len(first))
 
     def sync(self) -> int:
-        """Make what was written durable; returns the durable offset."""
+        """Make what was flushed durable; returns the durable offset."""
         with self._lock:
-            if self._open and self.durable < self.written:
-                reached = self.written
+            if self._open and self.durable < self._flushed:
+                reached = self._flushed
                 os.fdatasync(self._fd)
                 os.pwrite(self._mark_fd, reached.to_bytes(_OFFSET_BYTES), 0)
                 self.durable = reached
@@ -108,6 +133,7 @@ class Receiving:
 
     def settle(self) -> None:
         """Make file and length durable and close."""
+        self.flush()
         with self._lock:
             os.fsync(self._fd)
             self.durable = self.written
@@ -212,6 +238,7 @@ class Shelf:
         (header,) = self._db.execute(
             "SELECT header FROM upload WHERE device = ? AND upload = ?", (row.device, row.upload)
         ).fetchone()
+        receiving.flush()
         arrived = (receiving.written, receiving.sha256(), len(header), hashlib.sha256(header).hexdigest())
         if arrived != (row.payload.bytes, row.payload.sha256, row.header.bytes, row.header.sha256):
             receiving.drop()

@@ -229,6 +229,7 @@ class Store:
             receiving.written - one.sync_asked >= wire.ACK_EVERY_BYTES
             or receiving.written == receiving.row.payload.bytes
         ):
+            receiving.flush()
             one.sync_asked = receiving.written
             self._dirty.put(one)
 
@@ -335,6 +336,7 @@ class Store:
 
     def _go(self, device: Device, one: _Open) -> None:
         row = one.receiving.row
+        one.receiving.flush()
         self._answer_go(device, row.upload, manifest=row.manifest, offset=one.receiving.sync())
 
     def _answer_go(self, device: Device, upload: str, *, manifest: str, offset: int, re: str = "") -> None:
