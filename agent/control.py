@@ -3,9 +3,10 @@
 One Unix stream socket, mode 0660 in a private folder. The kernel tells who is at the other end (``SO_PEERCRED``); only
 root, the agent's own user and members of the socket's group are answered. A request is one line of JSON,
 ``{"verb": …, "args": {…}}``; the answer is lines of JSON: any number of ``{"progress": {…}}``, then exactly one
-``{"result": …}`` or ``{"error": {"kind", "message", "hint", "reason"}}``.
+``{"result": …}`` or ``{"error": {"kind", "message", "hint"}}``, for a ``RefusedError`` with ``reason`` and ``retry``.
 
 The verbs are the same functions that a shell command calls itself when no agent runs, so both ways give one answer.
+Nobody who asks slowly, never takes the answer, or goes away in the middle keeps the others waiting (invariant I11).
 """
 
 import asyncio
@@ -17,8 +18,11 @@ import socket
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
+import msgspec
+
+from agent.clock import pause
 from agent.errors import KINDS, AgentError, ConfigError, CorruptError, LinkError, RefusedError, Retry, told_of
 from agent.files import remove
 
@@ -27,10 +31,19 @@ REQUEST_BYTES: Final = 256 << 10
 
 ANSWER_BYTES: Final = 4 << 20
 CALLERS: Final = 16
-"""Shell commands answered at the same time."""
+"""Shell commands answered at the same time; others wait their turn."""
+
+CONNECTIONS: Final = 64
+"""Shell commands that ask, wait, are answered or take their answer; one more is told to come again."""
 
 REQUEST_WITHIN_S: Final = 5.0
 """A shell command sends its line at once; who does not is no shell command."""
+
+ANSWER_WITHIN_S: Final = 30.0
+"""A shell command reads its answer into memory at once; who has not taken it by then gets no more of it."""
+
+PROGRESS_BYTES: Final = 64 << 10
+"""What may wait for a caller while its verb works; steps beyond it are left out, the result never is."""
 
 _log = logging.getLogger(__name__)
 _SOCKET_MODE: Final = 0o660
@@ -39,19 +52,46 @@ _SO_PEERGROUPS: Final = 59  # Linux <asm-generic/socket.h>: the caller's supplem
 _GROUPS_BYTES: Final = 1024  # the most that Python's getsockopt takes
 
 Progress = Callable[[dict[str, Any]], None]
+"""Tells how far a verb is; may be called from any thread."""
+
 Verb = Callable[[dict[str, Any], Progress], Awaitable[Any]]
 
 _KINDS: Final = {kind.__name__: kind for kind in KINDS if kind is not RefusedError}
 _RETRY: Final[dict[str, Retry]] = {"later": "later", "after_fix": "after_fix"}
 
 
+class Peer(msgspec.Struct, frozen=True):
+    """Who is at the other end, as the kernel says."""
+
+    uid: int
+    groups: frozenset[int]
+
+    @classmethod
+    def of(cls, connected: socket.socket) -> "Peer":
+        """Ask the kernel about a connected socket."""
+        _pid, uid, gid = _PEER.unpack(connected.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size))
+        try:
+            others = connected.getsockopt(socket.SOL_SOCKET, _SO_PEERGROUPS, _GROUPS_BYTES)
+        except OSError:  # in more groups than fit: its first one counts alone
+            others = b""
+        return cls(uid, frozenset((gid, *struct.unpack(f"{len(others) // 4}I", others))))
+
+    def may_ask(self, *, own_uid: int, socket_gid: int) -> bool:
+        """Tell whether it is root, the agent's own user or a member of the socket's group."""
+        return self.uid in {0, own_uid} or socket_gid in self.groups
+
+
 class ControlServer:
     """Answers on the socket until closed."""
 
-    def __init__(self, path: Path, verbs: Mapping[str, Verb]) -> None:
+    def __init__(
+        self, path: Path, verbs: Mapping[str, Verb], *, peer_of: Callable[[socket.socket], Peer] = Peer.of
+    ) -> None:
         self._path = path
         self._verbs = verbs
+        self._peer_of = peer_of
         self._callers = asyncio.Semaphore(CALLERS)
+        self._connections = 0
 
     async def serve(self, ready: Callable[[], None]) -> None:
         """Listen until cancelled; ``ready`` is called when the socket answers. The name goes when this ends."""
@@ -74,78 +114,80 @@ class ControlServer:
             remove(self._path, folder_synced=False)
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._connections += 1
         try:
-            if not self._may_ask(writer):
-                refused = {
-                    "kind": "RefusedError",
-                    "message": "this user may not ask the agent",
-                    "reason": "not_granted",
-                }
-                writer.write(
-                    json.dumps({"error": refused | {"hint": "ask as the agent's user or group"}}).encode() + b"\n"
-                )
-                return
-            line = await self._request(reader)
-            if line:
-                async with self._callers:
-                    await self._answer_one(line, writer)
-        except ConnectionError:
-            pass  # the caller went away; what it asked for has happened or not, as the log says
-        finally:
-            writer.close()
-            with contextlib.suppress(ConnectionError):
+            writer.write(await self._answered(reader, writer))
+            async with asyncio.timeout(ANSWER_WITHIN_S):
+                writer.close()
                 await writer.wait_closed()
+        except (ConnectionError, TimeoutError):
+            pass  # the caller went away or takes nothing; what it asked for has happened or not, as the log says
+        finally:
+            self._connections -= 1
+            writer.transport.abort()
 
-    async def _request(self, reader: asyncio.StreamReader) -> bytes:
-        """Return the request's line, or nothing from a caller that was too slow or spoke too long."""
-        try:
-            return await asyncio.wait_for(reader.readline(), REQUEST_WITHIN_S)
-        except (TimeoutError, ValueError):
-            return b""
+    async def _answered(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bytes:
+        loop = asyncio.get_running_loop()
 
-    def _may_ask(self, writer: asyncio.StreamWriter) -> bool:
-        peer: socket.socket = writer.get_extra_info("socket")
-        _pid, uid, gid = _PEER.unpack(peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size))
-        try:
-            others = peer.getsockopt(socket.SOL_SOCKET, _SO_PEERGROUPS, _GROUPS_BYTES)
-        except OSError:  # in more groups than fit: its first one counts alone
-            others = b""
-        groups = {gid, *struct.unpack(f"{len(others) // 4}I", others)}
-        return uid in {0, os.getuid()} or self._path.stat().st_gid in groups
+        def step(told: dict[str, Any]) -> None:
+            if writer.transport.get_write_buffer_size() < PROGRESS_BYTES:
+                writer.write(_line({"progress": told}))
 
-    async def _answer_one(self, line: bytes, writer: asyncio.StreamWriter) -> None:
-        def say(message: dict[str, Any]) -> None:
-            writer.write(json.dumps(message, ensure_ascii=False).encode() + b"\n")
+        def progress(told: dict[str, Any]) -> None:  # a writer belongs to the loop's thread, a verb's work does not
+            loop.call_soon_threadsafe(step, told)
 
         try:
-            verb, args = self._read(line)
-        except (ValueError, KeyError, TypeError, RecursionError):
-            say({"error": {"kind": "ConfigError", "message": "not a request of this agent", "hint": ""}})
-            await writer.drain()
-            return
-        try:
-            say({"result": await verb(args, lambda step: say({"progress": step}))})
+            self._admit(writer)
+            verb, args = self._read(await self._request(reader))
+            async with self._callers:
+                result = await verb(args, progress)
+            await pause(0)  # what was told of progress stands in front
+            return _line({"result": result})
         except AgentError as error:
-            say({"error": told_of(error)})
+            return _line({"error": told_of(error)})
         except Exception:  # noqa: BLE001 - a bug in one answer is told and logged, and ends nothing else
             _log.exception("a question from the local socket was not answered")
-            say(
-                {
-                    "error": {
-                        "kind": "CorruptError",
-                        "message": "the agent met a fault of its own",
-                        "hint": "see its log",
-                    }
-                }
+            return _line({"error": told_of(CorruptError("the agent met a fault of its own", hint="see its log"))})
+
+    def _admit(self, writer: asyncio.StreamWriter) -> None:
+        peer = self._peer_of(writer.get_extra_info("socket"))
+        if not peer.may_ask(own_uid=os.getuid(), socket_gid=self._path.stat().st_gid):
+            raise RefusedError(
+                "this user may not ask the agent", reason="not_granted", hint="ask as the agent's user or group"
             )
-        await writer.drain()
+        if self._connections > CONNECTIONS:
+            raise LinkError(f"{CONNECTIONS} others are asking the agent", hint="ask again")
+
+    async def _request(self, reader: asyncio.StreamReader) -> bytes:
+        """Return the request's line; raises ``ConfigError`` for a caller that is too slow or says too much."""
+        try:
+            async with asyncio.timeout(REQUEST_WITHIN_S):
+                return await reader.readline()
+        except TimeoutError:
+            raise ConfigError(f"no question came within {REQUEST_WITHIN_S:.0f} s", hint="ask again") from None
+        except ValueError:
+            raise _too_long() from None
 
     def _read(self, line: bytes) -> tuple[Verb, dict[str, Any]]:
-        request = json.loads(line)
-        args = request.get("args", {})
-        if not isinstance(args, dict):
-            raise TypeError("args")
-        return self._verbs[request["verb"]], args
+        verb, args = None, None
+        with contextlib.suppress(ValueError, KeyError, TypeError, RecursionError):
+            request = json.loads(line)
+            verb, args = self._verbs[request["verb"]], request.get("args", {})
+        if verb is None or not isinstance(args, dict):
+            raise ConfigError("not a question that this agent knows", hint="ask with its own privacy-agent")
+        return verb, args
+
+
+def _too_long() -> ConfigError:
+    return ConfigError(f"a question has at most {REQUEST_BYTES} bytes", hint="give a smaller file")
+
+
+def _line(message: dict[str, Any]) -> bytes:
+    """Return a message as its line; raises ``ConfigError`` for one that no caller would take."""
+    line = json.dumps(message).encode("ascii") + b"\n"
+    if len(line) > ANSWER_BYTES:
+        raise ConfigError(f"the answer has {len(line)} bytes", hint="ask for less at a time")
+    return line
 
 
 def raise_error(told: dict[str, str]) -> None:
@@ -174,16 +216,25 @@ async def connection(path: Path) -> AsyncIterator[tuple[asyncio.StreamReader, as
 
 async def ask(path: Path, verb: str, args: dict[str, Any], *, progress: Progress) -> Any:  # noqa: ANN401 - JSON
     """Ask the running agent and return its result; raises what it raised, or ``LinkError`` when it went away."""
+    line = json.dumps({"verb": verb, "args": args}).encode("ascii") + b"\n"
+    if len(line) > REQUEST_BYTES:
+        raise _too_long()
     async with connection(path) as (reader, writer):
-        with contextlib.suppress(ConnectionError):  # as when the answer just ends: it went away
-            writer.write(json.dumps({"verb": verb, "args": args}).encode() + b"\n")
-            await writer.drain()
-            while line := await reader.readline():
-                message = json.loads(line)
-                if "progress" in message:
-                    progress(message["progress"])
-                elif "error" in message:
-                    raise_error(message["error"])
-                else:
-                    return message["result"]
+        writer.write(line)
+        while (message := await _next(reader)) is not None:
+            if "progress" in message:
+                progress(message["progress"])
+            elif "error" in message:
+                raise_error(message["error"])
+            else:
+                return message["result"]
     raise LinkError("the agent stopped before it answered", hint="look at its log, then ask again")
+
+
+async def _next(reader: asyncio.StreamReader) -> dict[str, Any] | None:
+    """Return the next whole line of an answer; ``None`` when the agent ended in the middle."""
+    try:
+        line = await reader.readline()
+    except ConnectionError:
+        return None
+    return cast("dict[str, Any]", json.loads(line)) if line.endswith(b"\n") else None
