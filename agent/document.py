@@ -6,6 +6,7 @@ it does not keep, is found again in the text.
 """
 
 import re
+import sys
 import tomllib
 from collections.abc import Iterator
 from typing import Any, Final, TypeVar
@@ -18,9 +19,9 @@ DOCUMENT_BYTES: Final = 1 << 20
 _Value = TypeVar("_Value", bool, int, str, list[Any], dict[str, Any])
 
 _NAMES: Final = {bool: "true or false", int: "a whole number", str: "a text", list: "a list", dict: "a table"}
-_DURATION: Final = re.compile(r"(\d{1,9})(ms|s|m|h|d|w)")
+_DURATION: Final = re.compile(r"([0-9]{1,9})(ms|s|m|h|d|w)")
 _DURATION_MS: Final = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
-_SIZE: Final = re.compile(r"(\d{1,9}(?:\.\d{1,3})?) ?(B|kB|KB|MB|GB|TB|KiB|MiB|GiB|TiB)")
+_SIZE: Final = re.compile(r"([0-9]{1,9})(?:\.([0-9]{1,3}))? ?(B|kB|KB|MB|GB|TB|KiB|MiB|GiB|TiB)")
 _SIZE_BYTES: Final = {
     "B": 1,
     "kB": 10**3,
@@ -33,7 +34,7 @@ _SIZE_BYTES: Final = {
     "GiB": 2**30,
     "TiB": 2**40,
 }
-_PERCENT: Final = re.compile(r"(\d{1,2}(?:\.\d{1,2})?)%")
+_PERCENT: Final = re.compile(r"([0-9]{1,2}(?:\.[0-9]{1,2})?)%")
 
 
 class Table:
@@ -161,15 +162,23 @@ def read_document(raw: bytes, *, file: str) -> Table:
         line_text = found[1] if found else str(text.count("\n") + 1)
         problem = re.sub(r" \(at .*\)$", "", str(error))
         raise ConfigError(f"{file}:{line_text}: {problem}", hint="correct the TOML on that line") from error
+    except ValueError as error:  # Python's own limit on the digits of a number, which tomllib lets through
+        digits = re.search(rf"[0-9_]{{{sys.get_int_max_str_digits()},}}", text)
+        line = text.count("\n", 0, digits.start()) + 1 if digits else 1
+        raise ConfigError(f"{file}:{line}: a number with too many digits", hint="correct the value") from error
     except RecursionError as error:
         raise ConfigError(f"{file}: nested too deeply", hint="write flat tables") from error
     return Table(values, file=file, path=(), text=text)
 
 
 def parse_size(text: str) -> int | None:
-    """Read ``"200GB"`` (10⁹) or ``"2GiB"`` (2³⁰) as bytes; ``None`` when it is not a size."""
+    """Read ``"200GB"`` (10⁹) or ``"2GiB"`` (2³⁰) as whole bytes; ``None`` when it is not a size."""
     match = _SIZE.fullmatch(text)
-    return int(float(match[1]) * _SIZE_BYTES[match[2]]) if match else None
+    if match is None:
+        return None
+    whole, parts, unit = int(match[1]), match[2] or "", _SIZE_BYTES[match[3]]
+    thousandths = int(parts.ljust(3, "0"))
+    return whole * unit + thousandths * unit // 1000
 
 
 def line_of(text: str, path: tuple[str, ...]) -> int:
