@@ -33,6 +33,9 @@ _RESOLVE_NO_MAGICLINKS: Final = 0x02
 _RESOLVE_NO_SYMLINKS: Final = 0x04
 _RESOLVE_BENEATH: Final = 0x08
 
+PART_SUFFIX: Final = ".part"
+"""Of a file that is still being written."""
+
 TMPFS_MAGIC: Final = 0x01021994  # statfs(2)
 _STATFS_BYTES: Final = 256
 
@@ -138,7 +141,7 @@ def new_file(folder: Path) -> tuple[int, Path]:
     It shares the file system with its final name; ``settle`` gives it that name. Left-overs of a crash match
     ``*.part`` and are swept at start.
     """
-    path = folder / f"{secrets.token_hex(16)}.part"
+    path = folder / f"{secrets.token_hex(16)}{PART_SUFFIX}"
     with translated_space():
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE_MODE)
     return fd, path
@@ -195,7 +198,10 @@ def remove_beneath(folder_fd: int, name: str, *, inode: int, device: int) -> boo
     The parent folder is synced, so the removal survives a power cut on return. A file that was replaced since is left.
     """
     parent, _, leaf = name.rpartition("/")
-    parent_fd = _open_folder_beneath(folder_fd, parent) if parent else os.dup(folder_fd)
+    try:
+        parent_fd = _open_folder_beneath(folder_fd, parent) if parent else os.dup(folder_fd)
+    except FileNotFoundError:
+        return False
     try:
         status = os.stat(leaf, dir_fd=parent_fd, follow_symlinks=False)
         if (status.st_ino, status.st_dev) != (inode, device):

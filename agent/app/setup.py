@@ -47,7 +47,8 @@ class Initialised(msgspec.Struct, frozen=True, kw_only=True):
 def read_owner_file(path: Path) -> OwnerFile:
     """Read ``owner.pub``; raises ``ConfigError`` when it is not one."""
     try:
-        raw = path.read_bytes()[: OWNER_FILE_BYTES + 1]
+        with path.open("rb") as file:
+            raw = file.read(OWNER_FILE_BYTES + 1)
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}", hint="privacy-owner init writes owner.pub") from error
     first, _, rest = raw.partition(b"\n")
@@ -65,9 +66,23 @@ def initialise(
 ) -> Initialised:
     """Make the device's keys and its owner, and write ``documents`` that are not there yet.
 
-    Raises ``ConfigError`` for a second owner or unusable folders, ``CorruptError`` for a key set that the owner did not
-    sign; nothing is written then but an empty keystore.
+    Raises ``ConfigError`` for a second owner or unusable folders, ``RefusedError`` and ``CorruptError`` for a key set
+    that the owner did not sign. The device then has the owner that it had, or none, and no document was written.
     """
+    try:
+        return _initialise(config, owner_file, documents=documents, read_clock=read_clock)
+    except OSError as error:
+        named = Path(error.filename2 or error.filename or config.state)
+        where = named.parent if named.suffix == files.PART_SUFFIX else named
+        raise ConfigError(
+            f"{where}: {error.strerror}",
+            hint="run this as root, or name folders that you may write in: --config FILE --state FOLDER",
+        ) from error
+
+
+def _initialise(
+    config: Config, owner_file: OwnerFile, *, documents: dict[Path, str], read_clock: ReadClock
+) -> Initialised:
     files.make_folder(config.state)
     keystore = Keystore.open(config.keystore) if config.keystore.exists() else Keystore.create(config.keystore)
     index = Index(config.index, key=keystore.index_key())
@@ -84,7 +99,7 @@ def initialise(
         if target.exists():
             kept.append(target)
             continue
-        target.parent.mkdir(mode=files.FOLDER_MODE, parents=True, exist_ok=True)
+        files.make_folder(target.parent)
         files.write_durably(target, text.encode())
         written.append(target)
     return Initialised(
