@@ -70,8 +70,8 @@ MEANING: Final[dict[str, tuple[str, str]]] = {
         "Keep a copy of the state folder and look into who had access to it",
     ),
     "acl_broken": (
-        "The broker filters this device's topics; commands do not arrive.",
-        "Correct the broker's access rules: docs/protocol.md section 1",
+        "The broker filters or refuses this device's topics: commands do not arrive, or receipts and uploads wait.",
+        "Correct the broker's access rules, the log names the topic: docs/protocol.md section 1",
     ),
     "unusable_key": (
         "That key is told nothing; a store with such a key gets no upload.",

@@ -1,28 +1,30 @@
 """The post office: what waits in the outbox goes out, at each connection and every so often until acknowledged.
 
 Also ``state``: retained at each connection and on change, with the same session number as the connection's will
-(``docs/protocol.md`` §7). Losing the line costs nothing: the rows stay until their reader names them.
+(``docs/protocol.md`` §7). Losing the line costs nothing: the rows stay until their reader names them. A message that
+the broker refuses waits by itself (``parking``); the others go on.
 """
 
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from functools import partial
 from typing import Any, Final, Protocol
 
-from agent.clock import MS_PER_S
+from agent.app.parking import Parking
+from agent.clock import MS_PER_S, monotonic_s
 from agent.envelope import MAX_OUTCOMES, MAX_PUBLISH_BYTES, TYP, VERBS, frame, sign
-from agent.errors import LinkError
+from agent.errors import LinkError, RefusedError
 from agent.index import Index, Tx
 from agent.keystore import Keystore
 from agent.model import Moment
 from agent.outbox import REPEAT_S, Outbox
 from agent.trust import Trust
-from agent.uplink import CHUNKS_AHEAD
+from agent.uplink import CHUNKS_AHEAD, Wait, pause_until
 
 AGAIN_S: Final = 15.0
-"""After a message that the broker refused, or a line that was lost."""
+"""After a line that did not take a message and yet stands."""
 
 _PAGE: Final = 32
 _SETTLE_S: Final = 0.02
@@ -34,11 +36,14 @@ _ROUNDS: Final = 16
 _log = logging.getLogger(__name__)
 
 
+_STATE: Final = "state"
+
+
 class Line(Protocol):
     """What of the broker the post office needs."""
 
-    async def publish(self, channel: str, payload: bytes | bytearray, *, retain: bool = False) -> None:
-        """Publish and wait for the broker's acknowledgement; raises ``LinkError``."""
+    async def submit(self, channel: str, payload: bytes | bytearray, *, retain: bool = False) -> asyncio.Future[None]:
+        """Hand a message over; the future is done when the broker has it, else ``LinkError`` or ``RefusedError``."""
         ...
 
     async def next_session(self, after: int) -> int:
@@ -59,6 +64,8 @@ class Post:
         trust: Trust,
         now: Callable[[], Moment],
         waiting: Callable[[Tx], tuple[int, int]],
+        clock_s: Callable[[], float] = monotonic_s,
+        wait: Wait = pause_until,
     ) -> None:
         self._device = device
         self._index = index
@@ -67,9 +74,13 @@ class Post:
         self._trust = trust
         self._now = now
         self._waiting = waiting
+        self._clock_s = clock_s
+        self._wait = wait
         self._news = asyncio.Event()
         self._session = 0
         self._told: dict[str, Any] = {}
+        self._parking = Parking()
+        self._under_way: Hashable = None
 
     def news(self) -> None:
         """Say that the outbox or the state may have changed."""
@@ -84,44 +95,48 @@ class Post:
         """Send for ever."""
         connection = 0
         while True:
-            with contextlib.suppress(TimeoutError):  # refused by the broker on a line that stands: try again on it
+            before = connection
+            with contextlib.suppress(TimeoutError):  # not taken on a line that stands: try again on it
                 async with asyncio.timeout(AGAIN_S if connection else None):
                     connection = await line.next_session(connection)
+            if connection != before:
+                self._parking.reconnected()
             self._told = {}
             try:
                 await self._serve(line)
             except LinkError as error:
                 _log.info("not sent for now: %s", error.message)
+                if self._under_way is not None:
+                    self._parking.lost(self._under_way, self._clock_s())
 
     async def goodbye(self, line: Line) -> None:
         """Say offline before a stop; a line that is away already says it by the will."""
         try:
-            await line.publish("state", self._framed(await self._claims(online=False)), retain=True)
-        except LinkError:
+            await (await line.submit(_STATE, self._framed(await self._claims(online=False)), retain=True))
+        except (LinkError, RefusedError):
             return
 
     async def _serve(self, line: Line) -> None:
         """Send at once what there is news of; ``state`` follows when the news settled, or was long enough about it."""
         after = rounds = 0
+        repeat_s = self._clock_s() + REPEAT_S
         await self._tell_state(line)
         while True:
             self._news.clear()
             after = await self._send_from(line, after)
+            await self._send_parked(line, after)
             rounds += 1
-            settled = not await self._hears(_SETTLE_S)
+            await self._wait(_SETTLE_S, self._news)
+            settled = not self._news.is_set()
             if settled or rounds >= _ROUNDS:
                 await self._tell_state(line)
                 rounds = 0
-            if settled and not await self._hears(REPEAT_S):
-                after = 0
-
-    async def _hears(self, within_s: float) -> bool:
-        try:
-            async with asyncio.timeout(within_s):
-                await self._news.wait()
-        except TimeoutError:
-            return False
-        return True
+            if settled:
+                now_s = self._clock_s()
+                parked_s = self._parking.next_s(now_s)
+                await self._wait(min(repeat_s - now_s, parked_s or REPEAT_S), self._news)
+            if self._clock_s() >= repeat_s:
+                after, repeat_s = 0, self._clock_s() + REPEAT_S
 
     async def _send_from(self, line: Line, after: int) -> int:
         while True:
@@ -129,14 +144,45 @@ class Post:
             if not page:
                 return after
             for message in page:
-                await line.publish(message.channel, message.body)
+                await self._send(line, message.row, channel=message.channel, payload=message.body)
                 after = message.row
+
+    async def _send_parked(self, line: Line, after: int) -> None:
+        """Send what was refused, is no longer told to wait, and lies behind us in the outbox."""
+        for row in self._parking.due(self._clock_s()):
+            if not isinstance(row, int) or row > after:
+                continue
+            page = await self._index.read(partial(self._outbox.pending, after=row - 1, limit=1))
+            if page and page[0].row == row:
+                await self._send(line, row, channel=page[0].channel, payload=page[0].body)
+            else:
+                self._parking.sent(row)  # taken back, or its reader has it meanwhile
+
+    async def _send(self, line: Line, what: Hashable, *, channel: str, payload: bytes, retain: bool = False) -> bool:
+        """Send a message unless it is parked; return whether the broker took it."""
+        if not self._parking.may_go(what, self._clock_s()):
+            return False
+        self._under_way = None
+        answer = await line.submit(channel, payload, retain=retain)
+        self._under_way = what  # still set after a ``LinkError``: then ``run`` asks which one it was
+        taken = True
+        try:
+            await answer
+        except RefusedError:
+            taken = False
+        self._under_way = None
+        if taken:
+            self._parking.sent(what)
+        else:
+            self._parking.refused(what, self._clock_s())
+        return taken
 
     async def _tell_state(self, line: Line) -> None:
         claims = await self._claims(online=True)
         shown = {name: value for name, value in claims.items() if name != "iat"}
-        if shown != self._told:
-            await line.publish("state", self._framed(claims), retain=True)
+        if shown != self._told and await self._send(
+            line, _STATE, channel=_STATE, payload=self._framed(claims), retain=True
+        ):
             self._told = shown
 
     async def _claims(self, *, online: bool) -> dict[str, Any]:

@@ -51,6 +51,9 @@ EXPIRY_WARNING_MS: Final = 30 * 86_400_000
 RESERVE_BYTES: Final = 16 << 20
 """Of the vault's disk; never filled by new recordings, so that deletes, audit and receipts have room."""
 
+_OF_THE_LINE: Final = ("acl_broken", "takeover")
+"""Alerts that only the line can end: one that an earlier run left standing is raised anew if it still holds."""
+
 _BEFORE_THIS_START: Final = ""
 """Stands for a source of an alert that an earlier run may have left standing."""
 
@@ -292,6 +295,8 @@ async def _hear_commands(live: Live, broker: Broker) -> None:
 
 
 async def _tell_alerts(live: Live, events: "asyncio.Queue[tuple[str, str]]") -> None:
+    for code in _OF_THE_LINE:
+        await live.alarm.clear(code, moment=live.parts.now())
     while True:
         code, what = await events.get()
         if not what:

@@ -4,6 +4,7 @@
 - ``identity``: the TLS folder, read, checked, noticed when renewed
 - ``reconnect``: how long to stay away; when a second device is suspected (pure)
 - ``window``: how many packets may be unacknowledged, answers before bulk
+- ``refusal``: what a refused packet means, and what to do about it
 - ``memory``: what the C library does with freed packet buffers
 - ``link``: one connection, the MQTT library in its own thread
 - ``client``: ``Broker``, what the flows use

@@ -36,9 +36,11 @@ from agent.broker.link import (
 )
 from agent.broker.memory import keep_buffers, release_buffers
 from agent.broker.reconnect import SHORT_SESSION_S, Reconnect
+from agent.broker.refusal import refusal_error
 from agent.broker.window import Window
 from agent.clock import monotonic_s
-from agent.errors import AgentError, ConfigError, LinkError
+from agent.errors import AgentError, ConfigError, LinkError, RefusedError
+from agent.model import is_id
 
 QUEUE_MESSAGES: Final = 256  # per channel
 QUEUE_BYTES: Final = 4 * 1024 * 1024  # per channel
@@ -48,6 +50,9 @@ CONNACK_WITHIN_S: Final[dict[Protocol, float]] = {MQTT_5: 4.0, MQTT_3_1_1: 15.0}
 """How long a broker may take to answer: one that does not know MQTT 5 may just wait for more."""
 LOOK_S: Final = 30.0  # how often a renewed certificate and a silent broker are looked for
 CLOSE_WITHIN_S: Final = 5.0
+
+CAUSES_MAX: Final = 64  # of one alert that stands: our channels, and the readers of receipts among them
+REFUSAL_AGAIN_S: Final = 900.0  # how often the log tells of the same refusal
 
 PROBE: Final = "probe"
 STATE: Final = "state"
@@ -76,6 +81,7 @@ class Counters(msgspec.Struct):
 
 
 class _Packet(msgspec.Struct):
+    channel: str
     answer: asyncio.Future[None]
     sent_s: float
     bulk: bool
@@ -152,7 +158,8 @@ class Broker:
         self._probe = b""
         self._probed_s = 0.0
         self._window = Window(1)
-        self._told: set[str] = set()
+        self._told: dict[str, set[str]] = {}  # causes by alert code
+        self._refused: dict[tuple[str, int], float] = {}  # when a refusal of that reason was logged last, by channel
         self.protocol: Protocol = protocol
         self.session = 0
         self.trouble: AgentError | None = None
@@ -189,7 +196,8 @@ class Broker:
         """Wait for room in the window, hand the packet over, and return what becomes done when it is acknowledged.
 
         ``bulk`` packets leave room for others. The payload must not change until then. Raises ``LinkError`` when
-        offline; the future has one when the connection ends first, or the broker refuses or is too slow.
+        offline; the future has one when the connection ends first or the broker is too slow, and a ``RefusedError``
+        when the broker refuses this packet on a line that stands: what else is sent goes on.
         """
         if len(payload) > self.largest_payload_bytes(channel):
             raise AssertionError(f"{len(payload)} bytes do not fit into a packet on {channel}")
@@ -207,14 +215,14 @@ class Broker:
             window.give(bulk=bulk)
             raise
         answer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._packets[mid] = _Packet(answer, self._clock_s(), bulk)
+        self._packets[mid] = _Packet(channel, answer, self._clock_s(), bulk)
         self._submitted = self._submitted or bulk
         return answer
 
     async def publish(self, channel: str, payload: bytes | bytearray, *, retain: bool = False) -> None:
         """Publish on ``pv1/{tenant}/{device}/{channel}`` and return when the broker acknowledged it.
 
-        That is no storage receipt. Raises ``LinkError`` as ``submit`` does.
+        That is no storage receipt. Raises what ``submit`` and its future do.
         """
         await (await self.submit(channel, payload, retain=retain))
 
@@ -327,7 +335,7 @@ class Broker:
                 self._over = Closed(error, other_version=True)
         if self._probe and self._clock_s() - self._probed_s >= self._probe_s:
             self._probe = b""
-            self._tell("acl_broken", f"what is published to {self._base}/{PROBE} does not come back")
+            self._tell("acl_broken", f"what is published to {self._base}/{PROBE} does not come back", cause="echo")
         if self._began_s is not None and self._clock_s() - self._began_s >= SHORT_SESSION_S:
             self._untell("takeover")
         if self._identity_changed():
@@ -409,7 +417,9 @@ class Broker:
 
     def _on_subscribed(self, link: Link, event: Subscribed) -> None:
         if event.refused:
-            self._tell("acl_broken", f"the broker refuses {', '.join(event.refused)}")
+            self._tell("acl_broken", f"the broker refuses {', '.join(event.refused)}", cause="subscription")
+        else:
+            self._untell("acl_broken", cause="subscription")
         self.session += 1
         self.counters.connections += 1
         self.trouble = None
@@ -423,7 +433,7 @@ class Broker:
             except LinkError:
                 self._window.give(bulk=False)
             else:
-                self._packets[mid] = _Packet(answer, self._clock_s(), bulk=False)
+                self._packets[mid] = _Packet(PROBE, answer, self._clock_s(), bulk=False)
         self._news.set()
         self._turn.set()
 
@@ -432,25 +442,37 @@ class Broker:
         if packet is None:
             return
         self._window.acknowledged(self._clock_s() - packet.sent_s, bulk=packet.bulk)
-        if packet.answer.done():
-            return
         if event.refusal:
-            self.counters.refused_publishes += 1
-            packet.answer.set_exception(
-                LinkError(
-                    f"the broker refused a message: {event.refusal}", hint="check the broker's ACL for this device"
-                )
-            )
-            packet.answer.exception()  # a probe has no caller; the others see it all the same
-        else:
+            error = refusal_error(event, base=self._base, channel=packet.channel)
+            self._note_refusal(_kind(packet.channel), error, code=event.code)
+            if not packet.answer.done():
+                packet.answer.set_exception(error)
+                packet.answer.exception()  # a probe has no caller; the others see it all the same
+            return
+        if self._told.get("acl_broken"):
+            self._untell("acl_broken", cause=_kind(packet.channel))
+        if not packet.answer.done():
             packet.answer.set_result(None)
+
+    def _note_refusal(self, channel: str, error: RefusedError, *, code: int) -> None:
+        """Tell of a refusal; in the log of each kind once in a while, as each is tried again and again."""
+        self.counters.refused_publishes += 1
+        now_s = self._clock_s()
+        last_s = self._refused.get((channel, code))
+        if last_s is None or now_s - last_s >= REFUSAL_AGAIN_S:
+            while len(self._refused) >= CAUSES_MAX:
+                del self._refused[next(iter(self._refused))]
+            self._refused[channel, code] = now_s
+            _log.warning("%s; next: %s", error.message, error.hint)
+        if error.reason == "not_authorized":
+            self._tell("acl_broken", error.message, cause=channel)
 
     def _on_arrived(self, event: Arrived) -> None:
         channel = event.topic.removeprefix(f"{self._base}/")
         if channel == PROBE and self._may_probe:
             if self._probe and event.payload == self._probe:
                 self._probe = b""
-                self._untell("acl_broken")
+                self._untell("acl_broken", cause="echo")
         elif (queue := self._channels.get(channel)) is None:
             self.counters.dropped_topic += 1
         elif event.retained and channel not in self._retained:
@@ -464,15 +486,24 @@ class Broker:
             queue.bytes += len(event.payload)
             queue.filled.set()
 
-    def _tell(self, code: str, what: str) -> None:
-        if code not in self._told:
-            self._told.add(code)
+    def _tell(self, code: str, what: str, *, cause: str = "") -> None:
+        causes = self._told.setdefault(code, set())
+        if cause not in causes and len(causes) < CAUSES_MAX:
+            causes.add(cause)
             self._alert(code, what)
 
-    def _untell(self, code: str) -> None:
-        if code in self._told:
-            self._told.discard(code)
-            self._alert(code, "")
+    def _untell(self, code: str, *, cause: str = "") -> None:
+        causes = self._told.get(code, set())
+        if cause in causes:
+            causes.discard(cause)
+            if not causes:
+                self._alert(code, "")
+
+
+def _kind(channel: str) -> str:
+    """Return the channel without the id of an upload: access rules do not name it."""
+    head, _, rest = channel.partition("/")
+    return head if is_id(rest) else channel
 
 
 def _offline(trouble: AgentError | None) -> LinkError:

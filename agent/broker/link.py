@@ -41,6 +41,8 @@ _HOSTNAME_MISMATCH: Final = 62
 _SESSION_TAKEN_OVER: Final = 0x8E  # MQTT 5, 3.14.2.1
 _UNSUPPORTED_VERSION: Final = 0x84
 _FIRST_ERROR_CODE: Final = 0x80
+_UNSPECIFIED: Final = 0x80
+_PUBACK_REASONS: Final = frozenset({0x00, 0x10, 0x80, 0x83, 0x87, 0x90, 0x91, 0x97, 0x99})  # MQTT 5, 3.4.2.1
 
 Protocol = Literal[4, 5]
 MQTT_3_1_1: Final = 4  # the protocol levels of CONNECT
@@ -66,10 +68,11 @@ class Subscribed(msgspec.Struct, frozen=True):
 
 
 class Acknowledged(msgspec.Struct, frozen=True):
-    """A PUBACK; ``refusal`` is the broker's reason or empty."""
+    """A PUBACK; ``refusal`` is the broker's reason or empty, ``code`` its number (MQTT 5, 3.4.2.1)."""
 
     mid: int
     refusal: str
+    code: int = 0
 
 
 class Arrived(msgspec.Struct, frozen=True):
@@ -99,6 +102,7 @@ class _Client(paho.Client):
     """
 
     connect_context: ssl.SSLContext | None = None
+    unlisted: dict[int, int]  # reasons of PUBACK that the standard does not list, by packet id
 
     def _packet_queue(
         self, command: int, packet: "bytes | bytearray", mid: int, qos: int, info: "paho.MQTTMessageInfo | None" = None
@@ -114,6 +118,15 @@ class _Client(paho.Client):
             except BlockingIOError:
                 break  # the library asks again when there is room
         return sent
+
+    def _handle_pubackcomp(self, cmd: Literal["PUBACK", "PUBCOMP"]) -> MQTTErrorCode:
+        # mosquitto refuses a payload above its message_size_limit with 0x95, which is none of PUBACK's reasons: the
+        # library would call the packet malformed and end the connection over one message.
+        packet = self._in_packet["packet"]
+        if self._protocol == MQTT_5 and cmd == "PUBACK" and len(packet) > 2 and packet[2] not in _PUBACK_REASONS:  # noqa: PLR2004 - id, then reason
+            self.unlisted[int.from_bytes(packet[:2])] = packet[2]
+            packet[2] = _UNSPECIFIED
+        return super()._handle_pubackcomp(cmd)
 
     def _ssl_wrap_socket(self, tcp_sock: socket.socket) -> ssl.SSLSocket:
         if self.connect_context is None:
@@ -195,7 +208,7 @@ class Link:
 
     def _make_client(
         self, client_id: str, *, context: ssl.SSLContext | None, will: tuple[str, bytes] | None
-    ) -> paho.Client:
+    ) -> _Client:
         client = _Client(
             CallbackAPIVersion.VERSION2,
             client_id=client_id,
@@ -203,6 +216,7 @@ class Link:
             clean_session=None if self._protocol == MQTT_5 else not self._keep_session,
             reconnect_on_failure=False,
         )
+        client.unlisted = {}
         client.connect_timeout = CONNECT_TIMEOUT_S
         client.max_inflight_messages_set(DEFAULT_RECEIVE_MAXIMUM)  # the window is ours, see window.py
         if context is not None:
@@ -329,7 +343,8 @@ class Link:
     def _published(
         self, _client: paho.Client, _data: object, mid: int, reason: ReasonCode, _answer: Properties | None
     ) -> None:
-        self._put(Acknowledged(mid, str(reason) if reason.value >= _FIRST_ERROR_CODE else ""))
+        code = self._client.unlisted.pop(mid, reason.value)
+        self._put(Acknowledged(mid, str(reason) if code >= _FIRST_ERROR_CODE else "", code))
 
     def _message(self, _client: paho.Client, _data: object, message: paho.MQTTMessage) -> None:
         try:

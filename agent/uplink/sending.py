@@ -20,6 +20,10 @@ from agent.uplink.rate import Rate
 from agent.uplink.transfer import CHUNK_BYTES, STALLED_AFTER_S, Ask, Chunk, End, Idle, Manifest, Transfer
 
 READ_CHUNKS: Final = 8
+LINES_LOST: Final = 3
+"""Lines that ended one after the other while packets of this upload were under way and nothing more became durable: a
+broker that ends the connection at a packet it does not like would have it end for ever, and for all others too."""
+
 _HEAD_BYTES: Final = 1 + CHUNK_OFFSET_BYTES
 _NOT_AT_ONCE: Final = frozenset({errno.EAGAIN, errno.EOPNOTSUPP, errno.EINVAL})  # preadv2(2) with RWF_NOWAIT
 _HASH_BYTES: Final = 1 << 20
@@ -43,7 +47,7 @@ class Line(Protocol):
     """What of the broker an upload needs."""
 
     async def submit(self, channel: str, payload: bytes | bytearray, *, bulk: bool = False) -> asyncio.Future[None]:
-        """Hand a packet over; the future is done when the broker acknowledged it, or has a ``LinkError``."""
+        """Hand a packet over; the future is done when the broker has it, else ``LinkError`` or ``RefusedError``."""
         ...
 
     async def next_session(self, after: int) -> int:
@@ -82,7 +86,10 @@ class Sending:
         self._channel = f"up/{manifest.upload}"
         self._answers: list[Go | UploadAck | Stored | Failed] = []
         self._news = asyncio.Event()
-        self._link_error: LinkError | None = None
+        self._trouble: LinkError | RefusedError | None = None
+        self._in_flight = 0
+        self._lost = 0
+        self._durable_at_loss = 0
         self._chunks: dict[int, bytearray] = {}
 
     @property
@@ -107,8 +114,9 @@ class Sending:
     async def run(self) -> Stored:
         """Send until the storage receipt is here.
 
-        Raises ``RefusedError`` with the store's reason (or ``region_refused`` when the region is not one of ours),
-        ``CorruptError`` when the payload here or the store's word cannot be believed. A lost link is waited out.
+        Raises ``RefusedError`` with the store's reason (``region_refused`` when the region is not one of ours) or the
+        broker's, which took not this upload's packet; ``CorruptError`` when the payload here or the store's word cannot
+        be believed. A lost link is waited out; ``LinkError`` comes when it is lost again and again over this upload.
         """
         fd = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
         try:
@@ -130,20 +138,29 @@ class Sending:
             try:
                 await self._do_next(fd)
             except LinkError:
+                if self._lines_lost_in_vain() >= LINES_LOST:
+                    raise
                 session = await self._reconnected(session)
-                self._link_error = None
+                self._trouble = None
                 self._transfer.restart(self._clock_s())
+
+    def _lines_lost_in_vain(self) -> int:
+        """Return how many lines in a row ended over this upload without anything more of it becoming durable."""
+        if self._in_flight or self._trouble is not None:  # else there was no line to lose
+            self._lost = self._lost + 1 if self._transfer.durable <= self._durable_at_loss else 1
+            self._durable_at_loss = self._transfer.durable
+        return self._lost
 
     async def _reconnected(self, session: int) -> int:
         try:
             async with asyncio.timeout(STALLED_AFTER_S):
                 return await self._line.next_session(session)
-        except TimeoutError:  # still away, or the broker refused a packet without ending the connection
+        except TimeoutError:  # still away
             return session
 
     async def _do_next(self, fd: int) -> None:
-        if self._link_error is not None:
-            raise self._link_error
+        if self._trouble is not None:
+            raise self._trouble
         match self._transfer.step(self._clock_s()):
             case Ask():
                 await self._submit(self._begin)
@@ -161,14 +178,16 @@ class Sending:
 
     async def _submit(self, payload: bytes | bytearray, *, bulk: bool = False) -> None:
         answer = await self._line.submit(self._channel, payload, bulk=bulk)
+        self._in_flight += 1
         answer.add_done_callback(self._acknowledged)
 
     def _acknowledged(self, answer: asyncio.Future[None]) -> None:
+        self._in_flight -= 1
         error = None if answer.cancelled() else answer.exception()
         if error is None:
             self._transfer.sent(self._clock_s())
-        elif isinstance(error, LinkError):
-            self._link_error = error
+        elif isinstance(error, (LinkError, RefusedError)):
+            self._trouble = error
             self._news.set()
 
     async def _take_answers(self, fd: int) -> Stored | None:

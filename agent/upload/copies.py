@@ -10,7 +10,7 @@ from typing import Final
 
 from agent.envelope import Erased, Failed, Go, Stored
 from agent.erasure import Erasure
-from agent.errors import LinkError
+from agent.errors import LinkError, RefusedError
 from agent.index import Index
 from agent.model import Moment, RandomBytes, new_id
 from agent.uplink import MAX_ITEMS, UP_ERASE, UP_RESYNC, Line, Mail, Wait, pause_until
@@ -197,8 +197,8 @@ class Copies:
         requests[jti] = {(copy.upload, copy.manifest) for copy in copies}
         try:
             await (await self._line.submit(channel, message))
-        except LinkError:
-            return  # the next connection asks again
+        except (LinkError, RefusedError):
+            return  # it is asked again: at the next connection, and later on this one
 
     def _iat_s(self) -> int:
         return self._now().agent_ms // _MS_PER_S

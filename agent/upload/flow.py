@@ -354,6 +354,7 @@ class Upload:
 
     async def _on_refused(self, item: Object, error: RefusedError) -> None:
         count = self._turn.failed(item.id, self._clock_s())
+        _log.info("upload of %s waits: %s", item.id, error)
         if error.reason == "region_refused":
             self._turn.wait(item.id, self._clock_s() + LONGEST_WAIT_S)
             self._alert("upload_region_refused", error.message)
@@ -374,7 +375,7 @@ class Upload:
         message = mail.abort(upload, manifest, iat_s=self._now_s(), jti=new_id(self._random))
         try:
             await (await self._line.submit(f"up/{upload}", message))
-        except LinkError:
+        except (LinkError, RefusedError):
             _log.info("the abort of a half-sent upload was not sent; its erase will be")
 
     def _now_s(self) -> int:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from agent.broker import Broker, load_identity
-from agent.errors import ConfigError, LinkError
+from agent.errors import ConfigError, LinkError, RefusedError
 from certs.__main__ import main as certs_main
 from device_sim.broker import Broker as BrokerProcess
 from device_sim.broker import access_rules
@@ -345,14 +345,18 @@ def test_publish_that_a_dying_broker_never_acknowledged_is_a_link_error(mosquitt
     asyncio.run(act())
 
 
-def test_publish_that_the_acl_forbids_is_a_link_error_and_counted(mosquitto: BrokerProcess, tls: Path) -> None:
+def test_publish_that_the_acl_forbids_is_refused_and_counted_and_the_line_lives(
+    mosquitto: BrokerProcess, tls: Path
+) -> None:
     async def act() -> None:
         broker = line(mosquitto, tls / "cam-1")
         async with running(broker):
             await broker.first_session(within_s=ONLINE_S)
-            with pytest.raises(LinkError, match="refused a message"):
+            with pytest.raises(RefusedError, match=f"{BASE}/cmd: Not authorized"):
                 await broker.publish("cmd", b"to ourselves")
             assert broker.counters.refused_publishes == 1
+            await broker.publish("alert", b"allowed")
+            assert broker.session == 1
 
     asyncio.run(act())
 
