@@ -14,7 +14,7 @@ from typing import Final
 import msgspec
 
 from certs.authority import KINDS, Kind, checked_name, checked_san
-from certs.errors import CertsError
+from certs.errors import CertsError, UsageError
 from certs.folder import DUE_WITHIN, Folder, Issued
 
 Clock = Callable[[], dt.datetime]
@@ -34,7 +34,7 @@ def main(argv: Sequence[str] | None = None, *, clock: Clock = system_clock) -> i
         lines: list[dict[str, object]] = args.run(args, clock())
     except CertsError as error:
         print(f"certs: {error}", file=sys.stderr)
-        return 1
+        return 2 if isinstance(error, UsageError) else 1
     except OSError as error:
         print(f"certs: {error}\n  next: check the path, its permissions and free space", file=sys.stderr)
         return 1
@@ -92,10 +92,16 @@ def _issue(args: argparse.Namespace, now: dt.datetime) -> Lines:
 
 
 def _renew(args: argparse.Namespace, now: dt.datetime) -> Lines:
+    wants_certificates = bool(args.name or args.due or args.rekey)
+    if wants_certificates == args.crl or not (args.name or args.due or args.crl):
+        raise UsageError(
+            "the revocation list alone, or certificates with it?" if args.crl else "which certificates?",
+            hint=f"python -m certs renew {args.dir} NAME…   (or --due: those that end soon; or --crl: only the list)",
+        )
     with Folder.opened(args.dir) as folder:
         names = list(dict.fromkeys([*args.name, *(folder.due(now=now) if args.due else [])]))
         lines = [_line(folder.renew(name, rekey=args.rekey, now=now), now=now) for name in names]
-        if not lines:
+        if not lines:  # each renewal signs the list anew
             folder.refresh_crl(now=now)
         return [*lines, _crl_line(folder, now=now)]
 
@@ -208,29 +214,54 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
-    init = _command(commands, "init", _init, _tell_init, "make a CA and the first identities")
+    init = _command(
+        commands,
+        "init",
+        _init,
+        _tell_init,
+        "make a CA and the first identities",
+        example="init tls --device cam-1 --device cam-2",
+    )
     init.add_argument("--san", action="append", default=[], help="another address of the broker; may be repeated")
     init.add_argument("--device", action="append", metavar="NAME", help="a device's name; may be repeated")
     init.add_argument("--force", action="store_true", help="move a CA that is there aside and make a new one")
 
-    issue = _command(commands, "issue", _issue, _tell_signed, "make one more identity, with its key")
+    issue = _command(
+        commands, "issue", _issue, _tell_signed, "make one more identity, with its key", example="issue tls cam-7"
+    )
     issue.add_argument("name", metavar="NAME", help="becomes the common name: the {device} of the topics")
-    issue.add_argument("--kind", choices=KINDS, default="device")
+    issue.add_argument("--kind", choices=KINDS, default="device", help="what it is for (default: device)")
     issue.add_argument("--san", action="append", default=[], help="an address of a broker; may be repeated")
     issue.add_argument("--days", type=_days, help="lifetime; default 730 for a device, else 397")
     issue.add_argument("--force", action="store_true", help="replace an identity and its key")
 
-    renew = _command(commands, "renew", _renew, _tell_signed, "new certificates, and a new revocation list")
-    renew.add_argument("name", metavar="NAME", nargs="*")
+    renew = _command(
+        commands,
+        "renew",
+        _renew,
+        _tell_signed,
+        "make new certificates and a new revocation list",
+        example="renew tls --due",
+    )
+    renew.add_argument("name", metavar="NAME", nargs="*", help="an identity that gets a new certificate")
     renew.add_argument("--due", action="store_true", help=f"all that end within {DUE_WITHIN.days} days; fit for cron")
     renew.add_argument("--crl", action="store_true", help="only the revocation list")
     renew.add_argument("--rekey", action="store_true", help="with a new key")
 
-    revoke = _command(commands, "revoke", _revoke, _tell_revoked, "let an identity's certificates count no more")
-    revoke.add_argument("name", metavar="NAME")
+    revoke = _command(
+        commands,
+        "revoke",
+        _revoke,
+        _tell_revoked,
+        "let an identity's certificates count no more",
+        example="revoke tls cam-7",
+    )
+    revoke.add_argument("name", metavar="NAME", help="whose certificates, all that still count")
     revoke.add_argument("--compromised", action="store_true", help="say in the list that the key was stolen")
 
-    show = _command(commands, "show", _show, _tell_table, "list the identities and how long they last")
+    show = _command(
+        commands, "show", _show, _tell_table, "list the identities and how long they last", example="show tls"
+    )
     show.add_argument("--all", action="store_true", help="former certificates too")
     return parser
 
@@ -241,8 +272,16 @@ def _command(
     run: Callable[[argparse.Namespace, dt.datetime], Lines],
     tell: Callable[[argparse.Namespace, Lines], None],
     text: str,
+    *,
+    example: str,
 ) -> argparse.ArgumentParser:
-    parser = commands.add_parser(name, help=text, description=text, allow_abbrev=False)
+    parser = commands.add_parser(
+        name,
+        help=text,
+        description=f"{text[:1].upper()}{text[1:]}.",
+        epilog=f"example:  python -m certs {example}",
+        allow_abbrev=False,
+    )
     parser.add_argument("dir", metavar="DIR", type=Path, help="the CA's folder")
     parser.add_argument("--json", action="store_true", help="for programs")
     parser.set_defaults(run=run, tell=tell)

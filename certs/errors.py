@@ -1,4 +1,4 @@
-"""The one error of this package: something a person can put right."""
+"""What a person can put right: the one error of this package, and its form for a wrong command line."""
 
 
 class CertsError(Exception):
@@ -11,3 +11,7 @@ class CertsError(Exception):
 
     def __str__(self) -> str:
         return f"{self.message}\n  next: {self.hint}"
+
+
+class UsageError(CertsError):
+    """The command line does not say what is wanted; nothing was changed."""

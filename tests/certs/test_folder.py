@@ -194,6 +194,28 @@ def test_due_renews_what_ends_soon_and_nothing_else(tmp_path: Path, certs: Certs
     assert changed == {"broker", "backend", "owner"}
 
 
+@pytest.mark.parametrize("more", [(), ("--rekey",), ("cam-1", "--crl"), ("--crl", "--due"), ("--crl", "--rekey")])
+def test_renewal_that_does_not_say_of_what_is_wrong_usage_and_changes_nothing(
+    ca: Path, certs: Certs, capsys: pytest.CaptureFixture[str], more: tuple[str, ...]
+) -> None:
+    before = snapshot(ca)
+    assert certs("renew", ca, *more) == 2
+    assert f"next: python -m certs renew {ca} NAME" in capsys.readouterr().err
+    assert snapshot(ca) == before
+
+
+def test_renewal_of_the_revocation_list_alone_makes_no_certificate(ca: Path, certs: Certs) -> None:
+    before = snapshot(ca)
+    assert certs("renew", ca, "--crl") == 0
+    assert {name for name, data in snapshot(ca).items() if data != before[name]} == {"crl.pem", "index.json"}
+
+
+def test_renewal_of_what_is_due_renews_the_revocation_list_also_when_nothing_is(ca: Path, certs: Certs) -> None:
+    before = snapshot(ca)
+    assert certs("renew", ca, "--due") == 0
+    assert {name for name, data in snapshot(ca).items() if data != before[name]} == {"crl.pem", "index.json"}
+
+
 def test_renewal_with_a_new_key_leaves_a_pair_that_fits_and_nothing_else(ca: Path, certs: Certs) -> None:
     assert certs("renew", ca, "cam-1", "--rekey") == 0
     ssl.create_default_context().load_cert_chain(ca / "cam-1/tls.crt", ca / "cam-1/tls.key")
@@ -251,11 +273,14 @@ def test_wrong_usage_exits_2(certs: Certs, arguments: list[str]) -> None:
     assert left.value.code == 2
 
 
-def test_help_has_an_example_that_works(
+def test_every_help_has_an_example_that_works(
     certs: Certs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with pytest.raises(SystemExit):
-        certs("--help")
-    example = capsys.readouterr().out.rsplit("python -m certs ", maxsplit=1)[1].split()
     monkeypatch.chdir(tmp_path)
-    assert certs(*example) == 0
+    for command in ((), ("init",), ("issue",), ("renew",), ("show",), ("revoke",)):
+        with pytest.raises(SystemExit):
+            certs(*command, "--help")
+        example = capsys.readouterr().out.rsplit("python -m certs ", maxsplit=1)[1].split()
+        if command == ("init",):
+            example[1] = "other"  # the first example made the folder of all the others
+        assert certs(*example) == 0, example
