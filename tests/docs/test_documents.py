@@ -35,7 +35,7 @@ PROGRAMS: Final[dict[str, Callable[[Sequence[str]], int]]] = {
     "device-sim": device_sim.cli.main,
     "python -m certs": certs.__main__.main,
 }
-COMMAND = re.compile(rf"(?:^|[\s(])((?:{'|'.join(PROGRAMS)}) (?:--home|[a-z])[^\n|;&>#)]*)")
+COMMAND = re.compile(rf"(?:^|[\s(]|/bin/)((?:{'|'.join(PROGRAMS)}) (?:--home|[a-z])[^\n|;&>#)]*)")
 
 
 @functools.cache

@@ -51,6 +51,13 @@ def test_every_exit_code_is_told() -> None:
     assert {int(code) for code in re.findall(r"^\| (\d+) \|", table, re.MULTILINE)} == codes
 
 
+def test_certificates_are_made_by_the_python_that_the_installation_made() -> None:
+    blocks = "".join(re.findall(r"^```sh\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL))
+    assert "python3 -m venv /opt/privacy-agent\n" in blocks
+    starts = re.findall(r"^(.*?) -m certs (\w+) ", blocks, re.MULTILINE)
+    assert starts == [("/opt/privacy-agent/bin/python", verb) for verb in ("init", "issue", "show", "renew", "revoke")]
+
+
 def test_service_runs_the_installed_command_and_allows_what_the_clock_asks() -> None:
     settings = re.findall(r"^(\w+)=(.*)$", UNIT, re.MULTILINE)
     assert ("ExecStart", "/opt/privacy-agent/bin/privacy-agent run --config /etc/privacy-agent/agent.toml") in settings
