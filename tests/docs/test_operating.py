@@ -1,6 +1,9 @@
 """What `docs/operating.md` shows is read by the code that it is meant for."""
 
 import re
+import shutil
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -68,3 +71,22 @@ def test_service_runs_the_installed_command_and_allows_what_the_clock_asks() -> 
         settings
     ).keys()
     assert "ProtectClock" not in dict(settings)
+
+
+def test_service_restarts_after_everything_but_what_a_person_has_to_mend() -> None:
+    settings = dict(re.findall(r"^(\w+)=(.*)$", UNIT, re.MULTILINE))
+    assert settings["Restart"] == "always"
+    assert settings["RestartPreventExitStatus"] == "2"
+    assert "| 2 | wrong usage, or a configuration to fix" in TEXT
+
+
+def test_service_is_good_and_closed_by_the_words_of_systemd_where_there_is_one(tmp_path: Path) -> None:
+    judge = shutil.which("systemd-analyze")
+    unit = tmp_path / "privacy-agent.service"
+    installed = "ExecStart=/opt/privacy-agent/bin/privacy-agent"
+    assert installed in UNIT
+    unit.write_text(UNIT.replace(installed, f"ExecStart={sys.executable}"), encoding="utf-8")
+    words = (["verify", "--man=no"], ["security", "--offline=true", "--threshold=20"]) if judge else ()
+    for word in words:
+        done = subprocess.run([str(judge), *word, str(unit)], capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stderr) == (0, ""), done.stdout
