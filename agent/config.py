@@ -21,9 +21,11 @@ The document::
     medium = "disk"                       # tmpfs | encrypted | disk
     # and where the usual does not fit: name, patterns, timezone, settle, poll, rescan, batch_size, batch_age
 
+Sources lie beside each other and beside ``state``: what two of them saw would be taken twice, by two rules.
 Only the wiring (``agent/app.py`` and the shell commands) knows this module; everything below is handed its values.
 """
 
+import os
 import re
 from pathlib import Path
 from typing import Final, cast, get_args
@@ -127,12 +129,17 @@ def parse_config(raw: bytes, *, file: Path) -> Config:
     clock = cast("ClockSource", clock_table.choice("source", get_args(ClockSource), "ntp"))
     clock_table.close(known=("source",))
     sources: list[SourceSettings] = []
+    folders = {"the state folder": state}
     for table in document.tables("source"):
         source = _source(table, here=here)
         if any(source.name == other.name for other in sources):
             raise table.error(
                 "name", f"two sources are named {source.name!r}", hint='give this one its own: name = "…"'
             )
+        for what, folder in folders.items():
+            if overlap := _overlap(source.path, folder):
+                raise table.error("path", f"{source.path} {overlap} {what}", hint="choose a folder beside it")
+        folders[f"the source {source.name!r}"] = source.path
         sources.append(source)
     document.close(known=("device", "policy", "state", "broker", "clock", "source"))
     return Config(
@@ -144,6 +151,16 @@ def parse_config(raw: bytes, *, file: Path) -> Config:
         clock=clock,
         sources=tuple(sources),
     )
+
+
+def _overlap(one: Path, other: Path) -> str:
+    """Say how two folders share files by their names, or nothing; links are not followed."""
+    one, other = (Path(os.path.normpath(path)) for path in (one, other))
+    if one == other:
+        return "is"
+    if one.is_relative_to(other):
+        return "lies in"
+    return "holds" if other.is_relative_to(one) else ""
 
 
 def _name(table: Table, key: str) -> str:

@@ -58,6 +58,11 @@ def test_full_document_reads_with_paths_beside_the_file() -> None:
         (('medium = "tmpfs"\n', ""), 15, "is missing"),
         (('settle = "500ms"', 'settle = "soon"'), 19, "not a duration"),
         (('path = "spool"', 'path = "recordings"'), 15, "two sources"),
+        (('path = "spool"', 'path = "/media/frigate/recordings/cam"'), 17, "lies in the source 'recordings'"),
+        (('path = "spool"', 'path = "/media/../media/./frigate"'), 17, "holds the source 'recordings'"),
+        (('path = "spool"', 'path = "/media/frigate/recordings/"\nname = "b"'), 17, "is the source 'recordings'"),
+        (('path = "spool"', 'path = "state/spool"'), 17, "lies in the state folder"),
+        (('path = "spool"', 'path = "/etc/privacy-agent"'), 17, "holds the state folder"),
         (('batch_size = "256KiB"', 'bath_size = "256KiB"'), 20, "not a known key"),
     ],
 )
@@ -67,6 +72,11 @@ def test_mistake_names_file_line_and_fix(change: tuple[str, str], line: int, wor
     assert caught.value.message.startswith(f"{FILE}:{line}: "), caught.value.message
     assert words in caught.value.message
     assert caught.value.hint
+
+
+def test_sources_beside_each_other_are_good_whatever_their_names_begin_with() -> None:
+    text = GOOD.replace('path = "spool"', 'path = "/media/frigate/recordings-2"')
+    assert [source.name for source in parse_config(text.encode(), file=FILE).sources] == ["recordings", "recordings-2"]
 
 
 def test_absent_file_says_how_to_make_one(tmp_path: Path) -> None:
