@@ -66,7 +66,8 @@ class Trust:
                 return
             raise ConfigError(
                 f"this device has an owner already ({known.fingerprint})",
-                hint="its owner frees it by erasing all of it; a new owner then starts with an empty vault",
+                hint="its owner gives it away: privacy-owner delete --all; then stop the agent, shred the keystore and "
+                "remove the state folder (docs/operating.md, Moving a device)",
             )
         rows.set_owner(tx, msgspec.json.encode(owner), installed_ms=moment.agent_ms)
         audit.append(tx, Event(kind="owner_set", rule="first_owner", actor=owner.kid), moment=moment)

@@ -3,12 +3,19 @@
 import argparse
 import json
 import socket
+import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from agent.errors import ConfigError
 from agent.shell.parser import Subparsers
 
+if TYPE_CHECKING:
+    from agent.config import Config
+
 KINDS = ("spool", "frigate", "motioneye", "timelapse")
+MEDIUM = "disk"
+CLOCK = "ntp"
 
 
 def add_parsers(subparsers: Subparsers) -> None:
@@ -36,9 +43,9 @@ def add_parsers(subparsers: Subparsers) -> None:
         help=f"{' | '.join(KINDS)}, then its folder; repeatable",
     )
     init.add_argument(
-        "--medium", choices=("tmpfs", "encrypted", "disk"), default="disk", help="what the sources write on"
+        "--medium", choices=("tmpfs", "encrypted", "disk"), help=f"what the sources write on (default: {MEDIUM})"
     )
-    init.add_argument("--clock", choices=("ntp", "system"), default="ntp", help="what makes the clock trustworthy")
+    init.add_argument("--clock", choices=("ntp", "system"), help=f"what makes the clock trustworthy (default: {CLOCK})")
     init.add_argument("--json", action="store_true", help="answer as JSON")
     init.set_defaults(run=_init)
 
@@ -64,14 +71,15 @@ def _init(arguments: argparse.Namespace) -> int:
     from agent.app import setup as first_start  # noqa: PLC0415 - what a command needs is imported by that command
     from agent.app.policy_file import read_policy  # noqa: PLC0415 - the same
     from agent.clock import system_clock  # noqa: PLC0415 - the same
-    from agent.config import DEFAULT_PATH, DEFAULT_STATE, parse_config  # noqa: PLC0415 - the same
+    from agent.config import DEFAULT_PATH, DEFAULT_STATE, parse_config, read_config  # noqa: PLC0415 - the same
 
     config_path = (arguments.config or DEFAULT_PATH).absolute()
     owner_file = first_start.read_owner_file(arguments.owner)
-    text = _config_text(
-        arguments, device=_device_name(arguments, config_path), state=arguments.state or Path(DEFAULT_STATE)
-    )
-    config = parse_config(text.encode(), file=config_path)
+    known = read_config(config_path) if config_path.exists() else None
+    state = arguments.state or (Path(DEFAULT_STATE) if known is None else known.state)
+    text = _config_text(arguments, device=_device_name(arguments, known), state=state)
+    told = parse_config(text.encode(), file=config_path)
+    config, unused = (told, []) if known is None else (known, _unused(arguments, told, known))
     upload = "before-expiry" if config.broker is not None else "never"
     policy = first_start.POLICY_TEMPLATE.format(recipient=owner_file.owner.recipient, upload=upload)
     read_policy(policy.encode(), file=str(config.policy))
@@ -91,6 +99,7 @@ def _init(arguments: argparse.Namespace) -> int:
                     "descriptor": str(done.descriptor),
                     "written": [str(path) for path in done.written],
                     "kept": [str(path) for path in done.kept],
+                    "unused": unused,
                 }
             )
         )
@@ -102,6 +111,12 @@ def _init(arguments: argparse.Namespace) -> int:
         print(f"wrote        {path}")
     for path in done.kept:
         print(f"kept         {path}")
+    if unused:
+        print(
+            f"privacy-agent: {config_path} was kept as it is; not used: {', '.join(unused)}\n"
+            f"  next: edit {config_path}, or move it away and run this again",
+            file=sys.stderr,
+        )
     print()
     print("Compare both fingerprints with what the owner sees:")
     print(f"  privacy-owner device add {done.descriptor}")
@@ -111,21 +126,49 @@ def _init(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _device_name(arguments: argparse.Namespace, config_path: Path) -> str:
-    if config_path.exists():  # set up before: the name stays, because the owner's commands are addressed to it
-        from agent.config import read_config  # noqa: PLC0415 - only where there is one
+def _device_name(arguments: argparse.Namespace, known: "Config | None") -> str:
+    if known is not None:  # set up before: the name stays, because the owner's commands are addressed to it
+        if arguments.device not in {None, known.device}:
+            raise ConfigError(
+                f"{known.file} names this device {known.device!r}", hint=f"leave --device out, or say {known.device}"
+            )
+        return known.device
+    named = _certificate_name(arguments)
+    if named is None:
+        return str(arguments.device or socket.gethostname().split(".", maxsplit=1)[0])
+    if arguments.device not in {None, named}:
+        raise ConfigError(
+            f"the certificate names {named!r}, --device {arguments.device!r}: commands would not arrive",
+            hint=f"leave --device out, or give the identity of this device: --identity DIR/{arguments.device}",
+        )
+    return named
 
-        known = read_config(config_path).device
-        if arguments.device not in {None, known}:
-            raise ConfigError(f"{config_path} names this device {known!r}", hint=f"leave --device out, or say {known}")
-        return known
-    if arguments.device:
-        return str(arguments.device)
-    if arguments.identity is not None:
-        from agent.broker import load_identity  # noqa: PLC0415 - only where an identity is named
 
-        return load_identity(arguments.identity).name
-    return socket.gethostname().split(".", maxsplit=1)[0]
+def _certificate_name(arguments: argparse.Namespace) -> str | None:
+    """Return whom the TLS identity names; one that comes later is none yet, unless the name is to be read from it."""
+    from agent.broker import load_identity  # noqa: PLC0415 - what a command needs is imported by that command
+    from agent.broker.identity import CERTIFICATE  # noqa: PLC0415 - the same
+
+    folder = arguments.identity
+    if folder is None or (arguments.device is not None and not (folder / CERTIFICATE).exists()):
+        return None
+    return load_identity(folder).name
+
+
+def _unused(arguments: argparse.Namespace, told: "Config", known: "Config") -> list[str]:
+    """Return the options whose values the config that is kept does not hold."""
+    held = {(source.kind, source.path): source.medium for source in known.sources}
+    wanted = {(source.kind, source.path): source.medium for source in told.sources}
+    both = held.keys() & wanted.keys()
+    unused = {
+        "--state": arguments.state is not None and told.state != known.state,
+        "--broker": told.broker not in {None, known.broker},
+        "--clock": arguments.clock is not None and told.clock != known.clock,
+        "--source": not wanted.keys() <= held.keys(),
+        "--medium": arguments.medium is not None and any(held[one] != wanted[one] for one in both),
+    }
+    names = {"--broker": ("--broker", "--tenant", "--identity")}
+    return [name for option, is_unused in unused.items() if is_unused for name in names.get(option, (option,))]
 
 
 def _config_text(arguments: argparse.Namespace, *, device: str, state: Path) -> str:
@@ -139,13 +182,13 @@ def _config_text(arguments: argparse.Namespace, *, device: str, state: Path) -> 
         broker = first_start.BROKER_TEMPLATE.format(
             url=arguments.broker, tenant=arguments.tenant, identity=arguments.identity.absolute()
         )
-    sources = [_source_text(source, medium=arguments.medium) for source in arguments.source]
+    sources = [_source_text(source, medium=arguments.medium or MEDIUM) for source in arguments.source]
     return first_start.CONFIG_TEMPLATE.format(
         device=device,
         policy="policy.toml",
         state=state.absolute(),
         broker=broker,
-        clock=arguments.clock,
+        clock=arguments.clock or CLOCK,
         sources="\n".join(sources) if sources else first_start.SOURCE_EXAMPLE,
     )
 

@@ -1,0 +1,183 @@
+"""A device whose owner sits at the same machine: no broker, commands as files; what a shell would see of each."""
+
+import asyncio
+import json
+import os
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import agent.cli
+import agent.owner
+from agent.app.parts import opened
+from agent.app.running import RESERVE_BYTES
+from agent.clock import monotonic_s, system_clock
+from agent.config import read_config
+from agent.ingest import Ingest
+from agent.sealer import Sealer
+
+PROGRAMS: dict[str, Callable[[list[str]], int]] = {"privacy-agent": agent.cli.main, "privacy-owner": agent.owner.main}
+WITHIN_S = 60.0
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What a shell would see of one command."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:  # noqa: ANN401 - JSON
+        return json.loads(self.out)
+
+
+@dataclass(frozen=True)
+class Shell:
+    """Runs our commands in this process."""
+
+    capsys: pytest.CaptureFixture[str]
+
+    def __call__(self, program: str, *words: object) -> Ran:
+        self.capsys.readouterr()
+        try:
+            code: object = PROGRAMS[program]([str(word) for word in words])
+        except SystemExit as ended:
+            code = ended.code
+        out, err = self.capsys.readouterr()
+        assert isinstance(code, int)
+        return Ran(code, out, err)
+
+
+@pytest.fixture
+def shell(capsys: pytest.CaptureFixture[str]) -> Shell:
+    return Shell(capsys)
+
+
+@dataclass(frozen=True)
+class Device:
+    """One device: its files, and the commands of its owner and of whoever sits at it."""
+
+    folder: Path
+    shell: Shell
+    home: Path
+
+    @property
+    def config(self) -> Path:
+        return self.folder / "agent.toml"
+
+    @property
+    def state(self) -> Path:
+        return self.folder / "state"
+
+    @property
+    def spool(self) -> Path:
+        return self.folder / "spool"
+
+    def agent(self, *words: object) -> Ran:
+        return self.shell("privacy-agent", *words, "--config", self.config)
+
+    def owner(self, *words: object) -> Ran:
+        return self.shell("privacy-owner", "--home", self.home, *words)
+
+    def ok(self, *words: object) -> Ran:
+        ran = self.agent(*words)
+        assert ran.code == 0, ran.out + ran.err
+        return ran
+
+    def put(self, name: str, content: bytes = b"") -> Path:
+        path = self.spool / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content or os.urandom(1000))
+        return path
+
+    def take_in(self, *names: str) -> list[str]:
+        """Put files into the spool, take in what is there as a running agent does, and return the ids of all held."""
+        for name in names:
+            self.put(name)
+        asyncio.run(self._scan())
+        return [item["id"] for item in self.ok("inventory", "--json").json["objects"]]
+
+    async def _scan(self) -> None:
+        config = read_config(self.config)
+        async with opened(config, read_clock=system_clock(source=config.clock)) as parts:
+            sealer = Sealer()
+            flow = Ingest(
+                config.sources,
+                vault=parts.vault,
+                sealer=sealer,
+                policy=parts.policy_in_force,
+                now=parts.now,
+                reserve_bytes=RESERVE_BYTES,
+            )
+            try:
+                await flow.scan_once()
+            finally:
+                flow.close()
+                await sealer.aclose()
+
+    @contextmanager
+    def running(self, *words: str) -> Iterator[Path]:
+        """Run the agent as a process of its own until the block ends; yields its log once it answers."""
+        log = self.folder / "agent.log"
+        command = [sys.executable, "-m", "agent.cli", "run", "--config", str(self.config), *words]
+        with log.open("ab") as said, subprocess.Popen(command, stdout=said, stderr=said) as process:
+            try:
+                until(lambda: process.poll() is not None or "ready: " in log.read_text(), what="the agent ready")
+                assert process.poll() is None, log.read_text()
+                yield log
+            finally:
+                process.terminate()
+                process.wait(WITHIN_S)
+
+
+def until(found: Callable[[], Any], *, what: str) -> Any:  # noqa: ANN401 - whatever was found
+    """Poll until something true is found and return it; fails naming what was waited for."""
+    pace = threading.Event()
+    deadline = monotonic_s() + WITHIN_S
+    while monotonic_s() < deadline:
+        value = found()
+        if value:
+            return value
+        pace.wait(0.05)
+    raise AssertionError(f"after {WITHIN_S} s still not: {what}")
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An owner and the owner's device, set up once; tests work on copies."""
+    folder = tmp_path_factory.mktemp("cli")
+    (folder / "spool").mkdir()
+    _run(agent.owner.main, "--home", folder / "home", "init", "--name", "Ada", "--classic")
+    _run(
+        agent.cli.main, "init", "--owner", folder / "home/owner.pub", "--device", "cam-01", "--clock", "system",
+        "--config", folder / "agent.toml", "--state", folder / "state", "--source", f"spool:{folder / 'spool'}",
+    )  # fmt: skip
+    return folder
+
+
+def _run(main: Callable[[list[str]], int], *words: object) -> None:
+    assert main([str(word) for word in words]) == 0
+
+
+@pytest.fixture
+def device(made: Path, tmp_path: Path, shell: Shell) -> Device:
+    """A device with an empty vault, whose owner knows it."""
+    folder = tmp_path / "device"
+    shutil.copytree(made, folder)
+    config = folder / "agent.toml"
+    config.write_text(config.read_text().replace(str(made), str(folder)))
+    device = Device(folder, shell, folder / "home")
+    shown = device.owner("device", "add", device.state / "device.jws")
+    fingerprint = shown.err.partition("fingerprint ")[2].partition(";")[0]
+    assert device.owner("device", "add", device.state / "device.jws", "--accept", fingerprint).code == 0
+    return device

@@ -1,0 +1,92 @@
+"""``privacy-agent init``: what is given is used, or it is said that it is not."""
+
+from pathlib import Path
+
+import pytest
+
+from agent.config import read_config
+from certs.__main__ import main as certs
+from tests.cli.conftest import Device, Ran, Shell
+
+
+@pytest.fixture(scope="session")
+def tls(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("tls") / "tls"
+    assert certs(["init", str(folder), "--device", "cam-01"]) == 0
+    return folder
+
+
+@pytest.fixture
+def init(shell: Shell, made: Path, tmp_path: Path) -> "Init":
+    return Init(shell, made / "home/owner.pub", tmp_path)
+
+
+class Init:
+    """Runs ``init`` into one folder."""
+
+    def __init__(self, shell: Shell, owner: Path, folder: Path) -> None:
+        self._shell = shell
+        self._owner = owner
+        self.folder = folder
+        self.config = folder / "agent.toml"
+
+    def __call__(self, *words: object) -> Ran:
+        state = self.folder / "state"
+        usual = ("--owner", self._owner, "--config", self.config, "--state", state)
+        return self._shell("privacy-agent", "init", *usual, *words)
+
+
+def line(tls: Path) -> tuple[object, ...]:
+    return ("--broker", "mqtts://mqtt.example:8883", "--tenant", "acme", "--identity", tls / "cam-01")
+
+
+def test_name_that_is_not_the_certificate_s_is_refused_before_anything_is_made(init: Init, tls: Path) -> None:
+    ran = init("--device", "camX", *line(tls))
+    assert ran.code == 2
+    assert "the certificate names 'cam-01'" in ran.err
+    assert "next: leave --device out" in ran.err
+    assert not (init.folder / "state").exists()
+    assert not init.config.exists()
+
+
+def test_name_that_is_the_certificate_s_is_taken(init: Init, tls: Path) -> None:
+    assert init("--device", "cam-01", *line(tls)).code == 0
+    assert read_config(init.config).device == "cam-01"
+
+
+def test_name_is_given_before_the_certificate_is_there(init: Init, tmp_path: Path) -> None:
+    assert init("--device", "camX", *line(tmp_path)).code == 0
+
+
+def test_same_command_again_changes_nothing_and_says_nothing_of_unused_options(init: Init, tls: Path) -> None:
+    words = (*line(tls), "--source", f"spool:{init.folder}/spool", "--clock", "system", "--medium", "encrypted")
+    assert init(*words).code == 0
+    before = init.config.read_bytes()
+    again = init(*words)
+    assert (again.code, again.err) == (0, "")
+    assert init.config.read_bytes() == before
+
+
+def test_options_that_a_kept_config_does_not_hold_are_named(init: Init, tls: Path) -> None:
+    assert init("--device", "cam-01", "--source", f"spool:{init.folder}/spool").code == 0
+    before = init.config.read_bytes()
+    words = (*line(tls), "--clock", "system", "--source", f"spool:{init.folder}/other", "--state", init.folder / "new")
+    again = init(*words)
+    assert again.code == 0
+    unused = "--state, --broker, --tenant, --identity, --clock, --source"
+    assert f"{init.config} was kept as it is; not used: {unused}" in again.err
+    assert f"next: edit {init.config}" in again.err
+    assert not (init.folder / "new").exists()
+    assert init.config.read_bytes() == before
+    assert init(*words, "--json").json["unused"] == unused.split(", ")
+
+
+def test_second_owner_is_told_how_a_device_is_given_away(device: Device, shell: Shell, tmp_path: Path) -> None:
+    assert shell("privacy-owner", "--home", tmp_path / "other", "init", "--classic").code == 0
+    ran = device.agent("init", "--owner", tmp_path / "other/owner.pub", "--state", device.state)
+    assert ran.code == 2
+    assert "has an owner already" in ran.err
+    hint = ran.err.partition("next: ")[2]
+    assert "privacy-owner delete --all" in hint
+    assert "keystore" in hint
+    assert "docs/operating.md" in hint
