@@ -47,7 +47,8 @@ SMALL: Final = 64
 """Objects of a part, from a single group, when the disk is full."""
 
 TOMBSTONES_MAX: Final = 200_000
-"""Above it the oldest eighth becomes marks, one for each source (I11): what that source recorded before is refused."""
+"""Above it an eighth goes (I11): first what neither a source nor a store has any more, then the oldest recordings that
+sources keep copies of, which become marks, one for each camera and category of a source; then the oldest of all."""
 
 REMOTE_ONLY_MAX: Final = 1_000_000
 """Copies at stores alone that an owner's delete still finds; above it the oldest are left to the store's own rules."""
@@ -199,6 +200,7 @@ class Erasure:
             for erasure in rows.erasures_waiting_for(tx, found.object)
             if rows.unconfirmed(tx, erasure) == 0
         )
+        rows.tombstones_gone_from_stores(tx, found.object)
         rows.drop_confirmed(tx, (found.object,))
         return finished
 
@@ -233,12 +235,12 @@ class Erasure:
             tx, Event(kind="erase_asked", actor=actor, rule=rule, command=command, detail=detail), moment=moment
         )
         if len(wanted) <= SMALL:  # one commit less for the usual delete
-            self._intend(tx, (erasure, command, rule, actor, keeps), limit=SMALL)
+            self._intend(tx, (erasure, command, rule, actor, keeps), moment, limit=SMALL)
         return erasure
 
-    def _intend(self, tx: Tx, request: rows.Row, *, limit: int) -> int:
+    def _intend(self, tx: Tx, request: rows.Row, moment: Moment, *, limit: int) -> int:
         # Step 1 for a part. If power fails before this is durable, these are asked again by ``resume``.
-        erasure, _command, rule, actor, keeps = request
+        erasure, command, rule, actor, keeps = request
         answers: list[tuple[str, str, str]] = []
         begun: list[Object] = []
         part = rows.asked(tx, erasure, limit)
@@ -248,7 +250,7 @@ class Erasure:
             if found is not None and found.state != "erasing" and answers[-1][1] == "pending":
                 begun.append(found)
         ids = [found.id for found in begun]
-        rows.insert_tombstones(tx, ids, rule)
+        rows.insert_tombstones(tx, ids, rule, asked=int(command != ""))
         rows.begin_erasing(tx, ids)
         if keeps:
             for object_id in ids:
@@ -257,7 +259,7 @@ class Erasure:
         for found in begun:
             rows.count(tx, found.camera, found.category, objects=-1, size_bytes=-found.size_bytes)
         rows.answer_items(tx, erasure, answers)
-        _bound_tombstones(tx)
+        _bound_tombstones(tx, now_ms=moment.agent_ms)
         return len(part)
 
     def _answer(
@@ -266,6 +268,8 @@ class Erasure:
         if found is None:
             # The local copy went before; what a store has of it is asked for all the same.
             there = not keeps and rows.ask_store(tx, object_id, keeps=keeps)
+            if there:
+                rows.ask_tombstones(tx, object_id)
             return object_id, "deleted" if there else "already_gone", ""
         if found.state != "erasing":
             spared = self._judge(tx, found, actor, rule)
@@ -304,7 +308,7 @@ class Erasure:
         size = SMALL if small else PART
         asked = await self._index.read(rows.any_asked)
         if asked:
-            await self._index.write(lambda tx: self._intend_more(tx, size), urgent=True)
+            await self._index.write(lambda tx: self._intend_more(tx, moment, size), urgent=True)
         self._at(1)
         groups = await self._index.read(lambda tx: rows.victims_groups(tx, 1 if small else ROTATION_GROUPS))
         if groups:
@@ -325,9 +329,9 @@ class Erasure:
         assert not left or asked or groups or gone, "forgetting does not get on"  # noqa: S101 - a bug, not input
         return left
 
-    def _intend_more(self, tx: Tx, size: int) -> None:
+    def _intend_more(self, tx: Tx, moment: Moment, size: int) -> None:
         for request in rows.erasures(tx, "local"):
-            size -= self._intend(tx, request, limit=size)
+            size -= self._intend(tx, request, moment, limit=size)
             if size <= 0:
                 return
 
@@ -456,7 +460,7 @@ def _put_cutoff(tx: Tx, selection: Selection, *, rule: str, before_ms: int) -> N
     camera, category = selection.camera or "", selection.category or ""
     if not (camera or category or from_ms is not None or to_ms is not None):
         rows.drop_tombstones_before(tx, before_ms)  # everything: covered, so little of it needs to be remembered
-    rows.put_cutoff(tx, ("", camera, category, from_ms, to_ms, before_ms, rule))
+    rows.put_cutoff(tx, (camera, category, from_ms, to_ms, before_ms, rule))
     _bound_cutoffs(tx)
 
 
@@ -464,28 +468,34 @@ def _bound_cutoffs(tx: Tx) -> None:
     found = rows.cutoffs(tx)
     if len(found) <= CUTOFFS_MAX:
         return
-    first: dict[tuple[str, str, str], tuple[int, int, int, int]] = {}
-    for n, source, camera, category, from_ms, to_ms, before_ms, rule in found:
+    first: dict[tuple[str, str], tuple[int, int, int, int]] = {}
+    for n, camera, category, from_ms, to_ms, before_ms, rule in found:
         if from_ms is None or to_ms is None:
             continue
-        other = first.setdefault((source, camera, category), (n, from_ms, to_ms, before_ms))
+        other = first.setdefault((camera, category), (n, from_ms, to_ms, before_ms))
         if other[0] != n:
             rows.drop_cutoff(tx, other[0])
             rows.drop_cutoff(tx, n)
             hull = (min(from_ms, other[1]), max(to_ms, other[2]), max(before_ms, other[3]))
-            rows.put_cutoff(tx, (source, camera, category, *hull, rule))
+            rows.put_cutoff(tx, (camera, category, *hull, rule))
             return
 
 
-def _bound_tombstones(tx: Tx) -> None:
+def _bound_tombstones(tx: Tx, *, now_ms: int) -> None:
     over = rows.tombstone_count(tx) - TOMBSTONES_MAX
     if over <= 0:
         return
-    oldest = rows.oldest_tombstones(tx, max(over, TOMBSTONES_MAX // 8))
-    marks: dict[str, int] = {}
-    for _n, source, captured_from_ms in oldest:
-        marks[source] = max(marks.get(source, 0), captured_from_ms + 1)
-    for source, before_ms in marks.items():
-        if source:
-            rows.put_cutoff(tx, (source, "", "", None, None, before_ms, "mark"))
-    rows.drop_tombstones(tx, [row[0] for row in oldest])
+    settled = rows.settled_tombstones(tx, max(over, TOMBSTONES_MAX // 8))
+    rows.drop_tombstones(tx, settled)
+    over -= len(settled)
+    if over <= 0:
+        return
+    left = rows.left_tombstones(tx, max(over, TOMBSTONES_MAX // 8))
+    for _n, source, camera, category, captured_from_ms in left:
+        # Never ahead of now: what is recorded from here on was deleted by nobody, whatever the camera's clock said.
+        assert camera, "what a source keeps has a camera"  # noqa: S101 - ingest gives it one
+        rows.raise_mark(tx, source, camera, category, before_ms=min(captured_from_ms + 1, now_ms))
+    rows.drop_tombstones(tx, [row[0] for row in left])
+    over -= len(left)
+    if over > 0:
+        rows.drop_tombstones(tx, rows.oldest_tombstones(tx, over))

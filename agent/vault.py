@@ -25,7 +25,8 @@ import asyncio
 import hashlib
 import hmac
 import secrets
-from collections.abc import Callable, Iterable, Iterator
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -132,6 +133,17 @@ class UploadRow(msgspec.Struct, frozen=True, kw_only=True):
     current: bool
 
 
+class Forbidden(msgspec.Struct, frozen=True):
+    """Why something may not be taken in: the rule under which it was deleted before.
+
+    Not ``certain`` is a mark that many tombstones were compacted to: what is older than it was deleted, or never seen.
+    So a copy of it is left where it is, neither taken in nor destroyed.
+    """
+
+    rule: str
+    certain: bool = True
+
+
 class RemoteCopy(msgspec.Struct, frozen=True):
     """A copy that a store has or may have."""
 
@@ -185,8 +197,8 @@ class Vault:
         ``part`` is synced and becomes ours, whatever happens. A slot under a stale, full or closed group is rewrapped
         with ``group``, which the caller still holds in memory. An object of the same source identity that is here
         already, and of the same content where the copy is ours to give up, is returned instead (so the source's copy
-        is safe to give up). Raises ``RefusedError`` (``deleted_before``) when a tombstone or a cut-off forbids it,
-        ``SpaceError`` when the disk is full.
+        is safe to give up). Raises ``RefusedError`` when it may not return: ``deleted_before`` for a tombstone or a
+        cut-off, ``before_mark`` for what is only not ``Forbidden.certain``; ``SpaceError`` when the disk is full.
         """
         final = self.payload_path(draft.id)
         try:
@@ -227,7 +239,7 @@ class Vault:
             known = _object(same)
         if known is not None:
             return known
-        rule = self._deleted(tx, draft) or self.forbidden(
+        found = self._deleted(tx, draft) or self.forbidden(
             tx,
             source_tag=b"" if takes else draft.source_tag,
             content_tag=draft.content_tag,
@@ -237,8 +249,9 @@ class Vault:
             captured_to_ms=draft.captured_to_ms,
             source=draft.source,
         )
-        if rule is not None:
-            raise RefusedError(f"deleted before ({rule})", reason="deleted_before")
+        if found is not None:
+            reason = "deleted_before" if found.certain else "before_mark"
+            raise RefusedError(f"deleted before ({found.rule})", reason=reason)
         key_group, version, wrapped = self._place(tx, draft, group)
         values = msgspec.structs.asdict(draft) | {
             "taken_in_ms": moment.agent_ms,
@@ -259,13 +272,13 @@ class Vault:
         audit.append(tx, event, moment=moment)
         return self.require(tx, draft.id)
 
-    def _deleted(self, tx: Tx, draft: Draft) -> str | None:
-        """Return the rule under which one of several files was deleted before."""
+    def _deleted(self, tx: Tx, draft: Draft) -> Forbidden | None:
+        """Tell whether one of several files was deleted before."""
         for file in draft.files:
             tag = b"" if draft.source_copy == "taken" else file.source_tag
             rule = rows.tombstone(tx, source_tag=tag, content_tag=file.content_tag)
             if rule is not None:
-                return rule
+                return Forbidden(rule)
         return None
 
     def _tag_of_another(self, source_tag: bytes, content_tag: bytes) -> bytes:
@@ -335,21 +348,40 @@ class Vault:
         captured_from_ms: int,
         captured_to_ms: int,
         source: str,
-    ) -> str | None:
-        """Return the rule under which this was deleted before and must not return, or ``None``.
+    ) -> Forbidden | None:
+        """Return why this was deleted before and must not return, or ``None``.
 
         ``content_tag`` may be empty when the content was not read yet; ``admit`` asks again with it. ``source_tag`` is
         given only where the source keeps its copy whatever the answer is. A hold beats a cut-off: whoever knows of
         holds judges the answer.
         """
-        return rows.tombstone(tx, source_tag=source_tag, content_tag=content_tag) or rows.cutoff(
-            tx,
-            source=source,
-            camera=camera,
-            category=category,
-            captured_from_ms=captured_from_ms,
-            captured_to_ms=captured_to_ms,
+        rule = rows.tombstone(tx, source_tag=source_tag, content_tag=content_tag) or rows.cutoff(
+            tx, camera=camera, category=category, captured_from_ms=captured_from_ms, captured_to_ms=captured_to_ms
         )
+        if rule is not None:
+            return Forbidden(rule)
+        marked = rows.marked(tx, source=source, camera=camera, category=category, captured_from_ms=captured_from_ms)
+        return Forbidden("mark", certain=False) if marked else None
+
+    # -- what sources have no more
+
+    def awaited_from(self, tx: Tx, source: str) -> int:
+        """Return the number of the newest tombstone that stays until ``source`` is seen without the copy, or 0."""
+        return rows.newest_at_source(tx, source)
+
+    def remembered(self, tx: Tx, source_tags: Iterable[bytes]) -> tuple[int, ...]:
+        """Return the numbers of the tombstones of these source identities."""
+        return tuple(rows.tombstones_with(tx, source_tags))
+
+    def note_absent(self, tx: Tx, source: str, *, present: Sequence[int], after: int, upto: int) -> int | None:
+        """Note, for one page of tombstones above ``after``, that ``source`` has no such copy any more.
+
+        ``present`` are the sorted numbers of those that it has, ``upto`` the newest that was judged. Returns where the
+        next page begins, or ``None``.
+        """
+        page = rows.at_source(tx, source, after=after, upto=upto, limit=PAGE_MAX)
+        rows.absent_at_source(tx, [n for n in page if not _holds(present, n)])
+        return page[-1] if page else None
 
     def mark_source_gone(self, tx: Tx, object_id: str) -> None:
         """Do step 6: the source's copy is given up and its folder was synced."""
@@ -580,6 +612,11 @@ class Vault:
 def _object(row: tuple[Any, ...]) -> Object:
     values = dict(zip(rows.OBJECT_COLUMNS, row[1:-1], strict=True))
     return Object(**values, recipients=tuple(row[-1].split("\n")) if row[-1] else ())
+
+
+def _holds(numbers: Sequence[int], wanted: int) -> bool:
+    at = bisect_left(numbers, wanted)
+    return at < len(numbers) and numbers[at] == wanted
 
 
 def _accounted(names: Iterable[str]) -> Callable[[Tx], set[str]]:

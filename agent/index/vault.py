@@ -182,6 +182,35 @@ CREATE TABLE object_file (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX object_file_by_source_tag ON object_file (source_tag);
 """,
+    """
+-- A tombstone is needed while the source may still have its copy, or a store may; of a delete that somebody asked for
+-- it stays behind that, while there is room, because a copy may be put back by hand. Of one of before nothing is known.
+ALTER TABLE tombstone ADD COLUMN object TEXT NOT NULL DEFAULT '';       -- id, or '' once neither is waited for
+ALTER TABLE tombstone ADD COLUMN camera TEXT NOT NULL DEFAULT '';       -- for compaction to a mark; '' likewise
+ALTER TABLE tombstone ADD COLUMN category TEXT NOT NULL DEFAULT '';
+ALTER TABLE tombstone ADD COLUMN leaves INTEGER NOT NULL DEFAULT 0;     -- 1: the source's copy was not ours to remove
+ALTER TABLE tombstone ADD COLUMN at_source INTEGER NOT NULL DEFAULT 1;  -- 1: the source may still have its copy
+ALTER TABLE tombstone ADD COLUMN at_store INTEGER NOT NULL DEFAULT 0;   -- 1: a store has not confirmed an erasure
+ALTER TABLE tombstone ADD COLUMN asked INTEGER NOT NULL DEFAULT 1;      -- 0: retention's, so nobody asked for it
+UPDATE tombstone SET asked = 0 WHERE rule LIKE '%.keep.%';
+DROP INDEX tombstone_by_time;
+CREATE INDEX tombstone_by_object ON tombstone (object) WHERE object != '';
+CREATE INDEX tombstone_at_source ON tombstone (source) WHERE at_source = 1;
+CREATE INDEX tombstone_left ON tombstone (captured_from_ms) WHERE leaves = 1 AND at_source = 1;
+CREATE INDEX tombstone_settled ON tombstone (n) WHERE at_source = 0 AND at_store = 0;
+
+-- High-water marks that tombstones were compacted to, of sources that keep their copies. What is older may never have
+-- been deleted, so nothing is destroyed for a mark: it is left where it is, and told.
+CREATE TABLE mark (
+  source    TEXT    NOT NULL,
+  camera    TEXT    NOT NULL,
+  category  TEXT    NOT NULL,
+  before_ms INTEGER NOT NULL,
+  PRIMARY KEY (source, camera, category)
+) STRICT, WITHOUT ROWID;
+DELETE FROM cutoff WHERE source != '';   -- marks of whole sources: they hit cameras of which nothing was deleted
+ALTER TABLE cutoff DROP COLUMN source;
+""",
 )
 
 OBJECT_COLUMNS: Final = (
@@ -383,6 +412,7 @@ def set_source_gone(tx: Tx, object_id: str) -> None:
     """Note that the source's copy is given up; where its files were is forgotten."""
     tx.execute("UPDATE object SET source_gone = 1 WHERE id = ?", (object_id,))
     tx.execute("UPDATE object_file SET path = '' WHERE object = (SELECT n FROM object WHERE id = ?)", (object_id,))
+    tombstones_gone_from_source(tx, object_id)  # it may have been deleted meanwhile
 
 
 def insert_files(tx: Tx, n: int, files: Iterable[tuple[bytes, bytes, int, str]]) -> None:
@@ -786,24 +816,95 @@ def source_gone(tx: Tx, object_id: str) -> bool:
 # -- tombstones and cut-offs
 
 
-def insert_tombstones(tx: Tx, objects: Iterable[str], rule: str) -> None:
+def insert_tombstones(tx: Tx, objects: Iterable[str], rule: str, *, asked: int) -> None:
     """Write the tombstones of objects that are still there, and one for each file that an object was made of.
 
-    What came from nowhere cannot return and needs none.
+    What came from nowhere cannot return and needs none; nor does what retention (``asked`` 0) removes once its source
+    and the stores have nothing of it left. Call it behind ``ask_store``.
     """
-    rules = tuple((rule, object_id) for object_id in objects)
+    named = tuple(objects)
+    rules = tuple((rule, asked, object_id) for object_id in named)
+    columns = (
+        "INSERT INTO tombstone (source_tag, content_tag, source, captured_from_ms, rule, object, camera, category,"
+        " leaves, at_source, at_store, asked)"
+    )
+    at_store = "EXISTS (SELECT 1 FROM upload u WHERE u.object = o.id AND u.erase = 1 AND u.stated_by = '')"
+    about = f"?1, o.id, o.camera, o.category, o.source_copy = 'left', 1 - o.source_gone, {at_store}, ?2"
+    needed = f"o.id = ?3 AND (?2 OR NOT o.source_gone OR {at_store})"
     tx.executemany(
-        "INSERT INTO tombstone (source_tag, content_tag, source, captured_from_ms, rule)"
-        " SELECT source_tag, content_tag, source, captured_from_ms, ? FROM object"
-        " WHERE id = ? AND length(source_tag) + length(content_tag) > 0",
+        f"{columns} SELECT o.source_tag, o.content_tag, o.source, o.captured_from_ms, {about} FROM object o"  # noqa: S608 - our own words
+        f" WHERE {needed} AND length(o.source_tag) + length(o.content_tag) > 0",
         rules,
     )
     tx.executemany(
-        "INSERT INTO tombstone (source_tag, content_tag, source, captured_from_ms, rule)"
-        " SELECT f.source_tag, f.content_tag, o.source, f.captured_from_ms, ?"
-        " FROM object_file f JOIN object o ON o.n = f.object WHERE o.id = ?",
+        f"{columns} SELECT f.source_tag, f.content_tag, o.source, f.captured_from_ms, {about}"  # noqa: S608 - the same
+        f" FROM object_file f JOIN object o ON o.n = f.object WHERE {needed}",
         rules,
     )
+    settle_tombstones(tx, named)
+
+
+def settle_tombstones(tx: Tx, objects: Iterable[str]) -> None:
+    """Drop the tombstones of objects that neither a source nor a store has any more.
+
+    Those of deletes that were asked for stay and forget whose they are.
+    """
+    ids = tuple((object_id,) for object_id in objects)
+    settled = "object = ? AND object != '' AND at_source = 0 AND at_store = 0"
+    tx.executemany(f"DELETE FROM tombstone WHERE {settled} AND asked = 0", ids)  # noqa: S608 - our own words
+    tx.executemany(f"UPDATE tombstone SET object = '', camera = '', category = '' WHERE {settled}", ids)  # noqa: S608 - the same
+
+
+def tombstones_gone_from_source(tx: Tx, object_id: str) -> None:
+    """Note that the source's copy of a deleted object is gone."""
+    tx.execute("UPDATE tombstone SET at_source = 0 WHERE object = ? AND object != ''", (object_id,))
+    settle_tombstones(tx, (object_id,))
+
+
+def tombstones_gone_from_stores(tx: Tx, object_id: str) -> None:
+    """Note that the stores confirmed the erasure of a deleted object, if the last of them did."""
+    tx.execute(
+        "UPDATE tombstone SET at_store = 0 WHERE object = ?1 AND object != ''"
+        " AND NOT EXISTS (SELECT 1 FROM upload WHERE object = ?1 AND erase = 1 AND stated_by = '')",
+        (object_id,),
+    )
+    settle_tombstones(tx, (object_id,))
+
+
+def ask_tombstones(tx: Tx, object_id: str) -> None:
+    """Note that somebody asked for the deletion of an object that retention removed here before."""
+    tx.execute("UPDATE tombstone SET asked = 1 WHERE object = ? AND object != ''", (object_id,))
+
+
+def newest_at_source(tx: Tx, source: str) -> int:
+    """Return the number of the newest tombstone that waits for a source's word, or 0."""
+    ((n,),) = tx.execute("SELECT coalesce(max(n), 0) FROM tombstone WHERE source = ? AND at_source = 1", (source,))
+    return int(n)
+
+
+def tombstones_with(tx: Tx, source_tags: Iterable[bytes]) -> list[int]:
+    """Return the numbers of tombstones of these source identities."""
+    return [
+        int(row[0]) for tag in source_tags for row in tx.execute("SELECT n FROM tombstone WHERE source_tag = ?", (tag,))
+    ]
+
+
+def at_source(tx: Tx, source: str, *, after: int, upto: int, limit: int) -> list[int]:
+    """Return one page of the tombstones that wait for a source's word, by number."""
+    rows = tx.execute(
+        "SELECT n FROM tombstone WHERE source = ? AND at_source = 1 AND n > ? AND n <= ? ORDER BY n LIMIT ?",
+        (source, after, upto, limit),
+    )
+    return [int(row[0]) for row in rows]
+
+
+def absent_at_source(tx: Tx, numbers: Iterable[int]) -> None:
+    """Note of tombstones, by number, that their source has no such copy."""
+    absent = tuple((n,) for n in numbers)
+    tx.executemany("UPDATE tombstone SET at_source = 0 WHERE n = ?", absent)
+    settled = "n = ? AND at_source = 0 AND at_store = 0"
+    tx.executemany(f"DELETE FROM tombstone WHERE {settled} AND asked = 0", absent)  # noqa: S608 - our own words
+    tx.executemany(f"UPDATE tombstone SET object = '', camera = '', category = '' WHERE {settled}", absent)  # noqa: S608 - the same
 
 
 def tombstone(tx: Tx, *, source_tag: bytes, content_tag: bytes) -> str | None:
@@ -820,10 +921,41 @@ def tombstone_count(tx: Tx) -> int:
     return int(tx.execute("SELECT count(*) FROM tombstone")[0][0])
 
 
-def oldest_tombstones(tx: Tx, limit: int) -> list[Row]:
-    """Return (n, source, captured_from_ms) of those whose recordings are the oldest."""
+def settled_tombstones(tx: Tx, limit: int) -> list[int]:
+    """Return the numbers of the oldest that neither a source nor a store is waited for."""
+    rows = tx.execute("SELECT n FROM tombstone WHERE at_source = 0 AND at_store = 0 ORDER BY n LIMIT ?", (limit,))
+    return [int(row[0]) for row in rows]
+
+
+def left_tombstones(tx: Tx, limit: int) -> list[Row]:
+    """Return (n, source, camera, category, captured from) of the oldest recordings that sources keep copies of."""
     return tx.execute(
-        "SELECT n, source, captured_from_ms FROM tombstone ORDER BY captured_from_ms, n LIMIT ?", (limit,)
+        "SELECT n, source, camera, category, captured_from_ms FROM tombstone WHERE leaves = 1 AND at_source = 1"
+        " ORDER BY captured_from_ms, n LIMIT ?",
+        (limit,),
+    )
+
+
+def oldest_tombstones(tx: Tx, limit: int) -> list[int]:
+    """Return the numbers of those that were written first."""
+    return [int(row[0]) for row in tx.execute("SELECT n FROM tombstone ORDER BY n LIMIT ?", (limit,))]
+
+
+def raise_mark(tx: Tx, source: str, camera: str, category: str, *, before_ms: int) -> None:
+    """Put a mark, or move it forward."""
+    tx.execute(
+        "INSERT INTO mark VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET before_ms = max(before_ms, excluded.before_ms)",
+        (source, camera, category, before_ms),
+    )
+
+
+def marked(tx: Tx, *, source: str, camera: str, category: str, captured_from_ms: int) -> bool:
+    """Tell whether a recording is older than a mark."""
+    return bool(
+        tx.execute(
+            "SELECT 1 FROM mark WHERE source = ? AND camera = ? AND category = ? AND ? < before_ms",
+            (source, camera, category, captured_from_ms),
+        )
     )
 
 
@@ -833,7 +965,7 @@ def drop_tombstones_before(tx: Tx, before_ms: int) -> None:
     One that knows its content stays: under a later date the content would pass the cut-off.
     """
     tx.execute("DELETE FROM tombstone WHERE captured_from_ms < ? AND length(content_tag) = 0", (before_ms,))
-    tx.execute("DELETE FROM cutoff WHERE source = '' AND before_ms <= ?", (before_ms,))
+    tx.execute("DELETE FROM cutoff WHERE before_ms <= ?", (before_ms,))
 
 
 def drop_tombstones(tx: Tx, numbers: Iterable[int]) -> None:
@@ -841,38 +973,34 @@ def drop_tombstones(tx: Tx, numbers: Iterable[int]) -> None:
     tx.executemany("DELETE FROM tombstone WHERE n = ?", ((n,) for n in numbers))
 
 
-def put_cutoff(tx: Tx, values: tuple[str, str, str, int | None, int | None, int, str]) -> None:
-    """Add (source, camera, category, from, to, before, rule); the same selection moves its mark forward only."""
-    source, camera, category, from_ms, to_ms, before_ms, rule = values
+def put_cutoff(tx: Tx, values: tuple[str, str, int | None, int | None, int, str]) -> None:
+    """Add (camera, category, from, to, before, rule); the same selection moves its end forward only."""
+    camera, category, from_ms, to_ms, before_ms, rule = values
     tx.execute(
         "UPDATE cutoff SET before_ms = max(before_ms, ?), rule = ?"
-        " WHERE source = ? AND camera = ? AND category = ? AND from_ms IS ? AND to_ms IS ?",
-        (before_ms, rule, source, camera, category, from_ms, to_ms),
+        " WHERE camera = ? AND category = ? AND from_ms IS ? AND to_ms IS ?",
+        (before_ms, rule, camera, category, from_ms, to_ms),
     )
     if tx.changes() == 0:
         tx.execute(
-            "INSERT INTO cutoff (source, camera, category, from_ms, to_ms, before_ms, rule)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?)",
-            values,
+            "INSERT INTO cutoff (camera, category, from_ms, to_ms, before_ms, rule) VALUES (?, ?, ?, ?, ?, ?)", values
         )
 
 
-def cutoff(
-    tx: Tx, *, source: str, camera: str, category: str, captured_from_ms: int, captured_to_ms: int
-) -> str | None:
+def cutoff(tx: Tx, *, camera: str, category: str, captured_from_ms: int, captured_to_ms: int) -> str | None:
     """Return the rule of a cut-off that matches."""
     rows = tx.execute(
-        "SELECT rule FROM cutoff WHERE (source = '' OR source = ?) AND (camera = '' OR camera = ?)"
-        " AND (category = '' OR category = ?) AND (from_ms IS NULL OR max(?4, ?5 + 1) > from_ms)"
-        " AND (to_ms IS NULL OR ?5 < to_ms) AND ?5 < before_ms LIMIT 1",
-        (source, camera, category, captured_to_ms, captured_from_ms),
+        "SELECT rule FROM cutoff WHERE (camera = '' OR camera = ?1)"
+        " AND (category = '' OR category = ?2) AND (from_ms IS NULL OR max(?3, ?4 + 1) > from_ms)"
+        " AND (to_ms IS NULL OR ?4 < to_ms) AND ?4 < before_ms LIMIT 1",
+        (camera, category, captured_to_ms, captured_from_ms),
     )
     return str(rows[0][0]) if rows else None
 
 
 def cutoffs(tx: Tx) -> list[Row]:
-    """Return (n, source, camera, category, from, to, before, rule), oldest first."""
-    return tx.execute("SELECT n, source, camera, category, from_ms, to_ms, before_ms, rule FROM cutoff ORDER BY n")
+    """Return (n, camera, category, from, to, before, rule), oldest first."""
+    return tx.execute("SELECT n, camera, category, from_ms, to_ms, before_ms, rule FROM cutoff ORDER BY n")
 
 
 def drop_cutoff(tx: Tx, n: int) -> None:

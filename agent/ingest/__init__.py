@@ -19,6 +19,7 @@ A file's failure is that file's alone: it is told, counted, left where it is and
 
 - ``flow``      ``Ingest``: the steps, and what is told of them
 - ``work``      what becomes one object, and the identity by which it is known again
+- ``absence``   tombstones that nothing is left for at the source
 - ``together``  calls of many files that share one trip to another thread, one read, one commit
 """
 

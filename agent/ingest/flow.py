@@ -21,6 +21,7 @@ from agent.clock import monotonic_s, pause
 from agent.errors import AgentError, CorruptError, LinkError, RefusedError, SpaceError
 from agent.files import free_bytes, remove
 from agent.index import Tx
+from agent.ingest.absence import confirm_absences
 from agent.ingest.together import Together, in_thread, in_transaction
 from agent.ingest.work import (
     EventKind,
@@ -39,7 +40,7 @@ from agent.sealer import Sealer, SealJob, SourceChangedError
 from agent.sources import Candidate, FolderSource, SourceSettings
 from agent.sources.folder import IncompleteError, Refusal
 from agent.sources.usage_log import FILE_MAX_BYTES, Lines, read_lines
-from agent.vault import Draft, Vault
+from agent.vault import Draft, Forbidden, Vault
 
 AT_ONCE: Final = 32
 """Files under way: enough that commits and folder syncs are shared, few enough to hold little."""
@@ -53,6 +54,10 @@ STUCK_MAX: Final = 1024
 GROUP_USES: Final = 64
 """Objects sealed under one look at the open group; the vault rewraps a slot whose group changed meanwhile."""
 
+ABSENCE_FIRST_S: Final = 600.0
+ABSENCE_S: Final = 86_400.0
+"""How often a source is looked over for what was deleted here and is not there any more: a tombstone less to keep."""
+
 NOTES: Final = 64
 """Copies that were given up and not yet noted, at most, while more work is under way."""
 
@@ -63,7 +68,7 @@ class _Found(msgspec.Struct, frozen=True):
     """What the index knows of one piece of work that was not read; ``taken`` only where its source keeps its copy."""
 
     taken: bool
-    forbidden: str | None
+    forbidden: Forbidden | None
     camera: str
 
 
@@ -150,6 +155,7 @@ class Ingest:
             for name, source in self._sources.items():
                 tasks.create_task(source.run(self._offer, self._fresh), name=f"source {name}")
             tasks.create_task(self._close_batches(), name="log batches")
+            tasks.create_task(self._look_over(), name="absences")
 
     async def scan_once(self) -> None:
         """Recover, then take what is there now and nobody is writing; returns when it is durable or refused."""
@@ -175,6 +181,10 @@ class Ingest:
                         await self._note_if_gone(item, source)
             await self._note_given_up()
             after = page[-1].id
+
+    async def confirm_absences(self) -> None:
+        """Let the tombstones go of what no source has any more."""
+        await confirm_absences(self._sources.values(), vault=self._vault)
 
     def reconsider(self) -> None:
         """Look again at what was refused: the policy or the owner's rights changed."""
@@ -221,6 +231,12 @@ class Ingest:
                 unverified_path=refusal.unverified_path,
             )
         )
+
+    async def _look_over(self) -> None:
+        await pause(ABSENCE_FIRST_S)
+        while True:
+            await self.confirm_absences()
+            await pause(ABSENCE_S)
 
     async def _close_batches(self) -> None:
         ages = [source.settings.batch_age_s for source in self._sources.values()]
@@ -286,7 +302,7 @@ class Ingest:
             await self._steps(work)
         except RefusedError as error:
             if len(work.members) == 1:
-                await self._deleted_before(work, error.message)
+                await self._deleted_before(work, Forbidden(error.message, certain=error.reason == "deleted_before"))
                 return
             for candidate in work.members:  # only together do they reach into what was deleted
                 await self._take_or_tell(work.alone(candidate))
@@ -502,18 +518,18 @@ class Ingest:
         work = opened.work
         read = tuple(zip(work.members, opened.content_tags, strict=bool(opened.content_tags)))
 
-        def look(tx: Tx) -> list[tuple[Candidate, Object | None, str | None]]:
+        def look(tx: Tx) -> list[tuple[Candidate, Object | None, Forbidden | None]]:
             return [
                 (item, self._held(tx, item, tag), self._forbidden(tx, item, camera=camera, content=tag))
                 for item, tag in read
             ]
 
         new = []
-        for candidate, held, rule in await self._index.read(look) if read else ():
+        for candidate, held, forbidden in await self._index.read(look) if read else ():
             if held is not None:
                 await self._taken_before(work.alone(candidate), held)
-            elif rule is not None:
-                await self._deleted_before(work.alone(candidate), rule)
+            elif forbidden is not None:
+                await self._deleted_before(work.alone(candidate), forbidden)
             else:
                 new.append(candidate)
         return Work(work.source, tuple(new)) if read else work
@@ -539,8 +555,8 @@ class Ingest:
     def _held(self, tx: Tx, candidate: Candidate, content: bytes) -> Object | None:
         return self._vault.held(tx, source_tag(candidate, key=self._key), content)
 
-    def _forbidden(self, tx: Tx, candidate: Candidate, *, camera: str, content: bytes = b"") -> str | None:
-        """Return the rule under which this file was deleted before; unread, it may be another where it is ours."""
+    def _forbidden(self, tx: Tx, candidate: Candidate, *, camera: str, content: bytes = b"") -> Forbidden | None:
+        """Return why this file was deleted before; unread, it may be another where it is ours."""
         place = candidate.place
         return self._vault.forbidden(
             tx,
@@ -558,8 +574,14 @@ class Ingest:
 
     # -- telling
 
-    async def _deleted_before(self, work: Work, rule: str) -> None:
-        """What was deleted does not come back: destroyed where the copy is ours, told as remaining where it is not."""
+    async def _deleted_before(self, work: Work, forbidden: Forbidden) -> None:
+        """What was deleted does not come back: destroyed where the copy is ours, told as remaining where it is not.
+
+        What may have been deleted is neither taken in nor destroyed.
+        """
+        if not forbidden.certain:
+            await self._refused(work, Refuse(reason="before_mark", rule=forbidden.rule), self._now())
+            return
         if not work.source.settings.takes:
             self._tell_once("deleted_before", work, reason="the source's copy remains")
             return
@@ -568,7 +590,7 @@ class Ingest:
             self._tell_once("held", work, reason="a hold keeps the source's copy")
             return
         await self._give_up(work)
-        event = Event(kind="source_given_up", rule=rule[:100], detail={"reason": "deleted_before"})
+        event = Event(kind="source_given_up", rule=forbidden.rule[:100], detail={"reason": "deleted_before"})
         moment = self._now()
         await self._index.write(lambda tx: audit.append(tx, event, moment=moment))
         self._tell(work.event("deleted_before", reason="the source's copy was destroyed"))

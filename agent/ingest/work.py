@@ -103,7 +103,12 @@ class OpenBatch:
 
 def source_tag(candidate: Candidate, *, key: bytes) -> bytes:
     """Return the keyed hash of a file's identity at its source; a file restored from a backup keeps it."""
-    about = (candidate.source, candidate.path, candidate.size_bytes, candidate.mtime_ns)
+    return identity_tag(candidate.source, candidate.path, candidate.size_bytes, candidate.mtime_ns, key=key)
+
+
+def identity_tag(source: str, path: str, size_bytes: int, mtime_ns: int, *, key: bytes) -> bytes:
+    """Return the keyed hash of what makes a file's identity at its source."""
+    about = (source, path, size_bytes, mtime_ns)
     return hmac.digest(key, b"source\0" + msgspec.msgpack.encode(about), "sha256")
 
 

@@ -26,7 +26,7 @@ from agent.sources.inotify import FOLDERS_MAX, Event, Watches
 from agent.sources.name import check_path, is_temporary
 from agent.sources.place import MEDIA, Place, place_finder
 from agent.sources.settings import SourceSettings
-from agent.sources.walk import Found, walk
+from agent.sources.walk import Found, every_file, walk
 
 PENDING_MAX: Final = 4096
 """Files that wait to settle; a scan of more stops until some have."""
@@ -344,6 +344,20 @@ class FolderSource:
         """Describe a file now; ``None`` when it is gone, refused, or none of ours."""
         self.open()
         return self._look(path)
+
+    def every_file(self) -> Iterator[Found]:
+        """Yield what stands there now, whether it was ever offered or not; its absence is then known.
+
+        Raises ``ConfigError`` when the folder is away, ``LinkError`` when it is another one than files are taken from,
+        ``OSError`` where it cannot be looked at.
+        """
+        fd = open_folder(self.settings.path, private=False)
+        try:
+            if self._fd >= 0 and not os.path.samestat(os.fstat(fd), os.fstat(self._fd)):
+                raise LinkError(f"{self.settings.path} is another folder now", hint="is its disk mounted?")
+            yield from every_file(fd)
+        finally:
+            os.close(fd)
 
     def open_file(self, candidate: Candidate) -> int:
         """Open the very file that was offered; the caller closes the descriptor.

@@ -5,6 +5,7 @@ mounted inside is not entered; hidden and temporary names are passed over; every
 told to ``refuse``. What is found is a hint: it is opened and looked at again before anything is done with it.
 """
 
+import errno
 import os
 import stat
 from collections.abc import Callable, Iterator
@@ -95,3 +96,38 @@ def _found(entry: "os.DirEntry[str]", path: str, refuse: Refuse) -> Found | None
     else:
         return Found(path, status.st_size, status.st_mtime_ns)
     return None
+
+
+def every_file(folder_fd: int, *, folder: str = "") -> Iterator[Found]:
+    """Yield every plain file beneath an open folder, whatever its other names: what is not yielded is not there.
+
+    Raises ``OSError`` where a part cannot be looked at; nothing can be said of absence then. A file that appears or
+    moves while this runs may be missed.
+    """
+    device = os.fstat(folder_fd).st_dev
+    inner: list[str] = []
+    with os.scandir(folder_fd) as entries:
+        for entry in entries:
+            path = f"{folder}/{entry.name}" if folder else entry.name
+            if entry.is_dir(follow_symlinks=False):
+                inner.append(entry.name)
+                continue
+            try:
+                status = entry.stat(follow_symlinks=False)
+            except FileNotFoundError:
+                continue
+            if stat.S_ISREG(status.st_mode):
+                yield Found(path, status.st_size, status.st_mtime_ns)
+    for name in inner:
+        path = f"{folder}/{name}" if folder else name
+        try:
+            check_path(path)
+            fd = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder_fd)
+        except (CorruptError, FileNotFoundError):
+            continue  # ``walk`` enters none of a bad name either
+        try:
+            if os.fstat(fd).st_dev != device:
+                raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))  # it hides what is beneath it
+            yield from every_file(fd, folder=path)
+        finally:
+            os.close(fd)

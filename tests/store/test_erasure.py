@@ -3,6 +3,7 @@
 import asyncio
 import secrets
 import shutil
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -423,17 +424,96 @@ def test_each_file_of_a_deleted_batch_stays_away_by_itself(home: Home, monkeypat
     assert home.rows("SELECT count(*) FROM tombstone")[0][0] <= 16
 
 
-def test_too_many_tombstones_become_a_mark_that_still_refuses_each(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+def tombstones(home: Home) -> int:
+    ((found,),) = home.rows("SELECT count(*) FROM tombstone")
+    return int(found)
+
+
+def test_too_many_tombstones_of_what_a_source_keeps_become_a_mark_that_still_refuses_each(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(erasure, "TOMBSTONES_MAX", 16)
     tags = [secrets.token_bytes(32) for _ in range(40)]
+    left: dict[str, Any] = {"source_copy": "left", "captured_to_ms": 100_000}
     for number, tag in enumerate(tags):
-        kept = run(home.keep(content_tag=tag, captured_from_ms=number * 1000, captured_to_ms=number * 1000 + 500))
-        run(home.erase(kept.id))
-    assert home.rows("SELECT count(*) FROM tombstone")[0][0] <= 16
+        run(home.erase(run(home.keep(source_tag=tag, captured_from_ms=number * 1000, **left)).id))
+    assert tombstones(home) <= 16
+    reasons = set()
     for number, tag in enumerate(tags):
-        with pytest.raises(RefusedError):
-            run(home.keep(content_tag=tag, captured_from_ms=number * 1000, captured_to_ms=number * 1000 + 500))
-    assert run(home.keep(source="garage", captured_from_ms=0, captured_to_ms=1)).state == "sealed"
+        with pytest.raises(RefusedError) as refused:
+            run(home.keep(source_tag=tag, captured_from_ms=number * 1000, **left))
+        reasons.add(refused.value.reason)
+    assert reasons == {"deleted_before", "before_mark"}
+    others: list[dict[str, Any]] = [{"source": "garage"}, {"camera": "cam2"}, {"category": "photo"}]
+    for other in others:
+        assert run(home.keep(captured_from_ms=0, **left, **other)).state == "sealed", "nothing of it was deleted"
+
+
+def test_mark_never_lies_ahead_of_now(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    # A camera whose clock ran ahead: its mark would refuse everything that it records until then.
+    monkeypatch.setattr(erasure, "TOMBSTONES_MAX", 16)
+    ahead: dict[str, Any] = {
+        "captured_from_ms": NOW.agent_ms * 2,
+        "captured_to_ms": NOW.agent_ms * 2 + 1,
+        "source_copy": "left",
+    }
+    for _ in range(20):
+        run(home.erase(run(home.keep(**ahead)).id))
+    assert home.rows("SELECT before_ms FROM mark") == [(NOW.agent_ms,)]
+
+
+def expire(home: Home, *ids: str) -> None:
+    run(home.erase(*ids, command="", keep_stored=True))
+
+
+def test_expired_object_leaves_a_tombstone_only_until_its_source_and_the_stores_have_nothing(home: Home) -> None:
+    # None was ever dropped: a hub with a million objects a month had the most that there may be within a week.
+    given_up = run(home.keep(files=made_of(3)))
+    home.index.write_now(lambda tx: home.vault.mark_source_gone(tx, given_up.id))
+    expire(home, given_up.id)
+    assert tombstones(home) == 0
+
+    half_sent, not_yet = run(home.keep()), run(home.keep(files=made_of(3)))
+    home.index.write_now(lambda tx: home.vault.mark_source_gone(tx, half_sent.id))
+    upload = home.upload(half_sent.id, stored=False)
+    expire(home, half_sent.id, not_yet.id)
+    assert tombstones(home) == 1 + 4
+    home.confirm(upload)
+    assert tombstones(home) == 4
+    home.index.write_now(lambda tx: home.vault.mark_source_gone(tx, not_yet.id))  # step 6 came after the delete
+    assert tombstones(home) == 0
+
+
+def test_stored_copy_that_retention_leaves_needs_no_tombstone_and_a_delete_that_is_asked_for_keeps_one(
+    home: Home,
+) -> None:
+    kept = run(home.keep())
+    home.index.write_now(lambda tx: home.vault.mark_source_gone(tx, kept.id))
+    home.upload(kept.id)
+    expire(home, kept.id)
+    assert tombstones(home) == 0
+    left = run(home.keep(source_copy="left"))
+    upload = home.upload(left.id)
+    expire(home, left.id)
+    run(home.erase(left.id))
+    home.confirm(upload)
+    assert home.rows("SELECT asked, object = '' FROM tombstone") == [(1, 0)], "its source still has it"
+
+
+def test_tombstone_of_a_delete_that_was_asked_for_stays_and_goes_before_any_that_is_needed(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = [run(home.keep()) for _ in range(8)]
+    for one in gone:
+        home.index.write_now(partial(home.vault.mark_source_gone, object_id=one.id))
+    run(home.erase(*(one.id for one in gone)))
+    assert home.rows("SELECT DISTINCT object, camera, category, asked FROM tombstone") == [("", "", "", 1)]
+    needed = [run(home.keep(source_copy="left")) for _ in range(8)]
+    run(home.erase(*(one.id for one in needed)))
+    monkeypatch.setattr(erasure, "TOMBSTONES_MAX", 10)
+    run(home.erase(run(home.keep(source_copy="left")).id))
+    assert home.rows("SELECT at_source, count(*) FROM tombstone GROUP BY 1 ORDER BY 1") == [(0, 1), (1, 9)]
+    assert home.rows("SELECT count(*) FROM mark") == [(0,)]
 
 
 # -- history and state

@@ -264,3 +264,24 @@ def test_log_files_that_an_older_version_noted_beside_the_vault_are_known_afterw
     assert tombstones == [(b"\xbb", b"\xdd", "owner_erase"), (b"\x03", b"", "owner_erase")]
     assert index.read_now(lambda tx: tx.execute("SELECT 1 FROM sqlite_schema WHERE name = 'batch_member'")) == []
     index.close()
+
+
+def test_tombstones_of_an_older_version_go_on_refusing_and_its_marks_of_whole_sources_are_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def note(tx: Tx) -> None:
+        for n, rule in ((1, "owner_erase"), (2, "category.recording.keep.age")):
+            tx.execute(f"INSERT INTO tombstone VALUES ({n}, x'0{n}', x'1{n}', 'nvr', 5, '{rule}')")  # noqa: S608 - ours
+        tx.execute("INSERT INTO cutoff VALUES (1, 'nvr', '', '', NULL, NULL, 9, 'mark')")
+        tx.execute("INSERT INTO cutoff VALUES (2, '', 'cam1', '', NULL, NULL, 9, 'owner_erase')")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(opening, "MIGRATIONS", {**opening.MIGRATIONS, "vault": opening.MIGRATIONS["vault"][:2]})
+        index = opened(tmp_path)
+        index.write_now(note)
+        index.close()
+    index = opened(tmp_path)
+    found = index.read_now(lambda tx: tx.execute("SELECT n, asked, at_source, leaves FROM tombstone ORDER BY n"))
+    assert found == [(1, 1, 1, 0), (2, 0, 1, 0)]
+    assert index.read_now(lambda tx: tx.execute("SELECT camera, rule FROM cutoff")) == [("cam1", "owner_erase")]
+    index.close()

@@ -1,0 +1,58 @@
+"""What was deleted here and is not at its source any more needs no tombstone: nothing is left there that could return.
+
+A source is looked over whole, file by file, and every tombstone that waits for its word and meets none of its files is
+told to the vault. Nothing is confirmed by a source that cannot be looked at whole, nor by a recorder's folder without
+one file in it: then its disk is away rather than empty.
+"""
+
+import asyncio
+from array import array
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from functools import partial
+from itertools import islice
+from typing import Final
+
+from agent.errors import AgentError
+from agent.ingest.work import identity_tag
+from agent.sources import FolderSource
+from agent.sources.walk import Found
+from agent.vault import Vault
+
+AT_ONCE: Final = 256
+"""Files of one question to the index."""
+
+
+async def confirm_absences(sources: Iterable[FolderSource], *, vault: Vault) -> None:
+    """Look over the sources for which tombstones wait; those that cannot be looked at are left for the next time."""
+    for source in sources:
+        name = source.settings.name
+        upto = await vault.index.read(partial(vault.awaited_from, source=name))
+        if upto:
+            with suppress(AgentError, OSError):
+                present = await _present(source, vault=vault)
+                if present is not None:
+                    await _note_absent(name, present, upto=upto, vault=vault)
+
+
+async def _present(source: FolderSource, *, vault: Vault) -> "array[int] | None":
+    """Return the sorted numbers of the tombstones whose file the source still has; ``None`` says nothing."""
+    present = array("Q")
+    looked_at = 0
+    key = vault.keystore.tombstone_key()
+    files = source.every_file()
+    while tags := await asyncio.to_thread(_next_tags, files, source.settings.name, key=key):
+        looked_at += len(tags)
+        present.extend(await vault.index.read(partial(vault.remembered, source_tags=tags)))
+    return array("Q", sorted(present)) if looked_at or source.settings.takes else None
+
+
+def _next_tags(files: Iterator[Found], source: str, *, key: bytes) -> list[bytes]:
+    return [identity_tag(source, item.path, item.size_bytes, item.mtime_ns, key=key) for item in islice(files, AT_ONCE)]
+
+
+async def _note_absent(source: str, present: "array[int]", *, upto: int, vault: Vault) -> None:
+    after: int | None = 0
+    while after is not None:
+        page = partial(vault.note_absent, source=source, present=present, after=after, upto=upto)
+        after = await vault.index.write(page)

@@ -1,0 +1,146 @@
+"""Tombstones are bounded, and what bounds them never costs a recording that nobody deleted."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from agent import erasure
+from agent.erasure import Erasure
+from agent.ingest import Ingest
+from tests.ingest.conftest import home
+from tests.ingest.test_ingest import NOW
+
+__all__ = ["home"]  # a fixture
+Home = Any  # the fixture's class
+
+DAY = "front/recording/2026-11-{day:02}T10-15-00.000Z_10s.mp4"
+
+
+def expire(home: Home, *ids: str) -> None:
+    """Let retention take them away."""
+
+    async def run() -> None:
+        eraser = Erasure(vault=home.vault, index=home.index, keystore=home.keystore, finish=lambda *_args: None)
+        await eraser.erase(
+            ids, actor="device", rule="category.recording.keep.age", command="", moment=NOW, keep_stored=True
+        )
+
+    asyncio.run(run())
+
+
+def tombstones(home: Home) -> int:
+    ((found,),) = home.index.read_now(lambda tx: tx.execute("SELECT count(*) FROM tombstone"))
+    return int(found)
+
+
+def confirm_absences(home: Home, **changes: object) -> None:
+    async def run() -> None:
+        flow: Ingest = home.ingest(home.settings(**changes))
+        try:
+            await flow.confirm_absences()
+        finally:
+            flow.close()
+
+    asyncio.run(run())
+
+
+def many_expired(home: Home, **changes: object) -> None:
+    """Take in twenty days of one camera and let them expire, where there is room for sixteen tombstones."""
+    for day in range(1, 21):
+        home.put(DAY.format(day=day), b"day %d" % day)
+    home.scan(home.settings(**changes))
+    assert len(home.objects()) == 20
+    expire(home, *(item.id for item in home.objects()))
+    home.reopen()  # in another event loop
+
+
+def test_older_recordings_that_nobody_deleted_are_sealed_and_not_destroyed_unread(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Camera A's expired recordings made one mark of the whole source. Camera B delivered a card of three days ago, and
+    # every file of it was removed from the spool unread, as deleted before.
+    monkeypatch.setattr(erasure, "TOMBSTONES_MAX", 16)
+    many_expired(home)
+    assert home.left() == []
+    late = {DAY.format(day=1).replace("front", "back"): b"back", DAY.format(day=2).replace("10-15", "11-15"): b"front"}
+    for name, content in late.items():
+        home.put(name, content)
+    home.scan()
+    assert sorted(home.opened(item) for item in home.objects()) == [b"back", b"front"]
+
+
+def test_recording_older_than_a_recorders_mark_is_left_and_told_and_other_cameras_are_sealed(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(erasure, "TOMBSTONES_MAX", 16)
+    many_expired(home, after="leave")
+    home.put(DAY.format(day=1).replace("10-15", "11-15"), b"older than the mark")
+    home.put(DAY.format(day=1).replace("front", "back"), b"another camera")
+    home.put(DAY.format(day=28), b"younger than the mark")
+    home.scan(home.settings(after="leave"))
+    assert sorted(home.opened(item) for item in home.objects()) == [b"another camera", b"younger than the mark"]
+    assert len(home.left()) == 23
+    assert home.reasons("refused") == ["before_mark"]
+    ((line,),) = home.index.read_now(
+        lambda tx: tx.execute("SELECT line FROM audit WHERE CAST(line AS TEXT) LIKE '%before_mark%'")
+    )
+    assert b'"kind":"ingest_refused"' in line
+
+
+def test_mark_of_a_source_that_was_left_alone_destroys_nothing_once_it_is_ours_to_empty(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(erasure, "TOMBSTONES_MAX", 16)
+    many_expired(home, after="leave")
+    never_seen = DAY.format(day=1).replace("10-15", "11-15")
+    home.put(never_seen, b"never seen")
+    home.scan(home.settings(after="take"))
+    assert never_seen in home.left()
+    assert home.objects() == ()
+
+
+def test_tombstones_go_with_the_recorders_own_files_and_no_earlier(home: Home) -> None:
+    many_expired(home, after="leave")
+    confirm_absences(home, after="leave")
+    assert tombstones(home) == 20
+    for day in range(1, 16):
+        (home.spool / DAY.format(day=day)).unlink()
+    confirm_absences(home, after="leave")
+    assert tombstones(home) == 5
+    home.scan(home.settings(after="leave"))
+    assert home.objects() == (), "what is still there was deleted before"
+
+
+def test_folder_that_cannot_be_looked_at_whole_confirms_nothing(home: Home) -> None:
+    many_expired(home, after="leave")
+    away = home.spool.rename(home.top / "away")
+    confirm_absences(home, after="leave")  # there is no folder
+    home.spool.mkdir()
+    confirm_absences(home, after="leave")  # its disk is not mounted: an empty folder
+    home.spool.rmdir()
+    away.rename(home.spool)
+    second = home.spool / DAY.format(day=20)
+    second.rename(second.with_name(f"{second.name}.held"))
+    linked = home.spool / DAY.format(day=19)
+    linked.with_suffix(".link").hardlink_to(linked)  # not acceptable for now, and still there
+    confirm_absences(home, after="leave")
+    assert tombstones(home) == 19
+
+
+def test_folder_that_was_replaced_since_files_were_taken_confirms_nothing(home: Home) -> None:
+    many_expired(home, after="leave")
+
+    async def run() -> None:
+        flow: Ingest = home.ingest(home.settings(after="leave"))
+        try:
+            await flow.scan_once()  # it holds the folder open
+            home.spool.rename(home.top / "away")
+            home.put("front/recording/0001.mp4", b"written beneath the mount point")
+            await flow.confirm_absences()
+        finally:
+            flow.close()
+            await home.sealers[-1].aclose()
+
+    asyncio.run(run())
+    assert tombstones(home) == 20
