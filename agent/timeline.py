@@ -20,6 +20,7 @@ a signed time was accepted in this boot     trusted         advances by the boot
 So while unsure nothing goes early, and nothing goes later than by the time spent switched off.
 """
 
+import threading
 from typing import Final
 
 import msgspec
@@ -107,25 +108,32 @@ def _at(
 
 
 class Timeline:
-    """Holds the state between looks; ``keep`` makes the floor durable inside a caller's transaction."""
+    """Holds the state between looks, for every thread; what was signed or kept is durable in a caller's transaction."""
 
     def __init__(self, state: State | None = None) -> None:
         self._state = state
+        self._lock = threading.Lock()
 
     @classmethod
     def load(cls, tx: Tx) -> "Timeline":
         """Start from the persisted floor; none on the very first start."""
-        row = rows.read(tx)
-        return cls(None if row is None else msgspec.convert(row, State))
+        return cls(_read(tx))
 
     def look(self, reading: Reading) -> Moment:
         """Return the moment of this reading."""
-        self._state, moment = advance(self._state, reading)
+        with self._lock:
+            self._state, moment = advance(self._state, reading)
         return moment
 
-    def sign_in(self, reading: Reading, *, now_ms: int) -> Moment:
-        """Accept a signed time; raises ``RefusedError`` when it lies behind the floor."""
-        self._state, moment = accept_signed_time(self._state, reading, now_ms=now_ms)
+    def sign_in(self, tx: Tx, reading: Reading, *, now_ms: int) -> Moment:
+        """Accept a signed time; raises ``RefusedError`` when it lies behind the floor.
+
+        If power fails before the commit, or it is rolled back, no time was signed: looks follow it from the commit on.
+        """
+        with self._lock:
+            signed, moment = accept_signed_time(self._state, reading, now_ms=now_ms)
+        _write(tx, signed)
+        tx.then(lambda: self._adopt(signed))
         return moment
 
     @property
@@ -134,6 +142,36 @@ class Timeline:
         return self._state is not None and self._state.leapt
 
     def keep(self, tx: Tx) -> None:
-        """Persist the floor. If power fails before the commit, the older floor holds: ages only grow later."""
-        if self._state is not None:
-            rows.write(tx, msgspec.to_builtins(self._state))
+        """Persist the floor. If power fails before the commit, the older floor holds: ages only grow later.
+
+        A floor that is ahead stays, and so does a time that was signed in this boot and that no look follows yet.
+        """
+        state, kept = self._state, _read(tx)
+        if state is None:
+            return
+        if kept is None or not (kept.agent_ms > state.agent_ms or _is_signed_since(kept, state)):
+            _write(tx, state)
+
+    def _adopt(self, signed: State) -> None:
+        with self._lock:
+            self._state = _no_earlier(signed, self._state or signed)
+
+
+def _is_signed_since(kept: State, state: State) -> bool:
+    return kept.signed_in_boot == state.boot_id != state.signed_in_boot
+
+
+def _no_earlier(signed: State, looked: State) -> State:
+    """Return the signed time's state, brought up to a look that came before its commit."""
+    since_ms = max(0, looked.boot_ms - signed.boot_ms)
+    agent_ms = max(signed.agent_ms + since_ms, looked.agent_ms)
+    return msgspec.structs.replace(signed, agent_ms=agent_ms, boot_ms=signed.boot_ms + since_ms)
+
+
+def _read(tx: Tx) -> State | None:
+    row = rows.read(tx)
+    return None if row is None else msgspec.convert(row, State)
+
+
+def _write(tx: Tx, state: State) -> None:
+    rows.write(tx, msgspec.to_builtins(state))

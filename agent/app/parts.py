@@ -191,8 +191,8 @@ def _assemble(config: Config, document: bytes, *, keystore: Keystore, index: Ind
 
     bundle = Bundle(device=config.device, vault=vault, index=index, keystore=keystore)
 
-    def set_time(_tx: Tx, seconds: int, _moment: Moment) -> None:
-        timeline.sign_in(read_clock(), now_ms=seconds * MS_PER_S)
+    def set_time(tx: Tx, seconds: int, _moment: Moment) -> None:
+        timeline.sign_in(tx, read_clock(), now_ms=seconds * MS_PER_S)
 
     world = World(
         policy=lambda: parts.policy,

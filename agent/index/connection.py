@@ -5,7 +5,7 @@ Rules:
 - Only the worker thread touches the connection, so a checkpoint never meets a reader of ours.
 - Writes that wait at the same moment share one commit, each in its own savepoint: one that raises is undone alone.
 - A function given to ``write`` may run more than once (after a full disk it is tried again alone), so it has no effect
-  outside its transaction.
+  outside its transaction but what it hands to ``Tx.then``.
 - A full disk is ``SpaceError`` and everything is as before. While a part of the ballast is given up (``short_of_room``)
   the vault takes nothing in, so nothing of ours eats the room that a delete needs.
 - Any other failure of the medium is ``IndexLostError`` for this call and all later ones: a failed fsync is never tried
@@ -171,7 +171,8 @@ class Index:
         self._require_alive()
         self._connection.execute("BEGIN")
         try:
-            return self._run(job)
+            answer, _ = self._run(job)
+            return answer
         finally:
             self._roll_back()
 
@@ -231,11 +232,14 @@ class Index:
     def _commit(self, jobs: Sequence[_Job]) -> list[Any]:
         """Run the jobs in one transaction; if power fails before the last line returns, none of them happened."""
         answers: list[Any] = []
+        followers: list[Callable[[], None]] = []
         self._connection.execute("BEGIN IMMEDIATE")
         for job in jobs:
             self._connection.execute("SAVEPOINT job")
             try:
-                answers.append(self._run(job))
+                answer, following = self._run(job)
+                answers.append(answer)
+                followers += following
             except (apsw.FullError, apsw.IOError, apsw.CorruptError):
                 raise
             except Exception as error:  # noqa: BLE001 - handed to its caller
@@ -244,12 +248,14 @@ class Index:
             self._connection.execute("RELEASE job")
         self._connection.execute("COMMIT")
         self.commits += 1
+        for follow in followers:
+            follow()
         return answers
 
-    def _run(self, job: _Job) -> Any:  # noqa: ANN401 - the function's own type
+    def _run(self, job: _Job) -> tuple[Any, list[Callable[[], None]]]:
         tx = Tx(self._connection)
         try:
-            return job.fn(tx)
+            return job.fn(tx), tx.followers
         finally:
             tx.end()
             self.statements += tx.statements

@@ -2,9 +2,11 @@
 
 Rules: whatever a statement answers is fetched at once (the driver runs a script of several statements only as far as
 its rows are asked for), so no statement stays open across a checkpoint; and a transaction that has ended is of no use.
+What must be done in memory because of a transaction is handed to ``then``: it happens when the commit is durable, or
+not at all.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import apsw
@@ -15,12 +17,13 @@ Value = None | int | float | str | bytes
 class Tx:
     """One transaction; made only by ``Index`` and valid only inside the function that it was given to."""
 
-    __slots__ = ("_connection", "_over", "statements")
+    __slots__ = ("_connection", "_over", "followers", "statements")
 
     def __init__(self, connection: apsw.Connection) -> None:
         self._connection = connection
         self._over = False
         self.statements = 0
+        self.followers: list[Callable[[], None]] = []
 
     def execute(self, sql: str, params: Sequence[Value] = ()) -> list[tuple[Any, ...]]:
         """Run one statement (or a script without parameters) and return all of its rows."""
@@ -37,6 +40,10 @@ class Tx:
     def changes(self) -> int:
         """Return how many rows the last statement changed."""
         return self._connection.changes()
+
+    def then(self, follow: Callable[[], None]) -> None:
+        """Have ``follow`` called on the index's thread once this is durable, before ``write`` returns; it is quick."""
+        self.followers.append(follow)
 
     def end(self) -> None:
         """Refuse all further use; called by ``Index`` alone."""

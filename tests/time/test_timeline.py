@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from agent.clock import Reading
 from agent.errors import RefusedError
 from agent.model import Moment
-from agent.timeline import EARLIEST_MS, LEAP_MS, LONGEST_OFF_MS, Timeline, advance
+from agent.timeline import EARLIEST_MS, LEAP_MS, LONGEST_OFF_MS, Timeline, accept_signed_time, advance
 
 DAY = 86_400_000
 START = EARLIEST_MS + 100 * DAY
@@ -81,16 +81,18 @@ def test_clock_that_gets_its_time_after_boot_becomes_trusted() -> None:
 
 
 def test_signed_time_anchors_the_rest_of_the_boot() -> None:
-    line = running(synchronised=False)
-    line.sign_in(reading(0, 2000, synchronised=False), now_ms=START + 9 * DAY)
+    state, _ = advance(None, reading(START, 1000, synchronised=False))
+    state, _ = accept_signed_time(state, reading(0, 2000, synchronised=False), now_ms=START + 9 * DAY)
+    line = Timeline(state)
     moment = line.look(reading(0, 12_000, synchronised=False))
     assert moment == Moment(agent_ms=START + 9 * DAY + 10_000, wall_ms=0, trusted=True)
     assert not line.look(reading(0, 1, boot="two", synchronised=False)).trusted
 
 
 def test_signed_time_behind_the_floor_is_refused() -> None:
+    state, _ = advance(None, reading(START, 1000))
     with pytest.raises(RefusedError) as caught:
-        running().sign_in(reading(START, 2000), now_ms=START - DAY)
+        accept_signed_time(state, reading(START, 2000), now_ms=START - DAY)
     assert caught.value.reason == "not_yet_valid"
 
 
