@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from agent.errors import ConfigError, CorruptError, SpaceError
+from agent.errors import ConfigError, CorruptError, LinkError, SpaceError
 
 FILE_MODE: Final = 0o600
 FOLDER_MODE: Final = 0o700
@@ -40,6 +40,14 @@ TMPFS_MAGIC: Final = 0x01021994  # statfs(2)
 _STATFS_BYTES: Final = 256
 
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
+
+# What openat2(2) says of a name that is not acceptable, or not for us; everything else may pass.
+_NOT_OPENED: Final = {
+    errno.ELOOP: "a symbolic link",
+    errno.EXDEV: "outside the folder",
+    errno.ENXIO: "a FIFO or socket",
+    **{code: os.strerror(code) for code in (errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.ENAMETOOLONG)},
+}
 
 
 class _OpenHow(ctypes.Structure):
@@ -98,7 +106,8 @@ def open_beneath(folder_fd: int, name: str) -> int:
     """Open ``name`` for reading beneath an open folder, refusing everything that is not a plain file of its own.
 
     No symbolic link, traversal, mount crossing, FIFO, device or second hard link. The open cannot block. Raises
-    ``CorruptError`` saying which rule was broken; ``FileNotFoundError`` when the file vanished meanwhile.
+    ``CorruptError`` saying which rule was broken; ``FileNotFoundError`` when the file vanished meanwhile; ``LinkError``
+    when the medium or this process cannot open it now.
     """
     how = _OpenHow(
         flags=os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY,
@@ -110,8 +119,9 @@ def open_beneath(folder_fd: int, name: str) -> int:
         code = ctypes.get_errno()
         if code == errno.ENOENT:
             raise FileNotFoundError(code, os.strerror(code))
-        reasons = {errno.ELOOP: "a symbolic link", errno.EXDEV: "outside the folder", errno.ENXIO: "a FIFO or socket"}
-        raise CorruptError(f"not opened: {reasons.get(code, os.strerror(code))}")
+        if code in _NOT_OPENED:
+            raise CorruptError(f"not opened: {_NOT_OPENED[code]}")
+        raise LinkError(f"not opened: {os.strerror(code)}", hint="it is tried again; if it stays, check the medium")
     status = os.fstat(fd)
     problem = ""
     if not stat.S_ISREG(status.st_mode):
@@ -228,12 +238,13 @@ def _open_folder_beneath(folder_fd: int, name: str) -> int:
     return fd
 
 
-def file_system_magic(path: Path) -> int:
-    """Return the ``f_type`` of statfs(2) for the file system that holds ``path``."""
+def file_system_magic(place: Path | int) -> int:
+    """Return the ``f_type`` of statfs(2) for the file system that holds a path or an open file or folder."""
     buffer = ctypes.create_string_buffer(_STATFS_BYTES)
-    if _libc.statfs(os.fsencode(path), buffer) != 0:
+    failed = _libc.fstatfs(place, buffer) if isinstance(place, int) else _libc.statfs(os.fsencode(place), buffer)
+    if failed:
         code = ctypes.get_errno()
-        raise OSError(code, os.strerror(code), str(path))
+        raise OSError(code, os.strerror(code), str(place))
     return ctypes.c_long.from_buffer(buffer).value
 
 

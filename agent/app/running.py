@@ -73,7 +73,7 @@ class Live:
     refusing: dict[str, set[str]] = field(
         default_factory=lambda: {"disk_full": {_BEFORE_THIS_START}, "source_failed": {_BEFORE_THIS_START}}
     )
-    """Sources behind an alert that ends when each of them takes something in again, by the alert's code."""
+    """Sources behind an alert that ends when each of them takes something in, or is back, by the alert's code."""
     good_until_ms: int = 0
     """The end of the certificate that was looked at last."""
 
@@ -255,11 +255,10 @@ def _on_ingest(live: Live, event: IngestEvent, tell: Callable[[str, str], None])
     if event.kind == "admitted":
         if live.upload is not None:
             live.upload.wake()
-        for code, sources in live.refusing.items():
-            if sources:
-                sources -= {event.source, _BEFORE_THIS_START}
-                if not sources:
-                    tell(code, "")
+        for code in live.refusing:
+            _good_again(live, code, event.source, tell)
+    elif event.kind == "source_back":
+        _good_again(live, "source_failed", event.source, tell)
     elif event.kind == "disk_full":
         live.refusing["disk_full"].add(event.source)
         tell("disk_full", "There is no room for new recordings.")
@@ -272,6 +271,14 @@ def _on_ingest(live: Live, event: IngestEvent, tell: Callable[[str, str], None])
 async def _look_at_keys(live: Live, tell: Callable[[str, str], None]) -> None:
     kids = [key.kid for key in await live.parts.index.read(live.parts.trust.unusable_keys)]
     tell("unusable_key", f"Nothing can be sealed to: {' '.join(kids[:3])}" if kids else "")
+
+
+def _good_again(live: Live, code: str, source: str, tell: Callable[[str, str], None]) -> None:
+    sources = live.refusing[code]
+    if sources:
+        sources -= {source, _BEFORE_THIS_START}
+        if not sources:
+            tell(code, "")
 
 
 async def _note_protocol(live: Live, broker: Broker) -> None:

@@ -18,7 +18,7 @@ import msgspec
 from agent import audit, registry
 from agent.audit import Event
 from agent.clock import monotonic_s, pause
-from agent.errors import AgentError, CorruptError, LinkError, RefusedError, SpaceError
+from agent.errors import AgentError, ConfigError, CorruptError, LinkError, RefusedError, SpaceError
 from agent.files import free_bytes, remove
 from agent.index import Tx
 from agent.ingest.absence import confirm_absences
@@ -38,7 +38,7 @@ from agent.model import Moment, Object, Requester, new_id
 from agent.policy import Allow, Conditions, Policy, Refuse, Rights, Subject, decide
 from agent.sealer import Sealer, SealJob, SourceChangedError
 from agent.sources import Candidate, FolderSource, SourceSettings
-from agent.sources.folder import IncompleteError, Refusal
+from agent.sources.folder import IncompleteError, MediumError, Refusal
 from agent.sources.usage_log import FILE_MAX_BYTES, Lines, read_lines
 from agent.vault import Draft, Forbidden, Vault
 
@@ -130,7 +130,12 @@ class Ingest:
         self._on_event = on_event
         self._monotonic = monotonic
         self._sources = {
-            settings.name: FolderSource(settings, on_refusal=self._unacceptable, monotonic=monotonic)
+            settings.name: FolderSource(
+                settings,
+                on_refusal=self._unacceptable,
+                on_trouble=partial(self._troubled, settings.name),
+                monotonic=monotonic,
+            )
             for settings in sources
         }
         self._room = asyncio.Semaphore(AT_ONCE)
@@ -162,8 +167,11 @@ class Ingest:
         await self.recover()
         async with asyncio.TaskGroup() as tasks:
             self._tasks = tasks
-            for source in self._sources.values():
-                await source.scan(self._offer, self._fresh, at_once=True)
+            for name, source in self._sources.items():
+                try:
+                    await source.scan(self._offer, self._fresh, at_once=True)
+                except (ConfigError, MediumError) as error:
+                    self._troubled(name, error.message)
             for key in tuple(self._logs):
                 await self._close_batch(key)
 
@@ -237,6 +245,9 @@ class Ingest:
         while True:
             await self.confirm_absences()
             await pause(ABSENCE_S)
+
+    def _troubled(self, source: str, reason: str) -> None:
+        self._tell(IngestEvent(kind="source_failed" if reason else "source_back", source=source, reason=reason))
 
     async def _close_batches(self) -> None:
         ages = [source.settings.batch_age_s for source in self._sources.values()]

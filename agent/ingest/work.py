@@ -16,10 +16,13 @@ BATCH_FILES: Final = 200
 """Log files that are sealed together at most."""
 
 EventKind = Literal[
-    "admitted", "refused", "unreadable", "disk_full", "later", "source_failed", "deleted_before", "held",
+    "admitted", "refused", "unreadable", "disk_full", "later", "source_failed", "source_back", "deleted_before", "held",
     "lines_dropped",
 ]  # fmt: skip
-"""``later``: its writer is not done, which is ordinary; ``source_failed``: reading or sealing failed, which is not."""
+"""``later``: its writer is not done, which is ordinary; ``source_failed``: reading or sealing failed, which is not.
+
+``source_back``: the folder as a whole can be read.
+"""
 
 
 class IngestEvent(msgspec.Struct, frozen=True, kw_only=True):

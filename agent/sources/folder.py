@@ -6,6 +6,9 @@ noticed by inotify where that works, by looking every ``poll_s`` where it does n
 every ``rescan_s``, after a lost event and at start.
 
 What is offered may have been taken before: who takes it decides. What could not be taken now comes again (``again``).
+
+A folder that is away, or whose medium fails (a disk that was pulled, a network that is down), is told, given back and
+opened anew every ``poll_s``; that ends no other source.
 """
 
 import asyncio
@@ -50,6 +53,10 @@ class IncompleteError(LinkError):
     """The file is not, or no longer, the complete one that was offered: it comes again if it is still there."""
 
 
+class MediumError(LinkError):
+    """The folder cannot be read: it is given back and opened again later."""
+
+
 class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     """A complete file that may be taken in; ``path`` is beneath the source's folder and acceptable, and personal."""
 
@@ -78,13 +85,17 @@ Fresh = Callable[[tuple[Candidate, ...]], Awaitable[tuple[Candidate, ...]]]
 
 
 class FolderSource:
-    """The folder of one ``SourceSettings``; belongs to the running event loop once it runs."""
+    """The folder of one ``SourceSettings``; belongs to the running event loop once it runs.
+
+    ``on_trouble`` is told why the folder as a whole cannot be read, once per reason, and ``""`` when it can.
+    """
 
     def __init__(
         self,
         settings: SourceSettings,
         *,
         on_refusal: Callable[[Refusal], None],
+        on_trouble: Callable[[str], None] = lambda _reason: None,
         monotonic: Callable[[], float] = monotonic_s,
     ) -> None:
         self.settings = settings
@@ -92,6 +103,8 @@ class FolderSource:
         self.polling = False
         self._find = place_finder(settings)
         self._on_refusal = on_refusal
+        self._on_trouble = on_trouble
+        self._trouble: str | None = None
         self._monotonic = monotonic
         self._fd = -1
         self._watches: Watches | None = None
@@ -108,8 +121,12 @@ class FolderSource:
             self._fd = open_folder(self.settings.path, private=False)
 
     def close(self) -> None:
-        """Give the folder and its watches back."""
+        """Give the folder and its watches back; what was remembered of it is found again when it is opened again."""
         self._stop_watching()
+        self._events.clear()
+        self._pending.clear()
+        self._quiet.clear()
+        self.polling = False
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
@@ -117,26 +134,30 @@ class FolderSource:
     # -- noticing
 
     async def run(self, offer: Offer, fresh: Fresh) -> None:
-        """Offer files as they become complete, for ever; a folder that is away is looked for every ``poll_s``."""
+        """Offer files as they become complete, for ever; a folder that cannot be read is tried every ``poll_s``."""
         try:
             while True:
                 try:
                     self.open()
-                except ConfigError as error:
-                    self._refuse("", error.message)
+                    self._watch()
+                    await self.scan(offer, fresh)
+                    self._tell_trouble("")
+                    await self._listen(offer, fresh)
+                except (ConfigError, MediumError) as error:
+                    self.close()
+                    self._tell_trouble(error.message)
                     await self._wait(self.settings.poll_s)
-                    continue
-                self._watch()
-                await self.scan(offer, fresh)
-                await self._listen(offer, fresh)
         finally:
             self.close()
 
     async def scan(self, offer: Offer, fresh: Fresh, *, at_once: bool = False) -> None:
-        """Look at everything once; ``at_once`` takes as complete what nobody has open for writing."""
+        """Look at everything once; ``at_once`` takes as complete what nobody has open for writing.
+
+        Raises ``ConfigError`` when the folder is not there and ``MediumError`` when it cannot be read.
+        """
         self.open()
         self._lost = False
-        files = walk(self._fd, enter=self._enter, refuse=self._refuse)
+        files = walk(self._fd, enter=self._enter, refuse=self._refuse_for_now)
         while found := await asyncio.to_thread(_take, files):
             candidates = tuple(filter(None, (self._candidate(item) for item in found)))
             unknown = await fresh(candidates)
@@ -207,15 +228,22 @@ class FolderSource:
         except CorruptError as error:
             self._refuse(folder, error.message)
             return
+        except FileNotFoundError:
+            return
         except OSError:
+            self._lost = True  # the look at everything says what is wrong
             return
         try:
-            for found in walk(fd, enter=self._enter, refuse=self._refuse, folder=folder):
-                if len(self._pending) >= PENDING_MAX:
-                    self._lost = True
-                    return
-                if (candidate := self._candidate(found)) is not None and await fresh((candidate,)):
-                    self._note(found.path, found.size_bytes, found.mtime_ns, after_s=self.settings.settle_s)
+            files = walk(fd, enter=self._enter, refuse=self._refuse_for_now, folder=folder)
+            while found := await asyncio.to_thread(_take, files):
+                candidates = tuple(filter(None, (self._candidate(item) for item in found)))
+                for item in await fresh(candidates):
+                    if len(self._pending) >= PENDING_MAX:
+                        self._lost = True
+                        return
+                    self._note(item.path, item.size_bytes, item.mtime_ns, after_s=self.settings.settle_s)
+        except MediumError:
+            self._lost = True  # the same
         finally:
             os.close(fd)
 
@@ -228,11 +256,11 @@ class FolderSource:
         now_s = self._monotonic()
         ready = []
         for path, held in [(path, held) for path, held in self._pending.items() if held.due_s <= now_s]:
+            del self._pending[path]
             candidate = self._look(path)
             if candidate is None:
-                del self._pending[path]
-            elif held.size_bytes in {-1, candidate.size_bytes} and held.mtime_ns in {-1, candidate.mtime_ns}:
-                del self._pending[path]
+                continue
+            if held.size_bytes in {-1, candidate.size_bytes} and held.mtime_ns in {-1, candidate.mtime_ns}:
                 ready.append(candidate)
             else:
                 self._pending[path] = _Pending(
@@ -246,10 +274,10 @@ class FolderSource:
     def _watch(self) -> None:
         if self._watches is not None or self.polling:
             return
-        if file_system_magic(self.settings.path) in _REMOTE:
-            self.polling = True
-            return
         try:
+            if file_system_magic(self._fd) in _REMOTE:
+                self.polling = True
+                return
             self._watches = Watches()
         except OSError:
             self.polling = True
@@ -315,13 +343,20 @@ class FolderSource:
         return place
 
     def _look(self, path: str) -> Candidate | None:
-        """Open the file by the rules and describe it; ``None`` when it is gone, refused, or none of ours."""
+        """Open the file by the rules and describe it; ``None`` when it is gone, refused, or none of ours.
+
+        One that cannot be opened for now comes again.
+        """
         try:
             fd = open_beneath(self._fd, check_path(path))
         except FileNotFoundError:
             return None
         except CorruptError as error:
-            self._refuse(path, error.message)
+            self._refuse_for_now(path, error.message)
+            return None
+        except LinkError as error:
+            self._refuse_for_now(path, error.message)
+            self.again(path)
             return None
         try:
             status = os.fstat(fd)
@@ -370,7 +405,7 @@ class FolderSource:
         except FileNotFoundError:
             raise IncompleteError("the file vanished", hint="nothing to do") from None
         except CorruptError as error:
-            self._refuse(candidate.path, error.message)
+            self._refuse_for_now(candidate.path, error.message)
             raise
         problem = ""
         if not _same(os.fstat(fd), candidate):
@@ -393,6 +428,17 @@ class FolderSource:
         finally:
             os.close(fd)
         return same and remove_beneath(self._fd, candidate.path, inode=candidate.inode, device=candidate.device)
+
+    def _tell_trouble(self, reason: str) -> None:
+        if reason != self._trouble:
+            self._trouble = reason
+            self._on_trouble(reason)
+
+    def _refuse_for_now(self, unverified_path: str, reason: str) -> None:
+        """Refuse for what may pass and leave no trace in the folder's time: the next look at everything reads it."""
+        self._quiet.pop(unverified_path, None)
+        self._quiet.pop(unverified_path.rpartition("/")[0], None)
+        self._refuse(unverified_path, reason)
 
     def _refuse(self, unverified_path: str, reason: str) -> None:
         key = (unverified_path, reason)
@@ -417,7 +463,13 @@ class _Quiet(msgspec.Struct, frozen=True):
 
 
 def _take(files: Iterator[Found]) -> list[Found]:
-    return list(islice(files, BATCH))
+    try:
+        return list(islice(files, BATCH))
+    except OSError as error:
+        raise MediumError(
+            f"the folder cannot be read: {os.strerror(error.errno or 0)}",
+            hint="look at its disk or network; it is opened again by itself",
+        ) from error
 
 
 def _same(status: os.stat_result, candidate: Candidate) -> bool:

@@ -3,17 +3,25 @@
 Rules: a folder is opened as a folder of its parent's descriptor and never through a symbolic link; another file system
 mounted inside is not entered; hidden and temporary names are passed over; everything else that is no plain file is
 told to ``refuse``. What is found is a hint: it is opened and looked at again before anything is done with it.
+
+A folder that cannot be read is told and the rest goes on, for a few of them; then it is the medium that fails.
 """
 
 import errno
 import os
 import stat
 from collections.abc import Callable, Iterator
+from typing import Final
 
 import msgspec
 
 from agent.errors import CorruptError
 from agent.sources.name import check_path, is_temporary
+
+FAILED_FOLDERS_MAX: Final = 16
+"""Folders of one look that may fail alone: a bad block or two, not a disk that was pulled."""
+
+_GONE: Final = frozenset({errno.ENOENT, errno.ENOTDIR})
 
 Enter = Callable[[int, str, int], bool]
 """(descriptor, folder, its last change in ns), called before the folder is listed; ``False`` passes over its files."""
@@ -33,49 +41,68 @@ class Found(msgspec.Struct, frozen=True):
 def walk(folder_fd: int, *, enter: Enter, refuse: Refuse, folder: str = "") -> Iterator[Found]:
     """Yield the plain files beneath an open folder; one that vanishes or may not be read is passed over or refused.
 
-    ``folder`` is the path that ``folder_fd`` has beneath the source's folder. Holds one descriptor per level.
+    ``folder`` is the path that ``folder_fd`` has beneath the source's folder. Holds one descriptor per level. Raises
+    ``OSError`` when ``folder_fd`` itself or more than ``FAILED_FOLDERS_MAX`` folders in it cannot be read.
     """
-    status = os.fstat(folder_fd)
-    wanted = enter(folder_fd, folder, status.st_mtime_ns)
-    inner: list[str] = []
-    with os.scandir(folder_fd) as entries:
-        for entry in entries:
-            if is_temporary(entry.name):
-                continue
-            path = f"{folder}/{entry.name}" if folder else entry.name
-            if entry.is_dir(follow_symlinks=False):
-                inner.append(entry.name)
-            elif wanted:
-                found = _found(entry, path, refuse)
-                if found is not None:
-                    yield found
-    inner.sort(reverse=True)  # dated folders: the newest first
-    for name in inner:
-        yield from _walk_inner(folder_fd, name, device=status.st_dev, folder=folder, enter=enter, refuse=refuse)
+    return _Walk(enter, refuse).through(folder_fd, folder)
 
 
-def _walk_inner(
-    parent_fd: int, name: str, *, device: int, folder: str, enter: Enter, refuse: Refuse
-) -> Iterator[Found]:
-    path = f"{folder}/{name}" if folder else name
-    try:
-        check_path(path)
-        fd = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent_fd)
-    except CorruptError as error:
-        refuse(path, error.message)
-        return
-    except FileNotFoundError:
-        return
-    except OSError as error:
-        refuse(path, f"the folder cannot be opened: {os.strerror(error.errno or 0)}")
-        return
-    try:
-        if os.fstat(fd).st_dev != device:
-            refuse(path, "another file system is mounted there")
+class _Walk:
+    """One look at everything."""
+
+    def __init__(self, enter: Enter, refuse: Refuse) -> None:
+        self._enter = enter
+        self._refuse = refuse
+        self._failed = 0
+
+    def through(self, folder_fd: int, folder: str) -> Iterator[Found]:
+        status = os.fstat(folder_fd)
+        wanted = self._enter(folder_fd, folder, status.st_mtime_ns)
+        inner: list[str] = []
+        with os.scandir(folder_fd) as entries:
+            for entry in entries:
+                if is_temporary(entry.name):
+                    continue
+                path = f"{folder}/{entry.name}" if folder else entry.name
+                if entry.is_dir(follow_symlinks=False):
+                    inner.append(entry.name)
+                elif wanted:
+                    found = _found(entry, path, self._refuse)
+                    if found is not None:
+                        yield found
+        inner.sort(reverse=True)  # dated folders: the newest first
+        for name in inner:
+            yield from self._inner(folder_fd, name, device=status.st_dev, folder=folder)
+
+    def _inner(self, parent_fd: int, name: str, *, device: int, folder: str) -> Iterator[Found]:
+        path = f"{folder}/{name}" if folder else name
+        try:
+            check_path(path)
+            fd = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent_fd)
+        except CorruptError as error:
+            self._refuse(path, error.message)
             return
-        yield from walk(fd, enter=enter, refuse=refuse, folder=path)
-    finally:
-        os.close(fd)
+        except OSError as error:
+            self._cannot(path, "opened", error)
+            return
+        try:
+            if os.fstat(fd).st_dev != device:
+                self._refuse(path, "another file system is mounted there")
+                return
+            yield from self.through(fd, path)
+        except OSError as error:
+            self._cannot(path, "read", error)
+        finally:
+            os.close(fd)
+
+    def _cannot(self, folder: str, what: str, error: OSError) -> None:
+        if error.errno in _GONE:
+            return
+        if error.errno not in {errno.EACCES, errno.EPERM}:
+            self._failed += 1
+        if self._failed > FAILED_FOLDERS_MAX:
+            raise error
+        self._refuse(folder, f"the folder cannot be {what}: {os.strerror(error.errno or 0)}")
 
 
 def _found(entry: "os.DirEntry[str]", path: str, refuse: Refuse) -> Found | None:
@@ -85,7 +112,10 @@ def _found(entry: "os.DirEntry[str]", path: str, refuse: Refuse) -> Found | None
     except CorruptError as error:
         refuse(path, error.message)
         return None
-    except OSError:
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        refuse(path, f"it cannot be looked at: {os.strerror(error.errno or 0)}")
         return None
     if stat.S_ISLNK(status.st_mode):
         refuse(path, "a symbolic link")

@@ -2,7 +2,10 @@
 
 import asyncio
 import contextlib
+import errno
+import fcntl
 import os
+import signal
 import socket
 import threading
 from collections.abc import Awaitable, Callable
@@ -15,6 +18,7 @@ from agent.sources import Candidate, FolderSource, SourceSettings, check_medium
 from agent.sources import folder as folder_module
 from agent.sources.folder import IncompleteError, Refusal
 from agent.sources.inotify import Watches
+from agent.sources.walk import FAILED_FOLDERS_MAX, walk
 
 Until = Callable[[Callable[[], bool]], Awaitable[None]]
 
@@ -32,10 +36,12 @@ class Watched:
         }  # fmt: skip
         self.offered: list[Candidate] = []
         self.refused: list[Refusal] = []
+        self.troubles: list[str] = []
         self.known: set[str] = set()
         self.source = FolderSource(
             SourceSettings(**{**values, **changes}),  # type: ignore[arg-type] # a table of fields
             on_refusal=self.refused.append,
+            on_trouble=self.troubles.append,
         )
 
     async def offer(self, candidates: tuple[Candidate, ...]) -> None:
@@ -203,12 +209,120 @@ def test_folder_that_comes_later_is_waited_for(tmp_path: Path, until: Until) -> 
     spool.path.rmdir()
 
     async def act() -> None:
-        await until(lambda: spool.refused != [])
+        await until(lambda: spool.troubles != [])
         spool.path.mkdir()
         spool.put(NAME)
         await until(lambda: spool.paths() == [NAME])
 
     spool.run(act)
+
+
+def failing_listing(
+    monkeypatch: pytest.MonkeyPatch, *names: str, code: int = errno.EIO, left: Callable[[], bool] = lambda: True
+) -> None:
+    """Let the medium fail where folders of these names are listed, as a kernel does of a disk that was pulled."""
+    scandir = os.scandir
+
+    def failing(fd: int) -> object:
+        if left() and Path(f"/proc/self/fd/{fd}").readlink().name in names:
+            raise OSError(code, os.strerror(code))
+        return scandir(fd)
+
+    monkeypatch.setattr("agent.sources.walk.os.scandir", failing)
+
+
+def test_folder_whose_medium_fails_is_told_and_taken_up_again_when_it_is_back(
+    spool: Watched, until: Until, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # It ended the source's task, and with it the agent: again at each start.
+    pulled = True
+    failing_listing(monkeypatch, "spool", left=lambda: pulled)
+
+    async def act() -> None:
+        nonlocal pulled
+        await until(lambda: len(spool.troubles) == 1)
+        spool.put(NAME)
+        pulled = False
+        await until(lambda: spool.paths() == [NAME])
+        pulled = True
+        spool.source.reconsider()
+        await until(lambda: len(spool.troubles) == 3)
+        pulled = False
+        await until(lambda: len(spool.troubles) == 4)
+
+    spool.run(act)
+    assert spool.troubles == ["the folder cannot be read: Input/output error", ""] * 2
+
+
+def test_folder_that_cannot_be_listed_is_told_and_the_rest_goes_on(
+    spool: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spool.put(NAME)
+    spool.put(NAME.replace("front", "back"))
+    failing_listing(monkeypatch, "back")
+    spool.scan()
+    assert spool.paths() == [NAME]
+    assert [(refusal.unverified_path, refusal.reason) for refusal in spool.refused] == [
+        ("back", "the folder cannot be read: Input/output error")
+    ]
+
+
+def test_medium_where_folder_after_folder_fails_is_given_back_and_opened_again(
+    spool: Watched, until: Until, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = [f"cam{number:02}" for number in range(FAILED_FOLDERS_MAX + 1)]
+    for name in names:
+        spool.put(NAME.replace("front", name))
+    failing_listing(monkeypatch, *names, left=lambda: not spool.troubles)
+
+    async def act() -> None:
+        await until(lambda: len(spool.offered) == len(names) and spool.troubles[-1] == "")
+
+    spool.run(act)
+    assert spool.troubles == ["the folder cannot be read: Input/output error", ""]
+    assert len(spool.refused) == FAILED_FOLDERS_MAX
+
+
+def test_folder_that_vanishes_while_it_is_looked_through_is_passed_over(spool: Watched) -> None:
+    (spool.path / "a").mkdir()
+    spool.put(NAME)
+    told: list[tuple[str, str]] = []
+
+    def enter(_fd: int, folder: str, _mtime_ns: int) -> bool:
+        if folder == "a":
+            (spool.path / "a").rmdir()
+        return True
+
+    fd = os.open(spool.path, os.O_RDONLY)
+    try:
+        found = [item.path for item in walk(fd, enter=enter, refuse=lambda *refusal: told.append(refusal))]
+    finally:
+        os.close(fd)
+    assert found == [NAME]
+    assert told == []
+
+
+def test_file_whose_opening_fails_for_now_is_tried_again(
+    spool: Watched, until: Until, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Any failure was taken for a broken rule, so a file that met a moment of trouble waited for the next start.
+    monkeypatch.setattr(folder_module, "AGAIN_S", 0.05)
+
+    async def act() -> None:
+        await until(lambda: len(spool.source._watches or ()) == 1)
+        part = spool.path / "clip.mp4.part"
+        part.write_bytes(b"content")
+        fd = os.open(part, os.O_RDONLY)
+        fcntl.fcntl(fd, fcntl.F_SETSIG, signal.SIGURG)
+        fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_WRLCK)  # as a file server holds one: an open would have to wait
+        part.rename(spool.path / "clip.mp4")
+        await until(lambda: spool.refused != [])
+        assert spool.paths() == []
+        os.close(fd)
+        await until(lambda: spool.paths() == ["clip.mp4"])
+
+    spool.run(act)
+    assert [refusal.reason for refusal in spool.refused] == ["not opened: Resource temporarily unavailable"]
 
 
 def test_file_that_comes_again_is_offered_again(spool: Watched, until: Until, monkeypatch: pytest.MonkeyPatch) -> None:

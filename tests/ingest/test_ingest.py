@@ -517,3 +517,43 @@ def test_memory_of_what_was_told_is_bounded(home: Home, monkeypatch: pytest.Monk
     flow = home.scan()
     assert len(flow._told) == 3
     assert flow.counts["unreadable"] == 10
+
+
+def test_source_whose_folder_fails_ends_no_other_and_is_told(
+    home: Home, until: Until, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A disk that is pulled fails where its names are read (EIO): that ended the whole process.
+    away = home.top / "away"
+    away.mkdir()
+    pulled = False
+    scandir = os.scandir
+
+    def failing(fd: int) -> object:
+        if pulled and Path(f"/proc/self/fd/{fd}").readlink() == away:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return scandir(fd)
+
+    monkeypatch.setattr("agent.sources.walk.os.scandir", failing)
+
+    async def run() -> None:
+        nonlocal pulled
+        flow = home.ingest(home.settings(), home.settings(name="away", path=away))
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                running = tasks.create_task(flow.run())
+                await until(lambda: flow.counts["source_back"] == 2)
+                pulled = True
+                flow.reconsider()
+                await until(lambda: flow.counts["source_failed"] == 1)
+                home.put(NAME, b"content")
+                await until(lambda: flow.counts["admitted"] == 1)
+                home.put(NAME, b"another", folder=away)
+                pulled = False
+                await until(lambda: flow.counts["admitted"] == 2 and flow.counts["source_back"] == 3)
+                running.cancel()
+        finally:
+            flow.close()
+            await home.sealers[-1].aclose()
+
+    asyncio.run(run())
+    assert [event.source for event in home.events if event.kind == "source_failed"] == ["away"]
