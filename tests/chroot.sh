@@ -33,7 +33,7 @@ fi
 
 machine=$(mktemp -d "$keep/$suite.XXXXXX")
 leave() {
-    umount "$machine/dev/shm" "$machine/proc" 2>/dev/null || true
+    umount "$machine/dev/pts" "$machine/dev/shm" "$machine/proc" 2>/dev/null || true
     # A mount that is still there would be emptied with the folder.
     grep -q " $machine/" /proc/mounts || rm -rf "$machine"
 }
@@ -46,6 +46,8 @@ cp /etc/ssl/certs/ca-certificates.crt "$machine/etc/ssl/certs/ca-certificates.cr
 mount -t proc proc "$machine/proc"
 mkdir -p "$machine/dev/shm"
 mount -t tmpfs tmpfs "$machine/dev/shm"
+mkdir -p "$machine/dev/pts" # every machine has terminals; a chroot has them only so
+mount -t devpts -o newinstance,ptmxmode=0666,mode=620 devpts "$machine/dev/pts"
 git clone --quiet "$project" "$machine/root/project"
 
 settings=$(env | grep -E '^(PIP_(INDEX_URL|EXTRA_INDEX_URL|CERT|PROXY|DEFAULT_TIMEOUT)|(https?|no|HTTPS?|NO)_(proxy|PROXY)|SSL_CERT_FILE|NODE_EXTRA_CA_CERTS|npm_config_[a-z_]+)=' || true)
