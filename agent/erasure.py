@@ -23,6 +23,7 @@ on from their step. On a full disk the parts become small and live on the index'
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Final, TypeVar
 
 from agent import audit
@@ -300,7 +301,7 @@ class Erasure:
                 continue
             if told is not None:
                 erasure, tell = told
-                tell(await self._index.read(lambda tx, n=erasure: rows.pending_items(tx, n)))  # type: ignore[misc]
+                tell(await self._index.read(partial(rows.pending_items, erasure=erasure)))
             if not left:
                 return
 

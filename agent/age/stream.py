@@ -12,13 +12,16 @@ import io
 import os
 import threading
 from collections.abc import Callable
-from typing import Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
 from agent.age.failure import HeaderError, PayloadError
 from agent.age.format import PrefixedReader, Reader, derive
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
 
 CHUNK_BYTES: Final = 64 * 1024
 TAG_BYTES: Final = 16
@@ -198,14 +201,15 @@ class SeekableReader(io.RawIOBase):
         self._position = base + offset
         return self._position
 
-    def readinto(self, buffer: "memoryview | bytearray", /) -> int:  # type: ignore[override] # no Buffer type in 3.11
+    def readinto(self, buffer: "WriteableBuffer", /) -> int:
         """Fill ``buffer`` up to the end of the current chunk; 0 at the end."""
         if self._position >= self._size:
             return 0
         number, start = divmod(self._position, CHUNK_BYTES)
         self._hold(number)
-        piece = self._chunk[start : start + len(buffer)]
-        buffer[: len(piece)] = piece
+        view = memoryview(buffer)
+        piece = self._chunk[start : start + len(view)]
+        view[: len(piece)] = piece
         self._position += len(piece)
         return len(piece)
 

@@ -56,7 +56,7 @@ class Archive:
         for piece in pieces:
             written += len(piece)
             yield self._count(piece)
-        assert written == entry.size_bytes, "an entry changed its size while it was packed"  # noqa: S101 - ours
+        assert written == entry.size_bytes, "an entry changed its size while it was packed"  # noqa: S101 - a caller's mistake, measured before
 
     def end(self) -> Iterator[bytes]:
         """Yield the central directory."""

@@ -12,6 +12,7 @@ import logging
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, Literal, Self
 
@@ -25,7 +26,7 @@ from agent.bundle.names import file_name
 from agent.clock import MS_PER_S, rfc3339_ms
 from agent.envelope import MAX_MANIFEST_BYTES, TYP_EXPORT, encode, sign
 from agent.errors import CorruptError, LinkError
-from agent.files import FILE_MODE, make_folder, sync_folder, translated_space
+from agent.files import FILE_MODE, make_folder, settle, sync_folder, translated_space
 from agent.index import Index, Tx
 from agent.index import bundle as rows
 from agent.keystore import Keystore
@@ -180,8 +181,7 @@ class Bundle:
                 described = self._fill(work, sources, form=form, total=len(ids), progress=progress)
                 self._write_manifest(work, export_id, described, form=form, recipients=recipients, moment=moment)
                 sync_folder(part)
-                os.rename(part, final)  # noqa: TID251, PTH104 - a whole folder moves into place
-                sync_folder(self.folder)
+                settle(part, final)
         except OSError as error:
             _discard(part)
             raise LinkError(
@@ -231,7 +231,7 @@ class Bundle:
                 return Outcome(id=object_id, result="failed")
 
         for object_id in ids:
-            found = self._index.read_now(lambda tx, object_id=object_id: look(tx, object_id))  # type: ignore[misc] # bound at once
+            found = self._index.read_now(partial(look, object_id=object_id))
             if isinstance(found, Outcome):
                 work.outcomes[object_id] = found
             else:
@@ -418,7 +418,7 @@ class _Zip:
                 entries = [(name, measure(pieces))]
                 if item.category == "usage-log":
                     names = table.columns(pieces())
-                    csv = measure(lambda pieces=pieces, names=names: table.rows(pieces(), names))  # type: ignore[misc] # bound at once
+                    csv = measure(partial(_csv, pieces, names))
                     entries.append((f"{name.rpartition('.')[0]}.csv", csv))
             except (CorruptError, FileNotFoundError):
                 self._leave_out(source, "failed")
@@ -486,3 +486,7 @@ def _described(source: _Source) -> dict[str, Any]:
 def _dos_time(unix_ms: int) -> int:
     moment = dt.datetime.fromtimestamp(unix_ms // MS_PER_S, tz=dt.UTC)
     return dos_time(moment.year, moment.month, moment.day, hour=moment.hour, minute=moment.minute, second=moment.second)
+
+
+def _csv(pieces: Callable[[], Iterator[bytes]], names: tuple[str, ...]) -> Iterator[bytes]:
+    return table.rows(pieces(), names)

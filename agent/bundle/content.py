@@ -4,7 +4,6 @@ Each payload is opened whole once, for its checksum, before its first byte is pa
 instead of breaking a part. The second opening feeds the archive. Clear bytes are in memory, a chunk at a time.
 """
 
-import io
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -56,19 +55,14 @@ def fixed(data: bytes) -> Measured:
     return measure(lambda: iter((data,)))
 
 
-class PieceReader(io.RawIOBase):
+class PieceReader:
     """A stream of pieces as something to read from."""
 
     def __init__(self, pieces: Iterable[bytes]) -> None:
-        super().__init__()
         self._pieces = iter(pieces)
         self._left = memoryview(b"")
 
-    def readable(self) -> bool:
-        """Say yes."""
-        return True
-
-    def readinto(self, buffer: "memoryview | bytearray", /) -> int:  # type: ignore[override] # no Buffer type in 3.11
+    def readinto(self, buffer: memoryview, /) -> int:
         """Fill as much of ``buffer`` as the pieces give; 0 at the end."""
         filled = 0
         while filled < len(buffer):

@@ -72,7 +72,7 @@ def add_parsers(subparsers: Subparsers) -> None:
 
 def config_of(arguments: argparse.Namespace) -> "Config":
     """Read the config that the arguments name, or the usual one."""
-    from agent.config import DEFAULT_PATH, read_config  # noqa: PLC0415 - what a command needs is imported by that command
+    from agent.config import DEFAULT_PATH, read_config
 
     return read_config(arguments.config or DEFAULT_PATH)
 
@@ -83,8 +83,8 @@ def ask_agent(arguments: argparse.Namespace, verb: str, args: dict[str, Any]) ->
 
 
 async def _ask(config: "Config", verb: str, args: dict[str, Any], *, as_json: bool) -> Any:  # noqa: ANN401 - JSON
-    from agent.control import ask  # noqa: PLC0415 - what a command needs is imported by that command
-    from agent.files import is_there  # noqa: PLC0415 - the same
+    from agent.control import ask
+    from agent.files import is_there
 
     progress = _Progress(shown=sys.stderr.isatty() and not as_json)
     try:
@@ -94,9 +94,9 @@ async def _ask(config: "Config", verb: str, args: dict[str, Any], *, as_json: bo
             except LinkError as error:
                 if not error.message.startswith("no agent answers"):
                     raise
-        from agent.app.parts import opened  # noqa: PLC0415 - only without a running agent
-        from agent.app.verbs import offline  # noqa: PLC0415 - the same
-        from agent.clock import system_clock  # noqa: PLC0415 - the same
+        from agent.app.parts import opened
+        from agent.app.verbs import offline
+        from agent.clock import system_clock
 
         async with opened(config, read_clock=system_clock(source=config.clock)) as parts:
             return await offline(parts, verb, args, progress=progress)
@@ -140,8 +140,8 @@ def _add_selection(parser: argparse.ArgumentParser) -> None:
 
 
 def _selection(arguments: argparse.Namespace) -> dict[str, Any]:
-    from agent.clock import rfc3339_ms, system_clock  # noqa: PLC0415 - what a command needs is imported by that command
-    from agent.shell.times import parse_when  # noqa: PLC0415 - the same
+    from agent.clock import rfc3339_ms, system_clock
+    from agent.shell.times import parse_when
 
     now_ms = system_clock()().wall_ms
 
@@ -163,8 +163,8 @@ def _print_json(answer: Any) -> int:  # noqa: ANN401 - JSON
 
 
 def _status(arguments: argparse.Namespace) -> int:
-    from agent.shell.layout import size, table  # noqa: PLC0415 - what a command needs is imported by that command
-    from agent.shell.times import when_text  # noqa: PLC0415 - the same
+    from agent.shell.layout import size, table
+    from agent.shell.times import when_text
 
     answer = ask_agent(arguments, "status", {})
     if arguments.json:
@@ -196,8 +196,8 @@ def _status(arguments: argparse.Namespace) -> int:
 
 
 def _inventory(arguments: argparse.Namespace) -> int:
-    from agent.shell.layout import size, table  # noqa: PLC0415 - what a command needs is imported by that command
-    from agent.shell.times import when_text  # noqa: PLC0415 - the same
+    from agent.shell.layout import size, table
+    from agent.shell.times import when_text
 
     selection = _selection(arguments)
     answer = ask_agent(arguments, "inventory", selection)
@@ -230,8 +230,8 @@ def _inventory(arguments: argparse.Namespace) -> int:
 
 
 def _explain(arguments: argparse.Namespace) -> int:
-    from agent.shell.layout import printable, size  # noqa: PLC0415 - what a command needs is imported by that command
-    from agent.shell.times import when_text  # noqa: PLC0415 - the same
+    from agent.shell.layout import printable, size
+    from agent.shell.times import when_text
 
     answer = ask_agent(arguments, "explain", {"id": arguments.id})
     if arguments.json:
@@ -254,7 +254,7 @@ def _explain(arguments: argparse.Namespace) -> int:
 
 
 def _export(arguments: argparse.Namespace) -> int:
-    from agent.shell.layout import size  # noqa: PLC0415 - what a command needs is imported by that command
+    from agent.shell.layout import size
 
     answer = ask_agent(arguments, "export", _selection(arguments) | {"form": arguments.form})
     if arguments.json:
@@ -271,8 +271,8 @@ def _export(arguments: argparse.Namespace) -> int:
 
 
 def _submit(arguments: argparse.Namespace) -> int:
-    from agent.app.verbs import file_argument  # noqa: PLC0415 - what a command needs is imported by that command
-    from agent.files import write_durably  # noqa: PLC0415 - the same
+    from agent.app.verbs import file_argument
+    from agent.files import write_durably
 
     answer = ask_agent(arguments, "submit", {"file": file_argument(arguments.file)})
     receipt = base64.b64decode(answer["receipt"])

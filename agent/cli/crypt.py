@@ -79,9 +79,9 @@ def _add_files(parser: argparse.ArgumentParser) -> None:
 
 
 def _encrypt(arguments: argparse.Namespace) -> int:
-    from agent.age.filekey import new_file_key, wrap_header  # noqa: PLC0415 - see the module's docstring
-    from agent.age.keys import parse_recipient, parse_recipient_file  # noqa: PLC0415 - the same
-    from agent.age.stream import encrypt_stream  # noqa: PLC0415 - the same
+    from agent.age.filekey import new_file_key, wrap_header
+    from agent.age.keys import parse_recipient, parse_recipient_file
+    from agent.age.stream import encrypt_stream
 
     crypt.refuse_both_on_stdout(arguments.output, as_json=arguments.json)
     recipients = [parse_recipient(text) for text in arguments.recipient]
@@ -100,7 +100,7 @@ def _encrypt(arguments: argparse.Namespace) -> int:
         progress = Progress(size)
         threads = 2 if (size or 0) >= _THREADS_MIN_BYTES and len(os.sched_getaffinity(0)) > 1 else 1
         if arguments.armor:
-            from agent.age.armor import ArmorWriter  # noqa: PLC0415 - see the module's docstring
+            from agent.age.armor import ArmorWriter
 
             armored = ArmorWriter(target)
             armored.write(header)
@@ -120,7 +120,7 @@ def _decrypt(arguments: argparse.Namespace) -> int:
 
 
 def _keygen(arguments: argparse.Namespace) -> int:
-    from agent.clock import system_clock  # noqa: PLC0415 - see the module's docstring
+    from agent.clock import system_clock
 
     made = crypt.make_key(post_quantum=arguments.pq, now_ms=system_clock()().wall_ms)
     if arguments.output != STANDARD:
@@ -147,7 +147,7 @@ def _tell(arguments: argparse.Namespace, sizes: Sizes) -> int:
 
 
 def _print_json(facts: dict[str, str | int]) -> None:
-    import json  # noqa: PLC0415 - see the module's docstring
+    import json
 
     print(json.dumps(facts))
 

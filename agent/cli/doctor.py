@@ -51,8 +51,8 @@ def add_parsers(subparsers: Subparsers) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from agent.cli.asking import config_of  # noqa: PLC0415 - what a command needs is imported by that command
-    from agent.shell.layout import table  # noqa: PLC0415 - the same
+    from agent.cli.asking import config_of
+    from agent.shell.layout import table
 
     config = config_of(arguments)
     findings = [Finding("config", "good", str(config.file)), *_examine(config, arguments)]
@@ -89,8 +89,8 @@ def _examine(config: "Config", arguments: argparse.Namespace) -> Iterator[Findin
 
 
 def _policy(config: "Config") -> Iterator[Finding]:
-    from agent.app.parts import read_policy_file  # noqa: PLC0415 - what a command needs is imported by that command
-    from agent.app.policy_file import read_policy  # noqa: PLC0415 - the same
+    from agent.app.parts import read_policy_file
+    from agent.app.policy_file import read_policy
 
     policy = read_policy(read_policy_file(config), file=str(config.policy))
     if not policy.rules:
@@ -106,7 +106,7 @@ _LIMITS: Final = ("age_ms", "size_bytes", "count", "disk_free_bytes", "disk_free
 
 
 def _keys(config: "Config") -> Iterator[Finding]:
-    from agent.keystore import Keystore  # noqa: PLC0415 - what a command needs is imported by that command
+    from agent.keystore import Keystore
 
     keystore = Keystore.open(config.keystore)
     yield Finding("keys", "good", f"{keystore.protection} keystore, {keystore.alg}")
@@ -125,8 +125,8 @@ def _folder(config: "Config") -> Iterator[Finding]:
 
 
 def _vault(config: "Config", arguments: argparse.Namespace) -> Iterator[Finding]:
-    from agent.cli.asking import ask_agent  # noqa: PLC0415 - what a command needs is imported by that command
-    from agent.files import is_there  # noqa: PLC0415 - the same
+    from agent.cli.asking import ask_agent
+    from agent.files import is_there
 
     running = is_there(config.socket)
     answer = ask_agent(arguments, "status", {})
@@ -153,7 +153,7 @@ def _vault(config: "Config", arguments: argparse.Namespace) -> Iterator[Finding]
 
 
 def _sources(config: "Config") -> Iterator[Finding]:
-    from agent.sources import check_medium  # noqa: PLC0415 - what a command needs is imported by that command
+    from agent.sources import check_medium
 
     if not config.sources:
         yield Finding("sources", "look", "none: nothing is taken in", f"add [[source]] to {config.file}")
@@ -178,8 +178,8 @@ def _sources(config: "Config") -> Iterator[Finding]:
 
 
 def _identity(config: "Config") -> Iterator[Finding]:
-    from agent.broker import load_identity  # noqa: PLC0415 - what a command needs is imported by that command
-    from agent.clock import system_clock  # noqa: PLC0415 - the same
+    from agent.broker import load_identity
+    from agent.clock import system_clock
 
     assert config.broker is not None  # noqa: S101 - the caller asked for a broker's identity
     identity = load_identity(config.broker.identity)
@@ -201,7 +201,7 @@ def _identity(config: "Config") -> Iterator[Finding]:
 
 
 def _broker(config: "Config") -> Iterator[Finding]:
-    from agent.files import is_there  # noqa: PLC0415 - what a command needs is imported by that command
+    from agent.files import is_there
 
     assert config.broker is not None  # noqa: S101 - the caller asked for a broker
     if is_there(config.socket):
@@ -211,7 +211,7 @@ def _broker(config: "Config") -> Iterator[Finding]:
 
 
 async def _try_broker(config: "Config") -> Finding:
-    from agent.broker import Broker  # noqa: PLC0415 - what a command needs is imported by that command
+    from agent.broker import Broker
 
     assert config.broker is not None  # noqa: S101 - the caller asked for a broker
     broken: list[str] = []

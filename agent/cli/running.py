@@ -35,8 +35,8 @@ def add_parsers(subparsers: Subparsers) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from agent.cli.asking import config_of  # noqa: PLC0415 - what a command needs is imported by that command
-    from agent.process import harden  # noqa: PLC0415 - the same
+    from agent.cli.asking import config_of
+    from agent.process import harden
 
     _set_up_log(verbose=arguments.verbose, as_json=arguments.json)
     harden()
@@ -45,8 +45,8 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 async def _serve(config: "Config") -> None:
-    from agent.app.running import run  # noqa: PLC0415 - what a command needs is imported by that command
-    from agent.clock import system_clock  # noqa: PLC0415 - the same
+    from agent.app.running import run
+    from agent.clock import system_clock
 
     stop, reload = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()

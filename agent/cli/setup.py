@@ -68,10 +68,10 @@ def add_parsers(subparsers: Subparsers) -> None:
 
 
 def _init(arguments: argparse.Namespace) -> int:
-    from agent.app import setup as first_start  # noqa: PLC0415 - what a command needs is imported by that command
-    from agent.app.policy_file import read_policy  # noqa: PLC0415 - the same
-    from agent.clock import system_clock  # noqa: PLC0415 - the same
-    from agent.config import DEFAULT_PATH, DEFAULT_STATE, parse_config, read_config  # noqa: PLC0415 - the same
+    from agent.app import setup as first_start
+    from agent.app.policy_file import read_policy
+    from agent.clock import system_clock
+    from agent.config import DEFAULT_PATH, DEFAULT_STATE, parse_config, read_config
 
     config_path = (arguments.config or DEFAULT_PATH).absolute()
     owner_file = first_start.read_owner_file(arguments.owner)
@@ -146,8 +146,8 @@ def _device_name(arguments: argparse.Namespace, known: "Config | None") -> str:
 
 def _certificate_name(arguments: argparse.Namespace) -> str | None:
     """Return whom the TLS identity names; one that comes later is none yet, unless the name is to be read from it."""
-    from agent.broker import load_identity  # noqa: PLC0415 - what a command needs is imported by that command
-    from agent.broker.identity import CERTIFICATE  # noqa: PLC0415 - the same
+    from agent.broker import load_identity
+    from agent.broker.identity import CERTIFICATE
 
     folder = arguments.identity
     if folder is None or (arguments.device is not None and not (folder / CERTIFICATE).exists()):
@@ -172,7 +172,7 @@ def _unused(arguments: argparse.Namespace, told: "Config", known: "Config") -> l
 
 
 def _config_text(arguments: argparse.Namespace, *, device: str, state: Path) -> str:
-    from agent.app import setup as first_start  # noqa: PLC0415 - what a command needs is imported by that command
+    from agent.app import setup as first_start
 
     told = (arguments.broker, arguments.tenant, arguments.identity)
     if any(told) and not all(told):
@@ -194,7 +194,7 @@ def _config_text(arguments: argparse.Namespace, *, device: str, state: Path) -> 
 
 
 def _source_text(source: str, *, medium: str) -> str:
-    from agent.app import setup as first_start  # noqa: PLC0415 - what a command needs is imported by that command
+    from agent.app import setup as first_start
 
     kind, colon, path = source.partition(":")
     if not colon or kind not in KINDS or not path:
@@ -205,7 +205,7 @@ def _source_text(source: str, *, medium: str) -> str:
 
 
 def _version(arguments: argparse.Namespace) -> int:
-    from importlib.metadata import version  # noqa: PLC0415 - what a command needs is imported by that command
+    from importlib.metadata import version
 
     found = version("camera-privacy-agent")
     print(
@@ -217,9 +217,9 @@ def _version(arguments: argparse.Namespace) -> int:
 
 
 def _policy_check(arguments: argparse.Namespace) -> int:
-    from agent.app.policy_file import read_policy  # noqa: PLC0415 - the same
-    from agent.cli.asking import ask_agent, config_of  # noqa: PLC0415 - what a command needs is imported by that command
-    from agent.shell.layout import size, table  # noqa: PLC0415 - the same
+    from agent.app.policy_file import read_policy
+    from agent.cli.asking import ask_agent, config_of
+    from agent.shell.layout import size, table
 
     path = arguments.file or config_of(arguments).policy
     try:

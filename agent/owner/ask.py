@@ -7,7 +7,7 @@ is 1, with the reason and the next step.
 import argparse
 import asyncio
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -362,7 +362,7 @@ def _converse(
         return asyncio.run(run())
 
 
-def _session(context: Context, device: Device, on_receipt: Any) -> Session:  # noqa: ANN401 - a callback, typed there
+def _session(context: Context, device: Device, on_receipt: Callable[[Receipt], None]) -> Session:
     return Session(
         home=context.home,
         device=device,
@@ -376,7 +376,7 @@ def _session(context: Context, device: Device, on_receipt: Any) -> Session:  # n
 
 
 @contextmanager
-def _progress(context: Context) -> Iterator[Any]:
+def _progress(context: Context) -> Iterator[Callable[[Receipt], None]]:
     """Yield what shows receipts as they come: one line that changes, on a terminal only."""
     shown = [0]
     live = sys.stderr.isatty() and not context.json

@@ -26,8 +26,8 @@ class Made(NamedTuple):
 
 def make_key(*, post_quantum: bool, now_ms: int) -> Made:
     """Make an age identity as ``age-keygen`` does; it is written nowhere yet."""
-    from agent.age.keys import generate_identity, write_identity_file  # noqa: PLC0415 - see the package's docstring
-    from agent.clock import rfc3339_ms  # noqa: PLC0415 - the same
+    from agent.age.keys import generate_identity, write_identity_file
+    from agent.clock import rfc3339_ms
 
     identity = generate_identity(post_quantum=post_quantum)
     text = write_identity_file(identity, created=rfc3339_ms(now_ms))
@@ -36,7 +36,7 @@ def make_key(*, post_quantum: bool, now_ms: int) -> Made:
 
 def read_identities(names: Iterable[str]) -> list["Identity"]:
     """Read the identities of all files named; ``ConfigError`` names the file that holds none."""
-    from agent.age.keys import parse_identity_file  # noqa: PLC0415 - see the package's docstring
+    from agent.age.keys import parse_identity_file
 
     identities: list[Identity] = []
     for name in names:
@@ -54,9 +54,9 @@ def refuse_both_on_stdout(output: str, *, as_json: bool) -> None:
 
 def decrypt(identities: Iterable["Identity"], *, source: str, target: str) -> Sizes:
     """Open an age file, armored or not; the clear file is readable by its user alone."""
-    from agent.age.armor import without_armor  # noqa: PLC0415 - see the package's docstring
-    from agent.age.filekey import unwrap_header  # noqa: PLC0415 - the same
-    from agent.age.format import read_header  # noqa: PLC0415 - the same
+    from agent.age.armor import without_armor
+    from agent.age.filekey import unwrap_header
+    from agent.age.format import read_header
 
     with operand.opened(source) as (raw, size):
         sealed = without_armor(raw)

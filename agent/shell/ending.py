@@ -70,7 +70,7 @@ def complain(error: AgentError, *, program: str, as_json: bool) -> int:
     hint = error.hint or _NEXT[kind_of(error)]
     print(f"{program}: {error.message}\n  next: {hint}", file=sys.stderr)
     if as_json:
-        import json  # noqa: PLC0415 - only where JSON was asked for
+        import json
 
         print(json.dumps({"error": told_of(error) | {"hint": hint}}, ensure_ascii=False))
     return USAGE if isinstance(error, ConfigError) else FAILED

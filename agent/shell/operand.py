@@ -105,7 +105,7 @@ def _direct(name: str) -> Iterator[Writer]:
                 raise  # as every command ends whose reader went away
             raise LinkError(f"{name}: whoever read it went away", hint="run it again") from None
         except OSError:
-            from agent import files  # noqa: PLC0415 - see the package's docstring
+            from agent import files
 
             with files.translated_space():
                 raise
@@ -114,9 +114,9 @@ def _direct(name: str) -> Iterator[Writer]:
 @contextmanager
 def _settled(name: str, *, existing: Literal["replaced", "kept"] = "replaced") -> Iterator[int]:
     """Yield the descriptor of a temporary beside ``name``; it gets the name, durably, only if nothing was raised."""
-    from pathlib import Path  # noqa: PLC0415 - see the package's docstring
+    from pathlib import Path
 
-    from agent import files  # noqa: PLC0415 - the same
+    from agent import files
 
     final = Path(name)
     try:

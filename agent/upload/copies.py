@@ -6,6 +6,7 @@ Only an answer that names a request of ours, still open, is believed (``re``): a
 import asyncio
 import secrets
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Final
 
 from agent.envelope import Erased, Failed, Go, Stored
@@ -122,10 +123,10 @@ class Copies:
         moment = self._now()
         for item in items:
             await self._index.write(
-                lambda tx, item=item: self._erasure.note_erased(  # type: ignore[misc] # a default binds the loop's value
-                    tx,
-                    item.upload,
-                    item.manifest,
+                partial(
+                    self._erasure.note_erased,
+                    upload=item.upload,
+                    manifest=item.manifest,
                     header=item.header,
                     payload=item.payload,
                     stated_by=answer.iss,

@@ -302,14 +302,16 @@ def _kind(word: str) -> Kind:
 
 
 def _lie(word: str) -> Lie:
-    for lie in get_args(Lie):
+    known: tuple[Lie, ...] = get_args(Lie)
+    for lie in known:
         if lie == word:
-            return word  # type: ignore[return-value]
+            return lie
     raise ValueError(f"{word!r} is no lie")
 
 
 def _forgery(word: str) -> Forgery:
-    for how in get_args(Forgery):
+    known: tuple[Forgery, ...] = get_args(Forgery)
+    for how in known:
         if how == word:
-            return word  # type: ignore[return-value]
+            return how
     raise ValueError(f"{word!r} is no forgery")

@@ -117,7 +117,8 @@ def theft(stage: Stage, found: Found, agent: Child, *, live: Live) -> tuple[Told
         seen=f"with a copy of the disk from before and today's keystore: the kept clip opens, of the {len(gone)} erased"
         f" {sum(one.opened_after for one in gone)}; control with the old keystore: all {len(found.tries)}",
         proves="deleting destroys keys: an older copy of the disk is worth nothing without the key that is gone",
-        figure=f"kept: {_word(kept.opened_after)}, erased: {sum(one.opened_after for one in gone)} of {len(gone)} open",
+        figure=f"kept: {'opens' if kept.opened_after else 'closed'},"
+        f" erased: {sum(one.opened_after for one in gone)} of {len(gone)} open",
         claims={
             "what was kept opens": kept.opened_after,
             "what was deleted or expired does not open": not any(one.opened_after for one in gone),
@@ -131,10 +132,6 @@ def theft(stage: Stage, found: Found, agent: Child, *, live: Live) -> tuple[Told
 def log_lines(stage: Stage) -> list[dict[str, Any]]:
     """Return the audit log as the agent shows it."""
     return [json.loads(line) for line in stage.agent("audit", "show").out.splitlines()]
-
-
-def _word(opened: bool) -> str:  # noqa: FBT001 - a word for a value
-    return "opens" if opened else "closed"
 
 
 def _held(stage: Stage, object_id: str) -> bool:

@@ -75,7 +75,7 @@ class Child:
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-        assert self._process.stdout is not None, "asked for above"  # noqa: S101 - cannot happen
+        assert self._process.stdout is not None, "asked for above"  # noqa: S101 - a pipe, three lines above
         self._reader = threading.Thread(target=self._read, args=(self._process.stdout,), name=name, daemon=True)
         self._reader.start()
 

@@ -5,6 +5,7 @@ highest peak of memory stand beside it. The post-quantum recipient only makes a 
 none, so the same age run stands beside both.
 """
 
+import os
 import shutil
 import subprocess
 import sys
@@ -77,7 +78,7 @@ def _figures(name: str, costs: dict[str, Cost], size_bytes: int, limit_mb_s: flo
 
 def _content(path: Path, size_bytes: int) -> Path:
     """Write random bytes; having been written they are in the page cache."""
-    block = Path("/dev/urandom").open("rb").read(MIB)  # noqa: SIM115 - closed by its end
+    block = os.urandom(MIB)
     with path.open("wb") as file:
         for _ in range(size_bytes // MIB):
             file.write(block)

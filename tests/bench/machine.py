@@ -4,6 +4,7 @@ import os
 import platform
 import shutil
 import subprocess
+from importlib.metadata import version
 from pathlib import Path
 
 MEGA = 1_000_000
@@ -18,7 +19,7 @@ def describe(folder: Path) -> dict[str, str]:
         "kernel": f"{platform.system()} {platform.release()} ({platform.machine()})",
         "disk": _disk(folder),
         "python": platform.python_version(),
-        "libraries": f"cryptography {_version('cryptography')}, paho-mqtt {_version('paho-mqtt')}",
+        "libraries": f"cryptography {version('cryptography')}, paho-mqtt {version('paho-mqtt')}",
         "peers": "; ".join(
             filter(None, (_says("age", "--version", name="age "), _says("openssl", "version"), _broker()))
         ),
@@ -44,12 +45,6 @@ def _disk(folder: Path) -> str:
     where = Path("/sys/class/block") / Path(source).name / "queue" / "rotational"
     turning = where.exists() and where.read_text().strip() == "1"
     return f"{kind} on {source}{' (rotational)' if turning else ''}"
-
-
-def _version(name: str) -> str:
-    from importlib.metadata import version  # noqa: PLC0415 - used once
-
-    return version(name)
 
 
 def _says(program: str, argument: str, *, name: str = "") -> str:

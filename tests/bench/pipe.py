@@ -38,7 +38,7 @@ def _send(line: Ear, file: Path) -> None:
     line.client.on_publish = lambda *_: room.release()
     with file.open("rb") as source:
         while chunk := source.read(CHUNK_BYTES):
-            room.acquire()  # noqa: SIM115, RUF100 - given back when the broker acknowledged it
+            room.acquire()  # given back when the broker acknowledged it
             line.client.publish(TOPIC, chunk, qos=1)
     for _ in range(IN_FLIGHT):
         room.acquire()

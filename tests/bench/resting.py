@@ -5,6 +5,7 @@ keepalive included. A start is timed from before the process exists to the arriv
 another client of the same broker, so TLS, subscriptions and a signature are in it.
 """
 
+import base64
 import json
 import sys
 from pathlib import Path
@@ -71,8 +72,6 @@ def _start(house: House, listener: Ear) -> tuple[float, float]:
 
 
 def _online(payload: bytes) -> bool:
-    import base64  # noqa: PLC0415 - used once
-
     body = payload[1:].split(b".")[1]
     told = json.loads(base64.urlsafe_b64decode(body + b"=" * (-len(body) % 4)))
     return told["online"] is True

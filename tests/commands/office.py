@@ -17,6 +17,7 @@ from agent import age, envelope
 from agent.bundle import Bundle
 from agent.commands import Commands, Ledger, World, sparing
 from agent.envelope import Alg, Descriptor, Key, PrivateKey, Quota, public_jwk, raw_signature, thumbprint
+from agent.envelope.keyset import KeyRole, Verb
 from agent.erasure import Erasure
 from agent.errors import RefusedError
 from agent.files import make_folder
@@ -63,11 +64,11 @@ def run(work: Coroutine[Any, Any, T]) -> T:
 class Party:
     """Somebody with a signing key and an age identity."""
 
-    role: str
+    role: KeyRole
     name: str
     private: PrivateKey
     identity: age.Identity
-    verbs: tuple[str, ...]
+    verbs: tuple[Verb, ...]
     quota: Quota | None = None
     seq: int = 0
 
@@ -91,9 +92,9 @@ class Party:
         return Key(
             jwk=self.jwk,
             alg=self.alg,
-            role=self.role,  # type: ignore[arg-type] # a test names it
+            role=self.role,
             name=self.name,
-            verbs=self.verbs,  # type: ignore[arg-type] # the same
+            verbs=self.verbs,
             recipient=self.recipient,
             quota=self.quota,
         )
@@ -110,7 +111,7 @@ class Party:
         return envelope.decode_strictly(part.unverified_payload, max_bytes=1 << 20)
 
 
-def party(role: str, name: str, *verbs: str, curve: bool = False, quota: Quota | None = None) -> Party:
+def party(role: KeyRole, name: str, *verbs: Verb, curve: bool = False, quota: Quota | None = None) -> Party:
     private: PrivateKey = ec.generate_private_key(ec.SECP256R1()) if curve else Ed25519PrivateKey.generate()
     return Party(role, name, private, age.generate_identity(post_quantum=False), verbs, quota)
 

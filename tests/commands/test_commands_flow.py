@@ -1,6 +1,7 @@
 """What a key of the key set may ask, and what it is answered: roles, verbs, waits, receipts."""
 
 import asyncio
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -421,7 +422,7 @@ def test_progress_is_told_at_most_once_a_second(office: Office) -> None:
         async def watch() -> None:
             nonlocal last
             while True:
-                messages = await office.index.read(lambda tx, after=last: office.outbox.pending(tx, after=after))  # type: ignore[misc] # bound at once
+                messages = await office.index.read(partial(office.outbox.pending, after=last))
                 for message in messages:
                     last = message.row
                     told.append(office.client.open(message.body))
@@ -494,7 +495,7 @@ def test_command_is_not_settled_before_its_last_object_is_decided(office: Office
         for object_id, status in zip(ids, ("accepted", "done"), strict=True):
             outcome = Outcome(id=object_id, result="deleted")
             office.index.write_now(
-                lambda tx, outcome=outcome: office.ledger.on_finish(tx, first["cmd"], (outcome,), office.moment)  # type: ignore[misc] # bound at once
+                partial(office.ledger.on_finish, command=first["cmd"], outcomes=(outcome,), moment=office.moment)
             )
             assert [told["status"] for told in office.waiting(office.client)] == [status]
 

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.hashes import SHA256
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -13,6 +14,8 @@ from agent import age, envelope
 from agent.envelope import (
     KIND,
     Alg,
+    Failed,
+    Go,
     PrivateKey,
     b64url,
     b64url_decode,
@@ -73,8 +76,6 @@ def test_every_flipped_bit_is_refused(key: PrivateKey, alg: Alg) -> None:
 
 
 def test_es256_in_der_is_refused() -> None:
-    from cryptography.hazmat.primitives.hashes import SHA256  # noqa: PLC0415 - one test needs it
-
     half = signed(P256, "ES256", {}).rpartition(b".")[0]
     der = P256.sign(half, ec.ECDSA(SHA256()))
     with pytest.raises(CorruptError):
@@ -191,15 +192,15 @@ def test_kind_bytes_are_those_of_the_document() -> None:
 
 
 def test_store_messages_become_values() -> None:
-    common = {"iss": "A" * 43, "aud": "cam-01", "iat": 1, "upload": "a" * 26, "manifest": "0" * 64}
+    common: dict[str, Any] = {"iss": "A" * 43, "aud": "cam-01", "iat": 1, "upload": "a" * 26, "manifest": "0" * 64}
     go = common | {"region": "eu", "offset": 5, "epoch": "e"}
-    assert parse_upack("go", go).re is None  # type: ignore[union-attr] # a go
-    assert parse_upack("go", go | {"re": "b" * 26}).offset == 5  # type: ignore[union-attr] # the same
+    assert parse_upack("go", go) == Go(**go)
+    assert parse_upack("go", go | {"re": "b" * 26}) == Go(**go, re="b" * 26)
     for bad in ({"offset": -1}, {"region": "../x"}, {"manifest": "0" * 63}, {"more": 1}, {"re": "x"}, {"offset": "5"}):
         with pytest.raises(RefusedError):
             parse_upack("go", go | bad)
     failed = common | {"reason": "manifest_changed"}
-    assert parse_upack("failed", failed).reason == "manifest_changed"  # type: ignore[union-attr] # a failed
+    assert parse_upack("failed", failed) == Failed(**failed)
 
 
 # --- keys

@@ -21,7 +21,9 @@ from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.hashes import SHA256
 
 from agent import age, envelope
+from agent.age.format import Stanza
 from agent.age.stream import encrypt_bytes
+from agent.age.x25519 import X25519Recipient
 from agent.envelope import KIND, TYP, Alg, Kind, PrivateKey, b64url, public_jwk, thumbprint
 from agent.keystore import Keystore
 
@@ -251,11 +253,12 @@ class _FixedX25519:
     """A recipient whose stanza is the same every time: its ephemeral key comes from the seed."""
 
     def __init__(self, reader: Party) -> None:
-        self._recipient: Any = reader.identity.recipient()
+        recipient = reader.identity.recipient()
+        assert isinstance(recipient, X25519Recipient)
+        self._recipient = recipient
+        self.label = recipient.label
 
-        self.label: str = self._recipient.label
-
-    def wrap(self, file_key: bytes) -> Any:  # noqa: ANN401 - the stanza's own type
+    def wrap(self, file_key: bytes) -> Stanza:
         return self._recipient.wrap(file_key, random=seeded("ephemeral"))
 
 

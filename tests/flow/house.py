@@ -14,12 +14,13 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Literal, Self, TypeVar
 
 from agent.clock import monotonic_s
-from device_sim.broker import Broker
+from device_sim.broker import Broker, Engine
 from device_sim.camera.media import write_clip
 
+T = TypeVar("T")
 BIN = Path(sys.executable).parent
 TENANT = "acme"
 DEVICE = "cam-01"
@@ -48,7 +49,9 @@ keep = {{ age = "14d" }}
 """
 
 
-def until(found: Callable[[], Any], *, what: str, within_s: float = 60.0, pace_s: float = 0.05) -> Any:  # noqa: ANN401 - whatever was found
+def until(
+    found: Callable[[], T | Literal[False] | None], *, what: str, within_s: float = 60.0, pace_s: float = 0.05
+) -> T:
     """Poll until something true is found and return it; fails naming what was waited for."""
     pace = threading.Event()
     deadline = monotonic_s() + within_s
@@ -63,7 +66,7 @@ def until(found: Callable[[], Any], *, what: str, within_s: float = 60.0, pace_s
 class House:
     """Everything of one household under one folder; a context manager that stops what runs."""
 
-    def __init__(self, folder: Path, *, engine: str = "mosquitto", upload: str = "", photo_age: str = "14d") -> None:
+    def __init__(self, folder: Path, *, engine: Engine = "mosquitto", upload: str = "", photo_age: str = "14d") -> None:
         self.folder = folder
         self.spool = folder / "spool"
         self.state = folder / "state"
@@ -79,7 +82,7 @@ class House:
         self.spool.mkdir()
         self.run("certs", "init", self.folder / "tls", "--device", DEVICE)
         self.init_cloud()
-        self.broker = Broker(self.folder / "broker", self.folder / "tls", engine=self._engine)  # type: ignore[arg-type] # a literal from the test's parameters
+        self.broker = Broker(self.folder / "broker", self.folder / "tls", engine=self._engine)
         self.broker.start()
         cloud = self.folder / "cloud"
         self.owner("init", "--backend", cloud / "backend.json", "--store", cloud / "store.json")

@@ -12,6 +12,7 @@ import shutil
 import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -348,15 +349,15 @@ def test_replay_other_bytes_and_old_numbers_are_refused_and_act_once(hostile: Ho
     first = hostile.claims(verb="inventory", limit=1)
     payload = hostile.backend.craft(first)
     hostile.backend.send_raw(payload)
-    receipt = until(lambda: [one for one in hostile.receipts if one["cmd"] == first["jti"]], what="an inventory")[-1]
-    for count in (2, 3):
+
+    def answered(times: int) -> list[dict[str, Any]]:
+        found = [one for one in hostile.receipts if one["cmd"] == first["jti"]]
+        return found if len(found) >= times else []
+
+    receipt = until(partial(answered, 1), what="an inventory")[-1]
+    for times in (2, 3):
         hostile.backend.send_raw(payload)
-        repeats = until(
-            lambda count=count: (  # type: ignore[misc] # a default binds the loop's value
-                len(found := [one for one in hostile.receipts if one["cmd"] == first["jti"]]) >= count and found
-            ),
-            what="the stored receipt again",
-        )
+        repeats = until(partial(answered, times), what="the stored receipt again")
         assert {one["jti"] for one in repeats} == {receipt["jti"]}, "the stored receipt, not a new one (I4)"
     hostile.answer(hostile.backend.craft(hostile.claims(jti=first["jti"])), reason="jti_reused")
     hostile.answer(hostile.backend.craft(hostile.claims(seq=first["seq"])), reason="seq_reused")

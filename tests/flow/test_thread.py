@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from device_sim.broker import Engine
 from tests.flow.house import DEVICE, House, until
 
 
 @pytest.mark.parametrize("engine", ["mosquitto", "amqtt"])
-def test_recording_lives_and_dies_with_proof(tmp_path: Path, engine: str) -> None:
+def test_recording_lives_and_dies_with_proof(tmp_path: Path, engine: Engine) -> None:
     with House(tmp_path, engine=engine) as house:
         house.start_cloud()
         house.start_agent()

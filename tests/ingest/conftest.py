@@ -5,6 +5,7 @@ import io
 import threading
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -64,11 +65,11 @@ class Home:
 
     def settings(self, **changes: object) -> SourceSettings:
         """Settings of the one source, a spool that is ours to empty unless ``changes`` say otherwise."""
-        values: dict[str, object] = {
+        values: dict[str, Any] = {
             "name": "spool", "kind": "spool", "path": self.spool, "medium": "disk", "settle_s": 0.05, "poll_s": 0.05,
-            "rescan_s": 60.0,
+            "rescan_s": 60.0, **changes,
         }  # fmt: skip
-        return SourceSettings(**{**values, **changes})  # type: ignore[arg-type] # checked by the struct's readers
+        return SourceSettings(**values)
 
     def ingest(self, *sources: SourceSettings, policy: Policy | None = None, reserve_bytes: int = 0) -> Ingest:
         """Build the flow inside the running loop."""

@@ -10,6 +10,7 @@ import socket
 import threading
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any, Literal
 
 import pytest
 
@@ -31,15 +32,16 @@ class Watched:
     def __init__(self, path: Path, **changes: object) -> None:
         path.mkdir(exist_ok=True)
         self.path = path
-        values: dict[str, object] = {
+        values: dict[str, Any] = {
             "name": "spool", "kind": "spool", "path": path, "medium": "disk", "settle_s": 0.05, "poll_s": 0.05,
+            **changes,
         }  # fmt: skip
         self.offered: list[Candidate] = []
         self.refused: list[Refusal] = []
         self.troubles: list[str] = []
         self.known: set[str] = set()
         self.source = FolderSource(
-            SourceSettings(**{**values, **changes}),  # type: ignore[arg-type] # a table of fields
+            SourceSettings(**values),
             on_refusal=self.refused.append,
             on_trouble=self.troubles.append,
         )
@@ -521,8 +523,8 @@ def test_link_swapped_in_and_out_never_lets_anything_from_outside_through(spool:
 
 
 def test_medium_said_to_be_tmpfs_must_be_one(tmp_path: Path) -> None:
-    def of(path: Path, medium: str) -> SourceSettings:
-        return SourceSettings(name="spool", kind="spool", path=path, medium=medium)  # type: ignore[arg-type] # a literal
+    def of(path: Path, medium: Literal["tmpfs", "disk", "encrypted"]) -> SourceSettings:
+        return SourceSettings(name="spool", kind="spool", path=path, medium=medium)
 
     with pytest.raises(ConfigError, match="not on a tmpfs") as caught:
         check_medium(of(Path("/proc"), "tmpfs"))

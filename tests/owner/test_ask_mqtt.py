@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from agent.owner.home import Home
+from agent.owner.line import _take_place
 from device_sim.broker import Broker
 from device_sim.cloud.jws import SigningKey
 from tests.owner.conftest import Owner, Place
@@ -258,9 +260,6 @@ def test_broker_that_is_away_is_told_and_the_command_kept(owner: Owner, peer: Pe
 
 
 def test_two_commands_at_the_same_time_do_not_end_each_other(owner: Owner, peer: Peer, place: Place) -> None:
-    from agent.owner.home import Home  # noqa: PLC0415 - only this test looks inside
-    from agent.owner.line import _take_place  # noqa: PLC0415 - the same
-
     first, second = _take_place(Home(owner.home)), _take_place(Home(owner.home))
 
     assert (first[1], second[1]) == (0, 1)

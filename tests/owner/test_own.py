@@ -4,6 +4,7 @@ import json
 import re
 import stat
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -27,9 +28,9 @@ def chain(owner: Owner, count: int) -> KeySet:
     return current
 
 
-def descriptor_of(role: str, folder: Path) -> Path:
+def descriptor_of(role: Literal["backend", "store"], folder: Path) -> Path:
     path = folder / f"{role}.json"
-    Party.generate(role, name=f"the {role}").write_descriptor(path)  # type: ignore[arg-type] # a role as text
+    Party.generate(role, name=f"the {role}").write_descriptor(path)
     return path
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from device_sim.cloud import sealing
 from tests.owner.conftest import MakeOwner, Owner
 from tests.owner.peer import Peer
 
@@ -114,9 +115,7 @@ def test_keygen_and_decrypt_open_what_age_would(make_owner: MakeOwner, tmp_path:
 
 def _seal(data: bytes, recipient: str) -> bytes:
     if recipient.startswith("age1pq"):
-        from device_sim.cloud import sealing  # noqa: PLC0415 - Debian's age has no post-quantum keys
-
-        return sealing.seal(data, recipient)
+        return sealing.seal(data, recipient)  # Debian's age has no post-quantum keys
     age = shutil.which("age")
     assert age is not None
     return subprocess.run([age, "-a", "-r", recipient], input=data, capture_output=True, check=True).stdout

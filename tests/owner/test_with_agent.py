@@ -1,5 +1,6 @@
 """The agent's own commands and exports, asked for and opened with the owner's tool; files instead of a broker."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,7 @@ class Device:
 
 
 @pytest.fixture
-def device(owner: Owner, tmp_path: Path) -> Any:  # noqa: ANN401 - a generator of a device
+def device(owner: Owner, tmp_path: Path) -> Iterator[Device]:
     office = Office(tmp_path / "state")
     yield Device(owner, office, tmp_path)
     office.close()

@@ -5,7 +5,7 @@ import json
 import os
 import secrets
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -155,7 +155,7 @@ class FakeDevice:
         with self._changed:
             return [claims for seen, claims in self.seen if seen == kind]
 
-    def wait_until(self, true: Any, *, timeout_s: float = LIMIT_S) -> None:  # noqa: ANN401 - a predicate
+    def wait_until(self, true: Callable[[], object], *, timeout_s: float = LIMIT_S) -> None:
         with self._changed:
             assert self._changed.wait_for(true, timeout_s)
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 from hypothesis import given, settings
@@ -36,7 +37,7 @@ def read_log(home: Home) -> list[bytes]:
     lines: list[bytes] = []
     after = 0
     while True:
-        after, page = home.index.read_now(lambda tx, after=after: audit.entries(tx, after, limit=5))  # type: ignore[misc]
+        after, page = home.index.read_now(partial(audit.entries, after=after, limit=5))
         if not page:
             return lines
         lines.extend(page)

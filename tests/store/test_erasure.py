@@ -63,7 +63,7 @@ def test_copy_of_the_vault_made_before_opens_survivors_only(home: Home, tmp_path
     thief = Vault(folder=before, index=stolen, keystore=after)
     for found in (victim, survivor):
         with pytest.raises(CorruptError):
-            stolen.read_now(lambda tx, found=found: thief.slot_key(tx, found.id))  # type: ignore[misc]
+            stolen.read_now(partial(thief.slot_key, object_id=found.id))
     stolen.close()
     # Today's index has the survivor alone, and it opens.
     today = Home(home.folder)
@@ -186,7 +186,7 @@ def test_request_that_is_cancelled_anywhere_is_finished_by_the_next_run(home: Ho
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
             await home.resume()
-            found = await home.index.read(lambda tx, name=kept.id: home.vault.get(tx, name))  # type: ignore[misc]
+            found = await home.index.read(partial(home.vault.get, object_id=kept.id))
             assert found is None or found == kept  # never half: erasing for ever
 
     run(work())
@@ -305,7 +305,7 @@ def test_retention_leaves_a_stored_copy_and_a_later_delete_still_finds_it(home: 
     assert run(home.erase(kept.id, command="", keep_stored=True))[kept.id].result == "deleted"
     assert home.index.read_now(lambda tx: home.erasure.pending_remote(tx, 10)) == ()
     for selection in (Selection(camera="cam7"), Selection(all=True)):
-        assert home.index.read_now(lambda tx, wanted=selection: home.vault.select(tx, wanted)) == (kept.id,)  # type: ignore[misc]
+        assert home.index.read_now(partial(home.vault.select, selection=selection)) == (kept.id,)
     assert run(home.erase(kept.id))[kept.id].result == "waiting_for_cloud"
     assert home.index.read_now(lambda tx: home.vault.select(tx, Selection(all=True))) == ()
     assert run(home.erase(kept.id, command="again"))[kept.id].result == "waiting_for_cloud"

@@ -49,7 +49,7 @@ def test_new_index_is_private_and_tells_a_reader_of_the_disk_nothing(tmp_path: P
 def test_settings_are_read_back_from_the_connection(tmp_path: Path) -> None:
     index = opened(tmp_path)
     asked = ("journal_mode", "synchronous", "secure_delete", "temp_store", "foreign_keys", "locking_mode", "cipher")
-    found = {name: index.read_now(lambda tx, name=name: tx.execute(f"PRAGMA {name}")[0][0]) for name in asked}  # type: ignore[misc]
+    found = index.read_now(lambda tx: {name: tx.execute(f"PRAGMA {name}")[0][0] for name in asked})
     assert found == {
         "journal_mode": "wal",
         "synchronous": 2,
@@ -192,11 +192,11 @@ class Failing:
     def __init__(self, real: apsw.Connection, error: apsw.Error, *, times: int) -> None:
         self.real, self.error, self.times = real, error, times
 
-    def execute(self, sql: str, *rest: object) -> object:
+    def execute(self, sql: str, bindings: "apsw.Bindings | None" = None) -> object:
         if sql == "COMMIT" and self.times > 0:
             self.times -= 1
             raise self.error
-        return self.real.execute(sql, *rest)  # type: ignore[arg-type]
+        return self.real.execute(sql, bindings)
 
     def __getattr__(self, name: str) -> object:
         return getattr(self.real, name)
@@ -206,7 +206,7 @@ def test_failed_fsync_ends_every_later_call_and_is_never_tried_again(tmp_path: P
     index = opened(tmp_path)
     index.write_now(make_table)
     real = index._connection
-    index._connection = Failing(real, apsw.IOError("disk I/O error"), times=1)  # type: ignore[assignment]
+    index._connection = Failing(real, apsw.IOError("disk I/O error"), times=1)  # type: ignore[assignment] # a medium that breaks, put in its place
     with pytest.raises(IndexLostError, match="must start anew"):
         index.write_now(put("lost"))
     with pytest.raises(IndexLostError):
@@ -226,11 +226,11 @@ def test_full_disk_refuses_the_ordinary_and_gives_the_ballast_to_the_urgent(tmp_
     ballast = tmp_path / "index.db.ballast"
     assert ballast.stat().st_blocks * 512 >= 4 * 1024 * 1024
     real = index._connection
-    index._connection = Failing(real, apsw.FullError("full"), times=2)  # type: ignore[assignment]
+    index._connection = Failing(real, apsw.FullError("full"), times=2)  # type: ignore[assignment] # a medium that breaks, put in its place
     with pytest.raises(SpaceError, match=r"next: free space"):
         index.write_now(put("ordinary"))
     assert not index.short_of_room
-    index._connection = Failing(real, apsw.FullError("full"), times=2)  # type: ignore[assignment]
+    index._connection = Failing(real, apsw.FullError("full"), times=2)  # type: ignore[assignment] # a medium that breaks, put in its place
     index.write_now(put("urgent"), urgent=True)
     assert index.read_now(notes) == ["urgent"]
     assert ballast.stat().st_blocks * 512 >= 4 * 1024 * 1024  # the disk has room in truth, so it was taken again

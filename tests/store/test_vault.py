@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import secrets
+from functools import partial
 
 import msgspec
 import pytest
@@ -247,14 +248,14 @@ def test_sets_are_paged_oldest_first_and_know_what_is_newer(many: Home) -> None:
         found: list[Object] = []
         above = 0
         while page := many.index.read_now(
-            lambda tx, above=above, camera=camera: many.vault.oldest(tx, camera, "recording", above=above, limit=3)  # type: ignore[misc]
+            partial(many.vault.oldest, camera=camera, category="recording", above=above, limit=3)
         ):
             found += [kept for _, kept in page]
             above = page[-1][0]
         assert found == expected
         for place, kept in enumerate(expected):
             newer = many.index.read_now(
-                lambda tx, name=kept.id, camera=camera: many.vault.newer_than(tx, name, camera, "recording")  # type: ignore[misc]
+                partial(many.vault.newer_than, object_id=kept.id, camera=camera, category="recording")
             )
             assert sum(total.objects for total in newer.values()) == len(expected) - place - 1
             assert sum(total.bytes for total in newer.values()) == sum(
@@ -272,7 +273,7 @@ def test_totals_agree_with_the_objects(many: Home) -> None:
 def test_pages_go_over_all_ids_once(many: Home) -> None:
     ids: list[str] = []
     after = ""
-    while page := many.index.read_now(lambda tx, after=after: many.vault.page(tx, after=after, limit=7)):  # type: ignore[misc]
+    while page := many.index.read_now(partial(many.vault.page, after=after, limit=7)):
         ids += [kept.id for kept in page]
         after = ids[-1]
     assert ids == sorted(set(ids))
@@ -343,8 +344,8 @@ def test_header_key_keeps_its_header_for_ever(home: Home) -> None:
     async def keep() -> str:
         group, key = await home.vault.group(), secrets.token_bytes(16)
         made = draft(group, key)
-        about = {"object_id": made.id, "payload_sha256": made.payload_sha256, "kind": "header-key"}
-        made = msgspec.structs.replace(made, kind="header-key", slot=wrap_slot(group, key, **about))  # type: ignore[arg-type]
+        slot = wrap_slot(group, key, object_id=made.id, payload_sha256=made.payload_sha256, kind="header-key")
+        made = msgspec.structs.replace(made, kind="header-key", slot=slot)
         return (await home.vault.admit(made, part=home.part(), group=group, moment=NOW)).id
 
     object_id = run(keep())

@@ -17,7 +17,7 @@ def reading(wall_ms: int, boot_ms: int, *, boot: str = "one", synchronised: bool
     return Reading(wall_ms=wall_ms, boot_ms=boot_ms, boot_id=boot, synchronised=synchronised)
 
 
-def running(synchronised: bool = True) -> Timeline:  # noqa: FBT001, FBT002 - one obvious switch of a test
+def running(*, synchronised: bool = True) -> Timeline:
     line = Timeline()
     line.look(reading(START, 1000, synchronised=synchronised))
     return line

@@ -226,7 +226,7 @@ class Home:
         )
 
 
-async def scan(parts: Parts, on_event: Any = lambda _event: None) -> None:  # noqa: ANN401 - the flow's own type
+async def scan(parts: Parts, on_event: Callable[[IngestEvent], None] = lambda _event: None) -> None:
     """Take in what the spool holds, as the agent's own flow does."""
     sealer = Sealer()
     flow = Ingest(

@@ -2,6 +2,7 @@
 
 import base64
 from collections.abc import Callable
+from functools import partial
 
 from agent.app.parts import Parts, opened
 from agent.index import Tx
@@ -66,10 +67,10 @@ async def confirm(parts: Parts, home: Home) -> int:
     copies = await parts.index.read(lambda tx: parts.erasure.pending_remote(tx, 10))
     for copy in copies:
         await parts.index.write(
-            lambda tx, copy=copy: parts.erasure.note_erased(  # type: ignore[misc]
-                tx,
-                copy.upload,
-                copy.manifest,
+            partial(
+                parts.erasure.note_erased,
+                upload=copy.upload,
+                manifest=copy.manifest,
                 header="erased",
                 payload="erased",
                 stated_by=home.store.kid,

@@ -4,6 +4,8 @@ The transitions are the ones that the upload flow makes, in its order and in its
 between them does not touch the disk. The whole flow, with brokers, cut lines and restarts, is in ``tests/upload``.
 """
 
+from functools import partial
+
 from agent.app.parts import Parts, opened
 from agent.index import Tx
 from agent.model import Object
@@ -34,20 +36,25 @@ async def upload(parts: Parts, home: Home, say: Say) -> None:
     for item in await parts.index.read(vault.page):
         if item.state != "sealed":
             continue
-        upload_id = await parts.index.write(lambda tx, item=item: _begin(parts, tx, item))  # type: ignore[misc]
+        upload_id = await parts.index.write(partial(_begin, parts=parts, item=item))
         say(f"begun {item.id} {upload_id}")
         for offset in (item.size_bytes // 2, item.size_bytes):
-            await parts.index.write(lambda tx, u=upload_id, n=offset: vault.note_offset(tx, u, n))  # type: ignore[misc]
+            await parts.index.write(partial(vault.note_offset, upload=upload_id, offset=offset))
             say(f"offset {upload_id} {offset}")
         await parts.index.write(
-            lambda tx, u=upload_id: vault.note_stored(  # type: ignore[misc]
-                tx, u, region="eu", stated_by=home.store.kid, epoch="e1", moment=parts.now()
+            partial(
+                vault.note_stored,
+                upload=upload_id,
+                region="eu",
+                stated_by=home.store.kid,
+                epoch="e1",
+                moment=parts.now(),
             )
         )
         say(f"stored {item.id} {upload_id}")
 
 
-def _begin(parts: Parts, tx: Tx, item: Object) -> str:
+def _begin(tx: Tx, parts: Parts, item: Object) -> str:
     upload_id, _ = parts.vault.begin_upload(tx, item.id, moment=parts.now())
     if parts.vault.header(tx, item.id) is None:
         parts.vault.remake_header(tx, item.id)

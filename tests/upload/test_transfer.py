@@ -2,6 +2,7 @@
 
 import hashlib
 import random
+from typing import Any
 
 import pytest
 
@@ -37,12 +38,13 @@ def go(offset: int) -> Go:
 
 
 def receipt(**changed: object) -> Stored:
-    fields: dict[str, object] = {
+    fields: dict[str, Any] = {
         "iss": KID, "aud": "cam-1", "iat": 1, "upload": "u" * 26, "manifest": "0" * 64, "object": "o" * 26,
         "payload": Part(bytes=25, sha256="a" * 64),
         "header": Part(bytes=6, sha256=hashlib.sha256(b"header").hexdigest()), "region": "eu", "epoch": EPOCH,
+        **changed,
     }  # fmt: skip
-    return Stored(**(fields | changed))  # type: ignore[arg-type] # the values of a test
+    return Stored(**fields)
 
 
 def begun(size: int = 25, *, chunk_bytes: int = 10) -> Transfer:

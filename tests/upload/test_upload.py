@@ -11,6 +11,7 @@ from agent.broker import Broker
 from agent.model import Object
 from agent.uplink import CHUNK_BYTES, CHUNKS_AHEAD
 from device_sim.broker import Broker as BrokerProcess
+from device_sim.cloud.faults import Forgery
 from device_sim.cloud.service import Cloud
 from tests.upload.cloud import Keys, cloud_at
 from tests.upload.hub import NOW, Hub, policy, uploading
@@ -154,14 +155,14 @@ def test_lost_repeated_and_disordered_packets_still_make_the_same_bytes(
 
 @pytest.mark.parametrize("how", ["unknown_key", "stolen_kid", "other_device", "other_manifest"])
 def test_forged_storage_receipt_is_not_believed(
-    mosquitto: BrokerProcess, tls: Path, tmp_path: Path, hub: Hub, how: str
+    mosquitto: BrokerProcess, tls: Path, tmp_path: Path, hub: Hub, how: Forgery
 ) -> None:
     hub.hurry = 20
 
     async def act() -> None:
         item = await hub.add(size_bytes=1000)
         with cloud_at(mosquitto.url, tls=tls, folder=tmp_path / "cloud", keys=Keys.of(hub)) as (cloud, store):
-            cloud.faults.forge("stored", how, count=1000)  # type: ignore[arg-type] # one of its words
+            cloud.faults.forge("stored", how, count=1000)
             async with uploading(hub, line(mosquitto.url, tls), store) as flow:
                 await until(lambda: bool(flow.refused))
                 assert hub.state(item) == "sealed"
