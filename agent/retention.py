@@ -38,15 +38,37 @@ PASS_MAX: Final = 10_000
 ASK_MAX: Final = 100_000
 """Objects that one approve covers at most: bounds what is frozen; the next pass asks for the rest."""
 
+DROP_STEP: Final = 100
+DROP_STEP_MAX_BYTES: Final = 1 << 30
+"""With ``on_full = "drop-oldest"`` a hundredth of the disk, and no more than that, is made free ahead of what comes."""
+
+LARGEST_REFUSED: Final = 4
+"""The part of the disk, a quarter, that is made free at most for one recording."""
+
 KEPT_MAX: Final = 10_000
 """Objects of one set that a pass looks past (held, waiting for their upload) before it leaves the set for now."""
 
 
 class Disk(msgspec.Struct, frozen=True):
-    """Room on the vault's file system, in bytes; (0, 0) asks for no floor."""
+    """Room on the vault's file system, in bytes; (0, 0) asks for no floor.
+
+    ``wanted_bytes`` of it must be free before new recordings are taken in again; 0 while there is room enough.
+    """
 
     free_bytes: int = 0
     total_bytes: int = 0
+    wanted_bytes: int = 0
+
+    @classmethod
+    def seen(cls, free_bytes: int, total_bytes: int, *, reserve_bytes: int, refused_bytes: int) -> "Disk":
+        """Judge a disk of which ``reserve_bytes`` are never filled, and that had no room for a recording so large.
+
+        What has to go goes in steps, so that the keys change once for many recordings. A recording of more than
+        ``LARGEST_REFUSED`` of the disk drives nothing out: a file may claim any size.
+        """
+        step = min(total_bytes // DROP_STEP, DROP_STEP_MAX_BYTES)
+        enough = reserve_bytes + max(step, min(refused_bytes, total_bytes // LARGEST_REFUSED))
+        return cls(free_bytes, total_bytes, 0 if free_bytes > enough else enough + step)
 
 
 class Due(msgspec.Struct, frozen=True):
@@ -195,7 +217,7 @@ class Retention:
                 if self._policy.rule_for(item.camera, item.category) != rule:
                     continue
                 left -= 1
-                room = Disk(disk.free_bytes + freed.bytes, disk.total_bytes)
+                room = msgspec.structs.replace(disk, free_bytes=disk.free_bytes + freed.bytes)
                 decision = self._judge(item, moment=moment, disk=room, rank=left, newer_bytes=left_bytes)
                 left_bytes -= item.size_bytes
                 if isinstance(decision, Refuse):
@@ -215,6 +237,7 @@ class Retention:
                 moment=moment,
                 free_bytes=disk.free_bytes,
                 total_bytes=disk.total_bytes,
+                wanted_bytes=disk.wanted_bytes,
                 rank=rank,
                 newer_bytes=newer_bytes,
             ),

@@ -34,12 +34,19 @@ from agent.timeline import Timeline
 from agent.trust import Trust
 from agent.vault import Vault
 
+RESERVE_BYTES: Final = 16 << 20
+"""Of the vault's disk; never filled by new recordings, so that deletes, audit and receipts have room."""
+
 _LOCK_PAUSE_S: Final = 0.05
 
 
 @dataclass(slots=True, kw_only=True)
 class Parts:
-    """What the flows and the verbs are made of. ``changed`` may be replaced: it is called when the outbox has news."""
+    """What the flows and the verbs are made of. ``changed`` may be replaced: it is called when the outbox has news.
+
+    ``refused_bytes`` is the largest recording for which there was no room since this start, of those that may drive
+    others out.
+    """
 
     config: Config
     policy: Policy
@@ -56,6 +63,7 @@ class Parts:
     retention: Retention
     read_clock: ReadClock
     changed: Callable[[], None]
+    refused_bytes: int = 0
 
     def now(self) -> Moment:
         """Read the clocks once; a flow does so at its start and hands the moment down."""
@@ -63,7 +71,8 @@ class Parts:
 
     def disk(self) -> Disk:
         """Return the room on the vault's file system."""
-        return Disk(*free_bytes(self.config.vault))
+        free, total = free_bytes(self.config.vault)
+        return Disk.seen(free, total, reserve_bytes=RESERVE_BYTES, refused_bytes=self.refused_bytes)
 
     def fingerprint(self) -> str:
         """Return what owner and device compare."""

@@ -14,7 +14,7 @@ from functools import partial
 from typing import Final
 
 from agent.app.alarm import Alarm
-from agent.app.parts import Parts, opened, read_policy_file
+from agent.app.parts import RESERVE_BYTES, Parts, opened, read_policy_file
 from agent.app.post import Post
 from agent.app.verbs import Verbs
 from agent.broker import Broker
@@ -48,9 +48,6 @@ LOCK_PATIENCE_S: Final = 5.0
 EXPIRY_WARNING_MS: Final = 30 * 86_400_000
 """A certificate is warned about this long before it ends."""
 
-RESERVE_BYTES: Final = 16 << 20
-"""Of the vault's disk; never filled by new recordings, so that deletes, audit and receipts have room."""
-
 _OF_THE_LINE: Final = ("acl_broken", "takeover")
 """Alerts that only the line can end: one that an earlier run left standing is raised anew if it still holds."""
 
@@ -74,6 +71,8 @@ class Live:
         default_factory=lambda: {"disk_full": {_BEFORE_THIS_START}, "source_failed": {_BEFORE_THIS_START}}
     )
     """Sources behind an alert that ends when each of them takes something in, or is back, by the alert's code."""
+    short_of_room: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when a recording was refused that may drive others out."""
     good_until_ms: int = 0
     """The end of the certificate that was looked at last."""
 
@@ -129,6 +128,7 @@ async def _run(
         policy=parts.policy_in_force,
         now=parts.now,
         reserve_bytes=RESERVE_BYTES,
+        on_full=lambda size_bytes: _make_room(live, size_bytes),
         on_event=lambda event: _on_ingest(live, event, tell),
     )
     live = Live(parts, alarm, ingest)
@@ -149,7 +149,7 @@ async def _run(
         start(_tell_alerts(live, events), "alerts")
         start(_tick(live, tell, alive, wait), "ticks")
         start(_reload_policy(live, reload), "policy")
-        start(_retain(live, tell, wait), "retention")
+        start(_retain(live, tell), "retention")
         broker, upload = live.broker, live.upload
         line: asyncio.Task[None] | None = None
         if broker is not None and upload is not None and post is not None:
@@ -281,6 +281,11 @@ def _good_again(live: Live, code: str, source: str, tell: Callable[[str, str], N
             tell(code, "")
 
 
+def _make_room(live: Live, size_bytes: int) -> None:
+    live.parts.refused_bytes = max(live.parts.refused_bytes, size_bytes)
+    live.short_of_room.set()
+
+
 async def _note_protocol(live: Live, broker: Broker) -> None:
     """Remember which MQTT version the broker speaks: one that is silent about the other costs seconds at each start."""
     parts, session, noted = live.parts, 0, 0
@@ -375,16 +380,19 @@ def _look_at_certificate(live: Live, tell: Callable[[str, str], None]) -> None:
     live.good_until_ms = expires_ms
 
 
-async def _retain(live: Live, tell: Callable[[str, str], None], wait: Callable[[float], Awaitable[None]]) -> None:
+async def _retain(live: Live, tell: Callable[[str, str], None]) -> None:
     parts = live.parts
     while True:
+        live.short_of_room.clear()
         try:
             await _pass(live, tell, parts.now())
         except SpaceError as error:
             _log.warning("retention: %s", error.message)
         if live.post is not None:
             live.post.news()  # what waits for upload may have changed; an unchanged state is not published again
-        await wait(await _next_pass_s(parts))
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(await _next_pass_s(parts)):
+                await live.short_of_room.wait()
 
 
 async def _pass(live: Live, tell: Callable[[str, str], None], moment: Moment) -> None:

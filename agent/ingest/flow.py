@@ -103,7 +103,8 @@ class Ingest:
     """The flow for all sources; belongs to the running event loop.
 
     ``policy``, ``now`` and ``rights`` (camera id or ``""``, category) are asked once per file. ``reserve_bytes`` of the
-    vault's disk are never filled. ``on_event`` is called in the loop and must not wait.
+    vault's disk are never filled; ``on_full`` is called with the size of what found no room, where the policy lets it
+    drive others out. ``on_event`` is called in the loop; neither may wait.
     """
 
     def __init__(
@@ -116,6 +117,7 @@ class Ingest:
         now: Callable[[], Moment],
         rights: Callable[[str, str], Rights] = _no_rights,
         reserve_bytes: int = 0,
+        on_full: Callable[[int], None] = lambda _size_bytes: None,
         on_event: Callable[[IngestEvent], None] = lambda _event: None,
         monotonic: Callable[[], float] = monotonic_s,
     ) -> None:
@@ -127,6 +129,7 @@ class Ingest:
         self._now = now
         self._rights = rights
         self._reserve_bytes = reserve_bytes
+        self._on_full = on_full
         self._on_event = on_event
         self._monotonic = monotonic
         self._sources = {
@@ -390,11 +393,13 @@ class Ingest:
                 moment=moment, free_bytes=free - self._reserve_bytes - work.size_bytes, total_bytes=total
             ),
         )  # fmt: skip
+        rule = policy.rule_for(camera, place.category)
         if isinstance(decision, Allow):
-            rule = policy.rule_for(camera, place.category)
             assert rule is not None  # noqa: S101 - decide refuses without one
             return Let(rule=rule, camera=camera)
         if decision.reason == "disk_full":
+            if rule is not None and rule.on_full == "drop-oldest":
+                self._on_full(work.size_bytes)
             raise SpaceError(
                 f"{free} bytes are free, {self._reserve_bytes} of them reserved; {work.size_bytes} are needed",
                 hint="free space or lower the keep limits in policy.toml",

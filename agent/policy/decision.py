@@ -9,6 +9,8 @@ Precedence for everything that removes, highest first:
 5. maximum age          hard: uploaded or not
 6. free-disk floor, size and count   these wait for the upload where the policy says ``before-expiry``
 
+With ``on_full = "drop-oldest"`` a full disk is a floor too, and none of row 6 waits for an upload.
+
 Withdrawn consent stops ingest and upload whatever else holds. What no rule allows is refused (invariant I9).
 """
 
@@ -123,6 +125,8 @@ def _pressed_by(rule: Rule, conditions: Conditions) -> str | None:
     keep = rule.keep
     if conditions.total_bytes and conditions.free_bytes < keep.floor_bytes(conditions.total_bytes):
         return f"{rule.scope}.keep.disk_free"
+    if rule.on_full == "drop-oldest" and conditions.free_bytes < conditions.wanted_bytes:
+        return f"{rule.scope}.on_full"
     if keep.size_bytes is not None and conditions.newer_bytes > keep.size_bytes:
         return f"{rule.scope}.keep.size"
     if keep.count is not None and conditions.rank >= keep.count:

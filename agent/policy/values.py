@@ -112,6 +112,7 @@ class Subject(msgspec.Struct, frozen=True, kw_only=True):
 class Conditions(msgspec.Struct, frozen=True, kw_only=True):
     """The world at the moment of the decision.
 
+    ``wanted_bytes`` must be free before new recordings are taken in again; 0 while there is room enough.
     ``rank`` counts newer objects of the same rule's set (0 is the newest); ``newer_bytes`` sums that set down to and
     including this object. ``to_owner_only`` tells whether an export goes to nobody but the policy's owner.
     """
@@ -119,6 +120,7 @@ class Conditions(msgspec.Struct, frozen=True, kw_only=True):
     moment: Moment
     free_bytes: int = 0
     total_bytes: int = 0
+    wanted_bytes: int = 0
     rank: int = 0
     newer_bytes: int = 0
     to_owner_only: bool = True

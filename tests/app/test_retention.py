@@ -79,6 +79,27 @@ def test_floor_frees_only_what_is_needed(office: Office) -> None:
     assert held(office) == {item.id for item in made[1:]}
 
 
+def test_full_disk_drops_the_oldest_where_the_policy_says_so(office: Office) -> None:
+    # ``keep = {age = "7d"}, on_full = "drop-oldest"`` dropped nothing: new recordings were refused for up to a week.
+    made = [keep(office, b"x" * 100_000) for _ in range(4)]
+    size = made[0].size_bytes
+    full = Disk.seen(8 * size, 100 * size, reserve_bytes=7 * size, refused_bytes=0)
+    asyncio.run(retention(office, 'age = "7d"').run_pass(office.moment, full))
+    assert held(office) == {item.id for item in made}
+    asyncio.run(retention(office, 'age = "7d"', on_full="drop-oldest").run_pass(office.moment, full))
+    assert held(office) == {item.id for item in made[1:]}
+
+
+def test_room_is_made_in_steps_for_the_largest_that_was_refused_and_for_no_monster() -> None:
+    def wanted(free: int, refused: int = 0) -> int:
+        return Disk.seen(free, 100_000, reserve_bytes=5_000, refused_bytes=refused).wanted_bytes
+
+    assert wanted(6_001) == 0
+    assert wanted(6_000) == 7_000, "a step more than what it takes"
+    assert wanted(6_001, refused=2_000) == 8_000
+    assert wanted(6_001, refused=10**12) == 31_000, "a sparse file claims any size"
+
+
 def test_camera_with_its_own_rule_is_not_counted_in_the_general_set(office: Office) -> None:
     own = keep(office, b"own")
     camera = f"[camera.{own.camera}.recording]\nkeep.count = 100"

@@ -17,8 +17,7 @@ import pytest
 
 import agent.cli
 import agent.owner
-from agent.app.parts import opened
-from agent.app.running import RESERVE_BYTES
+from agent.app.parts import RESERVE_BYTES, opened
 from agent.clock import monotonic_s, system_clock
 from agent.config import read_config
 from agent.ingest import Ingest

@@ -7,6 +7,8 @@ from pathlib import Path
 from tests.disk import as_root, fill, small_disk
 from tests.flow.house import House, until
 
+CLIP_BYTES = 6_000_000
+
 
 @as_root
 def test_full_disk_refuses_the_new_loudly_and_still_deletes_and_answers(tmp_path: Path) -> None:
@@ -53,3 +55,25 @@ def test_full_disk_refuses_the_new_loudly_and_still_deletes_and_answers(tmp_path
         until(lambda: len(house.held()) == 2, what="the refused recording taken in", within_s=90)
         until(lambda: not kept.exists(), what="the spool given up")
         until(lambda: "disk_full" not in alerts(), what="the alert ended")
+
+
+@as_root
+def test_full_disk_gives_the_oldest_up_for_the_new_where_the_policy_says_so(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "state", size="96m"), House(tmp_path) as house:
+        policy = house.folder / "policy.toml"
+        policy.write_text(policy.read_text().replace('keep = { age = "14d" }', 'on_full = "drop-oldest"', 1))
+        house.start_cloud()
+        house.start_agent()
+        folder = house.spool / "front_door" / "recording"
+        folder.mkdir(parents=True)
+        names = [f"2026-03-01T10-{minute:02}-00.000Z_2s.mp4" for minute in range(20)]  # 120 MB in all
+        for name in names:
+            (house.spool / "part").write_bytes(os.urandom(CLIP_BYTES))
+            (house.spool / "part").rename(folder / name)
+            until(lambda: not list(folder.iterdir()), what=f"{name} taken in", within_s=90)
+        captured = [item["captured_from"] for item in house.held()]
+        assert "2026-03-01T10:19:00.000Z" in captured
+        assert "2026-03-01T10:00:00.000Z" not in captured
+        assert len(captured) > 5, "no more went than had to"
+        log = house.run("privacy-agent", "audit", "show", "--config", house.config)
+        assert '"rule":"category.recording.on_full"' in log

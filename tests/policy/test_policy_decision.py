@@ -61,6 +61,7 @@ def judge(
     free_bytes: int = 50,
     rank: int = 0,
     newer_bytes: int = 1,
+    wanted_bytes: int = 0,
     category: str = "recording",
     to_owner_only: bool = True,
 ) -> Decision:
@@ -76,6 +77,7 @@ def judge(
             moment=Moment(agent_ms=now_ms, wall_ms=now_ms, trusted=trusted),
             free_bytes=free_bytes,
             total_bytes=100,
+            wanted_bytes=wanted_bytes,
             rank=rank,
             newer_bytes=newer_bytes,
             to_owner_only=to_owner_only,
@@ -122,6 +124,15 @@ def test_size_count_and_floor_wait_for_the_upload_where_policy_says_so() -> None
         assert reason(judge("expire", policy=policy_with(keep=keep), state="uploaded")) == "allowed"
         assert reason(judge("expire", policy=policy_with(keep=keep, upload="allowed"))) == "allowed"
         assert reason(judge("expire", policy=policy_with(keep=keep, on_full="drop-oldest"))) == "allowed"
+
+
+def test_full_disk_is_a_floor_only_where_the_policy_drops_the_oldest() -> None:
+    drops = policy_with(keep=Keep(age_ms=DAY), on_full="drop-oldest")
+    refuses = policy_with(keep=Keep(age_ms=DAY), upload="never")
+    assert judge("expire", policy=drops, free_bytes=5, wanted_bytes=6) == Allow(rule="category.recording.on_full")
+    assert reason(judge("expire", policy=drops, free_bytes=6, wanted_bytes=6)) == "not_due"
+    assert reason(judge("expire", policy=refuses, free_bytes=5, wanted_bytes=6)) == "not_due"
+    assert reason(judge("expire", policy=drops, free_bytes=5, wanted_bytes=6, rights=HELD)) == "held"
 
 
 def test_floor_in_bytes_and_share_take_the_larger() -> None:
