@@ -16,6 +16,7 @@ from typing import Final
 from agent.app.alarm import Alarm
 from agent.app.parts import RESERVE_BYTES, Parts, opened, read_policy_file
 from agent.app.post import Post
+from agent.app.refusals import Refusals
 from agent.app.verbs import Verbs
 from agent.broker import Broker
 from agent.broker.link import MQTT_3_1_1, MQTT_5
@@ -64,6 +65,7 @@ class Live:
     parts: Parts
     alarm: Alarm
     ingest: Ingest
+    refusals: Refusals = field(default_factory=Refusals)
     broker: Broker | None = None
     upload: Upload | None = None
     post: Post | None = None
@@ -265,6 +267,8 @@ def _on_ingest(live: Live, event: IngestEvent, tell: Callable[[str, str], None])
     elif event.kind == "source_failed":
         live.refusing["source_failed"].add(event.source)
         tell("source_failed", f"Source {event.source} cannot be read: {event.reason}")
+    if count := live.refusals.note(event):
+        _log.warning("not taken in: source=%s %s: %s (%s so far)", event.source, event.kind, event.reason, count)
     _log.info("ingest %s source=%s object=%s reason=%s", event.kind, event.source, event.object, event.reason)
 
 

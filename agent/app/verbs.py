@@ -16,6 +16,7 @@ import msgspec
 from agent import audit, chain, registry
 from agent.app.parts import Parts
 from agent.app.policy_file import read_policy
+from agent.app.refusals import Refusals
 from agent.broker import Broker
 from agent.bundle import Form
 from agent.clock import parse_rfc3339_ms, rfc3339_ms
@@ -34,11 +35,16 @@ _COUNT_MAX: Final = 2**53
 
 
 class Living(Protocol):
-    """What the verbs need: the parts, and the line where an agent runs."""
+    """What the verbs need: the parts, and what only a running agent has."""
 
     parts: Parts
     broker: Broker | None
     upload: Upload | None
+
+    @property
+    def refusals(self) -> Refusals | None:
+        """What was not taken in since the start."""
+        ...
 
 
 class Offline:
@@ -46,6 +52,7 @@ class Offline:
 
     def __init__(self, parts: Parts) -> None:
         self.parts = parts
+        self.refusals: Refusals | None = None
         self.broker: Broker | None = None
         self.upload: Upload | None = None
 
@@ -103,6 +110,11 @@ class Verbs:
             expires_ms = broker.certificate_expires_ms()
             if expires_ms is not None:
                 line["certificate_expires"] = rfc3339_ms(expires_ms)
+        refusals = self._live.refusals
+        if refusals is not None:
+            told["sources"] = [
+                {"name": source.name, "not_taken": refusals.of(source.name)} for source in parts.config.sources
+            ]
         upload = self._live.upload
         if upload is not None:
             told["uploads"]["under_way"] = [

@@ -192,6 +192,13 @@ def _status(arguments: argparse.Namespace) -> int:
     if answer["alerts"]:
         alerts = [(one["code"], when_text(one["since"]), str(one["count"])) for one in answer["alerts"]]
         print("\n" + table(alerts, head=("alert", "since", "times"), right=(2,)))
+    refused = [
+        (source["name"], one["kind"].replace("_", " "), one["count"], one["reason"].replace("_", " "))
+        for source in answer.get("sources", ())
+        for one in source["not_taken"]
+    ]
+    if refused:
+        print("\n" + table(refused, head=("source", "not taken in", "times", "why"), right=(2,)))
     return 0
 
 

@@ -11,7 +11,7 @@ import os
 import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 from agent.errors import AgentError
 from agent.shell.parser import Subparsers
@@ -150,6 +150,24 @@ def _vault(config: "Config", arguments: argparse.Namespace) -> Iterator[Finding]
     yield Finding("audit log", "good", verdict["sentence"])
     for alert in answer["alerts"]:
         yield Finding("alert", "look", f"{alert['code']} since {alert['since']}", "privacy-agent status")
+    for source in answer.get("sources", ()):
+        yield from _not_taken(config, source)
+
+
+def _not_taken(config: "Config", source: dict[str, Any]) -> Iterator[Finding]:
+    """Tell what a source offered in vain since the agent started; what was deleted before is as it should be."""
+    counts = [one for one in source["not_taken"] if one["kind"] != "deleted_before"]
+    if not counts:
+        return
+    told = ", ".join(f"{one['reason'].replace('_', ' ')} ({one['count']})" for one in counts)
+    kinds = {one["kind"] for one in counts}
+    path = next((one.path for one in config.sources if one.name == source["name"]), config.file)
+    steps = []
+    if kinds - {"refused"}:
+        steps.append(f"look for what does not belong in {path}: only plain files with one name are opened")
+    if "refused" in kinds:
+        steps.append(f"let the category in by {config.policy} (docs/operating.md, policy.toml), or take it away")
+    yield Finding(f"source {source['name']}", "look", f"not taken in: {told}", "; ".join(steps))
 
 
 def _sources(config: "Config") -> Iterator[Finding]:

@@ -3,7 +3,10 @@
 import re
 from pathlib import Path
 
+from tests.cli.conftest import Device, device, made, shell
 from tests.docs.conftest import Minutes
+
+__all__ = ["device", "made", "shell"]  # fixtures
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -36,3 +39,13 @@ def test_two_commands_come_first_and_the_makefile_has_them(five_minutes: Minutes
     targets = re.findall(r"^make (\w+)", five_minutes.blocks[0], re.MULTILINE)
     assert targets == ["demo", "test"]
     assert all(re.search(rf"^{target}:", made, re.MULTILINE) for target in targets)
+
+
+def test_every_kind_of_file_that_may_be_put_there_is_taken_in_by_the_policy_that_init_wrote(
+    five_minutes: Minutes, device: Device
+) -> None:
+    (told,) = re.findall(r"^# Something to record\. Or put an? (.*?) of yours", five_minutes.blocks[1], re.MULTILINE)
+    endings = re.findall(r"\.(\w+)", told)
+    assert len(endings) > 2
+    assert len(device.take_in(*(f"mine.{ending}" for ending in endings))) == len(endings)
+    assert not [path for path in device.spool.rglob("*") if path.is_file()]

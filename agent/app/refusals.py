@@ -1,0 +1,41 @@
+"""What the sources offered and was not taken in, counted since the start: for the log, ``status`` and ``doctor``.
+
+A hostile or broken source may offer as many such files as it likes, so what is kept has an end, and the log is told of
+the first, the second, the fourth, the eighth: enough to see it, too little to fill a disk. No file is named.
+"""
+
+from collections import Counter
+from typing import Any, Final
+
+from agent.ingest import IngestEvent
+
+TOLD: Final = frozenset({"refused", "unreadable", "deleted_before", "lines_dropped"})
+"""What an operator has to know of; a full disk and a source that failed have alerts of their own."""
+
+REASONS_MAX: Final = 32
+"""Reasons of one source that are counted apart; those beyond are counted together."""
+
+_BEYOND: Final = "other reasons"
+
+
+class Refusals:
+    """The counts of one run, by source; belongs to the running event loop."""
+
+    def __init__(self) -> None:
+        self._counts: dict[str, Counter[tuple[str, str]]] = {}
+
+    def note(self, event: IngestEvent) -> int:
+        """Count an event if it is one of ``TOLD``; return how often it came if the log has to say so, else 0."""
+        if event.kind not in TOLD:
+            return 0
+        counts = self._counts.setdefault(event.source, Counter())
+        key = (event.kind, event.reason)
+        if key not in counts and len(counts) >= REASONS_MAX:
+            key = (event.kind, _BEYOND)
+        counts[key] += 1
+        return counts[key] if counts[key].bit_count() == 1 else 0
+
+    def of(self, source: str) -> list[dict[str, Any]]:
+        """Return what was not taken in of one source, the most frequent first."""
+        counts = self._counts.get(source, Counter())
+        return [{"kind": kind, "reason": reason, "count": count} for (kind, reason), count in counts.most_common()]

@@ -1,0 +1,80 @@
+"""What a source offers and the agent does not take in is told: in the log, by ``status`` and by ``doctor``."""
+
+import os
+
+from agent.app.refusals import REASONS_MAX, Refusals
+from agent.ingest import IngestEvent
+from tests.cli.conftest import Device, until
+
+
+def unreadable(reason: str, *, source: str = "spool") -> IngestEvent:
+    return IngestEvent(kind="unreadable", source=source, reason=reason)
+
+
+def test_flood_of_one_kind_is_told_to_the_log_a_few_times_and_counted_whole() -> None:
+    refusals = Refusals()
+    told = [count for _ in range(1000) if (count := refusals.note(unreadable("a symbolic link")))]
+    assert told == [1, 2, 4, 8, 16, 32, 64, 128, 256, 512]
+    assert refusals.of("spool") == [{"kind": "unreadable", "reason": "a symbolic link", "count": 1000}]
+    assert refusals.of("other") == []
+
+
+def test_flood_of_reasons_is_counted_together() -> None:
+    refusals = Refusals()
+    for number in range(10 * REASONS_MAX):
+        refusals.note(unreadable(str(number)))
+    counted = refusals.of("spool")
+    assert len(counted) == REASONS_MAX + 1
+    assert counted[0] == {"kind": "unreadable", "reason": "other reasons", "count": 9 * REASONS_MAX}
+
+
+def test_what_is_ordinary_or_has_an_alert_is_not_counted() -> None:
+    refusals = Refusals()
+    for kind in ("admitted", "later", "disk_full", "source_failed"):
+        assert refusals.note(IngestEvent(kind=kind, source="spool")) == 0
+    assert refusals.of("spool") == []
+
+
+def test_hostile_files_are_told_by_the_log_by_status_and_by_doctor(device: Device) -> None:
+    device.put("front/a.mp4")
+    os.mkfifo(device.spool / "pipe.mp4")
+    (device.spool / "link.mp4").symlink_to(device.put("front/b.txt"))
+    device.put("front/log.jsonl", b'{"event": "motion"}\n')
+    device.config.write_text(device.config.read_text().replace("[[source]]", '[[source]]\nbatch_age = "1s"'))
+
+    with device.running() as log:
+        until(lambda: log.read_text().count("not taken in") >= 3, what="three files told")
+        said = log.read_text()
+        status = device.ok("status")
+        counts = device.ok("status", "--json").json["sources"]
+        doctor = device.agent("doctor", "--json")
+
+    for reason in ("a symbolic link", "not a plain file"):
+        assert f"WARNING agent.app.running: not taken in: source=spool unreadable: {reason} (1 so far)" in said
+    assert "source=spool refused: " in said
+    assert "link.mp4" not in said
+    assert [one["name"] for one in counts] == ["spool"]
+    assert {(one["kind"], one["count"]) for one in counts[0]["not_taken"]} == {("unreadable", 1), ("refused", 1)}
+    assert any(line.split()[:1] == ["spool"] and "a symbolic link" in line for line in status.out.splitlines())
+    finding = next(one for one in doctor.json["findings"] if one["told"].startswith("not taken in"))
+    assert finding["what"] == "source spool"
+    assert finding["verdict"] == "look"
+    assert "a symbolic link" in finding["told"]
+    assert str(device.spool) in finding["next"]
+    assert "policy.toml" in finding["next"]
+
+
+def test_hostile_files_that_come_while_it_runs_are_told_at_the_next_look_at_everything(device: Device) -> None:
+    device.config.write_text(device.config.read_text().replace("[[source]]", '[[source]]\nrescan = "1s"'))
+    outside = device.folder / "outside.mp4"
+    outside.write_bytes(b"not for you")
+
+    with device.running() as log:
+        (device.spool / "link.mp4").symlink_to(outside)
+        (device.spool / "hard.mp4").hardlink_to(outside)
+        until(lambda: log.read_text().count("not taken in") >= 2, what="both told")
+        said = log.read_text()
+
+    assert "a symbolic link" in said
+    assert "more than one name" in said
+    assert outside.read_bytes() == b"not for you"
