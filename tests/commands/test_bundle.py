@@ -25,7 +25,9 @@ from agent.envelope import selection_hash
 from agent.model import Object, Selection, new_id
 from agent.policy import Rights
 from tests.commands.office import Office, at, run
+from tests.failing import failing
 
+ROOT = Path(__file__).parents[2]
 SELECT_ALL = {"all": True}
 DAY_S = 86_400
 
@@ -413,3 +415,53 @@ def test_full_disk_ends_an_export_with_the_reason_and_leaves_nothing(
         assert list(office.bundle.folder.iterdir()) == []
 
     run(scenario())
+
+
+@pytest.mark.parametrize("form", ["objects", "zip"])
+def test_payload_that_the_medium_does_not_give_is_left_out_and_the_others_are_exported(
+    office: Office, caplog: pytest.LogCaptureFixture, form: str
+) -> None:
+    async def scenario() -> None:
+        good, bad, last = [await office.keep(os.urandom(100_000)) for _number in range(3)]
+        path = office.vault.payload_path(bad.id)
+        path.unlink()
+        path.symlink_to("/proc/self/mem")  # opens, and its first page is nobody's: the kernel says EIO
+        with path.open("rb") as file, pytest.raises(OSError, match="Input/output error"):
+            file.read(1)
+        receipt = await office.submit(office.client, "export", select=SELECT_ALL, form=form)
+        assert receipt["status"] == "partial"
+        found = {outcome["id"]: outcome["result"] for outcome in receipt["outcomes"]}
+        assert found == {good.id: "exported", bad.id: "failed", last.id: "exported"}
+        folder = folder_of(office, receipt)
+        manifest = manifest_of(office, folder)
+        assert manifest["left_out"] == [{"id": bad.id, "result": "failed"}]
+        assert not any(bad.id in path.name for path in folder.iterdir())
+        for archive in zips_of(office, folder):
+            assert archive.testzip() is None
+            assert not any(bad.id in name for name in archive.namelist())
+        assert office.audit_kinds().count("corrupt_object") == 1
+
+    run(scenario())
+    assert all("mem" not in record.getMessage() for record in caplog.records)
+
+
+@pytest.mark.parametrize(
+    ("on", "fault"),
+    [
+        ("{export}.part/manifest.jws.age", "write=EIO"),
+        ("{export}.part/manifest.jws.age", "fsync=EIO"),
+        ("{export}.part/manifest.jws.age", "openat=EIO"),
+        ("{export}.part", "fsync=EIO"),
+    ],
+)
+def test_export_that_the_medium_does_not_take_is_told_and_leaves_nothing(office: Office, on: str, fault: str) -> None:
+    run(office.keep(b"clip"))
+    office.close()
+    export = new_id()
+    words = [sys.executable, "-m", "tests.commands.exporting", str(office.folder), office.owner_recipient, export]
+    medium = failing(office.bundle.folder / on.format(export=export), fault)
+    ran = subprocess.run([*medium, *words], cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
+    assert ran.stdout == "LinkError: the export cannot be written: Input/output error\n", ran.stderr
+    assert list(office.bundle.folder.iterdir()) == []
+    office.restart()
+    assert office.index.read_now(office.bundle.exports) == frozenset()
