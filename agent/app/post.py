@@ -78,6 +78,7 @@ class Post:
         self._wait = wait
         self._news = asyncio.Event()
         self._session = 0
+        self._connection = 0
         self._told: dict[str, Any] = {}
         self._parking = Parking()
         self._under_way: Hashable = None
@@ -93,6 +94,17 @@ class Post:
 
     async def run(self, line: Line) -> None:
         """Send for ever."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._watch(line), name="post-watch")
+            await self._send_always(line)
+
+    async def _watch(self, line: Line) -> None:
+        """Notice a new connection also while there is no news: state and what is unread are due at each."""
+        while True:
+            self._connection = await line.next_session(self._connection)
+            self._news.set()
+
+    async def _send_always(self, line: Line) -> None:
         connection = 0
         while True:
             before = connection
@@ -103,7 +115,7 @@ class Post:
                 self._parking.reconnected()
             self._told = {}
             try:
-                await self._serve(line)
+                await self._serve(line, connection)
             except LinkError as error:
                 _log.info("not sent for now: %s", error.message)
                 if self._under_way is not None:
@@ -116,12 +128,15 @@ class Post:
         except (LinkError, RefusedError):
             return
 
-    async def _serve(self, line: Line) -> None:
-        """Send at once what there is news of; ``state`` follows when the news settled, or was long enough about it."""
+    async def _serve(self, line: Line, connection: int) -> None:
+        """Send at once what there is news of; ``state`` follows when the news settled, or was long enough about it.
+
+        Returns when another connection has taken the place of this one.
+        """
         after = rounds = 0
         repeat_s = self._clock_s() + REPEAT_S
         await self._tell_state(line)
-        while True:
+        while self._connection <= connection:
             self._news.clear()
             after = await self._send_from(line, after)
             await self._send_parked(line, after)
