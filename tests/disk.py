@@ -9,20 +9,21 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 DEADLINE_S = 240
 
 
-def as_root(test: Callable[[Path], None]) -> Callable[[Path], None]:
+def as_root(test: Callable[..., None]) -> Callable[..., None]:
     """Let a test mount: for anybody but root it runs in a process of its own, in name spaces where root is but a name.
 
     A machine that forbids these makes the test fail; it then wants root.
     """
 
     @functools.wraps(test)
-    def run(tmp_path: Path) -> None:
+    def run(tmp_path: Path, **fixtures: Any) -> None:  # noqa: ANN401 - whatever the test asks for
         if os.geteuid() == 0:
-            test(tmp_path)
+            test(tmp_path, **fixtures)
             return
         command = [
             *("unshare", "--user", "--map-root-user", "--mount"),

@@ -5,6 +5,7 @@ The map::
     settings   one [[source]] of the config as a value, and what its medium must be
     place      a path becomes camera label, category, media type and capture interval: templates and presets
     name       which names are acceptable at all
+    root       the source's folder while it is open, and whether it is the one that it should be
     inotify    the kernel's word that a file was finished
     walk       every file beneath a folder, found without following anything
     folder     FolderSource: notices, waits until complete, offers candidates, opens them safely, gives copies up

@@ -7,8 +7,9 @@ every ``rescan_s``, after a lost event and at start.
 
 What is offered may have been taken before: who takes it decides. What could not be taken now comes again (``again``).
 
-A folder that is away, or whose medium fails (a disk that was pulled, a network that is down), is told, given back and
-opened anew every ``poll_s``; that ends no other source.
+A folder that is away, on the wrong medium, or whose medium fails (a disk that was pulled, a network that is down) is
+told, given back and opened anew every ``poll_s``; that ends no other source. As often it is seen whether the path still
+means the folder that is open: a disk may be mounted there, or the folder replaced, at any time.
 """
 
 import asyncio
@@ -28,6 +29,7 @@ from agent.files import file_system_magic, open_beneath, open_folder, remove_ben
 from agent.sources.inotify import FOLDERS_MAX, Event, Watches
 from agent.sources.name import check_path, is_temporary
 from agent.sources.place import MEDIA, Place, place_finder
+from agent.sources.root import Root
 from agent.sources.settings import SourceSettings
 from agent.sources.walk import Found, every_file, walk
 
@@ -106,7 +108,7 @@ class FolderSource:
         self._on_trouble = on_trouble
         self._trouble: str | None = None
         self._monotonic = monotonic
-        self._fd = -1
+        self._root: Root | None = None
         self._watches: Watches | None = None
         self._events: deque[Event] = deque()
         self._lost = False
@@ -115,10 +117,25 @@ class FolderSource:
         self._refused: OrderedDict[tuple[str, str], None] = OrderedDict()
         self._quiet: dict[str, _Quiet] = {}
 
-    def open(self) -> None:
-        """Open the folder; raises ``ConfigError`` when it is not there."""
-        if self._fd < 0:
-            self._fd = open_folder(self.settings.path, private=False)
+    def open(self) -> Root:
+        """Open the folder, anew when the path means another one by now.
+
+        Raises ``ConfigError`` when it is not there or not on its medium, ``MediumError`` when it cannot be looked at.
+        """
+        try:
+            if self._root is not None and not self._root.stands():
+                self.close()
+            if self._root is None:
+                self._root = Root(self.settings)
+        except OSError as error:
+            raise _failed(error) from error
+        return self._root
+
+    def _opened(self) -> Root:
+        root = self._root
+        if root is None:
+            raise MediumError("the folder is away", hint="it is opened again by itself")
+        return root
 
     def close(self) -> None:
         """Give the folder and its watches back; what was remembered of it is found again when it is opened again."""
@@ -127,9 +144,7 @@ class FolderSource:
         self._pending.clear()
         self._quiet.clear()
         self.polling = False
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+        self._root = None
 
     # -- noticing
 
@@ -138,11 +153,11 @@ class FolderSource:
         try:
             while True:
                 try:
-                    self.open()
-                    self._watch()
+                    root = self.open()
+                    self._watch(root)
                     await self.scan(offer, fresh)
                     self._tell_trouble("")
-                    await self._listen(offer, fresh)
+                    await self._listen(root, offer, fresh)
                 except (ConfigError, MediumError) as error:
                     self.close()
                     self._tell_trouble(error.message)
@@ -155,10 +170,10 @@ class FolderSource:
 
         Raises ``ConfigError`` when the folder is not there and ``MediumError`` when it cannot be read.
         """
-        self.open()
+        root = self.open()
         self._lost = False
-        files = walk(self._fd, enter=self._enter, refuse=self._refuse_for_now)
-        while found := await asyncio.to_thread(_take, files):
+        files = walk(root.fd, enter=self._enter, refuse=self._refuse_for_now)
+        while found := await asyncio.to_thread(_take, root, files):
             candidates = tuple(filter(None, (self._candidate(item) for item in found)))
             unknown = await fresh(candidates)
             if at_once:
@@ -183,9 +198,17 @@ class FolderSource:
             self._note(path, -1, -1, after_s=AGAIN_S)
             self._woken.set()  # who listens may have begun to wait for longer before this was noted
 
-    async def _listen(self, offer: Offer, fresh: Fresh) -> None:
-        until_s = self._monotonic() + (self.settings.poll_s if self.polling else self.settings.rescan_s)
+    async def _listen(self, root: Root, offer: Offer, fresh: Fresh) -> None:
+        """Take what comes until it is time to look at everything, or the path means another folder."""
+        now_s = self._monotonic()
+        until_s = now_s + (self.settings.poll_s if self.polling else self.settings.rescan_s)
+        seen_s = now_s
         while (left_s := until_s - self._monotonic()) > 0 and not self._lost:
+            if self._monotonic() - seen_s >= self.settings.poll_s:
+                if self.open() is not root:
+                    return
+                seen_s = self._monotonic()
+            left_s = min(left_s, self.settings.poll_s)
             if self._pending:
                 first_s = min(item.due_s for item in self._pending.values())
                 left_s = min(left_s, max(0.05, first_s - self._monotonic()))
@@ -222,9 +245,10 @@ class FolderSource:
 
     async def _scan_new_folder(self, folder: str, fresh: Fresh) -> None:
         """Watch a new folder and note what is in it already: its events were before the watch."""
+        root = self._opened()
         try:
             check_path(folder)
-            fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self._fd)
+            fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=root.fd)
         except CorruptError as error:
             self._refuse(folder, error.message)
             return
@@ -235,7 +259,7 @@ class FolderSource:
             return
         try:
             files = walk(fd, enter=self._enter, refuse=self._refuse_for_now, folder=folder)
-            while found := await asyncio.to_thread(_take, files):
+            while found := await asyncio.to_thread(_take, root, files):
                 candidates = tuple(filter(None, (self._candidate(item) for item in found)))
                 for item in await fresh(candidates):
                     if len(self._pending) >= PENDING_MAX:
@@ -271,11 +295,11 @@ class FolderSource:
 
     # -- watching
 
-    def _watch(self) -> None:
+    def _watch(self, root: Root) -> None:
         if self._watches is not None or self.polling:
             return
         try:
-            if file_system_magic(self._fd) in _REMOTE:
+            if file_system_magic(root.fd) in _REMOTE:
                 self.polling = True
                 return
             self._watches = Watches()
@@ -348,7 +372,7 @@ class FolderSource:
         One that cannot be opened for now comes again.
         """
         try:
-            fd = open_beneath(self._fd, check_path(path))
+            fd = open_beneath(self._opened().fd, check_path(path))
         except FileNotFoundError:
             return None
         except CorruptError as error:
@@ -388,7 +412,8 @@ class FolderSource:
         """
         fd = open_folder(self.settings.path, private=False)
         try:
-            if self._fd >= 0 and not os.path.samestat(os.fstat(fd), os.fstat(self._fd)):
+            root = self._root
+            if root is not None and not os.path.samestat(os.fstat(fd), os.fstat(root.fd)):
                 raise LinkError(f"{self.settings.path} is another folder now", hint="is its disk mounted?")
             yield from every_file(fd)
         finally:
@@ -401,7 +426,7 @@ class FolderSource:
         stands there now is not acceptable.
         """
         try:
-            fd = open_beneath(self._fd, candidate.path)
+            fd = open_beneath(self._opened().fd, candidate.path)
         except FileNotFoundError:
             raise IncompleteError("the file vanished", hint="nothing to do") from None
         except CorruptError as error:
@@ -419,15 +444,16 @@ class FolderSource:
 
     def give_up(self, candidate: Candidate) -> bool:
         """Remove the source's copy if it still is what was taken; the removal survives a power cut on return."""
+        root = self._opened()
         try:
-            fd = open_beneath(self._fd, candidate.path)
+            fd = open_beneath(root.fd, candidate.path)
         except (FileNotFoundError, CorruptError):
             return False
         try:
             same = _same(os.fstat(fd), candidate)
         finally:
             os.close(fd)
-        return same and remove_beneath(self._fd, candidate.path, inode=candidate.inode, device=candidate.device)
+        return same and remove_beneath(root.fd, candidate.path, inode=candidate.inode, device=candidate.device)
 
     def _tell_trouble(self, reason: str) -> None:
         if reason != self._trouble:
@@ -462,14 +488,19 @@ class _Quiet(msgspec.Struct, frozen=True):
     looked: int
 
 
-def _take(files: Iterator[Found]) -> list[Found]:
+def _take(_root: Root, files: Iterator[Found]) -> list[Found]:
+    """Return the next ones; holding the root keeps it open until then, whatever becomes of who asked."""
     try:
         return list(islice(files, BATCH))
     except OSError as error:
-        raise MediumError(
-            f"the folder cannot be read: {os.strerror(error.errno or 0)}",
-            hint="look at its disk or network; it is opened again by itself",
-        ) from error
+        raise _failed(error) from error
+
+
+def _failed(error: OSError) -> MediumError:
+    return MediumError(
+        f"the folder cannot be read: {os.strerror(error.errno or 0)}",
+        hint="look at its disk or network; it is opened again by itself",
+    )
 
 
 def _same(status: os.stat_result, candidate: Candidate) -> bool:

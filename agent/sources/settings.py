@@ -48,14 +48,22 @@ def check_medium(settings: SourceSettings) -> str:
     """Return the warning to show at start, empty when there is none; ``ConfigError`` when the medium is not as said."""
     if not settings.path.is_dir():
         return f"source {settings.name!r}: {settings.path} is not there; nothing is taken in until it is"
-    if settings.medium == "tmpfs" and file_system_magic(settings.path) not in {TMPFS_MAGIC, RAMFS_MAGIC}:
-        raise ConfigError(
-            f"source {settings.name!r}: {settings.path} is not on a tmpfs",
-            hint=f'mount one: mount -t tmpfs -o size=256m,mode=0700 tmpfs {settings.path}; or say medium = "disk"',
-        )
+    require_medium(settings, settings.path)
     if settings.medium == "disk":
         return (
             f"source {settings.name!r}: {settings.path} is on a disk that is not said to be encrypted: "
             "blocks of clear recordings may remain there after they are removed"
         )
     return ""
+
+
+def require_medium(settings: SourceSettings, folder: Path | int) -> None:
+    """Raise ``ConfigError`` when the folder, a path or open, is not on the medium that the config says (invariant I1).
+
+    That a disk is encrypted cannot be seen from here.
+    """
+    if settings.medium == "tmpfs" and file_system_magic(folder) not in {TMPFS_MAGIC, RAMFS_MAGIC}:
+        raise ConfigError(
+            f"source {settings.name!r}: {settings.path} is not on a tmpfs",
+            hint=f'mount one: mount -t tmpfs -o size=256m,mode=0700 tmpfs {settings.path}; or say medium = "disk"',
+        )

@@ -29,8 +29,7 @@ def test_folders_that_come_and_go_are_not_remembered_for_ever(tmp_path: Path, mo
         return candidates
 
     async def churn() -> None:
-        source.open()
-        source._watch()
+        source._watch(source.open())
         for round_of in range(10):
             names = [tmp_path / f"{round_of}-{number}" for number in range(10)]
             for name in names:

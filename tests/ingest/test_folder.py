@@ -7,6 +7,7 @@ import fcntl
 import os
 import signal
 import socket
+import subprocess
 import threading
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -20,6 +21,7 @@ from agent.sources import folder as folder_module
 from agent.sources.folder import IncompleteError, Refusal
 from agent.sources.inotify import Watches
 from agent.sources.walk import FAILED_FOLDERS_MAX, walk
+from tests.disk import as_root
 
 Until = Callable[[Callable[[], bool]], Awaitable[None]]
 
@@ -219,6 +221,74 @@ def test_folder_that_comes_later_is_waited_for(tmp_path: Path, until: Until) -> 
     spool.run(act)
 
 
+def test_folder_that_is_removed_and_made_again_is_taken_from(spool: Watched, until: Until) -> None:
+    # The descriptor stayed on the removed folder, where nothing ever comes, and nobody was told.
+    async def act() -> None:
+        await until(lambda: len(spool.source._watches or ()) == 1)
+        spool.path.rmdir()
+        spool.path.mkdir()
+        spool.put(NAME)
+        await until(lambda: spool.paths() == [NAME])
+
+    spool.run(act)
+
+
+def mount(*words: str | Path) -> None:
+    subprocess.run(["mount", *map(str, words)], check=True)
+
+
+def unmount(folder: Path) -> None:
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+@as_root
+def test_disk_that_is_mounted_after_the_start_is_taken_from_and_so_is_what_was_beneath(
+    tmp_path: Path, until: Until
+) -> None:
+    spool = Watched(tmp_path / "spool")
+    (spool.path / "front" / "recording").mkdir(parents=True)
+
+    async def act() -> None:
+        await until(lambda: len(spool.source._watches or ()) == 3)
+        mount("-t", "tmpfs", "-o", "size=1m", "none", spool.path)
+        try:
+            spool.put(NAME)
+            await until(lambda: spool.paths() == [NAME])
+        finally:
+            unmount(spool.path)
+        later = NAME.replace("15-00", "16-00")
+        spool.put(later)
+        await until(lambda: spool.paths() == [NAME, later])
+
+    spool.run(act)
+    assert set(spool.troubles) == {""}
+
+
+@as_root
+def test_medium_is_checked_again_when_another_is_mounted(tmp_path: Path, until: Until) -> None:
+    # It was checked at start alone: a tmpfs that came later, or went, was a disk in silence (invariant I1).
+    spool = Watched(tmp_path / "spool", medium="tmpfs")
+    mount("-t", "tmpfs", "-o", "size=1m", "none", spool.path)
+
+    async def act() -> None:
+        await until(lambda: spool.troubles == [""])
+        mount("--rbind", "/proc", spool.path)
+        try:
+            await until(lambda: len(spool.troubles) == 2)
+            assert "is not on a tmpfs" in spool.troubles[1]
+        finally:
+            unmount(spool.path)
+        spool.put(NAME)
+        await until(lambda: spool.paths() == [NAME])
+
+    try:
+        spool.run(act)
+    finally:
+        unmount(spool.path)
+    assert spool.troubles[2:] == [""]
+    assert spool.refused == []
+
+
 def failing_listing(
     monkeypatch: pytest.MonkeyPatch, *names: str, code: int = errno.EIO, left: Callable[[], bool] = lambda: True
 ) -> None:
@@ -352,7 +422,7 @@ def test_unchanged_folders_are_not_read_again(spool: Watched, until: Until) -> N
         async with asyncio.TaskGroup() as tasks:
             running = tasks.create_task(spool.source.run(spool.offer, fresh))
             await until(lambda: len(asked) == 1)
-            spool.source._watch()
+            spool.source._watch(spool.source.open())
             for _ in range(4):
                 await spool.source.scan(spool.offer, fresh)
             running.cancel()
