@@ -1,10 +1,13 @@
 """Signed commands: what a key may ask, done exactly once and answered truthfully (``docs/protocol.md`` §4, §5).
 
-    door.py      bytes become a judged command, a counted nothing, or a refusal: the order of checks, with its numbers
-    ledger.py    what was taken up, what it waits for, what became of it, and every receipt; all inside transactions
-    listing.py   what an inventory tells to whom
-    world.py     what the composition root injects, and the judge that an erasure asks
-    flow.py      ``Commands``: the thin shell around the three: receives, runs, resumes, acknowledges
+    door.py        bytes become a heard command, a counted nothing, or a refusal: the order of checks, with its numbers
+    admission.py   whether a heard command acts now, waits or is refused: rights, selection, quota (step 4)
+    ledger.py      what was taken up, what it waits for, what became of it, and every receipt; all inside transactions
+    listing.py     what an inventory tells to whom
+    exporting.py   exports built and removed, one at a time
+    stranger.py    what nobody we know sent: counted, audited at most once a minute
+    world.py       what the composition root injects, and the judge that an erasure asks
+    flow.py        ``Commands``: the shell around them: receives, runs, resumes, acknowledges
 
 A command's life: *taken up* (sequence number, id, frozen selection and first receipt in one transaction) → perhaps
 *waiting* → *accepted* → its effect → *settled* (terminal receipt in the transaction of the last effect). A crash at any

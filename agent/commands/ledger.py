@@ -14,11 +14,11 @@ import msgspec
 from agent import audit
 from agent.audit import Event
 from agent.clock import MS_PER_S
-from agent.envelope import MAX_OUTCOMES, Command, Key, encode, selection_hash
+from agent.envelope import MAX_OUTCOMES, Command, Key, decode_strictly, encode, parse_command, selection_hash
 from agent.errors import RefusedError, Retry
 from agent.index import Tx
 from agent.keystore import Keystore
-from agent.model import Moment, Outcome, RandomBytes, new_id
+from agent.model import Moment, Outcome, RandomBytes, Requester, new_id
 from agent.outbox import Outbox
 from agent.trust import CommandRow, Trust
 
@@ -62,6 +62,11 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     cursor: str = ""
     export: dict[str, Any] | None = None
     progress: tuple[int, int] | None = None
+
+
+def command_of(row: CommandRow) -> Command:
+    """Return the request of a command that is not settled, as its key signed it."""
+    return parse_command(decode_strictly(row.claims, max_bytes=len(row.claims)))
 
 
 class Ledger:
@@ -131,6 +136,12 @@ class Ledger:
             self._trust.keep(tx, row)
             self._trust.freeze(tx, row.jti, selection)
         return row
+
+    def requester(self, tx: Tx, row: CommandRow) -> Requester:
+        """Return whom a command's decisions are made for; the owner's approve stands in for nothing but the quota."""
+        key = self._trust.key(tx, row.kid)
+        role = row.role if key is None else key.role
+        return msgspec.convert({"role": role, "kid": row.kid, "verbs": (row.verb,)}, Requester)
 
     # --- while it is unfinished
 

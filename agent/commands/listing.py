@@ -1,13 +1,22 @@
 """What an inventory tells: the owner everything, a backend ids, sizes and codes only."""
 
+from bisect import bisect_right
 from collections.abc import Callable
 from typing import Any, Final
 
+import msgspec
+
+from agent import audit
+from agent.audit import Event
 from agent.clock import rfc3339_ms
-from agent.envelope import encode
+from agent.commands.ledger import Answer, Ledger
+from agent.commands.world import World
+from agent.envelope import Inventory, Key, encode
 from agent.index import Tx
-from agent.model import Moment, Object, Requester
+from agent.model import Moment, Object, Requester, Selection
 from agent.policy import Allow, Conditions, Policy, Rights, Subject, decide
+from agent.trust import CommandRow, Trust
+from agent.vault import Vault
 
 LISTING_BYTES: Final = 56 * 1024
 """Of a receipt's claims: a post-quantum recipient alone has two thousand characters, so a page may be short."""
@@ -69,3 +78,73 @@ def owner_view(found: Object, *, label: str, policy: Policy, rights: Rights, mom
     if until_ms is not None:
         view["until"] = rfc3339_ms(until_ms)
     return view
+
+
+class Listing:
+    """Tells what is held; each telling is audited in its transaction."""
+
+    def __init__(self, *, vault: Vault, trust: Trust, ledger: Ledger, world: World) -> None:
+        self._vault = vault
+        self._trust = trust
+        self._ledger = ledger
+        self._world = world
+
+    def tell(
+        self, tx: Tx, key: Key, request: Inventory, row: CommandRow, selection: tuple[str, ...], *, moment: Moment
+    ) -> CommandRow:
+        """Answer an ``inventory`` and settle it; with a cursor into an earlier command, tell that one's outcomes."""
+        name, dot, behind = request.cursor.partition(".")
+        if dot:
+            return self._tell_outcomes(tx, key, row, command=name, after=behind, limit=request.limit, moment=moment)
+        outcomes, cursor = listed(
+            tx,
+            ids=selection[bisect_right(selection, request.cursor) :],
+            limit=request.limit,
+            get=self._held,
+            view=self._view(key.role, moment=moment),
+        )
+        event = Event(kind="inventory_told", actor=key.kid, command=row.jti, detail={"count": len(outcomes)})
+        audit.append(tx, event, moment=moment)
+        answer = Answer(outcomes=outcomes, cursor=cursor)
+        return self._ledger.settle(tx, row, status="done", answer=answer, moment=moment)
+
+    def here(self, tx: Tx, select: Selection, *, cursor: str, limit: int, moment: Moment) -> dict[str, Any]:
+        """Answer the person at this machine as the owner is answered: ``{"selection", "outcomes", "cursor"}``."""
+        ids = self._vault.select(tx, select)
+        outcomes, following = listed(
+            tx,
+            ids=ids[bisect_right(ids, cursor) :],
+            limit=limit,
+            get=self._held,
+            view=self._view("local", moment=moment),
+        )
+        audit.append(tx, Event(kind="inventory_told", actor="local", detail={"count": len(outcomes)}), moment=moment)
+        return {"selection": {"count": len(ids)}, "outcomes": list(outcomes), "cursor": following}
+
+    def _tell_outcomes(
+        self, tx: Tx, key: Key, row: CommandRow, *, command: str, after: str, limit: int, moment: Moment
+    ) -> CommandRow:
+        """Answer with a page of the outcomes of an earlier command that had too many for its receipt."""
+        about = self._trust.command(tx, command)
+        if about is None or (about.kid != key.kid and key.role != "client"):
+            return self._ledger.settle(tx, row, status="refused", reason="malformed", moment=moment)
+        found = self._trust.outcomes(tx, command, after=after, limit=limit + 1)
+        page = tuple(msgspec.to_builtins(outcome) for outcome in found[:limit])
+        cursor = f"{command}.{page[-1]['id']}" if len(found) > limit else ""
+        return self._ledger.settle(tx, row, status="done", answer=Answer(outcomes=page, cursor=cursor), moment=moment)
+
+    def _held(self, tx: Tx, object_id: str) -> Object | None:
+        found = self._vault.get(tx, object_id)
+        return None if found is None or found.state == "erasing" else found
+
+    def _view(self, role: str, *, moment: Moment) -> Callable[[Tx, Object], dict[str, Any]]:
+        if role == "backend":
+            return lambda _tx, found: backend_view(found)
+        policy = self._world.policy()
+        return lambda tx, found: owner_view(
+            found,
+            label=self._world.label(tx, found.camera),
+            policy=policy,
+            rights=self._world.rights(tx, found.id),
+            moment=moment,
+        )

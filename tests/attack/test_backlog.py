@@ -29,7 +29,7 @@ def test_owners_delete_does_not_queue_behind_a_backends_exports(office: Office) 
             assert answer is not None
             assert answer["status"] == "accepted"
         async with asyncio.TaskGroup() as group:
-            async with office.commands._export_line:  # a very long export is being built
+            async with office.commands._exports.line:  # a very long export is being built
                 working = group.create_task(office.commands.run(), name="commands")
                 await asyncio.sleep(0)
                 delete = office.command(office.client, "delete", select={"ids": [kept.id]})

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from agent import erasure, files, vault
-from agent.commands import Commands
+from agent.commands.admission import Admission
 from agent.index import opening
 from agent.index import vault as rows
 from agent.index.connection import Index
@@ -82,14 +82,14 @@ def _acknowledged_before_the_commit() -> None:
 
 
 def _unlinked_before_the_tombstone() -> None:
-    real = Commands._take_up
+    real = Admission._take_up
 
     def take_up(self: Any, tx: Any, heard: Any, selection: Any, *, moment: Any) -> Any:  # noqa: ANN401 - as the real one
         for object_id in selection:
             files.remove(self._vault.payload_path(object_id))
         return real(self, tx, heard, selection, moment=moment)
 
-    Commands._take_up = take_up  # type: ignore[method-assign]  # a seeded mistake
+    Admission._take_up = take_up  # type: ignore[method-assign]  # a seeded mistake
 
 
 def _log_not_truncated() -> None:

@@ -1,0 +1,285 @@
+"""Step 4 of a command: may its key ask this, of what, and does it act now or wait; all inside one transaction.
+
+What passed ``door`` is taken up here: rights, the frozen selection, recipients, quota, what it waits for. A command
+that waits is judged again by the same code. What needs no work behind the transaction has its effect here too.
+"""
+
+from typing import Final
+
+import msgspec
+
+from agent import audit
+from agent.audit import Event
+from agent.bundle import Bundle
+from agent.clock import MS_PER_S
+from agent.commands import door
+from agent.commands.door import Heard, Incoming, Repeat, Stranger, Turned
+from agent.commands.exporting import OBJECTS_MAX
+from agent.commands.ledger import RUNNING, Ledger, command_of
+from agent.commands.listing import Listing
+from agent.commands.world import BACKEND_DELETE, OWNER_ERASE, World
+from agent.envelope import Approve, Command, Delete, Export, Inventory, Key, SetTime
+from agent.erasure import Erasure
+from agent.errors import ConfigError, RefusedError
+from agent.index import Tx
+from agent.model import Moment
+from agent.outbox import Alert, Outbox
+from agent.trust import UNFINISHED_MAX, CommandRow, Trust
+from agent.vault import Vault
+
+_PAGE: Final = 256
+
+
+class Judged(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of a message: its receipt, which command is to be carried out, or which kind of stranger it was."""
+
+    receipt: bytes = b""
+    jti: str = ""
+    run: str = ""
+    stranger: str = ""
+
+
+class Admission:
+    """Judges commands against rows; holds no state."""
+
+    def __init__(
+        self,
+        *,
+        device: str,
+        vault: Vault,
+        erasure: Erasure,
+        bundle: Bundle,
+        trust: Trust,
+        outbox: Outbox,
+        ledger: Ledger,
+        listing: Listing,
+        world: World,
+    ) -> None:
+        self._device = device
+        self._vault = vault
+        self._erasure = erasure
+        self._bundle = bundle
+        self._trust = trust
+        self._outbox = outbox
+        self._ledger = ledger
+        self._listing = listing
+        self._world = world
+
+    def judge(self, tx: Tx, incoming: Incoming, *, moment: Moment) -> Judged:
+        """Take a message up, refuse it, answer its repeat, or say that nobody we know sent it."""
+        heard = door.hear(tx, incoming, trust=self._trust, device=self._device, moment=moment)
+        if isinstance(heard, Stranger):
+            return Judged(stranger=heard.why)
+        if isinstance(heard, Repeat):
+            row = heard.row
+            if row.receipt:
+                self._outbox.put_receipt(tx, to=row.kid, about=row.jti, jti=row.receipt_jti, body=row.receipt)
+            return Judged(receipt=row.receipt, jti=row.jti, run=row.jti if row.status in RUNNING else "")
+        if isinstance(heard, Turned):
+            return Judged(receipt=self._turn(tx, heard, moment=moment))
+        return self._judge_rights(tx, heard, moment=moment)
+
+    def reconsider(self, tx: Tx, jti: str, *, moment: Moment) -> bool:
+        """Judge a waiting command again; return whether anything came of it."""
+        row = self._trust.command(tx, jti)
+        if row is None or row.status != "waiting" or not row.reason:
+            return False
+        command = command_of(row)
+        key = self._trust.valid_key(tx, row.kid, moment=moment)
+        if key is None or command.verb not in key.verbs:
+            self._ledger.settle(tx, row, status="refused", reason="verb_not_allowed", moment=moment)
+            return True
+        if moment.trusted and moment.agent_ms // MS_PER_S >= command.exp:
+            self._ledger.settle(tx, row, status="refused", reason="expired", moment=moment)
+            return True
+        selection = self._selection_of(tx, jti, command)
+        approved = bool(row.approved_by)
+        waits_for = self._waits_for(tx, key, command, selection, approved=approved, moment=moment)
+        if waits_for:
+            if waits_for != row.reason:
+                self._await(tx, row, waits_for, count=len(selection), moment=moment)
+            return waits_for != row.reason
+        try:
+            self._act_at_once(tx, key, command, moment=moment)
+        except RefusedError as error:
+            self._ledger.settle(tx, row, status="refused", reason=error.reason, moment=moment)
+            return True
+        self._start(tx, key, command, row, selection, moment=moment)
+        return True
+
+    # --- the decision
+
+    def _judge_rights(self, tx: Tx, heard: Heard, *, moment: Moment) -> Judged:
+        key, command = heard.key, heard.command
+        try:
+            door.judge_verb(heard, moment=moment)
+            selection = self._resolve(tx, key, command)
+            waits_for = self._waits_for(tx, key, command, selection, approved=False, moment=moment)
+            if not waits_for:
+                self._act_at_once(tx, key, command, moment=moment)
+        except RefusedError as error:
+            row = self._take_up(tx, heard, (), moment=moment)
+            row = self._ledger.settle(tx, row, status="refused", reason=error.reason, moment=moment)
+            return Judged(receipt=row.receipt)
+        lasting = bool(waits_for) or isinstance(command.request, Delete | Export)
+        if lasting and self._trust.unfinished_count(tx, key.kid) >= UNFINISHED_MAX:
+            busy = RefusedError("too many commands of this key are not finished", reason="busy", retry="later")
+            turned = Turned(
+                key=key, digest=heard.digest, jti=command.jti, verb=command.verb, seq=command.seq, error=busy
+            )
+            return Judged(receipt=self._turn(tx, turned, moment=moment))
+        row = self._take_up(tx, heard, selection, moment=moment)
+        if waits_for:
+            row = self._await(tx, row, waits_for, count=len(selection), moment=moment)
+            return Judged(receipt=row.receipt, jti=row.jti)
+        return self._start(tx, key, command, row, selection, moment=moment)
+
+    def _waits_for(
+        self, tx: Tx, key: Key, command: Command, selection: tuple[str, ...], *, approved: bool, moment: Moment
+    ) -> str:
+        if command.after:
+            before = self._trust.command(tx, command.after)
+            if before is None or before.settled_ms is None:
+                return "after_pending"
+        if key.role == "backend" and isinstance(command.request, Delete) and not moment.trusted:
+            return "clock_unconfirmed"
+        if approved or key.quota is None or not isinstance(command.request, Delete | Export):
+            return ""
+        objects, size_bytes = self._weigh(tx, selection)
+        over = self._trust.over_quota(tx, key, objects=objects, size_bytes=size_bytes, moment=moment)
+        return "quota_exceeded" if over else ""
+
+    def _selection_of(self, tx: Tx, jti: str, command: Command) -> tuple[str, ...]:
+        if isinstance(command.request, Inventory):  # tells what is held when it is told
+            return () if "." in command.request.cursor else self._vault.select(tx, command.request.select)
+        return self._trust.undecided(tx, jti)
+
+    def _resolve(self, tx: Tx, key: Key, command: Command) -> tuple[str, ...]:
+        """Freeze what the command names now; raises ``not_granted``, ``malformed`` or ``too_large``."""
+        if isinstance(command.request, Export):
+            self._require_recipients(key, command.request)
+        select = command.selection
+        if select is None or (isinstance(command.request, Inventory) and "." in command.request.cursor):
+            return ()
+        ids = self._vault.select(tx, select)
+        if isinstance(command.request, Delete) and key.role == "client":
+            ids = tuple(sorted({*ids, *self._bundle.select(tx, select)}))
+        if isinstance(command.request, Export) and len(ids) > OBJECTS_MAX:
+            raise RefusedError("the export would be too large", reason="too_large", retry="after_fix")
+        return ids
+
+    def _require_recipients(self, key: Key, request: Export) -> None:
+        if request.to and key.role != "client":
+            raise RefusedError("only an owner client names recipients", reason="not_granted")
+        try:
+            self._bundle.require_recipients(request.to or self._world.policy().owner_recipients())
+        except ConfigError as error:
+            raise RefusedError(error.message, reason="malformed", retry="after_fix") from error
+
+    def _weigh(self, tx: Tx, selection: tuple[str, ...]) -> tuple[int, int]:
+        found = [item for item in (self._vault.get(tx, object_id) for object_id in selection) if item is not None]
+        return len(found), sum(item.size_bytes for item in found)
+
+    # --- what follows from it
+
+    def _turn(self, tx: Tx, turned: Turned, *, moment: Moment) -> bytes:
+        detail: dict[str, str | int] = {"reason": turned.error.reason}
+        if self._outbox.waiting(tx, reader=turned.key.kid, about=f"refused/{turned.digest}") is None:
+            event = Event(kind="command_refused", actor=turned.key.kid, command=turned.jti, detail=detail)
+            audit.append(tx, event, moment=moment)
+        return self._ledger.refuse(
+            tx,
+            turned.key,
+            digest=turned.digest,
+            jti=turned.jti,
+            verb=turned.verb,
+            seq=turned.seq,
+            error=turned.error,
+            moment=moment,
+        )
+
+    def _take_up(self, tx: Tx, heard: Heard, selection: tuple[str, ...], *, moment: Moment) -> CommandRow:
+        return self._ledger.take_up(
+            tx,
+            heard.key,
+            heard.command,
+            digest=heard.digest,
+            claims=heard.claims,
+            selection=selection,
+            moment=moment,
+        )
+
+    def _start(
+        self, tx: Tx, key: Key, command: Command, row: CommandRow, selection: tuple[str, ...], *, moment: Moment
+    ) -> Judged:
+        """Begin an accepted command's effect; what needs no work of its own is settled here."""
+        if isinstance(command.request, Inventory):
+            row = self._listing.tell(tx, key, command.request, row, selection, moment=moment)
+            return Judged(receipt=row.receipt, jti=row.jti)
+        if isinstance(command.request, Approve | SetTime):
+            row = self._ledger.settle(tx, row, status="done", moment=moment)
+            run = command.request.command if isinstance(command.request, Approve) else ""
+            return Judged(receipt=row.receipt, jti=row.jti, run=run)
+        self._spend(tx, key, selection, moment=moment)
+        self._cut_off(tx, key, command, row, moment=moment)
+        row = self._ledger.accept(tx, row, moment=moment)
+        return Judged(receipt=row.receipt, jti=row.jti, run=row.jti)
+
+    def _await(self, tx: Tx, row: CommandRow, reason: str, *, count: int, moment: Moment) -> CommandRow:
+        if reason == "quota_exceeded":
+            self._alert_quota(tx, row, count=count, moment=moment)
+        return self._ledger.wait(tx, row, reason=reason, moment=moment)
+
+    def _alert_quota(self, tx: Tx, row: CommandRow, *, count: int, moment: Moment) -> None:
+        alert = Alert(
+            code="mass_delete_waiting",
+            what=f"A command over {count} objects is above the quota of its key.",
+            effect="It waits; nothing was deleted or exported.",
+            next=f"Approve just this: privacy-owner approve {row.jti} {row.selection_hash}; or let it expire.",
+        )
+        readers = self._trust.keys_of(tx, "client", moment=moment)
+        self._outbox.raise_alert(tx, alert, readers=readers, moment=moment)
+
+    def _act_at_once(self, tx: Tx, key: Key, command: Command, *, moment: Moment) -> None:
+        """Have the effect of a verb that needs no work behind the transaction; raises ``RefusedError``."""
+        if isinstance(command.request, Approve):
+            self._approve(tx, key, command.request, moment=moment)
+        elif isinstance(command.request, SetTime):
+            self._world.set_time(tx, command.request.now, moment)
+
+    def _approve(self, tx: Tx, key: Key, request: Approve, *, moment: Moment) -> None:
+        if self._world.approve_pass(tx, request.command, request.selection, key):
+            self._outbox.clear_alert(tx, "retention_waiting", moment=moment)
+            return
+        row = self._trust.command(tx, request.command)
+        if (
+            row is None
+            or (row.status, row.reason) != ("waiting", "quota_exceeded")
+            or row.selection_hash != request.selection
+        ):
+            raise RefusedError("nothing waits with this selection", reason="nothing_waiting", retry="after_fix")
+        waiting_key = self._trust.valid_key(tx, row.kid, moment=moment)
+        if waiting_key is None:
+            raise RefusedError("its key is no longer trusted", reason="nothing_waiting", retry="after_fix")
+        self._cut_off(tx, waiting_key, command_of(row), row, moment=moment)
+        self._ledger.accept(tx, row, approved_by=key.kid, moment=moment)
+        self._spend(tx, waiting_key, self._trust.undecided(tx, row.jti), moment=moment)
+        others = self._trust.unfinished(tx, statuses=("waiting",), limit=_PAGE)
+        if not any(other.reason == "quota_exceeded" for other in others):
+            self._outbox.clear_alert(tx, "mass_delete_waiting", moment=moment)
+
+    def _cut_off(self, tx: Tx, key: Key, command: Command, row: CommandRow, *, moment: Moment) -> None:
+        """Put a delete's cut-off when it is accepted; of one that waited it ends when it was commanded."""
+        if not isinstance(command.request, Delete) or command.request.select.ids is not None:
+            return
+        # Whichever clock is ahead: a camera with the right time recorded before the command, whatever ours thought.
+        before_ms = max(moment.agent_ms, moment.wall_ms)
+        if row.status == "waiting":
+            before_ms = min(before_ms, max(row.received_ms, command.iat * MS_PER_S))
+        rule = OWNER_ERASE if key.role == "client" else BACKEND_DELETE
+        self._erasure.cut_off(tx, command.request.select, rule=rule, before_ms=before_ms)
+
+    def _spend(self, tx: Tx, key: Key, selection: tuple[str, ...], *, moment: Moment) -> None:
+        if key.quota is not None:
+            objects, size_bytes = self._weigh(tx, selection)
+            self._trust.spend(tx, key, objects=objects, size_bytes=size_bytes, moment=moment)

@@ -1,0 +1,189 @@
+"""Exports: built one at a time, each object judged as it is taken in, written down in the audit; and their removal.
+
+An export for a command answers it; one for the person at this machine is sealed to the policy's owner alone. An owner's
+delete that means exports removes them here, before the erasure is asked for the rest.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from typing import Final
+
+from agent import audit
+from agent.audit import Event
+from agent.bundle import Bundle, Export, Form
+from agent.commands.ledger import Ledger
+from agent.commands.world import World, kept
+from agent.envelope import Export as ExportRequest
+from agent.errors import RefusedError, SpaceError
+from agent.index import Index, Tx
+from agent.model import Moment, Object, Outcome, Requester, Selection
+from agent.policy import Allow, Conditions, Subject, decide
+from agent.trust import CommandRow, Trust
+from agent.vault import Vault
+
+OBJECTS_MAX: Final = 10_000
+"""Objects of one export: bounds its manifest; a larger selection is asked for in parts."""
+
+Progress = Callable[[int, int], None]
+
+
+class Exports:
+    """``line`` is held while one is built: they stand one behind the other."""
+
+    def __init__(
+        self, *, index: Index, vault: Vault, bundle: Bundle, trust: Trust, ledger: Ledger, world: World
+    ) -> None:
+        self._index = index
+        self._vault = vault
+        self._bundle = bundle
+        self._trust = trust
+        self._ledger = ledger
+        self._world = world
+        self.line = asyncio.Lock()
+
+    async def carry_out(self, row: CommandRow, request: ExportRequest, *, progress: Progress) -> None:
+        """Build what a command asks for and settle it; a disk without room fails it. The caller holds ``line``."""
+        requester = await self._index.read(lambda tx: self._ledger.requester(tx, row))
+        ids = await self._index.read(lambda tx: self._trust.undecided(tx, row.jti))
+        recipients = request.to or self._world.policy().owner_recipients()
+        form: Form = "zip" if request.form == "zip" else "objects"
+        try:
+            export = await self._build(
+                row.jti, ids, requester=requester, recipients=recipients, form=form, progress=progress
+            )
+        except SpaceError:
+            await self._fail(row.jti, reason="disk_full")
+            return
+        told = export.told(named=row.role != "backend")
+
+        def settle(tx: Tx) -> None:
+            now = self._world.now()
+            self._trust.decide(tx, row.jti, export.outcomes)
+            self._note_export(tx, export, actor=row.kid, command=row.jti, moment=now)
+            current = self._trust.command(tx, row.jti)
+            if current is not None and current.settled_ms is None:
+                self._ledger.settle_by_outcomes(tx, current, export=told, moment=now)
+
+        await self._index.write(settle, urgent=True)
+
+    async def here(
+        self,
+        export_id: str,
+        select: Selection,
+        *,
+        form: Form,
+        moment: Moment,
+        progress: Progress,
+    ) -> Export:
+        """Export for the person at this machine, to the policy's owner and to nobody else.
+
+        ``export_id`` is fresh. Raises ``RefusedError`` (``too_large``), ``ConfigError`` without an owner's recipient,
+        ``SpaceError``.
+        """
+        ids = await self._index.read(lambda tx: self._vault.select(tx, select))
+        if len(ids) > OBJECTS_MAX:
+            raise RefusedError(
+                f"{len(ids)} objects; an export holds {OBJECTS_MAX}",
+                reason="too_large",
+                retry="after_fix",
+                hint="export a shorter interval or one camera",
+            )
+        async with self.line:
+            export = await self._build(
+                export_id,
+                ids,
+                requester=Requester(role="local"),
+                recipients=self._world.policy().owner_recipients(),
+                form=form,
+                progress=progress,
+            )
+        await self._index.write(
+            lambda tx: self._note_export(tx, export, actor="local", command="", moment=moment), urgent=True
+        )
+        return export
+
+    async def remove(
+        self, row: CommandRow, ids: tuple[str, ...], select: Selection, *, requester: Requester, moment: Moment
+    ) -> tuple[str, ...]:
+        """Remove the exports that an owner's delete means; return the ids that are left for the erasure.
+
+        An export that is being built when everything is deleted is waited for, and goes too. A backend's delete never
+        removes what was made for the owner.
+        """
+        whole = requester.role == "client" and (select.all is True or select.category == "export")
+        async with self.line if whole else contextlib.nullcontext():
+            held = await self._index.read(self._bundle.exports)
+            named = {export_id for export_id in ids if export_id in held}
+            if whole:
+                named.update(await self._index.read(lambda tx: self._bundle.select(tx, select)))
+            for export_id in sorted(named):
+                if requester.role == "client":
+                    await asyncio.to_thread(self._bundle.remove, export_id)
+                    await self._decide(row, Outcome(id=export_id, result="deleted"), moment=moment)
+                else:
+                    await self._decide(row, Outcome(id=export_id, result="failed"), moment=moment)
+        return tuple(object_id for object_id in ids if object_id not in named)
+
+    async def _decide(self, row: CommandRow, outcome: Outcome, *, moment: Moment) -> None:
+        def note(tx: Tx) -> None:
+            self._trust.decide(tx, row.jti, (outcome,))
+            if outcome.result == "deleted":
+                event = Event(kind="erased", object=outcome.id, actor=row.kid, command=row.jti, rule="export")
+                audit.append(tx, event, moment=moment)
+
+        await self._index.write(note, urgent=True)
+
+    async def _build(
+        self,
+        export_id: str,
+        ids: tuple[str, ...],
+        *,
+        requester: Requester,
+        recipients: tuple[str, ...],
+        form: Form,
+        progress: Progress,
+    ) -> Export:
+        moment = self._world.now()
+        policy = self._world.policy()
+        to_owner_only = set(recipients) <= set(policy.owner_recipients())
+        conditions = Conditions(moment=moment, to_owner_only=to_owner_only)
+
+        def judge(tx: Tx, found: Object) -> Outcome | None:
+            rights = self._world.rights(tx, found.id)
+            decision = decide(
+                policy, "export", requester=requester, subject=Subject.of(found), rights=rights, conditions=conditions
+            )
+            return None if isinstance(decision, Allow) else kept(found.id, decision)
+
+        return await asyncio.to_thread(
+            self._bundle.build,
+            export_id,
+            ids,
+            recipients=recipients,
+            form=form,
+            judge=judge,
+            label=self._world.label,
+            moment=moment,
+            progress=progress,
+        )
+
+    def _note_export(self, tx: Tx, export: Export, *, actor: str, command: str, moment: Moment) -> None:
+        detail: dict[str, str | int] = {
+            "objects": sum(outcome.result == "exported" for outcome in export.outcomes),
+            "bytes": sum(file.bytes for file in export.files),
+            "recipients": len(export.recipients),
+        }
+        event = Event(kind="exported", actor=actor, object=export.id, command=command, detail=detail)
+        audit.append(tx, event, moment=moment)
+        for outcome in export.outcomes:
+            if outcome.result == "failed":
+                audit.append(tx, Event(kind="corrupt_object", object=outcome.id, command=command), moment=moment)
+
+    async def _fail(self, jti: str, *, reason: str) -> None:
+        def fail(tx: Tx) -> None:
+            row = self._trust.command(tx, jti)
+            if row is not None and row.settled_ms is None:
+                self._ledger.settle(tx, row, status="failed", reason=reason, moment=self._world.now())
+
+        await self._index.write(fail, urgent=True)
