@@ -6,6 +6,7 @@ look at everything and may export to the policy's owner; whatever else changes d
 
 import asyncio
 import base64
+import json
 from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
@@ -20,7 +21,7 @@ from agent.app.refusals import Refusals
 from agent.broker import Broker
 from agent.bundle import Form
 from agent.clock import parse_rfc3339_ms, rfc3339_ms
-from agent.control import Progress, Verb
+from agent.control import ANSWER_BYTES, Progress, Verb
 from agent.errors import ConfigError, CorruptError, RefusedError
 from agent.index import Tx
 from agent.model import Object, Selection, new_id
@@ -30,6 +31,9 @@ from agent.upload import Upload
 
 LISTED_MAX: Final = 1000
 """Objects of one answer; ``after`` asks for the next."""
+
+LISTED_BYTES: Final = ANSWER_BYTES // 2
+"""Of one answer: objects sealed to several post-quantum recipients take thousands of bytes each."""
 
 _COUNT_MAX: Final = 2**53
 
@@ -148,10 +152,15 @@ class Verbs:
                 found = tuple(item for object_id in page if (item := parts.vault.get(tx, object_id)) is not None)
                 more = page[-1] if len(ids) > len(page) else ""
             outlook = parts.retention.outlook
-            return {
-                "objects": [self._view(tx, item, outlook(item, moment)) for item in found],
-                "next": more,
-            }
+            views: list[dict[str, Any]] = []
+            size_bytes = 0
+            for item in found:
+                view = self._view(tx, item, outlook(item, moment))
+                size_bytes += len(json.dumps(view))
+                if views and size_bytes > LISTED_BYTES:
+                    return {"objects": views, "next": views[-1]["id"]}
+                views.append(view)
+            return {"objects": views, "next": more}
 
         return await parts.index.read(read)
 

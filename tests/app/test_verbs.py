@@ -1,0 +1,111 @@
+"""What the shell commands ask: answers come in pages, and each page fits through the local socket."""
+
+import asyncio
+import json
+import os
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agent.app import verbs
+from agent.app.parts import Parts, opened
+from agent.app.setup import POLICY_TEMPLATE, initialise, read_owner_file
+from agent.app.verbs import Offline, Verbs
+from agent.clock import Reading
+from agent.config import Config, parse_config
+from agent.control import ANSWER_BYTES
+from agent.model import Object
+from agent.owner import main as privacy_owner
+from tests.store.home import draft
+
+READING = Reading(wall_ms=1_800_000_000_000, boot_ms=5, boot_id="b", synchronised=True)
+RECIPIENT_BYTES = 1959  # of a post-quantum recipient
+
+
+def clock() -> Reading:
+    return READING
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Config:
+    assert privacy_owner(["--home", str(tmp_path / "owner"), "init", "--classic"], read_clock=clock) == 0
+    owner = read_owner_file(tmp_path / "owner" / "owner.pub")
+    made = parse_config(b'device = "cam-01"\nstate = "state"\n', file=tmp_path / "agent.toml")
+    policy = POLICY_TEMPLATE.format(recipient=owner.owner.recipient, upload="never")
+    initialise(made, owner, documents={made.policy: policy}, read_clock=clock)
+    return made
+
+
+@asynccontextmanager
+async def asking(config: Config) -> AsyncIterator[tuple[Parts, Verbs]]:
+    async with opened(config, read_clock=clock) as parts:
+        yield parts, Verbs(Offline(parts))
+
+
+async def keep(parts: Parts, **fields: object) -> Object:
+    fd, part = parts.vault.new_part()
+    os.write(fd, b"sealed")
+    os.close(fd)
+    group = await parts.vault.group()
+    made = draft(group, secrets.token_bytes(16), **fields)
+    return await parts.vault.admit(made, part=part, group=group, moment=parts.now())
+
+
+async def pages(verbs: Verbs, **selection: object) -> list[dict[str, Any]]:
+    """Ask for one page after the other, as the shell command does."""
+    told = [await verbs.inventory(selection, nothing)]
+    while told[-1]["next"]:
+        told.append(await verbs.inventory(selection | {"after": told[-1]["next"]}, nothing))
+    return told
+
+
+def nothing(_step: dict[str, Any]) -> None:
+    """Progress that nobody looks at."""
+
+
+@pytest.mark.parametrize("selection", [{}, {"category": "recording"}])
+def test_inventory_of_objects_with_many_recipients_comes_in_pages_that_fit(
+    config: Config, selection: dict[str, object]
+) -> None:
+    """A thousand objects sealed to two post-quantum recipients each were longer than any shell command takes."""
+    recipients = tuple("age1pq1" + "q" * (RECIPIENT_BYTES - 7) for _ in range(60))
+
+    async def act() -> None:
+        async with asking(config) as (parts, asked):
+            kept = [await keep(parts, recipients=recipients) for _ in range(40)]
+            told = await pages(asked, **selection)
+            assert sum(len(json.dumps(page)) for page in told) > ANSWER_BYTES
+            assert max(len(json.dumps({"result": page})) for page in told) < ANSWER_BYTES
+            listed = [item["id"] for page in told for item in page["objects"]]
+            assert listed == sorted(item.id for item in kept)
+
+    asyncio.run(act())
+
+
+@pytest.mark.parametrize("selection", [{}, {"category": "recording"}])
+def test_object_that_alone_is_longer_than_a_page_is_listed_all_the_same(
+    config: Config, monkeypatch: pytest.MonkeyPatch, selection: dict[str, object]
+) -> None:
+    monkeypatch.setattr(verbs, "LISTED_BYTES", 10)
+
+    async def act() -> None:
+        async with asking(config) as (parts, asked):
+            kept = [await keep(parts) for _ in range(3)]
+            told = await pages(asked, **selection)
+            assert [[item["id"] for item in page["objects"]] for page in told] == [
+                [id_] for id_ in sorted(i.id for i in kept)
+            ]
+
+    asyncio.run(act())
+
+
+def test_inventory_of_an_empty_vault_is_one_empty_page(config: Config) -> None:
+    async def act() -> None:
+        async with asking(config) as (_parts, asked):
+            assert await pages(asked) == [{"objects": [], "next": ""}]
+
+    asyncio.run(act())
