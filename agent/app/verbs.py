@@ -30,7 +30,7 @@ from agent.retention import Retention
 from agent.upload import Upload
 
 LISTED_MAX: Final = 1000
-"""Objects of one answer; ``after`` asks for the next."""
+"""Objects of one answer; of an inventory ``after`` asks for the next."""
 
 LISTED_BYTES: Final = ANSWER_BYTES // 2
 """Of one answer: objects sealed to several post-quantum recipients take thousands of bytes each."""
@@ -238,7 +238,7 @@ class Verbs:
         return {"lines": [line.decode("utf-8") for line in page], "next": cursor if page else 0}
 
     async def dry_run(self, args: dict[str, Any], _progress: Progress) -> dict[str, Any]:
-        """List what the next retention pass would remove under this policy, or under another document."""
+        """Count what retention would remove now under this policy, or under another document, and list the first."""
         parts = self._parts
         retention = parts.retention
         if "policy" in args:
@@ -250,9 +250,10 @@ class Verbs:
                 policy=read_policy(document, file=str(args.get("file", "policy.toml"))),
                 document=document,
             )
-        plan = await parts.index.read(lambda tx: retention.plan(tx, parts.now(), parts.disk()))
+        plan = await parts.index.read(lambda tx: retention.plan(tx, parts.now(), parts.disk(), listed=LISTED_MAX))
         return {
             "objects": [{"id": due.id, "rule": due.rule, "bytes": due.size_bytes} for due in plan.due],
+            "count": plan.count,
             "kept": plan.kept,
             "held": plan.objects,
             "asks_first": plan.overlarge,

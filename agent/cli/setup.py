@@ -241,6 +241,8 @@ def _policy_check(arguments: argparse.Namespace) -> int:
             if rows
             else "It would delete nothing now."
         )
+        if plan["count"] > len(rows):
+            print(f"and {plan['count'] - len(rows)} more")
         if plan["asks_first"]:
             print("That is far more than expected: the pass would stop and ask the owner first.")
     return 0

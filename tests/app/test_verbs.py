@@ -109,3 +109,19 @@ def test_inventory_of_an_empty_vault_is_one_empty_page(config: Config) -> None:
             assert await pages(asked) == [{"objects": [], "next": ""}]
 
     asyncio.run(act())
+
+
+def test_dry_run_counts_all_that_would_go_and_lists_the_first(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(verbs, "LISTED_MAX", 2)
+
+    async def act() -> None:
+        async with asking(config) as (parts, asked):
+            kept = [await keep(parts) for _ in range(5)]
+            stricter = parts.document.decode().replace('age = "14d"', 'age = "14d", count = 1')
+            told = await asked.dry_run({"policy": stricter}, nothing)
+            assert (told["count"], told["held"]) == (4, 5)
+            assert [item["id"] for item in told["objects"]] == [item.id for item in kept[:2]]
+            unchanged = await asked.dry_run({}, nothing)
+            assert (unchanged["count"], unchanged["objects"]) == (0, [])
+
+    asyncio.run(act())
