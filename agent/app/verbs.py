@@ -35,6 +35,9 @@ LISTED_MAX: Final = 1000
 LISTED_BYTES: Final = ANSWER_BYTES // 2
 """Of one answer: objects sealed to several post-quantum recipients take thousands of bytes each."""
 
+SIGNED_FILE_BYTES: Final = 128 << 10
+"""Commands and key sets are below it; the local socket takes no more."""
+
 _COUNT_MAX: Final = 2**53
 
 
@@ -215,14 +218,24 @@ class Verbs:
         }
 
     async def submit(self, args: dict[str, Any], _progress: Progress) -> dict[str, Any]:
-        """Take a signed command, an acknowledgement or a key set from a file; return the sealed receipt."""
+        """Take a signed command, an acknowledgement or a key set from a file; tell what became of it."""
         try:
             raw = base64.b64decode(str(args.get("file", "")), validate=True)
         except ValueError as error:
             raise CorruptError("the file did not arrive whole", hint="submit it again") from error
-        receipt = await self._parts.commands.submit(raw, moment=self._parts.now())
+        try:
+            submitted = await self._parts.commands.submit(raw, moment=self._parts.now())
+        except CorruptError as error:
+            raise CorruptError(
+                f"{args.get('name', 'the file')}: {error.message}",
+                hint=error.hint or "give a file that privacy-owner --out wrote, or a key set: keyset-N.jws",
+            ) from error
         self._parts.changed()
-        return {"receipt": base64.b64encode(receipt).decode("ascii")}
+        return {
+            "receipt": base64.b64encode(submitted.receipt).decode("ascii"),
+            "status": submitted.status,
+            "reason": submitted.reason,
+        }
 
     async def audit(self, args: dict[str, Any], _progress: Progress) -> dict[str, Any]:
         """Return a page of the audit log as its lines, or the verdict over all of it."""
@@ -345,6 +358,10 @@ async def offline(parts: Parts, verb: str, args: dict[str, Any], *, progress: Pr
 def file_argument(path: Path) -> str:
     """Return a file's bytes as the ``submit`` verb takes them."""
     try:
-        return base64.b64encode(path.read_bytes()).decode("ascii")
+        with path.open("rb") as file:
+            raw = file.read(SIGNED_FILE_BYTES + 1)
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}", hint="name the file that privacy-owner --out wrote") from error
+    if len(raw) > SIGNED_FILE_BYTES:
+        raise ConfigError(f"{path}: too large for a signed file", hint="name the file that privacy-owner --out wrote")
+    return base64.b64encode(raw).decode("ascii")

@@ -17,7 +17,8 @@ from agent.shell.parser import Parser
 FILES: Final[dict[str, tuple[str, ...]]] = {
     "setup": ("init", "version", "policy"),
     "running": ("run",),
-    "asking": ("status", "inventory", "explain", "export", "submit", "audit"),
+    "asking": ("status", "inventory", "explain", "export", "audit"),
+    "submitting": ("submit",),
     "doctor": ("doctor",),
     "crypt": ("encrypt", "decrypt", "keygen"),
 }

@@ -1,11 +1,10 @@
-"""``status``, ``inventory``, ``explain``, ``export``, ``submit`` and ``audit``: questions to the agent.
+"""``status``, ``inventory``, ``explain``, ``export`` and ``audit``: questions to the agent.
 
 With a running agent they go through its socket; else this process takes the vault's lock and answers itself.
 """
 
 import argparse
 import asyncio
-import base64
 import json
 import sys
 from pathlib import Path
@@ -20,10 +19,10 @@ if TYPE_CHECKING:
 
 def add_parsers(subparsers: Subparsers) -> None:
     """Register the commands."""
-    status = _add(subparsers, "status", "tell how the device is", "privacy-agent status")
+    status = add_asking(subparsers, "status", "tell how the device is", "privacy-agent status")
     status.set_defaults(run=_status)
 
-    inventory = _add(
+    inventory = add_asking(
         subparsers,
         "inventory",
         "list what is held, until when and by which rule",
@@ -32,7 +31,7 @@ def add_parsers(subparsers: Subparsers) -> None:
     _add_selection(inventory)
     inventory.set_defaults(run=_inventory)
 
-    explain = _add(
+    explain = add_asking(
         subparsers,
         "explain",
         "say why an object is still here, until when, and what will end it",
@@ -41,7 +40,7 @@ def add_parsers(subparsers: Subparsers) -> None:
     explain.add_argument("id", metavar="ID")
     explain.set_defaults(run=_explain)
 
-    export = _add(
+    export = add_asking(
         subparsers,
         "export",
         "build an export sealed to the owner",
@@ -51,22 +50,12 @@ def add_parsers(subparsers: Subparsers) -> None:
     export.add_argument("--form", choices=("objects", "zip"), default="objects", help="age files, or zips for people")
     export.set_defaults(run=_export)
 
-    submit = _add(
-        subparsers,
-        "submit",
-        "carry out a signed file without any broker",
-        "privacy-agent submit cmd.jws -o receipt.age",
-    )
-    submit.add_argument("file", type=Path, metavar="FILE", help="command, acknowledgement or key set")
-    submit.add_argument("-o", "--output", type=Path, metavar="FILE", help="where the sealed receipt goes")
-    submit.set_defaults(run=_submit)
-
     audit = subparsers.add_parser("audit", help="show or verify the log of every act on personal data")
     actions = audit.add_subparsers(title="actions", required=True, metavar="ACTION")
-    show = _add(actions, "show", "print the log's lines", "privacy-agent audit show > audit.jsonl")
+    show = add_asking(actions, "show", "print the log's lines", "privacy-agent audit show > audit.jsonl")
     show.add_argument("--after", type=int, default=0, metavar="N", help="begin behind entry N")
     show.set_defaults(run=_audit_show)
-    verify = _add(actions, "verify", "check the whole chain", "privacy-agent audit verify")
+    verify = add_asking(actions, "verify", "check the whole chain", "privacy-agent audit verify")
     verify.set_defaults(run=_audit_verify)
 
 
@@ -122,7 +111,8 @@ class _Progress:
             print("\r\033[K", end="", file=sys.stderr, flush=True)
 
 
-def _add(subparsers: Subparsers, name: str, summary: str, example: str) -> argparse.ArgumentParser:
+def add_asking(subparsers: Subparsers, name: str, summary: str, example: str) -> argparse.ArgumentParser:
+    """Add a command that asks the agent of a config, and answers as JSON where that is wanted."""
     parser = add(subparsers, name, summary=summary, example=example)
     parser.add_argument("--config", type=Path, default=None, metavar="FILE", help="agent.toml")
     parser.add_argument("--json", action="store_true", help="answer as JSON")
@@ -157,7 +147,8 @@ def _selection(arguments: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def _print_json(answer: Any) -> int:  # noqa: ANN401 - JSON
+def print_json(answer: Any) -> int:  # noqa: ANN401 - JSON
+    """Print an answer for a program."""
     print(json.dumps(answer, ensure_ascii=False))
     return 0
 
@@ -168,7 +159,7 @@ def _status(arguments: argparse.Namespace) -> int:
 
     answer = ask_agent(arguments, "status", {})
     if arguments.json:
-        return _print_json(answer)
+        return print_json(answer)
     line = answer["broker"]
     state = "not configured" if not line["configured"] else "online" if line["online"] else "offline"
     if "trouble" in line:
@@ -213,7 +204,7 @@ def _inventory(arguments: argparse.Namespace) -> int:
         answer = ask_agent(arguments, "inventory", selection | {"after": answer["next"]})
         objects += answer["objects"]
     if arguments.json:
-        return _print_json({"objects": objects})
+        return print_json({"objects": objects})
     rows = [
         (
             item["id"],
@@ -242,7 +233,7 @@ def _explain(arguments: argparse.Namespace) -> int:
 
     answer = ask_agent(arguments, "explain", {"id": arguments.id})
     if arguments.json:
-        return _print_json(answer)
+        return print_json(answer)
     decision = answer["decision"]
     camera = printable(answer["camera_label"]) or answer["camera"]
     print(f"{answer['category']} of camera {camera}, {size(answer['bytes'])}")
@@ -265,7 +256,7 @@ def _export(arguments: argparse.Namespace) -> int:
 
     answer = ask_agent(arguments, "export", _selection(arguments) | {"form": arguments.form})
     if arguments.json:
-        return _print_json(answer)
+        return print_json(answer)
     done = sum(outcome["result"] == "exported" for outcome in answer["outcomes"])
     print(f"{done} of {len(answer['outcomes'])} objects exported to {answer['folder']}")
     for file in answer["files"]:
@@ -275,25 +266,6 @@ def _export(arguments: argparse.Namespace) -> int:
             print(f"  {outcome['id']}  {outcome['result'].replace('_', ' ')}")
     print(f"open it:  privacy-owner open {answer['folder']}")
     return 0 if done == len(answer["outcomes"]) else 1
-
-
-def _submit(arguments: argparse.Namespace) -> int:
-    from agent.app.verbs import file_argument
-    from agent.files import write_durably
-
-    answer = ask_agent(arguments, "submit", {"file": file_argument(arguments.file)})
-    receipt = base64.b64decode(answer["receipt"])
-    if arguments.output is not None and receipt:
-        write_durably(arguments.output.absolute(), receipt)
-    if arguments.json:
-        return _print_json(answer)
-    if not receipt:
-        print("taken")
-    elif arguments.output is None:
-        print("taken; the receipt is sealed to the sender: repeat with -o FILE to keep it")
-    else:
-        print(f"taken; read the receipt:  privacy-owner receipt {arguments.output}")
-    return 0
 
 
 def _audit_show(arguments: argparse.Namespace) -> int:
@@ -310,6 +282,6 @@ def _audit_show(arguments: argparse.Namespace) -> int:
 def _audit_verify(arguments: argparse.Namespace) -> int:
     answer = ask_agent(arguments, "audit", {"verify": True})
     if arguments.json:
-        return _print_json(answer)
+        return print_json(answer)
     print(answer["sentence"])
     return 0

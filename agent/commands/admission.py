@@ -37,6 +37,13 @@ class Judged(msgspec.Struct, frozen=True, kw_only=True):
     jti: str = ""
     run: str = ""
     stranger: str = ""
+    status: str = ""
+    reason: str = ""
+
+    @classmethod
+    def of(cls, row: CommandRow, *, run: str = "") -> "Judged":
+        """Tell what a row's receipt tells."""
+        return cls(receipt=row.receipt, jti=row.jti, run=run, status=row.status, reason=row.reason)
 
 
 class Admission:
@@ -74,9 +81,9 @@ class Admission:
             row = heard.row
             if row.receipt:
                 self._outbox.put_receipt(tx, to=row.kid, about=row.jti, jti=row.receipt_jti, body=row.receipt)
-            return Judged(receipt=row.receipt, jti=row.jti, run=row.jti if row.status in RUNNING else "")
+            return Judged.of(row, run=row.jti if row.status in RUNNING else "")
         if isinstance(heard, Turned):
-            return Judged(receipt=self._turn(tx, heard, moment=moment))
+            return self._turn(tx, heard, moment=moment)
         return self._judge_rights(tx, heard, moment=moment)
 
     def reconsider(self, tx: Tx, jti: str, *, moment: Moment) -> bool:
@@ -120,18 +127,18 @@ class Admission:
         except RefusedError as error:
             row = self._take_up(tx, heard, (), moment=moment)
             row = self._ledger.settle(tx, row, status="refused", reason=error.reason, moment=moment)
-            return Judged(receipt=row.receipt)
+            return Judged.of(row)
         lasting = bool(waits_for) or isinstance(command.request, Delete | Export)
         if lasting and self._trust.unfinished_count(tx, key.kid) >= UNFINISHED_MAX:
             busy = RefusedError("too many commands of this key are not finished", reason="busy", retry="later")
             turned = Turned(
                 key=key, digest=heard.digest, jti=command.jti, verb=command.verb, seq=command.seq, error=busy
             )
-            return Judged(receipt=self._turn(tx, turned, moment=moment))
+            return self._turn(tx, turned, moment=moment)
         row = self._take_up(tx, heard, selection, moment=moment)
         if waits_for:
             row = self._await(tx, row, waits_for, count=len(selection), moment=moment)
-            return Judged(receipt=row.receipt, jti=row.jti)
+            return Judged.of(row)
         return self._start(tx, key, command, row, selection, moment=moment)
 
     def _waits_for(
@@ -182,12 +189,12 @@ class Admission:
 
     # --- what follows from it
 
-    def _turn(self, tx: Tx, turned: Turned, *, moment: Moment) -> bytes:
+    def _turn(self, tx: Tx, turned: Turned, *, moment: Moment) -> Judged:
         detail: dict[str, str | int] = {"reason": turned.error.reason}
         if self._outbox.waiting(tx, reader=turned.key.kid, about=f"refused/{turned.digest}") is None:
             event = Event(kind="command_refused", actor=turned.key.kid, command=turned.jti, detail=detail)
             audit.append(tx, event, moment=moment)
-        return self._ledger.refuse(
+        receipt = self._ledger.refuse(
             tx,
             turned.key,
             digest=turned.digest,
@@ -197,6 +204,7 @@ class Admission:
             error=turned.error,
             moment=moment,
         )
+        return Judged(receipt=receipt, status="refused", reason=turned.error.reason)
 
     def _take_up(self, tx: Tx, heard: Heard, selection: tuple[str, ...], *, moment: Moment) -> CommandRow:
         return self._ledger.take_up(
@@ -215,15 +223,15 @@ class Admission:
         """Begin an accepted command's effect; what needs no work of its own is settled here."""
         if isinstance(command.request, Inventory):
             row = self._listing.tell(tx, key, command.request, row, selection, moment=moment)
-            return Judged(receipt=row.receipt, jti=row.jti)
+            return Judged.of(row)
         if isinstance(command.request, Approve | SetTime):
             row = self._ledger.settle(tx, row, status="done", moment=moment)
             run = command.request.command if isinstance(command.request, Approve) else ""
-            return Judged(receipt=row.receipt, jti=row.jti, run=run)
+            return Judged.of(row, run=run)
         self._spend(tx, key, selection, moment=moment)
         self._cut_off(tx, key, command, row, moment=moment)
         row = self._ledger.accept(tx, row, moment=moment)
-        return Judged(receipt=row.receipt, jti=row.jti, run=row.jti)
+        return Judged.of(row, run=row.jti)
 
     def _await(self, tx: Tx, row: CommandRow, reason: str, *, count: int, moment: Moment) -> CommandRow:
         if reason == "quota_exceeded":

@@ -7,8 +7,9 @@ the same loop. Everything a command needs to answer survives in the index even o
 import asyncio
 import logging
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, Final
+
+import msgspec
 
 from agent.bundle import Bundle, Export, Form
 from agent.commands import door
@@ -38,6 +39,14 @@ RUNNING_MAX: Final = 16
 
 _PAGE: Final = 256
 _LOG: Final = logging.getLogger(__name__)
+
+
+class Submitted(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of a file: the words of the receipt, for whoever cannot open what is sealed to its sender."""
+
+    receipt: bytes = b""
+    status: str = "done"
+    reason: str = ""
 
 
 class Commands:
@@ -120,46 +129,37 @@ class Commands:
         """Take an ack payload; nothing is answered."""
         await self.receive(raw, moment=moment)
 
-    async def submit(self, raw: bytes, *, moment: Moment) -> bytes:
-        """Take a command file, an ack file or a key set without any broker; return the sealed receipt's payload.
+    async def submit(self, raw: bytes, *, moment: Moment) -> Submitted:
+        """Take a command file, an ack file or a key set without any broker; tell what became of it.
 
-        A command is carried out before this returns, or waits. A key set answers ``b""``. Raises ``CorruptError`` or
-        ``RefusedError`` for what has no answer.
+        A command is carried out before this returns, or waits. A key set and an ack have no receipt. Raises
+        ``CorruptError`` or ``RefusedError`` for what has no answer.
         """
         if _is_keyset(raw):
             await self._index.write(lambda tx: self._accept_key_set(tx, raw, moment=moment), urgent=True)
-            return b""
+            return Submitted()
         incoming = door.read_file(raw, keystore=self._keystore)
         if incoming.kind == "ack":
-            await self._acknowledge(incoming, via="local", moment=moment)
-            return b""
+            _require_known(await self._acknowledge(incoming, via="local", moment=moment))
+            return Submitted()
         judged = await self._take(incoming, via="local", moment=moment)
-        if judged.stranger == "unknown_key":
-            raise RefusedError(
-                "no key of this device's key set signed this",
-                reason="verb_not_allowed",
-                hint="submit the newest key set first, or check the device id",
-            )
-        if judged.stranger:
-            raise RefusedError("the signature does not hold", reason="bad_signature", hint="sign the command again")
+        _require_known(judged.stranger)
         if judged.run:
             await self._work_on(judged.run)
         await self.tick(moment)
         if not self._serving:
             await self._drain()
         row = await self._index.read(lambda tx: self._trust.command(tx, judged.jti))
-        return judged.receipt if row is None else row.receipt
-
-    async def submit_file(self, path: Path, *, moment: Moment) -> bytes:
-        """Do what ``submit`` does with a file's bytes."""
-        return await self.submit(await asyncio.to_thread(path.read_bytes), moment=moment)
+        if row is not None:
+            return Submitted(receipt=row.receipt, status=row.status, reason=row.reason)
+        return Submitted(receipt=judged.receipt, status=judged.status, reason=judged.reason)
 
     def _accept_key_set(self, tx: Tx, raw: bytes, *, moment: Moment) -> None:
         before = self._trust.key_set(tx)
         if self._trust.accept_key_set(tx, raw, moment=moment) != before:
             self._outbox.clear_alert(tx, "unusable_key", moment=moment)
 
-    async def _acknowledge(self, incoming: Incoming, *, via: str, moment: Moment) -> None:
+    async def _acknowledge(self, incoming: Incoming, *, via: str, moment: Moment) -> str:
         def note(tx: Tx) -> str:
             heard = door.hear_ack(tx, incoming, trust=self._trust, device=self._device)
             if isinstance(heard, Stranger):
@@ -171,6 +171,7 @@ class Commands:
         stranger = await self._index.write(note, urgent=True)
         if stranger:
             await self._strangers.count(stranger, via=via, moment=moment)
+        return stranger
 
     async def _take(self, incoming: Incoming, *, via: str, moment: Moment) -> Judged:
         judged = await self._index.write(lambda tx: self._admission.judge(tx, incoming, moment=moment), urgent=True)
@@ -339,6 +340,18 @@ class Commands:
                 )
 
         return tell
+
+
+def _require_known(stranger: str) -> None:
+    """Raise what a person at this machine is told of a file that nobody we know signed."""
+    if stranger == "unknown_key":
+        raise RefusedError(
+            "no key of this device's key set signed this",
+            reason="verb_not_allowed",
+            hint="submit the newest key set first, or check the device id",
+        )
+    if stranger:
+        raise RefusedError("the signature does not hold", reason="bad_signature", hint="sign the command again")
 
 
 def _is_keyset(raw: bytes) -> bool:

@@ -274,7 +274,8 @@ class Office:
 
     async def submit(self, who: Party, verb: str, **own: object) -> dict[str, Any]:
         """Send a command and let it run to its terminal receipt, or to what it waits for."""
-        return who.open(await self.commands.submit(self.command(who, verb, **own), moment=self.moment))
+        submitted = await self.commands.submit(self.command(who, verb, **own), moment=self.moment)
+        return who.open(submitted.receipt)
 
     def waiting(self, who: Party) -> list[dict[str, Any]]:
         """Return what the outbox holds for somebody, as that reader sees it."""

@@ -65,7 +65,7 @@ def test_export_cut_off_is_built_again_after_a_restart(office: Office) -> None:
         assert office.bundle.recover() == 1
         await office.commands.resume(office.moment)
         assert office.waiting(office.client)[0]["status"] == "accepted"  # a long export does not hold up a start
-        told = office.client.open(await office.commands.submit(raw, moment=office.moment))
+        told = office.client.open((await office.commands.submit(raw, moment=office.moment)).receipt)
         assert told["status"] == "done"
         assert office.waiting(office.client) == [told]
         assert len(list(office.bundle.folder.iterdir())) == 1

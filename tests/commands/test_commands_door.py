@@ -356,7 +356,8 @@ def test_same_command_arriving_many_times_at_once_acts_once(office: Office) -> N
         kept, claims = await delete_of_one(office)
         raw = office.seal(office.client.sign(claims))
         answers = await asyncio.gather(*(office.commands.submit(raw, moment=office.moment) for _number in range(20)))
-        assert {office.client.open(answer)["status"] for answer in answers} == {"done"}
+        assert {office.client.open(answer.receipt)["status"] for answer in answers} == {"done"}
+        assert {answer.status for answer in answers} == {"done"}
         assert office.get(kept.id) is None
         kinds = office.audit_kinds()
         assert (kinds.count("command_accepted"), kinds.count("erased"), kinds.count("command_done")) == (1, 1, 1)

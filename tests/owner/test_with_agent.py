@@ -36,7 +36,7 @@ class Device:
         """Sign to a file, submit it, take the answer in; return the receipt."""
         command, answer = self.folder / "cmd.bin", self.folder / "answer.bin"
         self.owner.ok(*words, "--out", command)
-        answer.write_bytes(run(self.office.commands.submit(command.read_bytes(), moment=self.office.moment)))
+        answer.write_bytes(run(self.office.commands.submit(command.read_bytes(), moment=self.office.moment)).receipt)
         (receipt,) = self.owner.run("receipt", answer, "--json").json
         return receipt
 

@@ -58,8 +58,8 @@ async def command(parts: Parts, home: Home, say: Say) -> None:
 
 
 async def _tell(parts: Parts, name: str, raw: bytes, say: Callable[[str], None]) -> None:
-    receipt = await parts.commands.submit(raw, moment=parts.now())
-    say(f"receipt {name} {base64.b64encode(receipt).decode()}")
+    submitted = await parts.commands.submit(raw, moment=parts.now())
+    say(f"receipt {name} {base64.b64encode(submitted.receipt).decode()}")
 
 
 async def confirm(parts: Parts, home: Home) -> int:
