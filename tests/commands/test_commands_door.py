@@ -3,7 +3,6 @@
 import asyncio
 import json
 import random
-import time
 from typing import Any
 
 import pytest
@@ -247,10 +246,8 @@ def test_replay_a_thousand_times_acts_once_and_answers_with_the_same_bytes(offic
         await office.commands.submit(raw, moment=office.moment)
         settled = await office.commands.receive(raw, moment=office.moment)
         kinds = office.audit_kinds()
-        began = time.perf_counter()
         for _number in range(1000):
             assert await office.commands.receive(raw, moment=office.moment) == settled
-        assert time.perf_counter() - began < 30
         assert office.audit_kinds() == kinds
         assert len(office.waiting(office.client)) == 1
         assert office.get(kept.id) is None

@@ -17,7 +17,7 @@ from agent.index import Index
 from agent.keystore import Keystore
 from agent.keytree import SLOT_KEY_BYTES, seal_header, wrap_slot
 from agent.model import Category, Moment, Object, new_id
-from agent.policy import Policy, parse_policy
+from agent.policy import Policy, Rights, parse_policy
 from agent.uplink import Device, pause_until
 from agent.upload import Upload
 from agent.vault import Draft, Vault
@@ -72,6 +72,7 @@ class Hub:
         self.moment = NOW
         self.alerts: list[tuple[str, str]] = []
         self.hurry = 1.0  # how much faster than real its clock runs
+        self.judged = 0  # how often an object was decided about
 
     async def add(self, *, size_bytes: int, category: Category = "recording") -> Object:
         """Put random bytes into the vault as if they were sealed."""
@@ -122,10 +123,15 @@ class Hub:
             store=lambda _tx: store,
             policy=lambda: self.policy,
             now=lambda: self.moment,
+            rights=self._rights,
             alert=lambda code, what: self.alerts.append((code, what)),
             clock_s=lambda: monotonic_s() * self.hurry,
             wait=lambda seconds, event: pause_until(seconds / self.hurry, event),
         )
+
+    def _rights(self, _camera: str, _category: str) -> Rights:
+        self.judged += 1
+        return Rights()
 
     def uploaded(self, *items: Object) -> bool:
         return all(self.state(item) == "uploaded" for item in items)

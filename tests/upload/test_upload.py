@@ -366,8 +366,8 @@ def test_outside_the_allowed_hours_nothing_is_sent(
         item = await hub.add(size_bytes=1000)
         with cloud_at(mosquitto.url, tls=tls, folder=tmp_path / "cloud", keys=Keys.of(hub)) as (cloud, store):
             async with uploading(hub, line(mosquitto.url, tls), store) as flow:
-                await until(lambda: flow.copies is not None and hub.state(item) == "sealed")
-                await asyncio.sleep(0.3)
+                await until(lambda: hub.judged > 0)
+                assert not flow._tasks
                 assert not cloud.journal.events("begin")
                 hub.moment = msgspec.structs.replace(NOW, agent_ms=NOW.agent_ms + 90 * 60_000)
                 flow.changed()
@@ -411,9 +411,12 @@ def test_store_without_room_is_asked_again_later(mosquitto: BrokerProcess, tls: 
             async with uploading(hub, line(mosquitto.url, tls), store) as flow:
                 await until(lambda: bool(cloud.journal.events("failed", reason="no_room")))
                 assert hub.state(item) == "sealed"
-                await asyncio.sleep(1.3)
-                flow.wake()
-                await until(lambda: hub.uploaded(item))
+
+                def uploaded_at_last() -> bool:
+                    flow.wake()
+                    return hub.uploaded(item)
+
+                await until(uploaded_at_last)
 
     asyncio.run(act())
 
