@@ -328,11 +328,6 @@ class Vault:
         )
         return None if row is None else _object(row)
 
-    def came_from(self, tx: Tx, object_id: str, source_tag: bytes) -> bool:
-        """Tell whether an object is, or holds, a file of this source identity."""
-        another = self._tag_of_another(source_tag, rows.content_tag(tx, object_id))
-        return rows.came_from(tx, object_id, source_tag) or rows.came_from(tx, object_id, another)
-
     def source_paths(self, tx: Tx, found: Object) -> tuple[str, ...]:
         """Return where an object's files are, or were, beneath its source's folder."""
         return tuple(rows.source_paths(tx, found.id)) or (found.name,)

@@ -435,23 +435,6 @@ def source_paths(tx: Tx, object_id: str) -> list[str]:
     return [str(row[0]) for row in found]
 
 
-def came_from(tx: Tx, object_id: str, source_tag: bytes) -> bool:
-    """Tell whether an object is, or holds, a file of this source identity."""
-    return bool(
-        tx.execute(
-            "SELECT 1 FROM object WHERE id = ?1 AND source_tag = ?2 UNION ALL SELECT 1 FROM object_file f"
-            " JOIN object o ON o.n = f.object WHERE o.id = ?1 AND f.source_tag = ?2 LIMIT 1",
-            (object_id, source_tag),
-        )
-    )
-
-
-def content_tag(tx: Tx, object_id: str) -> bytes:
-    """Return the keyed hash of an object's content, empty for none."""
-    found = tx.execute("SELECT content_tag FROM object WHERE id = ?", (object_id,))
-    return bytes(found[0][0]) if found else b""
-
-
 def source_not_given_up(tx: Tx, after: str, limit: int) -> list[Row]:
     """Return objects whose source copy is ours to give up and is not noted as gone."""
     return tx.execute(

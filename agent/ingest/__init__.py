@@ -17,10 +17,11 @@ several files of one camera become one object, which knows each of them by itsel
 
 A file's failure is that file's alone: it is told, counted, left where it is and, where that can help, tried again.
 
-- ``flow``      ``Ingest``: the steps, and what is told of them
-- ``work``      what becomes one object, and the identity by which it is known again
-- ``absence``   tombstones that nothing is left for at the source
-- ``together``  calls of many files that share one trip to another thread, one read, one commit
+- ``flow``       ``Ingest``: the steps, and what is told of them
+- ``giving_up``  steps 5 and 6
+- ``work``       what becomes one object, and the identity by which it is known again
+- ``absence``    tombstones that nothing is left for at the source
+- ``together``   calls of many files that share one trip to another thread, one read, one commit
 """
 
 from agent.ingest.flow import Ingest

@@ -8,7 +8,6 @@ import asyncio
 import os
 from collections import Counter
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -22,6 +21,7 @@ from agent.errors import AgentError, ConfigError, CorruptError, LinkError, Refus
 from agent.files import free_bytes, remove
 from agent.index import Tx
 from agent.ingest.absence import confirm_absences
+from agent.ingest.giving_up import GivingUp
 from agent.ingest.together import Together, in_thread, in_transaction
 from agent.ingest.work import (
     EventKind,
@@ -47,9 +47,6 @@ AT_ONCE: Final = 32
 
 OPEN_BATCHES: Final = 256
 TOLD_MAX: Final = 1024
-
-STUCK_MAX: Final = 1024
-"""Files remembered that were read and cannot be removed: each of them is read again only once it was forgotten."""
 
 GROUP_USES: Final = 64
 """Objects sealed under one look at the open group; the vault rewraps a slot whose group changed meanwhile."""
@@ -146,13 +143,11 @@ class Ingest:
         self._under_way: dict[tuple[str, str], bool] = {}
         self._logs: dict[tuple[str, str], OpenBatch] = {}
         self._told: dict[tuple[str, ...], None] = {}
-        self._stuck: dict[Candidate, Object] = {}
         self._group: tuple[GroupKey, int] | None = None
         self._find = in_transaction(self._index.read, self._find_one)
         self._open = in_thread(self._open_one)
-        self._give_up = in_thread(_give_up_one)
+        self._giving_up = GivingUp(vault, now=now)
         self._admit = Together(self._admit_all)
-        self._given_up: list[tuple[str, Moment]] = []
 
     # -- running
 
@@ -179,19 +174,8 @@ class Ingest:
                 await self._close_batch(key)
 
     async def recover(self) -> None:
-        """Do step 6 where a cut came between it and 5; where it came before 5, the scan reads the file and does both.
-
-        A folder that is away has to wait.
-        """
-        after = ""
-        while page := await self._index.read(partial(self._vault.source_left_over, after=after)):
-            for item in page:
-                source = self._sources.get(item.source)
-                if source is not None:
-                    with suppress(AgentError):  # the folder is away
-                        await self._note_if_gone(item, source)
-            await self._note_given_up()
-            after = page[-1].id
+        """Finish what a cut left between steps 4 and 6; a folder that is away has to wait."""
+        await self._giving_up.recover(self._sources.values())
 
     async def confirm_absences(self) -> None:
         """Let the tombstones go of what no source has any more."""
@@ -286,8 +270,8 @@ class Ingest:
     async def _take(self, work: Work) -> None:
         try:
             await self._take_or_tell(work)
-            if len(self._given_up) >= NOTES or len(self._under_way) == len(work.members):
-                await self._note_given_up()
+            if self._giving_up.unnoted >= NOTES or len(self._under_way) == len(work.members):
+                await self._giving_up.note()
         finally:
             self._room.release()
             if len(self._under_way) == len(work.members):
@@ -355,28 +339,11 @@ class Ingest:
             await self._note_dropped(item, opened.dropped_lines, moment)
         # 5 and 6. If power fails before 5, the start finds and reads the file; before 6, recover does it.
         if opened.work.source.settings.takes:
-            await self._give_up_read(opened.work, item)
-            self._given_up.append((item.id, moment))
-
-    async def _give_up_read(self, work: Work, item: Object) -> None:
-        """Do step 5 for what was read and is held as ``item``; what cannot be removed is not read each time."""
-        try:
-            await self._give_up(work)
-        except AgentError:
-            for candidate in work.members:
-                while len(self._stuck) >= STUCK_MAX:
-                    del self._stuck[next(iter(self._stuck))]
-                self._stuck[candidate] = item
-            raise
-        for candidate in work.members:
-            self._stuck.pop(candidate, None)
+            await self._giving_up.acknowledged(opened.work, item, moment)
 
     async def _taken_before(self, work: Work, item: Object) -> None:
-        """Go on with step 5 of an object that is here already; the files of ``work`` were read, and are in it."""
-        if not work.source.settings.takes:
-            return
-        await self._give_up_read(work, item)
-        await self._note_if_gone(item, work.source)
+        if work.source.settings.takes:
+            await self._giving_up.taken_before(work, item)
 
     async def _gate(self, work: Work, moment: Moment, *, camera: str) -> Let | None:
         """Ask the policy, in step 1; ``None`` when it is not to be taken, which was told."""
@@ -487,29 +454,6 @@ class Ingest:
         self._group = (group, uses + 1)
         return group
 
-    async def _note_given_up(self) -> None:
-        """Do step 6 for what was given up since the last time; until then ``recover`` would do it."""
-        given_up, self._given_up = self._given_up, []
-
-        def note(tx: Tx) -> None:
-            for object_id, moment in given_up:
-                self._vault.mark_source_gone(tx, object_id)
-                audit.append(tx, Event(kind="source_given_up", object=object_id), moment=moment)
-
-        if given_up:
-            with suppress(SpaceError):  # then recover does it
-                await self._index.write(note)
-
-    async def _note_if_gone(self, item: Object, source: FolderSource) -> None:
-        """Begin step 6 if nothing stands at the source that may be the object's copy."""
-        for path in await self._index.read(lambda tx: self._vault.source_paths(tx, item)):
-            candidate = await asyncio.to_thread(source.look, path)
-            if candidate is not None:
-                tag = source_tag(candidate, key=self._key)
-                if await self._index.read(partial(self._vault.came_from, object_id=item.id, source_tag=tag)):
-                    return  # this one or another: the scan reads it, and then does 5 and 6
-        self._given_up.append((item.id, self._now()))
-
     async def _without_known(self, work: Work) -> tuple[Work, str]:
         """Do step 1's first half, unread, for each file by itself: what one batch holds says nothing of another.
 
@@ -519,8 +463,9 @@ class Ingest:
         for alone in [work.alone(candidate) for candidate in work.members]:
             found = await self._find(alone)
             camera = found.camera
-            if alone.first in self._stuck:
-                await self._taken_before(alone, self._stuck[alone.first])
+            stuck = self._giving_up.holding(alone.first)
+            if stuck is not None:
+                await self._taken_before(alone, stuck)
             elif not found.taken and found.forbidden is not None:
                 await self._deleted_before(alone, found.forbidden)
             elif not found.taken:
@@ -605,7 +550,8 @@ class Ingest:
         if self._rights(camera, work.first.place.category).hold is not None:
             self._tell_once("held", work, reason="a hold keeps the source's copy")
             return
-        await self._give_up(work)
+        if not await self._giving_up.destroy(work):
+            return  # it vanished, or another file has its place: that one is offered by itself
         event = Event(kind="source_given_up", rule=forbidden.rule[:100], detail={"reason": "deleted_before"})
         moment = self._now()
         await self._index.write(lambda tx: audit.append(tx, event, moment=moment))
@@ -639,18 +585,6 @@ class Ingest:
         self._told[told] = None
         self._tell(work.event(kind, reason=reason))
         return True
-
-
-def _give_up_one(work: Work) -> None:
-    # 5. Each removal is synced before 6 may say that it happened.
-    try:
-        for candidate in work.members:
-            work.source.give_up(candidate)
-    except OSError as error:
-        raise LinkError(
-            f"the source's copy cannot be removed: {os.strerror(error.errno or 0)}",
-            hint='let the agent write in the source\'s folder, or say: after = "leave"',
-        ) from error
 
 
 def _read_log(source: FolderSource, candidate: Candidate) -> Lines:

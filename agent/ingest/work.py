@@ -1,11 +1,12 @@
 """What becomes one object, what is told of it, and the identity by which a source's file is known again."""
 
 import hmac
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, Literal
 
 import msgspec
 
+from agent.model import Moment
 from agent.policy import Rule
 from agent.sealer import Sealed, SealJob
 from agent.sealer.digest import ContentTag
@@ -23,6 +24,9 @@ EventKind = Literal[
 
 ``source_back``: the folder as a whole can be read.
 """
+
+
+Now = Callable[[], Moment]
 
 
 class IngestEvent(msgspec.Struct, frozen=True, kw_only=True):

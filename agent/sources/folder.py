@@ -399,10 +399,20 @@ class FolderSource:
             device=status.st_dev,
         )
 
-    def look(self, path: str) -> Candidate | None:
-        """Describe a file now; ``None`` when it is gone, refused, or none of ours."""
-        self.open()
-        return self._look(path)
+    def stands(self, path: str) -> bool:
+        """Tell whether a plain file has that path now.
+
+        Raises ``CorruptError`` when what is there may not be opened, ``ConfigError`` and ``LinkError`` when nothing can
+        be said.
+        """
+        try:
+            root = self._root or Root(self.settings)
+            os.close(open_beneath(root.fd, path))
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            raise _failed(error) from error
+        return True
 
     def every_file(self) -> Iterator[Found]:
         """Yield what stands there now, whether it was ever offered or not; its absence is then known.
@@ -443,17 +453,26 @@ class FolderSource:
         return fd
 
     def give_up(self, candidate: Candidate) -> bool:
-        """Remove the source's copy if it still is what was taken; the removal survives a power cut on return."""
+        """Remove the file that was read; return whether it was there, after which the removal survives a power cut.
+
+        It was not when nothing has its name any more, or another file has. Raises ``IncompleteError`` when it was
+        written to since, and ``LinkError`` when it cannot be removed for now.
+        """
         root = self._opened()
+        if root.device != candidate.device:
+            raise MediumError("another medium is mounted there", hint="the copy is removed when its own is back")
         try:
-            fd = open_beneath(root.fd, candidate.path)
-        except (FileNotFoundError, CorruptError):
-            return False
-        try:
-            same = _same(os.fstat(fd), candidate)
-        finally:
-            os.close(fd)
-        return same and remove_beneath(root.fd, candidate.path, inode=candidate.inode, device=candidate.device)
+            status = _describe(root, candidate.path)
+            if status is None or status.st_ino != candidate.inode:
+                return False
+            if not _same(status, candidate):
+                raise IncompleteError("the file changed after it was read", hint="it is taken in again as it is now")
+            return remove_beneath(root.fd, candidate.path, inode=candidate.inode, device=candidate.device)
+        except CorruptError as error:
+            raise _not_removed(error.message, 'let nothing else link to it, or say: after = "leave"') from error
+        except OSError as error:
+            hint = 'let the agent write in the source\'s folder, or say: after = "leave"'
+            raise _not_removed(os.strerror(error.errno or 0), hint) from error
 
     def _tell_trouble(self, reason: str) -> None:
         if reason != self._trouble:
@@ -501,6 +520,21 @@ def _failed(error: OSError) -> MediumError:
         f"the folder cannot be read: {os.strerror(error.errno or 0)}",
         hint="look at its disk or network; it is opened again by itself",
     )
+
+
+def _describe(root: Root, path: str) -> os.stat_result | None:
+    try:
+        fd = open_beneath(root.fd, path)
+    except FileNotFoundError:
+        return None
+    try:
+        return os.fstat(fd)
+    finally:
+        os.close(fd)
+
+
+def _not_removed(reason: str, hint: str) -> LinkError:
+    return LinkError(f"the source's copy cannot be removed: {reason}", hint=hint)
 
 
 def _same(status: os.stat_result, candidate: Candidate) -> bool:

@@ -71,7 +71,13 @@ class Home:
         }  # fmt: skip
         return SourceSettings(**values)
 
-    def ingest(self, *sources: SourceSettings, policy: Policy | None = None, reserve_bytes: int = 0) -> Ingest:
+    def ingest(
+        self,
+        *sources: SourceSettings,
+        policy: Policy | None = None,
+        reserve_bytes: int = 0,
+        on_event: Callable[[IngestEvent], None] | None = None,
+    ) -> Ingest:
         """Build the flow inside the running loop."""
         self.sealers.append(Sealer(job_limit_s=self.job_limit_s))
         return Ingest(
@@ -82,7 +88,7 @@ class Home:
             now=lambda: NOW,
             rights=lambda _camera, _category: self.rights,
             reserve_bytes=reserve_bytes,
-            on_event=self.events.append,
+            on_event=on_event or self.events.append,
         )
 
     def scan(self, *sources: SourceSettings, policy: Policy | None = None, reserve_bytes: int = 0) -> Ingest:

@@ -15,10 +15,10 @@ from typing import Any, Literal
 
 import pytest
 
-from agent.errors import AgentError, ConfigError
+from agent.errors import AgentError, ConfigError, LinkError
 from agent.sources import Candidate, FolderSource, SourceSettings, check_medium
 from agent.sources import folder as folder_module
-from agent.sources.folder import IncompleteError, Refusal
+from agent.sources.folder import IncompleteError, MediumError, Refusal
 from agent.sources.inotify import Watches
 from agent.sources.walk import FAILED_FOLDERS_MAX, walk
 from tests.disk import as_root
@@ -520,7 +520,8 @@ def test_file_appended_after_the_offer_is_not_removed(spool: Watched) -> None:
     candidate = offered(spool)
     with (spool.path / "clip.mp4").open("ab") as out:
         out.write(b"more")
-    assert not spool.source.give_up(candidate)
+    with pytest.raises(IncompleteError, match="changed after it was read"):
+        spool.source.give_up(candidate)
     assert (spool.path / "clip.mp4").exists()
     spool.source.close()
 
@@ -542,6 +543,27 @@ def test_vanished_file_is_weather(spool: Watched) -> None:
     spool.source.close()
 
 
+def test_file_with_another_name_beside_it_is_not_said_to_be_gone(spool: Watched, tmp_path: Path) -> None:
+    candidate = offered(spool)
+    (tmp_path / "backup.mp4").hardlink_to(spool.path / "clip.mp4")
+    with pytest.raises(LinkError, match="more than one name"):
+        spool.source.give_up(candidate)
+    assert (spool.path / "clip.mp4").exists()
+    spool.source.close()
+
+
+@as_root
+def test_file_on_a_medium_that_went_is_not_said_to_be_gone(tmp_path: Path) -> None:
+    spool = Watched(tmp_path / "spool")
+    mount("-t", "tmpfs", "-o", "size=1m", "none", spool.path)
+    candidate = offered(spool)
+    unmount(spool.path)
+    spool.source.open()
+    with pytest.raises(MediumError, match="another medium"):
+        spool.source.give_up(candidate)
+    spool.source.close()
+
+
 def test_folder_swapped_for_a_link_after_the_offer_is_not_followed(spool: Watched, tmp_path: Path) -> None:
     spool.put(NAME)
     spool.scan()
@@ -551,7 +573,8 @@ def test_folder_swapped_for_a_link_after_the_offer_is_not_followed(spool: Watche
     spool.source.open()
     with pytest.raises(Exception, match="symbolic link"):
         spool.source.open_file(candidate)
-    assert not spool.source.give_up(candidate)
+    with pytest.raises(LinkError, match="symbolic link"):
+        spool.source.give_up(candidate)
     assert (tmp_path / "moved/recording" / Path(NAME).name).exists()
     spool.source.close()
 

@@ -15,6 +15,7 @@ import pytest
 from agent import audit, registry
 from agent.erasure import Erasure
 from agent.index import Tx
+from agent.ingest import IngestEvent
 from agent.ingest import flow as flow_module
 from agent.ingest.work import Work
 from agent.model import Moment, Selection
@@ -392,6 +393,110 @@ def test_copy_that_cannot_be_removed_is_told_and_not_read_each_time(
     assert home.left() == []
     assert home.opened(home.only()) == b"content"
     assert home.index.read_now(home.vault.source_left_over) == ()
+
+
+def remarks_of_delete(home: Home, *ids: str) -> set[str]:
+    """Delete, and return what the outcomes remark."""
+
+    async def run() -> set[str]:
+        eraser = Erasure(vault=home.vault, index=home.index, keystore=home.keystore, finish=lambda *_args: None)
+        outcomes = await eraser.erase(ids, actor="owner", rule="owner_erase", command="c" * 26, moment=NOW)
+        return {remark for outcome in outcomes for remark in outcome.remarks}
+
+    return asyncio.run(run())
+
+
+@pytest.mark.parametrize("names", [(NAME,), LOGS[:2]])
+def test_copy_that_got_a_second_name_after_it_was_read_is_said_to_remain_and_tried_again(
+    home: Home, names: tuple[str, ...]
+) -> None:
+    # A backup tool links files for a moment. The copy stayed, and log and receipt said that it was gone.
+    backup = home.top / "backup"
+    for name in names:
+        home.put(name, log(name))
+
+    def link(event: IngestEvent) -> None:
+        home.events.append(event)
+        if event.kind == "admitted":
+            backup.hardlink_to(home.spool / names[-1])
+
+    async def run() -> None:
+        flow = home.ingest(on_event=link)
+        try:
+            await flow.scan_once()
+            assert home.left() == [names[-1]]
+            assert "hard link" in home.reasons("source_failed")[0]
+            assert len(home.index.read_now(home.vault.source_left_over)) == 1
+            backup.unlink()
+            await flow.scan_once()
+        finally:
+            flow.close()
+            await home.sealers[-1].aclose()
+
+    asyncio.run(run())
+    assert home.left() == []
+    assert home.index.read_now(home.vault.source_left_over) == ()
+    assert "source_copy_remains" not in remarks_of_delete(home, home.only().id)
+
+
+def test_copy_with_a_second_name_is_not_noted_as_gone_at_a_start_and_its_delete_says_that_it_remains(
+    home: Home,
+) -> None:
+    home.put(NAME, b"content")
+    home.scan(home.settings(after="leave"))
+    home.index.write_now(lambda tx: tx.execute("UPDATE object SET source_copy = 'taken'"))  # as if cut before step 5
+    (home.top / "backup").hardlink_to(home.spool / NAME)
+    home.reopen()
+    home.scan()
+    assert home.left() == [NAME]
+    assert "source_copy_remains" in remarks_of_delete(home, home.only().id)
+
+
+def test_file_that_was_added_to_after_it_was_read_is_taken_again_and_then_both_copies_are_gone(
+    home: Home, until: Until, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(folder_module, "AGAIN_S", 0.05)
+    home.put(NAME, b"half")
+
+    def add(event: IngestEvent) -> None:
+        home.events.append(event)
+        if event.kind == "admitted" and len(home.reasons("admitted")) == 1:
+            with (home.spool / NAME).open("ab") as writer:
+                writer.write(b", whole")
+
+    async def run() -> None:
+        flow = home.ingest(on_event=add)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                running = tasks.create_task(flow.run())
+                await until(lambda: home.index.read_now(home.vault.source_left_over) == () and home.left() == [])
+                running.cancel()
+        finally:
+            flow.close()
+            await home.sealers[-1].aclose()
+
+    asyncio.run(run())
+    assert sorted(home.opened(item) for item in home.objects()) == [b"half", b"half, whole"]
+    assert home.reasons("later") == ["the file changed after it was read"]
+
+
+def test_deleted_file_that_vanished_by_itself_is_not_said_to_be_destroyed(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    erase(home, cutoff=Selection(camera="", category="recording"))
+    home.put(NAME, b"late")
+    find = flow_module.Ingest._find_one
+
+    def find_then_vanish(flow: flow_module.Ingest, tx: Tx, work: Work) -> object:
+        found = find(flow, tx, work)
+        (home.spool / NAME).unlink(missing_ok=True)
+        return found
+
+    monkeypatch.setattr(flow_module.Ingest, "_find_one", find_then_vanish)
+    home.scan()
+    _, lines = home.index.read_now(lambda tx: audit.entries(tx, 0))
+    assert [line for line in lines if b"source_given_up" in line] == []
+    assert home.reasons("deleted_before") == []
 
 
 def test_hostile_files_leave_nothing_and_stop_nothing(home: Home, tmp_path: Path) -> None:

@@ -64,7 +64,7 @@ def _source_given_up_first() -> None:
     real = flow.Ingest._seal_and_admit
 
     async def seal_and_admit(self: Any, opened: Any, let: Any, *, moment: Any) -> Any:  # noqa: ANN401 - the flow's own
-        await self._give_up(opened.work)
+        await self._giving_up.destroy(opened.work)
         return await real(self, opened, let, moment=moment)
 
     flow.Ingest._seal_and_admit = seal_and_admit  # type: ignore[method-assign]  # a seeded mistake
