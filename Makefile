@@ -37,9 +37,17 @@ demo: ## Watch one recording live and die; INPUT=clip.mp4 takes your own
 	$(call set_up,demo)
 	@$(BIN)/device-sim demo $(if $(INPUT),--input "$(INPUT)")
 
-test: ## Every test, against real brokers, tools and peers; PYTEST_ARGS="-k name" for some
+test: ## Every test, against real brokers, tools and peers, and the coverage they must reach; PYTEST_ARGS="-k name" for some
 	$(call set_up,test)
+ifeq ($(strip $(PYTEST_ARGS)),)
+	@$(BIN)/coverage erase
+	@$(BIN)/coverage run -m pytest -n auto --dist worksteal
+	@$(BIN)/coverage combine -q
+	@covered=$$($(BIN)/coverage report --format=total) || { $(BIN)/coverage report; exit 1; }; \
+	    echo "statements and branches of agent/ that ran: $$covered %"
+else
 	@$(BIN)/python -m pytest -n auto --dist worksteal $(PYTEST_ARGS)
+endif
 
 check: ## Style, types and layers
 	$(call set_up,check)

@@ -1,4 +1,4 @@
-"""What tests of several folders stand on: Node, as a Python package carries it, with the packages of tests/node."""
+"""What tests of several folders stand on: processes without coverage, and Node as a Python package carries it."""
 
 import fcntl
 import os
@@ -15,6 +15,12 @@ NODE = NODE_HOME / "bin" / "node"
 NPM = NODE_HOME / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
 
 RunNode = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture
+def unmeasured(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No process that the test starts measures coverage: it is weighed, timed, or stopped at chosen system calls."""
+    monkeypatch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)
 
 
 @pytest.fixture(scope="session")

@@ -211,6 +211,7 @@ def test_every_public_name_is_asked_is_there() -> None:
         _ = agent.age.no_such_name
 
 
+@pytest.mark.usefixtures("unmeasured")
 def test_classic_message_is_sealed_loads_no_code_of_other_types() -> None:
     program = (
         "import sys, agent.age as age\n"

@@ -439,6 +439,7 @@ print(resource.getrlimit(resource.RLIMIT_CORE), ctypes.CDLL(None).prctl(3, 0, 0,
     assert said == "(0, 0) 0\n"
 
 
+@pytest.mark.usefixtures("unmeasured")
 def test_process_stays_within_its_memory(tmp_path: Path) -> None:
     async def run() -> int:
         sources = [memory_file(os.urandom(24 << 20)) for _ in range(4)]

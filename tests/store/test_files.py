@@ -113,6 +113,7 @@ def test_link_that_stands_in_the_way_is_replaced_and_not_followed(tmp_path: Path
     assert not path.is_symlink()
 
 
+@pytest.mark.usefixtures("unmeasured")
 def test_bytes_are_synced_before_the_name_and_the_name_before_the_return(spool: Path) -> None:
     write = (
         "import pathlib, sys; from agent.files import write_durably; write_durably(pathlib.Path(sys.argv[1])/'f', b'x')"
@@ -120,12 +121,14 @@ def test_bytes_are_synced_before_the_name_and_the_name_before_the_return(spool: 
     assert calls(spool, write) == ["write", "fsync", "rename", "fsync folder"]
 
 
+@pytest.mark.usefixtures("unmeasured")
 def test_removal_is_synced_before_the_return(spool: Path) -> None:
     (spool / "f").write_bytes(b"x")
     take = "import pathlib, sys; from agent.files import remove; remove(pathlib.Path(sys.argv[1])/'f')"
     assert calls(spool, take) == ["unlink", "fsync folder"]
 
 
+@pytest.mark.usefixtures("unmeasured")
 def test_removal_beneath_a_folder_is_synced_before_the_return(spool: Path) -> None:
     (spool / "f").write_bytes(b"x")
     take = (
@@ -136,6 +139,7 @@ def test_removal_beneath_a_folder_is_synced_before_the_return(spool: Path) -> No
     assert calls(spool, take) == ["unlink", "fsync folder"]
 
 
+@pytest.mark.usefixtures("unmeasured")
 def test_each_new_folder_is_synced_in_its_parent(spool: Path) -> None:
     made = "import pathlib, sys; from agent.files import make_folder; make_folder(pathlib.Path(sys.argv[1])/'a'/'b')"
     told = calls(spool, made)
@@ -154,6 +158,7 @@ def test_write_that_finds_no_room_leaves_the_old_file_and_no_part(tmp_path: Path
         assert [one.name for one in disk.iterdir()] == ["file"]
 
 
+@pytest.mark.usefixtures("unmeasured")
 @pytest.mark.parametrize(
     ("call", "nth", "found"), [("write", 1, b"old"), ("fsync", 1, b"old"), ("rename", 1, b"old"), ("fsync", 2, b"new")]
 )
