@@ -173,9 +173,9 @@ class Erasure:
             if self._callers == 0:
                 self._results.clear()
 
-    def pending_remote(self, tx: Tx, limit: int, *, after: str = "") -> tuple[RemoteCopy, ...]:
-        """Return copies that stores are asked to erase and have not confirmed, by upload id."""
-        return tuple(RemoteCopy(*row) for row in rows.remote_copies(tx, after, limit))
+    def pending_remote(self, tx: Tx, store: str, limit: int, *, after: str = "") -> tuple[RemoteCopy, ...]:
+        """Return copies that this store (a key id) is asked to erase and has not confirmed, by upload id."""
+        return tuple(RemoteCopy(*row) for row in rows.remote_copies(tx, store, after, limit))
 
     def note_erased(
         self, tx: Tx, upload: str, manifest: str, *, header: str, payload: str, stated_by: str, moment: Moment
@@ -183,13 +183,13 @@ class Erasure:
         """Note a store's signed word that a copy is gone; return commands whose last copy this was.
 
         ``header`` and ``payload`` are ``erased`` or ``absent``. A word about an unknown upload, another manifest, a
-        copy that nobody asked to erase, or one that was confirmed before changes nothing.
+        copy that nobody asked to erase, that another store has, or that was confirmed before changes nothing.
         """
         found = self._vault.upload_of(tx, upload)
         if (
             found is None
             or not found.erasing
-            or found.manifest != manifest
+            or (found.manifest, found.store) != (manifest, stated_by)
             or not rows.confirm_erased(tx, upload, stated_by=stated_by)
         ):
             return ()

@@ -126,6 +126,7 @@ class UploadRow(msgspec.Struct, frozen=True, kw_only=True):
     offset: int
     iat_s: int
     manifest: str
+    store: str
     store_epoch: str
     region: str
     stored: bool
@@ -490,9 +491,12 @@ class Vault:
         rows.set_upload(tx, object_id, upload=upload)
         return upload, iat_s
 
-    def set_manifest(self, tx: Tx, upload: str, manifest: str) -> None:
-        """Note the manifest's hash; durable before ``begin`` is first sent, because from then on a copy may exist."""
-        rows.set_manifest(tx, upload, manifest)
+    def set_manifest(self, tx: Tx, upload: str, manifest: str, *, store: str) -> None:
+        """Note the manifest's hash and the key id of the store that it is for.
+
+        Durable before ``begin`` is first sent, because from then on that store may have a copy.
+        """
+        rows.set_manifest(tx, upload, manifest, store=store)
 
     def note_offset(self, tx: Tx, upload: str, offset: int) -> None:
         """Note how much the store has made durable."""
@@ -503,13 +507,14 @@ class Vault:
         row = rows.upload(tx, upload)
         if row is None:
             return None
-        object_id, upload_id, offset, iat_s, manifest, epoch, region, stored, erase, current = row
+        object_id, upload_id, offset, iat_s, manifest, store, epoch, region, stored, erase, current = row
         return UploadRow(
             object=object_id,
             upload=upload_id,
             offset=offset,
             iat_s=iat_s,
             manifest=manifest,
+            store=store,
             store_epoch=epoch,
             region=region,
             stored=bool(stored),
@@ -520,11 +525,11 @@ class Vault:
     def note_stored(self, tx: Tx, upload: str, *, region: str, stated_by: str, epoch: str, moment: Moment) -> bool:
         """Note a verified storage receipt: ``sealed`` → ``uploaded``, the kept header goes.
 
-        Returns ``False``, changing nothing, when the upload is unknown, given up or noted already, or its object is
-        being erased: what the store has of it is erased with the object.
+        Returns ``False``, changing nothing, when the upload is unknown, given up or noted already, was begun at another
+        store, or its object is being erased: what the store has of it is erased with the object.
         """
         row = self.upload_of(tx, upload)
-        if row is None or row.stored or row.erasing or not row.current:
+        if row is None or row.stored or row.erasing or not row.current or row.store != stated_by:
             return False
         rows.set_stored(tx, upload, region=region, epoch=epoch)
         rows.set_upload(tx, row.object, upload=upload, state="uploaded")
@@ -550,9 +555,9 @@ class Vault:
         """
         rows.retire_upload(tx, upload)
 
-    def stored_page(self, tx: Tx, *, after: str = "", limit: int = 100) -> tuple[RemoteCopy, ...]:
-        """Return copies that a storage receipt is held for, by upload id; 100 are one ``resync``."""
-        return tuple(RemoteCopy(*row) for row in rows.stored_uploads(tx, after, limit))
+    def stored_page(self, tx: Tx, store: str, *, after: str = "", limit: int = 100) -> tuple[RemoteCopy, ...]:
+        """Return copies that a storage receipt of this store is held for, by upload id; 100 are one ``resync``."""
+        return tuple(RemoteCopy(*row) for row in rows.stored_uploads(tx, store, after, limit))
 
     def remake_header(self, tx: Tx, object_id: str) -> bytes:
         """Make and keep a new header for the same recipients, after the first went with a storage receipt.

@@ -222,8 +222,8 @@ def _line_parts(live: Live, tell: Callable[[str, str], None]) -> Post | None:
             hint=f'write device = "{broker.device}" in {parts.config.file}, or use the certificate of this device',
         )
 
-    def store(tx: Tx) -> Key | None:
-        return next(iter(parts.trust.keys_of(tx, "store", moment=parts.now())), None)
+    def stores(tx: Tx) -> tuple[Key, ...]:
+        return parts.trust.keys_of(tx, "store", moment=parts.now())
 
     upload = Upload(
         index=parts.index,
@@ -237,7 +237,7 @@ def _line_parts(live: Live, tell: Callable[[str, str], None]) -> Post | None:
             sign=parts.keystore.sign,
             identities=parts.keystore.identities(),
         ),
-        store=store,
+        stores=stores,
         policy=parts.policy_in_force,
         now=parts.now,
         alert=tell,

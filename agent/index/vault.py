@@ -211,6 +211,14 @@ CREATE TABLE mark (
 DELETE FROM cutoff WHERE source != '';   -- marks of whole sources: they hit cameras of which nothing was deleted
 ALTER TABLE cutoff DROP COLUMN source;
 """,
+    """
+-- At which store a copy is: only that one is asked to erase it, and believed. Of one from before nobody's word counts.
+ALTER TABLE upload ADD COLUMN store TEXT NOT NULL DEFAULT '';   -- kid; '' while none was begun
+DROP INDEX upload_to_erase;
+DROP INDEX upload_stored;
+CREATE INDEX upload_to_erase ON upload (store, id) WHERE erase = 1 AND stated_by = '';
+CREATE INDEX upload_stored ON upload (store, id) WHERE stored = 1 AND erase = 0 AND current = 1;
+""",
 )
 
 OBJECT_COLUMNS: Final = (
@@ -498,13 +506,17 @@ def set_upload(tx: Tx, object_id: str, *, upload: str, state: str | None = None)
 
 def insert_upload(tx: Tx, upload: str, *, object_id: str, iat_s: int) -> None:
     """Add an upload that was not begun."""
-    tx.execute("INSERT INTO upload VALUES (?, ?, ?, 0, '', '', '', 0, 1, 0, '')", (upload, object_id, iat_s))
+    tx.execute(
+        "INSERT INTO upload (id, object, iat_s, offset_bytes, manifest, store_epoch, region, stored, current, erase,"
+        " stated_by) VALUES (?, ?, ?, 0, '', '', '', 0, 1, 0, '')",
+        (upload, object_id, iat_s),
+    )
 
 
 def upload(tx: Tx, upload_id: str) -> Row | None:
-    """Return (object, id, offset, iat, manifest, epoch, region, stored, erase, current)."""
+    """Return (object, id, offset, iat, manifest, store, epoch, region, stored, erase, current)."""
     rows = tx.execute(
-        "SELECT object, id, offset_bytes, iat_s, manifest, store_epoch, region, stored, erase, current"
+        "SELECT object, id, offset_bytes, iat_s, manifest, store, store_epoch, region, stored, erase, current"
         " FROM upload WHERE id = ?",
         (upload_id,),
     )
@@ -516,9 +528,9 @@ def set_offset(tx: Tx, upload_id: str, offset_bytes: int) -> None:
     tx.execute("UPDATE upload SET offset_bytes = ? WHERE id = ?", (offset_bytes, upload_id))
 
 
-def set_manifest(tx: Tx, upload_id: str, manifest: str) -> None:
-    """Note the manifest before it is sent: from here on a copy may exist."""
-    tx.execute("UPDATE upload SET manifest = ? WHERE id = ?", (manifest, upload_id))
+def set_manifest(tx: Tx, upload_id: str, manifest: str, *, store: str) -> None:
+    """Note the manifest before it is sent to a store: from here on a copy may exist there."""
+    tx.execute("UPDATE upload SET manifest = ?, store = ? WHERE id = ?", (manifest, store, upload_id))
 
 
 def set_stored(tx: Tx, upload_id: str, *, region: str, epoch: str) -> None:
@@ -533,12 +545,12 @@ def retire_upload(tx: Tx, upload_id: str) -> None:
     tx.execute("UPDATE upload SET current = 0, stored = 0 WHERE id = ?", (upload_id,))
 
 
-def stored_uploads(tx: Tx, after: str, limit: int) -> list[Row]:
-    """Return (upload, object, manifest) that a storage receipt is held for."""
+def stored_uploads(tx: Tx, store: str, after: str, limit: int) -> list[Row]:
+    """Return (upload, object, manifest) that a storage receipt of this store is held for."""
     return tx.execute(
-        "SELECT id, object, manifest FROM upload WHERE stored = 1 AND erase = 0 AND current = 1 AND id > ?"
-        " ORDER BY id LIMIT ?",
-        (after, limit),
+        "SELECT id, object, manifest FROM upload WHERE stored = 1 AND erase = 0 AND current = 1 AND store = ?"
+        " AND id > ? ORDER BY id LIMIT ?",
+        (store, after, limit),
     )
 
 
@@ -665,11 +677,12 @@ def bound_remote_only(tx: Tx, limit: int) -> None:
         tx.execute(f"DELETE FROM remote_only WHERE object IN ({oldest})", (over,))  # noqa: S608 - the same
 
 
-def remote_copies(tx: Tx, after: str, limit: int) -> list[Row]:
-    """Return (upload, object, manifest) that stores are asked to erase and have not confirmed."""
+def remote_copies(tx: Tx, store: str, after: str, limit: int) -> list[Row]:
+    """Return (upload, object, manifest) that a store is asked to erase and has not confirmed."""
     return tx.execute(
-        "SELECT id, object, manifest FROM upload WHERE erase = 1 AND stated_by = '' AND id > ? ORDER BY id LIMIT ?",
-        (after, limit),
+        "SELECT id, object, manifest FROM upload WHERE erase = 1 AND stated_by = '' AND store = ? AND id > ?"
+        " ORDER BY id LIMIT ?",
+        (store, after, limit),
     )
 
 

@@ -6,7 +6,7 @@
 - ``rate``: bytes per second over all uploads (pure)
 """
 
-from agent.uplink.mail import MAX_ITEMS, UP_ERASE, UP_RESYNC, UPACK, Copy, Device, Mail
+from agent.uplink.mail import MAX_ITEMS, UP_ERASE, UP_RESYNC, UPACK, Copy, Device, Mail, opened
 from agent.uplink.rate import Rate
 from agent.uplink.sending import Line, Sending, Wait, pause_until
 from agent.uplink.transfer import CHUNK_BYTES, CHUNKS_AHEAD, STALLED_AFTER_S, Manifest, Transfer
@@ -28,5 +28,6 @@ __all__ = [
     "Sending",
     "Transfer",
     "Wait",
+    "opened",
     "pause_until",
 ]

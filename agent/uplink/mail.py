@@ -16,6 +16,7 @@ from agent.envelope import (
     Alg,
     Key,
     Kind,
+    Unverified,
     UpAck,
     b64url,
     frame,
@@ -65,8 +66,15 @@ class Copy(Protocol):
         ...
 
 
+class Opened(msgspec.Struct, frozen=True):
+    """An unsealed answer that has the form of one; nothing in it was checked."""
+
+    kind: Kind
+    unverified: Unverified
+
+
 class Mail:
-    """Writes to and reads from one store."""
+    """Writes to and reads from one store; an agent that knows several asks ``opened`` whose an answer is."""
 
     def __init__(self, device: Device, store: Key) -> None:
         self.store = store
@@ -102,13 +110,12 @@ class Mail:
 
     def read(self, raw: bytes) -> UpAck:
         """Turn a payload of ``upack`` into a value; raises ``CorruptError`` or ``RefusedError``, whoever wrote it."""
-        kind, body = unframe(raw, channel=UPACK)
-        if kind not in UNSEALED:
-            if len(body) > MAX_SEALED_BYTES:
-                raise CorruptError("sealed message too large")
-            body = age.decrypt(body, self._device.identities)
-        unverified = parse(body, typ=TYP[kind])
-        value = parse_upack(kind, verify(unverified, jwk=self.store.jwk, alg=self.store.alg))
+        return self.verified(opened(raw, device=self._device))
+
+    def verified(self, answer: Opened) -> UpAck:
+        """Do the second half of ``read``."""
+        store = self.store
+        value = parse_upack(answer.kind, verify(answer.unverified, jwk=store.jwk, alg=store.alg))
         if value.iss != self.store_kid:
             raise RefusedError("the claimed issuer is not the signer", reason="malformed")
         if value.aud != self._device.name:
@@ -120,6 +127,16 @@ class Mail:
 
     def _sealed(self, kind: Kind, jws: bytes) -> bytes:
         return frame(kind, age.encrypt(jws, (self._recipient,)))
+
+
+def opened(raw: bytes, *, device: Device) -> Opened:
+    """Unseal a payload of ``upack`` and take it apart; raises ``CorruptError``."""
+    kind, body = unframe(raw, channel=UPACK)
+    if kind not in UNSEALED:
+        if len(body) > MAX_SEALED_BYTES:
+            raise CorruptError("sealed message too large")
+        body = age.decrypt(body, device.identities)
+    return Opened(kind, parse(body, typ=TYP[kind]))
 
 
 def _jws(device: Device, kind: Kind, *, aud: str, iat_s: int, claims: dict[str, Any]) -> bytes:

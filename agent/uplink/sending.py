@@ -103,8 +103,9 @@ class Sending:
         return self._transfer.resent_bytes
 
     def deliver(self, answer: Go | UploadAck | Stored | Failed) -> bool:
-        """Take a verified answer if it is about exactly this upload and manifest; return whether it is."""
-        if (answer.upload, answer.manifest) != (self._transfer.manifest.upload, self.manifest_hash):
+        """Take a verified answer of our store if it is about exactly this upload and manifest; return whether it is."""
+        ours = (self._mail.store_kid, self._transfer.manifest.upload, self.manifest_hash)
+        if (answer.iss, answer.upload, answer.manifest) != ours:
             return False
         if len(self._answers) < _MOST_ANSWERS:
             self._answers.append(answer)

@@ -1,11 +1,14 @@
 """Copies that a store has: erased until it confirms, and compared with what we hold receipts for.
 
-Only an answer that names a request of ours, still open, is believed (``re``): an old one replayed proves nothing.
+Only an answer that names a request of ours, still open, is believed (``re``): an old one replayed proves nothing. Each
+store is asked about its own copies only, and believed about those: another one would truly state them ``absent``. One
+whose key left the key set is not asked, so what it has stays unconfirmed.
 """
 
 import asyncio
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
@@ -25,8 +28,41 @@ _MS_PER_S: Final = 1000
 Pair = tuple[str, str]
 
 
+@dataclass(slots=True)
+class _Request:
+    """A message that a store has not answered, and the (upload, manifest) that it named."""
+
+    store: str
+    open: set[Pair]
+
+
+@dataclass(slots=True)
+class _Pages:
+    """How far the copies of one store were compared since the agent started, or since its incarnation changed."""
+
+    epoch: str = ""
+    page_due: bool = False
+    every_page_due: bool = False
+    cursor: str = ""  # the page asked about comes after this upload id
+    end: str = ""  # where the next one starts; "" after the last
+
+    def answered(self) -> None:
+        """Go on behind a page whose every copy was told of."""
+        self.cursor = self.end
+        self.page_due = False
+        self.every_page_due = self.every_page_due and bool(self.cursor)
+
+    def start_over(self) -> None:
+        """Ask about everything."""
+        self.every_page_due = True
+        self.cursor = ""
+
+
 class Copies:
-    """Sends ``erase`` and ``resync``; the flow hands it every answer that may concern them."""
+    """Sends ``erase`` and ``resync``; the flow hands it every answer that may concern them.
+
+    ``mails`` has one for each store of the key set, by key id.
+    """
 
     def __init__(
         self,
@@ -35,7 +71,7 @@ class Copies:
         vault: Vault,
         erasure: Erasure,
         line: Line,
-        mail: Callable[[], Mail | None],
+        mails: Callable[[], Mapping[str, Mail]],
         now: Callable[[], Moment],
         alert: Callable[[str, str], None],
         changed: Callable[[], None],
@@ -46,26 +82,28 @@ class Copies:
         self._vault = vault
         self._erasure = erasure
         self._line = line
-        self._mail = mail
+        self._mails = mails
         self._now = now
         self._alert = alert
         self._changed = changed
         self._wait = wait
         self._random = random
-        self._erasing: dict[str, set[Pair]] = {}
-        self._comparing: dict[str, set[Pair]] = {}
+        self._erasing: dict[str, _Request] = {}
+        self._comparing: dict[str, _Request] = {}
         self._erase_news = asyncio.Event()
         self._compare_news = asyncio.Event()
-        self._page_due = False
-        self._every_page_due = False
-        self._cursor = ""  # the page asked about comes after this upload id
-        self._page_end = ""  # where the next one starts; "" after the last
-        self._epoch = ""
+        self._connected = False
+        self._pages: dict[str, _Pages] = {}
         self.lost = 0
 
     def wake(self) -> None:
         """Look for copies to erase now."""
         self._erase_news.set()
+
+    def stores_changed(self) -> None:
+        """Say that a store's key came into the key set, or left it."""
+        self._erase_news.set()
+        self._compare_news.set()
 
     async def run(self) -> None:
         """Work until cancelled."""
@@ -74,16 +112,16 @@ class Copies:
             group.create_task(self._erase_always(), name="copies-erase")
             group.create_task(self._compare_always(), name="copies-compare")
 
-    def note_epoch(self, epoch: str, *, before: str = "") -> None:
-        """Take the store's incarnation from a verified answer; a new one means that it may have lost what it had."""
-        known = self._epoch or before
-        self._epoch = epoch
+    def note_epoch(self, store: str, epoch: str, *, before: str = "") -> None:
+        """Take a store's incarnation from its verified answer; a new one means that it may have lost what it had."""
+        pages = self._pages_of(store)
+        known = pages.epoch or before
+        pages.epoch = epoch
         if known and known != epoch:
             self._alert(
                 "store_rolled_back", "the store has another incarnation: it may have lost what it had confirmed"
             )
-            self._every_page_due = True
-            self._cursor = ""
+            pages.start_over()
             self._compare_news.set()
 
     async def take(self, answer: Go | Stored | Erased | Failed) -> bool:
@@ -91,19 +129,17 @@ class Copies:
         if isinstance(answer, Erased):
             await self._note_erased(answer)
             return True
-        pair = (answer.upload, answer.manifest)
-        if answer.re is None or pair not in self._comparing.get(answer.re, set()):
+        request = self._comparing.get(answer.re or "")
+        if request is None or request.store != answer.iss or (answer.upload, answer.manifest) not in request.open:
             return False
-        self._comparing[answer.re].discard(pair)
-        if not self._comparing[answer.re]:
-            del self._comparing[answer.re]
-            self._cursor = self._page_end
-            self._page_due = False
-            self._every_page_due = self._every_page_due and bool(self._cursor)
+        request.open.discard((answer.upload, answer.manifest))
+        if not request.open:
+            del self._comparing[answer.re or ""]
+            self._pages_of(request.store).answered()
             self._compare_news.set()
         row = await self._index.read(lambda tx: self._vault.upload_of(tx, answer.upload))
         if not isinstance(answer, Failed):
-            self.note_epoch(answer.epoch, before=row.store_epoch if row is not None else "")
+            self.note_epoch(answer.iss, answer.epoch, before=row.store_epoch if row is not None else "")
         if not isinstance(answer, Stored):
             await self._note_lost(answer.upload)
         return True
@@ -116,10 +152,11 @@ class Copies:
             self._changed()
 
     async def _note_erased(self, answer: Erased) -> None:
-        asked = self._erasing.pop(answer.re, None)
-        if asked is None:
+        request = self._erasing.get(answer.re)
+        if request is None or request.store != answer.iss:
             return
-        items = [item for item in answer.items if (item.upload, item.manifest) in asked]
+        del self._erasing[answer.re]
+        items = [item for item in answer.items if (item.upload, item.manifest) in request.open]
         moment = self._now()
         for item in items:
             await self._index.write(
@@ -141,61 +178,84 @@ class Copies:
         session = 0
         while True:
             session = await self._line.next_session(session)
+            self._connected = True
             self._erasing.clear()
             self._comparing.clear()
-            self._page_due = True
+            for pages in self._pages.values():
+                pages.page_due = True
             self._erase_news.set()
             self._compare_news.set()
+
+    def _pages_of(self, store: str) -> _Pages:
+        """Return a store's pages; those of one that left the key set are forgotten."""
+        if store not in self._pages:
+            known = self._mails()
+            self._pages = {kid: pages for kid, pages in self._pages.items() if kid in known}
+            self._pages[store] = _Pages(page_due=self._connected)
+        return self._pages[store]
 
     async def _erase_always(self) -> None:
         again_s = FIRST_AGAIN_S
         while True:
             self._erase_news.clear()
-            copies = await self._index.read(lambda tx: self._erasure.pending_remote(tx, MAX_ITEMS))
-            mail = self._mail()
-            if copies and mail is not None:
-                jti = new_id(self._random)
-                message = mail.erase(copies, iat_s=self._iat_s(), jti=jti)
-                await self._ask(self._erasing, jti, copies, channel=UP_ERASE, message=message)
-                await self._wait(again_s, self._erase_news)
-            else:
-                await self._erase_news.wait()
-            again_s = FIRST_AGAIN_S if self._erase_news.is_set() else min(LONGEST_AGAIN_S, 2 * again_s)
+            asked = [await self._erase_at(mail) for mail in tuple(self._mails().values())]
+            again_s = await self._pause(again_s, self._erase_news, asked=any(asked))
+
+    async def _erase_at(self, mail: Mail) -> bool:
+        copies = await self._index.read(lambda tx: self._erasure.pending_remote(tx, mail.store_kid, MAX_ITEMS))
+        if copies:
+            jti = new_id(self._random)
+            message = mail.erase(copies, iat_s=self._iat_s(), jti=jti)
+            self._open(self._erasing, jti, mail.store_kid, copies)
+            await self._ask(UP_ERASE, message)
+        return bool(copies)
 
     async def _compare_always(self) -> None:
         again_s = FIRST_AGAIN_S
         while True:
             self._compare_news.clear()
-            copies = await self._page()
-            mail = self._mail()
-            if copies and mail is not None:
-                jti = new_id(self._random)
-                self._comparing.clear()  # one page at a time; a repeat supersedes what it repeats
-                message = mail.resync(copies, iat_s=self._iat_s(), jti=jti)
-                await self._ask(self._comparing, jti, copies, channel=UP_RESYNC, message=message)
-                await self._wait(again_s, self._compare_news)
-            else:
-                await self._compare_news.wait()
-            again_s = FIRST_AGAIN_S if self._compare_news.is_set() else min(LONGEST_AGAIN_S, 2 * again_s)
+            asked = [await self._compare_with(mail) for mail in tuple(self._mails().values())]
+            again_s = await self._pause(again_s, self._compare_news, asked=any(asked))
 
-    async def _page(self) -> tuple[RemoteCopy, ...]:
+    async def _compare_with(self, mail: Mail) -> bool:
+        copies = await self._page(mail.store_kid)
+        if copies:
+            jti = new_id(self._random)
+            for other, request in tuple(self._comparing.items()):
+                if request.store == mail.store_kid:  # one page at a time; a repeat supersedes what it repeats
+                    del self._comparing[other]
+            message = mail.resync(copies, iat_s=self._iat_s(), jti=jti)
+            self._open(self._comparing, jti, mail.store_kid, copies)
+            await self._ask(UP_RESYNC, message)
+        return bool(copies)
+
+    async def _page(self, store: str) -> tuple[RemoteCopy, ...]:
         """Return the copies to ask about now: one page for each connection, all pages after a new epoch."""
-        if not (self._page_due or self._every_page_due):
+        pages = self._pages_of(store)
+        if not (pages.page_due or pages.every_page_due):
             return ()
-        after = self._cursor
-        copies = await self._index.read(lambda tx: self._vault.stored_page(tx, after=after, limit=MAX_ITEMS))
-        self._page_end = copies[-1].upload if len(copies) == MAX_ITEMS else ""
+        after = pages.cursor
+        copies = await self._index.read(lambda tx: self._vault.stored_page(tx, store, after=after, limit=MAX_ITEMS))
+        pages.end = copies[-1].upload if len(copies) == MAX_ITEMS else ""
         if not copies:
-            self._cursor = ""
-            self._page_due = self._every_page_due = False
+            pages.cursor = ""
+            pages.page_due = pages.every_page_due = False
         return copies
 
-    async def _ask(
-        self, requests: dict[str, set[Pair]], jti: str, copies: Sequence[RemoteCopy], *, channel: str, message: bytes
-    ) -> None:
+    async def _pause(self, again_s: float, news: asyncio.Event, *, asked: bool) -> float:
+        """Wait for news, or for the time to ask again; return how long the next wait is."""
+        if asked:
+            await self._wait(again_s, news)
+        else:
+            await news.wait()
+        return FIRST_AGAIN_S if news.is_set() else min(LONGEST_AGAIN_S, 2 * again_s)
+
+    def _open(self, requests: dict[str, _Request], jti: str, store: str, copies: Sequence[RemoteCopy]) -> None:
         while len(requests) >= OPEN_REQUESTS:
             del requests[next(iter(requests))]
-        requests[jti] = {(copy.upload, copy.manifest) for copy in copies}
+        requests[jti] = _Request(store, {(copy.upload, copy.manifest) for copy in copies})
+
+    async def _ask(self, channel: str, message: bytes) -> None:
         try:
             await (await self._line.submit(channel, message))
         except (LinkError, RefusedError):

@@ -4,7 +4,8 @@ Rules:
 
 - ``policy.decide`` alone says whether an object may go, before it starts and again while it runs;
 - a deleted object's upload ends at once (``stop``), and ``copies`` has the half-sent copy erased;
-- a storage receipt counts only when it names what was sent, is signed by our store, and was noted in a transaction;
+- a storage receipt counts only when it names what was sent, is signed by the store that it was sent to, and was noted
+  in a transaction;
 - a failure parks one object, never the flow.
 """
 
@@ -27,7 +28,7 @@ from agent.errors import AgentError, ConfigError, CorruptError, LinkError, Refus
 from agent.index import Index, Tx
 from agent.model import Moment, Object, RandomBytes, Requester, new_id
 from agent.policy import Allow, Conditions, Decision, Policy, Rights, Subject, decide
-from agent.uplink import UPACK, Device, Line, Mail, Manifest, Rate, Sending, Wait, pause_until
+from agent.uplink import UPACK, Device, Line, Mail, Manifest, Rate, Sending, Wait, opened, pause_until
 from agent.upload.copies import Copies
 from agent.upload.turn import LONGEST_WAIT_S, Turn
 from agent.vault import Vault
@@ -55,6 +56,7 @@ class _Prepared(msgspec.Struct, frozen=True):
     manifest: Manifest
     given_up: str  # an upload id that this one replaces, or ""
     given_up_manifest: str
+    given_up_at: str  # the store that has half of it
 
 
 def _no_rights(_camera: str, _category: str) -> Rights:
@@ -68,9 +70,9 @@ def _log_alert(code: str, what: str) -> None:
 class Upload:
     """The flow; ``run`` works until cancelled.
 
-    ``store`` returns the key of the store to use (docs/protocol.md §3), or ``None`` while there is none; ``policy``,
-    ``rights`` (camera id, category) and ``now`` are asked at each decision. ``alert`` takes a code of §8 and a
-    sentence.
+    ``stores`` returns the keys of the stores that are valid now (docs/protocol.md §3): the last of them gets uploads,
+    the others are still asked about the copies that they have. ``policy``, ``rights`` (camera id, category) and ``now``
+    are asked at each decision. ``alert`` takes a code of §8 and a sentence.
     """
 
     def __init__(
@@ -81,7 +83,7 @@ class Upload:
         erasure: Erasure,
         line: Inbox,
         device: Device,
-        store: Callable[[Tx], Key | None],
+        stores: Callable[[Tx], tuple[Key, ...]],
         policy: Callable[[], Policy],
         now: Callable[[], Moment],
         rights: Callable[[str, str], Rights] = _no_rights,
@@ -94,7 +96,7 @@ class Upload:
         self._vault = vault
         self._line = line
         self._device = device
-        self._store = store
+        self._stores = stores
         self._policy = policy
         self._now = now
         self._rights = rights
@@ -102,6 +104,7 @@ class Upload:
         self._clock_s = clock_s
         self._wait = wait
         self._random = random
+        self._mails: dict[str, Mail] = {}
         self._mail: Mail | None = None
         self._rate = Rate(policy().rate_bytes_s, now_s=clock_s())
         self._turn = Turn()
@@ -116,7 +119,7 @@ class Upload:
             vault=vault,
             erasure=erasure,
             line=line,
-            mail=lambda: self._mail,
+            mails=lambda: self._mails,
             now=now,
             alert=alert,
             changed=self.wake,
@@ -173,17 +176,22 @@ class Upload:
                     continue
 
     async def _refresh_store(self) -> None:
-        key = await self._index.read(self._store)
-        if key is None:
-            self._mail = None
-        elif self._mail is None or self._mail.store != key:
-            self._mail = self._mail_to(key)
-        else:
+        keys = await self._index.read(self._stores)
+        mails = {key.kid: mail for key in keys if (mail := self._mail_to(key)) is not None}
+        if mails != self._mails:
+            self._mails = mails
+            self.copies.stores_changed()
+        mail = tuple(mails.values())[-1] if mails else None
+        if mail is self._mail:
             return
+        self._mail = mail
         for task in self._tasks.values():  # what runs is bound to the former key
             task.cancel()
 
     def _mail_to(self, key: Key) -> Mail | None:
+        known = self._mails.get(key.kid)
+        if known is not None and known.store == key:
+            return known
         try:
             return Mail(self._device, key)
         except ConfigError as error:  # no key set with such a key is accepted; one that was is no reason to end
@@ -278,8 +286,8 @@ class Upload:
         prepared = await self._index.write(lambda tx: self._prepare(tx, item.id, mail=mail, moment=moment))
         if prepared is None:
             return
-        if prepared.given_up_manifest:
-            await self._abort(prepared.given_up, prepared.given_up_manifest, mail)
+        if prepared.given_up_at in self._mails:
+            await self._abort(prepared.given_up, prepared.given_up_manifest, self._mails[prepared.given_up_at])
         manifest = prepared.manifest
         sending = Sending(
             manifest,
@@ -309,17 +317,17 @@ class Upload:
         item = self._vault.get(tx, object_id)
         if item is None or item.state != "sealed":
             return None
-        manifest, was = self._manifest(tx, item, moment=moment)
+        manifest, was, store = self._manifest(tx, item, moment=moment)
         given_up = ""
         if was and was != mail.manifest_hash(manifest):
             given_up = manifest.upload
             self._vault.forget_upload(tx, given_up)
-            manifest, _ = self._manifest(tx, item, moment=moment)
+            manifest, _, _ = self._manifest(tx, item, moment=moment)
         if given_up or not was:
-            self._vault.set_manifest(tx, manifest.upload, mail.manifest_hash(manifest))
-        return _Prepared(manifest, given_up, was if given_up else "")
+            self._vault.set_manifest(tx, manifest.upload, mail.manifest_hash(manifest), store=mail.store_kid)
+        return _Prepared(manifest, given_up, was if given_up else "", store if given_up else "")
 
-    def _manifest(self, tx: Tx, item: Object, *, moment: Moment) -> tuple[Manifest, str]:
+    def _manifest(self, tx: Tx, item: Object, *, moment: Moment) -> tuple[Manifest, str, str]:
         upload, iat_s = self._vault.begin_upload(tx, item.id, moment=moment)
         header = self._header(tx, item)
         row = self._vault.upload_of(tx, upload)
@@ -333,7 +341,7 @@ class Upload:
             header_sha256=hashlib.sha256(header).hexdigest(),
             regions=self._policy().regions,
         )
-        return manifest, row.manifest if row is not None else ""
+        return manifest, *((row.manifest, row.store) if row is not None else ("", ""))
 
     def _header(self, tx: Tx, item: Object) -> bytes:
         header = self._vault.header(tx, item.id)
@@ -386,12 +394,13 @@ class Upload:
     async def _hear(self) -> None:
         while True:
             raw = await self._line.receive(UPACK)
-            mail = self._mail
-            if mail is None:
-                self.refused["no_store"] += 1
-                continue
             try:
-                await self._take(mail.read(raw))
+                answer = opened(raw, device=self._device)
+                mail = self._mails.get(answer.unverified.unverified_kid)
+                if mail is None:
+                    self.refused["no_store"] += 1
+                else:
+                    await self._take(mail.verified(answer))
             except RefusedError as error:
                 self.refused[error.reason] += 1
             except CorruptError:
@@ -406,7 +415,7 @@ class Upload:
         sending = self._sendings.get(value.upload)
         if sending is not None and sending.deliver(value):
             if isinstance(value, Go | Stored):
-                self.copies.note_epoch(value.epoch)
+                self.copies.note_epoch(value.iss, value.epoch)
         elif isinstance(value, UploadAck) or not await self.copies.take(value):
             await self._take_late(value)
 

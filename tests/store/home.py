@@ -101,17 +101,17 @@ class Home:
     def upload(self, object_id: str, manifest: str = "m" * 64, *, stored: bool = True) -> str:
         def begin(tx: Tx) -> str:
             upload, _ = self.vault.begin_upload(tx, object_id, moment=NOW)
-            self.vault.set_manifest(tx, upload, manifest)
+            self.vault.set_manifest(tx, upload, manifest, store="store")
             if stored:
                 self.vault.note_stored(tx, upload, region="eu", stated_by="store", epoch="e1", moment=NOW)
             return upload
 
         return self.index.write_now(begin)
 
-    def confirm(self, upload: str, manifest: str = "m" * 64) -> tuple[str, ...]:
+    def confirm(self, upload: str, manifest: str = "m" * 64, *, stated_by: str = "store") -> tuple[str, ...]:
         return self.index.write_now(
             lambda tx: self.erasure.note_erased(
-                tx, upload, manifest, header="erased", payload="erased", stated_by="store", moment=NOW
+                tx, upload, manifest, header="erased", payload="erased", stated_by=stated_by, moment=NOW
             )
         )
 

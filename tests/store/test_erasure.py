@@ -228,7 +228,7 @@ def test_stored_copy_waits_for_the_store_and_is_confirmed_by_its_word(home: Home
     assert run(home.erase(kept.id))[kept.id] == Outcome(
         id=kept.id, result="waiting_for_cloud", remarks=("cloud_unconfirmed",)
     )
-    (copy,) = home.index.read_now(lambda tx: home.erasure.pending_remote(tx, 10))
+    (copy,) = home.index.read_now(lambda tx: home.erasure.pending_remote(tx, "store", 10))
     assert (copy.upload, copy.object, copy.manifest) == (upload, kept.id, "m" * 64)
     assert home.confirm(new_id()) == ()
     assert home.confirm(upload, "f" * 64) == ()
@@ -239,8 +239,19 @@ def test_stored_copy_waits_for_the_store_and_is_confirmed_by_its_word(home: Home
     )
     assert home.confirm(upload) == ()
     assert len(home.finished) == 2
-    assert home.index.read_now(lambda tx: home.erasure.pending_remote(tx, 10)) == ()
+    assert home.index.read_now(lambda tx: home.erasure.pending_remote(tx, "store", 10)) == ()
     assert home.rows("SELECT count(*) FROM upload") == [(0,)]
+
+
+def test_another_store_is_not_asked_and_its_word_is_not_believed(home: Home) -> None:
+    """After a change of the store the new one truly stated ``absent``, and the receipt said deleted everywhere."""
+    kept = run(home.keep())
+    upload = home.upload(kept.id)
+    assert run(home.erase(kept.id))[kept.id].result == "waiting_for_cloud"
+    assert home.index.read_now(lambda tx: home.erasure.pending_remote(tx, "another store", 10)) == ()
+    assert home.confirm(upload, stated_by="another store") == ()
+    assert len(home.index.read_now(lambda tx: home.erasure.pending_remote(tx, "store", 10))) == 1
+    assert home.confirm(upload) == ("command",)
 
 
 def test_half_sent_upload_is_erased_at_the_store_and_told(home: Home) -> None:
@@ -265,7 +276,7 @@ def test_every_copy_that_a_store_ever_had_is_asked_for(home: Home) -> None:
     home.index.write_now(lambda tx: home.vault.forget_upload(tx, given_up))
     current = home.upload(kept.id, "2" * 64)
     run(home.erase(kept.id))
-    asked = {copy.upload for copy in home.index.read_now(lambda tx: home.erasure.pending_remote(tx, 10))}
+    asked = {copy.upload for copy in home.index.read_now(lambda tx: home.erasure.pending_remote(tx, "store", 10))}
     assert asked == {given_up, current}
     assert home.confirm(given_up, "1" * 64) == ()
     assert home.confirm(current, "2" * 64) == ("command",)
@@ -279,7 +290,7 @@ def test_storage_receipt_that_comes_after_the_delete_does_not_bring_the_object_b
         lambda tx: home.vault.note_stored(tx, upload, region="eu", stated_by="store", epoch="e", moment=NOW)
     )
     assert home.get(kept.id) is None
-    assert len(home.index.read_now(lambda tx: home.erasure.pending_remote(tx, 10))) == 1
+    assert len(home.index.read_now(lambda tx: home.erasure.pending_remote(tx, "store", 10))) == 1
 
 
 def test_word_that_comes_before_the_last_step_counts(tmp_path: Path) -> None:
@@ -303,7 +314,7 @@ def test_retention_leaves_a_stored_copy_and_a_later_delete_still_finds_it(home: 
     kept = run(home.keep(camera="cam7"))
     upload = home.upload(kept.id)
     assert run(home.erase(kept.id, command="", keep_stored=True))[kept.id].result == "deleted"
-    assert home.index.read_now(lambda tx: home.erasure.pending_remote(tx, 10)) == ()
+    assert home.index.read_now(lambda tx: home.erasure.pending_remote(tx, "store", 10)) == ()
     for selection in (Selection(camera="cam7"), Selection(all=True)):
         assert home.index.read_now(partial(home.vault.select, selection=selection)) == (kept.id,)
     assert run(home.erase(kept.id))[kept.id].result == "waiting_for_cloud"
@@ -317,7 +328,9 @@ def test_retention_still_aborts_a_half_sent_upload(home: Home) -> None:
     kept = run(home.keep())
     upload = home.upload(kept.id, stored=False)
     run(home.erase(kept.id, command="", keep_stored=True))
-    assert [copy.upload for copy in home.index.read_now(lambda tx: home.erasure.pending_remote(tx, 10))] == [upload]
+    assert [copy.upload for copy in home.index.read_now(lambda tx: home.erasure.pending_remote(tx, "store", 10))] == [
+        upload
+    ]
     assert home.confirm(upload) == ()
     assert home.rows("SELECT count(*) FROM upload") == [(0,)]
 

@@ -64,9 +64,9 @@ class Scene:
         with pytest.raises(CorruptError):
             home.slot_key(self.victim)
         assert not home.vault.payload_path(self.victim).exists()
-        assert [found.object for found in home.index.read_now(lambda tx: home.erasure.pending_remote(tx, 9))] == [
-            self.victim
-        ]
+        assert [
+            found.object for found in home.index.read_now(lambda tx: home.erasure.pending_remote(tx, "store", 9))
+        ] == [self.victim]
         with pytest.raises(RefusedError):
             run(home.keep(source_tag=self.tag, source_copy="left"))
         assert self.roots[0] not in home.keystore.roots()

@@ -300,7 +300,7 @@ def test_upload_keeps_its_id_and_time_until_it_is_stored(home: Home) -> None:
     upload, iat_s = begin(home)
     assert (upload, iat_s) == begin(home)
     assert iat_s == NOW.agent_ms // 1000
-    home.index.write_now(lambda tx: home.vault.set_manifest(tx, upload, "m" * 64))
+    home.index.write_now(lambda tx: home.vault.set_manifest(tx, upload, "m" * 64, store="store"))
     home.index.write_now(lambda tx: home.vault.note_offset(tx, upload, 3))
     row = home.index.read_now(lambda tx: home.vault.upload_of(tx, upload))
     assert row is not None
@@ -315,17 +315,25 @@ def test_stored_object_is_uploaded_and_its_header_is_gone(home: Home) -> None:
     assert (found.state, found.upload) == ("uploaded", upload)
     assert home.rows("SELECT count(*) FROM header") == [(0,)]
     assert home.index.read_now(lambda tx: home.vault.queued(tx, 10)) == ()
-    assert [copy.upload for copy in home.index.read_now(home.vault.stored_page)] == [upload]
+    assert [copy.upload for copy in home.index.read_now(lambda tx: home.vault.stored_page(tx, "store"))] == [upload]
 
 
 def test_second_storage_receipt_changes_nothing(home: Home) -> None:
     upload = home.upload(run(home.keep()).id)
     assert not home.index.write_now(
-        lambda tx: home.vault.note_stored(tx, upload, region="x", stated_by="y", epoch="z", moment=NOW)
+        lambda tx: home.vault.note_stored(tx, upload, region="x", stated_by="store", epoch="z", moment=NOW)
     )
     assert not home.index.write_now(
-        lambda tx: home.vault.note_stored(tx, new_id(), region="x", stated_by="y", epoch="z", moment=NOW)
+        lambda tx: home.vault.note_stored(tx, new_id(), region="x", stated_by="store", epoch="z", moment=NOW)
     )
+
+
+def test_storage_receipt_of_another_store_does_not_count(home: Home) -> None:
+    upload = home.upload(run(home.keep()).id, stored=False)
+    assert not home.index.write_now(
+        lambda tx: home.vault.note_stored(tx, upload, region="x", stated_by="another", epoch="z", moment=NOW)
+    )
+    assert home.index.read_now(lambda tx: home.vault.stored_page(tx, "store")) == ()
 
 
 def test_storage_receipt_of_an_upload_that_was_given_up_does_not_count(home: Home) -> None:
@@ -333,7 +341,7 @@ def test_storage_receipt_of_an_upload_that_was_given_up_does_not_count(home: Hom
     given_up = home.upload(kept.id, stored=False)
     home.index.write_now(lambda tx: home.vault.forget_upload(tx, given_up))
     assert not home.index.write_now(
-        lambda tx: home.vault.note_stored(tx, given_up, region="far", stated_by="s", epoch="e", moment=NOW)
+        lambda tx: home.vault.note_stored(tx, given_up, region="far", stated_by="store", epoch="e", moment=NOW)
     )
     found = home.get(kept.id)
     assert found is not None

@@ -25,7 +25,7 @@ def prepare(home: Home, seed: int) -> None:
     async def store(parts: Parts) -> None:
         def note(tx: Tx) -> None:
             upload, _ = parts.vault.begin_upload(tx, stored, moment=parts.now())
-            parts.vault.set_manifest(tx, upload, _MANIFEST)
+            parts.vault.set_manifest(tx, upload, _MANIFEST, store=home.store.kid)
             parts.vault.note_stored(
                 tx,
                 upload,
@@ -64,7 +64,7 @@ async def _tell(parts: Parts, name: str, raw: bytes, say: Callable[[str], None])
 
 async def confirm(parts: Parts, home: Home) -> int:
     """Answer as the store for every copy that it is asked to erase."""
-    copies = await parts.index.read(lambda tx: parts.erasure.pending_remote(tx, 10))
+    copies = await parts.index.read(lambda tx: parts.erasure.pending_remote(tx, home.store.kid, 10))
     for copy in copies:
         await parts.index.write(
             partial(

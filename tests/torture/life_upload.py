@@ -36,7 +36,7 @@ async def upload(parts: Parts, home: Home, say: Say) -> None:
     for item in await parts.index.read(vault.page):
         if item.state != "sealed":
             continue
-        upload_id = await parts.index.write(partial(_begin, parts=parts, item=item))
+        upload_id = await parts.index.write(partial(_begin, parts=parts, home=home, item=item))
         say(f"begun {item.id} {upload_id}")
         for offset in (item.size_bytes // 2, item.size_bytes):
             await parts.index.write(partial(vault.note_offset, upload=upload_id, offset=offset))
@@ -54,11 +54,11 @@ async def upload(parts: Parts, home: Home, say: Say) -> None:
         say(f"stored {item.id} {upload_id}")
 
 
-def _begin(tx: Tx, parts: Parts, item: Object) -> str:
+def _begin(tx: Tx, parts: Parts, home: Home, item: Object) -> str:
     upload_id, _ = parts.vault.begin_upload(tx, item.id, moment=parts.now())
     if parts.vault.header(tx, item.id) is None:
         parts.vault.remake_header(tx, item.id)
     row = parts.vault.upload_of(tx, upload_id)
     if row is None or not row.manifest:
-        parts.vault.set_manifest(tx, upload_id, "b" * 64)
+        parts.vault.set_manifest(tx, upload_id, "b" * 64, store=home.store.kid)
     return upload_id

@@ -113,14 +113,14 @@ class Hub:
         )
         return await self.vault.admit(draft, part=part, group=group, moment=self.moment)
 
-    def flow(self, broker: Broker, store: Key) -> Upload:
+    def flow(self, broker: Broker, *stores: Key) -> Upload:
         return Upload(
             index=self.index,
             vault=self.vault,
             erasure=self.erasure,
             line=broker,
             device=self.device,
-            store=lambda _tx: store,
+            stores=lambda _tx: stores,
             policy=lambda: self.policy,
             now=lambda: self.moment,
             rights=self._rights,
@@ -145,9 +145,9 @@ class Hub:
 
 
 @contextlib.asynccontextmanager
-async def uploading(hub: Hub, broker: Broker, store: Key) -> AsyncIterator[Upload]:
-    """Run the line and the flow; both end with the block."""
-    flow = hub.flow(broker, store)
+async def uploading(hub: Hub, broker: Broker, *stores: Key) -> AsyncIterator[Upload]:
+    """Run the line and the flow; both end with the block. The last store gets the uploads."""
+    flow = hub.flow(broker, *stores)
     async with running(broker), asyncio.TaskGroup() as group:
         task = group.create_task(flow.run(), name="upload")
         try:

@@ -1,15 +1,18 @@
 import asyncio
 import os
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
 
 from agent.broker import Broker
 from agent.clock import monotonic_s
-from agent.envelope import Erased, Key, Stored
+from agent.envelope import Erased, Failed, Key, Stored
 from agent.errors import AgentError
 from agent.uplink import Mail, Manifest, Rate, Sending, pause_until
 from device_sim.broker import Broker as BrokerProcess
+from tests.commands.office import party
 from tests.upload.cloud import Keys, cloud_at, payload_file
 from tests.upload.line import TENANT, no_pause, running
 
@@ -73,3 +76,14 @@ def test_payload_sent_through_mosquitto_is_stored_with_the_same_hashes(
     stored = asyncio.run(act())
     assert stored.payload.sha256 == manifest.payload_sha256
     assert stored.header.sha256 == manifest.header_sha256
+
+
+def test_answer_of_another_store_is_not_this_uploads(tls: Path, tmp_path: Path) -> None:
+    keys = Keys.new("cam-1")
+    path, manifest = payload_file(tmp_path, size_bytes=1000)
+    broker = Broker("mqtts://localhost:1", tenant=TENANT, identity=tls / "cam-1")
+    one, mail = sending(broker, keys, party("store", "bucket").key(), path, manifest)
+    about: dict[str, Any] = {"aud": "cam-1", "iat": 1, "upload": manifest.upload, "manifest": one.manifest_hash}
+    gone = Failed(iss=party("store", "another").kid, reason="erased", **about)
+    assert not one.deliver(gone)
+    assert one.deliver(msgspec.structs.replace(gone, iss=mail.store_kid))

@@ -466,3 +466,68 @@ def test_store_that_nothing_can_be_sealed_to_gets_nothing_and_ends_nothing(
             assert list(stored(cloud)) == [item.id]
 
     asyncio.run(act())
+
+
+def test_copy_is_erased_by_the_store_that_has_it_whoever_gets_the_uploads_now(
+    mosquitto: BrokerProcess, tls: Path, tmp_path: Path, hub: Hub
+) -> None:
+    """A new store was asked instead, had nothing, said so, and the receipt told the owner that nothing was left."""
+    keys = Keys.of(hub)
+
+    async def act() -> None:
+        with (
+            cloud_at(mosquitto.url, tls=tls, folder=tmp_path / "old", keys=keys) as (old, old_key),
+            cloud_at(mosquitto.url, tls=tls, folder=tmp_path / "new", keys=keys) as (new, new_key),
+        ):
+            first, second = await hub.add(size_bytes=100), await hub.add(size_bytes=200)
+            async with uploading(hub, line(mosquitto.url, tls), old_key):
+                await until(lambda: hub.uploaded(first, second))
+            third = await hub.add(size_bytes=300)
+            async with uploading(hub, line(mosquitto.url, tls), new_key) as flow:
+                await until(lambda: hub.uploaded(third))
+                (outcome,) = await hub.erasure.erase(
+                    [first.id], actor="owner", rule="owner_erase", command="cmd", moment=NOW
+                )
+                assert outcome.result == "waiting_for_cloud"
+                (theirs,) = await hub.erasure.erase(
+                    [third.id], actor="owner", rule="owner_erase", command="their", moment=NOW
+                )
+                assert theirs.result == "waiting_for_cloud"
+                flow.stop([first.id, third.id])
+                await until(lambda: hub.finished.count("their") == 2)
+            assert hub.finished.count("cmd") == 1, "nobody who has it confirmed that it is gone"
+            assert set(stored(old)) == {first.id, second.id}
+            async with uploading(hub, line(mosquitto.url, tls), old_key, new_key) as flow:
+                await until(lambda: hub.finished.count("cmd") == 2)
+                fourth = await hub.add(size_bytes=400)
+                flow.wake()
+                await until(lambda: hub.uploaded(fourth))
+            assert set(stored(old)) == {second.id}
+            assert set(stored(new)) == {fourth.id}
+            assert hub.uploaded(second)
+        assert hub.alerts == []
+
+    asyncio.run(act())
+
+
+def test_upload_that_is_half_at_one_store_begins_anew_at_the_next(
+    mosquitto: BrokerProcess, tls: Path, tmp_path: Path, hub: Hub
+) -> None:
+    keys = Keys.of(hub)
+
+    async def act() -> None:
+        item = await hub.add(size_bytes=24 * MIB)
+        with (
+            cloud_at(mosquitto.url, tls=tls, folder=tmp_path / "old", keys=keys) as (old, old_key),
+            cloud_at(mosquitto.url, tls=tls, folder=tmp_path / "new", keys=keys) as (new, new_key),
+        ):
+            async with proxy_to(mosquitto.port) as proxy, uploading(hub, line(proxy.url, tls), old_key):
+                proxy.cut_after(10 * MIB)
+                await until(lambda: proxy.cuts == 1)
+            async with uploading(hub, line(mosquitto.url, tls), old_key, new_key):
+                await until(lambda: hub.uploaded(item))
+                await until(lambda: bool(old.journal.events("aborted")))
+            assert set(stored(new)) == {item.id}
+            assert stored(old) == {}
+
+    asyncio.run(act())
