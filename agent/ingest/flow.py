@@ -5,31 +5,28 @@ asked in one trip; what is told is bounded and told once.
 """
 
 import asyncio
-import os
-from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Final
 
-import msgspec
-
 from agent import audit, registry
 from agent.audit import Event
 from agent.clock import monotonic_s, pause
-from agent.errors import AgentError, ConfigError, CorruptError, LinkError, RefusedError, SpaceError
+from agent.errors import AgentError, ConfigError, LinkError, RefusedError, SpaceError
 from agent.files import free_bytes, remove
 from agent.index import Tx
 from agent.ingest.absence import confirm_absences
 from agent.ingest.giving_up import GivingUp
+from agent.ingest.known import Known
+from agent.ingest.opening import Opened, open_work
+from agent.ingest.telling import Telling
 from agent.ingest.together import Together, in_thread, in_transaction
 from agent.ingest.work import (
-    EventKind,
     IngestEvent,
     Let,
     OpenBatch,
     Work,
-    content_tag,
     draft,
     source_tag,
 )
@@ -38,15 +35,13 @@ from agent.model import Moment, Object, Requester, new_id
 from agent.policy import Allow, Conditions, Policy, Refuse, Rights, Subject, decide
 from agent.sealer import Sealer, SealJob, SourceChangedError
 from agent.sources import Candidate, FolderSource, SourceSettings
-from agent.sources.folder import IncompleteError, MediumError, Refusal
-from agent.sources.usage_log import FILE_MAX_BYTES, Lines, read_lines
+from agent.sources.folder import IncompleteError, MediumError
 from agent.vault import Draft, Forbidden, Vault
 
 AT_ONCE: Final = 32
 """Files under way: enough that commits and folder syncs are shared, few enough to hold little."""
 
 OPEN_BATCHES: Final = 256
-TOLD_MAX: Final = 1024
 
 GROUP_USES: Final = 64
 """Objects sealed under one look at the open group; the vault rewraps a slot whose group changed meanwhile."""
@@ -61,35 +56,7 @@ NOTES: Final = 64
 _DEVICE: Final = Requester(role="device")
 
 
-class _Found(msgspec.Struct, frozen=True):
-    """What the index knows of one piece of work that was not read; ``taken`` only where its source keeps its copy."""
-
-    taken: bool
-    forbidden: Forbidden | None
-    camera: str
-
-
 _Told = tuple[Draft, Path, GroupKey, Moment]
-
-
-class _Opened(msgspec.Struct, frozen=True, kw_only=True):
-    """Descriptors of a source and a part file, and what of the work can be read now.
-
-    Of log files, which are read when they are opened, ``content_tags`` knows each.
-    """
-
-    work: Work
-    source_fd: int
-    part_fd: int
-    part: Path
-    dropped_lines: int = 0
-    content_tags: tuple[bytes, ...] = ()
-    later: tuple[Candidate, ...] = ()
-    unreadable: tuple[tuple[Candidate, str], ...] = ()
-
-    def close(self) -> None:
-        os.close(self.source_fd)
-        os.close(self.part_fd)
 
 
 def _no_rights(_camera: str, _category: str) -> Rights:
@@ -118,7 +85,8 @@ class Ingest:
         on_event: Callable[[IngestEvent], None] = lambda _event: None,
         monotonic: Callable[[], float] = monotonic_s,
     ) -> None:
-        self.counts: Counter[str] = Counter()
+        self._telling = Telling(on_event)
+        self.counts = self._telling.counts
         self._vault = vault
         self._index = vault.index
         self._sealer = sealer
@@ -127,24 +95,23 @@ class Ingest:
         self._rights = rights
         self._reserve_bytes = reserve_bytes
         self._on_full = on_full
-        self._on_event = on_event
         self._monotonic = monotonic
         self._sources = {
             settings.name: FolderSource(
                 settings,
-                on_refusal=self._unacceptable,
-                on_trouble=partial(self._troubled, settings.name),
+                on_refusal=self._telling.unacceptable,
+                on_trouble=partial(self._telling.trouble, settings.name),
                 monotonic=monotonic,
             )
             for settings in sources
         }
+        self._known = Known(vault, taking=frozenset(one.name for one in sources if one.takes))
         self._room = asyncio.Semaphore(AT_ONCE)
         self._tasks: asyncio.TaskGroup | None = None
         self._under_way: dict[tuple[str, str], bool] = {}
         self._logs: dict[tuple[str, str], OpenBatch] = {}
-        self._told: dict[tuple[str, ...], None] = {}
         self._group: tuple[GroupKey, int] | None = None
-        self._find = in_transaction(self._index.read, self._find_one)
+        self._find = in_transaction(self._index.read, self._known.find)
         self._open = in_thread(self._open_one)
         self._giving_up = GivingUp(vault, now=now)
         self._admit = Together(self._admit_all)
@@ -169,7 +136,7 @@ class Ingest:
                 try:
                     await source.scan(self._offer, self._fresh, at_once=True)
                 except (ConfigError, MediumError) as error:
-                    self._troubled(name, error.message)
+                    self._telling.trouble(name, error.message)
             for key in tuple(self._logs):
                 await self._close_batch(key)
 
@@ -183,7 +150,7 @@ class Ingest:
 
     def reconsider(self) -> None:
         """Look again at what was refused: the policy or the owner's rights changed."""
-        self._told.clear()
+        self._telling.forget()
         for source in self._sources.values():
             source.reconsider()
 
@@ -195,11 +162,10 @@ class Ingest:
     # -- what sources call
 
     async def _fresh(self, candidates: tuple[Candidate, ...]) -> tuple[Candidate, ...]:
-        tags = [(candidate, source_tag(candidate, key=self._key)) for candidate in candidates]
+        tags = [(candidate, source_tag(candidate, key=self._known.key)) for candidate in candidates]
 
         def unknown(tx: Tx) -> tuple[Candidate, ...]:
-            # What is ours to give up is always offered: it may be another file that looks the same.
-            return tuple(item for item, tag in tags if self._takes(item) or not self._vault.seen(tx, tag))
+            return tuple(item for item, tag in tags if self._known.is_new(tx, item, tag))
 
         return await self._index.read(unknown) if tags else ()
 
@@ -217,24 +183,11 @@ class Ingest:
             elif len(self._logs) > OPEN_BATCHES:
                 await self._close_batch(next(iter(self._logs)))
 
-    def _unacceptable(self, refusal: Refusal) -> None:
-        self._tell(
-            IngestEvent(
-                kind="unreadable",
-                source=refusal.source,
-                reason=refusal.reason,
-                unverified_path=refusal.unverified_path,
-            )
-        )
-
     async def _look_over(self) -> None:
         await pause(ABSENCE_FIRST_S)
         while True:
             await self.confirm_absences()
             await pause(ABSENCE_S)
-
-    def _troubled(self, source: str, reason: str) -> None:
-        self._tell(IngestEvent(kind="source_failed" if reason else "source_back", source=source, reason=reason))
 
     async def _close_batches(self) -> None:
         ages = [source.settings.batch_age_s for source in self._sources.values()]
@@ -284,16 +237,16 @@ class Ingest:
         try:
             await self._steps_or_destroy(work)
         except SpaceError as error:
-            self._tell_once("disk_full", work, reason=error.message)
+            self._telling.once("disk_full", work, reason=error.message)
             self._again(work)
         except (IncompleteError, SourceChangedError) as error:
-            self._tell(work.event("later", reason=error.message))
+            self._telling.tell(work.event("later", reason=error.message))
             self._again(work)
         except LinkError as error:
-            self._tell_once("source_failed", work, reason=error.message)
+            self._telling.once("source_failed", work, reason=error.message)
             self._again(work)
         except AgentError as error:
-            self._tell_once("unreadable", work, reason=error.message)
+            self._telling.once("unreadable", work, reason=error.message)
 
     async def _steps_or_destroy(self, work: Work) -> None:
         try:
@@ -330,11 +283,11 @@ class Ingest:
         elif rest.members:
             await self._steps(rest)
 
-    async def _acknowledged(self, opened: _Opened, item: Object, told: Draft, *, moment: Moment) -> None:
+    async def _acknowledged(self, opened: Opened, item: Object, told: Draft, *, moment: Moment) -> None:
         if item.id != told.id:  # it was here already
             await self._taken_before(opened.work, item)
             return
-        self._tell(IngestEvent(kind="admitted", source=item.source, object=item.id, bytes=item.plain_bytes))
+        self._telling.tell(IngestEvent(kind="admitted", source=item.source, object=item.id, bytes=item.plain_bytes))
         if opened.dropped_lines:
             await self._note_dropped(item, opened.dropped_lines, moment)
         # 5 and 6. If power fails before 5, the start finds and reads the file; before 6, recover does it.
@@ -374,48 +327,10 @@ class Ingest:
         await self._refused(work, decision, moment)
         return None
 
-    def _find_one(self, tx: Tx, work: Work) -> _Found:
-        settings = work.source.settings
-        camera = registry.find_camera(tx, settings.name, work.first.place.label) or ""
-        taken = not settings.takes and self._vault.seen(tx, source_tag(work.first, key=self._key))
-        return _Found(taken, self._forbidden(tx, work.first, camera=camera), camera)
+    def _open_one(self, work: Work) -> Opened:
+        return open_work(work, vault=self._vault, key=self._known.key)
 
-    def _open_one(self, work: Work) -> _Opened:
-        """Open a source's file and a part file for it; log files are read, checked and joined in memory."""
-        if not work.is_log:
-            source_fd = work.source.open_file(work.first)
-            return self._with_part(_Opened(work=work, source_fd=source_fd, part_fd=-1, part=Path()))
-        lines: list[Lines] = []
-        members, later, unreadable = [], [], []
-        for candidate in work.members:
-            try:
-                lines.append(_read_log(work.source, candidate))
-                members.append(candidate)
-            except LinkError:
-                later.append(candidate)
-            except AgentError as error:
-                unreadable.append((candidate, error.message))
-        opened = _Opened(
-            work=Work(work.source, tuple(members)),
-            source_fd=_memory_file(lines),
-            part_fd=-1,
-            part=Path(),
-            dropped_lines=sum(item.dropped_lines for item in lines),
-            content_tags=tuple(content_tag(item.kept, key=self._key) for item in lines),
-            later=tuple(later),
-            unreadable=tuple(unreadable),
-        )
-        return self._with_part(opened)
-
-    def _with_part(self, opened: _Opened) -> _Opened:
-        try:
-            part_fd, part = self._vault.new_part()
-        except BaseException:
-            os.close(opened.source_fd)
-            raise
-        return msgspec.structs.replace(opened, part_fd=part_fd, part=part)
-
-    async def _seal_and_admit(self, opened: _Opened, let: Let, *, moment: Moment) -> tuple[Object, Draft]:
+    async def _seal_and_admit(self, opened: Opened, let: Let, *, moment: Moment) -> tuple[Object, Draft]:
         """Do steps 2 to 4; the object is not the draft's when it was here already."""
         work = opened.work
         camera = let.camera or await self._index.write(
@@ -427,7 +342,7 @@ class Ingest:
             recipients=let.rule.recipients,
             group=group,
             kind="file-key" if let.rule.readable_by_device else "header-key",
-            tag_key=self._key,
+            tag_key=self._known.key,
             read_soon=let.rule.upload != "never",
         )
         # 2. Sealed while it is read.
@@ -474,14 +389,14 @@ class Ingest:
 
     # -- usage logs
 
-    async def _without_known_content(self, opened: _Opened, *, camera: str) -> Work:
+    async def _without_known_content(self, opened: Opened, *, camera: str) -> Work:
         """Do step 1 once more for each log file that was read: by its content."""
         work = opened.work
         read = tuple(zip(work.members, opened.content_tags, strict=bool(opened.content_tags)))
 
         def look(tx: Tx) -> list[tuple[Candidate, Object | None, Forbidden | None]]:
             return [
-                (item, self._held(tx, item, tag), self._forbidden(tx, item, camera=camera, content=tag))
+                (item, self._known.held(tx, item, tag), self._known.forbidden(tx, item, camera=camera, content=tag))
                 for item, tag in read
             ]
 
@@ -495,43 +410,17 @@ class Ingest:
                 new.append(candidate)
         return Work(work.source, tuple(new)) if read else work
 
-    def _tell_of_unread(self, opened: _Opened) -> None:
+    def _tell_of_unread(self, opened: Opened) -> None:
         for candidate in opened.later:
             opened.work.source.again(candidate.path)
         for candidate, reason in opened.unreadable:
-            self._tell_once("unreadable", opened.work.alone(candidate), reason=reason)
+            self._telling.once("unreadable", opened.work.alone(candidate), reason=reason)
 
     async def _note_dropped(self, item: Object, dropped: int, moment: Moment) -> None:
         event = Event(kind="ingest_refused", rule="usage-log.lines", object=item.id, detail={"lines": dropped})
         await self._index.write(lambda tx: audit.append(tx, event, moment=moment))
         reason = f"{dropped} lines are no JSON objects"
-        self._tell(IngestEvent(kind="lines_dropped", source=item.source, reason=reason, object=item.id))
-
-    # -- what is known
-
-    @property
-    def _key(self) -> bytes:
-        return self._vault.keystore.tombstone_key()
-
-    def _held(self, tx: Tx, candidate: Candidate, content: bytes) -> Object | None:
-        return self._vault.held(tx, source_tag(candidate, key=self._key), content)
-
-    def _forbidden(self, tx: Tx, candidate: Candidate, *, camera: str, content: bytes = b"") -> Forbidden | None:
-        """Return why this file was deleted before; unread, it may be another where it is ours."""
-        place = candidate.place
-        return self._vault.forbidden(
-            tx,
-            source_tag=b"" if self._takes(candidate) else source_tag(candidate, key=self._key),
-            content_tag=content,
-            camera=camera,
-            category=place.category,
-            captured_from_ms=place.captured_from_ms,
-            captured_to_ms=place.captured_to_ms,
-            source=candidate.source,
-        )
-
-    def _takes(self, candidate: Candidate) -> bool:
-        return self._sources[candidate.source].settings.takes
+        self._telling.tell(IngestEvent(kind="lines_dropped", source=item.source, reason=reason, object=item.id))
 
     # -- telling
 
@@ -544,22 +433,22 @@ class Ingest:
             await self._refused(work, Refuse(reason="before_mark", rule=forbidden.rule), self._now())
             return
         if not work.source.settings.takes:
-            self._tell_once("deleted_before", work, reason="the source's copy remains")
+            self._telling.once("deleted_before", work, reason="the source's copy remains")
             return
         camera = (await self._find(work)).camera
         if self._rights(camera, work.first.place.category).hold is not None:
-            self._tell_once("held", work, reason="a hold keeps the source's copy")
+            self._telling.once("held", work, reason="a hold keeps the source's copy")
             return
         if not await self._giving_up.destroy(work):
             return  # it vanished, or another file has its place: that one is offered by itself
         event = Event(kind="source_given_up", rule=forbidden.rule[:100], detail={"reason": "deleted_before"})
         moment = self._now()
         await self._index.write(lambda tx: audit.append(tx, event, moment=moment))
-        self._tell(work.event("deleted_before", reason="the source's copy was destroyed"))
+        self._telling.tell(work.event("deleted_before", reason="the source's copy was destroyed"))
 
     async def _refused(self, work: Work, decision: Refuse, moment: Moment) -> None:
         place, name = work.first.place, work.source.settings.name
-        if not self._tell_once("refused", work, reason=decision.reason, key=(place.label, place.category)):
+        if not self._telling.once("refused", work, reason=decision.reason, key=(place.label, place.category)):
             return
         detail: dict[str, str | int] = {"reason": decision.reason, "category": place.category, "source": name}
         event = Event(kind="ingest_refused", rule=decision.rule, detail=detail)
@@ -568,49 +457,3 @@ class Ingest:
     def _again(self, work: Work) -> None:
         for candidate in work.members:
             work.source.again(candidate.path)
-
-    def _tell(self, event: IngestEvent) -> None:
-        self.counts[event.kind] += 1
-        self._on_event(event)
-
-    def _tell_once(self, kind: EventKind, work: Work, *, reason: str, key: tuple[str, ...] = ()) -> bool:
-        """Tell it if it was not told of this file (or ``key``) lately; count it always."""
-        source = work.source.settings.name
-        told = (kind, source, reason, *(key or (work.first.path,)))
-        if told in self._told:
-            self.counts[kind] += 1
-            return False
-        while len(self._told) >= TOLD_MAX:
-            del self._told[next(iter(self._told))]
-        self._told[told] = None
-        self._tell(work.event(kind, reason=reason))
-        return True
-
-
-def _read_log(source: FolderSource, candidate: Candidate) -> Lines:
-    if candidate.size_bytes > FILE_MAX_BYTES:
-        raise CorruptError(f"a usage log of more than {FILE_MAX_BYTES} bytes")
-    fd = source.open_file(candidate)
-    try:
-        raw = b""
-        while piece := os.read(fd, FILE_MAX_BYTES + 1 - len(raw)):
-            raw += piece
-        if len(raw) != candidate.size_bytes or os.fstat(fd).st_mtime_ns != candidate.mtime_ns:
-            raise IncompleteError(
-                "the file changed while it was read", hint="it is tried again once its writer is done"
-            )
-        return read_lines(raw)
-    except OSError as error:
-        raise LinkError(f"the source cannot be read: {os.strerror(error.errno or 0)}") from error
-    finally:
-        os.close(fd)
-
-
-def _memory_file(lines: list[Lines]) -> int:
-    """Return a file that exists in memory only: clear bytes never touch a disk of ours (invariant I1)."""
-    fd = os.memfd_create("log", os.MFD_CLOEXEC)
-    for item in lines:
-        view = memoryview(item.kept)
-        while view:
-            view = view[os.write(fd, view) :]
-    return fd

@@ -16,7 +16,8 @@ from agent import audit, registry
 from agent.erasure import Erasure
 from agent.index import Tx
 from agent.ingest import IngestEvent
-from agent.ingest import flow as flow_module
+from agent.ingest import telling as telling_module
+from agent.ingest.known import Known
 from agent.ingest.work import Work
 from agent.model import Moment, Selection
 from agent.policy import Hold, Rights, parse_policy
@@ -217,13 +218,13 @@ def test_file_that_vanishes_between_offer_and_opening_stops_nothing(
 ) -> None:
     home.put(NAME, b"vanishes")
     home.put(NAME.replace("front", "back"), b"stays")
-    find = flow_module.Ingest._find_one
+    find = Known.find
 
-    def vanish_then_find(flow: flow_module.Ingest, tx: Tx, work: Work) -> object:
+    def vanish_then_find(known: Known, tx: Tx, work: Work) -> object:
         (home.spool / NAME).unlink(missing_ok=True)
-        return find(flow, tx, work)
+        return find(known, tx, work)
 
-    monkeypatch.setattr(flow_module.Ingest, "_find_one", vanish_then_find)
+    monkeypatch.setattr(Known, "find", vanish_then_find)
     home.scan()
     assert home.opened(home.only()) == b"stays"
     assert home.reasons("later") == ["the file vanished"]
@@ -485,14 +486,14 @@ def test_deleted_file_that_vanished_by_itself_is_not_said_to_be_destroyed(
 ) -> None:
     erase(home, cutoff=Selection(camera="", category="recording"))
     home.put(NAME, b"late")
-    find = flow_module.Ingest._find_one
+    find = Known.find
 
-    def find_then_vanish(flow: flow_module.Ingest, tx: Tx, work: Work) -> object:
-        found = find(flow, tx, work)
+    def find_then_vanish(known: Known, tx: Tx, work: Work) -> object:
+        found = find(known, tx, work)
         (home.spool / NAME).unlink(missing_ok=True)
         return found
 
-    monkeypatch.setattr(flow_module.Ingest, "_find_one", find_then_vanish)
+    monkeypatch.setattr(Known, "find", find_then_vanish)
     home.scan()
     _, lines = home.index.read_now(lambda tx: audit.entries(tx, 0))
     assert [line for line in lines if b"source_given_up" in line] == []
@@ -616,11 +617,11 @@ def test_files_and_folders_of_the_vault_are_private(home: Home) -> None:
 
 
 def test_memory_of_what_was_told_is_bounded(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(flow_module, "TOLD_MAX", 3)
+    monkeypatch.setattr(telling_module, "TOLD_MAX", 3)
     for n in range(10):
         home.put(f"front/usage-log/2026-11-22T1{n}-00-00.000Z.jsonl", b"bad\n")
     flow = home.scan()
-    assert len(flow._told) == 3
+    assert len(flow._telling._told) == 3
     assert flow.counts["unreadable"] == 10
 
 

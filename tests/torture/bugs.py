@@ -75,7 +75,7 @@ def _acknowledged_before_the_commit() -> None:
 
     async def admit_all(self: Any, all_told: Any) -> Any:  # noqa: ANN401 - the flow's own
         for told, *_ in all_told:
-            self._tell(IngestEvent(kind="admitted", source=told.source, object=told.id))
+            self._telling.tell(IngestEvent(kind="admitted", source=told.source, object=told.id))
         return await real(self, all_told)
 
     flow.Ingest._admit_all = admit_all  # type: ignore[method-assign]  # a seeded mistake
