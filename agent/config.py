@@ -34,8 +34,8 @@ from urllib.parse import urlsplit
 import msgspec
 
 from agent.clock import MS_PER_S, ClockSource
-from agent.document import Table, read_document
-from agent.errors import ConfigError
+from agent.document import DOCUMENT_BYTES, Table, read_document
+from agent.files import read_whole
 from agent.sources import SourceSettings
 from agent.sources.settings import After, Medium, SourceKind
 
@@ -107,14 +107,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
 
 def read_config(path: Path) -> Config:
     """Read ``agent.toml``; raises ``ConfigError`` naming file, line, key and fix."""
-    try:
-        raw = path.read_bytes()
-    except OSError as error:
-        raise ConfigError(
-            f"{path}: {error.strerror}",
-            hint="privacy-agent init writes one; or name yours: --config FILE behind the command",
-        ) from error
-    return parse_config(raw, file=path)
+    hint = "privacy-agent init writes one; or name yours: --config FILE behind the command"
+    return parse_config(read_whole(path, max_bytes=DOCUMENT_BYTES, hint=hint), file=path)
 
 
 def parse_config(raw: bytes, *, file: Path) -> Config:

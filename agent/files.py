@@ -238,6 +238,18 @@ def _open_folder_beneath(folder_fd: int, name: str) -> int:
     return fd
 
 
+def read_whole(path: Path, *, max_bytes: int, hint: str) -> bytes:
+    """Read a file that a person named; raises ``ConfigError`` when it cannot be read or is larger."""
+    try:
+        with path.open("rb") as file:
+            raw = file.read(max_bytes + 1)
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}", hint=hint) from error
+    if len(raw) > max_bytes:
+        raise ConfigError(f"{path}: larger than {max_bytes} bytes", hint=hint)
+    return raw
+
+
 def file_system_magic(place: Path | int) -> int:
     """Return the ``f_type`` of statfs(2) for the file system that holds a path or an open file or folder."""
     buffer = ctypes.create_string_buffer(_STATFS_BYTES)

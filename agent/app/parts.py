@@ -20,10 +20,11 @@ from agent.clock import MS_PER_S, ReadClock, monotonic_s, pause
 from agent.commands import Commands, Ledger
 from agent.commands.world import World, sparing
 from agent.config import Config
+from agent.document import DOCUMENT_BYTES
 from agent.envelope import Key, fingerprint
 from agent.erasure import Erasure
 from agent.errors import ConfigError, LinkError
-from agent.files import FILE_MODE, free_bytes, is_there, open_folder
+from agent.files import FILE_MODE, free_bytes, is_there, open_folder, read_whole
 from agent.index import Index, Tx
 from agent.keystore import Keystore
 from agent.model import Moment, Outcome, Requester
@@ -139,13 +140,8 @@ async def recover(parts: Parts) -> None:
 
 def read_policy_file(config: Config) -> bytes:
     """Return the policy document's bytes; ``ConfigError`` when there is none."""
-    try:
-        return config.policy.read_bytes()
-    except OSError as error:
-        raise ConfigError(
-            f"{config.policy}: {error.strerror}",
-            hint="privacy-agent init writes one; without a policy nothing is allowed",
-        ) from error
+    hint = "privacy-agent init writes one; without a policy nothing is allowed"
+    return read_whole(config.policy, max_bytes=DOCUMENT_BYTES, hint=hint)
 
 
 @asynccontextmanager

@@ -17,6 +17,7 @@ from agent.config import Config
 from agent.envelope import Descriptor, KeySet, parse_descriptor, sign
 from agent.envelope.kinds import TYP_DESCRIPTOR
 from agent.errors import ConfigError, CorruptError
+from agent.files import read_whole
 from agent.index import Index, Tx
 from agent.keystore import Keystore
 from agent.model import Moment
@@ -46,17 +47,13 @@ class Initialised(msgspec.Struct, frozen=True, kw_only=True):
 
 def read_owner_file(path: Path) -> OwnerFile:
     """Read ``owner.pub``; raises ``ConfigError`` when it is not one."""
-    try:
-        with path.open("rb") as file:
-            raw = file.read(OWNER_FILE_BYTES + 1)
-    except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror}", hint="privacy-owner init writes owner.pub") from error
+    raw = read_whole(path, max_bytes=OWNER_FILE_BYTES, hint="privacy-owner init writes owner.pub")
     first, _, rest = raw.partition(b"\n")
     try:
         owner = parse_descriptor(first)
     except CorruptError as error:
         raise ConfigError(f"{path}:1: {error.message}", hint="give the owner.pub of: privacy-owner init") from error
-    if owner.role != "owner" or not rest.strip() or len(raw) > OWNER_FILE_BYTES:
+    if owner.role != "owner" or not rest.strip():
         raise ConfigError(f"{path}: not an owner's file", hint="give the owner.pub of: privacy-owner init")
     return OwnerFile(owner, rest.strip())
 

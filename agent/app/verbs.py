@@ -23,6 +23,7 @@ from agent.bundle import Form
 from agent.clock import parse_rfc3339_ms, rfc3339_ms
 from agent.control import ANSWER_BYTES, Progress, Verb
 from agent.errors import ConfigError, CorruptError, RefusedError
+from agent.files import read_whole
 from agent.index import Tx
 from agent.model import Object, Selection, new_id
 from agent.policy import Allow, Decision, Refuse
@@ -357,11 +358,5 @@ async def offline(parts: Parts, verb: str, args: dict[str, Any], *, progress: Pr
 
 def file_argument(path: Path) -> str:
     """Return a file's bytes as the ``submit`` verb takes them."""
-    try:
-        with path.open("rb") as file:
-            raw = file.read(SIGNED_FILE_BYTES + 1)
-    except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror}", hint="name the file that privacy-owner --out wrote") from error
-    if len(raw) > SIGNED_FILE_BYTES:
-        raise ConfigError(f"{path}: too large for a signed file", hint="name the file that privacy-owner --out wrote")
+    raw = read_whole(path, max_bytes=SIGNED_FILE_BYTES, hint="name the file that privacy-owner --out wrote")
     return base64.b64encode(raw).decode("ascii")

@@ -219,13 +219,12 @@ def _version(arguments: argparse.Namespace) -> int:
 def _policy_check(arguments: argparse.Namespace) -> int:
     from agent.app.policy_file import read_policy
     from agent.cli.asking import ask_agent, config_of
+    from agent.document import DOCUMENT_BYTES
+    from agent.files import read_whole
     from agent.shell.layout import size, table
 
     path = arguments.file or config_of(arguments).policy
-    try:
-        raw = path.read_bytes()
-    except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror}", hint="name the policy file") from error
+    raw = read_whole(path, max_bytes=DOCUMENT_BYTES, hint="name the policy file")
     policy = read_policy(raw, file=str(path))
     plan = None
     if arguments.dry_run:

@@ -239,14 +239,7 @@ def read_descriptor(path: Path) -> Descriptor:
 
 def read_file(path: Path, *, max_bytes: int = FILE_BYTES) -> bytes:
     """Read a whole file; raises ``ConfigError`` when it cannot be read or is larger than what we read."""
-    try:
-        with path.open("rb") as file:
-            raw = file.read(max_bytes + 1)
-    except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror}", hint="check the name and the permissions") from error
-    if len(raw) > max_bytes:
-        raise ConfigError(f"{path}: larger than {max_bytes} bytes", hint="this is not the file you meant")
-    return raw
+    return files.read_whole(path, max_bytes=max_bytes, hint="check the name and the permissions")
 
 
 def read_private(path: Path) -> bytes:

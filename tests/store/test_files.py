@@ -25,6 +25,7 @@ from agent.files import (
     new_file,
     open_beneath,
     open_folder,
+    read_whole,
     remove,
     remove_beneath,
     settle,
@@ -466,3 +467,13 @@ def test_descriptors_are_not_inherited_by_a_program_that_we_start(spool: Path, s
     for one in (fd, opened):
         os.close(one)
     assert files.remove(part)
+
+
+def test_file_that_a_person_named_is_read_whole_or_refused_with_its_name(tmp_path: Path) -> None:
+    path = tmp_path / "named"
+    path.write_bytes(b"12345")
+    assert read_whole(path, max_bytes=5, hint="name another") == b"12345"
+    for named, max_bytes, why in ((path, 4, "larger than 4"), (Path("/dev/zero"), 9, "larger"), (tmp_path, 9, "Is a")):
+        with pytest.raises(ConfigError, match=f"{named}: {why}") as caught:
+            read_whole(named, max_bytes=max_bytes, hint="name another")
+        assert caught.value.hint == "name another"
