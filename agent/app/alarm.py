@@ -81,7 +81,7 @@ MEANING: Final[dict[str, tuple[str, str]]] = {
 
 
 class Alarm:
-    """Raises and clears alerts in transactions of its own."""
+    """Raises and clears alerts, in transactions of its own unless it is handed one."""
 
     def __init__(self, *, index: Index, trust: Trust, outbox: Outbox) -> None:
         self._index = index
@@ -90,18 +90,18 @@ class Alarm:
 
     async def raise_(self, code: str, what: str, *, moment: Moment) -> bool:
         """Raise or repeat an alert; return whether a message was queued. A disk too full for it is logged."""
-        effect, following = MEANING[code]
-        alert = Alert(code=cast("AlertCode", code), what=what, effect=effect, next=following)
-
-        def write(tx: Tx) -> bool:
-            readers = self._trust.keys_of(tx, "client", moment=moment)
-            return self._outbox.raise_alert(tx, alert, readers=readers, moment=moment)
-
         _log.warning("%s: %s", code, what)
         try:
-            return await self._index.write(write, urgent=True)
+            return await self._index.write(lambda tx: self.raise_in(tx, code, what, moment), urgent=True)
         except SpaceError:
             return False
+
+    def raise_in(self, tx: Tx, code: str, what: str, moment: Moment) -> bool:
+        """Raise or repeat an alert in the transaction of what it is about; return whether a message was queued."""
+        effect, following = MEANING[code]
+        alert = Alert(code=cast("AlertCode", code), what=what, effect=effect, next=following)
+        readers = self._trust.keys_of(tx, "client", moment=moment)
+        return self._outbox.raise_alert(tx, alert, readers=readers, moment=moment)
 
     async def clear(self, code: str, *, moment: Moment) -> None:
         """End an alert that stands; does nothing when it does not. On a disk too full for it the alert goes on."""

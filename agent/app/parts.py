@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from agent import audit, registry, rights
+from agent.app.alarm import Alarm
 from agent.app.policy_file import read_policy
 from agent.bundle import Bundle
 from agent.clock import MS_PER_S, ReadClock, monotonic_s, pause
@@ -207,6 +208,7 @@ def _assemble(config: Config, document: bytes, *, keystore: Keystore, index: Ind
         approve_pass=_approve_pass,
         now=lambda: timeline.look(read_clock()),
         changed=changed,
+        alert=Alarm(index=index, trust=trust, outbox=outbox).raise_in,
     )
     erasure = Erasure(vault=vault, index=index, keystore=keystore, finish=finish, judge=sparing(world))
     commands = Commands(

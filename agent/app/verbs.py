@@ -147,6 +147,7 @@ class Verbs:
         after = str(args.get("after", ""))
 
         def read(tx: Tx) -> dict[str, Any]:
+            _require_camera(tx, selection)
             if selection.all:
                 found = parts.vault.page(tx, after=after)
                 more = found[-1].id if found and parts.vault.page(tx, after=found[-1].id, limit=1) else ""
@@ -203,6 +204,7 @@ class Verbs:
         """Build an export sealed to the policy's owner and nobody else."""
         parts = self._parts
         selection = selection_of(args)
+        await parts.index.read(lambda tx: _require_camera(tx, selection))
         form = str(args.get("form", "objects"))
         if form not in {"objects", "zip"}:
             raise ConfigError(f"form {form!r} is not known", hint="use objects or zip")
@@ -213,8 +215,9 @@ class Verbs:
             moment=parts.now(),
             progress=lambda done, total: progress({"done": done, "total": total}),
         )
+        parts.changed()
         return export.told(named=True) | {
-            "folder": str(export.folder),
+            "folder": str(export.folder) if export.files else "",
             "outcomes": msgspec.to_builtins(export.outcomes),
         }
 
@@ -319,17 +322,30 @@ class Verbs:
 
 
 def selection_of(args: dict[str, Any]) -> Selection:
-    """Read a selection; none of its members means all."""
+    """Read a selection; none of its members means all. Raises ``ConfigError`` for one that can mean nothing."""
     told = {name: args[name] for name in ("ids", "camera", "category", "from", "to") if args.get(name)}
+    if "ids" in told and len(told) > 1:
+        raise ConfigError("ids stand alone", hint="leave out camera, category, from and to; or the ids")
     try:
-        for name in ("from", "to"):
-            if name in told:
-                parse_rfc3339_ms(told[name])
-        return msgspec.convert(told or {"all": True}, Selection)
+        begin, end = (parse_rfc3339_ms(told[name]) if name in told else None for name in ("from", "to"))
+        selection = msgspec.convert(told or {"all": True}, Selection)
     except (msgspec.ValidationError, ValueError, TypeError) as error:
         raise ConfigError(
             f"the selection is not understood: {error}", hint="use ids, or camera, category, from, to"
         ) from error
+    if begin is not None and end is not None and begin >= end:
+        raise ConfigError("from is not before to", hint="name the earlier time first: --from 14d --to 7d")
+    return selection
+
+
+def _require_camera(tx: Tx, selection: Selection) -> None:
+    if selection.camera is not None and registry.camera(tx, selection.camera) is None:
+        raise RefusedError(
+            f"no camera {selection.camera!r} is known here",
+            reason="malformed",
+            retry="after_fix",
+            hint="privacy-agent inventory names the id of each object's camera",
+        )
 
 
 def _count(args: dict[str, Any], name: str, *, usual: int) -> int:

@@ -7,10 +7,12 @@ import argparse
 import asyncio
 import json
 import sys
+from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from agent.errors import LinkError
+from agent.shell.ending import DONE, FAILED
 from agent.shell.parser import Subparsers, add
 
 if TYPE_CHECKING:
@@ -203,12 +205,21 @@ def _inventory(arguments: argparse.Namespace) -> int:
     while answer["next"]:
         answer = ask_agent(arguments, "inventory", selection | {"after": answer["next"]})
         objects += answer["objects"]
+    missing = sorted(set(arguments.ids) - {item["id"] for item in objects})
+    code = FAILED if missing else DONE
+    if missing:
+        print(
+            f"privacy-agent: not held here: {', '.join(missing)}\n  next: privacy-agent inventory lists what is held; "
+            "privacy-agent audit show says why others went",
+            file=sys.stderr,
+        )
     if arguments.json:
-        return print_json({"objects": objects})
+        print_json({"objects": objects, "missing": missing})
+        return code
     rows = [
         (
             item["id"],
-            item["camera_label"] or item["camera"],
+            _camera(item),
             item["category"],
             when_text(item["captured_from"]),
             size(item["bytes"]),
@@ -219,12 +230,17 @@ def _inventory(arguments: argparse.Namespace) -> int:
         for item in objects
     ]
     if not rows:
-        print("Nothing is held.")
-        return 0
+        print("Nothing of that selection is held." if any(selection.values()) else "Nothing is held.")
+        return code
     head = ("id", "camera", "category", "captured", "size", "state", "until", "rule")
     print(table(rows, head=head, right=(4,)))
     print(f"\n{len(rows)} objects, {size(sum(item['bytes'] for item in objects))}")
-    return 0
+    return code
+
+
+def _camera(item: dict[str, Any]) -> str:
+    """Return a camera's id, which the policy and ``--camera`` take, and what its source calls it."""
+    return f"{item['camera']} {item['camera_label']}".rstrip()
 
 
 def _explain(arguments: argparse.Namespace) -> int:
@@ -235,8 +251,7 @@ def _explain(arguments: argparse.Namespace) -> int:
     if arguments.json:
         return print_json(answer)
     decision = answer["decision"]
-    camera = printable(answer["camera_label"]) or answer["camera"]
-    print(f"{answer['category']} of camera {camera}, {size(answer['bytes'])}")
+    print(f"{answer['category']} of camera {printable(_camera(answer))}, {size(answer['bytes'])}")
     print(f"captured   {when_text(answer['captured_from'])} to {when_text(answer['captured_to'])}")
     print(f"taken in   {when_text(answer['taken_in'])}, for the purpose {answer['purpose']!r}")
     if "ends" in decision:
@@ -251,21 +266,40 @@ def _explain(arguments: argparse.Namespace) -> int:
     return 0
 
 
+_LEFT_OUT: Final = {
+    "already_gone": ("already gone", "privacy-agent audit show says why it went"),
+    "held": ("held", "privacy-agent explain ID says why"),
+    "restricted": ("restricted", "privacy-agent explain ID says why"),
+    "not_readable_here": ("that this device cannot open", "its owner exports it to the recipients it was sealed to"),
+    "failed": ("damaged, whose bytes are not what was sealed", ""),
+}
+"""Why an object was not exported, and the next step; that of damage is the alert's."""
+
+
 def _export(arguments: argparse.Namespace) -> int:
+    from agent.app.alarm import MEANING
     from agent.shell.layout import size
 
     answer = ask_agent(arguments, "export", _selection(arguments) | {"form": arguments.form})
+    left_out = [outcome for outcome in answer["outcomes"] if outcome["result"] != "exported"]
+    total = len(answer["outcomes"])
     if arguments.json:
-        return print_json(answer)
-    done = sum(outcome["result"] == "exported" for outcome in answer["outcomes"])
-    print(f"{done} of {len(answer['outcomes'])} objects exported to {answer['folder']}")
-    for file in answer["files"]:
-        print(f"  {file['name']}  {size(file['bytes'])}")
-    for outcome in answer["outcomes"]:
-        if outcome["result"] != "exported":
+        print_json(answer)
+    else:
+        where = f" to {answer['folder']}" if answer["folder"] else ""
+        print(f"{total - len(left_out)} of {total} objects exported{where}")
+        for file in answer["files"]:
+            print(f"  {file['name']}  {size(file['bytes'])}")
+        for outcome in left_out:
             print(f"  {outcome['id']}  {outcome['result'].replace('_', ' ')}")
-    print(f"open it:  privacy-owner open {answer['folder']}")
-    return 0 if done == len(answer["outcomes"]) else 1
+        if answer["folder"]:
+            print(f"open it:  privacy-owner open {answer['folder']}")
+    if left_out:
+        results = Counter(outcome["result"] for outcome in left_out)
+        told = ", ".join(f"{count} {_LEFT_OUT[result][0]}" for result, count in results.items())
+        steps = "; ".join(_LEFT_OUT[result][1] or MEANING["corrupt_object"][1] for result in results)
+        print(f"privacy-agent: not exported: {told}\n  next: {steps}", file=sys.stderr)
+    return FAILED if left_out else DONE
 
 
 def _audit_show(arguments: argparse.Namespace) -> int:

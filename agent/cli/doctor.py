@@ -125,8 +125,10 @@ def _folder(config: "Config") -> Iterator[Finding]:
 
 
 def _vault(config: "Config", arguments: argparse.Namespace) -> Iterator[Finding]:
+    from agent.app.alarm import MEANING
     from agent.cli.asking import ask_agent
     from agent.files import is_there
+    from agent.shell.times import when_text
 
     running = is_there(config.socket)
     answer = ask_agent(arguments, "status", {})
@@ -149,7 +151,8 @@ def _vault(config: "Config", arguments: argparse.Namespace) -> Iterator[Finding]
     verdict = ask_agent(arguments, "audit", {"verify": True})
     yield Finding("audit log", "good", verdict["sentence"])
     for alert in answer["alerts"]:
-        yield Finding("alert", "look", f"{alert['code']} since {alert['since']}", "privacy-agent status")
+        effect, following = MEANING[alert["code"]]
+        yield Finding("alert", "look", f"{alert['code']} since {when_text(alert['since'])}: {effect}", following)
     for source in answer.get("sources", ()):
         yield from _not_taken(config, source)
 

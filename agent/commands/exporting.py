@@ -9,6 +9,8 @@ import contextlib
 from collections.abc import Callable
 from typing import Final
 
+import msgspec
+
 from agent import audit
 from agent.audit import Event
 from agent.bundle import Bundle, Export, Form
@@ -78,10 +80,18 @@ class Exports:
     ) -> Export:
         """Export for the person at this machine, to the policy's owner and to nobody else.
 
-        ``export_id`` is fresh. Raises ``RefusedError`` (``too_large``), ``ConfigError`` without an owner's recipient,
+        ``export_id`` is fresh. Nothing is left, and the export has no files, where no object could be exported. Raises
+        ``RefusedError`` (``too_large``, or nothing is held), ``ConfigError`` without an owner's recipient,
         ``SpaceError``.
         """
-        ids = await self._index.read(lambda tx: self._vault.select(tx, select))
+        ids, held = await self._index.read(lambda tx: self._held(tx, select))
+        if not held:
+            raise RefusedError(
+                "nothing of that selection is held",
+                reason="malformed",
+                retry="after_fix",
+                hint="privacy-agent inventory lists what is",
+            )
         if len(ids) > OBJECTS_MAX:
             raise RefusedError(
                 f"{len(ids)} objects; an export holds {OBJECTS_MAX}",
@@ -98,10 +108,18 @@ class Exports:
                 form=form,
                 progress=progress,
             )
+            if not any(outcome.result == "exported" for outcome in export.outcomes):
+                await asyncio.to_thread(self._bundle.remove, export.id)
+                export = msgspec.structs.replace(export, files=())
         await self._index.write(
             lambda tx: self._note_export(tx, export, actor="local", command="", moment=moment), urgent=True
         )
         return export
+
+    def _held(self, tx: Tx, select: Selection) -> tuple[tuple[str, ...], bool]:
+        """Return the ids that are meant, and whether any of them is held."""
+        ids = self._vault.select(tx, select)
+        return ids, any(self._vault.get(tx, object_id) is not None for object_id in ids)
 
     async def remove(
         self, row: CommandRow, ids: tuple[str, ...], select: Selection, *, requester: Requester, moment: Moment
@@ -174,11 +192,13 @@ class Exports:
             "bytes": sum(file.bytes for file in export.files),
             "recipients": len(export.recipients),
         }
-        event = Event(kind="exported", actor=actor, object=export.id, command=command, detail=detail)
-        audit.append(tx, event, moment=moment)
+        if export.files:
+            event = Event(kind="exported", actor=actor, object=export.id, command=command, detail=detail)
+            audit.append(tx, event, moment=moment)
         for outcome in export.outcomes:
             if outcome.result == "failed":
                 audit.append(tx, Event(kind="corrupt_object", object=outcome.id, command=command), moment=moment)
+                self._world.alert(tx, "corrupt_object", f"object {outcome.id} cannot be exported", moment)
 
     async def _fail(self, jti: str, *, reason: str) -> None:
         def fail(tx: Tx) -> None:

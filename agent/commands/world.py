@@ -23,8 +23,8 @@ class World(msgspec.Struct, frozen=True, kw_only=True):
     """What the composition root injects: the policy in force, rights and labels by id, time, and who to wake.
 
     ``set_time`` takes (transaction, seconds, moment) and raises ``RefusedError``; ``changed`` is called on the event
-    loop when the outbox may have something new. ``approve_pass`` takes (transaction, id, selection hash, key) and
-    tells whether a retention pass waited for just that.
+    loop when the outbox may have something new. ``alert`` takes (transaction, code, sentence, moment). ``approve_pass``
+    takes (transaction, id, selection hash, key) and tells whether a retention pass waited for just that.
     """
 
     policy: Callable[[], Policy]
@@ -33,6 +33,7 @@ class World(msgspec.Struct, frozen=True, kw_only=True):
     set_time: Callable[[Tx, int, Moment], None]
     now: Callable[[], Moment]
     changed: Callable[[], None]
+    alert: Callable[[Tx, str, str, Moment], object]
     approve_pass: Callable[[Tx, str, str, Key], bool] = _no_pass
 
 

@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from agent import age, envelope
+from agent.app.alarm import Alarm
 from agent.bundle import Bundle
 from agent.commands import Commands, Ledger, World, sparing
 from agent.envelope import Alg, Descriptor, Key, PrivateKey, Quota, public_jwk, raw_signature, thumbprint
@@ -178,6 +179,7 @@ class Office:
             set_time=self._set_time,
             now=lambda: self.moment,
             changed=self.changed.set,
+            alert=Alarm(index=self.index, trust=self.trust, outbox=self.outbox).raise_in,
         )
         self.erasure = Erasure(
             vault=self.vault,
