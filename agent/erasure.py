@@ -257,8 +257,6 @@ class Erasure:
             for object_id in ids:
                 rows.keep_remote(tx, object_id)
             rows.bound_remote_only(tx, REMOTE_ONLY_MAX)
-        for found in begun:
-            rows.count(tx, found.camera, found.category, objects=-1, size_bytes=-found.size_bytes)
         rows.answer_items(tx, erasure, answers)
         _bound_tombstones(tx, now_ms=moment.agent_ms)
         return len(part)

@@ -103,6 +103,19 @@ class Object(msgspec.Struct, frozen=True, kw_only=True):
     medium: Literal["tmpfs", "encrypted", "disk"]
 
 
+class Aged(msgspec.Struct, frozen=True):
+    """What retention looks at of an object; ``n`` is its place in the order of arrival."""
+
+    n: int
+    id: str
+    camera: str
+    category: Category
+    taken_in_ms: int
+    size_bytes: int
+    state: State
+    kind: Kind
+
+
 class Selection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """Which objects a command means: ids, or any of camera, category and a half-open capture interval, or all."""
 

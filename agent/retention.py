@@ -1,7 +1,8 @@
 """Retention: what the policy no longer wants kept goes by the same erasure as a command's.
 
 One pass: walk each rule's set oldest first, ask ``policy.decide`` about each object, stop at the first that is not due
-(ages and ranks only fall from there on), erase what may go. Under disk pressure the sets of low priority are walked
+(ages and ranks only fall from there on), erase what may go. The walk reads page by page and lets others between: what
+came or went meanwhile only makes it keep more. Under disk pressure the sets of low priority are walked
 first, and what is chosen counts as freed. Only this device's copy goes: how long a store keeps what was uploaded is
 the store's rule, and an owner's delete still reaches it.
 
@@ -11,18 +12,19 @@ last pass under the same policy.
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 import msgspec
 
 from agent import rights
-from agent.erasure import Erasure
+from agent.erasure import PART, Erasure
 from agent.index import Index, Tx
-from agent.model import Moment, Object, Outcome, Requester, new_id
+from agent.model import Aged, Moment, Object, Outcome, Requester, new_id
 from agent.policy import Conditions, Decision, Policy, Refuse, Rights, Rule, Subject, decide
-from agent.vault import Total, Vault
+from agent.vault import Total, Totals, Vault
 
 DEVICE: Final = Requester(role="device")
 
@@ -143,17 +145,17 @@ class Retention:
             return await self._erase(approved, moment, whole=len(approved) < ASK_MAX)
         if asked is not None:
             return asked
-        plan = await self._index.read(lambda tx: self.plan(tx, moment, disk))
+        plan = await self.plan(moment, disk)
         if plan.overlarge:
-            plan = await self._index.read(lambda tx: self.plan(tx, moment, disk, listed=ASK_MAX))
+            plan = await self.plan(moment, disk, listed=ASK_MAX)
             return await self._index.write(lambda tx: self._ask(tx, plan), urgent=True)
         items = tuple((due.id, due.rule) for due in plan.due)
         passed = await self._erase(items, moment, whole=plan.count == len(items))
         return msgspec.structs.replace(passed, kept=plan.kept)
 
-    def plan(self, tx: Tx, moment: Moment, disk: Disk, *, listed: int = PASS_MAX) -> Plan:
+    async def plan(self, moment: Moment, disk: Disk, *, listed: int = PASS_MAX) -> Plan:
         """Say what a pass would remove now, naming the first ``listed``; changes nothing (``--dry-run`` shows it)."""
-        last = rights.last_pass(tx)
+        last, totals = await self._index.read(lambda tx: (rights.last_pass(tx), self._vault.totals(tx)))
         expected_ms = moment.agent_ms
         if last is not None:
             expected_ms = last.passed_ms + FORECAST_MS if last.policy == self._digest else 0
@@ -162,7 +164,7 @@ class Retention:
         kept: dict[str, int] = {}
         freed = _Freed()
         for rule in sorted(self._policy.rules, key=lambda rule: rule.priority):
-            for item, decision in self._walk(tx, rule, moment=moment, disk=disk, freed=freed):
+            async for item, decision in self._walk(rule, moment=moment, disk=disk, freed=freed):
                 if isinstance(decision, Refuse):
                     kept[decision.reason] = kept.get(decision.reason, 0) + 1
                     continue
@@ -177,7 +179,7 @@ class Retention:
             count=count,
             surprising=surprising,
             kept=kept,
-            objects=self._vault.totals(tx).all.objects,
+            objects=totals.all.objects,
             largest_pass=self._policy.largest_pass,
         )
 
@@ -185,9 +187,10 @@ class Retention:
         """Return the agent time at which the oldest object of any set reaches its age; ``None`` when nothing will."""
         due: list[int] = []
         for rule in self._policy.rules:
-            oldest = self._vault.oldest(tx, rule.camera or None, rule.category, limit=1)
-            if oldest and rule.keep.age_ms is not None:
-                due.append(oldest[0][1].taken_in_ms + rule.keep.age_ms)
+            if rule.keep.age_ms is None:
+                continue
+            oldest = self._vault.oldest(tx, self._cameras(rule, self._vault.totals(tx)), rule.category, limit=1)
+            due += [item.taken_in_ms + rule.keep.age_ms for item in oldest[:1]]
         return min(due, default=None)
 
     def outlook(self, item: Object, moment: Moment) -> Decision:
@@ -199,34 +202,48 @@ class Retention:
         rule = self._policy.rule_for(item.camera, item.category)
         rank, newer_bytes = 0, item.size_bytes
         if rule is not None:
-            for camera, total in self._vault.newer_than(tx, item.id, rule.camera or None, item.category).items():
-                if self._policy.rule_for(camera, item.category) == rule:
-                    rank += total.objects
-                    newer_bytes += total.bytes
+            newer = self._vault.newer_than(tx, item.id, self._cameras(rule, self._vault.totals(tx)), item.category)
+            rank, newer_bytes = newer.objects, newer.bytes + item.size_bytes
         decision = self._judge(item, moment=moment, disk=disk, rank=rank, newer_bytes=newer_bytes)
         return Explanation(decision=decision, rule=rule, rank=rank, newer_bytes=newer_bytes)
 
-    def _walk(
-        self, tx: Tx, rule: Rule, *, moment: Moment, disk: Disk, freed: _Freed
-    ) -> Iterator[tuple[Object, Decision]]:
+    async def _walk(
+        self, rule: Rule, *, moment: Moment, disk: Disk, freed: _Freed
+    ) -> AsyncIterator[tuple[Aged, Decision]]:
         """Yield (object, decision) of a rule's set, oldest first, down to the first that is simply not due."""
-        total = self._total(tx, rule)
-        left, left_bytes, cursor, kept = total.objects, total.bytes, 0, 0
-        while page := self._vault.oldest(tx, rule.camera or None, rule.category, above=cursor):
-            for cursor, item in page:  # noqa: B007 - the last one is where the next page begins
-                if self._policy.rule_for(item.camera, item.category) != rule:
-                    continue
-                left -= 1
+        walked, walked_bytes, cursor, kept = 0, 0, 0, 0
+        while True:
+            total, page = await self._index.read(partial(self._page, rule=rule, above=cursor))
+            if not page:
+                return
+            for item in page:
+                # Of those that were walked some may be gone: then it is really more, and this one is kept the sooner.
+                walked += 1
                 room = msgspec.structs.replace(disk, free_bytes=disk.free_bytes + freed.bytes)
-                decision = self._judge(item, moment=moment, disk=room, rank=left, newer_bytes=left_bytes)
-                left_bytes -= item.size_bytes
+                decision = self._judge(
+                    item,
+                    moment=moment,
+                    disk=room,
+                    rank=total.objects - walked,
+                    newer_bytes=total.bytes - walked_bytes,
+                )
+                walked_bytes += item.size_bytes
                 if isinstance(decision, Refuse):
                     kept += 1
                     if decision.reason == "not_due" or kept > KEPT_MAX:
                         return
                 yield item, decision
+            cursor = page[-1].n
 
-    def _judge(self, item: Object, *, moment: Moment, disk: Disk, rank: int, newer_bytes: int) -> Decision:
+    def _page(self, tx: Tx, rule: Rule, above: int) -> tuple[Total, tuple[Aged, ...]]:
+        """Return how much a rule's set holds now, and its oldest above a number."""
+        totals = self._vault.totals(tx)
+        cameras = self._cameras(rule, totals)
+        sets = [totals.sets[camera, rule.category] for camera in cameras]
+        total = Total(sum(one.objects for one in sets), sum(one.bytes for one in sets))
+        return total, self._vault.oldest(tx, cameras, rule.category, above=above)
+
+    def _judge(self, item: Aged | Object, *, moment: Moment, disk: Disk, rank: int, newer_bytes: int) -> Decision:
         return decide(
             self._policy,
             "expire",
@@ -243,21 +260,22 @@ class Retention:
             ),
         )
 
-    def _total(self, tx: Tx, rule: Rule) -> Total:
-        objects, size = 0, 0
-        for (camera, category), total in self._vault.totals(tx).sets.items():
-            if self._policy.rule_for(camera, category) == rule:
-                objects += total.objects
-                size += total.bytes
-        return Total(objects, size)
+    def _cameras(self, rule: Rule, totals: Totals) -> list[str]:
+        """Return the cameras whose objects of its category a rule decides about, of those that there is anything of."""
+        return [
+            camera
+            for camera, category in totals.sets
+            if category == rule.category and self._policy.rule_for(camera, category) == rule
+        ]
 
     async def _erase(self, items: tuple[tuple[str, str], ...], moment: Moment, *, whole: bool) -> Passed:
         outcomes: list[Outcome] = []
         for rule in sorted({rule for _object_id, rule in items}):
             ids = [object_id for object_id, why in items if why == rule]
-            outcomes += await self._erasure.erase(
-                ids, actor="device", rule=rule, command="", moment=moment, keep_stored=True
-            )
+            for part in range(0, len(ids), PART):  # in the order of arrival: neighbours share a group's key
+                outcomes += await self._erasure.erase(
+                    ids[part : part + PART], actor="device", rule=rule, command="", moment=moment, keep_stored=True
+                )
         await self._index.write(lambda tx: self._note_pass(tx, moment, whole=whole), urgent=True)
         return Passed(outcomes=tuple(outcomes), count=len(outcomes))
 
@@ -275,12 +293,11 @@ class Retention:
         last = rights.last_pass(tx)
         if last is None or not last.waiting:
             return None, ()
-        items = rights.frozen(tx)
         if last.approved:
-            return None, items
-        if last.asked_by != self._digest or any(self._vault.get(tx, object_id) is None for object_id, _rule in items):
+            return None, rights.frozen(tx)
+        if last.asked_by != self._digest or rights.frozen_is_gone(tx):
             return None, ()
-        return Passed(waiting=last.waiting, selection=last.selection, count=len(items)), ()
+        return Passed(waiting=last.waiting, selection=last.selection, count=rights.frozen_count(tx)), ()
 
     def _ask(self, tx: Tx, plan: Plan) -> Passed:
         selection = rights.freeze(tx, tuple((due.id, due.rule) for due in plan.due))

@@ -59,6 +59,16 @@ def frozen(tx: Tx) -> tuple[tuple[str, str], ...]:
     return rows.frozen(tx)
 
 
+def frozen_count(tx: Tx) -> int:
+    """Return how many pairs are frozen."""
+    return rows.frozen_count(tx)
+
+
+def frozen_is_gone(tx: Tx) -> bool:
+    """Tell whether an object that is frozen is not in the vault any more."""
+    return rows.frozen_is_gone(tx)
+
+
 def selection_hash(ids: tuple[str, ...]) -> str:
     """Return SHA-256 (hex) over the sorted ids, each followed by a line feed."""
     return hashlib.sha256("".join(f"{object_id}\n" for object_id in sorted(ids)).encode("ascii")).hexdigest()

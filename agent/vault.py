@@ -52,7 +52,7 @@ from agent.keytree import (
     wrap_group,
     wrap_slot,
 )
-from agent.model import CATEGORIES, Category, Kind, Moment, Object, RandomBytes, Selection, new_id
+from agent.model import CATEGORIES, Aged, Category, Kind, Moment, Object, RandomBytes, Selection, new_id
 
 OBJECTS_FOLDER: Final = "objects"
 
@@ -268,7 +268,6 @@ class Vault:
         rows.insert_files(tx, n, files)
         rows.insert_slot(tx, n, key_group=key_group, version=version, wrapped=wrapped)
         rows.put_header(tx, n, draft.sealed_header)
-        rows.count(tx, draft.camera, draft.category, objects=1, size_bytes=draft.size_bytes)
         event = Event(kind="admitted", object=draft.id, detail={"bytes": draft.size_bytes, "category": draft.category})
         audit.append(tx, event, moment=moment)
         return self.require(tx, draft.id)
@@ -318,7 +317,7 @@ class Vault:
 
     def seen(self, tx: Tx, source_tag: bytes) -> bool:
         """Tell whether something of this source identity is here; it says nothing of its content."""
-        return rows.by_source_tag(tx, source_tag) is not None or rows.has_source_file(tx, source_tag)
+        return rows.has_source_tag(tx, source_tag) or rows.has_source_file(tx, source_tag)
 
     def held(self, tx: Tx, source_tag: bytes, content_tag: bytes) -> Object | None:
         """Return the object that is, or holds, a file of this source identity with this very content."""
@@ -427,19 +426,27 @@ class Vault:
         return Totals(sets=sets, all=every)
 
     def oldest(
-        self, tx: Tx, camera: str | None, category: Category, *, above: int = 0, limit: int = PAGE_MAX
-    ) -> tuple[tuple[int, Object], ...]:
-        """Return one page of a set, oldest first, each with the cursor from which the next page goes on."""
-        found = rows.oldest(tx, camera=camera, category=category, above=above, limit=min(limit, PAGE_MAX))
-        return tuple((row[0], _object(row)) for row in found)
+        self, tx: Tx, cameras: Sequence[str], category: Category, *, above: int = 0, limit: int = PAGE_MAX
+    ) -> tuple[Aged, ...]:
+        """Return what arrived first of some cameras' sets, above the number of the last one that was seen, in order.
 
-    def newer_than(self, tx: Tx, object_id: str, camera: str | None, category: Category) -> dict[str, Total]:
-        """Return, by camera, how much of a set arrived after an object; empty when the object is not there."""
+        At most about ``limit``, and at least one while there is any. Each set is read by itself, in its order, so that
+        nothing is looked at that is not theirs.
+        """
+        each = max(1, min(limit, PAGE_MAX) // max(1, len(cameras)))
+        pages = [rows.oldest(tx, camera=camera, category=category, above=above, limit=each) for camera in cameras]
+        # Behind the end of a full page there may be more of its camera, so what others have there is not next yet.
+        upto = min((page[-1][0] for page in pages if len(page) == each), default=None)
+        found = sorted(row for page in pages for row in page if upto is None or row[0] <= upto)
+        return tuple(Aged(*row) for row in found)
+
+    def newer_than(self, tx: Tx, object_id: str, cameras: Sequence[str], category: Category) -> Total:
+        """Return how much of some cameras' sets arrived after an object; nothing when the object is not there."""
         n = rows.number(tx, object_id)
         if n is None:
-            return {}
-        found = rows.newer(tx, camera=camera, category=category, n=n)
-        return {name: Total(objects, size) for name, objects, size in found}
+            return Total(0, 0)
+        found = [rows.newer(tx, camera=camera, category=category, n=n) for camera in cameras]
+        return Total(sum(objects for objects, _ in found), sum(size for _, size in found))
 
     def payload_path(self, object_id: str) -> Path:
         """Return where the payload (nonce and chunks) of an object is, or would be."""
@@ -467,13 +474,19 @@ class Vault:
     def queued(self, tx: Tx, limit: int, *, skip: frozenset[tuple[str, Category]] = frozenset()) -> tuple[Object, ...]:
         """Return objects that wait for upload, newest first within each category, in ``CATEGORIES``' order.
 
-        At most ``limit`` of each category. ``skip`` names sets (camera, category) that may not be uploaded now, so
-        that they do not stand in the way of others.
+        At most ``limit`` of each category. ``skip`` names sets (camera, category) that may not be uploaded now: they
+        are not looked at, however much waits in them.
         """
         found: list[Object] = []
+        sets = self.waiting_totals(tx).keys() - skip
         for category in CATEGORIES:
-            cameras = [camera for camera, skipped in skip if skipped == category]
-            found.extend(map(_object, rows.waiting(tx, category, skip=cameras, limit=limit)))
+            numbers = [
+                n
+                for camera, other in sets
+                if other == category
+                for n in rows.waiting(tx, camera=camera, category=category, limit=limit)
+            ]
+            found.extend(_object(rows.by_number(tx, n)) for n in sorted(numbers, reverse=True)[:limit])
         return tuple(found)
 
     def waiting_totals(self, tx: Tx) -> dict[tuple[str, Category], Total]:

@@ -267,7 +267,7 @@ class Verbs:
                 policy=read_policy(document, file=str(args.get("file", "policy.toml"))),
                 document=document,
             )
-        plan = await parts.index.read(lambda tx: retention.plan(tx, parts.now(), parts.disk(), listed=LISTED_MAX))
+        plan = await retention.plan(parts.now(), parts.disk(), listed=LISTED_MAX)
         return {
             "objects": [{"id": due.id, "rule": due.rule, "bytes": due.size_bytes} for due in plan.due],
             "count": plan.count,

@@ -45,6 +45,20 @@ def freeze(tx: Tx, items: tuple[tuple[str, str], ...]) -> None:
     tx.executemany("INSERT INTO retention_waiting VALUES (?, ?)", items)
 
 
+def frozen_count(tx: Tx) -> int:
+    """Return how many objects are frozen."""
+    return int(tx.execute("SELECT count(*) FROM retention_waiting")[0][0])
+
+
+def frozen_is_gone(tx: Tx) -> bool:
+    """Tell whether an object that is frozen is not here any more."""
+    return bool(
+        tx.execute(
+            "SELECT 1 FROM retention_waiting w WHERE NOT EXISTS (SELECT 1 FROM object o WHERE o.id = w.object) LIMIT 1"
+        )
+    )
+
+
 def frozen(tx: Tx) -> tuple[tuple[str, str], ...]:
     """Return the frozen selection as (object, rule), sorted by object."""
     return tuple((row[0], row[1]) for row in tx.execute("SELECT object, rule FROM retention_waiting ORDER BY object"))

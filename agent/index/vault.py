@@ -219,6 +219,44 @@ DROP INDEX upload_stored;
 CREATE INDEX upload_to_erase ON upload (store, id) WHERE erase = 1 AND stated_by = '';
 CREATE INDEX upload_stored ON upload (store, id) WHERE stored = 1 AND erase = 0 AND current = 1;
 """,
+    """
+-- What is asked all the time must not depend on how much there is: a hub makes a million objects a month.
+
+-- total also says what waits for upload, and only these two triggers write it. size_bytes, camera and category of an
+-- object never change, and it is always being erased before its row goes.
+ALTER TABLE total ADD COLUMN waiting INTEGER NOT NULL DEFAULT 0;        -- objects that no store has confirmed
+ALTER TABLE total ADD COLUMN waiting_bytes INTEGER NOT NULL DEFAULT 0;  -- sum of their size_bytes
+UPDATE total SET (waiting, waiting_bytes) = (
+  SELECT count(*), coalesce(sum(o.size_bytes), 0) FROM object o
+  WHERE o.camera = total.camera AND o.category = total.category AND o.state = 'sealed'
+);
+CREATE TRIGGER total_grows AFTER INSERT ON object BEGIN
+  INSERT INTO total VALUES (
+    NEW.camera, NEW.category, NEW.state != 'erasing', (NEW.state != 'erasing') * NEW.size_bytes,
+    NEW.state = 'sealed', (NEW.state = 'sealed') * NEW.size_bytes
+  ) ON CONFLICT DO UPDATE SET
+    objects = objects + excluded.objects, bytes = bytes + excluded.bytes,
+    waiting = waiting + excluded.waiting, waiting_bytes = waiting_bytes + excluded.waiting_bytes;
+END;
+CREATE TRIGGER total_changes AFTER UPDATE OF state ON object WHEN OLD.state != NEW.state BEGIN
+  UPDATE total SET
+    objects = objects + (NEW.state != 'erasing') - (OLD.state != 'erasing'),
+    bytes = bytes + ((NEW.state != 'erasing') - (OLD.state != 'erasing')) * NEW.size_bytes,
+    waiting = waiting + (NEW.state = 'sealed') - (OLD.state = 'sealed'),
+    waiting_bytes = waiting_bytes + ((NEW.state = 'sealed') - (OLD.state = 'sealed')) * NEW.size_bytes
+  WHERE camera = NEW.camera AND category = NEW.category;
+  DELETE FROM total WHERE camera = NEW.camera AND category = NEW.category AND objects = 0;
+END;
+
+-- A set (camera, category) in the order of arrival, with all that retention, ranks and selections look at: they read
+-- this index and never the rows.
+DROP INDEX object_by_camera;
+CREATE INDEX object_of_set ON object (camera, category, n, size_bytes, id, captured_from_ms, captured_to_ms)
+  WHERE state != 'erasing';
+DROP INDEX object_waiting;
+CREATE INDEX object_waiting ON object (camera, category) WHERE state = 'sealed';  -- the upload queue; SQLite appends n
+CREATE INDEX object_to_give_up ON object (id) WHERE source_copy = 'taken' AND source_gone = 0;  -- read at start
+""",
 )
 
 OBJECT_COLUMNS: Final = (
@@ -256,10 +294,10 @@ def groups(tx: Tx) -> list[Row]:
 def group_with_room(tx: Tx, *, room: int, closed: Iterable[int]) -> Row | None:
     """Return (n, id, version, wrapped) of the newest group with fewer than ``room`` slots that is not closed."""
     skip = set(closed)
-    for row in tx.execute("SELECT n, id, version, wrapped FROM key_group WHERE slots < ? ORDER BY n DESC", (room,)):
-        if row[0] not in skip:
-            return row
-    return None
+    newest = tx.execute(
+        "SELECT n, id, version, wrapped FROM key_group WHERE slots < ? ORDER BY n DESC LIMIT ?", (room, len(skip) + 1)
+    )
+    return next((row for row in newest if row[0] not in skip), None)
 
 
 def group(tx: Tx, group_id: str) -> Row | None:
@@ -305,17 +343,6 @@ def insert_slot(tx: Tx, n: int, *, key_group: int, version: int, wrapped: bytes)
     tx.execute("UPDATE key_group SET slots = slots + 1 WHERE n = ?", (key_group,))
 
 
-def count(tx: Tx, camera: str, category: str, *, objects: int, size_bytes: int) -> None:
-    """Add to the totals; negative numbers take away, and an empty set leaves no row."""
-    tx.execute(
-        "INSERT INTO total VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE"
-        " SET objects = objects + excluded.objects, bytes = bytes + excluded.bytes",
-        (camera, category, objects, size_bytes),
-    )
-    if objects < 0:
-        tx.execute("DELETE FROM total WHERE camera = ? AND category = ? AND objects = 0", (camera, category))
-
-
 def totals(tx: Tx) -> list[Row]:
     """Return (camera, category, objects, bytes)."""
     return tx.execute("SELECT camera, category, objects, bytes FROM total ORDER BY camera, category")
@@ -333,10 +360,18 @@ def by_source_tag(tx: Tx, source_tag: bytes) -> Row | None:
     return rows[0] if rows else None
 
 
+def has_source_tag(tx: Tx, source_tag: bytes) -> bool:
+    """Tell whether an object came from this source identity."""
+    return bool(
+        tx.execute("SELECT 1 FROM object WHERE source_tag = ? AND length(source_tag) > 0 LIMIT 1", (source_tag,))
+    )
+
+
 def by_content(tx: Tx, source_tag: bytes, content_tag: bytes) -> Row | None:
     """Return the row of the object that is, or holds, a file of this source identity with this content."""
     rows = tx.execute(
-        f"{_OBJECT} WHERE o.source_tag = ? AND o.content_tag = ?", (source_tag, content_tag)
+        f"{_OBJECT} WHERE o.source_tag = ? AND length(o.source_tag) > 0 AND o.content_tag = ?",
+        (source_tag, content_tag),
     ) or tx.execute(
         f"{_OBJECT} JOIN object_file f ON f.object = o.n WHERE f.source_tag = ? AND f.content_tag = ? LIMIT 1",
         (source_tag, content_tag),
@@ -349,25 +384,26 @@ def page(tx: Tx, after: str, limit: int) -> list[Row]:
     return tx.execute(f"{_OBJECT} WHERE o.id > ? ORDER BY o.id LIMIT ?", (after, limit))
 
 
-def oldest(tx: Tx, *, camera: str | None, category: str, above: int, limit: int) -> list[Row]:
-    """Return objects that are not being erased, oldest first, from above the given ``n``."""
-    where = "o.category = ? AND o.n > ? AND o.state != 'erasing'"
-    params: list[Any] = [category, above]
-    if camera is not None:
-        where += " AND o.camera = ?"
-        params.append(camera)
-    return tx.execute(f"{_OBJECT} WHERE {where} ORDER BY o.n LIMIT ?", (*params, limit))
+def oldest(tx: Tx, *, camera: str, category: str, above: int, limit: int) -> list[Row]:
+    """Return (n, id, camera, category, taken in, size, state, kind) of a set from above ``n``, oldest first.
+
+    What is being erased is not in it.
+    """
+    return tx.execute(
+        "SELECT n, id, camera, category, taken_in_ms, size_bytes, state, kind FROM object"
+        " WHERE camera = ? AND category = ? AND n > ? AND state != 'erasing' ORDER BY n LIMIT ?",
+        (camera, category, above, limit),
+    )
 
 
-def newer(tx: Tx, *, camera: str | None, category: str, n: int) -> list[Row]:
-    """Return (camera, objects, bytes) of what is newer than ``n`` in a set, by camera; what is being erased is not."""
-    where = "category = ? AND n > ? AND state != 'erasing'"
-    params: list[Any] = [category, n]
-    if camera is not None:
-        where += " AND camera = ?"
-        params.append(camera)
-    sql = f"SELECT camera, count(*), sum(size_bytes) FROM object WHERE {where} GROUP BY camera"  # noqa: S608 - our words
-    return tx.execute(sql, params)
+def newer(tx: Tx, *, camera: str, category: str, n: int) -> tuple[int, int]:
+    """Return (objects, bytes) of what is newer than ``n`` in a set; what is being erased is not."""
+    ((objects, size_bytes),) = tx.execute(
+        "SELECT count(*), coalesce(sum(size_bytes), 0) FROM object INDEXED BY object_of_set"
+        " WHERE camera = ? AND category = ? AND n > ? AND state != 'erasing'",
+        (camera, category, n),
+    )
+    return int(objects), int(size_bytes)
 
 
 def number(tx: Tx, object_id: str) -> int | None:
@@ -376,23 +412,23 @@ def number(tx: Tx, object_id: str) -> int | None:
     return found[0][0] if found else None
 
 
-def waiting(tx: Tx, category: str, *, skip: Iterable[str], limit: int) -> list[Row]:
-    """Return objects of a category that wait for upload, newest first, without those of some cameras."""
-    cameras = tuple(skip)
-    marks = ", ".join("?" for _ in cameras)
-    return tx.execute(
-        f"{_OBJECT} WHERE o.state = 'sealed' AND o.category = ? AND o.camera NOT IN ({marks})"
-        " ORDER BY o.n DESC LIMIT ?",
-        (category, *cameras, limit),
+def waiting(tx: Tx, *, camera: str, category: str, limit: int) -> list[int]:
+    """Return the numbers of a set's objects that wait for upload, newest first."""
+    found = tx.execute(
+        "SELECT n FROM object WHERE state = 'sealed' AND camera = ? AND category = ? ORDER BY n DESC LIMIT ?",
+        (camera, category, limit),
     )
+    return [row[0] for row in found]
+
+
+def by_number(tx: Tx, n: int) -> Row:
+    """Return the row of the object of a number that is there."""
+    return tx.execute(f"{_OBJECT} WHERE o.n = ?", (n,))[0]
 
 
 def waiting_totals(tx: Tx) -> list[Row]:
     """Return (camera, category, objects, bytes) of what no store has confirmed."""
-    return tx.execute(
-        "SELECT camera, category, count(*), sum(size_bytes) FROM object WHERE state = 'sealed'"
-        " GROUP BY camera, category"
-    )
+    return tx.execute("SELECT camera, category, waiting, waiting_bytes FROM total WHERE waiting > 0")
 
 
 def ids(tx: Tx, *, camera: str | None, category: str | None, from_ms: int | None, to_ms: int | None) -> list[str]:
@@ -540,7 +576,10 @@ def set_stored(tx: Tx, upload_id: str, *, region: str, epoch: str) -> None:
 
 def retire_upload(tx: Tx, upload_id: str) -> None:
     """Give an upload up; its row stays while the store may have a copy."""
-    tx.execute("UPDATE object SET upload = '' WHERE upload = ?", (upload_id,))
+    tx.execute(
+        "UPDATE object SET upload = '' WHERE id = (SELECT object FROM upload WHERE id = ?1) AND upload = ?1",
+        (upload_id,),
+    )
     tx.execute("DELETE FROM upload WHERE id = ? AND manifest = ''", (upload_id,))
     tx.execute("UPDATE upload SET current = 0, stored = 0 WHERE id = ?", (upload_id,))
 

@@ -4,7 +4,7 @@ from typing import Literal
 
 import msgspec
 
-from agent.model import Category, Kind, Moment, Object, State
+from agent.model import Aged, Category, Kind, Moment, Object, State
 
 Action = Literal["ingest", "upload", "expire", "delete", "export", "inventory"]
 UploadRule = Literal["never", "allowed", "before-expiry"]
@@ -98,7 +98,7 @@ class Subject(msgspec.Struct, frozen=True, kw_only=True):
     kind: Kind = "file-key"
 
     @classmethod
-    def of(cls, item: Object) -> "Subject":
+    def of(cls, item: Object | Aged) -> "Subject":
         """Take what a decision needs from an object of the vault."""
         return cls(
             camera=item.camera,

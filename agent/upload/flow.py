@@ -26,7 +26,7 @@ from agent.envelope import Erased, Failed, Go, Key, Stored, UpAck, UploadAck
 from agent.erasure import Erasure
 from agent.errors import AgentError, ConfigError, CorruptError, LinkError, RefusedError, SpaceError
 from agent.index import Index, Tx
-from agent.model import Moment, Object, RandomBytes, Requester, new_id
+from agent.model import Category, Moment, Object, RandomBytes, Requester, new_id
 from agent.policy import Allow, Conditions, Decision, Policy, Rights, Subject, decide
 from agent.uplink import UPACK, Device, Line, Mail, Manifest, Rate, Sending, Wait, opened, pause_until
 from agent.upload.copies import Copies
@@ -198,13 +198,13 @@ class Upload:
             self._alert("unusable_key", f"Nothing can be sealed to the store's key {key.kid}: {error.message}")
             return None
 
-    def _judge(self, item: Object) -> Decision:
+    def _judge(self, subject: Subject) -> Decision:
         return decide(
             self._policy(),
             "upload",
             requester=_DEVICE,
-            subject=Subject.of(item),
-            rights=self._rights(item.camera, item.category),
+            subject=subject,
+            rights=self._rights(subject.camera, subject.category),
             conditions=Conditions(moment=self._now()),
         )
 
@@ -213,7 +213,7 @@ class Upload:
         running = tuple(self._turn.running)
         waiting = await self._index.read(lambda tx: self._still_waiting(tx, running)) if running else frozenset()
         for object_id, item in self._turn.running.items():
-            if object_id not in waiting or not isinstance(self._judge(item), Allow):
+            if object_id not in waiting or not isinstance(self._judge(Subject.of(item)), Allow):
                 self._tasks[object_id].cancel()
         offsets = {
             upload: one.durable_bytes
@@ -237,12 +237,12 @@ class Upload:
         mail = self._mail
         if mail is None:
             return
-        queued = await self._index.read(lambda tx: self._vault.queued(tx, self._page))
+        queued = await self._index.read(partial(self._vault.queued, limit=self._page, skip=await self._refused_sets()))
         now_s = self._clock_s()
         started = False
         while items := self._turn.next(queued, policy=self._policy(), now_s=now_s):
             for item in items:
-                decision = self._judge(item)
+                decision = self._judge(Subject.of(item))
                 if isinstance(decision, Allow):
                     started = True
                     self._turn.running[item.id] = item
@@ -254,6 +254,15 @@ class Upload:
         # Were all of a full page refused, what comes behind them must still get its turn.
         full = len(queued) >= self._page
         self._page = min(_LARGEST_PAGE, self._page * 2) if full and not started and not self._tasks else PAGE
+
+    async def _refused_sets(self) -> frozenset[tuple[str, Category]]:
+        """Return the sets of which nothing may go now: a million of theirs would stand before one of another."""
+        sets = await self._index.read(self._vault.waiting_totals)
+        return frozenset(
+            (camera, category)
+            for camera, category in sets
+            if not isinstance(self._judge(Subject(camera=camera, category=category, taken_in_ms=0)), Allow)
+        )
 
     def _refused_for_s(self, until_ms: int | None) -> float:
         if until_ms is None:

@@ -285,3 +285,24 @@ def test_tombstones_of_an_older_version_go_on_refusing_and_its_marks_of_whole_so
     assert found == [(1, 1, 1, 0), (2, 0, 1, 0)]
     assert index.read_now(lambda tx: tx.execute("SELECT camera, rule FROM cutoff")) == [("cam1", "owner_erase")]
     index.close()
+
+
+def test_totals_of_an_older_version_know_what_waits_for_upload(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def note(tx: Tx) -> None:
+        tx.execute("INSERT INTO recipient_set VALUES (1, 'age1owner')")
+        for n, state in enumerate(("sealed", "uploaded", "sealed", "erasing"), start=1):
+            tx.execute(
+                "INSERT INTO object VALUES (?1, 'id' || ?1, 'cam1', 'photo', 'p', 's', 'm', 'a', 7, 9, 1, 1, ?1 * 10,"
+                " x'', x'', 'file-key', ?2, 1, '', 'left', 'disk', 0, x'', x'')",
+                (n, state),
+            )
+        tx.execute("INSERT INTO total VALUES ('cam1', 'photo', 3, 60)")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(opening, "MIGRATIONS", {**opening.MIGRATIONS, "vault": opening.MIGRATIONS["vault"][:4]})
+        index = opened(tmp_path)
+        index.write_now(note)
+        index.close()
+    index = opened(tmp_path)
+    assert index.read_now(lambda tx: tx.execute("SELECT * FROM total")) == [("cam1", "photo", 3, 60, 2, 40)]
+    index.close()
