@@ -15,16 +15,20 @@ The numbered procedure (invariant I3):
    Until 7 the object is ``erasing``.
 
 One rotation runs at a time and takes at most ``ROTATION_GROUPS`` groups: a request that comes meanwhile joins the next,
-and a large one goes through steps 1 to 7 in parts, from a list that its first transaction froze. All that is under way
-stands in the index, so the ordinary run and the run after a crash are the same code (``resume``): first every root but
-the one that the index names is destroyed (after step 4, so that the log holds nothing of it either), then requests go
-on from their step. On a full disk the parts become small and live on the index's ballast; each gives room back.
+and a large one goes through steps 1 to 7 in parts, from a list that its first transaction froze. Retention does step 1
+when an object is due, which refuses it to everybody, and leaves the rest to a later rotation (``begin``). All that is
+under way stands in the index, so the ordinary run and the run after a crash are the same code (``resume``): first every
+root but the one that the index names is destroyed (after step 4, so that the log holds nothing of it either), then
+requests go on from their step. On a full disk the parts become small and live on the index's ballast; each gives room
+back.
 """
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Final, TypeVar
+
+import msgspec
 
 from agent import audit
 from agent.audit import Event
@@ -40,6 +44,9 @@ from agent.vault import RemoteCopy, Vault
 
 ROTATION_GROUPS: Final = 16
 """Groups that one rotation rewrites: at most 16,384 slots."""
+
+WHOLE_GROUP: Final = 512
+"""Slots of a group that is worth a rotation as soon as nobody in it survives: it is dropped, not rewritten."""
 
 PART: Final = 2_000
 """Objects that one transaction of step 1 or step 7 takes, and files that share one folder sync."""
@@ -91,6 +98,14 @@ async def _uncut(act: Callable[[T], None], argument: T) -> None:
         raise
 
 
+class Begun(msgspec.Struct, frozen=True, kw_only=True):
+    """What waits for its keys to change: since when (agent time), how much room it takes, whether a group dies."""
+
+    since_ms: int
+    bytes: int
+    whole_group: bool
+
+
 class Erasure:
     """Erases objects of ``vault``; ``finish`` stores a command's receipt inside step 7's transaction.
 
@@ -131,15 +146,13 @@ class Erasure:
         command: str,
         moment: Moment,
         cutoff: Selection | None = None,
-        keep_stored: bool = False,
         progress: Progress = _silent,
     ) -> tuple[Outcome, ...]:
         """Erase objects and return what happened to each, in the order of ids (invariant I6).
 
-        ``cutoff`` is the selection that also forbids what was recorded before now and turns up later. With
-        ``keep_stored`` (retention) a copy that a store stated to hold stays there, and a later delete still finds it.
-        ``progress`` is told (gone, all) after each part. Raises ``SpaceError`` when not even the ballast gave room:
-        what was begun goes on at the next call or at ``resume``.
+        ``cutoff`` is the selection that also forbids what was recorded before now and turns up later. ``progress`` is
+        told (gone, all) after each part. Raises ``SpaceError`` when not even the ballast gave room: what was begun goes
+        on at the next call or at ``resume``.
         """
         wanted = sorted(set(ids))
         self._callers += 1
@@ -153,7 +166,7 @@ class Erasure:
                     command=command,
                     moment=moment,
                     cutoff=cutoff,
-                    keeps=int(keep_stored),
+                    keeps=0,
                 ),
                 urgent=True,
             )
@@ -166,8 +179,40 @@ class Erasure:
             if self._callers == 0:
                 self._results.clear()
 
+    async def begin(self, ids: Iterable[str], *, rule: str, moment: Moment) -> None:
+        """Do step 1 alone, for retention: from here on nobody is given these objects, and ``resume`` does the rest.
+
+        Copies that a store stated to hold stay there, and a later delete still finds them. Raises ``SpaceError`` when
+        there is no room even for that; then ``resume`` goes on in smaller parts.
+        """
+        wanted = sorted(set(ids))
+        erasure = await self._index.write(
+            lambda tx: self._ask(
+                tx, wanted, actor="device", rule=rule, command="", moment=moment, cutoff=None, keeps=1
+            ),
+            urgent=True,
+        )
+        while await self._index.read(lambda tx: rows.asked(tx, erasure, 1)):
+            await self._index.write(lambda tx: self._intend_more(tx, moment, PART), urgent=True)
+
+    def begun(self, tx: Tx) -> Begun | None:
+        """Say what retention has begun and nobody has carried out yet."""
+        since_ms = rows.retention_since(tx)
+        if since_ms is None:
+            return None
+        return Begun(
+            since_ms=since_ms, bytes=rows.intended_bytes(tx), whole_group=rows.any_group_dies(tx, slots=WHOLE_GROUP)
+        )
+
+    def cause(self, tx: Tx, object_id: str) -> str:
+        """Return the rule by which an object is being erased."""
+        return rows.cause(tx, object_id)[0]
+
     async def resume(self, moment: Moment) -> None:
-        """Finish, at start, whatever a crash cut off; ``finish`` is called for each command that this completes."""
+        """Carry out what was begun: what a crash cut off, and what retention wants gone by now.
+
+        ``finish`` is called for each command that this completes.
+        """
         async with self._lock:
             await self._run(moment)
             if self._callers == 0:
@@ -227,7 +272,9 @@ class Erasure:
         keeps: int,
     ) -> int:
         # If power fails before this is durable, nothing was asked; after it, ``resume`` carries it out.
-        erasure = rows.insert_erasure(tx, command=command, rule=rule, actor=actor, keeps=keeps)
+        erasure = rows.insert_erasure(
+            tx, command=command, rule=rule, actor=actor, keeps=keeps, asked_ms=moment.agent_ms
+        )
         rows.insert_items(tx, erasure, wanted)
         if cutoff is not None:
             self.cut_off(tx, cutoff, rule=rule, before_ms=max(moment.agent_ms, moment.wall_ms))
@@ -244,14 +291,19 @@ class Erasure:
         erasure, command, rule, actor, keeps = request
         answers: list[tuple[str, str, str]] = []
         begun: list[Object] = []
+        joined: list[str] = []
         part = rows.asked(tx, erasure, limit)
         for object_id in part:
             found = self._vault.get(tx, object_id)
             answers.append(self._answer(tx, object_id, found, actor=actor, rule=rule, keeps=keeps))
-            if found is not None and found.state != "erasing" and answers[-1][1] == "pending":
+            if found is not None and found.state == "erasing":
+                joined.append(found.id)
+            elif found is not None and answers[-1][1] == "pending":
                 begun.append(found)
         ids = [found.id for found in begun]
         rows.insert_tombstones(tx, ids, rule, asked=int(command != ""))
+        if command:
+            rows.ask_tombstones(tx, joined, rule)
         rows.begin_erasing(tx, ids)
         if keeps:
             for object_id in ids:
@@ -268,7 +320,7 @@ class Erasure:
             # The local copy went before; what a store has of it is asked for all the same.
             there = not keeps and rows.ask_store(tx, object_id, keeps=keeps)
             if there:
-                rows.ask_tombstones(tx, object_id)
+                rows.ask_tombstones(tx, (object_id,), rule)
             return object_id, "deleted" if there else "already_gone", ""
         if found.state != "erasing":
             spared = self._judge(tx, found, actor, rule)

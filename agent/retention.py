@@ -1,10 +1,13 @@
 """Retention: what the policy no longer wants kept goes by the same erasure as a command's.
 
 One pass: walk each rule's set oldest first, ask ``policy.decide`` about each object, stop at the first that is not due
-(ages and ranks only fall from there on), erase what may go. The walk reads page by page and lets others between: what
-came or went meanwhile only makes it keep more. Under disk pressure the sets of low priority are walked
-first, and what is chosen counts as freed. Only this device's copy goes: how long a store keeps what was uploaded is
-the store's rule, and an owner's delete still reaches it.
+(ages and ranks only fall from there on), begin to erase what may go: from then on nobody is given it. The walk reads
+page by page and lets others between: what came or went meanwhile only makes it keep more. The key goes with the next
+change of keys, whoever wants that: one rewrites the table of group keys and both copies of the keystore, too much for
+each object by itself. Retention wants one within the policy's ``forget_within``, when a whole group dies, and when room
+is needed. Under disk pressure the sets of low priority are walked first, and what is chosen, or was begun before,
+counts as freed. Only this device's copy goes: how long a store keeps what was uploaded is the store's rule, and an
+owner's delete still reaches it.
 
 A pass that would remove much more than was to be expected (a policy edited by mistake, a clock that leapt and was
 believed) stops and asks: see ``agent/rights.py``. To be expected is what an age limit makes due within a day of the
@@ -21,8 +24,9 @@ import msgspec
 
 from agent import rights
 from agent.erasure import PART, Erasure
+from agent.errors import SpaceError
 from agent.index import Index, Tx
-from agent.model import Aged, Moment, Object, Outcome, Requester, new_id
+from agent.model import Aged, Moment, Object, Requester, new_id
 from agent.policy import Conditions, Decision, Policy, Refuse, Rights, Rule, Subject, decide
 from agent.vault import Total, Totals, Vault
 
@@ -30,6 +34,9 @@ DEVICE: Final = Requester(role="device")
 
 FORECAST_MS: Final = 86_400_000
 """An age limit may make this much of the timeline due at once without anybody wondering."""
+
+FORGET_AHEAD_MS: Final = 120_000
+"""Two passes: a rotation that would be late at the next one but one is done now."""
 
 ASK_FROM: Final = 20
 """A pass that surprises by fewer objects than this never asks."""
@@ -54,12 +61,15 @@ KEPT_MAX: Final = 10_000
 class Disk(msgspec.Struct, frozen=True):
     """Room on the vault's file system, in bytes; (0, 0) asks for no floor.
 
-    ``wanted_bytes`` of it must be free before new recordings are taken in again; 0 while there is room enough.
+    Below ``enough_bytes`` free it is short of room for new recordings, and then ``wanted_bytes`` (else 0) must be free
+    before they are taken in again. ``step_bytes`` is worth a rotation of its own.
     """
 
     free_bytes: int = 0
     total_bytes: int = 0
     wanted_bytes: int = 0
+    enough_bytes: int = 0
+    step_bytes: int = 0
 
     @classmethod
     def seen(cls, free_bytes: int, total_bytes: int, *, reserve_bytes: int, refused_bytes: int) -> "Disk":
@@ -70,7 +80,8 @@ class Disk(msgspec.Struct, frozen=True):
         """
         step = min(total_bytes // DROP_STEP, DROP_STEP_MAX_BYTES)
         enough = reserve_bytes + max(step, min(refused_bytes, total_bytes // LARGEST_REFUSED))
-        return cls(free_bytes, total_bytes, 0 if free_bytes > enough else enough + step)
+        wanted = 0 if free_bytes > enough else enough + step
+        return cls(free_bytes, total_bytes, wanted, enough, step)
 
 
 class Due(msgspec.Struct, frozen=True):
@@ -103,9 +114,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Passed(msgspec.Struct, frozen=True, kw_only=True):
-    """What a pass did: ``outcomes`` of what went, or ``waiting`` with the hash that the owner is asked to approve."""
+    """What a pass did: how many went, or ``waiting`` with the hash that the owner is asked to approve."""
 
-    outcomes: tuple[Outcome, ...] = ()
     waiting: str = ""
     selection: str = ""
     count: int = 0
@@ -125,7 +135,7 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
 class _Freed:
     """What the plan has chosen so far; it counts as room for what is judged after it."""
 
-    bytes: int = 0
+    bytes: int
 
 
 class Retention:
@@ -140,6 +150,12 @@ class Retention:
 
     async def run_pass(self, moment: Moment, disk: Disk) -> Passed:
         """Carry out one pass, or freeze it and ask. If power fails, the next start's pass finds the same things due."""
+        passed = await self._pass(moment, disk)
+        if await self._index.read(lambda tx: self._must_forget(tx, moment, disk)):
+            await self._erasure.resume(moment)
+        return passed
+
+    async def _pass(self, moment: Moment, disk: Disk) -> Passed:
         asked, approved = await self._index.read(self._asked)
         if approved:
             return await self._erase(approved, moment, whole=len(approved) < ASK_MAX)
@@ -155,14 +171,16 @@ class Retention:
 
     async def plan(self, moment: Moment, disk: Disk, *, listed: int = PASS_MAX) -> Plan:
         """Say what a pass would remove now, naming the first ``listed``; changes nothing (``--dry-run`` shows it)."""
-        last, totals = await self._index.read(lambda tx: (rights.last_pass(tx), self._vault.totals(tx)))
+        last, totals, begun = await self._index.read(
+            lambda tx: (rights.last_pass(tx), self._vault.totals(tx), self._erasure.begun(tx))
+        )
         expected_ms = moment.agent_ms
         if last is not None:
             expected_ms = last.passed_ms + FORECAST_MS if last.policy == self._digest else 0
         due: list[Due] = []
         count, surprising = 0, 0
         kept: dict[str, int] = {}
-        freed = _Freed()
+        freed = _Freed(0 if begun is None else begun.bytes)
         for rule in sorted(self._policy.rules, key=lambda rule: rule.priority):
             async for item, decision in self._walk(rule, moment=moment, disk=disk, freed=freed):
                 if isinstance(decision, Refuse):
@@ -192,6 +210,24 @@ class Retention:
             oldest = self._vault.oldest(tx, self._cameras(rule, self._vault.totals(tx)), rule.category, limit=1)
             due += [item.taken_in_ms + rule.keep.age_ms for item in oldest[:1]]
         return min(due, default=None)
+
+    def forgets_by_ms(self, tx: Tx) -> int | None:
+        """Return the agent time by which the keys of what is begun are to be destroyed; ``None`` when nothing is."""
+        begun = self._erasure.begun(tx)
+        return None if begun is None else begun.since_ms + self._policy.forget_within_ms
+
+    def _must_forget(self, tx: Tx, moment: Moment, disk: Disk) -> bool:
+        begun = self._erasure.begun(tx)
+        if begun is None:
+            return False
+        late_ms = begun.since_ms + self._policy.forget_within_ms - FORGET_AHEAD_MS
+        floor = max((rule.keep.floor_bytes(disk.total_bytes) for rule in self._policy.rules), default=0)
+        return (
+            moment.agent_ms >= late_ms
+            or begun.whole_group
+            or (disk.free_bytes < disk.enough_bytes and begun.bytes > 0)
+            or (disk.free_bytes < floor and begun.bytes >= disk.step_bytes)
+        )
 
     def outlook(self, item: Object, moment: Moment) -> Decision:
         """Say what age alone will do to an object; cheap, for long lists."""
@@ -269,15 +305,16 @@ class Retention:
         ]
 
     async def _erase(self, items: tuple[tuple[str, str], ...], moment: Moment, *, whole: bool) -> Passed:
-        outcomes: list[Outcome] = []
-        for rule in sorted({rule for _object_id, rule in items}):
-            ids = [object_id for object_id, why in items if why == rule]
-            for part in range(0, len(ids), PART):  # in the order of arrival: neighbours share a group's key
-                outcomes += await self._erasure.erase(
-                    ids[part : part + PART], actor="device", rule=rule, command="", moment=moment, keep_stored=True
-                )
-        await self._index.write(lambda tx: self._note_pass(tx, moment, whole=whole), urgent=True)
-        return Passed(outcomes=tuple(outcomes), count=len(outcomes))
+        try:
+            for rule in sorted({rule for _object_id, rule in items}):
+                ids = [object_id for object_id, why in items if why == rule]
+                for part in range(0, len(ids), PART):  # in the order of arrival: neighbours share a group's key
+                    await self._erasure.begin(ids[part : part + PART], rule=rule, moment=moment)
+        except SpaceError:
+            await self._erasure.resume(moment)  # what was begun gives room back; the next pass begins the rest
+            whole = False
+        await self._index.write(partial(self._note_pass, moment=moment, whole=whole), urgent=True)
+        return Passed(count=len(items))
 
     def _note_pass(self, tx: Tx, moment: Moment, *, whole: bool) -> None:
         """Note the pass; only a whole one makes what its policy wants gone expected from now on."""

@@ -36,7 +36,9 @@ from agent.upload import Upload
 TICK_S: Final = 5.0
 """How often waiting commands, the clock and the certificate are looked at."""
 
-RETENTION_AT_LEAST_S: Final = 1.0
+RETENTION_AT_LEAST_S: Final = 30.0
+"""Where something is due every few seconds a pass takes what half a minute brings: each writes some 70 kB."""
+
 RETENTION_S: Final = 60.0
 """How often retention passes; disk pressure is looked at then as well."""
 
@@ -414,7 +416,7 @@ async def _pass(live: Live, tell: Callable[[str, str], None], moment: Moment) ->
             )
         else:
             await live.alarm.clear("retention_waiting", moment=moment)
-        if passed.outcomes:
+        if passed.count and not passed.waiting:
             parts.changed()
     await asyncio.to_thread(parts.bundle.expire, moment)
     await parts.index.write(parts.keep_house, urgent=True)

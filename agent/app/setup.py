@@ -146,6 +146,7 @@ owner = ["{recipient}"]
 
 [retention]
 largest_pass = "30%"            # a pass that would surprisingly remove more than this stops and asks
+forget_within = "1h"            # what is due is refused at once, and its key destroyed within this time
 
 [category.recording]
 purpose = "security"

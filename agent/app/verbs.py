@@ -185,10 +185,13 @@ class Verbs:
                     hint="privacy-agent inventory lists what is held; privacy-agent audit show says why others went",
                 )
             told = parts.retention.explain(tx, item, moment=moment, disk=parts.disk())
+            decision = _decision(told.decision)
+            if item.state == "erasing":
+                decision = self._erasing(tx, item)
             view = self._view(tx, item, told.decision)
             keep = None if told.rule is None else msgspec.to_builtins(told.rule.keep)
             return view | {
-                "decision": _decision(told.decision),
+                "decision": decision,
                 "policy_rule": None if told.rule is None else told.rule.scope,
                 "purpose": item.purpose,
                 "keep": keep,
@@ -284,6 +287,11 @@ class Verbs:
             if not page:
                 return lines
             lines.extend(page)
+
+    def _erasing(self, tx: Tx, item: Object) -> dict[str, Any]:
+        told = {"ends": "soon: nobody is given it any more", "rule": self._parts.erasure.cause(tx, item.id)}
+        by_ms = self._parts.retention.forgets_by_ms(tx)
+        return told if by_ms is None else told | {"until": rfc3339_ms(by_ms)}
 
     def _view(self, tx: Tx, item: Object, decision: Decision) -> dict[str, Any]:
         camera = registry.camera(tx, item.camera)

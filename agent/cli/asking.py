@@ -255,7 +255,8 @@ def _explain(arguments: argparse.Namespace) -> int:
     print(f"captured   {when_text(answer['captured_from'])} to {when_text(answer['captured_to'])}")
     print(f"taken in   {when_text(answer['taken_in'])}, for the purpose {answer['purpose']!r}")
     if "ends" in decision:
-        print(f"goes       {decision['ends']}, by {decision['rule']}")
+        until = f"; its key is destroyed by {when_text(decision['until'])}" if "until" in decision else ""
+        print(f"goes       {decision['ends']}, by {decision['rule']}{until}")
     else:
         until = f" until {when_text(decision['until'])}" if "until" in decision else ""
         print(f"stays      {decision['stays_because'].replace('_', ' ')}{until}, by {decision['rule']}")

@@ -257,6 +257,10 @@ DROP INDEX object_waiting;
 CREATE INDEX object_waiting ON object (camera, category) WHERE state = 'sealed';  -- the upload queue; SQLite appends n
 CREATE INDEX object_to_give_up ON object (id) WHERE source_copy = 'taken' AND source_gone = 0;  -- read at start
 """,
+    """
+-- Retention does step 1 when an object is due and the rest on a budget, counted from here.
+ALTER TABLE erasure ADD COLUMN asked_ms INTEGER NOT NULL DEFAULT 0;  -- agent time
+""",
 )
 
 OBJECT_COLUMNS: Final = (
@@ -596,13 +600,39 @@ def stored_uploads(tx: Tx, store: str, after: str, limit: int) -> list[Row]:
 # -- forgetting
 
 
-def insert_erasure(tx: Tx, *, command: str, rule: str, actor: str, keeps: int) -> int:
+def insert_erasure(tx: Tx, *, command: str, rule: str, actor: str, keeps: int, asked_ms: int) -> int:
     """Add a request and return its number."""
     ((n,),) = tx.execute(
-        "INSERT INTO erasure (command, rule, actor, keeps, state) VALUES (?, ?, ?, ?, 'local') RETURNING n",
-        (command, rule, actor, keeps),
+        "INSERT INTO erasure (command, rule, actor, keeps, state, asked_ms) VALUES (?, ?, ?, ?, 'local', ?)"
+        " RETURNING n",
+        (command, rule, actor, keeps, asked_ms),
     )
     return int(n)
+
+
+def retention_since(tx: Tx) -> int | None:
+    """Return when the oldest request of retention was made that is not carried out, in agent time."""
+    return tx.execute("SELECT min(asked_ms) FROM erasure WHERE state = 'local' AND command = ''")[0][0]  # type: ignore[no-any-return]  # an integer column
+
+
+def intended_bytes(tx: Tx) -> int:
+    """Return how much room the objects at step 1 take."""
+    ((size,),) = tx.execute(
+        "SELECT coalesce(sum(o.size_bytes), 0) FROM intent t JOIN object o ON o.n = t.n WHERE t.step = 1"
+    )
+    return int(size)
+
+
+def any_group_dies(tx: Tx, *, slots: int) -> bool:
+    """Tell whether a group of at least that many slots has none but those of objects at step 1."""
+    return bool(
+        tx.execute(
+            "SELECT 1 FROM (SELECT s.key_group AS n, count(*) AS victims FROM intent t JOIN slot s ON s.object = t.n"
+            " WHERE t.step = 1 GROUP BY s.key_group) v JOIN key_group g ON g.n = v.n"
+            " WHERE v.victims = g.slots AND g.slots >= ? LIMIT 1",
+            (slots,),
+        )
+    )
 
 
 def erasures(tx: Tx, state: str) -> list[Row]:
@@ -906,9 +936,12 @@ def tombstones_gone_from_stores(tx: Tx, object_id: str) -> None:
     settle_tombstones(tx, (object_id,))
 
 
-def ask_tombstones(tx: Tx, object_id: str) -> None:
-    """Note that somebody asked for the deletion of an object that retention removed here before."""
-    tx.execute("UPDATE tombstone SET asked = 1 WHERE object = ? AND object != ''", (object_id,))
+def ask_tombstones(tx: Tx, objects: Iterable[str], rule: str) -> None:
+    """Note that somebody asked for the deletion of objects that retention removed, or began to, before."""
+    for object_id in objects:
+        tx.execute("UPDATE tombstone SET asked = 1 WHERE object = ? AND object != ''", (object_id,))
+        if tx.changes() == 0:
+            insert_tombstones(tx, (object_id,), rule, asked=1)
 
 
 def newest_at_source(tx: Tx, source: str) -> int:

@@ -14,6 +14,7 @@ The document::
 
     [retention]
     largest_pass = "30%"            # a pass that would remove more than this share stops and asks
+    forget_within = "1h"            # what is due is refused at once, and its key destroyed within this time
 
     [category.recording]
     purpose = "security"
@@ -52,6 +53,8 @@ _KEEP_KEYS: Final = ("age", "size", "count", "disk_free")
 _NAME: Final = re.compile(r"[a-z][a-z0-9_-]{0,31}")
 _HOURS: Final = re.compile(r"([01]\d|2[0-3]):([0-5]\d)-([01]\d|2[0-3]):([0-5]\d)")
 _LARGEST_PASS: Final = 0.3
+_FORGET_WITHIN_MS: Final = 3_600_000
+_FORGET_WITHIN_MAX_MS: Final = 86_400_000
 _PRIORITIES: Final = range(101)
 _USUAL_PRIORITY: Final = 50
 
@@ -72,7 +75,10 @@ def parse_policy(raw: bytes, *, file: str) -> Policy:
     share, size = retention.share_or_size("largest_pass")
     if size is not None:
         raise retention.error("largest_pass", "should be a share", hint='write for example "30%"')
-    retention.close(known=("largest_pass",))
+    within_ms = retention.duration_ms("forget_within")
+    if within_ms is not None and within_ms > _FORGET_WITHIN_MAX_MS:
+        raise retention.error("forget_within", "is longer than a day", hint='write for example "1h"')
+    retention.close(known=("largest_pass", "forget_within"))
     rules = _rules(document, recipients)
     document.close(known=("version", "recipients", "upload", "retention", "category", "camera"))
     return Policy(
@@ -83,6 +89,7 @@ def parse_policy(raw: bytes, *, file: str) -> Policy:
         rate_bytes_s=rate,
         hours=hours,
         largest_pass=_LARGEST_PASS if share is None else share,
+        forget_within_ms=_FORGET_WITHIN_MS if within_ms is None else within_ms,
     )
 
 

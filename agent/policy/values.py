@@ -56,6 +56,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     rate_bytes_s: int | None
     hours: tuple[tuple[int, int], ...]
     largest_pass: float
+    forget_within_ms: int
 
     def rule_for(self, camera: str, category: str) -> Rule | None:
         """Return the rule of this camera's category, else the category's, else ``None`` (closed by default)."""

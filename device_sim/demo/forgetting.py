@@ -27,8 +27,8 @@ def retention(stage: Stage, found: Found, agent: Child, *, live: Live) -> tuple[
     stage.until(lambda: not sealed.exists() or clock.now_s() > due_s, "the photo's time to come")
     how = "by itself"
     if not _gone_soon(stage, sealed):
-        # A pass runs each minute and at each start; nobody should have to wait a minute here.
-        how = "at the agent's next start, where a pass runs as it does every minute"
+        # A pass runs each half minute and at each start; nobody should have to wait for it here.
+        how = "at the agent's next start, where a pass runs as it does every half minute"
         agent.stop()
         agent = stage.run_agent()
         stage.until(lambda: not sealed.exists(), "the photo to expire")

@@ -138,6 +138,9 @@ owner = ["{recipient[1]}"]
 [upload]
 rate = "{rate // 1000}kB"          # slow on purpose, so that an upload can be cut in the middle
 
+[retention]
+forget_within = "1s"               # an hour is usual; here nobody should have to wait
+
 [category.recording]
 purpose = "security"
 seal_to = ["owner"]

@@ -22,9 +22,8 @@ def expire(home: Home, *ids: str) -> None:
 
     async def run() -> None:
         eraser = Erasure(vault=home.vault, index=home.index, keystore=home.keystore, finish=lambda *_args: None)
-        await eraser.erase(
-            ids, actor="device", rule="category.recording.keep.age", command="", moment=NOW, keep_stored=True
-        )
+        await eraser.begin(ids, rule="category.recording.keep.age", moment=NOW)
+        await eraser.resume(NOW)
 
     asyncio.run(run())
 

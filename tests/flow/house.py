@@ -31,6 +31,8 @@ version = 1
 owner = ["{recipient}"]
 [upload]
 {upload}
+[retention]
+forget_within = "1s"
 [category.recording]
 purpose = "security"
 seal_to = ["owner"]

@@ -46,6 +46,7 @@ def policy_with(
         rate_bytes_s=None,
         hours=hours,
         largest_pass=0.3,
+        forget_within_ms=3_600_000,
     )
 
 

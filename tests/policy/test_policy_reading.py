@@ -16,6 +16,7 @@ rate = "4MB"
 hours = ["22:00-06:00"]
 [retention]
 largest_pass = "25%"
+forget_within = "30m"
 [category.recording]
 purpose = "security"
 seal_to = ["owner"]
@@ -45,6 +46,7 @@ def test_full_document_reads_into_rules() -> None:
     assert policy.hours == ((22 * 60, 6 * 60),)
     assert policy.rate_bytes_s == 4_000_000
     assert policy.largest_pass == pytest.approx(0.25)
+    assert policy.forget_within_ms == 1_800_000
 
 
 @pytest.mark.parametrize(
@@ -55,15 +57,16 @@ def test_full_document_reads_into_rules() -> None:
         (('rate = "4MB"', "rate = 4"), 7, "should be a text"),
         (('"22:00-06:00"', '"22-6"'), 8, "not an interval"),
         (('"25%"', '"5GB"'), 10, "should be a share"),
-        (("[category.recording]", "[category.recordings]"), 11, "not a known category"),
-        (('seal_to = ["owner"]', 'seal_to = ["ovner"]'), 13, "'ovner' is not in [recipients]"),
-        (('upload = "before-expiry"', 'upload = "yes"'), 14, "'yes' is not known"),
-        (('age = "14d"', 'age = "two weeks"'), 15, "not a duration"),
-        (('keep.age = "30d"', 'kepe.age = "30d"'), 19, "not a known key"),
-        (("[camera.k3x9.recording]", '[camera."Front door".recording]'), 20, "not a camera id"),
-        (('["age1pq1support"]', '["age1support"]'), 18, "mixes post-quantum"),
+        (('"30m"', '"2d"'), 11, "longer than a day"),
+        (("[category.recording]", "[category.recordings]"), 12, "not a known category"),
+        (('seal_to = ["owner"]', 'seal_to = ["ovner"]'), 14, "'ovner' is not in [recipients]"),
+        (('upload = "before-expiry"', 'upload = "yes"'), 15, "'yes' is not known"),
+        (('age = "14d"', 'age = "two weeks"'), 16, "not a duration"),
+        (('keep.age = "30d"', 'kepe.age = "30d"'), 20, "not a known key"),
+        (("[camera.k3x9.recording]", '[camera."Front door".recording]'), 21, "not a camera id"),
+        (('["age1pq1support"]', '["age1support"]'), 19, "mixes post-quantum"),
         (('["age1pq1owner"]', '["ssh-ed25519 AAAA"]'), 3, "not an age recipient"),
-        (('purpose = "security"\n', ""), 11, "is missing"),
+        (('purpose = "security"\n', ""), 12, "is missing"),
         (("version = 1", "version = 1\nversion = 1"), 2, ""),
     ],
 )

@@ -87,13 +87,13 @@ class Home:
             kept += await asyncio.gather(*(self.keep() for _ in range(some)))
         return kept
 
-    async def erase(
-        self, *ids: str, command: str = "command", cutoff: Selection | None = None, keep_stored: bool = False
-    ) -> dict[str, Outcome]:
-        outcomes = await self.erasure.erase(
-            ids, actor="owner", rule="test", command=command, moment=NOW, cutoff=cutoff, keep_stored=keep_stored
-        )
+    async def erase(self, *ids: str, command: str = "command", cutoff: Selection | None = None) -> dict[str, Outcome]:
+        outcomes = await self.erasure.erase(ids, actor="owner", rule="test", command=command, moment=NOW, cutoff=cutoff)
         return {outcome.id: outcome for outcome in outcomes}
+
+    async def expire(self, *ids: str) -> None:
+        await self.erasure.begin(ids, rule="category.recording.keep.age", moment=NOW)
+        await self.resume()
 
     async def resume(self) -> None:
         await self.erasure.resume(NOW)

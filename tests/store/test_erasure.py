@@ -313,7 +313,8 @@ def test_word_that_comes_before_the_last_step_counts(tmp_path: Path) -> None:
 def test_retention_leaves_a_stored_copy_and_a_later_delete_still_finds_it(home: Home) -> None:
     kept = run(home.keep(camera="cam7"))
     upload = home.upload(kept.id)
-    assert run(home.erase(kept.id, command="", keep_stored=True))[kept.id].result == "deleted"
+    run(home.expire(kept.id))
+    assert home.get(kept.id) is None
     assert home.index.read_now(lambda tx: home.erasure.pending_remote(tx, "store", 10)) == ()
     for selection in (Selection(camera="cam7"), Selection(all=True)):
         assert home.index.read_now(partial(home.vault.select, selection=selection)) == (kept.id,)
@@ -327,7 +328,7 @@ def test_retention_leaves_a_stored_copy_and_a_later_delete_still_finds_it(home: 
 def test_retention_still_aborts_a_half_sent_upload(home: Home) -> None:
     kept = run(home.keep())
     upload = home.upload(kept.id, stored=False)
-    run(home.erase(kept.id, command="", keep_stored=True))
+    run(home.expire(kept.id))
     assert [copy.upload for copy in home.index.read_now(lambda tx: home.erasure.pending_remote(tx, "store", 10))] == [
         upload
     ]
@@ -475,21 +476,17 @@ def test_mark_never_lies_ahead_of_now(home: Home, monkeypatch: pytest.MonkeyPatc
     assert home.rows("SELECT before_ms FROM mark") == [(NOW.agent_ms,)]
 
 
-def expire(home: Home, *ids: str) -> None:
-    run(home.erase(*ids, command="", keep_stored=True))
-
-
 def test_expired_object_leaves_a_tombstone_only_until_its_source_and_the_stores_have_nothing(home: Home) -> None:
     # None was ever dropped: a hub with a million objects a month had the most that there may be within a week.
     given_up = run(home.keep(files=made_of(3)))
     home.index.write_now(lambda tx: home.vault.mark_source_gone(tx, given_up.id))
-    expire(home, given_up.id)
+    run(home.expire(given_up.id))
     assert tombstones(home) == 0
 
     half_sent, not_yet = run(home.keep()), run(home.keep(files=made_of(3)))
     home.index.write_now(lambda tx: home.vault.mark_source_gone(tx, half_sent.id))
     upload = home.upload(half_sent.id, stored=False)
-    expire(home, half_sent.id, not_yet.id)
+    run(home.expire(half_sent.id, not_yet.id))
     assert tombstones(home) == 1 + 4
     home.confirm(upload)
     assert tombstones(home) == 4
@@ -503,11 +500,11 @@ def test_stored_copy_that_retention_leaves_needs_no_tombstone_and_a_delete_that_
     kept = run(home.keep())
     home.index.write_now(lambda tx: home.vault.mark_source_gone(tx, kept.id))
     home.upload(kept.id)
-    expire(home, kept.id)
+    run(home.expire(kept.id))
     assert tombstones(home) == 0
     left = run(home.keep(source_copy="left"))
     upload = home.upload(left.id)
-    expire(home, left.id)
+    run(home.expire(left.id))
     run(home.erase(left.id))
     home.confirm(upload)
     assert home.rows("SELECT asked, object = '' FROM tombstone") == [(1, 0)], "its source still has it"
