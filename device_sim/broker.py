@@ -22,11 +22,12 @@ import socket
 import subprocess
 import sys
 import tempfile
-import threading
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Literal, Self
+
+from device_sim.signals import ended
 
 Engine = Literal["mosquitto", "amqtt"]
 Choice = Literal["auto", "mosquitto", "amqtt"]
@@ -325,10 +326,8 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 def run(args: argparse.Namespace) -> int:
     """Run the broker until SIGINT or SIGTERM; exit 0, or 1 if it could not run or ended by itself."""
-    ended = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: ended.set())
     with contextlib.ExitStack() as stack:
+        to_end = stack.enter_context(ended())
         folder = args.dir or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="device-sim-broker-")))
         certs = args.certs or folder / "tls"
         try:
@@ -347,7 +346,7 @@ def run(args: argparse.Namespace) -> int:
             print(f"device-sim broker: {error}", file=sys.stderr)
             return 1
         _tell(broker, json_wanted=args.json)
-        while not ended.wait(1):
+        while not to_end.wait(1):
             if (code := broker.wait(0)) is not None:
                 print(
                     f"device-sim broker: {broker.engine} ended with {code}\n  next: read {broker.log_path}",

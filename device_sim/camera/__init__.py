@@ -6,7 +6,6 @@
 - ``usage_log``: usage logs as JSON Lines.
 - ``layout``: where such systems put their files (spool, Frigate, motionEye, timelapse).
 - ``fault``: what can go wrong with a file, on demand.
-- ``look``: one frame of a clip as a PNG, for people.
 - ``cli``: ``device-sim camera``.
 
 Same seed, same start, same options: the same bytes (one encoder thread, bit-exact flags, creation time as given).

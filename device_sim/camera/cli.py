@@ -10,16 +10,13 @@ import json
 import math
 import os
 import shutil
-import signal
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from threading import Event
-from types import FrameType
 from typing import IO, Final
 
 from device_sim.camera.fault import FAULTS, Fault, plant
@@ -27,12 +24,12 @@ from device_sim.camera.identity import DEFAULT_NAME
 from device_sim.camera.layout import LAYOUTS, Kind, Layout, finished, place
 from device_sim.camera.media import DEFAULT_BITS_PER_S, DEFAULT_FPS, DEFAULT_SIZE, write_clip, write_photo
 from device_sim.camera.usage_log import stamp, usage_log_lines
+from device_sim.signals import ended
 
 DEFAULT_RATE_PER_MINUTE: Final = 6.0
 DEFAULT_SECONDS: Final = 10.0
 LOG_LINES: Final = 20  # per file
 
-_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 _EXIT_DONE: Final = 0
 _EXIT_FAILED: Final = 1
 _EXIT_MISUSED: Final = 2
@@ -249,9 +246,8 @@ def run(arguments: argparse.Namespace) -> int:
         return _misused("nothing to write", step="add --photos or --logs, or drop --no-clips")
     if not options.paced and options.count is None:
         return _misused("without a pace it would fill the disk", step="add --count N, or drop --start and --rate 0")
-    stop = Event()
     try:
-        with _stopped_by_signals(stop):
+        with ended() as stop:
             for written in record(options, stop=stop, now=_now):
                 print(_json_line(written) if arguments.json else _line(written), flush=True)
     except BrokenPipeError:  # the reader of our lines left: nothing more to tell
@@ -267,19 +263,6 @@ def run(arguments: argparse.Namespace) -> int:
 def _misused(reason: str, *, step: str) -> int:
     print(f"device-sim camera: {reason}\n  next: {step}", file=sys.stderr)
     return _EXIT_MISUSED
-
-
-@contextmanager
-def _stopped_by_signals(stop: Event) -> Iterator[None]:
-    def handle(_number: int, _frame: FrameType | None) -> None:
-        stop.set()
-
-    before = {number: signal.signal(number, handle) for number in _SIGNALS}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _line(written: Written) -> str:

@@ -8,7 +8,6 @@ While it runs it reads one JSON object per line on stdin, so that a script can p
 """
 
 import argparse
-import signal
 import sys
 import threading
 from collections.abc import Callable
@@ -19,6 +18,7 @@ from device_sim.cloud import observer, strictjson
 from device_sim.cloud.failure import CloudError, SetupError
 from device_sim.cloud.journal import Event, Sink, print_json, print_readable
 from device_sim.cloud.service import DEFAULT_REGION, ROLES, Cloud, init
+from device_sim.signals import ended
 
 _DESCRIPTION = """\
 A store and a backend to run an agent against. It keeps what it receives, signs what it confirms, and misbehaves on
@@ -91,17 +91,14 @@ def run(args: argparse.Namespace) -> int:
     if args.dir is None or args.broker is None:
         print("device-sim cloud: --dir and --broker are needed\n  next: device-sim cloud --help", file=sys.stderr)
         return 2
-    ended = _until_signal()
     sink: Sink = print_json if args.json else print_readable
     try:
-        control = _Control(args, sink=sink, ended=ended)
-    except CloudError as error:
-        return _failed(error)
-    try:
-        with control.cloud:
-            threading.Thread(target=control.read, args=(sys.stdin,), name="control", daemon=True).start()
-            control.play()
-            ended.wait()
+        with ended() as to_end:
+            control = _Control(args, sink=sink, ended=to_end)
+            with control.cloud:
+                threading.Thread(target=control.read, args=(sys.stdin,), name="control", daemon=True).start()
+                control.play()
+                to_end.wait()
     except CloudError as error:
         return _failed(error)
     return 0
@@ -211,21 +208,13 @@ def _run_init(args: argparse.Namespace) -> int:
 
 
 def _run_observe(args: argparse.Namespace) -> int:
-    ended = _until_signal()
     try:
-        with observer.Observer(args.broker, args.out, identity=args.identity):
+        with ended() as to_end, observer.Observer(args.broker, args.out, identity=args.identity):
             print(f"recording # to {args.out}; Ctrl-C ends it", flush=True)
-            ended.wait()
+            to_end.wait()
     except CloudError as error:
         return _failed(error)
     return 0
-
-
-def _until_signal() -> threading.Event:
-    ended = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: ended.set())
-    return ended
 
 
 def _whole(spec: str, argument: str) -> int:

@@ -7,13 +7,13 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 from typing import Final
 
 from device_sim.demo import picture
 from device_sim.demo.screen import Person, Screen, Silent
 from device_sim.demo.stage import DemoError, Stage
 from device_sim.demo.story import TITLES, Story
+from device_sim.signals import handled
 
 CLIP_MIN_BYTES: Final = 1_000_000
 """A smaller one travels in so few pieces that it cannot be cut near 60 %."""
@@ -87,14 +87,10 @@ def _wait_for_interrupt() -> None:
 def _interrupted_by_signals() -> Iterator[None]:
     """Make SIGTERM and SIGHUP what Ctrl-C is, so that whatever ends the demo clears the stage."""
 
-    def interrupt(_number: int, _frame: FrameType | None) -> None:
+    def interrupt() -> None:
         for number in _SIGNALS:  # the stage is being cleared: a second Ctrl-C would leave something running
             signal.signal(number, signal.SIG_IGN)
         raise KeyboardInterrupt
 
-    before = {number: signal.signal(number, interrupt) for number in _SIGNALS}
-    try:
+    with handled(interrupt, numbers=_SIGNALS):
         yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

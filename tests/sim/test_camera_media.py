@@ -11,9 +11,9 @@ from av.video.frame import VideoFrame
 
 from device_sim.camera.font import text_rows
 from device_sim.camera.identity import identity
-from device_sim.camera.look import first_frame_png
 from device_sim.camera.media import Container, write_clip, write_photo
 from device_sim.camera.usage_log import EVENTS, FIELDS, usage_log_lines
+from device_sim.demo.picture import frame_png
 
 START = datetime(2026, 11, 22, 10, 15, tzinfo=UTC)
 SMALL = (320, 180)
@@ -197,18 +197,22 @@ def exif_degrees(raw: bytes) -> tuple[float, float]:
     return degrees(place[2]), degrees(place[4])
 
 
-def test_a_frame_can_be_seen_as_png_and_differs_over_time() -> None:
-    raw = clip(seconds=2)
-    early, late = first_frame_png(raw, 0), first_frame_png(raw, 1.5)
-    assert early.startswith(b"\x89PNG\r\n\x1a\n")
+def test_a_frame_can_be_seen_as_png_and_differs_over_time(tmp_path: Path) -> None:
+    path = tmp_path / "clip.mp4"
+    path.write_bytes(clip(seconds=2))
+    early, late = frame_png(path, at_s=0), frame_png(path, at_s=1.5)
+    assert early[0].startswith(b"\x89PNG\r\n\x1a\n")
+    assert early[1] == late[1] == SMALL
     assert early != late
-    assert first_frame_png(raw, 99) == first_frame_png(raw, 49 / 25)
+    assert frame_png(path, at_s=99) == frame_png(path, at_s=49 / 25)
 
 
 @pytest.mark.parametrize("cut", [0, 1, 1000])
-def test_a_torn_clip_has_no_frame_to_show(cut: int) -> None:
+def test_a_torn_clip_has_no_frame_to_show(cut: int, tmp_path: Path) -> None:
+    path = tmp_path / "clip.mp4"
+    path.write_bytes(clip()[:cut])
     with pytest.raises(ValueError, match="clip"):
-        first_frame_png(clip()[:cut])
+        frame_png(path, at_s=0)
 
 
 def test_a_usage_log_has_every_field_in_every_line() -> None:
