@@ -1,7 +1,7 @@
 """``submit``: a signed file is carried out without any broker, and what became of it is said.
 
 The receipt itself is sealed to the sender; its status and its reason are told here as well, and the exit code is 0 only
-when all is done or the running agent goes on with it.
+when all is done or goes on by itself: a command that waits for nothing but the store's word does.
 """
 
 import argparse
@@ -67,6 +67,9 @@ def _submit(arguments: argparse.Namespace) -> int:
     else:
         print(f"{status}; read the receipt:  privacy-owner receipt {arguments.output}")
     if status in GOES_WELL:
+        return DONE
+    if status == "waiting" and not reason:
+        print(f"privacy-agent: {WAITS['']}", file=sys.stderr)
         return DONE
     because = f": {reason.replace('_', ' ')}" if reason else ""
     print(f"privacy-agent: the command is {status}{because}\n  next: {_next(answer)}", file=sys.stderr)
