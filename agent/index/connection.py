@@ -80,8 +80,9 @@ class Index:
     async def write(self, fn: Callable[[Tx], T], *, urgent: bool = False) -> T:
         """Run ``fn`` in a transaction; its result is returned when it is durable.
 
-        ``urgent`` is for deletes, their audit and their receipts: on a full disk the ballast is given up for them.
-        ``fn`` may run again after a rollback. A caller that is cancelled while ``fn`` runs does not stop the commit.
+        ``urgent`` is for deletes, their audit and their receipts, and for uploads, which make room where policy wants
+        them first: on a full disk the ballast is given up for them. ``fn`` may run again after a rollback. A caller
+        that is cancelled while ``fn`` runs does not stop the commit.
         """
         return await asyncio.wrap_future(self._submit("urgent" if urgent else "write", fn))
 

@@ -146,7 +146,7 @@ class Copies:
 
     async def _note_lost(self, upload: str) -> None:
         moment = self._now()
-        if await self._index.write(lambda tx: self._vault.note_lost(tx, upload, moment=moment)):
+        if await self._index.write(lambda tx: self._vault.note_lost(tx, upload, moment=moment), urgent=True):
             self.lost += 1
             self._alert("store_rolled_back", "the store lost recordings that it had confirmed; they are sent again")
             self._changed()

@@ -6,7 +6,8 @@ Rules:
 - a deleted object's upload ends at once (``stop``), and ``copies`` has the half-sent copy erased;
 - a storage receipt counts only when it names what was sent, is signed by the store that it was sent to, and was noted
   in a transaction;
-- a failure parks one object, never the flow.
+- a failure parks one object, never the flow;
+- on a full disk an upload may use the reserved space: where policy wants an upload first, it is what makes room.
 """
 
 import asyncio
@@ -292,7 +293,7 @@ class Upload:
 
     async def _upload_once(self, item: Object, mail: Mail) -> None:
         moment = self._now()
-        prepared = await self._index.write(lambda tx: self._prepare(tx, item.id, mail=mail, moment=moment))
+        prepared = await self._index.write(lambda tx: self._prepare(tx, item.id, mail=mail, moment=moment), urgent=True)
         if prepared is None:
             return
         if prepared.given_up_at in self._mails:
@@ -364,7 +365,8 @@ class Upload:
         noted = await self._index.write(
             lambda tx: self._vault.note_stored(
                 tx, stored.upload, region=stored.region, stated_by=stored.iss, epoch=stored.epoch, moment=moment
-            )
+            ),
+            urgent=True,
         )
         if not noted:
             self.copies.wake()  # it is being erased: the copy goes too
@@ -377,7 +379,7 @@ class Upload:
             self._alert("upload_region_refused", error.message)
         elif error.reason in {"erased", "manifest_changed"}:
             with suppress(SpaceError):  # the next try is told the same
-                await self._index.write(lambda tx: self._give_up(tx, item.id))
+                await self._index.write(lambda tx: self._give_up(tx, item.id), urgent=True)
         elif error.reason == "hash_mismatch" and count >= _HASH_FAILURES:
             self._alert("corrupt_object", f"the store reads other bytes of object {item.id} than were sent")
         elif error.reason == "hash_mismatch":

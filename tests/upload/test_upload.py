@@ -8,11 +8,13 @@ import msgspec
 import pytest
 
 from agent.broker import Broker
+from agent.errors import SpaceError
 from agent.model import Object
 from agent.uplink import CHUNK_BYTES, CHUNKS_AHEAD
 from device_sim.broker import Broker as BrokerProcess
 from device_sim.cloud.faults import Forgery
 from device_sim.cloud.service import Cloud
+from tests.disk import as_root, fill, small_disk
 from tests.upload.cloud import Keys, cloud_at
 from tests.upload.hub import NOW, Hub, policy, uploading
 from tests.upload.line import TENANT, short_pause, until
@@ -354,6 +356,38 @@ def test_rolled_back_store_gets_again_what_it_lost(
         assert {code for code, _ in hub.alerts} == {"store_rolled_back"}
 
     asyncio.run(act())
+
+
+@as_root
+def test_full_disk_lets_objects_go_up_so_that_they_may_go(tmp_path: Path, mosquitto: BrokerProcess, tls: Path) -> None:
+    """With ``before-expiry`` only an upload makes room, and the upload asked for room first: neither ever came."""
+
+    async def act(disk: Path) -> None:
+        hub = Hub(disk / "hub")
+        try:
+            item, refused = await hub.add(size_bytes=400_000), await hub.add(size_bytes=1000)
+            upload, _ = await hub.index.write(lambda tx: hub.vault.begin_upload(tx, refused.id, moment=NOW))
+            fill(disk / "everything else")
+            with pytest.raises(SpaceError):
+                await hub.index.write(lambda tx: hub.vault.begin_upload(tx, item.id, moment=NOW))
+            with cloud_at(mosquitto.url, tls=tls, folder=tmp_path / "cloud", keys=Keys.of(hub)) as (cloud, store):
+                shelf = cloud.store._shelf
+                cloud.store._call(
+                    lambda: shelf.forget("cam-1", upload, refuse_later=refused.id)
+                )  # ``failed`` ``erased``
+                hub.hurry = 100
+                async with uploading(hub, line(mosquitto.url, tls), store) as flow:
+
+                    def both() -> bool:
+                        flow.wake()
+                        return hub.uploaded(item, refused)
+
+                    await until(both)
+        finally:
+            hub.close()
+
+    with small_disk(tmp_path / "disk", size="32m") as disk:
+        asyncio.run(act(disk))
 
 
 def test_outside_the_allowed_hours_nothing_is_sent(
