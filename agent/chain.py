@@ -160,30 +160,38 @@ def verify_lines(lines: Iterable[bytes], *, jwk: dict[str, str], anchor: Head | 
     ``audit_head``. Any edit, drop, reorder or insertion up to the last checkpoint is found; so is one after it unless
     the whole tail was remade, and a cut at the end when ``anchor`` lies beyond it.
     """
-    judge = _Judge(_verifier(jwk), anchor)
-    for number, raw in enumerate(lines, start=1):
-        line = raw.rstrip(b"\r\n")
-        if len(line) > LINE_MAX_BYTES:
-            raise CorruptError(f"line {number}: longer than {LINE_MAX_BYTES} bytes")
-        try:
-            judge.take(line)
-        except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
-            raise CorruptError(f"line {number}: not a line of an audit log ({error})") from error
-        except CorruptError as error:
-            raise CorruptError(f"line {number}: {error.message}") from error
+    judge = Judge(jwk=jwk, anchor=anchor)
+    judge.take(lines)
     return judge.verdict()
 
 
-class _Judge:
-    def __init__(self, verify: Callable[[_Inner, bytes, bytes], None], anchor: Head | None) -> None:
-        self._verify = verify
+class Judge:
+    """Judges as ``verify_lines`` does a log that comes in parts: the longest needs no more memory than one part."""
+
+    def __init__(self, *, jwk: dict[str, str], anchor: Head | None = None) -> None:
+        self._verify = _verifier(jwk)
         self._anchor = anchor
+        self._number = 0
         self._head: Head | None = None
         self._first = 0
         self._signed = 0
         self._anchored = anchor is not None and anchor.seq == 0
 
-    def take(self, line: bytes) -> None:
+    def take(self, lines: Iterable[bytes]) -> None:
+        """Judge the lines that follow; raises ``CorruptError`` that names the first that does not hold."""
+        for raw in lines:
+            self._number += 1
+            line = raw.rstrip(b"\r\n")
+            if len(line) > LINE_MAX_BYTES:
+                raise CorruptError(f"line {self._number}: longer than {LINE_MAX_BYTES} bytes")
+            try:
+                self._take_line(line)
+            except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+                raise CorruptError(f"line {self._number}: not a line of an audit log ({error})") from error
+            except CorruptError as error:
+                raise CorruptError(f"line {self._number}: {error.message}") from error
+
+    def _take_line(self, line: bytes) -> None:
         if line.startswith(b'{"checkpoint"'):
             self._take_checkpoint(line)
         else:
@@ -218,6 +226,7 @@ class _Judge:
         self._signed = inner.seq
 
     def verdict(self) -> Verdict:
+        """Say what holds of all that was taken; raises ``CorruptError`` when its begin or its end does not."""
         last = 0 if self._head is None else self._head.seq
         if self._anchor is not None and self._anchor.seq > last:
             raise CorruptError(f"the log ends at entry {last}, but entry {self._anchor.seq} is known to exist")

@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import secrets
+import tracemalloc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -11,14 +12,18 @@ from typing import Any
 
 import pytest
 
+from agent import audit
 from agent.app import verbs
 from agent.app.parts import Parts, opened
 from agent.app.setup import POLICY_TEMPLATE, initialise, read_owner_file
 from agent.app.verbs import Offline, Verbs
+from agent.audit import Event
 from agent.clock import Reading
 from agent.config import Config, parse_config
 from agent.control import ANSWER_BYTES
-from agent.model import Object
+from agent.errors import CorruptError
+from agent.index import Tx
+from agent.model import Moment, Object
 from agent.owner import main as privacy_owner
 from tests.store.home import draft
 
@@ -123,5 +128,57 @@ def test_dry_run_counts_all_that_would_go_and_lists_the_first(config: Config, mo
             assert [item["id"] for item in told["objects"]] == [item.id for item in kept[:2]]
             unchanged = await asked.dry_run({}, nothing)
             assert (unchanged["count"], unchanged["objects"]) == (0, [])
+
+    asyncio.run(act())
+
+
+def write_log(tx: Tx, *, count: int, moment: Moment) -> int:
+    """Write ``count`` entries; return the bytes of the whole log."""
+    for _ in range(count):
+        audit.append(tx, Event(kind="admitted", object="o" * 26), moment=moment)
+    return int(tx.execute("SELECT sum(length(line)) FROM audit")[0][0])
+
+
+def checkpoints(tx: Tx) -> int:
+    return int(tx.execute("SELECT count(*) FROM audit_checkpoint")[0][0])
+
+
+def test_verifying_the_log_signs_nothing_and_tells_how_far_it_was_signed(config: Config) -> None:
+    """It signed the head before it judged: a tail that somebody had remade was vouched for by the look at it."""
+
+    async def act() -> None:
+        async with asking(config) as (parts, asked):
+            await parts.index.write(lambda tx: write_log(tx, count=3, moment=parts.now()))
+            await parts.index.write(lambda tx: audit.checkpoint(tx, parts.keystore, moment=parts.now()))
+            signed = (await parts.index.read(audit.head)).seq
+            await parts.index.write(lambda tx: write_log(tx, count=2, moment=parts.now()))
+            before = await parts.index.read(checkpoints)
+            told = await asked.audit({"verify": True}, nothing)
+            assert (told["verdict"]["signed"], told["verdict"]["last"]) == (signed, signed + 2)
+            assert await parts.index.read(checkpoints) == before
+
+            edit = "UPDATE audit SET line = CAST('{}' AS BLOB) WHERE seq = ?"
+            await parts.index.write(lambda tx: tx.execute(edit, (signed + 1,)))
+            with pytest.raises(CorruptError):
+                await asked.audit({"verify": True}, nothing)
+            assert await parts.index.read(checkpoints) == before
+
+    asyncio.run(act())
+
+
+def test_verifying_a_long_log_holds_a_page_of_it_and_never_the_whole(config: Config) -> None:
+    """A log of a million entries was read into memory whole, more than the service may have: doctor ended the agent."""
+
+    async def act() -> None:
+        async with asking(config) as (parts, asked):
+            log_bytes = await parts.index.write(lambda tx: write_log(tx, count=8_000, moment=parts.now()))
+            tracemalloc.start()
+            try:
+                told = await asked.audit({"verify": True}, nothing)
+                _, peak_bytes = tracemalloc.get_traced_memory()
+            finally:
+                tracemalloc.stop()
+            assert told["verdict"]["last"] >= 8_000
+            assert peak_bytes < log_bytes / 3
 
     asyncio.run(act())
