@@ -3,7 +3,9 @@
     shell      arguments in, exit code out
     own        init, recover, client new: keys made or typed back
     enrol      device add, client add and remove: whom we believe, whom the device shall believe
-    ask        delete, export, inventory, approve, time: signed, sent, answered; pending, resend, receipt, receipts
+    ask        delete, export, inventory, approve, time
+    answers    what became of them: pending, resend, forget, listen, receipt, receipts
+    send       one command on its way: checked, signed, kept, sent or written, waited for
     prove      verify: receipts and audit logs, offline
     unpack     open: an export's manifest, hashes and files
     keys       keygen, decrypt
@@ -11,7 +13,7 @@
     members    key set versions (pure)       sheet      the recovery sheet (pure)
     command    signed requests (pure)        receipt    signed answers (pure)
     exchange   send, wait, keep, acknowledge line       the connection for as long as a command needs one
-    show       tables, sizes, times (pure)
+    show       commands and answers in words (pure)
 
 Rules: a private key leaves its file only for the sheet that is made for that; a sequence number is durable before it is
 used; a receipt is believed only after its signature, its reader and its command were checked, and is acknowledged only

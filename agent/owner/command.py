@@ -10,10 +10,11 @@ from typing import Any, Final
 import msgspec
 
 from agent import age
-from agent.clock import MS_PER_S, rfc3339_ms
+from agent.clock import rfc3339_ms
 from agent.envelope import (
     TYP,
     Alg,
+    Command,
     Descriptor,
     PrivateKey,
     decode_strictly,
@@ -31,7 +32,8 @@ from agent.shell.times import parse_when
 DEFAULT_LIFETIME_S: Final = 7 * 24 * 3600
 """How long a device that is away may still act on a command; at most 31 days (``docs/protocol.md`` §9)."""
 
-DESTRUCTIVE: Final = frozenset({"delete"})
+DESTRUCTIVE: Final = frozenset({"delete", "approve"})
+"""Verbs that end recordings, or let another command do so: nothing sends them without a yes."""
 
 
 class Me(msgspec.Struct, frozen=True, kw_only=True):
@@ -141,6 +143,6 @@ def claims_of(jws: bytes) -> dict[str, Any]:
     return decode_strictly(unverified.unverified_payload, max_bytes=len(unverified.unverified_payload))
 
 
-def iat_of(claims: dict[str, Any]) -> int:
-    """Return when a kept command was signed, in Unix milliseconds."""
-    return int(claims.get("iat", 0)) * MS_PER_S
+def command_of(signed: Signed) -> Command:
+    """Read back a command that we signed and kept."""
+    return parse_command(claims_of(signed.jws))

@@ -40,10 +40,17 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
         if text:
             print(text, file=sys.stderr)
 
-    def confirm(self, question: str, *, hint: str) -> None:
-        """Ask on a terminal; raises ``ConfigError`` unless the answer is yes. Without a terminal nothing is asked."""
-        if not (sys.stdin.isatty() and sys.stderr.isatty()):
+    def confirm(self, question: str, *, yes: bool, hint: str) -> None:
+        """Ask on a terminal unless ``yes`` was said already; raises ``ConfigError`` where the answer is another.
+
+        Without a terminal nobody can answer, and that is no yes.
+        """
+        if yes:
             return
+        if not (sys.stdin.isatty() and sys.stderr.isatty()):
+            raise ConfigError(
+                f"{question} Nobody is here to be asked; nothing was done", hint=f"{hint}; or --yes, if that is meant"
+            )
         print(f"{question} Type yes: ", end="", file=sys.stderr, flush=True)
         if sys.stdin.readline().strip().lower() != "yes":
             raise ConfigError("not confirmed; nothing was done", hint=hint)

@@ -3,7 +3,8 @@
     descriptor.jws          as the device signed it
     seq                     the last number that was given out; durable before it is used
     head.json               the highest audit head that a receipt stated
-    commands/SEQ-JTI.jws    the signed command; .msg are the bytes that were sent, the same at every repeat
+    commands/SEQ-JTI.jws    the signed command; .msg are the bytes that are sent, the same at every repeat, until the
+                            command is forgotten
     receipts/CMD.JTI.jws    the receipt as the device signed it, to be verified again at any time
 
 A device is added with the Unix time as its first number: an owner who lost this folder and adds the device again starts
@@ -67,6 +68,10 @@ class Device:
         files.write_durably(self.folder / "commands" / f"{stem}.msg", signed.payload)
         files.write_durably(self.folder / "commands" / f"{stem}.jws", signed.jws)
 
+    def forget(self, signed: Signed) -> None:
+        """Never send a kept command again. Its record stays, so that an answer to it is still believed."""
+        files.remove(self.folder / "commands" / f"{signed.seq}-{signed.jti}.msg")
+
     def commands(self) -> tuple[Signed, ...]:
         """Return every kept command, in order of its number."""
         return self._commands("*")
@@ -82,15 +87,16 @@ class Device:
             if match is None:
                 continue
             jws = read_file(path)
-            payload = read_file(path.with_suffix(".msg"))
+            message = path.with_suffix(".msg")
+            payload = read_file(message) if message.exists() else b""
             verb = str(claims_of(jws).get("verb", ""))
             found.append(Signed(jti=match[2], seq=int(match[1]), verb=verb, jws=jws, payload=payload))
         return tuple(sorted(found, key=lambda signed: signed.seq))
 
     def pending(self) -> tuple[Signed, ...]:
-        """Return the commands without a terminal receipt."""
+        """Return the commands without a terminal receipt that can be sent again."""
         ended = {receipt.cmd for receipt in self.receipts() if receipt.terminal}
-        return tuple(signed for signed in self.commands() if signed.jti not in ended)
+        return tuple(signed for signed in self.commands() if signed.payload and signed.jti not in ended)
 
     # --- receipts
 
@@ -114,10 +120,14 @@ class Device:
         return new
 
     def receipts(self, cmd: str = "") -> tuple[Receipt, ...]:
-        """Return the kept receipts, oldest first; each is verified again."""
+        """Return the kept receipts, oldest first; each is verified again.
+
+        Two that came within a tick of the file system's clock are told apart by the audit head that they state.
+        """
         paths = (self.folder / "receipts").glob(f"{cmd or '*'}.*.jws")
         found = [(path.stat().st_mtime_ns, path.name, self._receipt(path)) for path in paths]
-        return tuple(receipt for _when, _name, receipt in sorted(found, key=lambda row: row[:2]))
+        found.sort(key=lambda row: (row[2].audit_head.seq, row[2].terminal, *row[:2]))
+        return tuple(receipt for _when, _name, receipt in found)
 
     def terminal(self, cmd: str) -> Receipt | None:
         """Return the first terminal receipt of a command."""

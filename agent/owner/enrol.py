@@ -125,7 +125,9 @@ def _compare(accepted: str, descriptor: Descriptor, context: Context) -> None:
             hint='compare it with what the device shows, then add --accept "FINGERPRINT"',
         )
     print(f"device       {descriptor.name}\nfingerprint  {shown}", file=sys.stderr)
-    context.confirm("Does the device show the same fingerprint?", hint="fetch device.jws again from the device itself")
+    context.confirm(
+        "Does the device show the same fingerprint?", yes=False, hint="fetch device.jws again from the device itself"
+    )
 
 
 def _device_list(_arguments: argparse.Namespace, context: Context) -> int:

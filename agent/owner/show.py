@@ -3,10 +3,13 @@
 from collections.abc import Iterable
 from typing import Any, Final
 
+from agent.clock import MS_PER_S
+from agent.envelope import Command
+from agent.envelope.command import Approve, Delete, Export, Inventory, SetTime
 from agent.model import Selection
 from agent.owner.receipt import Receipt, Told
 from agent.shell.layout import clean, size, table
-from agent.shell.times import when_text
+from agent.shell.times import when, when_text
 
 _WAITS: Final = {
     "": "a store's confirmation",
@@ -30,12 +33,13 @@ _REASONS: Final = {
     "disk_full": "the device has no room for it; delete something first",
     "nothing_waiting": "no command with that id and selection waits there",
 }
+_HAPPENED: Final = frozenset({"deleted", "already_gone", "exported", "listed"})
 
 
 def selected(select: Selection) -> str:
     """Say in words what a selection means."""
     if select.all:
-        return "EVERYTHING that the device holds, and whatever was recorded before now and turns up later"
+        return "everything that the device holds"
     if select.ids is not None:
         return f"{len(select.ids)} object{'s' if len(select.ids) != 1 else ''} by id"
     words = [f"every {select.category}" if select.category else "every object"]
@@ -45,7 +49,29 @@ def selected(select: Selection) -> str:
         words.append(f"from {when_text(select.from_)}")
     if select.to is not None:
         words.append(f"until {when_text(select.to)}")
-    return " ".join(words) + ", and what of that turns up later"
+    return " ".join(words)
+
+
+def doomed(select: Selection) -> str:
+    """Say in words what a delete of a selection ends."""
+    if select.all:
+        return "EVERYTHING that the device holds, and whatever was recorded before now and turns up later"
+    return selected(select) + (", and what of that turns up later" if select.ids is None else "")
+
+
+def asked(command: Command) -> str:
+    """Say in words what a command wants."""
+    match command.request:
+        case Delete(select=select):
+            return doomed(select)
+        case Export(select=select, form=form):
+            return f"{selected(select)}, as {form}"
+        case Inventory(select=select):
+            return selected(select)
+        case Approve(command=approved):
+            return f"let {approved} proceed"
+        case SetTime(now=now_s):
+            return when(now_s * MS_PER_S)
 
 
 def progress(receipt: Receipt) -> str:
@@ -71,6 +97,41 @@ def waits_for(receipt: Receipt) -> str:
 def reason(receipt: Receipt) -> str:
     """Say why a command was refused, with the next step."""
     return f"{clean(receipt.reason)}: {_REASONS.get(receipt.reason, 'see docs/protocol.md §5')}"
+
+
+def after_refusal(receipt: Receipt) -> str:
+    """Say whether giving the command again can help."""
+    return "give the command again" if receipt.retry in {"after_fix", "later"} else "see docs/protocol.md §5"
+
+
+def end(receipt: Receipt) -> str:
+    """Show a terminal receipt."""
+    lines = [f"{receipt.verb}  {receipt.status}  {receipt.cmd}"]
+    listed = [one for one in receipt.outcomes or () if one.object is not None]
+    if listed:
+        lines += ["", inventory(listed)]
+    elif receipt.outcomes:
+        lines += ["", outcomes(receipt.outcomes)]
+    elif receipt.outcomes_hash:
+        lines.append(f"too many outcomes for one receipt: privacy-owner inventory --cursor {receipt.cursor}")
+    if receipt.export is not None:
+        told = receipt.export
+        bytes_ = size(sum(file.bytes for file in told.files))
+        lines += ["", f"export {told.object}: {len(told.files)} files, {bytes_}"]
+        lines.append(
+            f"next: copy the folder exports/{told.object} from the device, then: privacy-owner open {told.object}"
+        )
+    return "\n".join(lines)
+
+
+def shortfall(receipt: Receipt) -> str:
+    """Say of a terminal receipt what did not happen; "" of one that is done."""
+    if receipt.status == "refused":
+        return f"refused: {reason(receipt)}"
+    if receipt.status == "done":
+        return ""
+    left = [one for one in receipt.outcomes or () if one.result not in _HAPPENED]
+    return f"{receipt.status}: {len(left)} of it did not happen; the table names why"
 
 
 def outcomes(told: Iterable[Told]) -> str:

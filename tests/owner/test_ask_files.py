@@ -14,7 +14,8 @@ from tests.sim.fake_device import new_id
 
 
 def asked(owner: Owner, peer: Peer, *words: object) -> dict[str, Any]:
-    owner.ok(*words, "--out", owner.home.parent / "cmd.bin")
+    yes = ("--yes",) if words[0] in {"delete", "approve"} else ()
+    owner.ok(*words, *yes, "--out", owner.home.parent / "cmd.bin")
     return peer.open_command((owner.home.parent / "cmd.bin").read_bytes())
 
 
@@ -68,7 +69,7 @@ def test_selection_arguments_become_the_selection(
 def test_selection_that_cannot_be_spends_no_number(owner: Owner, peer: Peer, words: tuple[str, ...]) -> None:
     before = (owner.home / "devices" / peer.id / "seq").read_bytes()
 
-    ran = owner.run("delete", *words, "--out", "x.bin")
+    ran = owner.run("delete", *words, "--yes", "--out", "x.bin")
 
     assert ran.code == 2
     assert "next:" in ran.err

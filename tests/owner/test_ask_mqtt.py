@@ -79,7 +79,7 @@ def test_silent_device_leaves_the_command_pending_and_resend_sends_the_same_byte
 ) -> None:
     first = owner.run("delete", "--all", "--yes", "--timeout", "0.5", *reach(place))
     with peer.online(place.url, place.device):
-        second = owner.ok("resend", "--timeout", "20", *reach(place))
+        second = owner.ok("resend", "--yes", "--timeout", "20", *reach(place))
 
     (kept,) = (owner.home / "devices/device/commands").glob("*.msg")
     assert first.code == 1
@@ -248,15 +248,15 @@ def test_wrong_authority_is_explained(owner: Owner, peer: Peer, place: Place, tm
     assert "ca.crt" in ran.err
 
 
-def test_broker_that_is_away_is_told_and_the_command_kept(owner: Owner, peer: Peer, place: Place) -> None:
+def test_broker_that_is_away_is_told_and_nothing_was_signed(owner: Owner, peer: Peer, place: Place) -> None:
     assert peer.id
     words = ("--broker", "mqtts://127.0.0.1:9", "--tenant", TENANT, "--tls", place.owner)
 
     ran = owner.run("delete", "--all", "--yes", *words)
 
     assert ran.code == 1
-    assert "refused the connection" in ran.err
-    assert len(owner.ok("pending", "--json").json) == 1
+    assert "refused the connection; nothing was signed" in ran.err
+    assert owner.ok("pending", "--json").json == []
 
 
 def test_two_commands_at_the_same_time_do_not_end_each_other(owner: Owner, peer: Peer, place: Place) -> None:

@@ -3,8 +3,6 @@
 import io
 import json
 import os
-import pty
-import select
 import shutil
 import subprocess
 import sys
@@ -13,13 +11,12 @@ from pathlib import Path
 import pytest
 
 from device_sim.cloud import sealing
-from tests.owner.conftest import MakeOwner, Owner
-from tests.owner.peer import Peer
+from tests.owner.conftest import MakeOwner
 
 COMMANDS = (
     "init", "recover", "device add", "device list", "client add", "client list", "client remove", "client new",
-    "delete", "export", "inventory", "approve", "time", "pending", "resend", "listen", "receipt", "receipts", "verify",
-    "open", "keygen", "decrypt", "version",
+    "delete", "export", "inventory", "approve", "time", "pending", "resend", "forget", "listen", "receipt", "receipts",
+    "verify", "open", "keygen", "decrypt", "version",
 )  # fmt: skip
 
 
@@ -73,25 +70,6 @@ def test_nothing_secret_is_told_by_init(make_owner: MakeOwner) -> None:
 
     assert secret[20:40] not in told.out + told.err
     assert "OWNER-ROOT" not in told.out + told.err
-
-
-def test_delete_on_a_terminal_asks_and_a_no_signs_nothing(owner: Owner, peer: Peer) -> None:
-    words = [sys.executable, "-m", "agent.owner", "--home", str(owner.home), "delete", "--all"]
-    before = (owner.home / "devices" / peer.id / "seq").read_bytes()
-    main_end, other_end = pty.openpty()
-    with subprocess.Popen(words, stdin=other_end, stdout=subprocess.PIPE, stderr=other_end) as process:
-        os.close(other_end)
-        shown = b""
-        while b"Type yes:" not in shown:
-            assert select.select([main_end], [], [], 20)[0], shown
-            shown += os.read(main_end, 1000)
-        os.write(main_end, b"no\n")
-        code = process.wait(20)
-    os.close(main_end)
-
-    assert code == 2
-    assert b"EVERYTHING" in shown
-    assert (owner.home / "devices" / peer.id / "seq").read_bytes() == before
 
 
 @pytest.mark.parametrize("kind", [(), ("--pq",)])

@@ -35,7 +35,8 @@ class Device:
     def ask(self, *words: object) -> Any:  # noqa: ANN401 - a receipt as JSON
         """Sign to a file, submit it, take the answer in; return the receipt."""
         command, answer = self.folder / "cmd.bin", self.folder / "answer.bin"
-        self.owner.ok(*words, "--out", command)
+        yes = ("--yes",) if words[0] in {"delete", "approve"} else ()
+        self.owner.ok(*words, *yes, "--out", command)
         answer.write_bytes(run(self.office.commands.submit(command.read_bytes(), moment=self.office.moment)).receipt)
         (receipt,) = self.owner.run("receipt", answer, "--json").json
         return receipt

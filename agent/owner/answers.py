@@ -1,0 +1,239 @@
+"""What became of commands: ``pending``, ``resend``, ``forget``, ``listen``, ``receipt``, ``receipts``."""
+
+import argparse
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from agent.clock import MS_PER_S, rfc3339_ms
+from agent.errors import ConfigError, CorruptError
+from agent.files import write_durably
+from agent.owner import command as requests
+from agent.owner import device as devices
+from agent.owner import send, show
+from agent.owner.command import Signed
+from agent.owner.context import Context, add
+from agent.owner.device import Device
+from agent.owner.exchange import Exchange, keep
+from agent.owner.home import read_file
+from agent.owner.line import Line
+from agent.owner.reach import settings_from
+from agent.owner.receipt import Alert, Receipt
+from agent.shell.layout import table
+from agent.shell.parser import Subparsers
+from agent.shell.times import when
+
+_ANSWER_BYTES: Final = 256 << 10
+
+
+def add_parsers(subparsers: Subparsers) -> None:
+    """Register what deals with commands that were signed, and with their answers."""
+    pending = add(
+        subparsers, "pending", summary="list commands without a final receipt", example="privacy-owner pending"
+    )
+    send.add_device(pending)
+    pending.set_defaults(run=_pending)
+
+    resend = add(
+        subparsers,
+        "resend",
+        summary="send unfinished commands again, the same bytes, and wait",
+        example="privacy-owner resend --timeout 600",
+    )
+    resend.add_argument("command", nargs="*", metavar="COMMAND", help="ids (default: all that are pending)")
+    resend.add_argument("--yes", action="store_true", help="do not ask")
+    send.add_device(resend)
+    send.add_line(resend)
+    resend.set_defaults(run=_resend)
+
+    forget = add(
+        subparsers,
+        "forget",
+        summary="never send a command again; what the device got already cannot be called back",
+        example="privacy-owner forget 4q3…",
+    )
+    forget.add_argument("command", nargs="+", metavar="COMMAND", help="ids, as privacy-owner pending shows them")
+    send.add_device(forget)
+    forget.set_defaults(run=_forget)
+
+    listen = add(
+        subparsers,
+        "listen",
+        summary="take in receipts and alerts that the device has for us",
+        example="privacy-owner listen --timeout 10",
+    )
+    send.add_device(listen)
+    send.add_line(listen)
+    listen.set_defaults(run=_listen)
+
+    receipt = add(
+        subparsers,
+        "receipt",
+        summary="take in receipts that came as files",
+        example="privacy-owner receipt answer.bin",
+    )
+    receipt.add_argument("file", nargs="+", metavar="FILE", help="what privacy-agent submit answered")
+    receipt.add_argument("--ack", default="", metavar="FILE", help="write what tells the device that we have them")
+    send.add_device(receipt)
+    receipt.set_defaults(run=_receipt)
+
+    receipts = add(
+        subparsers, "receipts", summary="list the receipts that are kept here", example="privacy-owner receipts"
+    )
+    receipts.add_argument("command", nargs="?", default="", metavar="COMMAND", help="of this command only")
+    send.add_device(receipts)
+    receipts.set_defaults(run=_receipts)
+
+
+def _pending(arguments: argparse.Namespace, context: Context) -> int:
+    device = devices.pick(context.home, arguments.device)
+    rows: list[tuple[str, ...]] = []
+    facts: list[dict[str, str]] = []
+    for signed in device.pending():
+        last = next(reversed(device.receipts(signed.jti)), None)
+        command = requests.command_of(signed)
+        rows.append((*_of(signed), show.progress(last) if last is not None else "no answer yet"))
+        facts.append(
+            {
+                "command": signed.jti,
+                "verb": signed.verb,
+                "what": show.asked(command),
+                "signed": rfc3339_ms(command.iat * MS_PER_S),
+                "expires": rfc3339_ms(command.exp * MS_PER_S),
+                "status": last.status if last is not None else "",
+            }
+        )
+    context.say(_table_or(rows, (*_HEAD, "STATE"), "nothing is pending"), facts)
+    return 0
+
+
+_HEAD: Final = ("COMMAND", "VERB", "SIGNED", "WHAT")
+
+
+def _of(signed: Signed) -> tuple[str, ...]:
+    command = requests.command_of(signed)
+    return signed.jti, signed.verb, when(command.iat * MS_PER_S), show.asked(command)
+
+
+def _resend(arguments: argparse.Namespace, context: Context) -> int:
+    device = devices.pick(context.home, arguments.device)
+    if arguments.command:
+        wanted = tuple(_kept(device, jti) for jti in arguments.command)
+    else:
+        wanted = device.pending()
+        _confirm(wanted, device, context, yes=arguments.yes)
+    if not wanted:
+        context.say("nothing is pending", [])
+        return 0
+    newest = send.converse(arguments, context, device, lambda: wanted)
+    rows = [(signed.jti, signed.verb, _state(newest.get(signed.jti))) for signed in wanted]
+    context.say(table(rows, head=("COMMAND", "VERB", "STATE")), [newest.get(signed.jti) for signed in wanted])
+    ended = [newest[signed.jti] for signed in wanted if signed.jti in newest]
+    return 0 if len(ended) == len(wanted) and all(one.status == "done" for one in ended) else 1
+
+
+def _confirm(wanted: tuple[Signed, ...], device: Device, context: Context, *, yes: bool) -> None:
+    """Show what would go to the device, and ask where something that it never answered ends recordings.
+
+    What it has answered it carries out anyway: that is sent again for its final receipt alone.
+    """
+    if wanted:
+        context.note(table([_of(signed) for signed in wanted], head=_HEAD))
+    if any(signed.verb in requests.DESTRUCTIVE and not device.receipts(signed.jti) for signed in wanted):
+        context.confirm(
+            f"Send {'it' if len(wanted) == 1 else f'all {len(wanted)}'} to {device.name} again?",
+            yes=yes,
+            hint="send one alone: privacy-owner resend COMMAND; never send one again: privacy-owner forget COMMAND",
+        )
+
+
+def _forget(arguments: argparse.Namespace, context: Context) -> int:
+    device = devices.pick(context.home, arguments.device)
+    with context.home.locked():
+        wanted = tuple(_kept(device, jti) for jti in arguments.command)
+        for signed in wanted:
+            device.forget(signed)
+    last_ms = max(requests.command_of(signed).exp for signed in wanted) * MS_PER_S
+    context.say(
+        f"never sent again from here: {', '.join(signed.jti for signed in wanted)}\n"
+        f"What the device got before, or what lies in a file, may still be carried out, until {when(last_ms)}.",
+        {"forgotten": [signed.jti for signed in wanted], "expires": rfc3339_ms(last_ms)},
+    )
+    return 0
+
+
+def _kept(device: Device, jti: str) -> Signed:
+    """Return a kept command that can be sent; raises ``ConfigError``."""
+    signed = device.command(jti)
+    if signed is None:
+        raise ConfigError(f"{jti}: no such command was signed here", hint="privacy-owner pending")
+    if not signed.payload:
+        raise ConfigError(f"{jti}: this command was forgotten; it is sent no more", hint="give it anew")
+    return signed
+
+
+def _state(receipt: Receipt | None) -> str:
+    return "no answer yet" if receipt is None else show.progress(receipt)
+
+
+def _listen(arguments: argparse.Namespace, context: Context) -> int:
+    device = devices.pick(context.home, arguments.device)
+    receipts: list[Receipt] = []
+    alerts: list[Alert] = []
+    session = msgspec.structs.replace(send.session_of(context, device, receipts.append), on_alert=alerts.append)
+    settings = settings_from(arguments, context.home)
+
+    async def run() -> None:
+        async with Line(context.home, settings, device=device.name, kid=session.me.kid) as line:
+            await Exchange(session, line).listen(for_s=arguments.timeout)
+
+    asyncio.run(run())
+    lines = [show.progress(receipt) for receipt in receipts] + [send.alert_text(alert) for alert in alerts]
+    context.say("\n".join(lines) or "nothing came", {"receipts": receipts, "alerts": alerts})
+    return 0
+
+
+def _receipt(arguments: argparse.Namespace, context: Context) -> int:
+    device = devices.pick(context.home, arguments.device)
+    session = send.session_of(context, device, lambda _receipt: None)
+    taken = []
+    for name in arguments.file:
+        raw = read_file(Path(name), max_bytes=_ANSWER_BYTES)
+        try:
+            taken.append(keep(session, raw))
+        except CorruptError as error:
+            raise CorruptError(
+                f"{name}: {error.message}", hint=error.hint or "take the file as privacy-agent submit wrote it"
+            ) from error
+    ended = [receipt for receipt in taken if receipt.terminal]
+    if arguments.ack and ended:
+        jtis = [receipt.jti for receipt in ended]
+        payload = requests.ack(jtis, me=session.me, device=device.name, iat_s=context.now_s())
+        _write_file(Path(arguments.ack), payload)
+        context.note(f"next: on the device: privacy-agent submit {arguments.ack}")
+    context.say("\n\n".join(show.end(one) if one.terminal else show.progress(one) for one in taken), taken)
+    for receipt in ended:
+        context.note(show.shortfall(receipt))
+    return 0 if all(receipt.status == "done" for receipt in ended) else 1
+
+
+def _write_file(path: Path, data: bytes) -> None:
+    try:
+        write_durably(path, data)
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}", hint="check the folder and its permissions") from error
+
+
+def _receipts(arguments: argparse.Namespace, context: Context) -> int:
+    device = devices.pick(context.home, arguments.device)
+    found = device.receipts(arguments.command)
+    rows = [(one.cmd, one.verb, one.status, one.reason, when(one.iat * MS_PER_S), one.audit_head.seq) for one in found]
+    context.say(_table_or(rows, ("COMMAND", "VERB", "STATUS", "REASON", "SIGNED", "AUDIT"), "no receipts yet"), found)
+    return 0
+
+
+def _table_or(rows: Sequence[Sequence[object]], head: Sequence[str], empty: str) -> str:
+    return table(rows, head=head) if rows else empty

@@ -1,0 +1,222 @@
+"""One command on its way: checked, signed only when it can go, kept before it goes, waited for.
+
+1. what the device would refuse is found before anything else
+2. the line is connected, or the file that the command goes into is open: what fails until here has signed nothing
+3. the sequence number is taken and the signed command kept, both durably
+4. it is sent until its terminal receipt is kept; or its file gets its name, and where it cannot, the command is
+   forgotten again
+"""
+
+import argparse
+import asyncio
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from agent.clock import MS_PER_S
+from agent.errors import ConfigError, LinkError, RefusedError
+from agent.model import new_id, require_id
+from agent.owner import command as requests
+from agent.owner import show
+from agent.owner.command import Me, Signed
+from agent.owner.context import Context
+from agent.owner.device import Device
+from agent.owner.exchange import Exchange, Session
+from agent.owner.line import Line
+from agent.owner.reach import add_broker_arguments, settings_from
+from agent.owner.receipt import Alert, Receipt
+from agent.shell import operand
+from agent.shell.layout import clean
+from agent.shell.times import parse_when
+
+WAIT_S: Final = 120.0
+_DAY_S: Final = 86_400
+_LONGEST_S: Final = 31 * _DAY_S
+
+
+class Order(msgspec.Struct, frozen=True, kw_only=True):
+    """What shall be signed; it was checked, and no number was spent on it."""
+
+    verb: str
+    own: dict[str, Any]
+    lifetime_s: int
+    after: str
+
+
+def add_sending(parser: argparse.ArgumentParser) -> None:
+    """Add what every verb takes."""
+    add_device(parser)
+    parser.add_argument("--out", default="", metavar="FILE", help="write the command to a file instead of sending it")
+    parser.add_argument("--expires", default="7d", metavar="TIME", help="the device acts on it no later (default 7d)")
+    parser.add_argument("--after", default="", metavar="COMMAND", help="only when that command has ended")
+    add_line(parser)
+
+
+def add_device(parser: argparse.ArgumentParser) -> None:
+    """Add which device is meant."""
+    parser.add_argument("--device", default="", metavar="NAME", help="default: the one in owner.toml")
+
+
+def add_line(parser: argparse.ArgumentParser) -> None:
+    """Add where the broker is and how long to wait."""
+    add_broker_arguments(parser)
+    parser.add_argument(
+        "--timeout", type=_seconds, default=WAIT_S, metavar="S", help=f"seconds to wait (default {WAIT_S:g})"
+    )
+
+
+def _seconds(text: str) -> float:
+    value = float(text) if text.replace(".", "", 1).isdecimal() else 0.0
+    if not 0 < value <= _LONGEST_S:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds above 0 and up to {_LONGEST_S}")
+    return value
+
+
+def order(arguments: argparse.Namespace, context: Context, device: Device, verb: str, own: dict[str, Any]) -> Order:
+    """Return what can be signed; raises ``ConfigError`` for what the device would refuse."""
+    now_ms = context.now_ms()
+    lifetime_s = (now_ms - parse_when(arguments.expires, now_ms=now_ms)) // MS_PER_S
+    if not 0 < lifetime_s <= _LONGEST_S:
+        raise ConfigError(f"--expires {arguments.expires}: between 1 minute and 31 days", hint="write for example 7d")
+    if arguments.after:
+        require_id(arguments.after, what="--after")
+    trial = {"iss": _me(context).kid, "aud": device.name, "iat": 0, "exp": lifetime_s, "jti": new_id(), "seq": 1}
+    requests.require_sound(trial | {"verb": verb} | own)
+    return Order(verb=verb, own=own, lifetime_s=lifetime_s, after=arguments.after)
+
+
+def _signed(context: Context, device: Device, order_: Order) -> Signed:
+    with context.home.locked():
+        signed = requests.build(
+            order_.verb,
+            order_.own,
+            me=_me(context),
+            device=device.descriptor,
+            jti=new_id(),
+            seq=device.take_seq(),
+            iat_s=context.now_s(),
+            lifetime_s=order_.lifetime_s,
+            after=order_.after,
+        )
+        device.keep_command(signed)
+    return signed
+
+
+def _me(context: Context) -> Me:
+    described = context.home.me()
+    return Me(kid=described.kid, alg=described.alg, key=context.home.client())
+
+
+# --- into a file
+
+
+def write(arguments: argparse.Namespace, context: Context, device: Device, order_: Order) -> int:
+    """Sign into the file that ``--out`` names; on failure there is neither a file nor a kept command."""
+    path = Path(arguments.out)
+    signed: Signed | None = None
+    try:
+        with operand.output(str(path.absolute()), private=True) as target:
+            signed = _signed(context, device, order_)
+            view = memoryview(signed.payload)
+            while view:
+                view = view[target.write(view) or 0 :]
+    except BaseException:
+        if signed is not None:
+            device.forget(signed)
+        raise
+    context.say(
+        f"{signed.verb}  {signed.jti}\nwritten to {path}\n\n"
+        f"next: on the device: privacy-agent submit {path}\n      here again:    privacy-owner receipt ANSWER",
+        {"command": signed.jti, "verb": signed.verb, "seq": signed.seq, "file": str(path)},
+    )
+    return 0
+
+
+# --- over the broker
+
+
+def send(arguments: argparse.Namespace, context: Context, device: Device, order_: Order) -> Receipt:
+    """Connect, sign, send and wait; raises ``LinkError`` without a terminal receipt in time, ``RefusedError``."""
+    made: list[Signed] = []
+
+    def sign() -> tuple[Signed, ...]:
+        made.append(_signed(context, device, order_))
+        return tuple(made)
+
+    try:
+        newest = converse(arguments, context, device, sign)
+    except LinkError as error:
+        if made:
+            raise
+        raise LinkError(f"{error.message}; nothing was signed", hint=error.hint) from error
+    (signed,) = made
+    receipt = newest.get(signed.jti)
+    if receipt is None or not receipt.terminal:
+        state = "no answer" if receipt is None else show.progress(receipt)
+        raise LinkError(
+            f"after {arguments.timeout:g} s, {signed.verb} {signed.jti} is not finished ({state})",
+            hint="the command is kept; wait for it with: privacy-owner resend; "
+            f"or never send it again: privacy-owner forget {signed.jti}",
+        )
+    if receipt.status == "refused":
+        raise RefusedError(
+            f"{device.name} refused it: {show.reason(receipt)}", reason=receipt.reason, hint=show.after_refusal(receipt)
+        )
+    return receipt
+
+
+def converse(
+    arguments: argparse.Namespace, context: Context, device: Device, wanted: Callable[[], tuple[Signed, ...]]
+) -> dict[str, Receipt]:
+    """Connect, then ask what shall go, send it and wait; return the newest receipt of each."""
+    settings = settings_from(arguments, context.home)
+    with _progress(context) as on_receipt:
+        session = session_of(context, device, on_receipt)
+
+        async def run() -> dict[str, Receipt]:
+            async with Line(context.home, settings, device=device.name, kid=session.me.kid) as line:
+                return await Exchange(session, line).converse(wanted(), timeout_s=arguments.timeout)
+
+        return asyncio.run(run())
+
+
+def session_of(context: Context, device: Device, on_receipt: Callable[[Receipt], None]) -> Session:
+    """Return what a conversation with the device needs."""
+    return Session(
+        home=context.home,
+        device=device,
+        me=_me(context),
+        identities=context.home.identities(),
+        read_clock=context.read_clock,
+        on_receipt=on_receipt,
+        on_alert=lambda alert: context.note(alert_text(alert)),
+        tell=context.note,
+    )
+
+
+def alert_text(alert: Alert) -> str:
+    """Say what the device tells without being asked."""
+    return f"alert {clean(alert.code)}: {alert.what} {alert.effect}\n  next: {alert.next}"
+
+
+@contextmanager
+def _progress(context: Context) -> Iterator[Callable[[Receipt], None]]:
+    """Yield what shows receipts as they come: one line that changes, on a terminal only."""
+    shown = [0]
+    live = sys.stderr.isatty() and not context.json
+
+    def show_one(receipt: Receipt) -> None:
+        if live and not receipt.terminal:
+            text = show.progress(receipt)
+            print(f"\r{text:<{shown[0]}}", end="", file=sys.stderr, flush=True)
+            shown[0] = len(text)
+
+    try:
+        yield show_one
+    finally:
+        if shown[0]:
+            print(f"\r{' ' * shown[0]}\r", end="", file=sys.stderr, flush=True)
