@@ -4,7 +4,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -19,7 +19,7 @@ from agent.owner.home import DESCRIPTOR, read_descriptor, read_file
 from agent.owner.members import issue, with_member, without_member
 from agent.owner.own import require_name, write_keys
 from agent.owner.reach import add_broker_arguments, settings_from
-from agent.shell.layout import size, table
+from agent.shell.layout import clean, size, table
 from agent.shell.parser import Subparsers
 from agent.shell.times import when
 
@@ -58,6 +58,7 @@ def add_parsers(subparsers: Subparsers) -> None:
     listed.set_defaults(run=_client_list)
     one = add(client, "remove", summary="sign a key set without a member", example="privacy-owner client remove phone")
     one.add_argument("name", metavar="NAME", help="name or key id, as client list shows it")
+    one.add_argument("--yes", action="store_true", help="do not ask, even for the last client")
     _add_signing(one)
     one.set_defaults(run=_client_remove)
     one = add(
@@ -179,8 +180,35 @@ def _client_add(arguments: argparse.Namespace, context: Context) -> int:
 def _client_remove(arguments: argparse.Namespace, context: Context) -> int:
     with context.home.locked():
         current = _current(context)
-        new, path = _sign(arguments, context, without_member(current, arguments.name), current=current)
-    return _hand_out(context, new, path, told=f"removed  {arguments.name}")
+        keys = without_member(current, arguments.name)
+        (gone,) = (key for key in current.keys if key not in keys)
+        _confirm_removal(arguments, context, gone, keys)
+        new, path = _sign(arguments, context, keys, current=current)
+    return _hand_out(context, new, path, told=f"removed  {gone.role} {gone.name}")
+
+
+_ENDS: Final = {
+    "client": "it commands no device any more, wherever its key is",
+    "backend": "it commands no device any more",
+    "store": "nothing is uploaded to it, and its word on what it erased counts no more",
+    "time": "its time is believed no more",
+}
+
+
+def _confirm_removal(arguments: argparse.Namespace, context: Context, gone: Key, left: Sequence[Key]) -> None:
+    """Say what a removal ends and ask; the last client goes only with ``--yes``."""
+    if gone.role == "client" and not any(key.role == "client" for key in left) and not arguments.yes:
+        raise ConfigError(
+            f"{clean(gone.name)} is the last client: without it nobody commands the devices; nothing was done",
+            hint="add another one first: privacy-owner client new, then client add; or say it with --yes",
+        )
+    own = gone.kid == context.home.me().kid
+    context.confirm(
+        f"Remove {gone.role} {clean(gone.name)}{', which is this home itself' if own else ''}? "
+        f"Where the new key set is in force, {_ENDS[gone.role]}.",
+        yes=arguments.yes,
+        hint="look first: privacy-owner client list",
+    )
 
 
 def _sign(

@@ -204,7 +204,7 @@ def test_recovered_home_without_key_set_says_what_to_bring(owner: Owner, make_ow
 def test_added_and_removed_members_make_a_chain_that_devices_accept(owner: Owner, tmp_path: Path) -> None:
     added = owner.ok("client", "add", descriptor_of("backend", tmp_path), "--quota", "5,1000,60")
     owner.ok("client", "add", descriptor_of("store", tmp_path))
-    owner.ok("client", "remove", "the backend")
+    owner.ok("client", "remove", "the backend", "--yes")
 
     keys = chain(owner, 4)
 
@@ -259,6 +259,43 @@ def test_member_that_is_there_already_or_unknown_makes_no_version(owner: Owner, 
     assert owner.run("client", "add", store).code == 2
     assert owner.run("client", "remove", "nobody").code == 2
     assert not (owner.home / "keysets/3.jws").exists()
+
+
+def test_removal_needs_a_yes_and_names_what_it_ends(owner: Owner, tmp_path: Path) -> None:
+    owner.ok("client", "add", descriptor_of("store", tmp_path))
+
+    refused = owner.run("client", "remove", "the store")
+    gone = owner.ok("client", "remove", "the store", "--yes")
+
+    assert refused.code == 2
+    assert "nothing is uploaded to it" in refused.err
+    assert "--yes" in refused.err
+    assert "removed  store the store" in gone.out
+    assert [key.role for key in chain(owner, 3).keys] == ["client"]
+
+
+def test_last_client_is_removed_only_when_somebody_insists(owner: Owner, tmp_path: Path) -> None:
+    owner.ok("client", "add", descriptor_of("store", tmp_path))
+
+    refused = owner.run("client", "remove", "Ada Example")
+
+    assert refused.code == 2
+    assert "nobody commands the devices" in refused.err
+    assert "client new" in refused.err
+    assert not (owner.home / "keysets/3.jws").exists()
+    owner.ok("client", "remove", "Ada Example", "--yes")
+    assert [key.role for key in chain(owner, 3).keys] == ["store"]
+
+
+def test_client_that_is_this_home_is_called_so(owner: Owner, make_owner: MakeOwner, tmp_path: Path) -> None:
+    make_owner("phone").ok("client", "new", "phone", "--out", tmp_path / "phone.json")
+    owner.ok("client", "add", tmp_path / "phone.json")
+
+    own = owner.run("client", "remove", "Ada Example")
+    other = owner.run("client", "remove", "phone")
+
+    assert "client Ada Example, which is this home itself? " in own.err
+    assert "Remove client phone? Where the new key set is in force, it commands no device any more" in other.err
 
 
 def test_client_list_as_json_names_every_member(owner: Owner) -> None:
