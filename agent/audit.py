@@ -2,7 +2,8 @@
 
 Rules: an event is appended with the caller's transaction, so history and state cannot differ; nothing personal is ever
 named (``agent/chain.py`` has the form); the device signs the head every ``CHECKPOINT_EVERY`` entries and wherever a
-caller asks; old entries leave only beneath a checkpoint and never fewer than ``KEEP_ENTRIES`` stay.
+caller asks; old entries leave only beneath a checkpoint, and never fewer than ``KEEP_ENTRIES`` stay. They go at every
+retention pass and wherever a large delete writes many.
 """
 
 from collections.abc import Callable
@@ -19,6 +20,9 @@ CHECKPOINT_EVERY: Final = 1_000
 
 KEEP_ENTRIES: Final = 1_000_000
 """At about 300 bytes each, a bound of some 300 MB; a camera with a segment a minute fills it in a year."""
+
+PRUNED_AT_ONCE: Final = 4_000
+"""Entries that one transaction drops: about a megabyte."""
 
 PAGE_ENTRIES: Final = 500
 
@@ -85,10 +89,15 @@ def entries(tx: Tx, after: int, *, limit: int = PAGE_ENTRIES) -> tuple[int, tupl
     return last, tuple(page)
 
 
-def prune(tx: Tx, signer: Signer, *, moment: Moment, keep: int = KEEP_ENTRIES) -> int:
-    """Drop entries older than the last ``keep``, after signing the head that vouches for what stays."""
-    oldest_kept = head(tx).seq - keep
-    if oldest_kept <= 0:
+def prune(tx: Tx, signer: Signer, *, moment: Moment, limit: int = PRUNED_AT_ONCE) -> int:
+    """Drop the oldest entries, ``limit`` at most, that are older than the last ``KEEP_ENTRIES``; return how many.
+
+    Signs the head when no checkpoint would be left that vouches for what stays.
+    """
+    first, last = rows.first(tx), head(tx).seq
+    dropped = min(last - KEEP_ENTRIES, first + limit - 1)
+    if dropped < first or first == 0:
         return 0
-    checkpoint(tx, signer, moment=moment)
-    return rows.drop_up_to(tx, oldest_kept)
+    if rows.last_checkpoint(tx) <= dropped:
+        checkpoint(tx, signer, moment=moment)
+    return rows.drop_up_to(tx, dropped)

@@ -475,7 +475,7 @@ class Erasure:
         rows.drop_confirmed(tx, [outcome.id for outcomes in finished.values() for outcome in outcomes])
         if audit.checkpoint_due(tx):
             audit.checkpoint(tx, self._keystore, moment=moment)
-            audit.prune(tx, self._keystore, moment=moment)
+        audit.prune(tx, self._keystore, moment=moment, limit=len(gone))  # no more than it wrote: also on a full disk
         return finished
 
     def _confirm(self, tx: Tx, erasure: int, moment: Moment) -> str:

@@ -96,6 +96,11 @@ class Parts:
         if audit.checkpoint_due(tx):
             audit.checkpoint(tx, self.keystore, moment=self.now())
 
+    async def prune_log(self) -> None:
+        """Drop what the audit log no longer keeps, some in each transaction, until that is all."""
+        while await self.index.write(lambda tx: audit.prune(tx, self.keystore, moment=self.now()), urgent=True):
+            pass
+
     def obey(self, document: bytes) -> None:
         """Put another policy in force; raises ``ConfigError`` and changes nothing when it cannot be read."""
         self.policy = read_policy(document, file=str(self.config.policy))

@@ -420,6 +420,7 @@ async def _pass(live: Live, tell: Callable[[str, str], None], moment: Moment) ->
             parts.changed()
     await asyncio.to_thread(parts.bundle.expire, moment)
     await parts.index.write(parts.keep_house, urgent=True)
+    await parts.prune_log()
 
 
 async def _next_pass_s(parts: Parts) -> float:

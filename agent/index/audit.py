@@ -28,6 +28,11 @@ def head(tx: Tx) -> tuple[int, str] | None:
     return (rows[0][0], rows[0][1]) if rows else None
 
 
+def first(tx: Tx) -> int:
+    """Return the number of the oldest entry that is still here, or 0."""
+    return int(tx.execute("SELECT coalesce(min(seq), 0) FROM audit")[0][0])
+
+
 def insert(tx: Tx, seq: int, line: bytes, *, line_hash: str) -> None:
     """Add the entry after the head."""
     tx.execute("INSERT INTO audit VALUES (?, ?, ?)", (seq, line, line_hash))

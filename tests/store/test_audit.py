@@ -135,14 +135,38 @@ def test_log_that_forked_from_the_anchor_is_found(home: Home) -> None:
         judged(home, lines, Head(7, "0" * 64))
 
 
-def test_pruned_log_begins_in_the_middle_under_a_checkpoint(home: Home) -> None:
+def prune(home: Home, limit: int = EVENTS) -> int:
+    return home.index.write_now(lambda tx: audit.prune(tx, home.keystore, moment=NOW, limit=limit))
+
+
+def test_pruned_log_begins_in_the_middle_under_a_checkpoint(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(audit, "KEEP_ENTRIES", 4)
     write_log(home)
-    assert home.index.write_now(lambda tx: audit.prune(tx, home.keystore, moment=NOW, keep=4)) == EVENTS - 4
+    assert prune(home) == EVENTS - 4
     lines = read_log(home)
     verdict = judged(home, lines, home.index.read_now(audit.head))
     assert (verdict.first, verdict.last, verdict.anchored) == (EVENTS - 3, EVENTS, True)
     with pytest.raises(CorruptError, match="no checkpoint vouches"):
         judged(home, lines[:3])
+
+
+def test_log_is_pruned_in_bounded_parts_and_never_beyond_what_is_kept(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert prune(home) == 0
+    write_log(home)
+    assert prune(home) == 0
+    monkeypatch.setattr(audit, "KEEP_ENTRIES", 2)
+    assert [prune(home, limit=4) for _ in range(4)] == [4, 4, 2, 0]
+    assert judged(home, read_log(home)).first == EVENTS - 1
+
+
+def test_pruning_signs_where_no_signature_would_be_left(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(audit, "KEEP_ENTRIES", 2)
+    for _ in range(5):
+        home.index.write_now(lambda tx: audit.append(tx, Event(kind="started"), moment=NOW))
+    assert prune(home) == 3
+    assert judged(home, read_log(home)).signed == 5
 
 
 def test_checkpoint_is_due_only_after_many_unsigned_entries(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:

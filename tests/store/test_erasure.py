@@ -540,6 +540,15 @@ def test_every_deletion_stands_in_the_chain_and_names_nothing_personal(home: Hom
     assert not any(b"secret-name" in line or b"cam1" in line for line in lines)
 
 
+def test_large_delete_drops_as_many_old_entries_as_it_writes(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each receipt signs the head, so a signature was never due, and only where one was due was the log cut."""
+    monkeypatch.setattr(audit, "KEEP_ENTRIES", 20)
+    kept = [run(home.keep()) for _ in range(30)]
+    home.index.write_now(lambda tx: audit.checkpoint(tx, home.keystore, moment=NOW))
+    run(home.erase(*(one.id for one in kept)))
+    assert home.rows("SELECT min(seq), max(seq) FROM audit") == [(31, 62)]
+
+
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_any_sequence_of_keeping_erasing_and_starting_anew_agrees_with_a_set(
