@@ -15,19 +15,10 @@ from agent.config import Config, parse_config
 from agent.envelope import Descriptor, public_jwk, raw_signature, thumbprint
 from agent.model import new_id
 from tests.commands.office import Party, party
+from tests.writing import policy_text
 
 DEVICE = "cam-01"
 START_S = 1_800_000_000
-
-POLICY = """\
-version = 1
-[recipients]
-owner = ["{recipient}"]
-[category.recording]
-purpose = "security"
-seal_to = ["owner"]
-keep = {{ age = "14d" }}
-"""
 
 
 class Station:
@@ -50,7 +41,7 @@ class Station:
         initialise(
             self.config,
             OwnerFile(owner, self.key_set),
-            documents={self.config.policy: POLICY.format(recipient=self.recipient)},
+            documents={self.config.policy: policy_text(self.recipient, recording='keep = { age = "14d" }')},
             read_clock=self.read_clock,
         )
 

@@ -12,6 +12,7 @@ from agent.model import Moment, Object, Requester, Selection
 from agent.policy import parse_policy
 from agent.retention import ASK_FROM, Disk, Retention
 from tests.commands.office import Office
+from tests.writing import policy_text
 
 DAY = 86_400_000
 OWNER = Requester(role="client", kid="phone")
@@ -27,20 +28,10 @@ def office(tmp_path: Path) -> Iterator[Office]:
 def retention(
     office: Office, limits: str, *, camera: str = "", on_full: str = "refuse", within: str = "0s"
 ) -> Retention:
-    document = f"""\
-version = 1
-[recipients]
-owner = ["{office.owner_recipient}"]
-[retention]
-forget_within = "{within}"
-[category.recording]
-purpose = "security"
-seal_to = ["owner"]
-upload = "never"
-on_full = "{on_full}"
-keep = {{ {limits} }}
-{camera}
-""".encode()
+    recording = f'upload = "never"\non_full = "{on_full}"\nkeep = {{ {limits} }}\n{camera}'
+    document = policy_text(
+        office.owner_recipient, head=f'[retention]\nforget_within = "{within}"', recording=recording
+    ).encode()
     policy = parse_policy(document, file="policy.toml")
     return Retention(index=office.index, vault=office.vault, erasure=office.erasure, policy=policy, document=document)
 

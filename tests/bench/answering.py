@@ -20,7 +20,8 @@ from agent.owner.receipt import Receipt, jws_of, read_receipt
 from tests.bench.station import DEVICE, Ear, cmd_topic, ear
 from tests.bench.syncing import sync_ms
 from tests.bench.table import Figure, Peer
-from tests.flow.house import House, until
+from tests.flow.house import House
+from tests.waiting import until
 
 PART: Final = "command to receipt"
 

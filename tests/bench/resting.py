@@ -15,7 +15,8 @@ from typing import Final
 from tests.bench.meter import cpu_s, in_turn, now_s, pss_bytes, resident_bytes, run
 from tests.bench.station import Ear, ear
 from tests.bench.table import MEGA, Figure, Peer
-from tests.flow.house import House, until
+from tests.flow.house import House
+from tests.waiting import until
 
 PART: Final = "at rest"
 _PSS_MB: Final = 46

@@ -17,7 +17,8 @@ from typing import Final
 from tests.bench.meter import cpu_s, family, io_of, now_s
 from tests.bench.table import MEGA, Figure, Peer
 from tests.bench.uploading import ask
-from tests.flow.house import House, until
+from tests.flow.house import House
+from tests.waiting import until
 
 PART: Final = "many small files"
 SEGMENT_BYTES: Final = 100 * 1024

@@ -23,7 +23,8 @@ from agent.envelope import KIND
 from tests.bench.meter import Peak, cpu_s, now_s, run
 from tests.bench.station import WITHIN_S, ear
 from tests.bench.table import MEGA, MIB, Figure, Peer
-from tests.flow.house import House, until
+from tests.flow.house import House
+from tests.waiting import until
 
 PART: Final = "spool to storage receipt"
 _MB_S: Final = 200

@@ -1,43 +1,28 @@
 """A device whose owner sits at the same machine: no broker, commands as files; what a shell would see of each."""
 
 import asyncio
-import json
 import os
 import shutil
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 import agent.cli
 import agent.owner
-from agent.app.parts import RESERVE_BYTES, opened
-from agent.clock import monotonic_s, system_clock
+from agent.app.parts import opened
+from agent.clock import system_clock
 from agent.config import read_config
-from agent.ingest import Ingest
-from agent.sealer import Sealer
+from tests.intake import take_in
+from tests.ran import Ran
+from tests.waiting import until
 
 PROGRAMS: dict[str, Callable[[list[str]], int]] = {"privacy-agent": agent.cli.main, "privacy-owner": agent.owner.main}
 WITHIN_S = 60.0
-
-
-@dataclass(frozen=True)
-class Ran:
-    """What a shell would see of one command."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:  # noqa: ANN401 - JSON
-        return json.loads(self.out)
 
 
 @dataclass(frozen=True)
@@ -109,20 +94,7 @@ class Device:
     async def _scan(self) -> None:
         config = read_config(self.config)
         async with opened(config, read_clock=system_clock(source=config.clock)) as parts:
-            sealer = Sealer()
-            flow = Ingest(
-                config.sources,
-                vault=parts.vault,
-                sealer=sealer,
-                policy=parts.policy_in_force,
-                now=parts.now,
-                reserve_bytes=RESERVE_BYTES,
-            )
-            try:
-                await flow.scan_once()
-            finally:
-                flow.close()
-                await sealer.aclose()
+            await take_in(parts)
 
     @contextmanager
     def running(self, *words: str) -> Iterator[Path]:
@@ -137,18 +109,6 @@ class Device:
             finally:
                 process.terminate()
                 process.wait(WITHIN_S)
-
-
-def until(found: Callable[[], Any], *, what: str) -> Any:  # noqa: ANN401 - whatever was found
-    """Poll until something true is found and return it; fails naming what was waited for."""
-    pace = threading.Event()
-    deadline = monotonic_s() + WITHIN_S
-    while monotonic_s() < deadline:
-        value = found()
-        if value:
-            return value
-        pace.wait(0.05)
-    raise AssertionError(f"after {WITHIN_S} s still not: {what}")
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,8 @@ import pytest
 
 from agent.config import read_config
 from certs.__main__ import main as certs
-from tests.cli.conftest import Device, Ran, Shell
+from tests.cli.conftest import Device, Shell
+from tests.ran import Ran
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,8 @@ import os
 
 from agent.app.refusals import REASONS_MAX, Refusals
 from agent.ingest import IngestEvent
-from tests.cli.conftest import Device, until
+from tests.cli.conftest import Device
+from tests.waiting import until
 
 
 def unreadable(reason: str, *, source: str = "spool") -> IngestEvent:

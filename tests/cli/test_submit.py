@@ -7,7 +7,8 @@ import pytest
 
 from agent.cli.submitting import RETRIES, WAITS
 from agent.commands.ledger import RETRY
-from tests.cli.conftest import Device, Ran, Shell
+from tests.cli.conftest import Device, Shell
+from tests.ran import Ran
 
 
 @pytest.fixture

@@ -30,26 +30,11 @@ from agent.outbox import Outbox
 from agent.policy import Hold, Rights, parse_policy
 from agent.trust import Trust
 from agent.vault import Draft, Vault
+from tests.writing import policy_text
 
 DEVICE = "cam-01"
 START_S = 1_800_000_000
 T = TypeVar("T")
-
-POLICY = """
-version = 1
-[recipients]
-owner = ["{owner}"]
-[category.recording]
-purpose = "security"
-seal_to = ["owner"]
-keep = {{ age = "14d" }}
-[category.photo]
-purpose = "security"
-seal_to = ["owner"]
-[category.usage-log]
-purpose = "support"
-seal_to = ["owner"]
-"""
 
 
 def at(seconds: float = 0, *, trusted: bool = True) -> Moment:
@@ -170,7 +155,7 @@ class Office:
         self.ledger = Ledger(
             device=DEVICE, keystore=self.keystore, trust=self.trust, outbox=self.outbox, random=secrets.token_bytes
         )
-        text = POLICY.format(owner=self.owner_recipient)
+        text = policy_text(self.owner_recipient, recording='keep = { age = "14d" }', photo="", usage_log="")
         policy = parse_policy(text.encode(), file="policy.toml")
         self.world = World(
             policy=lambda: policy,

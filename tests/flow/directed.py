@@ -6,7 +6,8 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from tests.flow.house import BIN, House, until
+from tests.flow.house import BIN, House
+from tests.waiting import until
 
 
 class Directed(House):

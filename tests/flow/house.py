@@ -9,18 +9,15 @@ import os
 import signal
 import subprocess
 import sys
-import threading
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self, TypeVar
+from typing import Any, Self
 
-from agent.clock import monotonic_s
 from device_sim.broker import Broker, Engine
 from device_sim.camera.media import write_clip
+from tests.waiting import until
 
-T = TypeVar("T")
 BIN = Path(sys.executable).parent
 TENANT = "acme"
 DEVICE = "cam-01"
@@ -49,20 +46,6 @@ seal_to = ["owner"]
 upload = "before-expiry"
 keep = {{ age = "14d" }}
 """
-
-
-def until(
-    found: Callable[[], T | Literal[False] | None], *, what: str, within_s: float = 60.0, pace_s: float = 0.05
-) -> T:
-    """Poll until something true is found and return it; fails naming what was waited for."""
-    pace = threading.Event()
-    deadline = monotonic_s() + within_s
-    while monotonic_s() < deadline:
-        value = found()
-        if value:
-            return value
-        pace.wait(pace_s)
-    raise AssertionError(f"after {within_s} s still not: {what}")
 
 
 class House:

@@ -23,7 +23,8 @@ from device_sim.cloud.backend import Backend, new_id
 from device_sim.cloud.keys import Party
 from device_sim.cloud.link import Link
 from device_sim.cloud.service import Cloud
-from tests.flow.house import DEVICE, TENANT, House, until
+from tests.flow.house import DEVICE, TENANT, House
+from tests.waiting import until
 
 # -- files that people write -----------------------------------------------------------------------------------------
 

@@ -5,7 +5,8 @@ import os
 from pathlib import Path
 
 from tests.disk import as_root, fill, small_disk
-from tests.flow.house import House, until
+from tests.flow.house import House
+from tests.waiting import until
 
 CLIP_BYTES = 6_000_000
 

@@ -14,7 +14,8 @@ from jsonschema import Draft202012Validator
 from referencing import Registry, Resource
 
 from tests.conftest import NODE, NODE_TESTS, RunNode
-from tests.flow.house import TENANT, House, until
+from tests.flow.house import TENANT, House
+from tests.waiting import until
 
 BACKEND = NODE_TESTS / "backend" / "main.mjs"
 DOCS = Path(__file__).parents[2] / "docs"

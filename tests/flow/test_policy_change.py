@@ -4,7 +4,8 @@ import re
 from pathlib import Path
 from typing import Any
 
-from tests.flow.house import House, until
+from tests.flow.house import House
+from tests.waiting import until
 
 COUNT = 24
 

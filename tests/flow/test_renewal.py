@@ -7,7 +7,8 @@ from pathlib import Path
 
 from device_sim.cloud.failure import SetupError
 from device_sim.cloud.link import Link
-from tests.flow.house import DEVICE, TENANT, House, until
+from tests.flow.house import DEVICE, TENANT, House
+from tests.waiting import until
 
 LOOKS_WITHIN_S = 60.0
 """The agent looks for a renewed certificate every 30 s."""

@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 
 from device_sim.camera.identity import identity
-from tests.flow.house import House, until
+from tests.flow.house import House
 from tests.flow.residue import Search, samples
+from tests.waiting import until
 
 SEED = 7
 

@@ -11,7 +11,8 @@ import pytest
 
 from agent.envelope import thumbprint
 from tests.flow.directed import Directed
-from tests.flow.house import DEVICE, until
+from tests.flow.house import DEVICE
+from tests.waiting import until
 
 FORGERIES = ("unknown_key", "stolen_kid", "other_device", "other_manifest")
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from device_sim.broker import Engine
-from tests.flow.house import DEVICE, House, until
+from tests.flow.house import DEVICE, House
+from tests.waiting import until
 
 
 @pytest.mark.parametrize("engine", ["mosquitto", "amqtt"])

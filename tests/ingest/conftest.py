@@ -20,21 +20,7 @@ from agent.policy import Policy, Rights, parse_policy
 from agent.sealer import Sealer
 from agent.sources import SourceSettings
 from agent.vault import Vault
-
-POLICY = """
-version = 1
-[recipients]
-owner = ["{owner}"]
-[category.recording]
-purpose = "security"
-seal_to = ["owner"]
-[category.photo]
-purpose = "security"
-seal_to = ["owner"]
-[category.usage-log]
-purpose = "support"
-seal_to = ["owner"]
-"""
+from tests.writing import policy_text
 
 NOW = Moment(agent_ms=1_800_000_000_000, wall_ms=1_800_000_000_000, trusted=True)
 
@@ -52,9 +38,8 @@ class Home:
         self.state = top / "state"
         self.state.mkdir(mode=0o700)
         self.owner: Identity = generate_identity(post_quantum=False)
-        self.policy = parse_policy(
-            POLICY.format(owner=self.owner.recipient().to_text()).encode(), file="policy.toml"
-        )  # fmt: skip
+        text = policy_text(self.owner.recipient().to_text(), recording="", photo="", usage_log="")
+        self.policy = parse_policy(text.encode(), file="policy.toml")
         self.events: list[IngestEvent] = []
         self.rights = Rights()
         self.sealers: list[Sealer] = []

@@ -1,10 +1,8 @@
 """An owner in a folder, a device beside it, and a real broker between the two."""
 
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -12,21 +10,9 @@ from agent.clock import Reading
 from agent.owner import main
 from device_sim.broker import Broker, make_identities
 from tests.owner.peer import Peer
+from tests.ran import Ran
 
 NOW_S = 1_772_000_000
-
-
-@dataclass
-class Ran:
-    """What a shell would see of one command."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:  # noqa: ANN401 - JSON
-        return json.loads(self.out)
 
 
 @dataclass

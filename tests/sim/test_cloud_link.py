@@ -3,19 +3,21 @@
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from agent import age
-from device_sim.broker import Broker, make_identities
+from device_sim.broker import Broker, Engine, make_identities
 from device_sim.cloud import jws, mqtt311, wire
 from device_sim.cloud.failure import MessageError, SetupError
 from device_sim.cloud.keys import read_device
 from device_sim.cloud.link import Link
 from device_sim.cloud.service import Cloud, init
 from tests.sim.cloud_line import DEVICE, BrokerPlace
-from tests.sim.fake_device import LIMIT_S, NOW_S, TENANT, device, recording
+from tests.sim.fake_device import LIMIT_S, NOW_S, TENANT, FakeDevice, device, recording
 
 COMMAND = (sys.executable, "-m", "device_sim", "cloud")
 
@@ -65,13 +67,14 @@ def test_bytes_that_are_no_mqtt_are_refused(raw: bytes) -> None:
         list(reader.packets())
 
 
-def test_cloud_comes_back_after_a_restart_of_the_broker(tmp_path: Path) -> None:
+@contextmanager
+def three(tmp_path: Path, engine: Engine) -> Iterator[tuple[Broker, FakeDevice, Cloud]]:
+    """Yield a broker, a device and a cloud at it."""
     certs, folder = tmp_path / "tls", tmp_path / "cloud"
     make_identities(certs)
     init(folder)
-    one = recording(1_000)
     with (
-        Broker(tmp_path / "broker", certs) as broker,
+        Broker(tmp_path / "broker", certs, engine=engine) as broker,
         device(broker.url, folder=folder, identity=certs / "device", name=DEVICE) as made,
         Cloud(
             folder,
@@ -81,6 +84,12 @@ def test_cloud_comes_back_after_a_restart_of_the_broker(tmp_path: Path) -> None:
             descriptors=[folder / f"{DEVICE}.jws"],
         ) as cloud,
     ):
+        yield broker, made, cloud
+
+
+def test_cloud_comes_back_after_a_restart_of_the_broker(tmp_path: Path) -> None:
+    one = recording(1_000)
+    with three(tmp_path, "mosquitto") as (broker, made, cloud):
         broker.kill()
         broker.start()
         made.stop()
@@ -91,21 +100,8 @@ def test_cloud_comes_back_after_a_restart_of_the_broker(tmp_path: Path) -> None:
 
 def test_upload_works_through_amqtt(tmp_path: Path) -> None:
     """A broker of another make, for MQTT 3.1.1 only."""
-    certs, folder = tmp_path / "tls", tmp_path / "cloud"
-    make_identities(certs)
-    init(folder)
     one = recording(1_500_000)
-    with (
-        Broker(tmp_path / "broker", certs, engine="amqtt") as broker,
-        device(broker.url, folder=folder, identity=certs / "device", name=DEVICE) as made,
-        Cloud(
-            folder,
-            broker=broker.url,
-            tenant=TENANT,
-            identity=certs / "backend",
-            descriptors=[folder / f"{DEVICE}.jws"],
-        ),
-    ):
+    with three(tmp_path, "amqtt") as (_, made, _):
         assert made.upload(one)["payload"] == one.parts["payload"]
 
 

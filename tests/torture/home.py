@@ -24,11 +24,12 @@ from agent.app.setup import OwnerFile, initialise
 from agent.clock import Reading
 from agent.config import Config, parse_config
 from agent.envelope import Descriptor, parse_keyset, public_jwk, raw_signature, thumbprint
-from agent.ingest import Ingest, IngestEvent
+from agent.ingest import IngestEvent
 from agent.keystore import Keystore
 from agent.model import new_id
-from agent.sealer import Sealer
 from tests.commands.office import Party, party
+from tests.intake import take_in
+from tests.writing import policy_text
 
 DEVICE: Final = "cam-01"
 NOW_S: Final = 1_800_000_000
@@ -45,22 +46,6 @@ source = "system"
 kind = "spool"
 path = "spool"
 medium = "disk"
-"""
-
-POLICY: Final = """
-version = 1
-[recipients]
-owner = ["{owner}"]
-[category.recording]
-purpose = "security"
-seal_to = ["owner"]
-upload = "allowed"
-[category.photo]
-purpose = "security"
-seal_to = ["owner"]
-[category.usage-log]
-purpose = "support"
-seal_to = ["owner"]
 """
 
 RECORDING: Final = "front/recording/2026-11-22T10-15-00.000Z_10s.mp4"
@@ -145,7 +130,10 @@ class Home:
         initialise(
             config,
             OwnerFile(owner, key_set),
-            documents={config.file: CONFIG, config.policy: POLICY.format(owner=recipient)},
+            documents={
+                config.file: CONFIG,
+                config.policy: policy_text(recipient, recording='upload = "allowed"', photo="", usage_log=""),
+            },
             read_clock=lambda: clock_at(0),
         )
         return home
@@ -174,7 +162,7 @@ class Home:
         """Ingest what is in the spool, undisturbed; afterwards it belongs to ``objects``."""
 
         async def work(parts: Parts) -> None:
-            await scan(parts)
+            await take_in(parts)
             self.roots = tuple(root.key for root in parts.keystore.roots())
             self.objects = {item.id: self.open(parts, item.id) for item in parts.index.read_now(parts.vault.page)}
 
@@ -224,24 +212,6 @@ class Home:
             for content in self.sources.values()
             for start in range(0, len(content) - SAMPLE_BYTES + 1, SAMPLE_EVERY_BYTES)
         )
-
-
-async def scan(parts: Parts, on_event: Callable[[IngestEvent], None] = lambda _event: None) -> None:
-    """Take in what the spool holds, as the agent's own flow does."""
-    sealer = Sealer()
-    flow = Ingest(
-        parts.config.sources,
-        vault=parts.vault,
-        sealer=sealer,
-        policy=parts.policy_in_force,
-        now=parts.now,
-        on_event=on_event,
-    )
-    try:
-        await flow.scan_once()
-    finally:
-        flow.close()
-        await sealer.aclose()
 
 
 def digest(content: bytes) -> str:

@@ -12,14 +12,15 @@ from agent import audit, chain
 from agent.app.parts import Parts, opened
 from agent.index import Tx
 from agent.model import Object
+from tests.intake import take_in
 from tests.torture import life_delete, life_upload
-from tests.torture.home import Home, admitted, clock_at, digest, scan
+from tests.torture.home import Home, admitted, clock_at, digest
 from tests.torture.say import Say
 
 
 async def settle(parts: Parts, home: Home, say: Say, *, uploads: bool) -> None:
     """Do what is left to do."""
-    await scan(parts, lambda event: say(f"admitted {admitted(event)}") if admitted(event) else None)
+    await take_in(parts, lambda event: say(f"admitted {admitted(event)}") if admitted(event) else None)
     await life_delete.command(parts, home, say)
     if uploads:
         await life_upload.upload(parts, home, say)
@@ -45,7 +46,7 @@ async def see(home: Home, *, uploads: bool) -> dict[str, Any]:
         await settle(parts, home, say, uploads=uploads)
         for path in home.doomed.values():
             home.put_back(path)
-        await scan(parts)
+        await take_in(parts)
         return parts.index.read_now(lambda tx: _tell(tx, parts)) | {
             "opened": _opened(home, parts),
             "receipts": receipts,

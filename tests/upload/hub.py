@@ -22,26 +22,16 @@ from agent.uplink import Device, pause_until
 from agent.upload import Upload
 from agent.vault import Draft, Vault
 from tests.upload.line import running
+from tests.writing import policy_text
 
 OWNER = age.generate_identity(post_quantum=False)
 NOW = Moment(agent_ms=1_700_000_000_000, wall_ms=1_700_000_000_000, trusted=True)
 
 
 def policy(extra: str = "", *, photo: str = "") -> Policy:
-    text = f"""version = 1
-{extra}
-[recipients]
-owner = ["{OWNER.recipient().to_text()}"]
-[category.recording]
-purpose = "security"
-seal_to = ["owner"]
-upload = "allowed"
-[category.photo]
-purpose = "security"
-seal_to = ["owner"]
-upload = "allowed"
-{photo}
-"""
+    text = policy_text(
+        OWNER.recipient().to_text(), head=extra, recording='upload = "allowed"', photo=f'upload = "allowed"\n{photo}'
+    )
     return parse_policy(text.encode(), file="policy.toml")
 
 
