@@ -28,7 +28,11 @@ KEPT_UNREAD_RESULTS: Final = 4096
 """Settled commands of a key in all, acknowledged or not, so that a reader who never acknowledges fills no disk."""
 
 UNFINISHED_MAX: Final = 64
-"""Commands of one key that wait or run, §9."""
+"""Commands of one key that run or wait for a reason, §9."""
+
+UNCONFIRMED_MAX: Final = 4096
+"""Commands of one key that wait for a store's word alone, §9: a store that is away for a month stops nobody, and a key
+that goes on deleting behind it fills no disk."""
 
 OUTCOMES_PAGE: Final = 500
 
@@ -37,6 +41,7 @@ _WINDOW_MASK: Final = (1 << (WINDOW + 1)) - 1
 
 __all__ = [
     "KEPT_RESULTS",
+    "UNCONFIRMED_MAX",
     "UNFINISHED_MAX",
     "WINDOW",
     "CommandRow",
@@ -168,13 +173,24 @@ class Trust:
         if row.settled_ms is not None:
             rows.forget_oldest_settled(tx, row.kid, keep=KEPT_UNREAD_RESULTS)
 
-    def unfinished(self, tx: Tx, *, statuses: tuple[str, ...], kid: str = "", limit: int) -> tuple[CommandRow, ...]:
-        """Return commands without a terminal receipt, oldest first."""
-        return rows.unfinished(tx, kid=kid, statuses=statuses, limit=limit)
+    def running(self, tx: Tx, *, limit: int) -> tuple[CommandRow, ...]:
+        """Return commands that were accepted and have no terminal receipt, oldest first."""
+        return rows.running(tx, limit=limit)
 
-    def unfinished_count(self, tx: Tx, kid: str) -> int:
-        """Return how many commands of a key wait or run."""
-        return rows.unfinished_count(tx, kid)
+    def waiting(self, tx: Tx) -> tuple[str, ...]:
+        """Return the ids of the commands that wait for a reason, oldest first; ``UNFINISHED_MAX`` of each key at most.
+
+        One that waits for a store's word alone has none: the store's word itself moves it on.
+        """
+        return rows.waiting(tx)
+
+    def any_waits(self, tx: Tx, reason: str) -> bool:
+        """Tell whether a command waits for this reason."""
+        return rows.any_waits(tx, reason)
+
+    def unfinished_counts(self, tx: Tx, kid: str) -> tuple[int, int]:
+        """Return how many commands of a key run or wait for a reason, and how many wait for a store's word alone."""
+        return rows.unfinished_counts(tx, kid)
 
     def acknowledged(self, tx: Tx, kid: str, receipt_jtis: tuple[str, ...]) -> int:
         """Note that the issuer has these terminal receipts; return how many were news."""

@@ -4,8 +4,6 @@ What passed ``door`` is taken up here: rights, the frozen selection, recipients,
 that waits is judged again by the same code. What needs no work behind the transaction has its effect here too.
 """
 
-from typing import Final
-
 import msgspec
 
 from agent import audit
@@ -24,10 +22,8 @@ from agent.errors import ConfigError, RefusedError
 from agent.index import Tx
 from agent.model import Moment
 from agent.outbox import Alert, Outbox
-from agent.trust import UNFINISHED_MAX, CommandRow, Trust
+from agent.trust import UNCONFIRMED_MAX, UNFINISHED_MAX, CommandRow, Trust
 from agent.vault import Vault
-
-_PAGE: Final = 256
 
 
 class Judged(msgspec.Struct, frozen=True, kw_only=True):
@@ -129,7 +125,7 @@ class Admission:
             row = self._ledger.settle(tx, row, status="refused", reason=error.reason, moment=moment)
             return Judged.of(row)
         lasting = bool(waits_for) or isinstance(command.request, Delete | Export)
-        if lasting and self._trust.unfinished_count(tx, key.kid) >= UNFINISHED_MAX:
+        if lasting and self._is_busy(tx, key):
             busy = RefusedError("too many commands of this key are not finished", reason="busy", retry="later")
             turned = Turned(
                 key=key, digest=heard.digest, jti=command.jti, verb=command.verb, seq=command.seq, error=busy
@@ -140,6 +136,10 @@ class Admission:
             row = self._await(tx, row, waits_for, count=len(selection), moment=moment)
             return Judged.of(row)
         return self._start(tx, key, command, row, selection, moment=moment)
+
+    def _is_busy(self, tx: Tx, key: Key) -> bool:
+        unfinished, unconfirmed = self._trust.unfinished_counts(tx, key.kid)
+        return unfinished >= UNFINISHED_MAX or unconfirmed >= UNCONFIRMED_MAX
 
     def _waits_for(
         self, tx: Tx, key: Key, command: Command, selection: tuple[str, ...], *, approved: bool, moment: Moment
@@ -272,8 +272,7 @@ class Admission:
         self._cut_off(tx, waiting_key, command_of(row), row, moment=moment)
         self._ledger.accept(tx, row, approved_by=key.kid, moment=moment)
         self._spend(tx, waiting_key, self._trust.undecided(tx, row.jti), moment=moment)
-        others = self._trust.unfinished(tx, statuses=("waiting",), limit=_PAGE)
-        if not any(other.reason == "quota_exceeded" for other in others):
+        if not self._trust.any_waits(tx, "quota_exceeded"):
             self._outbox.clear_alert(tx, "mass_delete_waiting", moment=moment)
 
     def _cut_off(self, tx: Tx, key: Key, command: Command, row: CommandRow, *, moment: Moment) -> None:

@@ -246,14 +246,12 @@ class Commands:
                 await self._work_on(row.jti)
 
     async def _ready(self, *, but: str = "") -> list[CommandRow]:
-        rows = await self._index.read(lambda tx: self._trust.unfinished(tx, statuses=RUNNING, limit=_PAGE))
+        rows = await self._index.read(lambda tx: self._trust.running(tx, limit=_PAGE))
         busy = self._running.keys() | self._later
         return [row for row in rows if row.jti not in busy and row.verb != but]
 
     async def _release(self, moment: Moment) -> None:
-        waiting = await self._index.read(
-            lambda tx: [row.jti for row in self._trust.unfinished(tx, statuses=("waiting",), limit=_PAGE) if row.reason]
-        )
+        waiting = await self._index.read(self._trust.waiting)
         if any([await self._reconsider(jti, moment=moment) for jti in waiting]):
             self._world.changed()
         self._wake.set()

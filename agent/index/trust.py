@@ -81,6 +81,12 @@ MIGRATIONS: Final[tuple[str, ...]] = (
     ) STRICT;
     CREATE INDEX spending_by_key ON spending (kid, at_ms);
     """,
+    """
+    -- What waits for a store's word alone (status waiting, reason '') may be much, and is passed over in one step.
+    DROP INDEX command_unfinished;
+    CREATE INDEX command_unfinished ON command (status, reason) WHERE settled_ms IS NULL;
+    CREATE INDEX command_unfinished_by_key ON command (kid, status, reason) WHERE settled_ms IS NULL;
+    """,
 )
 
 
@@ -167,21 +173,42 @@ def put_command(tx: Tx, row: CommandRow) -> None:
     )
 
 
-def unfinished(tx: Tx, *, kid: str = "", statuses: tuple[str, ...], limit: int) -> tuple[CommandRow, ...]:
-    """Return commands without a terminal receipt, oldest first; of every key when ``kid`` is empty."""
-    marks = ", ".join("?" for _status in statuses)
+def running(tx: Tx, *, limit: int) -> tuple[CommandRow, ...]:
+    """Return commands that were accepted and have no terminal receipt, oldest first."""
     rows = tx.execute(
-        f"SELECT {_COLUMNS} FROM command WHERE settled_ms IS NULL AND status IN ({marks})"  # noqa: S608 - the same
-        " AND (? = '' OR kid = ?) ORDER BY received_ms, rowid LIMIT ?",
-        (*statuses, kid, kid, limit),
+        f"SELECT {_COLUMNS} FROM command WHERE settled_ms IS NULL AND status IN ('accepted', 'in_progress')"  # noqa: S608 - our own column names
+        " ORDER BY received_ms, rowid LIMIT ?",
+        (limit,),
     )
     return tuple(_row(row) for row in rows)
 
 
-def unfinished_count(tx: Tx, kid: str) -> int:
-    """Return how many commands of a key have no terminal receipt yet."""
-    count: int = tx.execute("SELECT count(*) FROM command WHERE settled_ms IS NULL AND kid = ?", (kid,))[0][0]
-    return count
+def waiting(tx: Tx) -> tuple[str, ...]:
+    """Return the ids of the commands that wait for a reason, oldest first."""
+    rows = tx.execute(
+        "SELECT jti FROM command WHERE settled_ms IS NULL AND status = 'waiting' AND reason > ''"
+        " ORDER BY received_ms, rowid"
+    )
+    return tuple(row[0] for row in rows)
+
+
+def any_waits(tx: Tx, reason: str) -> bool:
+    """Tell whether a command waits for this reason."""
+    return bool(
+        tx.execute(
+            "SELECT 1 FROM command WHERE settled_ms IS NULL AND status = 'waiting' AND reason = ? LIMIT 1", (reason,)
+        )
+    )
+
+
+def unfinished_counts(tx: Tx, kid: str) -> tuple[int, int]:
+    """Return how many commands of a key have no terminal receipt yet, and how many others wait for a store alone."""
+    ((every, unconfirmed),) = tx.execute(
+        "SELECT count(*), count(*) FILTER (WHERE status = 'waiting' AND reason = '') FROM command"
+        " WHERE settled_ms IS NULL AND kid = ?",
+        (kid,),
+    )
+    return every - unconfirmed, unconfirmed
 
 
 def acknowledge(tx: Tx, kid: str, receipt_jtis: Iterable[str], *, keep: int) -> int:

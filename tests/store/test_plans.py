@@ -137,7 +137,9 @@ def asked_always(home: Home) -> dict[str, Callable[[Tx], object]]:
         "messages that wait": lambda tx: outbox.pending(tx, after=3),
         "an acknowledgement": lambda tx: outbox.acknowledged(tx, "kid", (ID,)),
         "results of a command": lambda tx: trust.outcomes(tx, ID),
-        "commands that run": lambda tx: trust.unfinished(tx, statuses=("accepted",), limit=10),
+        "commands that run": lambda tx: trust.running(tx, limit=10),
+        "commands that wait, every few seconds": trust.waiting,
+        "is a key busy": lambda tx: trust.unfinished_counts(tx, "kid"),
         "what is read is acknowledged": lambda tx: trust.acknowledged(tx, "kid", (ID,)),
         "the last retention pass": rights.last_pass,
     }  # fmt: skip
