@@ -3,6 +3,7 @@
 import asyncio
 import secrets
 from collections.abc import Iterator
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,14 @@ def office(tmp_path: Path) -> Iterator[Office]:
 
 def line(url: str, tls: Path) -> Broker:
     return Broker(url, tenant=TENANT, identity=tls / "cam-1", wait=short_pause)
+
+
+def has(observer: Observer, channel: str, body: bytes) -> bool:
+    return body in arrived(observer, channel)
+
+
+def has_more(observer: Observer, channel: str, *, than: int) -> bool:
+    return len(arrived(observer, channel)) > than
 
 
 def told_in_order(observer: Observer) -> list[tuple[str, bytes]]:
@@ -91,7 +100,7 @@ def test_what_is_written_while_connected_is_sent_once_somebody_says_so(
                 for body in (first, second):
                     receipts(office, (office.client.kid, body))
                     post.news()
-                    await until(lambda body=body: body in arrived(observer, f"rcpt/{office.client.kid}"))  # type: ignore[misc] # bound at once
+                    await until(partial(has, observer, f"rcpt/{office.client.kid}", body))
                 assert arrived(observer, f"rcpt/{office.client.kid}") == [first, second]
 
     asyncio.run(act())
@@ -117,7 +126,7 @@ def test_each_connection_sends_again_what_its_reader_did_not_acknowledge(
                 for _ in range(2):
                     before = len(arrived(observer, channel))
                     proxy.cut()
-                    await until(lambda before=before: len(arrived(observer, channel)) > before)  # type: ignore[misc] # bound at once
+                    await until(partial(has_more, observer, channel, than=before))
                 assert len(states(office, observer)) == 3
                 assert set(arrived(observer, channel)[2:]) == {missing}
 
@@ -171,7 +180,7 @@ def test_state_is_told_again_when_it_changed_and_not_for_news_alone(
                     office.moment = at(number + 1)  # time alone is no change
                     receipts(office, (office.client.kid, b"news %d" % number))
                     post.news()
-                    await until(lambda number=number: len(arrived(observer, f"rcpt/{office.client.kid}")) == number + 1)  # type: ignore[misc] # bound at once
+                    await until(partial(has_more, observer, f"rcpt/{office.client.kid}", than=number))
                 unsure(office)
                 post.news()
                 await until(lambda: states(office, observer)[-1]["clock"] == "unsure")

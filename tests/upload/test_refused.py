@@ -9,6 +9,7 @@ import logging
 import secrets
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -239,7 +240,7 @@ def test_upload_that_the_access_rules_forbid_waits_alone(
     async def act() -> None:
         items = [await hub.add(size_bytes=size) for size in (1000, 300_000, 1000)]
         names = [
-            hub.index.write_now(lambda tx, item=item: hub.vault.begin_upload(tx, item.id, moment=hub.moment)[0])  # type: ignore[misc]
+            hub.index.write_now(partial(hub.vault.begin_upload, object_id=item.id, moment=hub.moment))[0]
             for item in items
         ]
         forbid(mosquitto, f"up/{names[2]}")  # the newest, so the first
