@@ -23,11 +23,12 @@ from typing import Final
 import msgspec
 
 from agent import rights
+from agent.bundle import Lying
 from agent.erasure import PART, Erasure
 from agent.errors import SpaceError
 from agent.index import Index, Tx
 from agent.model import Aged, Moment, Object, Requester, new_id
-from agent.policy import Conditions, Decision, Policy, Refuse, Rights, Rule, Subject, decide
+from agent.policy import Allow, Conditions, Decision, Policy, Refuse, Rights, Rule, Subject, decide
 from agent.vault import Total, Totals, Vault
 
 DEVICE: Final = Requester(role="device")
@@ -228,6 +229,26 @@ class Retention:
             or (disk.free_bytes < disk.enough_bytes and begun.bytes > 0)
             or (disk.free_bytes < floor and begun.bytes >= disk.step_bytes)
         )
+
+    def ends_export(self, lying: Lying, freed_bytes: int, *, moment: Moment, disk: Disk) -> str | None:
+        """Return the rule by which an export has to go now, after others made so much room; ``None`` when it stays."""
+        decision = decide(
+            self._policy,
+            "expire",
+            requester=DEVICE,
+            # It is no upload's matter: nothing has to be sent first.
+            subject=Subject(camera="", category="export", taken_in_ms=lying.made_ms, state="uploaded"),
+            rights=Rights(),
+            conditions=Conditions(
+                moment=moment,
+                free_bytes=disk.free_bytes + freed_bytes,
+                total_bytes=disk.total_bytes,
+                wanted_bytes=disk.wanted_bytes,
+                rank=lying.rank,
+                newer_bytes=lying.newer_bytes,
+            ),
+        )
+        return decision.rule if isinstance(decision, Allow) else None
 
     def outlook(self, item: Object, moment: Moment) -> Decision:
         """Say what age alone will do to an object; cheap, for long lists."""

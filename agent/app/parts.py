@@ -140,7 +140,7 @@ async def recover(parts: Parts) -> None:
     await parts.index.write(parts.timeline.keep, urgent=True)
     await parts.erasure.resume(moment)
     parts.vault.recover()
-    parts.bundle.recover()
+    parts.bundle.recover(moment)
     await parts.commands.resume(moment)
 
 

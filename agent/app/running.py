@@ -403,6 +403,9 @@ async def _retain(live: Live, tell: Callable[[str, str], None]) -> None:
 
 async def _pass(live: Live, tell: Callable[[str, str], None], moment: Moment) -> None:
     parts = live.parts
+    # Exports are copies: those that have to go make room before any recording does.
+    ends = partial(parts.retention.ends_export, moment=moment, disk=parts.disk())
+    await asyncio.to_thread(parts.bundle.expire, ends, moment=moment)
     try:
         passed = await parts.retention.run_pass(moment, parts.disk())
     except (LinkError, CorruptError) as error:
@@ -418,7 +421,6 @@ async def _pass(live: Live, tell: Callable[[str, str], None], moment: Moment) ->
             await live.alarm.clear("retention_waiting", moment=moment)
         if passed.count and not passed.waiting:
             parts.changed()
-    await asyncio.to_thread(parts.bundle.expire, moment)
     await parts.index.write(parts.keep_house, urgent=True)
     await parts.prune_log()
 

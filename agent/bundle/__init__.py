@@ -11,6 +11,6 @@ they are, nothing re-encrypted. ``zip``: ``part-001.zip.age`` and so on, for peo
 signed by the device and sealed: what everything is, when and where it was recorded, and the hash of every file.
 """
 
-from agent.bundle.build import EXPORTS_FOLDER, KEEP_MS, Bundle, Export, ExportFile, Form
+from agent.bundle.build import EXPORTS_FOLDER, Bundle, Export, ExportFile, Form, Lying
 
-__all__ = ["EXPORTS_FOLDER", "KEEP_MS", "Bundle", "Export", "ExportFile", "Form"]
+__all__ = ["EXPORTS_FOLDER", "Bundle", "Export", "ExportFile", "Form", "Lying"]

@@ -18,7 +18,8 @@ from typing import Any, Final, Literal, Self
 
 import msgspec
 
-from agent import age
+from agent import age, audit
+from agent.audit import Event
 from agent.bundle import table
 from agent.bundle.archive import ENTRY_OVERHEAD_BYTES, Archive, Entry, dos_time
 from agent.bundle.content import Measured, PieceReader, fixed, measure, opened
@@ -39,9 +40,6 @@ Judge = Callable[[Tx, Object], Outcome | None]
 EXPORTS_FOLDER: Final = "exports"
 PART_BYTES: Final = 256 * 1024 * 1024
 _LOG: Final = logging.getLogger(__name__)
-
-KEEP_MS: Final = 7 * 86_400_000
-"""How long an export lies in its folder when the policy has no rule for the category ``export``."""
 
 TOLD_FILES_MAX: Final = 100
 """Files that a receipt names; the manifest, always the first, names all."""
@@ -74,6 +72,19 @@ class Export(msgspec.Struct, frozen=True, kw_only=True):
         if not named:
             files = [{"bytes": file["bytes"], "sha256": file["sha256"]} for file in files]
         return {"object": self.id, "files": files, "recipients": list(self.recipients)}
+
+
+class Lying(msgspec.Struct, frozen=True, kw_only=True):
+    """An export in its folder; ``rank`` and ``newer_bytes`` count the exports as ``agent/policy`` counts a set."""
+
+    id: str
+    made_ms: int
+    size_bytes: int
+    rank: int
+    newer_bytes: int
+
+
+Ends = Callable[[Lying, int], str | None]
 
 
 class _Source(msgspec.Struct, frozen=True):
@@ -119,28 +130,50 @@ class Bundle:
         """Raise ``ConfigError`` unless files can be sealed to exactly these."""
         age.wrap_header(age.new_file_key(), [age.parse_recipient(text) for text in recipients])
 
-    def remove(self, export_id: str) -> None:
-        """Remove an export's files, then its row; removing it again does nothing."""
+    def remove(self, export_id: str, note: Callable[[Tx], None]) -> None:
+        """Remove an export's files, then its row; ``note`` writes down why in the row's transaction (invariant I7).
+
+        If power fails between the two, ``recover`` does the second.
+        """
         folder = self.folder / export_id
         if folder.exists():
             shutil.rmtree(folder)
             sync_folder(self.folder)
-        self._index.write_now(lambda tx: rows.drop(tx, export_id), urgent=True)
 
-    def expire(self, moment: Moment, *, keep_ms: int = KEEP_MS) -> tuple[str, ...]:
-        """Remove exports that are ``keep_ms`` old; return their ids. The policy's age for ``export`` is ``keep_ms``."""
-        found = self._index.read_now(rows.exports)
-        due = tuple(export_id for export_id, made_ms, _bytes in found if moment.agent_ms - made_ms >= keep_ms)
-        for export_id in due:
-            self.remove(export_id)
-        return due
+        def drop(tx: Tx) -> None:
+            rows.drop(tx, export_id)
+            note(tx)
 
-    def recover(self) -> int:
+        self._index.write_now(drop, urgent=True)
+
+    def lying(self, tx: Tx) -> tuple[Lying, ...]:
+        """Return the exports that lie here, the oldest first."""
+        found: list[Lying] = []
+        newer_bytes = 0
+        for export_id, made_ms, size_bytes in sorted(rows.exports(tx), key=lambda row: (-row[1], row[0])):
+            newer_bytes += size_bytes
+            one = Lying(id=export_id, made_ms=made_ms, size_bytes=size_bytes, rank=len(found), newer_bytes=newer_bytes)
+            found.append(one)
+        return tuple(reversed(found))
+
+    def expire(self, ends: Ends, *, moment: Moment) -> tuple[str, ...]:
+        """Remove the exports for which ``ends(export, bytes removed so far)`` names a rule; return their ids."""
+        due: list[str] = []
+        freed = 0
+        for one in self._index.read_now(self.lying):
+            rule = ends(one, freed)
+            if rule is not None:
+                self.remove(one.id, partial(_note_erased, export_id=one.id, rule=rule, moment=moment))
+                due.append(one.id)
+                freed += one.size_bytes
+        return tuple(due)
+
+    def recover(self, moment: Moment) -> int:
         """Remove, at start, folders without a row and rows without a folder; return how many folders that were."""
         known = self._index.read_now(self.exports)
         for export_id in known:
             if not (self.folder / export_id).exists():  # a removal was cut between its two halves
-                self.remove(export_id)
+                self.remove(export_id, partial(_note_erased, export_id=export_id, rule="export", moment=moment))
         stale = [path for path in self.folder.iterdir() if path.name not in known]
         for path in stale:
             shutil.rmtree(path)
@@ -298,6 +331,10 @@ class Bundle:
             claims, typ=TYP_EXPORT, kid=keystore.kid, alg=keystore.alg, sign=keystore.sign, max_bytes=MAX_MANIFEST_BYTES
         )
         work.files.insert(0, work.seal(_MANIFEST, iter((jws,))))
+
+
+def _note_erased(tx: Tx, *, export_id: str, rule: str, moment: Moment) -> None:
+    audit.append(tx, Event(kind="erased", object=export_id, actor="device", rule=rule), moment=moment)
 
 
 class _Work:

@@ -7,6 +7,7 @@ delete that means exports removes them here, before the erasure is asked for the
 import asyncio
 import contextlib
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 import msgspec
@@ -109,7 +110,7 @@ class Exports:
                 progress=progress,
             )
             if not any(outcome.result == "exported" for outcome in export.outcomes):
-                await asyncio.to_thread(self._bundle.remove, export.id)
+                await asyncio.to_thread(self._bundle.remove, export.id, lambda _tx: None)
                 export = msgspec.structs.replace(export, files=())
         await self._index.write(
             lambda tx: self._note_export(tx, export, actor="local", command="", moment=moment), urgent=True
@@ -137,20 +138,20 @@ class Exports:
                 named.update(await self._index.read(lambda tx: self._bundle.select(tx, select)))
             for export_id in sorted(named):
                 if requester.role == "client":
-                    await asyncio.to_thread(self._bundle.remove, export_id)
-                    await self._decide(row, Outcome(id=export_id, result="deleted"), moment=moment)
+                    gone = Outcome(id=export_id, result="deleted")
+                    note = partial(self._decide, row=row, outcome=gone, moment=moment)
+                    await asyncio.to_thread(self._bundle.remove, export_id, note)
                 else:
-                    await self._decide(row, Outcome(id=export_id, result="failed"), moment=moment)
+                    kept_here = Outcome(id=export_id, result="failed")
+                    decide_it = partial(self._decide, row=row, outcome=kept_here, moment=moment)
+                    await self._index.write(decide_it, urgent=True)
         return tuple(object_id for object_id in ids if object_id not in named)
 
-    async def _decide(self, row: CommandRow, outcome: Outcome, *, moment: Moment) -> None:
-        def note(tx: Tx) -> None:
-            self._trust.decide(tx, row.jti, (outcome,))
-            if outcome.result == "deleted":
-                event = Event(kind="erased", object=outcome.id, actor=row.kid, command=row.jti, rule="export")
-                audit.append(tx, event, moment=moment)
-
-        await self._index.write(note, urgent=True)
+    def _decide(self, tx: Tx, *, row: CommandRow, outcome: Outcome, moment: Moment) -> None:
+        self._trust.decide(tx, row.jti, (outcome,))
+        if outcome.result == "deleted":
+            event = Event(kind="erased", object=outcome.id, actor=row.kid, command=row.jti, rule="export")
+            audit.append(tx, event, moment=moment)
 
     async def _build(
         self,

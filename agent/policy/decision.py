@@ -41,6 +41,7 @@ def decide(  # noqa: PLR0911 - one return per action, in the order of the docstr
         return _export(requester, rights, conditions)
     rule = policy.rule_for(subject.camera, subject.category)
     if action == "expire":
+        rule = policy.export_rule() if subject.category == "export" else rule
         return _expire(rule, subject, rights, conditions)
     if rule is None:
         return Refuse(reason="no_rule", rule=f"category.{subject.category}")

@@ -1,6 +1,6 @@
 """The policy and the facts of a decision, as frozen values. Durations are milliseconds, sizes are bytes."""
 
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
 
@@ -9,6 +9,9 @@ from agent.model import Aged, Category, Kind, Moment, Object, State
 Action = Literal["ingest", "upload", "expire", "delete", "export", "inventory"]
 UploadRule = Literal["never", "allowed", "before-expiry"]
 OnFull = Literal["refuse", "drop-oldest"]
+
+EXPORT_AGE_MS: Final = 7 * 86_400_000
+"""How long an export lies in its folder where the policy gives the category ``export`` no age."""
 
 
 class Keep(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,6 +70,26 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
             if rule.category == category and not rule.camera:
                 general = rule
         return general
+
+    def export_rule(self) -> Rule:
+        """Return the rule by which exports end; they are copies, so without a rule they end as well."""
+        told = self.rule_for("", "export") or Rule(
+            scope="category.export",
+            camera="",
+            category="export",
+            purpose="",
+            seal_to=(),
+            recipients=(),
+            upload="never",
+            keep=Keep(),
+            on_full="refuse",
+            priority=0,
+            readable_by_device=False,
+        )
+        if told.keep.age_ms is not None:
+            return told
+        keep = msgspec.structs.replace(told.keep, age_ms=EXPORT_AGE_MS)
+        return msgspec.structs.replace(told, keep=keep)
 
     def owner_recipients(self) -> tuple[str, ...]:
         """Return the recipients named ``owner``, the only ones that a local export may be sealed to."""

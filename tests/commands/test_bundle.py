@@ -5,6 +5,7 @@ import csv
 import errno
 import hashlib
 import io
+import json
 import os
 import re
 import shutil
@@ -12,18 +13,20 @@ import subprocess
 import sys
 import tracemalloc
 import zipfile
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from agent import age, envelope
+from agent import age, audit, envelope
 from agent.bundle import build as building
 from agent.bundle.names import cell, file_name, slug
 from agent.bundle.table import COLUMNS_MAX, LINE_BYTES, columns, rows
 from agent.envelope import selection_hash
 from agent.model import Object, Selection, new_id
-from agent.policy import Rights
+from agent.policy import Rights, parse_policy
+from agent.retention import Disk, Retention
 from tests.commands.office import Office, at, run
 from tests.failing import failing
 
@@ -319,6 +322,64 @@ def test_clear_bytes_never_reach_the_disk_and_memory_stays_bounded(office: Offic
     run(scenario())
 
 
+def expire(office: Office, rule: str = "") -> tuple[str, ...]:
+    """Let the exports go that a policy with this table for them wants gone."""
+    document = f"""\
+version = 1
+[recipients]
+owner = ["{office.owner_recipient}"]
+{rule}
+""".encode()
+    policy = parse_policy(document, file="policy.toml")
+    retention = Retention(
+        index=office.index, vault=office.vault, erasure=office.erasure, policy=policy, document=document
+    )
+    ends = partial(retention.ends_export, moment=office.moment, disk=Disk())
+    return office.bundle.expire(ends, moment=office.moment)
+
+
+RULE = '[category.export]\npurpose = "access"\nseal_to = ["owner"]\nkeep = {{ {keep} }}'
+
+
+@pytest.mark.parametrize(
+    ("keep", "goes"),
+    [('age = "2d"', 2), ('age = "10d"', 0), ('age = "10d", count = 1', 2), ('age = "10d", size = "1B"', 3), ("", 0)],
+)
+def test_exports_end_by_the_rule_of_their_category_and_the_log_says_so(office: Office, keep: str, goes: int) -> None:
+    # Whatever the policy said, an export lay there for seven days, and its end stood nowhere.
+    async def scenario() -> None:
+        await office.keep()
+        made = []
+        for day in range(3):
+            office.moment = at(day * DAY_S)
+            exp = office.moment.agent_ms // 1000 + 9
+            told = await office.submit(office.client, "export", select=SELECT_ALL, form="objects", exp=exp)
+            made.append(told["export"]["object"])
+        office.moment = at(3 * DAY_S)
+        assert expire(office, RULE.format(keep=keep)) == tuple(made[:goes])
+        _cursor, lines = office.index.read_now(lambda tx: audit.entries(tx, 0))
+        ends = [json.loads(line) for line in lines if b'"kind":"erased"' in line]
+        assert [one["object"] for one in ends] == made[:goes]
+        assert all(one["rule"].startswith("category.export.keep.") for one in ends)
+
+    run(scenario())
+
+
+def test_export_whose_removal_a_cut_parted_from_its_row_is_written_down_at_start(office: Office) -> None:
+    async def scenario() -> None:
+        await office.keep()
+        told = await office.submit(office.client, "export", select=SELECT_ALL, form="objects")
+        shutil.rmtree(office.bundle.folder / told["export"]["object"])
+        office.bundle.recover(office.moment)
+        assert office.index.read_now(office.bundle.exports) == frozenset()
+        _cursor, lines = office.index.read_now(lambda tx: audit.entries(tx, 0))
+        assert [json.loads(line)["object"] for line in lines if b'"kind":"erased"' in line] == [
+            told["export"]["object"]
+        ]
+
+    run(scenario())
+
+
 def test_export_expires_and_is_removed_by_an_erase_all(office: Office) -> None:
     async def scenario() -> None:
         await office.keep()
@@ -326,7 +387,7 @@ def test_export_expires_and_is_removed_by_an_erase_all(office: Office) -> None:
         office.moment = at(DAY_S / 2)
         second = await office.submit(office.client, "export", select=SELECT_ALL, form="objects")
         office.moment = at(7 * DAY_S)
-        assert office.bundle.expire(office.moment) == (first["export"]["object"],)
+        assert expire(office) == (first["export"]["object"],)
         assert [path.name for path in office.bundle.folder.iterdir()] == [second["export"]["object"]]
         receipt = await office.submit(
             office.client, "delete", select=SELECT_ALL, exp=office.moment.agent_ms // 1000 + 9

@@ -62,7 +62,7 @@ def test_export_cut_off_is_built_again_after_a_restart(office: Office) -> None:
     office.restart()
 
     async def after() -> None:
-        assert office.bundle.recover() == 1
+        assert office.bundle.recover(office.moment) == 1
         await office.commands.resume(office.moment)
         assert office.waiting(office.client)[0]["status"] == "accepted"  # a long export does not hold up a start
         told = office.client.open((await office.commands.submit(raw, moment=office.moment)).receipt)

@@ -156,8 +156,10 @@ def test_deleted_file_that_returns_to_the_spool_is_not_taken_in_again(tmp_path: 
         assert house.held() == []
 
 
-def test_photo_past_its_age_expires_by_itself_and_explain_said_so_before(tmp_path: Path) -> None:
+def test_photo_and_export_past_their_age_expire_by_themselves_and_explain_said_so_before(tmp_path: Path) -> None:
     with House(tmp_path, photo_age="3s") as house:
+        with (tmp_path / "policy.toml").open("a") as policy:
+            policy.write('[category.export]\npurpose = "access"\nseal_to = ["owner"]\nkeep.age = "1s"\n')
         house.start_agent()
         house.run(
             "device-sim", "camera", "--spool", house.spool, "--count", "1", "--rate", "0", "--no-clips", "--photos"
@@ -165,11 +167,15 @@ def test_photo_past_its_age_expires_by_itself_and_explain_said_so_before(tmp_pat
         (photo,) = until(house.held, what="the photo held")
         told = house.agent_json("explain", photo["id"])
         assert told["decision"]["rule"] == "category.photo.keep.age"
+        export = Path(house.agent_json("export")["folder"])
+        assert list(export.iterdir())
         house.stop("agent")
         house.start_agent()  # retention passes at start, and each minute
         until(lambda: not house.held(), what="the photo expired", within_s=90)
-        (tmp_path / "audit.jsonl").write_text(house.run("privacy-agent", "audit", "show", "--config", house.config))
-        assert "category.photo.keep.age" in (tmp_path / "audit.jsonl").read_text()
+        until(lambda: not export.exists(), what="the export expired", within_s=90)
+        log = house.run("privacy-agent", "audit", "show", "--config", house.config)
+        assert "category.photo.keep.age" in log
+        assert "category.export.keep.age" in log
 
 
 def test_export_by_the_person_at_the_machine_goes_to_the_owner_alone(tmp_path: Path) -> None:
