@@ -62,7 +62,8 @@ REMOTE_ONLY_MAX: Final = 1_000_000
 """Copies at stores alone that an owner's delete still finds; above it the oldest are left to the store's own rules."""
 
 CUTOFFS_MAX: Final = 1_024
-"""Above it the oldest two intervals of the same camera and category become one that covers both (I11)."""
+"""Above it the oldest two, of the same camera and category if there are such, become one that covers both (I11): what
+only it covers is neither taken in nor destroyed, since nobody may have deleted it."""
 
 _ALL_SLOTS: Final = 2**31
 
@@ -519,17 +520,26 @@ def _bound_cutoffs(tx: Tx) -> None:
     found = rows.cutoffs(tx)
     if len(found) <= CUTOFFS_MAX:
         return
-    first: dict[tuple[str, str], tuple[int, int, int, int]] = {}
-    for n, camera, category, from_ms, to_ms, before_ms, rule in found:
-        if from_ms is None or to_ms is None:
-            continue
-        other = first.setdefault((camera, category), (n, from_ms, to_ms, before_ms))
-        if other[0] != n:
-            rows.drop_cutoff(tx, other[0])
-            rows.drop_cutoff(tx, n)
-            hull = (min(from_ms, other[1]), max(to_ms, other[2]), max(before_ms, other[3]))
-            rows.put_cutoff(tx, (camera, category, *hull, rule))
-            return
+    one, other = _alike(found)
+    rows.merge_cutoffs(tx, one[0], other[0], _hull(one[1:], other[1:]))
+
+
+def _alike(found: Sequence[rows.Row]) -> tuple[rows.Row, rows.Row]:
+    """Return the oldest two of the same camera and category, else the oldest two."""
+    first: dict[tuple[str, str], rows.Row] = {}
+    for row in found:
+        same = first.setdefault((row[1], row[2]), row)
+        if same is not row:
+            return same, row
+    return found[0], found[1]
+
+
+def _hull(one: rows.Row, other: rows.Row) -> tuple[str, str, int | None, int | None, int]:
+    """Return (camera, category, from, to, before) that covers both; "" and ``None`` match all."""
+    camera, category = (mine if mine == theirs else "" for mine, theirs in zip(one[:2], other[:2], strict=True))
+    from_ms = None if None in {one[2], other[2]} else min(one[2], other[2])
+    to_ms = None if None in {one[3], other[3]} else max(one[3], other[3])
+    return camera, category, from_ms, to_ms, max(one[4], other[4])
 
 
 def _bound_tombstones(tx: Tx, *, now_ms: int) -> None:

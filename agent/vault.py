@@ -137,8 +137,8 @@ class UploadRow(msgspec.Struct, frozen=True, kw_only=True):
 class Forbidden(msgspec.Struct, frozen=True):
     """Why something may not be taken in: the rule under which it was deleted before.
 
-    Not ``certain`` is a mark that many tombstones were compacted to: what is older than it was deleted, or never seen.
-    So a copy of it is left where it is, neither taken in nor destroyed.
+    Not ``certain`` is a mark that many tombstones were compacted to, or a cut-off that several became: what it covers
+    was deleted, or never seen. So a copy of it is left where it is, neither taken in nor destroyed.
     """
 
     rule: str
@@ -350,11 +350,14 @@ class Vault:
         given only where the source keeps its copy whatever the answer is. A hold beats a cut-off: whoever knows of
         holds judges the answer.
         """
-        rule = rows.tombstone(tx, source_tag=source_tag, content_tag=content_tag) or rows.cutoff(
-            tx, camera=camera, category=category, captured_from_ms=captured_from_ms, captured_to_ms=captured_to_ms
-        )
+        rule = rows.tombstone(tx, source_tag=source_tag, content_tag=content_tag)
         if rule is not None:
             return Forbidden(rule)
+        cutoff = rows.cutoff(
+            tx, camera=camera, category=category, captured_from_ms=captured_from_ms, captured_to_ms=captured_to_ms
+        )
+        if cutoff is not None:
+            return Forbidden(cutoff[0], certain=cutoff[1])
         marked = rows.marked(tx, source=source, camera=camera, category=category, captured_from_ms=captured_from_ms)
         return Forbidden("mark", certain=False) if marked else None
 

@@ -261,6 +261,11 @@ CREATE INDEX object_to_give_up ON object (id) WHERE source_copy = 'taken' AND so
 -- Retention does step 1 when an object is due and the rest on a budget, counted from here.
 ALTER TABLE erasure ADD COLUMN asked_ms INTEGER NOT NULL DEFAULT 0;  -- agent time
 """,
+    """
+-- 0: several cut-offs were merged into this one, because there were too many. What only it covers may never have been
+-- deleted: that is neither taken in nor destroyed.
+ALTER TABLE cutoff ADD COLUMN certain INTEGER NOT NULL DEFAULT 1;
+""",
 )
 
 OBJECT_COLUMNS: Final = (
@@ -1028,12 +1033,11 @@ def marked(tx: Tx, *, source: str, camera: str, category: str, captured_from_ms:
 
 
 def drop_tombstones_before(tx: Tx, before_ms: int) -> None:
-    """Remove tombstones and cut-offs that a cut-off of everything before that moment covers.
+    """Remove tombstones that a cut-off of everything before that moment covers.
 
     One that knows its content stays: under a later date the content would pass the cut-off.
     """
     tx.execute("DELETE FROM tombstone WHERE captured_from_ms < ? AND length(content_tag) = 0", (before_ms,))
-    tx.execute("DELETE FROM cutoff WHERE before_ms <= ?", (before_ms,))
 
 
 def drop_tombstones(tx: Tx, numbers: Iterable[int]) -> None:
@@ -1042,35 +1046,47 @@ def drop_tombstones(tx: Tx, numbers: Iterable[int]) -> None:
 
 
 def put_cutoff(tx: Tx, values: tuple[str, str, int | None, int | None, int, str]) -> None:
-    """Add (camera, category, from, to, before, rule); the same selection moves its end forward only."""
-    camera, category, from_ms, to_ms, before_ms, rule = values
-    tx.execute(
-        "UPDATE cutoff SET before_ms = max(before_ms, ?), rule = ?"
-        " WHERE camera = ? AND category = ? AND from_ms IS ? AND to_ms IS ?",
-        (before_ms, rule, camera, category, from_ms, to_ms),
-    )
-    if tx.changes() == 0:
+    """Add (camera, category, from, to, before, rule), in place of those that it covers, unless one covers it."""
+    if not tx.execute(f"SELECT 1 FROM cutoff WHERE {_COVERING} LIMIT 1", values[:5]):  # noqa: S608 - our own words
+        tx.execute(f"DELETE FROM cutoff WHERE {_COVERED}", values[:5])  # noqa: S608 - our own words
         tx.execute(
             "INSERT INTO cutoff (camera, category, from_ms, to_ms, before_ms, rule) VALUES (?, ?, ?, ?, ?, ?)", values
         )
 
 
-def cutoff(tx: Tx, *, camera: str, category: str, captured_from_ms: int, captured_to_ms: int) -> str | None:
-    """Return the rule of a cut-off that matches."""
+_COVERING: Final = (
+    "certain = 1 AND camera IN ('', ?1) AND category IN ('', ?2) AND (from_ms IS NULL OR ?3 >= from_ms)"
+    " AND (to_ms IS NULL OR ?4 <= to_ms) AND ?5 <= before_ms"
+)
+_COVERED: Final = (
+    "?1 IN ('', camera) AND ?2 IN ('', category) AND (?3 IS NULL OR from_ms >= ?3)"
+    " AND (?4 IS NULL OR to_ms <= ?4) AND before_ms <= ?5"
+)
+
+
+def cutoff(
+    tx: Tx, *, camera: str, category: str, captured_from_ms: int, captured_to_ms: int
+) -> tuple[str, bool] | None:
+    """Return the rule of a cut-off that matches, and whether it is certain; one that is, if there is one."""
     rows = tx.execute(
-        "SELECT rule FROM cutoff WHERE (camera = '' OR camera = ?1)"
+        "SELECT rule, certain FROM cutoff WHERE (camera = '' OR camera = ?1)"
         " AND (category = '' OR category = ?2) AND (from_ms IS NULL OR max(?3, ?4 + 1) > from_ms)"
-        " AND (to_ms IS NULL OR ?4 < to_ms) AND ?4 < before_ms LIMIT 1",
+        " AND (to_ms IS NULL OR ?4 < to_ms) AND ?4 < before_ms ORDER BY certain DESC, n DESC LIMIT 1",
         (camera, category, captured_to_ms, captured_from_ms),
     )
-    return str(rows[0][0]) if rows else None
+    return (str(rows[0][0]), bool(rows[0][1])) if rows else None
 
 
 def cutoffs(tx: Tx) -> list[Row]:
-    """Return (n, camera, category, from, to, before, rule), oldest first."""
-    return tx.execute("SELECT n, camera, category, from_ms, to_ms, before_ms, rule FROM cutoff ORDER BY n")
+    """Return (n, camera, category, from, to, before), oldest first."""
+    return tx.execute("SELECT n, camera, category, from_ms, to_ms, before_ms FROM cutoff ORDER BY n")
 
 
-def drop_cutoff(tx: Tx, n: int) -> None:
-    """Remove a cut-off that a wider one replaced."""
-    tx.execute("DELETE FROM cutoff WHERE n = ?", (n,))
+def merge_cutoffs(tx: Tx, n: int, other: int, values: tuple[str, str, int | None, int | None, int]) -> None:
+    """Put one of (camera, category, from, to, before) that is not certain in the place of two."""
+    tx.execute("DELETE FROM cutoff WHERE n = ?", (other,))
+    tx.execute(
+        "UPDATE cutoff SET camera = ?2, category = ?3, from_ms = ?4, to_ms = ?5, before_ms = ?6, certain = 0"
+        " WHERE n = ?1",
+        (n, *values),
+    )

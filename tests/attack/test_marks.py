@@ -8,8 +8,9 @@ import pytest
 from agent import erasure
 from agent.erasure import Erasure
 from agent.ingest import Ingest
+from agent.model import Selection
 from tests.ingest.conftest import home
-from tests.ingest.test_ingest import NOW
+from tests.ingest.test_ingest import NOW, erase
 
 __all__ = ["home"]  # a fixture
 Home = Any  # the fixture's class
@@ -97,6 +98,28 @@ def test_mark_of_a_source_that_was_left_alone_destroys_nothing_once_it_is_ours_t
     home.scan(home.settings(after="take"))
     assert never_seen in home.left()
     assert home.objects() == ()
+
+
+def test_recording_between_two_deleted_hours_is_not_destroyed_unread(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Two intervals became one that covers both, to keep their number bounded, and with it the day between them, of
+    # which nobody had deleted anything: what a camera delivered late of it was removed from the spool unread.
+    monkeypatch.setattr(erasure, "CUTOFFS_MAX", 1)
+    for day in (1, 3):
+        erase(home, cutoff=Selection(from_=f"2026-11-{day:02}T10:00:00Z", to=f"2026-11-{day:02}T11:00:00Z"))
+    deleted, between, after = (DAY.format(day=day) for day in (1, 2, 4))
+    for name in (deleted, between, after):
+        home.put(name, name.encode())
+    home.scan()
+    assert home.left() == [deleted, between]
+    assert [home.opened(item) for item in home.objects()] == [after.encode()]
+    assert home.reasons("refused") == ["before_mark"]
+    monkeypatch.setattr(erasure, "CUTOFFS_MAX", 2)
+    erase(home, cutoff=Selection(from_="2026-11-01T10:00:00Z", to="2026-11-01T11:00:00Z"))
+    home.reopen()
+    home.scan()
+    assert home.left() == [between], "what was certainly deleted is destroyed where the copy is ours"
 
 
 def test_tombstones_go_with_the_recorders_own_files_and_no_earlier(home: Home) -> None:
