@@ -12,8 +12,6 @@ from typing import Final, Literal
 
 import msgspec
 
-from agent.errors import ConfigError
-
 Category = Literal["recording", "photo", "usage-log", "export"]
 CATEGORIES: Final[tuple[Category, ...]] = ("recording", "photo", "usage-log", "export")
 
@@ -137,10 +135,3 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     ]  # fmt: skip
     remarks: tuple[str, ...] = ()
     stated_by: str = ""
-
-
-def require_id(text: str, *, what: str) -> str:
-    """Return ``text`` if it is an id, else raise ``ConfigError`` naming ``what``."""
-    if not is_id(text):
-        raise ConfigError(f"{what}: {text!r} is not an id", hint="copy the 26 characters from the inventory")
-    return text

@@ -131,7 +131,13 @@ def _resend(arguments: argparse.Namespace, context: Context) -> int:
     newest = send.converse(arguments, context, device, lambda: wanted)
     rows = [(signed.jti, signed.verb, _state(newest.get(signed.jti))) for signed in wanted]
     context.say(table(rows, head=("COMMAND", "VERB", "STATE")), [newest.get(signed.jti) for signed in wanted])
-    ended = [newest[signed.jti] for signed in wanted if signed.jti in newest]
+    ended = [receipt for receipt in newest.values() if receipt.terminal]
+    for receipt in ended:
+        context.note(show.shortfall(receipt))
+    if len(ended) < len(wanted):
+        context.note(
+            f"{len(wanted) - len(ended)} not finished\n  next: wait longer: privacy-owner resend --timeout 600"
+        )
     return 0 if len(ended) == len(wanted) and all(one.status == "done" for one in ended) else 1
 
 
@@ -229,6 +235,10 @@ def _write_file(path: Path, data: bytes) -> None:
 
 def _receipts(arguments: argparse.Namespace, context: Context) -> int:
     device = devices.pick(context.home, arguments.device)
+    if arguments.command and device.command(arguments.command) is None:
+        raise ConfigError(
+            f"{arguments.command}: no such command was signed here", hint="privacy-owner receipts lists what is kept"
+        )
     found = device.receipts(arguments.command)
     rows = [(one.cmd, one.verb, one.status, one.reason, when(one.iat * MS_PER_S), one.audit_head.seq) for one in found]
     context.say(_table_or(rows, ("COMMAND", "VERB", "STATUS", "REASON", "SIGNED", "AUDIT"), "no receipts yet"), found)

@@ -7,14 +7,13 @@ file is written); everything else is 1, with the reason and the next step.
 import argparse
 from typing import Any, Final
 
-from agent.model import CATEGORIES, Selection, require_id
+from agent.model import CATEGORIES, Selection
 from agent.owner import command as requests
 from agent.owner import device as devices
 from agent.owner import send, show
 from agent.owner.context import Context, add
 from agent.owner.device import Device
 from agent.owner.receipt import Told
-from agent.shell.layout import size
 from agent.shell.parser import Subparsers
 
 PAGES_MAX: Final = 1000
@@ -119,13 +118,14 @@ def _export(arguments: argparse.Namespace, context: Context) -> int:
     select = _selection(arguments, context)
     own: dict[str, Any] = {"select": requests.as_claim(select), "form": arguments.form}
     if arguments.recipient:
-        own["to"] = arguments.recipient
+        own["to"] = requests.require_recipients(arguments.recipient)
     device = devices.pick(context.home, arguments.device)
     return _ask(arguments, context, device, send.order(arguments, context, device, "export", own))
 
 
 def _approve(arguments: argparse.Namespace, context: Context) -> int:
-    require_id(arguments.command, what="COMMAND")
+    requests.require_command_id(arguments.command, what="COMMAND")
+    requests.require_hash(arguments.selection)
     device = devices.pick(context.home, arguments.device)
     own = {"command": arguments.command, "selection": arguments.selection}
     order = send.order(arguments, context, device, "approve", own)
@@ -163,12 +163,10 @@ def _inventory(arguments: argparse.Namespace, context: Context) -> int:
     if "." in arguments.cursor:  # pages of another command's outcomes
         context.say(show.outcomes(told), told)
         return 0
-    held = [one for one in told if one.object is not None]
-    total = sum(int(one.object.get("bytes", 0)) for one in held if one.object is not None)
-    count = f"{len(held)} object{'s' if len(held) != 1 else ''}, {size(total)}"
-    text = f"{show.inventory(held)}\n\n{count}" if held else "nothing is held"
-    context.say(text, {"objects": [one.object for one in held], "count": len(held), "bytes": total})
-    return 0
+    context.say(show.held(told, select), show.held_facts(told))
+    missing = show.missing(told)
+    context.note(missing)
+    return 1 if missing else 0
 
 
 def _ask(arguments: argparse.Namespace, context: Context, device: Device, order: send.Order) -> int:

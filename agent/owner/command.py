@@ -4,6 +4,7 @@ What is made here is read back by the parser that the device uses, so a request 
 before a sequence number is spent.
 """
 
+import re
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -24,8 +25,10 @@ from agent.envelope import (
 )
 from agent.envelope import parse as parse_jws
 from agent.envelope.command import MAX_LIFETIME_S
+from agent.envelope.form import HASH
+from agent.envelope.kinds import MAX_SELECT_IDS
 from agent.errors import ConfigError, RefusedError
-from agent.model import CATEGORIES, Selection, is_id
+from agent.model import CATEGORIES, Selection, is_camera_id, is_id
 from agent.owner.members import signer
 from agent.shell.times import parse_when
 
@@ -73,6 +76,15 @@ def selection(
         )
     if category and category not in CATEGORIES:
         raise ConfigError(f"category {category!r} is not known", hint=f"use one of: {', '.join(CATEGORIES)}")
+    if len(set(ids)) > MAX_SELECT_IDS:
+        raise ConfigError(
+            f"{len(set(ids))} ids, and a command takes {MAX_SELECT_IDS}",
+            hint="give several commands, or select by --camera, --category, --from and --to",
+        )
+    if camera and not is_camera_id(camera):
+        raise ConfigError(
+            f"--camera {camera!r} is no camera's id", hint="privacy-owner inventory --json tells each camera's"
+        )
     for name in ids:
         if not is_id(name):
             raise ConfigError(f"{name!r} is not an id", hint="copy the 26 characters from: privacy-owner inventory")
@@ -84,6 +96,35 @@ def selection(
         to=rfc3339_ms(parse_when(end, now_ms=now_ms)) if end else None,
         all=True if everything else None,
     )
+
+
+def require_command_id(text: str, *, what: str) -> str:
+    """Return ``text`` if a command can have that id; raises ``ConfigError`` naming ``what``."""
+    if not is_id(text):
+        raise ConfigError(
+            f"{what} {text!r} is no command's id", hint="copy the 26 characters from: privacy-owner pending"
+        )
+    return text
+
+
+def require_hash(text: str) -> str:
+    """Return ``text`` if it can be a selection's hash; raises ``ConfigError``."""
+    if re.fullmatch(HASH, text) is None:
+        raise ConfigError(
+            f"SELECTION-HASH {text!r} is not 64 digits 0 to 9 and a to f",
+            hint="copy COMMAND and SELECTION-HASH from the alert (privacy-owner listen) or from: privacy-owner pending",
+        )
+    return text
+
+
+def require_recipients(texts: Sequence[str]) -> list[str]:
+    """Return the recipients if files can be sealed to each; raises ``ConfigError``."""
+    for text in texts:
+        try:
+            age.parse_recipient(text)
+        except ConfigError as error:
+            raise ConfigError(f"--recipient {text!r}: {error.message}", hint=error.hint) from error
+    return list(texts)
 
 
 def build(

@@ -25,6 +25,7 @@ from agent.shell.times import when
 LOG_LINES_MAX: Final = 5_000_000
 _PEEK_BYTES: Final = 32
 _SIGNED_BYTES: Final = MAX_MANIFEST_BYTES
+_NEXT: Final = "rely on nothing in it; fetch it again from where it came, and keep this one to compare"
 
 
 def add_parsers(subparsers: Subparsers) -> None:
@@ -49,15 +50,11 @@ def _verify(arguments: argparse.Namespace, context: Context) -> int:
             told = judge.judge(Path(name))
         except CorruptError as error:
             facts.append({"file": name, "holds": False, "says": error.message})
-            context.note(f"{name}: DOES NOT HOLD: {error.message}{_next(error)}")
+            context.note(f"{name}: DOES NOT HOLD: {error.message}\n  next: {error.hint or _NEXT}")
             continue
         facts.append({"file": name, "holds": True, "says": told})
     context.say("\n".join(f"{fact['file']}: {fact['says']}" for fact in facts if fact["holds"]), facts)
     return 0 if all(fact["holds"] for fact in facts) else 1
-
-
-def _next(error: AgentError) -> str:
-    return f"\n  next: {error.hint}" if error.hint else ""
 
 
 class _Judge:
@@ -82,14 +79,14 @@ class _Judge:
             manifest = read_manifest(jws, device=descriptor)
             return f"a manifest that {descriptor.name} signed, of {len(manifest.objects)} objects"
         if not _is(jws, TYP["receipt"]):
-            raise CorruptError("neither a receipt, an audit log, a manifest nor a key set")
+            raise _nothing_known()
         receipt = read_receipt(jws, device=descriptor, kid="")
         signed = when(receipt.iat * MS_PER_S)
         return f"a receipt that {descriptor.name} signed at {signed}: {receipt.verb} {receipt.status}"
 
     def _unsealed(self, raw: bytes) -> bytes:
         if not raw.startswith((bytes((KIND["receipt"],)), b"age-encryption.org/")):
-            raise CorruptError("neither a receipt, an audit log, a manifest nor a key set")
+            raise _nothing_known()
         return jws_of(raw, kind="receipt", identities=self._context.home.identities())
 
     def _key_set(self, jws: bytes) -> str:
@@ -105,6 +102,13 @@ class _Judge:
             return _descriptor(Path(self._arguments.descriptor)), None
         known = devices.pick(self._context.home, self._arguments.device)
         return known.descriptor, known.head()
+
+
+def _nothing_known() -> CorruptError:
+    return CorruptError(
+        "neither a receipt, an audit log, a manifest nor a key set",
+        hint="give what privacy-agent submit -o or audit show wrote, a manifest, or a keyset-N.jws",
+    )
 
 
 def _is(jws: bytes, typ: str) -> bool:

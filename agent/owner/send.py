@@ -19,7 +19,7 @@ import msgspec
 
 from agent.clock import MS_PER_S
 from agent.errors import ConfigError, LinkError, RefusedError
-from agent.model import new_id, require_id
+from agent.model import new_id
 from agent.owner import command as requests
 from agent.owner import show
 from agent.owner.command import Me, Signed
@@ -30,7 +30,7 @@ from agent.owner.line import Line
 from agent.owner.reach import add_broker_arguments, settings_from
 from agent.owner.receipt import Alert, Receipt
 from agent.shell import operand
-from agent.shell.layout import clean
+from agent.shell.layout import printable
 from agent.shell.times import parse_when
 
 WAIT_S: Final = 120.0
@@ -83,7 +83,7 @@ def order(arguments: argparse.Namespace, context: Context, device: Device, verb:
     if not 0 < lifetime_s <= _LONGEST_S:
         raise ConfigError(f"--expires {arguments.expires}: between 1 minute and 31 days", hint="write for example 7d")
     if arguments.after:
-        require_id(arguments.after, what="--after")
+        requests.require_command_id(arguments.after, what="--after")
     trial = {"iss": _me(context).kid, "aud": device.name, "iat": 0, "exp": lifetime_s, "jti": new_id(), "seq": 1}
     requests.require_sound(trial | {"verb": verb} | own)
     return Order(verb=verb, own=own, lifetime_s=lifetime_s, after=arguments.after)
@@ -200,7 +200,8 @@ def session_of(context: Context, device: Device, on_receipt: Callable[[Receipt],
 
 def alert_text(alert: Alert) -> str:
     """Say what the device tells without being asked."""
-    return f"alert {clean(alert.code)}: {alert.what} {alert.effect}\n  next: {alert.next}"
+    said = f"alert {alert.code}: {alert.what} {alert.effect}"
+    return f"{printable(said)}\n  next: {printable(alert.next)}"
 
 
 @contextmanager

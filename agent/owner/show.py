@@ -1,6 +1,6 @@
 """What a person reads of commands and their answers, in words and tables."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 from agent.clock import MS_PER_S
@@ -33,6 +33,14 @@ _REASONS: Final = {
     "disk_full": "the device has no room for it; delete something first",
     "nothing_waiting": "no command with that id and selection waits there",
 }
+_AFTER: Final = {
+    "failed": "look at the device, privacy-agent doctor; then give the command again",
+    "not_readable_here": "the device cannot open these: export them without --recipient, to whom they were sealed",
+    "held": "a hold keeps these: ask who set it, or wait for its end, then give the command again",
+    "restricted": "a restriction keeps these: ask who set it, then give the command again",
+}
+"""What to do after an outcome, the most urgent first."""
+
 _HAPPENED: Final = frozenset({"deleted", "already_gone", "exported", "listed"})
 
 
@@ -99,6 +107,37 @@ def reason(receipt: Receipt) -> str:
     return f"{clean(receipt.reason)}: {_REASONS.get(receipt.reason, 'see docs/protocol.md §5')}"
 
 
+def held(told: Sequence[Told], select: Selection) -> str:
+    """Show what of a selection the device holds, with its sum."""
+    listed = [one.object for one in told if one.object is not None]
+    if not listed:
+        return "nothing is held" if select.all else "nothing of that selection is held"
+    count = f"{len(listed)} object{'s' if len(listed) != 1 else ''}, {size(_sum(listed))}"
+    return f"{inventory(told)}\n\n{count}"
+
+
+def held_facts(told: Sequence[Told]) -> dict[str, Any]:
+    """Return the same for a program."""
+    listed = [one.object for one in told if one.object is not None]
+    gone = [one.id for one in told if one.object is None]
+    return {"objects": listed, "count": len(listed), "bytes": _sum(listed), "missing": gone}
+
+
+def missing(told: Sequence[Told]) -> str:
+    """Say which of the objects that were named are not held; "" when all are."""
+    gone = [one.id for one in told if one.object is None]
+    if not gone:
+        return ""
+    return (
+        f"not held: {', '.join(clean(name) for name in gone)}\n"
+        "  next: privacy-owner inventory lists what is; the device's log says why others went: privacy-agent audit show"
+    )
+
+
+def _sum(listed: Sequence[dict[str, Any]]) -> int:
+    return sum(bytes_ for one in listed if isinstance(bytes_ := one.get("bytes"), int))
+
+
 def after_refusal(receipt: Receipt) -> str:
     """Say whether giving the command again can help."""
     return "give the command again" if receipt.retry in {"after_fix", "later"} else "see docs/protocol.md §5"
@@ -112,6 +151,8 @@ def end(receipt: Receipt) -> str:
         lines += ["", inventory(listed)]
     elif receipt.outcomes:
         lines += ["", outcomes(receipt.outcomes)]
+    elif receipt.verb == "inventory" and receipt.status == "done":
+        lines += ["", "nothing of that selection is held"]
     elif receipt.outcomes_hash:
         lines.append(f"too many outcomes for one receipt: privacy-owner inventory --cursor {receipt.cursor}")
     if receipt.export is not None:
@@ -125,13 +166,19 @@ def end(receipt: Receipt) -> str:
 
 
 def shortfall(receipt: Receipt) -> str:
-    """Say of a terminal receipt what did not happen; "" of one that is done."""
-    if receipt.status == "refused":
-        return f"refused: {reason(receipt)}"
+    """Say of a terminal receipt what did not happen, and the next step; "" of one that is done."""
     if receipt.status == "done":
         return ""
-    left = [one for one in receipt.outcomes or () if one.result not in _HAPPENED]
-    return f"{receipt.status}: {len(left)} of it did not happen; the table names why"
+    if receipt.status == "refused" or receipt.reason:
+        return f"{receipt.status}: {reason(receipt)}\n  next: {after_refusal(receipt)}"
+    left = [one.result for one in receipt.outcomes or () if one.result not in _HAPPENED]
+    if not left:
+        return (
+            f"{receipt.status}: not all of it happened\n"
+            f"  next: privacy-owner inventory --cursor {receipt.cursor or receipt.cmd + '.'} tells of each"
+        )
+    then = next((step for result, step in _AFTER.items() if result in left), "see docs/protocol.md §5")
+    return f"{receipt.status}: {len(left)} of it did not happen; the table names why\n  next: {then}"
 
 
 def outcomes(told: Iterable[Told]) -> str:

@@ -38,11 +38,12 @@ _BAD_ARCHIVE: Final = (zipfile.BadZipFile, KeyError, RuntimeError, EOFError, Val
 
 
 class Opened(msgspec.Struct, frozen=True, kw_only=True):
-    """What came of it: files written, and what was wrong with the others."""
+    """What came of it: files written, the sealed files that they came from, and what was wrong with the others."""
 
     export: str
     folder: str
     files: tuple[str, ...]
+    intact: tuple[str, ...]
     problems: tuple[str, ...]
     left_out: int
 
@@ -72,18 +73,26 @@ def _open(arguments: argparse.Namespace, context: Context) -> int:
         raise ConfigError(f"{out}: is there already and not empty", hint="name another folder with -o")
     files.make_folder(out)
     opened = _Unpacking(folder, out, identities).run(manifest)
-    context.say(_text(opened, manifest, folder, identity_file), opened)
+    context.say(_text(opened, folder, identity_file), opened)
     for problem in opened.problems:
         context.note(problem)
+    if opened.problems:
+        context.note("  next: copy the export's folder again, whole, and open it into another folder with -o")
     return 1 if opened.problems else 0
 
 
 def _manifest(folder: Path, identities: tuple[age.Identity, ...], context: Context) -> tuple[Device, Manifest, str]:
     path = folder / MANIFEST
+    if not path.is_file():
+        raise ConfigError(f"{folder}: no export lies here", hint="copy the folder exports/ID whole from the device")
     sealed = read_file(path, max_bytes=MAX_MANIFEST_BYTES + _SEALING_BYTES)
     try:
         jws = age.decrypt(sealed, identities)
         kid = signer_of(jws)
+    except age.NoMatchError as error:
+        raise CorruptError(
+            f"{path}: {error.message}", hint="give the identity that the export was sealed to: -i FILE"
+        ) from error
     except CorruptError as error:
         raise CorruptError(f"{path}: {error.message}", hint="copy the export's folder again, whole") from error
     known = devices.devices(context.home)
@@ -113,6 +122,7 @@ class _Unpacking:
         self._out = out
         self._identities = identities
         self._written: list[str] = []
+        self._intact: list[str] = []
         self._problems: list[str] = []
 
     def run(self, manifest: Manifest) -> Opened:
@@ -129,6 +139,7 @@ class _Unpacking:
                     self._one(file, items.get(file.name))
                 else:
                     self._part(file, manifest)
+                self._intact.append(file.name)
             except CorruptError as error:
                 self._problems.append(f"{file.name}: {error.message}")
         files.sync_folder(self._out)
@@ -136,6 +147,7 @@ class _Unpacking:
             export=manifest.export,
             folder=str(self._out),
             files=tuple(self._written),
+            intact=tuple(self._intact),
             problems=tuple(self._problems),
             left_out=len(manifest.left_out),
         )
@@ -217,12 +229,13 @@ def _require_size(found_bytes: int, told_bytes: int | None) -> None:
         raise CorruptError(f"holds {found_bytes} bytes, not {told_bytes} as the manifest says")
 
 
-def _text(opened: Opened, manifest: Manifest, folder: Path, identity_file: Path) -> str:
-    first = manifest.files[0].name if manifest.files else f"{'x' * 26}.age"
-    plain = first.removesuffix(".age")
+def _text(opened: Opened, folder: Path, identity_file: Path) -> str:
     left = f"\nleft out     {opened.left_out}, as the receipt says" if opened.left_out else ""
+    told = f"export       {opened.export}\nopened       {len(opened.files)} files into {opened.folder}{left}"
+    if not opened.intact:
+        return told
+    sealed = opened.intact[0]
     return (
-        f"export       {opened.export}\nopened       {len(opened.files)} files into {opened.folder}{left}\n\n"
-        f"with stock tools (a post-quantum identity needs age 1.3 or newer):\n"
-        f"  age -d -i {identity_file} -o {plain} {folder / first}"
+        f"{told}\n\nwith stock tools (a post-quantum identity needs age 1.3 or newer):\n"
+        f"  age -d -i {identity_file} -o {sealed.removesuffix('.age')} {folder / sealed}"
     )

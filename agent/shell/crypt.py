@@ -4,11 +4,12 @@ What is decrypted to a pipe has been authenticated chunk by chunk, but only exit
 """
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
 from agent.age.stream import Sizes, decrypt_stream
-from agent.errors import ConfigError
+from agent.errors import ConfigError, CorruptError
 from agent.shell import operand
 from agent.shell.terminal import Progress, TextOnly
 
@@ -58,7 +59,7 @@ def decrypt(identities: Iterable["Identity"], *, source: str, target: str) -> Si
     from agent.age.filekey import unwrap_header
     from agent.age.format import read_header
 
-    with operand.opened(source) as (raw, size):
+    with operand.opened(source) as (raw, size), _explaining(source):
         sealed = without_armor(raw)
         header, rest = read_header(sealed)
         file_key = unwrap_header(header, identities)
@@ -68,3 +69,22 @@ def decrypt(identities: Iterable["Identity"], *, source: str, target: str) -> Si
             sizes = decrypt_stream(file_key, sealed, shown, prefix=rest, on_plaintext=progress.hook)
             progress.clear()
     return sizes
+
+
+@contextmanager
+def _explaining(source: str) -> Iterator[None]:
+    """Let what is wrong with a sealed file name it, and say what a person does about it."""
+    from agent.age.failure import NoMatchError
+
+    name = "standard input" if source == operand.STANDARD else source
+    try:
+        yield
+    except NoMatchError as error:
+        raise CorruptError(
+            f"{name}: {error.message}", hint="give the identity that it was sealed to: -i FILE"
+        ) from error
+    except CorruptError as error:
+        raise CorruptError(
+            f"{name}: {error.message}",
+            hint="give a file as age or this command sealed it; if it was one, copy it again, whole",
+        ) from error

@@ -1,5 +1,6 @@
 """An owner in a folder, a device beside it, and a real broker between the two."""
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,11 +14,12 @@ from tests.owner.peer import Peer
 from tests.ran import Ran
 
 NOW_S = 1_772_000_000
+NEXT_STEP = re.compile(r"^  next: \S", re.MULTILINE)
 
 
 @dataclass
 class Owner:
-    """Runs ``privacy-owner`` with one home."""
+    """Runs ``privacy-owner`` with one home; whatever fails, in any test, must say the next step."""
 
     home: Path
     capsys: pytest.CaptureFixture[str]
@@ -27,6 +29,7 @@ class Owner:
         reading = Reading(wall_ms=self.now_s * 1000, boot_ms=0, boot_id="b", synchronised=True)
         code = main(["--home", str(self.home), *map(str, words)], read_clock=lambda: reading)
         out, err = self.capsys.readouterr()
+        assert code == 0 or NEXT_STEP.search(err), f"{words} ended with {code} and no next step: {err}"
         return Ran(code, out, err)
 
     def ok(self, *words: object) -> Ran:

@@ -148,6 +148,50 @@ def test_refusal_is_explained_and_stale_seq_raises_the_next_number(owner: Owner,
     assert asked(owner, peer, "inventory")["seq"] == NOW_S + 5000
 
 
+@pytest.mark.parametrize(
+    ("answered", "says", "step"),
+    [
+        (
+            {"status": "failed", "reason": "disk_full", "retry": "later"},
+            "failed: disk_full: ",
+            "give the command again",
+        ),
+        ({"status": "partial", "outcomes": [{"id": "a" * 26, "result": "held"}]}, "1 of it", "a hold keeps these"),
+        ({"status": "failed", "outcomes": [{"id": "a" * 26, "result": "failed"}]}, "1 of it", "privacy-agent doctor"),
+        ({"status": "partial", "outcomes_hash": "0" * 64, "cursor": "b" * 26 + "."}, "not all", "--cursor " + "b" * 26),
+        ({"status": "failed", "outcomes": [{"id": "a" * 26, "result": "of_a_later_version"}]}, "1 of it", "docs/"),
+    ],
+)
+def test_what_did_not_happen_is_counted_and_has_a_next_step(
+    owner: Owner, peer: Peer, answered: dict[str, Any], says: str, step: str
+) -> None:
+    claims = asked(owner, peer, "delete", "--all")
+
+    ran = owner.run("receipt", answer(owner, peer.receipt(claims, **answered)))
+
+    assert ran.code == 1
+    assert says in ran.err
+    assert step in ran.err.partition("next: ")[2]
+
+
+def test_inventory_receipt_of_nothing_says_so(owner: Owner, peer: Peer) -> None:
+    claims = asked(owner, peer, "inventory")
+
+    told = owner.ok("receipt", answer(owner, peer.receipt(claims, outcomes=[])))
+
+    assert "nothing of that selection is held" in told.out
+
+
+@pytest.mark.parametrize("name", ["nope", "*", "a" * 26])
+def test_receipts_of_a_command_that_was_never_signed_are_an_error(owner: Owner, peer: Peer, name: str) -> None:
+    asked(owner, peer, "inventory")
+
+    ran = owner.run("receipts", name)
+
+    assert ran.code == 2
+    assert "no such command was signed here" in ran.err
+
+
 def test_receipt_of_another_device_key_is_refused(owner: Owner, peer: Peer) -> None:
     claims = asked(owner, peer, "delete", "--all")
     forged = peer.seal("receipt", peer.receipt_claims(claims), signer=SigningKey.generate())

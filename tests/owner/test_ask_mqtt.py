@@ -74,6 +74,33 @@ def test_inventory_goes_through_every_page(owner: Owner, peer: Peer, place: Plac
     assert len(peer.commands) == 6
 
 
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [((), "nothing is held\n"), (("--camera", "k3x9abcd"), "nothing of that selection is held\n")],
+)
+def test_inventory_of_nothing_says_of_what(
+    owner: Owner, peer: Peer, place: Place, words: tuple[str, ...], text: str
+) -> None:
+    with peer.online(place.url, place.device):
+        assert owner.ok("inventory", *words, *reach(place)).out == text
+
+
+def test_object_that_is_named_and_not_held_fails_the_inventory(owner: Owner, peer: Peer, place: Place) -> None:
+    held, gone = new_id(), new_id()
+    view = {"id": held, "camera": "k3x9abcd", "category": "photo", "bytes": 1000, "state": "sealed"}
+    peer.answers = lambda _peer, _command: [
+        {"outcomes": [{"id": held, "result": "listed", "object": view}, {"id": gone, "result": "already_gone"}]}
+    ]
+    with peer.online(place.url, place.device):
+        ran = owner.run("inventory", held, gone, *reach(place))
+        asked = owner.run("inventory", held, gone, "--json", *reach(place))
+
+    assert (ran.code, asked.code) == (1, 1)
+    assert held in ran.out
+    assert f"not held: {gone}\n" in ran.err
+    assert asked.json["missing"] == [gone]
+
+
 def test_silent_device_leaves_the_command_pending_and_resend_sends_the_same_bytes(
     owner: Owner, peer: Peer, place: Place
 ) -> None:

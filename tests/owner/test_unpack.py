@@ -104,7 +104,7 @@ def test_stock_age_opens_what_the_command_names(owner: Owner, export: Export) ->
 
 def test_changed_file_is_reported_and_the_others_are_opened(owner: Owner, export: Export, tmp_path: Path) -> None:
     folder = export.sign()
-    bent = next(path for path in folder.iterdir() if path.name != "manifest.jws.age")
+    bent = folder / export.claims["files"][0]["name"]
     raw = bytearray(bent.read_bytes())
     raw[-1] ^= 1
     bent.write_bytes(raw)
@@ -114,6 +114,29 @@ def test_changed_file_is_reported_and_the_others_are_opened(owner: Owner, export
     assert ran.code == 1
     assert f"{bent.name}: changed since" in ran.err
     assert len(list((tmp_path / "out").iterdir())) == len(CLIPS) - 1
+    assert "age -d " in ran.out
+    assert bent.name not in ran.out
+
+
+def test_export_of_which_nothing_holds_offers_no_stock_command(owner: Owner, export: Export, tmp_path: Path) -> None:
+    folder = export.sign()
+    for path in folder.iterdir():
+        if path.name != "manifest.jws.age":
+            path.write_bytes(b"bent")
+
+    ran = owner.run("open", folder, "-o", tmp_path / "out")
+
+    assert ran.code == 1
+    assert "age -d " not in ran.out
+
+
+def test_wrong_identity_is_told_as_such(owner: Owner, export: Export, tmp_path: Path) -> None:
+    owner.ok("keygen", "-o", tmp_path / "other.key")
+
+    ran = owner.run("open", export.sign(), "-i", tmp_path / "other.key")
+
+    assert ran.code == 1
+    assert "next: give the identity that the export was sealed to: -i FILE" in ran.err
 
 
 def test_missing_and_foreign_files_are_named(owner: Owner, export: Export, tmp_path: Path) -> None:

@@ -1,0 +1,64 @@
+"""Wrong calls: each says what is wrong in words that a person has for it, and what to do next; nothing is a riddle."""
+
+from pathlib import Path
+
+import pytest
+
+from agent.age import encrypt, generate_identity, write_identity_file
+from tests.owner.conftest import Owner
+from tests.owner.peer import Peer
+
+ID = "a" * 26
+RIDDLES = ("Expected `", "regex", "$.", "Traceback", "at byte")
+
+WRONG: dict[tuple[str, ...], tuple[str, str]] = {
+    ("approve", ID, "00", "--yes"): ("64 digits", "privacy-owner listen"),
+    ("approve", "x", "0" * 64, "--yes"): ("no command's id", "privacy-owner pending"),
+    ("inventory", "--after", "x", "--out", "x"): ("--after 'x' is no command's id", "privacy-owner pending"),
+    ("export", "--all", "--recipient", "bob", "--out", "x"): ("--recipient 'bob': this is no age", "age1"),
+    ("export", "--all", "--recipient", "age1bob", "--out", "x"): ("--recipient 'age1bob'", ""),
+    ("inventory", "--camera", "Front Door", "--out", "x"): ("'Front Door' is no camera's id", "inventory --json"),
+    ("inventory", "--from", "yesterday", "--out", "x"): ("'yesterday' is not a time", "36h"),
+    ("inventory", *(f"{'a' * 24}{i}{j}" for i in "abcdefghijklmnop" for j in "abcdefghijklmnop"), "--out", "x"): (
+        "256 ids, and a command takes 200",
+        "--camera",
+    ),
+    ("inventory", "--cursor", "x", "--out", "x"): ("cursor is none of ours", ""),
+    ("decrypt", "-i", "own.key", "plain"): ("plain: this is no age v1 file", "as age"),
+    ("decrypt", "-i", "own.key", "cut.age"): ("cut.age: ", "copy it again, whole"),
+    ("decrypt", "-i", "other.key", "clip.age"): ("clip.age: none of the identities", "sealed to: -i FILE"),
+    ("decrypt", "-i", "nope", "clip.age"): ("privacy-owner: nope: No such file", "check the name"),
+    ("decrypt", "-i", "own.key", "nope"): ("privacy-owner: nope: No such file", "check the name"),
+    ("verify", "plain"): ("plain: DOES NOT HOLD: neither a receipt", "privacy-agent submit -o"),
+    ("verify", "clip.age"): ("clip.age: DOES NOT HOLD", ""),
+    ("receipt", "plain"): ("plain: ", "privacy-agent submit"),
+    ("open", "nope"): ("nope: no export lies here", "copy the folder exports/ID"),
+    ("open", "."): (".: no export lies here", "copy the folder exports/ID"),
+    ("device", "add", "plain"): ("plain: ", "device.jws as privacy-agent init wrote it"),
+    ("client", "add", "plain"): ("plain: ", "descriptor file"),
+    ("recover", "plain", "--force"): ("plain: ", "type every R and I line"),
+    ("listen", "--timeout", "nan"): ("'nan' is no number of seconds", "privacy-owner listen --help"),
+}
+
+
+@pytest.mark.parametrize("words", WRONG, ids=lambda words: " ".join(words)[:40])
+def test_wrong_call_says_what_is_wrong_and_what_next(owner: Owner, peer: Peer, words: tuple[str, ...]) -> None:
+    assert peer.id
+    own, other = (generate_identity(post_quantum=False) for _ in range(2))
+    for name, identity in (("own.key", own), ("other.key", other)):
+        Path(name).write_text(write_identity_file(identity, created="2026-01-02T03:04:05Z"))
+    sealed = encrypt(b"frames" * 100, [own.recipient()])
+    Path("clip.age").write_bytes(sealed)
+    Path("cut.age").write_bytes(sealed[:-3])
+    Path("plain").write_text("hello\n")
+
+    ran = owner.run(*words)
+
+    says, step = WRONG[words]
+    what, _, following = ran.err.partition("\n  next: ")
+    assert ran.code != 0
+    assert ran.out == ""
+    assert says in what
+    assert step in following
+    assert not [riddle for riddle in RIDDLES if riddle in ran.err]
+    assert owner.ok("pending", "--json").json == []
