@@ -34,7 +34,7 @@ def test_command_that_is_done_is_said_to_be_and_its_receipt_is_kept(device: Devi
 def test_command_that_is_refused_is_said_to_be_with_its_reason_and_fails(
     device: Device, cmd: Path, tmp_path: Path
 ) -> None:
-    signed(device, cmd, "approve", "a" * 26, "0" * 64)
+    signed(device, cmd, "approve", "a" * 26, "0" * 64, "--yes")
     receipt = tmp_path / "receipt.bin"
     ran = device.agent("submit", cmd, "-o", receipt)
     assert ran.code == 1
@@ -44,7 +44,7 @@ def test_command_that_is_refused_is_said_to_be_with_its_reason_and_fails(
 
 
 def test_refusal_is_in_the_json_and_a_repeat_gets_the_same_answer(device: Device, cmd: Path) -> None:
-    signed(device, cmd, "approve", "a" * 26, "0" * 64)
+    signed(device, cmd, "approve", "a" * 26, "0" * 64, "--yes")
     first = device.agent("submit", cmd, "--json")
     assert first.code == 1
     told = first.json
