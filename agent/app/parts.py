@@ -205,6 +205,10 @@ def _assemble(config: Config, document: bytes, *, keystore: Keystore, index: Ind
     def set_time(tx: Tx, seconds: int, _moment: Moment) -> None:
         timeline.sign_in(tx, read_clock(), now_ms=seconds * MS_PER_S)
 
+    def room() -> tuple[int, int]:
+        free, total = free_bytes(config.vault)
+        return free - RESERVE_BYTES, total
+
     world = World(
         policy=lambda: parts.policy,
         rights=lambda _tx, _object: Rights(),
@@ -214,6 +218,7 @@ def _assemble(config: Config, document: bytes, *, keystore: Keystore, index: Ind
         now=lambda: timeline.look(read_clock()),
         changed=changed,
         alert=Alarm(index=index, trust=trust, outbox=outbox).raise_in,
+        room=room,
     )
     erasure = Erasure(vault=vault, index=index, keystore=keystore, finish=finish, judge=sparing(world))
     commands = Commands(

@@ -26,7 +26,7 @@ from agent.bundle.content import Measured, PieceReader, fixed, measure, opened
 from agent.bundle.names import file_name
 from agent.clock import MS_PER_S, rfc3339_ms
 from agent.envelope import MAX_MANIFEST_BYTES, TYP_EXPORT, encode, sign
-from agent.errors import CorruptError, LinkError
+from agent.errors import CorruptError, LinkError, RefusedError
 from agent.files import FILE_MODE, make_folder, settle, sync_folder, translated_space
 from agent.index import Index, Tx
 from agent.index import bundle as rows
@@ -47,6 +47,12 @@ TOLD_FILES_MAX: Final = 100
 _COPY_BYTES: Final = 1024 * 1024
 _MANIFEST: Final = "manifest.jws.age"
 _ENTRY_MANIFEST_BYTES: Final = 2048
+
+_MANIFEST_FILE_BYTES: Final = 200
+"""What the manifest says of one file: a name of ours, a size and a hash."""
+
+_DESCRIBED_MAX_BYTES: Final = MAX_MANIFEST_BYTES // 4 * 3 - (1 << 21)
+"""Base64 makes four bytes of three; two MiB are for the recipients and for 10,000 objects that are left out."""
 
 
 class ExportFile(msgspec.Struct, frozen=True, kw_only=True):
@@ -193,11 +199,15 @@ class Bundle:
         judge: Judge,
         label: Callable[[Tx, str], str],
         moment: Moment,
+        note: Callable[[Tx, Export], None],
         progress: Callable[[int, int], None] = lambda _done, _total: None,
+        empty: bool = True,
     ) -> Export:
         """Build an export of ``ids``, sealed to ``recipients``; durable on return.
 
-        ``judge`` may keep an object out and says as what. Raises ``SpaceError`` with nothing left behind, and
+        ``judge`` may keep an object out and says as what. ``note`` writes down what was made in the transaction of its
+        row (invariant I7). One that would hold nothing has neither files nor row unless ``empty``. Raises
+        ``SpaceError``, and ``RefusedError`` (``too_large``) when the manifest would be, with nothing left behind, and
         ``ConfigError`` for recipients that no file can be sealed to.
         """
         self.require_recipients(recipients)
@@ -212,9 +222,14 @@ class Bundle:
             with translated_space():
                 sources = self._sources(ids, recipients=recipients, judge=judge, label=label, work=work)
                 described = self._fill(work, sources, form=form, total=len(ids), progress=progress)
-                self._write_manifest(work, export_id, described, form=form, recipients=recipients, moment=moment)
-                sync_folder(part)
-                settle(part, final)
+                if described or empty:
+                    self._write_manifest(work, export_id, described, form=form, recipients=recipients, moment=moment)
+                    sync_folder(part)
+                    settle(part, final)
+                else:
+                    work.files.clear()
+                    shutil.rmtree(part)
+                export = self._note(work, export_id, recipients=recipients, moment=moment, note=note)
         except OSError as error:
             _discard(part)
             raise LinkError(
@@ -222,20 +237,36 @@ class Bundle:
             ) from error
         except BaseException:
             _discard(part)
+            _discard(final)
             raise
-        size_bytes = sum(file.bytes for file in work.files)
-        inside = tuple(sorted(one.id for one in work.outcomes.values() if one.result == "exported"))
-        self._index.write_now(
-            lambda tx: rows.put(tx, export_id, made_ms=moment.agent_ms, size_bytes=size_bytes, objects=inside),
-            urgent=True,
-        )
-        return Export(
+        return export
+
+    def _note(
+        self,
+        work: "_Work",
+        export_id: str,
+        *,
+        recipients: tuple[str, ...],
+        moment: Moment,
+        note: Callable[[Tx, Export], None],
+    ) -> Export:
+        export = Export(
             id=export_id,
-            folder=final,
+            folder=self.folder / export_id,
             files=tuple(work.files),
             recipients=recipients,
             outcomes=tuple(work.outcomes[object_id] for object_id in sorted(work.outcomes)),
         )
+        size_bytes = sum(file.bytes for file in work.files)
+        inside = tuple(sorted(one.id for one in work.outcomes.values() if one.result == "exported"))
+
+        def put(tx: Tx) -> None:
+            if export.files:
+                rows.put(tx, export_id, made_ms=moment.agent_ms, size_bytes=size_bytes, objects=inside)
+            note(tx, export)
+
+        self._index.write_now(put, urgent=True)
+        return export
 
     def _sources(
         self,
@@ -297,7 +328,7 @@ class Bundle:
                 work.outcomes[item.id] = Outcome(id=item.id, result="failed")
             else:
                 work.outcomes[item.id] = Outcome(id=item.id, result="exported")
-                described.append(_described(source) | {"file": file.name, "sha256": file.sha256})
+                described.append(work.described(_described(source) | {"file": file.name, "sha256": file.sha256}))
             progress(len(work.outcomes), total)
         return described
 
@@ -345,6 +376,22 @@ class _Work:
         self.recipients = recipients
         self.files: list[ExportFile] = []
         self.outcomes: dict[str, Outcome] = {}
+        self._described_bytes = 0
+
+    def described(self, entry: dict[str, Any]) -> dict[str, Any]:
+        """Return what the manifest will say of an object; raises ``RefusedError`` once that is more than it may hold.
+
+        Long names make a manifest long; it is told while the export is written, not when all of it was.
+        """
+        self._described_bytes += len(encode(entry)) + _MANIFEST_FILE_BYTES
+        if self._described_bytes > _DESCRIBED_MAX_BYTES:
+            raise RefusedError(
+                "the export would be too large for its manifest",
+                reason="too_large",
+                retry="after_fix",
+                hint="export a shorter interval or one camera",
+            )
+        return entry
 
     def seal(self, name: str, pieces: Iterator[bytes]) -> ExportFile:
         """Seal a stream of clear pieces into a new file; the file is synced on return."""
@@ -493,7 +540,9 @@ class _Zip:
                     dos_time=_dos_time(item.captured_from_ms),
                 )
                 yield from archive.entry(entry, measured.pieces())
-            described.append(_described(source) | {"files": [name for name, _measured in entries]})
+            described.append(
+                self._work.described(_described(source) | {"files": [name for name, _measured in entries]})
+            )
             self._work.outcomes[item.id] = Outcome(id=item.id, result="exported")
             self._progress(len(self._work.outcomes), self._total)
             held = next(packable, None)

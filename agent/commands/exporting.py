@@ -10,8 +10,6 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final
 
-import msgspec
-
 from agent import audit
 from agent.audit import Event
 from agent.bundle import Bundle, Export, Form
@@ -21,12 +19,14 @@ from agent.envelope import Export as ExportRequest
 from agent.errors import RefusedError, SpaceError
 from agent.index import Index, Tx
 from agent.model import Moment, Object, Outcome, Requester, Selection
-from agent.policy import Allow, Conditions, Subject, decide
+from agent.policy import Conditions, Decision, Refuse, Rights, Subject, decide
 from agent.trust import CommandRow, Trust
 from agent.vault import Vault
 
 OBJECTS_MAX: Final = 10_000
 """Objects of one export: bounds its manifest; a larger selection is asked for in parts."""
+
+_PAGE: Final = 500
 
 Progress = Callable[[int, int], None]
 
@@ -51,24 +51,24 @@ class Exports:
         ids = await self._index.read(lambda tx: self._trust.undecided(tx, row.jti))
         recipients = request.to or self._world.policy().owner_recipients()
         form: Form = "zip" if request.form == "zip" else "objects"
-        try:
-            export = await self._build(
-                row.jti, ids, requester=requester, recipients=recipients, form=form, progress=progress
-            )
-        except SpaceError:
-            await self._fail(row.jti, reason="disk_full")
-            return
-        told = export.told(named=row.role != "backend")
 
-        def settle(tx: Tx) -> None:
+        def settle(tx: Tx, export: Export) -> None:
             now = self._world.now()
             self._trust.decide(tx, row.jti, export.outcomes)
             self._note_export(tx, export, actor=row.kid, command=row.jti, moment=now)
             current = self._trust.command(tx, row.jti)
             if current is not None and current.settled_ms is None:
+                told = export.told(named=row.role != "backend")
                 self._ledger.settle_by_outcomes(tx, current, export=told, moment=now)
 
-        await self._index.write(settle, urgent=True)
+        try:
+            await self._build(
+                row.jti, ids, requester=requester, recipients=recipients, form=form, note=settle, progress=progress
+            )
+        except SpaceError:
+            await self._fail(row.jti, reason="disk_full")
+        except RefusedError as error:
+            await self._fail(row.jti, reason=error.reason)
 
     async def here(
         self,
@@ -101,21 +101,16 @@ class Exports:
                 hint="export a shorter interval or one camera",
             )
         async with self.line:
-            export = await self._build(
+            return await self._build(
                 export_id,
                 ids,
                 requester=Requester(role="local"),
                 recipients=self._world.policy().owner_recipients(),
                 form=form,
+                note=partial(self._note_export, actor="local", command="", moment=moment),
                 progress=progress,
+                empty=False,
             )
-            if not any(outcome.result == "exported" for outcome in export.outcomes):
-                await asyncio.to_thread(self._bundle.remove, export.id, lambda _tx: None)
-                export = msgspec.structs.replace(export, files=())
-        await self._index.write(
-            lambda tx: self._note_export(tx, export, actor="local", command="", moment=moment), urgent=True
-        )
-        return export
 
     def _held(self, tx: Tx, select: Selection) -> tuple[tuple[str, ...], bool]:
         """Return the ids that are meant, and whether any of them is held."""
@@ -161,20 +156,44 @@ class Exports:
         requester: Requester,
         recipients: tuple[str, ...],
         form: Form,
+        note: Callable[[Tx, Export], None],
         progress: Progress,
+        empty: bool = True,
     ) -> Export:
         moment = self._world.now()
         policy = self._world.policy()
         to_owner_only = set(recipients) <= set(policy.owner_recipients())
-        conditions = Conditions(moment=moment, to_owner_only=to_owner_only)
+        copies_bytes = await self._index.read(lambda tx: self._lying(tx, but=export_id))
+
+        def conditions(more_bytes: int) -> Conditions:
+            free, total = self._world.room()
+            return Conditions(
+                moment=moment,
+                to_owner_only=to_owner_only,
+                free_bytes=free - more_bytes,
+                total_bytes=total,
+                copies_bytes=copies_bytes + more_bytes,
+            )
 
         def judge(tx: Tx, found: Object) -> Outcome | None:
-            rights = self._world.rights(tx, found.id)
+            nonlocal copies_bytes
             decision = decide(
-                policy, "export", requester=requester, subject=Subject.of(found), rights=rights, conditions=conditions
+                policy,
+                "export",
+                requester=requester,
+                subject=Subject.of(found),
+                rights=self._world.rights(tx, found.id),
+                conditions=conditions(found.size_bytes),
             )
-            return None if isinstance(decision, Allow) else kept(found.id, decision)
+            if isinstance(decision, Refuse):
+                _require_room(decision)
+                return kept(found.id, decision)
+            copies_bytes += found.size_bytes
+            return None
 
+        whole = conditions(await self._weigh(ids))  # else a large one would be written and fail in the end
+        subject = Subject(camera="", category="export", taken_in_ms=moment.agent_ms)
+        _require_room(decide(policy, "export", requester=requester, subject=subject, rights=Rights(), conditions=whole))
         return await asyncio.to_thread(
             self._bundle.build,
             export_id,
@@ -184,7 +203,9 @@ class Exports:
             judge=judge,
             label=self._world.label,
             moment=moment,
+            note=note,
             progress=progress,
+            empty=empty,
         )
 
     def _note_export(self, tx: Tx, export: Export, *, actor: str, command: str, moment: Moment) -> None:
@@ -201,6 +222,21 @@ class Exports:
                 audit.append(tx, Event(kind="corrupt_object", object=outcome.id, command=command), moment=moment)
                 self._world.alert(tx, "corrupt_object", f"object {outcome.id} cannot be exported", moment)
 
+    def _lying(self, tx: Tx, *, but: str) -> int:
+        return sum(one.size_bytes for one in self._bundle.lying(tx) if one.id != but)
+
+    async def _weigh(self, ids: tuple[str, ...]) -> int:
+        """Return about how much room the copies of objects take."""
+
+        def weigh(tx: Tx, some: tuple[str, ...]) -> int:
+            found = (self._vault.get(tx, object_id) for object_id in some)
+            return sum(item.size_bytes for item in found if item is not None)
+
+        size_bytes = 0
+        for start in range(0, len(ids), _PAGE):
+            size_bytes += await self._index.read(partial(weigh, some=ids[start : start + _PAGE]))
+        return size_bytes
+
     async def _fail(self, jti: str, *, reason: str) -> None:
         def fail(tx: Tx) -> None:
             row = self._trust.command(tx, jti)
@@ -208,3 +244,11 @@ class Exports:
                 self._ledger.settle(tx, row, status="failed", reason=reason, moment=self._world.now())
 
         await self._index.write(fail, urgent=True)
+
+
+def _require_room(decision: Decision) -> None:
+    if isinstance(decision, Refuse) and decision.reason == "disk_full":
+        raise SpaceError(
+            f"there is no room for this export ({decision.rule})",
+            hint="delete older exports: privacy-owner delete --category export; export less; or see docs/operating.md",
+        )

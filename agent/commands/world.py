@@ -24,7 +24,8 @@ class World(msgspec.Struct, frozen=True, kw_only=True):
 
     ``set_time`` takes (transaction, seconds, moment) and raises ``RefusedError``; ``changed`` is called on the event
     loop when the outbox may have something new. ``alert`` takes (transaction, code, sentence, moment). ``approve_pass``
-    takes (transaction, id, selection hash, key) and tells whether a retention pass waited for just that.
+    takes (transaction, id, selection hash, key) and tells whether a retention pass waited for just that. ``room`` tells
+    (bytes free beyond what is kept back, bytes in all) of the vault's disk; without any in all it is not judged.
     """
 
     policy: Callable[[], Policy]
@@ -35,6 +36,7 @@ class World(msgspec.Struct, frozen=True, kw_only=True):
     changed: Callable[[], None]
     alert: Callable[[Tx, str, str, Moment], object]
     approve_pass: Callable[[Tx, str, str, Key], bool] = _no_pass
+    room: Callable[[], tuple[int, int]] = lambda: (0, 0)
 
 
 def sparing(world: World) -> Callable[[Tx, Object, str, str], Outcome | None]:

@@ -17,7 +17,18 @@ Withdrawn consent stops ingest and upload whatever else holds. What no rule allo
 from typing import Final
 
 from agent.model import Requester
-from agent.policy.values import Action, Allow, Conditions, Decision, Policy, Refuse, Rights, Rule, Subject
+from agent.policy.values import (
+    EXPORTS_SHARE,
+    Action,
+    Allow,
+    Conditions,
+    Decision,
+    Policy,
+    Refuse,
+    Rights,
+    Rule,
+    Subject,
+)
 
 _DAY_MINUTES: Final = 24 * 60
 _MINUTE_MS: Final = 60_000
@@ -38,7 +49,7 @@ def decide(  # noqa: PLR0911 - one return per action, in the order of the docstr
     if action == "delete":
         return _delete(requester, rights, conditions)
     if action == "export":
-        return _export(requester, rights, conditions)
+        return _export(policy, requester, rights, conditions)
     rule = policy.rule_for(subject.camera, subject.category)
     if action == "expire":
         rule = policy.export_rule() if subject.category == "export" else rule
@@ -85,7 +96,27 @@ def _delete(requester: Requester, rights: Rights, conditions: Conditions) -> Dec
     return Allow(rule="backend_delete")
 
 
-def _export(requester: Requester, rights: Rights, conditions: Conditions) -> Decision:
+def _export(policy: Policy, requester: Requester, rights: Rights, conditions: Conditions) -> Decision:
+    decision = _may_have(requester, rights, conditions)
+    return _room_for_copy(policy, conditions) or decision if isinstance(decision, Allow) else decision
+
+
+def _room_for_copy(policy: Policy, conditions: Conditions) -> Refuse | None:
+    """Refuse a copy for which recordings would have to go, or be refused, later."""
+    total = conditions.total_bytes
+    if not total:
+        return None
+    for rule in policy.rules:
+        if conditions.free_bytes < rule.keep.floor_bytes(total):
+            return Refuse(reason="disk_full", rule=f"{rule.scope}.keep.disk_free")
+    rule = policy.export_rule()
+    size_bytes = rule.keep.size_bytes
+    if conditions.copies_bytes > (total // EXPORTS_SHARE if size_bytes is None else size_bytes):
+        return Refuse(reason="disk_full", rule=f"{rule.scope}.keep.size")
+    return Refuse(reason="disk_full", rule=f"{rule.scope}.on_full") if conditions.free_bytes <= 0 else None
+
+
+def _may_have(requester: Requester, rights: Rights, conditions: Conditions) -> Decision:
     if requester.role == "client":
         return Allow(rule="owner_export")
     if not conditions.to_owner_only:

@@ -13,6 +13,9 @@ OnFull = Literal["refuse", "drop-oldest"]
 EXPORT_AGE_MS: Final = 7 * 86_400_000
 """How long an export lies in its folder where the policy gives the category ``export`` no age."""
 
+EXPORTS_SHARE: Final = 4
+"""The part of the disk, a quarter, that exports take at most where the policy gives that category no size."""
+
 
 class Keep(msgspec.Struct, frozen=True, kw_only=True):
     """How long and how much; ``None`` sets no limit of that kind."""
@@ -138,7 +141,8 @@ class Conditions(msgspec.Struct, frozen=True, kw_only=True):
 
     ``wanted_bytes`` must be free before new recordings are taken in again; 0 while there is room enough.
     ``rank`` counts newer objects of the same rule's set (0 is the newest); ``newer_bytes`` sums that set down to and
-    including this object. ``to_owner_only`` tells whether an export goes to nobody but the policy's owner.
+    including this object. ``to_owner_only`` tells whether an export goes to nobody but the policy's owner;
+    ``copies_bytes`` is what all exports take, with it.
     """
 
     moment: Moment
@@ -148,6 +152,7 @@ class Conditions(msgspec.Struct, frozen=True, kw_only=True):
     rank: int = 0
     newer_bytes: int = 0
     to_owner_only: bool = True
+    copies_bytes: int = 0
 
 
 class Allow(msgspec.Struct, frozen=True, kw_only=True):

@@ -148,6 +148,7 @@ class Office:
     def _open(self) -> None:
         self.changed = asyncio.Event()
         self.label_takes_ms = 0
+        self.room = (0, 0)
         self.index = Index(self.folder / "index.db", key=self.keystore.index_key())
         self.vault = Vault(folder=self.folder, index=self.index, keystore=self.keystore)
         self.trust = Trust()
@@ -165,6 +166,7 @@ class Office:
             now=lambda: self.moment,
             changed=self.changed.set,
             alert=Alarm(index=self.index, trust=self.trust, outbox=self.outbox).raise_in,
+            room=lambda: self.room,
         )
         self.erasure = Erasure(
             vault=self.vault,

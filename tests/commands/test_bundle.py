@@ -24,7 +24,9 @@ from agent.bundle import build as building
 from agent.bundle.names import cell, file_name, slug
 from agent.bundle.table import COLUMNS_MAX, LINE_BYTES, columns, rows
 from agent.envelope import selection_hash
-from agent.model import Object, Selection, new_id
+from agent.errors import RefusedError, SpaceError
+from agent.index import Tx
+from agent.model import Moment, Object, Selection, new_id
 from agent.policy import Rights, parse_policy
 from agent.retention import Disk, Retention
 from tests.commands.office import Office, at, run
@@ -445,6 +447,96 @@ def test_person_at_the_machine_exports_to_the_owner_alone(office: Office) -> Non
         assert (len(told["outcomes"]), told["selection"]["count"]) == (1, 2)
         rest = await office.commands.inventory_here(select, cursor=told["cursor"], moment=office.moment)
         assert (len(rest["outcomes"]), rest["cursor"]) == (1, "")
+
+    run(scenario())
+
+
+@pytest.mark.parametrize(
+    ("free", "total", "status"),
+    [(10**6, 4 * 10**6, "done"), (150_000, 4 * 10**6, "failed"), (10**6, 700_000, "failed")],
+    ids=["room", "nearly full", "more than a quarter of a small disk"],
+)
+def test_export_takes_no_room_that_recordings_need(office: Office, free: int, total: int, status: str) -> None:
+    # A backend's exports could fill the disk, and the floor then deleted recordings to make room for copies of them.
+    async def scenario() -> None:
+        for _number in range(3):
+            await office.keep(os.urandom(60_000))
+        office.room = (free, total)
+        receipt = await office.submit(office.backend, "export", select=SELECT_ALL, form="objects")
+        assert receipt["status"] == status
+        assert len(list(office.bundle.folder.iterdir())) == (status == "done")
+        if status == "failed":
+            assert receipt["reason"] == "disk_full"
+            with pytest.raises(SpaceError, match="no room for this export"):
+                await office.commands.export_here(new_id(), Selection(all=True), form="zip", moment=office.moment)
+
+    run(scenario())
+
+
+def test_exports_share_their_quarter_and_one_that_is_built_again_counts_once(office: Office) -> None:
+    async def scenario() -> None:
+        for _number in range(3):
+            await office.keep(os.urandom(60_000))
+        office.room = (10**9, 4 * 300_000)
+        again = new_id()
+        for _time in range(3):
+            export = await office.commands.export_here(again, Selection(all=True), form="objects", moment=office.moment)
+            assert export.files
+        with pytest.raises(SpaceError):
+            await office.commands.export_here(new_id(), Selection(all=True), form="objects", moment=office.moment)
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("form", ["objects", "zip"])
+def test_export_with_too_long_a_manifest_is_answered_and_ends_nothing(
+    office: Office, monkeypatch: pytest.MonkeyPatch, form: str
+) -> None:
+    # 10,000 objects with long names: an assertion ended the process, and the accepted command did so at each start.
+    async def scenario() -> None:
+        for _number in range(5):
+            await office.keep(name="x" * 500)
+        monkeypatch.setattr(building, "_DESCRIBED_MAX_BYTES", 4 * 1000)
+        receipt = await office.submit(office.client, "export", select=SELECT_ALL, form=form)
+        assert (receipt["status"], receipt["reason"], receipt["retry"]) == ("failed", "too_large", "after_fix")
+        assert list(office.bundle.folder.iterdir()) == []
+        with pytest.raises(RefusedError, match="too large for its manifest"):
+            await office.commands.export_here(new_id(), Selection(all=True), form="zip", moment=office.moment)
+
+    run(scenario())
+
+
+def test_manifest_at_its_limit_is_still_signed(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(building, "MAX_MANIFEST_BYTES", 40_000)
+    monkeypatch.setattr(building, "_DESCRIBED_MAX_BYTES", 40_000 // 4 * 3 - 4_000)
+
+    async def scenario() -> None:
+        statuses = []
+        for _number in range(30):
+            await office.keep(name="ü" * 250)
+            receipt = await office.submit(office.client, "export", select=SELECT_ALL, form="objects")
+            statuses.append((receipt["status"], receipt.get("reason", "")))
+        assert set(statuses) == {("done", ""), ("failed", "too_large")}
+
+    run(scenario())
+
+
+def test_export_that_cannot_be_written_down_is_not_there(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Its row was committed before its entry in the log: a full disk between them left an export that no log knew.
+    real = audit.append
+
+    def append(tx: Tx, event: audit.Event, *, moment: Moment) -> None:
+        if event.kind == "exported":
+            raise SpaceError("full")
+        real(tx, event, moment=moment)
+
+    async def scenario() -> None:
+        await office.keep()
+        monkeypatch.setattr(audit, "append", append)
+        with pytest.raises(SpaceError):
+            await office.commands.export_here(new_id(), Selection(all=True), form="zip", moment=office.moment)
+        assert office.index.read_now(office.bundle.exports) == frozenset()
+        assert list(office.bundle.folder.iterdir()) == []
 
     run(scenario())
 

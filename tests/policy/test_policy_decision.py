@@ -176,6 +176,27 @@ def test_export_to_others_needs_an_owner_client() -> None:
         assert reason(judge("export", requester=who, rights=RESTRICTED)) == "restricted"
 
 
+def test_export_takes_no_room_below_a_floor_or_above_the_exports_own_limit() -> None:
+    def room(policy: Policy, *, free: int, copies: int, role: Role = "client") -> str:
+        conditions = Conditions(
+            moment=Moment(agent_ms=0, wall_ms=0, trusted=True), free_bytes=free, total_bytes=100, copies_bytes=copies
+        )
+        subject = Subject(camera="", category="recording", taken_in_ms=0)
+        return reason(
+            decide(
+                policy, "export", requester=Requester(role=role), subject=subject, rights=FREE, conditions=conditions
+            )
+        )
+
+    plain, floor = policy_with(), policy_with(keep=Keep(disk_free_share=0.1))
+    assert room(plain, free=1, copies=25) == "allowed"
+    assert room(plain, free=1, copies=26) == "disk_full"
+    assert room(plain, free=0, copies=1) == "disk_full"
+    assert room(floor, free=10, copies=1) == "allowed"
+    assert room(floor, free=9, copies=1) == "disk_full"
+    assert room(floor, free=9, copies=1, role="store") == "verb_not_allowed", "the right comes before the room"
+
+
 @given(
     role=st.sampled_from(["device", "local", "client", "backend", "store", "time"]),
     trusted=st.booleans(),
