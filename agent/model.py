@@ -126,7 +126,10 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What happened to one object (invariant I6); ``stated_by`` names the key of a party whose word this is."""
+    """What happened to one object (invariant I6).
+
+    ``stated_by`` names the key of a party whose word this is, ``exports`` those that still hold a copy of it.
+    """
 
     id: str
     result: Literal[
@@ -135,3 +138,4 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     ]  # fmt: skip
     remarks: tuple[str, ...] = ()
     stated_by: str = ""
+    exports: tuple[str, ...] = ()

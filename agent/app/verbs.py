@@ -20,6 +20,7 @@ from agent.app.policy_file import read_policy
 from agent.app.refusals import Refusals
 from agent.broker import Broker
 from agent.bundle import Form
+from agent.bundle import view as export_view
 from agent.clock import parse_rfc3339_ms, rfc3339_ms
 from agent.control import ANSWER_BYTES, Progress, Verb
 from agent.errors import ConfigError, CorruptError, RefusedError
@@ -35,6 +36,9 @@ LISTED_MAX: Final = 1000
 
 LISTED_BYTES: Final = ANSWER_BYTES // 2
 """Of one answer: objects sealed to several post-quantum recipients take thousands of bytes each."""
+
+EXPORTS_LISTED_MAX: Final = 200
+"""Exports of one answer, the oldest; of more only the number is told."""
 
 SIGNED_FILE_BYTES: Final = 128 << 10
 """Commands and key sets are below it; the local socket takes no more."""
@@ -92,6 +96,7 @@ class Verbs:
         def read(tx: Tx) -> dict[str, Any]:
             owner = parts.trust.owner(tx)
             totals = parts.vault.totals(tx)
+            exports = parts.bundle.lying(tx)
             waiting, waiting_bytes = parts.waiting_uploads(tx)
             keys = parts.trust.key_set(tx)
             return {
@@ -99,6 +104,7 @@ class Verbs:
                 "key_set": None if keys is None else keys.version,
                 "key_set_jws": None if keys is None else keys.raw.decode("ascii"),
                 "held": {"objects": totals.all.objects, "bytes": totals.all.bytes},
+                "exports": {"count": len(exports), "bytes": sum(export.size_bytes for export in exports)},
                 "uploads": {"waiting": waiting, "bytes": waiting_bytes},
                 "audit_head": msgspec.to_builtins(audit.head(tx)),
                 "alerts": [
@@ -140,7 +146,7 @@ class Verbs:
         }
 
     async def inventory(self, args: dict[str, Any], _progress: Progress) -> dict[str, Any]:
-        """List what is held, with why, until when and who can read it."""
+        """List what is held, with why, until when and who can read it; exports on the first page."""
         parts = self._parts
         moment = parts.now()
         selection = selection_of(args)
@@ -158,14 +164,16 @@ class Verbs:
                 more = page[-1] if len(ids) > len(page) else ""
             outlook = parts.retention.outlook
             views: list[dict[str, Any]] = []
-            size_bytes = 0
+            exports = [] if after else self._exports(tx, selection)
+            beside = {"exports": exports[:EXPORTS_LISTED_MAX], "more_exports": len(exports[EXPORTS_LISTED_MAX:])}
+            size_bytes = len(json.dumps(beside))
             for item in found:
                 view = self._view(tx, item, outlook(item, moment))
                 size_bytes += len(json.dumps(view))
                 if views and size_bytes > LISTED_BYTES:
-                    return {"objects": views, "next": views[-1]["id"]}
+                    return {"objects": views, "next": views[-1]["id"]} | beside
                 views.append(view)
-            return {"objects": views, "next": more}
+            return {"objects": views, "next": more} | beside
 
         return await parts.index.read(read)
 
@@ -176,6 +184,9 @@ class Verbs:
         object_id = str(args.get("id", ""))
 
         def read(tx: Tx) -> dict[str, Any]:
+            export = parts.bundle.get(tx, object_id)
+            if export is not None:
+                return export_view(export, policy=parts.policy) | {"folder": str(parts.bundle.folder / export.id)}
             item = parts.vault.get(tx, object_id)
             if item is None:
                 raise RefusedError(
@@ -312,6 +323,12 @@ class Verbs:
             view["until"] = rfc3339_ms(decision.until_ms)
         return view
 
+    def _exports(self, tx: Tx, selection: Selection) -> list[dict[str, Any]]:
+        """Return the exports that a selection names or means."""
+        bundle, named = self._parts.bundle, frozenset(selection.ids or ())
+        meant = named | frozenset(bundle.select(tx, selection))
+        return [export_view(one, policy=self._parts.policy) for one in bundle.lying(tx) if one.id in meant]
+
     def _copies(self, tx: Tx, item: Object) -> list[dict[str, Any]]:
         copies: list[dict[str, Any]] = [{"where": "this device", "state": item.state}]
         row = self._parts.vault.upload_of(tx, item.upload) if item.upload else None
@@ -325,6 +342,9 @@ class Verbs:
             )
         if item.source_copy == "left":
             copies.append({"where": f"source {item.source}", "state": "left in place"})
+        for export in self._parts.bundle.holding(tx, item.id):
+            until = export_view(export, policy=self._parts.policy)["until"]
+            copies.append({"where": f"export {export.id}", "state": "sealed", "until": until})
         return copies
 
 

@@ -4,6 +4,7 @@
     archive.py   a zip archive as a stream of pieces, stored, sizes known in front
     table.py     usage logs as CSV
     content.py   what an archive holds: decrypted while it is packed, checked whole before its first byte is packed
+    lying.py     a finished one in its folder, and what is told of it
     build.py     ``Bundle``: the two forms, written part by part and moved into place when all is durable
 
 Two forms. ``objects``: for each object ``<object id>.age``, a new header for the recipients and the payload's bytes as
@@ -11,6 +12,7 @@ they are, nothing re-encrypted. ``zip``: ``part-001.zip.age`` and so on, for peo
 signed by the device and sealed: what everything is, when and where it was recorded, and the hash of every file.
 """
 
-from agent.bundle.build import EXPORTS_FOLDER, Bundle, Export, ExportFile, Form, Lying
+from agent.bundle.build import EXPORTS_FOLDER, Bundle, Export, ExportFile, Form
+from agent.bundle.lying import Lying, view
 
-__all__ = ["EXPORTS_FOLDER", "Bundle", "Export", "ExportFile", "Form", "Lying"]
+__all__ = ["EXPORTS_FOLDER", "Bundle", "Export", "ExportFile", "Form", "Lying", "view"]

@@ -23,6 +23,7 @@ from agent.audit import Event
 from agent.bundle import table
 from agent.bundle.archive import ENTRY_OVERHEAD_BYTES, Archive, Entry, dos_time
 from agent.bundle.content import Measured, PieceReader, fixed, measure, opened
+from agent.bundle.lying import Lying
 from agent.bundle.names import file_name
 from agent.clock import MS_PER_S, rfc3339_ms
 from agent.envelope import MAX_MANIFEST_BYTES, TYP_EXPORT, encode, sign
@@ -43,6 +44,9 @@ _LOG: Final = logging.getLogger(__name__)
 
 TOLD_FILES_MAX: Final = 100
 """Files that a receipt names; the manifest, always the first, names all."""
+
+NAMED_MAX: Final = 8
+"""Exports that are named where an object's copies are told."""
 
 _COPY_BYTES: Final = 1024 * 1024
 _MANIFEST: Final = "manifest.jws.age"
@@ -80,16 +84,6 @@ class Export(msgspec.Struct, frozen=True, kw_only=True):
         return {"object": self.id, "files": files, "recipients": list(self.recipients)}
 
 
-class Lying(msgspec.Struct, frozen=True, kw_only=True):
-    """An export in its folder; ``rank`` and ``newer_bytes`` count the exports as ``agent/policy`` counts a set."""
-
-    id: str
-    made_ms: int
-    size_bytes: int
-    rank: int
-    newer_bytes: int
-
-
 Ends = Callable[[Lying, int], str | None]
 
 
@@ -117,7 +111,18 @@ class Bundle:
 
     def exports(self, tx: Tx) -> frozenset[str]:
         """Return the ids of the exports that lie here."""
-        return frozenset(export_id for export_id, _made_ms, _bytes in rows.exports(tx))
+        return rows.ids(tx)
+
+    def get(self, tx: Tx, export_id: str) -> Lying | None:
+        """Return one export that lies here."""
+        if export_id not in rows.ids(tx):
+            return None
+        return next(one for one in self.lying(tx) if one.id == export_id)
+
+    def holding(self, tx: Tx, object_id: str) -> tuple[Lying, ...]:
+        """Return the exports that hold a copy of an object, ``NAMED_MAX`` at most."""
+        ids = rows.holding(tx, object_id, limit=NAMED_MAX)
+        return tuple(one for one in self.lying(tx) if one.id in ids) if ids else ()
 
     def select(self, tx: Tx, selection: Selection) -> tuple[str, ...]:
         """Return the exports that a delete of ``selection`` means: by id, all, or the category ``export``."""
@@ -127,10 +132,13 @@ class Bundle:
         return tuple(sorted(self.exports(tx))) if selection.all or whole else ()
 
     def remarked(self, tx: Tx, outcome: Outcome) -> Outcome:
-        """Return a deletion's outcome, saying so where an export still holds a copy of the object (invariant I6)."""
-        if outcome.result not in {"deleted", "waiting_for_cloud"} or not rows.holds(tx, outcome.id):
+        """Return a deletion's outcome, saying where an export still holds a copy of the object (invariant I6)."""
+        if outcome.result not in {"deleted", "waiting_for_cloud"}:
             return outcome
-        return msgspec.structs.replace(outcome, remarks=(*outcome.remarks, "export_copy_remains"))
+        exports = rows.holding(tx, outcome.id, limit=NAMED_MAX)
+        if not exports:
+            return outcome
+        return msgspec.structs.replace(outcome, remarks=(*outcome.remarks, "export_copy_remains"), exports=exports)
 
     def require_recipients(self, recipients: tuple[str, ...]) -> None:
         """Raise ``ConfigError`` unless files can be sealed to exactly these."""
@@ -156,9 +164,17 @@ class Bundle:
         """Return the exports that lie here, the oldest first."""
         found: list[Lying] = []
         newer_bytes = 0
-        for export_id, made_ms, size_bytes in sorted(rows.exports(tx), key=lambda row: (-row[1], row[0])):
+        for export_id, made_ms, size_bytes, recipients, objects in sorted(rows.exports(tx), key=_newest_first):
             newer_bytes += size_bytes
-            one = Lying(id=export_id, made_ms=made_ms, size_bytes=size_bytes, rank=len(found), newer_bytes=newer_bytes)
+            one = Lying(
+                id=export_id,
+                made_ms=made_ms,
+                size_bytes=size_bytes,
+                objects=objects,
+                recipients=tuple(recipients.split()),
+                rank=len(found),
+                newer_bytes=newer_bytes,
+            )
             found.append(one)
         return tuple(reversed(found))
 
@@ -262,7 +278,14 @@ class Bundle:
 
         def put(tx: Tx) -> None:
             if export.files:
-                rows.put(tx, export_id, made_ms=moment.agent_ms, size_bytes=size_bytes, objects=inside)
+                rows.put(
+                    tx,
+                    export_id,
+                    made_ms=moment.agent_ms,
+                    size_bytes=size_bytes,
+                    recipients=recipients,
+                    objects=inside,
+                )
             note(tx, export)
 
         self._index.write_now(put, urgent=True)
@@ -362,6 +385,10 @@ class Bundle:
             claims, typ=TYP_EXPORT, kid=keystore.kid, alg=keystore.alg, sign=keystore.sign, max_bytes=MAX_MANIFEST_BYTES
         )
         work.files.insert(0, work.seal(_MANIFEST, iter((jws,))))
+
+
+def _newest_first(row: rows.ExportRow) -> tuple[int, str]:
+    return -row[1], row[0]
 
 
 def _note_erased(tx: Tx, *, export_id: str, rule: str, moment: Moment) -> None:

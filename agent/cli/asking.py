@@ -171,6 +171,7 @@ def _status(arguments: argparse.Namespace) -> int:
         ("device", f"{answer['device']}  ({answer['fingerprint']})"),
         ("owner", "none" if owner is None else f"{owner['name']}  ({owner['fingerprint']})"),
         ("holds", f"{answer['held']['objects']} objects, {size(answer['held']['bytes'])}"),
+        ("exports", f"{answer['exports']['count']}, {size(answer['exports']['bytes'])}"),
         ("to upload", f"{answer['uploads']['waiting']} objects, {size(answer['uploads']['bytes'])}"),
         ("broker", state),
         (
@@ -201,11 +202,11 @@ def _inventory(arguments: argparse.Namespace) -> int:
 
     selection = _selection(arguments)
     answer = ask_agent(arguments, "inventory", selection)
-    objects = answer["objects"]
+    objects, exports, more_exports = answer["objects"], answer["exports"], answer["more_exports"]
     while answer["next"]:
         answer = ask_agent(arguments, "inventory", selection | {"after": answer["next"]})
         objects += answer["objects"]
-    missing = sorted(set(arguments.ids) - {item["id"] for item in objects})
+    missing = sorted(set(arguments.ids) - {item["id"] for item in (*objects, *exports)})
     code = FAILED if missing else DONE
     if missing:
         print(
@@ -214,7 +215,10 @@ def _inventory(arguments: argparse.Namespace) -> int:
             file=sys.stderr,
         )
     if arguments.json:
-        print_json({"objects": objects, "missing": missing})
+        print_json({"objects": objects, "exports": exports, "more_exports": more_exports, "missing": missing})
+        return code
+    if not objects and not exports:
+        print("Nothing of that selection is held." if any(selection.values()) else "Nothing is held.")
         return code
     rows = [
         (
@@ -229,13 +233,35 @@ def _inventory(arguments: argparse.Namespace) -> int:
         )
         for item in objects
     ]
-    if not rows:
-        print("Nothing of that selection is held." if any(selection.values()) else "Nothing is held.")
-        return code
-    head = ("id", "camera", "category", "captured", "size", "state", "until", "rule")
-    print(table(rows, head=head, right=(4,)))
-    print(f"\n{len(rows)} objects, {size(sum(item['bytes'] for item in objects))}")
+    if rows:
+        head = ("id", "camera", "category", "captured", "size", "state", "until", "rule")
+        print(table(rows, head=head, right=(4,)))
+        print(f"\n{len(rows)} objects, {size(sum(item['bytes'] for item in objects))}")
+    if rows and exports:
+        print()
+    if exports:
+        print(_exports(exports))
+    if more_exports:
+        print(f"\nand {more_exports} newer ones: name them, or privacy-owner inventory --category export")
     return code
+
+
+def _exports(exports: list[dict[str, Any]]) -> str:
+    from agent.shell.layout import size, table
+    from agent.shell.times import when_text
+
+    rows = [
+        (
+            item["id"],
+            when_text(item["taken_in"]),
+            item["objects"],
+            size(item["bytes"]),
+            when_text(item["until"]),
+            item["rule"],
+        )
+        for item in exports
+    ]
+    return table(rows, head=("export", "made", "objects", "size", "until", "rule"), right=(2, 3))
 
 
 def _camera(item: dict[str, Any]) -> str:
@@ -250,6 +276,9 @@ def _explain(arguments: argparse.Namespace) -> int:
     answer = ask_agent(arguments, "explain", {"id": arguments.id})
     if arguments.json:
         return print_json(answer)
+    if answer["category"] == "export":
+        _explain_export(answer)
+        return DONE
     decision = answer["decision"]
     print(f"{answer['category']} of camera {printable(_camera(answer))}, {size(answer['bytes'])}")
     print(f"captured   {when_text(answer['captured_from'])} to {when_text(answer['captured_to'])}")
@@ -263,8 +292,21 @@ def _explain(arguments: argparse.Namespace) -> int:
     device = " and this device" if answer["readable_by_device"] else ""
     print(f"can read   {len(answer['recipients'])} recipient(s){device}")
     for copy in answer["copies"]:
-        print(f"copy       {copy['where']}: {copy['state']}")
-    return 0
+        until = f", until {when_text(copy['until'])}" if "until" in copy else ""
+        print(f"copy       {copy['where']}: {copy['state']}{until}")
+    return DONE
+
+
+def _explain_export(answer: dict[str, Any]) -> None:
+    from agent.shell.layout import size
+    from agent.shell.times import when_text
+
+    print(f"export of {answer['objects']} objects, {size(answer['bytes'])}")
+    print(f"made       {when_text(answer['taken_in'])}")
+    print(f"goes       at {when_text(answer['until'])}, by {answer['rule']}")
+    print(f"can read   {len(answer['recipients'])} recipient(s)")
+    print(f"lies in    {answer['folder']}")
+    print(f"remove it  privacy-owner delete {answer['id']}")
 
 
 _LEFT_OUT: Final = {

@@ -20,7 +20,7 @@ from agent.envelope import Approve, Command, Delete, Export, Inventory, Key, Set
 from agent.erasure import Erasure
 from agent.errors import ConfigError, RefusedError
 from agent.index import Tx
-from agent.model import Moment
+from agent.model import Moment, Selection
 from agent.outbox import Alert, Outbox
 from agent.trust import UNCONFIRMED_MAX, UNFINISHED_MAX, CommandRow, Trust
 from agent.vault import Vault
@@ -95,7 +95,7 @@ class Admission:
         if moment.trusted and moment.agent_ms // MS_PER_S >= command.exp:
             self._ledger.settle(tx, row, status="refused", reason="expired", moment=moment)
             return True
-        selection = self._selection_of(tx, jti, command)
+        selection = self._selection_of(tx, key, jti, command)
         approved = bool(row.approved_by)
         waits_for = self._waits_for(tx, key, command, selection, approved=approved, moment=moment)
         if waits_for:
@@ -156,9 +156,9 @@ class Admission:
         over = self._trust.over_quota(tx, key, objects=objects, size_bytes=size_bytes, moment=moment)
         return "quota_exceeded" if over else ""
 
-    def _selection_of(self, tx: Tx, jti: str, command: Command) -> tuple[str, ...]:
+    def _selection_of(self, tx: Tx, key: Key, jti: str, command: Command) -> tuple[str, ...]:
         if isinstance(command.request, Inventory):  # tells what is held when it is told
-            return () if "." in command.request.cursor else self._vault.select(tx, command.request.select)
+            return () if "." in command.request.cursor else self._meant(tx, key, command.request.select)
         return self._trust.undecided(tx, jti)
 
     def _resolve(self, tx: Tx, key: Key, command: Command) -> tuple[str, ...]:
@@ -168,12 +168,17 @@ class Admission:
         select = command.selection
         if select is None or (isinstance(command.request, Inventory) and "." in command.request.cursor):
             return ()
+        if not isinstance(command.request, Export):
+            return self._meant(tx, key, select)
         ids = self._vault.select(tx, select)
-        if isinstance(command.request, Delete) and key.role == "client":
-            ids = tuple(sorted({*ids, *self._bundle.select(tx, select)}))
-        if isinstance(command.request, Export) and len(ids) > OBJECTS_MAX:
+        if len(ids) > OBJECTS_MAX:
             raise RefusedError("the export would be too large", reason="too_large", retry="after_fix")
         return ids
+
+    def _meant(self, tx: Tx, key: Key, select: Selection) -> tuple[str, ...]:
+        """Return the objects that a selection means, and for an owner the exports too, sorted."""
+        ids = self._vault.select(tx, select)
+        return tuple(sorted({*ids, *self._bundle.select(tx, select)})) if key.role == "client" else ids
 
     def _require_recipients(self, key: Key, request: Export) -> None:
         if request.to and key.role != "client":

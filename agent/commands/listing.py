@@ -8,6 +8,8 @@ import msgspec
 
 from agent import audit
 from agent.audit import Event
+from agent.bundle import Bundle
+from agent.bundle import view as export_view
 from agent.clock import rfc3339_ms
 from agent.commands.ledger import Answer, Ledger
 from agent.commands.world import World
@@ -29,18 +31,17 @@ def listed(
     *,
     ids: tuple[str, ...],
     limit: int,
-    get: Callable[[Tx, str], Object | None],
-    view: Callable[[Tx, Object], dict[str, Any]],
+    view: Callable[[Tx, str], dict[str, Any] | None],
 ) -> tuple[tuple[dict[str, Any], ...], str]:
     """Return one page of outcomes of ``ids`` (sorted, behind the cursor), and the cursor of the next, or ""."""
     outcomes: list[dict[str, Any]] = []
     size_bytes = 0
     last = ""
     for object_id in ids:
-        found = get(tx, object_id)
+        found = view(tx, object_id)
         outcome: dict[str, Any] = {"id": object_id, "result": "already_gone" if found is None else "listed"}
         if found is not None:
-            outcome["object"] = view(tx, found)
+            outcome["object"] = found
         size_bytes += len(encode(outcome)) + 1
         if len(outcomes) == limit or (outcomes and size_bytes > LISTING_BYTES):
             return tuple(outcomes), last
@@ -83,8 +84,9 @@ def owner_view(found: Object, *, label: str, policy: Policy, rights: Rights, mom
 class Listing:
     """Tells what is held; each telling is audited in its transaction."""
 
-    def __init__(self, *, vault: Vault, trust: Trust, ledger: Ledger, world: World) -> None:
+    def __init__(self, *, vault: Vault, bundle: Bundle, trust: Trust, ledger: Ledger, world: World) -> None:
         self._vault = vault
+        self._bundle = bundle
         self._trust = trust
         self._ledger = ledger
         self._world = world
@@ -100,7 +102,6 @@ class Listing:
             tx,
             ids=selection[bisect_right(selection, request.cursor) :],
             limit=request.limit,
-            get=self._held,
             view=self._view(key.role, moment=moment),
         )
         event = Event(kind="inventory_told", actor=key.kid, command=row.jti, detail={"count": len(outcomes)})
@@ -115,7 +116,6 @@ class Listing:
             tx,
             ids=ids[bisect_right(ids, cursor) :],
             limit=limit,
-            get=self._held,
             view=self._view("local", moment=moment),
         )
         audit.append(tx, Event(kind="inventory_told", actor="local", detail={"count": len(outcomes)}), moment=moment)
@@ -137,14 +137,23 @@ class Listing:
         found = self._vault.get(tx, object_id)
         return None if found is None or found.state == "erasing" else found
 
-    def _view(self, role: str, *, moment: Moment) -> Callable[[Tx, Object], dict[str, Any]]:
-        if role == "backend":
-            return lambda _tx, found: backend_view(found)
+    def _view(self, role: str, *, moment: Moment) -> Callable[[Tx, str], dict[str, Any] | None]:
+        """Return what tells a reader of one id: of an object, and an owner also of an export."""
         policy = self._world.policy()
-        return lambda tx, found: owner_view(
-            found,
-            label=self._world.label(tx, found.camera),
-            policy=policy,
-            rights=self._world.rights(tx, found.id),
-            moment=moment,
-        )
+
+        def tell(tx: Tx, object_id: str) -> dict[str, Any] | None:
+            found = self._held(tx, object_id)
+            if role == "backend":
+                return None if found is None else backend_view(found)
+            if found is None:
+                export = self._bundle.get(tx, object_id)
+                return None if export is None else export_view(export, policy=policy)
+            return owner_view(
+                found,
+                label=self._world.label(tx, found.camera),
+                policy=policy,
+                rights=self._world.rights(tx, found.id),
+                moment=moment,
+            )
+
+        return tell

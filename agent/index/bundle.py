@@ -1,6 +1,6 @@
 """Exports that lie in the export folder."""
 
-from typing import Final
+from typing import Any, Final
 
 from agent.index.transaction import Tx
 
@@ -22,13 +22,26 @@ MIGRATIONS: Final[tuple[str, ...]] = (
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX export_object_by_export ON export_object (export);
     """,
+    """
+    -- To whom it is sealed, separated by spaces; empty where it was made before this was written down.
+    ALTER TABLE export ADD COLUMN recipients TEXT NOT NULL DEFAULT '';
+    """,
 )
 
+ExportRow = tuple[str, int, int, str, int]
+"""(id, made, bytes, recipients, number of objects)."""
 
-def put(tx: Tx, export_id: str, *, made_ms: int, size_bytes: int, objects: tuple[str, ...]) -> None:
+_SELECT: Final = """
+    SELECT id, made_ms, bytes, recipients, (SELECT count(*) FROM export_object WHERE export = export.id) FROM export
+"""
+
+
+def put(
+    tx: Tx, export_id: str, *, made_ms: int, size_bytes: int, recipients: tuple[str, ...], objects: tuple[str, ...]
+) -> None:
     """Write a finished export; one that was built again replaces the rows."""
     drop(tx, export_id)
-    tx.execute("INSERT OR REPLACE INTO export VALUES (?, ?, ?)", (export_id, made_ms, size_bytes))
+    tx.execute("INSERT INTO export VALUES (?, ?, ?, ?)", (export_id, made_ms, size_bytes, " ".join(recipients)))
     tx.executemany("INSERT INTO export_object VALUES (?, ?)", ((export_id, object_id) for object_id in objects))
 
 
@@ -38,12 +51,21 @@ def drop(tx: Tx, export_id: str) -> None:
     tx.execute("DELETE FROM export WHERE id = ?", (export_id,))
 
 
-def exports(tx: Tx) -> tuple[tuple[str, int, int], ...]:
-    """Return (id, made, bytes) of every export, sorted by id."""
-    rows = tx.execute("SELECT id, made_ms, bytes FROM export ORDER BY id")
-    return tuple((row[0], row[1], row[2]) for row in rows)
+def exports(tx: Tx) -> tuple[ExportRow, ...]:
+    """Return every export, sorted by id."""
+    return tuple(_row(values) for values in tx.execute(f"{_SELECT} ORDER BY id"))
 
 
-def holds(tx: Tx, object_id: str) -> bool:
-    """Tell whether any export holds a copy of an object."""
-    return bool(tx.execute("SELECT 1 FROM export_object WHERE object = ? LIMIT 1", (object_id,)))
+def ids(tx: Tx) -> frozenset[str]:
+    """Return the ids of all exports."""
+    return frozenset(row[0] for row in tx.execute("SELECT id FROM export"))
+
+
+def holding(tx: Tx, object_id: str, *, limit: int) -> tuple[str, ...]:
+    """Return the exports that hold a copy of an object, the first of them by id."""
+    rows = tx.execute("SELECT export FROM export_object WHERE object = ? ORDER BY export LIMIT ?", (object_id, limit))
+    return tuple(row[0] for row in rows)
+
+
+def _row(values: tuple[Any, ...]) -> ExportRow:
+    return values[0], values[1], values[2], values[3], values[4]

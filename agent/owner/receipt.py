@@ -33,12 +33,13 @@ class Chosen(msgspec.Struct, frozen=True):
 
 
 class Told(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of one object; ``object`` is what an inventory tells of it."""
+    """What became of one object; ``exports`` still hold a copy of it, ``object`` is what an inventory tells of it."""
 
     id: str
     result: str
     remarks: tuple[str, ...] = ()
     stated_by: str = ""
+    exports: tuple[str, ...] = ()
     object: dict[str, Any] | None = None
 
 

@@ -182,11 +182,15 @@ def shortfall(receipt: Receipt) -> str:
 
 
 def outcomes(told: Iterable[Told]) -> str:
-    """Show what became of each object."""
-    return table(
+    """Show what became of each object, and which exports still hold copies."""
+    told = tuple(told)
+    shown = table(
         ((one.id, one.result, ", ".join(one.remarks), one.stated_by[:12]) for one in told),
         head=("ID", "RESULT", "REMARKS", "STATED BY"),
     )
+    exports = sorted({clean(export) for one in told for export in one.exports})
+    lines = [f"export {export} still holds copies; remove it: privacy-owner delete {export}" for export in exports]
+    return "\n".join((shown, *lines))
 
 
 def inventory(told: Iterable[Told]) -> str:
@@ -199,11 +203,11 @@ def inventory(told: Iterable[Told]) -> str:
 
 
 def _held(object_id: str, held: dict[str, Any]) -> tuple[object, ...]:
-    label = held.get("camera_label") or held.get("camera", "")
     bytes_ = held.get("bytes")
+    of = f"{held.get('camera', '')} {held.get('camera_label', '')}".strip()
     return (
         object_id,
-        label,
+        of if held.get("category") != "export" else f"{held.get('objects', '?')} objects",
         held.get("category", ""),
         when_text(held.get("captured_from", "")),
         size(bytes_) if isinstance(bytes_, int) else "",
