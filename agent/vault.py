@@ -385,9 +385,9 @@ class Vault:
         """Do step 6: the source's copy is given up and its folder was synced."""
         rows.set_source_gone(tx, object_id)
 
-    def source_left_over(self, tx: Tx, *, after: str = "", limit: int = PAGE_MAX) -> tuple[Object, ...]:
-        """Return objects, by id, whose source copy is ours to give up and was not noted as gone (step 5 may be due)."""
-        return tuple(map(_object, rows.source_not_given_up(tx, after, limit)))
+    def source_left_over(self, tx: Tx, *, source: str, after: str = "", limit: int = PAGE_MAX) -> tuple[Object, ...]:
+        """Return a source's objects, by id, whose copy is ours to give up and is not noted as gone: 5 may be due."""
+        return tuple(map(_object, rows.source_not_given_up(tx, source, after, limit)))
 
     def get(self, tx: Tx, object_id: str) -> Object | None:
         """Return an object, also one that is being erased, or ``None``."""

@@ -1,6 +1,6 @@
 """The resident agent: parts become one task group, and stop in order.
 
-Start: parts (a crash finished) → sources recovered → local socket → broker, uploads, post → timers. Stop: no new files,
+Start: parts (a crash finished) → local socket → broker, uploads, post → timers → sources. Stop: no new files,
 what is under way ends, ``state`` says offline, the line closes, then the parts. A bug in any task ends them all and the
 process: whoever restarts it meets the ordinary recovery.
 """
@@ -30,6 +30,7 @@ from agent.ingest import Ingest, IngestEvent
 from agent.model import Moment
 from agent.sealer import Sealer
 from agent.sources import check_medium
+from agent.sources.lane import Lane
 from agent.uplink import Device
 from agent.upload import Upload
 
@@ -41,6 +42,9 @@ RETENTION_AT_LEAST_S: Final = 30.0
 
 RETENTION_S: Final = 60.0
 """How often retention passes; disk pressure is looked at then as well."""
+
+MEDIUM_S: Final = 5.0
+"""A start waits so long for the folders of the sources; a disk that sleeps may need more, and loses nothing by it."""
 
 GOODBYE_S: Final = 6.0
 """Longer than the broker client itself waits for the far end to close."""
@@ -97,10 +101,7 @@ async def run(
     """
     async with opened(config, read_clock=read_clock, patience_s=LOCK_PATIENCE_S) as parts:
         _require_owner(parts)
-        for settings in config.sources:
-            warning = check_medium(settings)
-            if warning:
-                _log.warning(warning)
+        await _look_at_media(config)
         sealer = Sealer()
         try:
             await _run(parts, sealer, stop=stop, reload=reload or asyncio.Event(), ready=ready, alive=alive, wait=wait)
@@ -162,7 +163,6 @@ async def _run(
             start(upload.run(), "upload")
             start(_hear_commands(live, broker), "hear commands")
             start(_note_protocol(live, broker), "note protocol")
-        await ingest.recover()
         taking = start(ingest.run(), "ingest")
         await answering.wait()
         ready()
@@ -185,6 +185,25 @@ async def _as_task(work: Awaitable[None]) -> None:
 async def _stop(task: asyncio.Task[None]) -> None:
     task.cancel()
     await asyncio.wait((task,))
+
+
+async def _look_at_media(config: Config) -> None:
+    """Say what a source's medium means; a folder that does not answer keeps no start waiting, and is checked later."""
+    lanes = [Lane(f"medium {settings.name}") for settings in config.sources]
+    warnings = [
+        lane.submit(partial(check_medium, settings)) for lane, settings in zip(lanes, config.sources, strict=True)
+    ]
+    for lane in lanes:
+        lane.close()
+    if warnings:
+        await asyncio.wait(warnings, timeout=MEDIUM_S)
+    for settings, warning in zip(config.sources, warnings, strict=True):
+        try:
+            found = warning.result() if warning.done() else "does not answer; nothing is taken in until it does"
+        except OSError as error:
+            found = f"{error.strerror}; nothing is taken in until it can be read"
+        if found:
+            _log.warning("source %s: %s: %s", settings.name, settings.path, found)
 
 
 def _require_owner(parts: Parts) -> None:

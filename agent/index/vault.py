@@ -488,11 +488,12 @@ def source_paths(tx: Tx, object_id: str) -> list[str]:
     return [str(row[0]) for row in found]
 
 
-def source_not_given_up(tx: Tx, after: str, limit: int) -> list[Row]:
-    """Return objects whose source copy is ours to give up and is not noted as gone."""
+def source_not_given_up(tx: Tx, source: str, after: str, limit: int) -> list[Row]:
+    """Return objects of a source whose copy is ours to give up and is not noted as gone."""
     return tx.execute(
-        f"{_OBJECT} WHERE o.source_copy = 'taken' AND o.source_gone = 0 AND o.id > ? ORDER BY o.id LIMIT ?",
-        (after, limit),
+        f"{_OBJECT} WHERE o.source_copy = 'taken' AND o.source_gone = 0 AND o.source = ? AND o.id > ?"
+        " ORDER BY o.id LIMIT ?",
+        (source, after, limit),
     )
 
 

@@ -5,9 +5,8 @@ told to the vault. Nothing is confirmed by a source that cannot be looked at who
 one file in it: then its disk is away rather than empty.
 """
 
-import asyncio
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from functools import partial
 from itertools import islice
@@ -16,6 +15,7 @@ from typing import Final
 from agent.errors import AgentError
 from agent.ingest.work import identity_tag
 from agent.sources import FolderSource
+from agent.sources.root import Root
 from agent.sources.walk import Found
 from agent.vault import Vault
 
@@ -23,16 +23,15 @@ AT_ONCE: Final = 256
 """Files of one question to the index."""
 
 
-async def confirm_absences(sources: Iterable[FolderSource], *, vault: Vault) -> None:
-    """Look over the sources for which tombstones wait; those that cannot be looked at are left for the next time."""
-    for source in sources:
-        name = source.settings.name
-        upto = await vault.index.read(partial(vault.awaited_from, source=name))
-        if upto:
-            with suppress(AgentError, OSError):
-                present = await _present(source, vault=vault)
-                if present is not None:
-                    await _note_absent(name, present, upto=upto, vault=vault)
+async def confirm_absences(source: FolderSource, *, vault: Vault) -> None:
+    """Look over a source if tombstones wait for it; one that cannot be looked at is left for the next time."""
+    name = source.settings.name
+    upto = await vault.index.read(partial(vault.awaited_from, source=name))
+    if upto:
+        with suppress(AgentError):
+            present = await _present(source, vault=vault)
+            if present is not None:
+                await _note_absent(name, present, upto=upto, vault=vault)
 
 
 async def _present(source: FolderSource, *, vault: Vault) -> "array[int] | None":
@@ -40,14 +39,14 @@ async def _present(source: FolderSource, *, vault: Vault) -> "array[int] | None"
     present = array("Q")
     looked_at = 0
     key = vault.keystore.tombstone_key()
-    files = source.every_file()
-    while tags := await asyncio.to_thread(_next_tags, files, source.settings.name, key=key):
+    files = (await source.root()).every_file()
+    while tags := await source.do(partial(_next_tags, files, source.settings.name, key)):
         looked_at += len(tags)
         present.extend(await vault.index.read(partial(vault.remembered, source_tags=tags)))
     return array("Q", sorted(present)) if looked_at or source.settings.takes else None
 
 
-def _next_tags(files: Iterator[Found], source: str, *, key: bytes) -> list[bytes]:
+def _next_tags(files: Iterator[Found], source: str, key: bytes, _root: Root) -> list[bytes]:
     return [identity_tag(source, item.path, item.size_bytes, item.mtime_ns, key=key) for item in islice(files, AT_ONCE)]
 
 

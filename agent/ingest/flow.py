@@ -1,6 +1,6 @@
 """The flow from a source's offer to an object of the vault; the steps are numbered in the package's docstring.
 
-Rules: at most ``AT_ONCE`` files are under way; whatever they ask of the index or of a folder at the same moment is
+Rules: each source has a share of files under way; whatever they ask of the index or of a folder at the same moment is
 asked in one trip; what is told is bounded and told once.
 """
 
@@ -20,8 +20,9 @@ from agent.ingest.absence import confirm_absences
 from agent.ingest.giving_up import GivingUp
 from agent.ingest.known import Known
 from agent.ingest.opening import Opened, open_work
+from agent.ingest.share import OPEN_BATCHES, Share
 from agent.ingest.telling import Telling
-from agent.ingest.together import Together, in_thread, in_transaction
+from agent.ingest.together import Together, in_transaction
 from agent.ingest.work import (
     IngestEvent,
     Let,
@@ -35,13 +36,8 @@ from agent.model import Moment, Object, Requester, new_id
 from agent.policy import Allow, Conditions, Policy, Refuse, Rights, Subject, decide
 from agent.sealer import Sealer, SealJob, SourceChangedError
 from agent.sources import Candidate, FolderSource, SourceSettings
-from agent.sources.folder import IncompleteError, MediumError
+from agent.sources.candidate import IncompleteError, MediumError
 from agent.vault import Draft, Forbidden, Vault
-
-AT_ONCE: Final = 32
-"""Files under way: enough that commits and folder syncs are shared, few enough to hold little."""
-
-OPEN_BATCHES: Final = 256
 
 GROUP_USES: Final = 64
 """Objects sealed under one look at the open group; the vault rewraps a slot whose group changed meanwhile."""
@@ -106,47 +102,45 @@ class Ingest:
             for settings in sources
         }
         self._known = Known(vault, taking=frozenset(one.name for one in sources if one.takes))
-        self._room = asyncio.Semaphore(AT_ONCE)
+        opening = partial(open_work, vault=vault, key=self._known.key)
+        self._shares = {name: Share(source, open_one=opening) for name, source in self._sources.items()}
         self._tasks: asyncio.TaskGroup | None = None
         self._under_way: dict[tuple[str, str], bool] = {}
-        self._logs: dict[tuple[str, str], OpenBatch] = {}
         self._group: tuple[GroupKey, int] | None = None
         self._find = in_transaction(self._index.read, self._known.find)
-        self._open = in_thread(self._open_one)
-        self._giving_up = GivingUp(vault, now=now)
+        self._giving_up = GivingUp(self._sources, vault=vault, now=now)
         self._admit = Together(self._admit_all)
 
     # -- running
 
     async def run(self) -> None:
-        """Take in for ever; a bug ends it, bad files never do. Call ``recover`` first."""
+        """Take in for ever; a bug ends it, bad files and folders never do."""
         async with asyncio.TaskGroup() as tasks:
             self._tasks = tasks
-            for name, source in self._sources.items():
-                tasks.create_task(source.run(self._offer, self._fresh), name=f"source {name}")
-            tasks.create_task(self._close_batches(), name="log batches")
-            tasks.create_task(self._look_over(), name="absences")
+            for name, share in self._shares.items():
+                recover = partial(self._giving_up.recover, name)
+                tasks.create_task(share.source.run(self._offer, self._fresh, recover), name=f"source {name}")
+                tasks.create_task(self._close_batches(share), name=f"log batches {name}")
+                tasks.create_task(self._look_over(share.source), name=f"absences {name}")
 
     async def scan_once(self) -> None:
         """Recover, then take what is there now and nobody is writing; returns when it is durable or refused."""
-        await self.recover()
         async with asyncio.TaskGroup() as tasks:
             self._tasks = tasks
-            for name, source in self._sources.items():
+            for name, share in self._shares.items():
                 try:
-                    await source.scan(self._offer, self._fresh, at_once=True)
+                    await share.source.open()
+                    await self._giving_up.recover(name)
+                    await share.source.scan(self._offer, self._fresh, at_once=True)
                 except (ConfigError, MediumError) as error:
                     self._telling.trouble(name, error.message)
-            for key in tuple(self._logs):
-                await self._close_batch(key)
-
-    async def recover(self) -> None:
-        """Finish what a cut left between steps 4 and 6; a folder that is away has to wait."""
-        await self._giving_up.recover(self._sources.values())
+                for label in tuple(share.logs):
+                    await self._close_batch(share, label)
 
     async def confirm_absences(self) -> None:
         """Let the tombstones go of what no source has any more."""
-        await confirm_absences(self._sources.values(), vault=self._vault)
+        for source in self._sources.values():
+            await confirm_absences(source, vault=self._vault)
 
     def reconsider(self) -> None:
         """Look again at what was refused: the policy or the owner's rights changed."""
@@ -171,36 +165,35 @@ class Ingest:
 
     async def _offer(self, candidates: tuple[Candidate, ...]) -> None:
         for candidate in candidates:
-            source = self._sources[candidate.source]
+            share = self._shares[candidate.source]
             if candidate.place.category != "usage-log":
-                await self._start(Work(source, (candidate,)))
+                await self._start(Work(share.source, (candidate,)))
                 continue
-            key = (candidate.source, candidate.place.label)
-            batch = self._logs.setdefault(key, OpenBatch(source, self._monotonic()))
+            label = candidate.place.label
+            batch = share.logs.setdefault(label, OpenBatch(share.source, self._monotonic()))
             batch.add(candidate)
             if batch.is_full:
-                await self._close_batch(key)
-            elif len(self._logs) > OPEN_BATCHES:
-                await self._close_batch(next(iter(self._logs)))
+                await self._close_batch(share, label)
+            elif len(share.logs) > OPEN_BATCHES:
+                await self._close_batch(share, next(iter(share.logs)))
 
-    async def _look_over(self) -> None:
+    async def _look_over(self, source: FolderSource) -> None:
         await pause(ABSENCE_FIRST_S)
         while True:
-            await self.confirm_absences()
+            await confirm_absences(source, vault=self._vault)
             await pause(ABSENCE_S)
 
-    async def _close_batches(self) -> None:
-        ages = [source.settings.batch_age_s for source in self._sources.values()]
-        every_s = max(1.0, min(ages, default=60.0) / 10)
+    async def _close_batches(self, share: Share) -> None:
+        age_s = share.source.settings.batch_age_s
         while True:
-            await pause(every_s)
+            await pause(max(1.0, age_s / 10))
             now_s = self._monotonic()
-            for key, batch in tuple(self._logs.items()):
-                if now_s - batch.since_s >= batch.source.settings.batch_age_s:
-                    await self._close_batch(key)
+            for label, batch in tuple(share.logs.items()):
+                if now_s - batch.since_s >= age_s:
+                    await self._close_batch(share, label)
 
-    async def _close_batch(self, key: tuple[str, str]) -> None:
-        batch = self._logs.pop(key, None)
+    async def _close_batch(self, share: Share, label: str) -> None:
+        batch = share.logs.pop(label, None)
         if batch is not None:
             await self._start(batch.work())
 
@@ -216,22 +209,26 @@ class Ingest:
                 free.append(candidate)
         if not free:
             return
-        await self._room.acquire()
+        share = self._share(work)
+        await share.room.acquire()
+        share.under_way += 1
         assert self._tasks is not None  # noqa: S101 - sources only run inside run and scan_once
         self._tasks.create_task(self._take(Work(work.source, tuple(free))), name="ingest")
 
     async def _take(self, work: Work) -> None:
+        share = self._share(work)
         try:
             await self._take_or_tell(work)
-            if self._giving_up.unnoted >= NOTES or len(self._under_way) == len(work.members):
+            if self._giving_up.unnoted >= NOTES or share.under_way == 1:
                 await self._giving_up.note()
         finally:
-            self._room.release()
-            if len(self._under_way) == len(work.members):
-                self._group = None  # a key is held only while there is work
+            share.under_way -= 1
+            share.room.release()
             for candidate in work.members:
                 if self._under_way.pop((candidate.source, candidate.path)):
                     work.source.again(candidate.path)
+            if not self._under_way:
+                self._group = None  # a key is held only while there is work
 
     async def _take_or_tell(self, work: Work) -> None:
         try:
@@ -267,7 +264,7 @@ class Ingest:
         let = await self._gate(work, moment, camera=camera) if work.members else None
         if let is None:
             return
-        opened = await self._open(work)
+        opened = await self._share(work).open(work)
         taken = None
         try:
             self._tell_of_unread(opened)
@@ -327,9 +324,6 @@ class Ingest:
         await self._refused(work, decision, moment)
         return None
 
-    def _open_one(self, work: Work) -> Opened:
-        return open_work(work, vault=self._vault, key=self._known.key)
-
     async def _seal_and_admit(self, opened: Opened, let: Let, *, moment: Moment) -> tuple[Object, Draft]:
         """Do steps 2 to 4; the object is not the draft's when it was here already."""
         work = opened.work
@@ -346,7 +340,8 @@ class Ingest:
             read_soon=let.rule.upload != "never",
         )
         # 2. Sealed while it is read.
-        sealed = await self._sealer.seal(job, source_fd=opened.source_fd, part_fd=opened.part_fd)
+        async with self._share(work).sealing:
+            sealed = await self._sealer.seal(job, source_fd=opened.source_fd, part_fd=opened.part_fd)
         told = draft(work, let, job, sealed, camera=camera, content_tags=opened.content_tags)
         # 3 and 4.
         return await self._admit((told, opened.part, group, moment)), told
@@ -453,6 +448,9 @@ class Ingest:
         detail: dict[str, str | int] = {"reason": decision.reason, "category": place.category, "source": name}
         event = Event(kind="ingest_refused", rule=decision.rule, detail=detail)
         await self._index.write(lambda tx: audit.append(tx, event, moment=moment))
+
+    def _share(self, work: Work) -> Share:
+        return self._shares[work.source.settings.name]
 
     def _again(self, work: Work) -> None:
         for candidate in work.members:

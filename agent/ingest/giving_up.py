@@ -5,8 +5,7 @@ whatever else keeps it (a second name, missing rights, a writer who added to it)
 and cannot be removed is remembered, so that it is not read each time.
 """
 
-import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from functools import partial
 from typing import Final
@@ -17,10 +16,11 @@ from agent import audit
 from agent.audit import Event
 from agent.errors import AgentError, SpaceError
 from agent.index import Tx
-from agent.ingest.together import in_thread
+from agent.ingest.together import beneath
 from agent.ingest.work import Now, Work
 from agent.model import Moment, Object
 from agent.sources import Candidate, FolderSource
+from agent.sources.root import Root
 from agent.vault import Vault
 
 STUCK_MAX: Final = 1024
@@ -48,13 +48,14 @@ class _Removal(msgspec.Struct, frozen=True):
 
 
 class GivingUp:
-    """Gives the copies of all sources up; belongs to the running event loop."""
+    """Gives the copies of all sources, by name, up; belongs to the running event loop."""
 
-    def __init__(self, vault: Vault, *, now: Now) -> None:
+    def __init__(self, sources: Mapping[str, FolderSource], *, vault: Vault, now: Now) -> None:
         self._vault = vault
         self._index = vault.index
         self._now = now
-        self._remove = in_thread(_remove_one)
+        self._sources = sources
+        self._remove = {name: beneath(source, _remove_one) for name, source in sources.items()}
         self._stuck: dict[_Place, tuple[_Stuck, ...]] = {}
         self._gone: list[tuple[str, Moment]] = []
 
@@ -76,27 +77,25 @@ class GivingUp:
     async def taken_before(self, work: Work, item: Object) -> None:
         """Go on with step 5 of an object that was here already; the files of ``work`` were read, and are in it."""
         await self._remove_read(work, item)
-        await self._note_if_gone(item, work.source)
+        await self._note_if_gone(item)
 
     async def destroy(self, work: Work) -> bool:
         """Remove what may not be taken in; tell whether there was something to remove."""
-        removal = await self._remove(work)
-        await self._freed(work.source, removal.gone)
+        removal = await self._remove[work.source.settings.name](work)
+        await self._freed(removal.gone)
         if removal.error is not None:
             raise removal.error
         return removal.any_removed
 
-    async def recover(self, sources: Iterable[FolderSource]) -> None:
+    async def recover(self, source: str) -> None:
         """Do step 6 where a cut came between it and 5; where it came before 5, the scan reads the file and does both.
 
-        A folder that is away has to wait.
+        To be called whenever the source's folder was opened.
         """
-        by_name = {source.settings.name: source for source in sources}
         after = ""
-        while page := await self._index.read(partial(self._vault.source_left_over, after=after)):
+        while page := await self._index.read(partial(self._vault.source_left_over, source=source, after=after)):
             for item in page:
-                if item.source in by_name:
-                    await self._note_if_gone(item, by_name[item.source])
+                await self._note_if_gone(item)
             await self.note()
             after = page[-1].id
 
@@ -118,27 +117,27 @@ class GivingUp:
     # -- step 5
 
     async def _remove_read(self, work: Work, item: Object) -> None:
-        removal = await self._remove(work)
-        await self._freed(work.source, removal.gone, beside=item.id)
+        removal = await self._remove[work.source.settings.name](work)
+        await self._freed(removal.gone, beside=item.id)
         if removal.error is not None:
             for candidate in work.members:
                 if candidate not in removal.gone:
                     self._keep(_place(candidate), _Stuck(item, candidate))
             raise removal.error
 
-    async def _freed(self, source: FolderSource, gone: Iterable[Candidate], *, beside: str = "") -> None:
+    async def _freed(self, gone: Iterable[Candidate], *, beside: str = "") -> None:
         """Look again at what else waits for the places where a file is no more."""
         for candidate in gone:
             for one in self._stuck.pop(_place(candidate), ()):
                 if one.item.id != beside:
-                    await self._note_if_gone(one.item, source)
+                    await self._note_if_gone(one.item)
 
-    async def _note_if_gone(self, item: Object, source: FolderSource) -> None:
+    async def _note_if_gone(self, item: Object) -> None:
         """Let step 6 follow if nothing stands at the source where the object's copy was."""
         for path in await self._index.read(lambda tx: self._vault.source_paths(tx, item)):
             standing = True  # also when it cannot be seen: the folder is away, or what is there may not be opened
             with suppress(AgentError):
-                standing = await asyncio.to_thread(source.stands, path)
+                standing = await self._sources[item.source].do(partial(_stands, path))
             if standing:  # its copy or another file: the scan takes that, and what waits here is looked at again
                 self._keep((item.source, path), _Stuck(item))
                 return
@@ -159,14 +158,18 @@ def _place(candidate: Candidate) -> _Place:
     return candidate.source, candidate.path
 
 
-def _remove_one(work: Work) -> _Removal:
+def _stands(path: str, root: Root) -> bool:
+    return root.describe(path) is not None
+
+
+def _remove_one(root: Root, work: Work) -> _Removal:
     # 5. Each removal is synced before 6 may say that it happened.
     gone: list[Candidate] = []
     any_removed = False
     first: AgentError | None = None
     for candidate in work.members:
         try:
-            any_removed |= work.source.give_up(candidate)
+            any_removed |= root.give_up(candidate)
         except AgentError as error:
             first = first or error
         else:

@@ -7,8 +7,9 @@ import msgspec
 
 from agent.errors import AgentError, CorruptError, LinkError
 from agent.ingest.work import Work, content_tag
-from agent.sources import Candidate, FolderSource
-from agent.sources.folder import IncompleteError
+from agent.sources import Candidate
+from agent.sources.candidate import IncompleteError
+from agent.sources.root import Root
 from agent.sources.usage_log import FILE_MAX_BYTES, Lines, read_lines
 from agent.vault import Vault
 
@@ -23,6 +24,7 @@ class Opened(msgspec.Struct, frozen=True, kw_only=True):
     source_fd: int
     part_fd: int
     part: Path
+    in_memory: bool = False
     dropped_lines: int = 0
     content_tags: tuple[bytes, ...] = ()
     later: tuple[Candidate, ...] = ()
@@ -30,20 +32,23 @@ class Opened(msgspec.Struct, frozen=True, kw_only=True):
 
     def close(self) -> None:
         """Close both."""
-        os.close(self.source_fd)
+        if self.in_memory:
+            os.close(self.source_fd)
+        else:
+            self.work.source.give_back(self.source_fd)
         os.close(self.part_fd)
 
 
-def open_work(work: Work, *, vault: Vault, key: bytes) -> Opened:
+def open_work(root: Root, work: Work, *, vault: Vault, key: bytes) -> Opened:
     """Open a source's file and a part file for it; log files are read, checked and joined in memory."""
     if not work.is_log:
-        source_fd = work.source.open_file(work.first)
+        source_fd = root.open_file(work.first)
         return _with_part(vault, Opened(work=work, source_fd=source_fd, part_fd=-1, part=Path()))
     lines: list[Lines] = []
     members, later, unreadable = [], [], []
     for candidate in work.members:
         try:
-            lines.append(_read_log(work.source, candidate))
+            lines.append(_read_log(root, candidate))
             members.append(candidate)
         except LinkError:
             later.append(candidate)
@@ -54,6 +59,7 @@ def open_work(work: Work, *, vault: Vault, key: bytes) -> Opened:
         source_fd=_memory_file(lines),
         part_fd=-1,
         part=Path(),
+        in_memory=True,
         dropped_lines=sum(item.dropped_lines for item in lines),
         content_tags=tuple(content_tag(item.kept, key=key) for item in lines),
         later=tuple(later),
@@ -71,10 +77,10 @@ def _with_part(vault: Vault, opened: Opened) -> Opened:
     return msgspec.structs.replace(opened, part_fd=part_fd, part=part)
 
 
-def _read_log(source: FolderSource, candidate: Candidate) -> Lines:
+def _read_log(root: Root, candidate: Candidate) -> Lines:
     if candidate.size_bytes > FILE_MAX_BYTES:
         raise CorruptError(f"a usage log of more than {FILE_MAX_BYTES} bytes")
-    fd = source.open_file(candidate)
+    fd = root.open_file(candidate)
     try:
         raw = b""
         while piece := os.read(fd, FILE_MAX_BYTES + 1 - len(raw)):

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Final
 
 from agent.ingest.work import EventKind, IngestEvent, Work
-from agent.sources.folder import Refusal
+from agent.sources.candidate import Refusal
 
 TOLD_MAX: Final = 1024
 

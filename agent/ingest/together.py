@@ -6,7 +6,11 @@ wait; the next takes all of them. So one file alone waits for nothing, and a tho
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Any, Generic, TypeVar
+
+from agent.sources import FolderSource
+from agent.sources.root import Root
 
 Argument = TypeVar("Argument")
 Result = TypeVar("Result")
@@ -65,11 +69,11 @@ def attempt(call: Callable[[Argument], Result], argument: Argument) -> "Result |
         return error
 
 
-def in_thread(call: Callable[[Argument], Result]) -> Together[Argument, Result]:
-    """Make the call for several arguments in one trip to a thread."""
+def beneath(source: FolderSource, call: "Callable[[Root, Argument], Result]") -> Together[Argument, Result]:
+    """Make the call with the source's open folder, for several arguments in one trip to the source's thread."""
 
     async def trip(arguments: Sequence[Argument]) -> "Sequence[Result | Exception]":
-        return await asyncio.to_thread(lambda: [attempt(call, argument) for argument in arguments])
+        return await source.do(lambda root: [attempt(partial(call, root), argument) for argument in arguments])
 
     return Together(trip)
 

@@ -9,26 +9,29 @@ import queue
 import socket
 import sys
 import threading
-from typing import Final
 
 import msgspec
 
 from agent.errors import AgentError, CorruptError
 from agent.process import harden
-from agent.sealer.job import DESCRIPTORS, MESSAGE_MAX_BYTES, Answer, Request, decode_request, encode, failure_of
+from agent.sealer.job import (
+    DESCRIPTORS,
+    JOBS_MAX,
+    MESSAGE_MAX_BYTES,
+    Answer,
+    Request,
+    decode_request,
+    encode,
+    failure_of,
+)
 from agent.sealer.worker import seal
-
-JOBS_AT_ONCE: Final = 2
-"""One waits for its fsync while the other encrypts; a third would only cost memory on the two to four cores meant."""
 
 _Work = tuple[Request, list[int]]
 
 
 def serve(channel: socket.socket) -> None:
     """Do jobs until the other side closes; a malformed message ends the process, for only the agent can speak here."""
-    work: queue.SimpleQueue[_Work] = queue.SimpleQueue()
-    for number in range(JOBS_AT_ONCE):
-        threading.Thread(target=_do_jobs, args=(channel, work), name=f"seal-{number}", daemon=True).start()
+    threads = _Threads(channel)
     while True:
         try:
             raw, fds, flags, _ = socket.recv_fds(channel, MESSAGE_MAX_BYTES, DESCRIPTORS, socket.MSG_CMSG_CLOEXEC)
@@ -39,25 +42,41 @@ def serve(channel: socket.socket) -> None:
         if flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC) or len(fds) != DESCRIPTORS:
             raise CorruptError("a message to the sealing process was cut")
         try:
-            work.put((decode_request(raw), fds))
+            threads.work((decode_request(raw), fds))
         except msgspec.MsgspecError as error:
             raise CorruptError("a message to the sealing process is malformed") from error
 
 
-def _do_jobs(channel: socket.socket, work: "queue.SimpleQueue[_Work]") -> None:
-    try:
-        _do_jobs_for_ever(channel, work)
-    finally:  # a bug, or the agent is gone: a process that cannot answer must not stay
-        os._exit(1)
+class _Threads:
+    """As many threads as there were jobs at one time: how many may be at work at once is the agent's to decide."""
 
+    def __init__(self, channel: socket.socket) -> None:
+        self._channel = channel
+        self._jobs: queue.SimpleQueue[_Work] = queue.SimpleQueue()
+        self._idle = threading.Semaphore(0)
+        self._count = 0
 
-def _do_jobs_for_ever(channel: socket.socket, work: "queue.SimpleQueue[_Work]") -> None:
-    while True:
-        request, fds = work.get()
-        answer = _answer(request, source_fd=fds[0], part_fd=fds[1])
-        for fd in fds:
-            os.close(fd)
-        channel.send(encode(answer))
+    def work(self, work: _Work) -> None:
+        """Give a job to an idle thread, or to a new one."""
+        if not self._idle.acquire(blocking=False) and self._count < JOBS_MAX:
+            threading.Thread(target=self._do_jobs, name=f"seal-{self._count}", daemon=True).start()
+            self._count += 1
+        self._jobs.put(work)
+
+    def _do_jobs(self) -> None:
+        try:
+            self._do_jobs_for_ever()
+        finally:  # a bug, or the agent is gone: a process that cannot answer must not stay
+            os._exit(1)
+
+    def _do_jobs_for_ever(self) -> None:
+        while True:
+            request, fds = self._jobs.get()
+            answer = _answer(request, source_fd=fds[0], part_fd=fds[1])
+            for fd in fds:
+                os.close(fd)
+            self._idle.release()
+            self._channel.send(encode(answer))
 
 
 def _answer(request: Request, *, source_fd: int, part_fd: int) -> Answer:

@@ -1,25 +1,30 @@
 """The agent's side of the sealing process: there while there is work, gone when idle, started again when it dies.
 
 Rules: a job whose process died is tried once more from an empty part file, then it is ``LinkError``; a job that takes
-longer than its limit costs the process its life; an idle process ends after ``idle_s``, and its keys with it.
+longer than its limit costs the process its life; an idle process ends after ``idle_s``, and its keys with it. A job
+that stands still, because its source's medium does not answer, gives its place to another.
 """
 
 import asyncio
 import os
 import socket
-import stat
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 
 from agent.errors import LinkError
-from agent.sealer.job import MESSAGE_MAX_BYTES, Answer, Request, Sealed, SealJob, decode_answer, encode
+from agent.sealer.job import JOBS_MAX, MESSAGE_MAX_BYTES, Answer, Request, Sealed, SealJob, decode_answer, encode
 
 IDLE_S: Final = 4.0
 """Longer than the gap between two segments of one busy moment, shorter than a person's patience with memory use."""
 
-JOBS_IN_FLIGHT: Final = 4
-"""The two that are sealed and two that wait there, so that the process never waits for the event loop."""
+PLACES: Final = 3
+"""Jobs at work at once: one waits for its fsync while two are encrypted, on the two to four cores meant."""
+
+STILL_S: Final = 10.0
+"""A job that wrote nothing for so long waits for its source's medium."""
 
 JOB_LIMIT_S: Final = 900.0
 """A 16 GiB recording at 18 MiB/s, the slowest SD card class that video is written to."""
@@ -35,10 +40,12 @@ _MEMORY: Final = {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": "131072"}
 class Sealer:
     """Seals through a process that it starts on demand; belongs to the running event loop."""
 
-    def __init__(self, *, idle_s: float = IDLE_S, job_limit_s: float = JOB_LIMIT_S) -> None:
+    def __init__(self, *, idle_s: float = IDLE_S, job_limit_s: float = JOB_LIMIT_S, still_s: float = STILL_S) -> None:
         self._idle_s = idle_s
         self._job_limit_s = job_limit_s
-        self._room = asyncio.Semaphore(JOBS_IN_FLIGHT)
+        self._still_s = still_s
+        self._room = asyncio.Semaphore(JOBS_MAX)
+        self._places = asyncio.Semaphore(PLACES)
         self._process: _Process | None = None
         self._leaving: set[_Process] = set()
         self._idle: asyncio.TimerHandle | None = None
@@ -56,24 +63,45 @@ class Sealer:
         pipe, which cannot be read again. The caller keeps and closes both descriptors.
         """
         async with self._room:
-            tries = _TRIES if stat.S_ISREG(os.fstat(source_fd).st_mode) else 1
-            for _ in range(tries):
-                process = self._running()
-                try:
-                    async with asyncio.timeout(self._job_limit_s):
-                        answer = await process.ask(job, source_fd=source_fd, part_fd=part_fd)
-                except _DiedError:
-                    continue
-                except TimeoutError:
-                    process.kill()
-                    raise LinkError(
-                        f"sealing took longer than {self._job_limit_s:.0f} s",
-                        hint="look at the source's disk or network",
-                    ) from None
-                finally:
-                    self._rest()
-                return _sealed(answer)
-            raise LinkError("the sealing process died while it worked", hint="see the log of the system for why")
+            place = _Place(self._places)
+            await self._places.acquire()
+            try:
+                return await self._sealed(job, place, source_fd=source_fd, part_fd=part_fd)
+            finally:
+                place.leave()
+
+    async def _sealed(self, job: SealJob, place: "_Place", *, source_fd: int, part_fd: int) -> Sealed:
+        for _ in range(_TRIES if _can_be_read_again(source_fd) else 1):
+            process = self._running()
+            try:
+                async with asyncio.timeout(self._job_limit_s):
+                    answer = await self._answer(process, job, place, source_fd=source_fd, part_fd=part_fd)
+            except _DiedError:
+                continue
+            except TimeoutError:
+                process.kill()
+                raise LinkError(
+                    f"sealing took longer than {self._job_limit_s:.0f} s",
+                    hint="look at the source's disk or network",
+                ) from None
+            finally:
+                self._rest()
+            return _sealed(answer)
+        raise LinkError("the sealing process died while it worked", hint="see the log of the system for why")
+
+    async def _answer(
+        self, process: "_Process", job: SealJob, place: "_Place", *, source_fd: int, part_fd: int
+    ) -> Answer:
+        """Wait for the answer; a job that stands still loses its place, and goes on all the same."""
+        written = os.fstat(part_fd).st_size
+        with process.asked(job, source_fd=source_fd, part_fd=part_fd) as answer:
+            while True:
+                await asyncio.wait((answer,), timeout=self._still_s)
+                if answer.done():
+                    return answer.result()
+                before, written = written, os.fstat(part_fd).st_size
+                if written == before:
+                    place.leave()
 
     async def aclose(self) -> None:
         """End the process and wait until it is gone; jobs under way fail with ``LinkError``."""
@@ -114,6 +142,26 @@ class Sealer:
         self._leaving.add(process)
 
 
+class _Place:
+    """One of the places; whoever leaves it twice left it once."""
+
+    def __init__(self, places: asyncio.Semaphore) -> None:
+        self._places: asyncio.Semaphore | None = places
+
+    def leave(self) -> None:
+        if self._places is not None:
+            self._places.release()
+            self._places = None
+
+
+def _can_be_read_again(source_fd: int) -> bool:
+    try:
+        os.lseek(source_fd, 0, os.SEEK_CUR)  # unlike fstat(2) it asks no server
+    except OSError:
+        return False
+    return True
+
+
 class _DiedError(Exception):
     """The process went away before it answered."""
 
@@ -134,8 +182,8 @@ class _Process:
                 process_group=0,  # Ctrl-C reaches the agent alone, which knows the order of ending
             )
         ours.setblocking(False)  # noqa: FBT003 - its argument has no name
-        # Every request in flight fits, so a send never waits.
-        ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2 * JOBS_IN_FLIGHT * MESSAGE_MAX_BYTES)
+        # The requests of a moment fit, and they are read at once, so a send never waits.
+        ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2 * PLACES * MESSAGE_MAX_BYTES)
         self._channel = ours
         self._waiting: dict[int, asyncio.Future[Answer]] = {}
         self._numbers = 0
@@ -157,7 +205,9 @@ class _Process:
     def reaped(self) -> bool:
         return self._exited.done()
 
-    async def ask(self, job: SealJob, *, source_fd: int, part_fd: int) -> Answer:
+    @contextmanager
+    def asked(self, job: SealJob, *, source_fd: int, part_fd: int) -> "Iterator[asyncio.Future[Answer]]":
+        """Ask, and give the answer's future; raises ``_DiedError``, now or from the future, when there is none."""
         self._numbers += 1
         number = self._numbers
         message = encode(Request(number, job))
@@ -165,7 +215,7 @@ class _Process:
         self._waiting[number] = answer
         try:
             socket.send_fds(self._channel, [message], [source_fd, part_fd])
-            return await answer
+            yield answer
         except (BrokenPipeError, ConnectionError):
             self._died()
             raise _DiedError from None
@@ -173,6 +223,7 @@ class _Process:
             raise LinkError("the sealing process does not read its jobs", hint="the machine is overloaded") from None
         finally:
             self._waiting.pop(number, None)
+            answer.cancel()
 
     def kill(self) -> None:
         self._child.kill()
@@ -186,13 +237,11 @@ class _Process:
         self._died()
 
     async def gone(self) -> None:
-        """Wait for its end, hurried after ``CLOSE_S``."""
-        try:
-            async with asyncio.timeout(CLOSE_S):
-                await asyncio.shield(self._exited)
-        except TimeoutError:
+        """Wait for its end, hurried after ``CLOSE_S``; one that waits for a dead server cannot even be killed."""
+        await asyncio.wait((self._exited,), timeout=CLOSE_S)
+        if not self._exited.done():
             self._child.kill()
-            await self._exited
+            await asyncio.wait((self._exited,), timeout=CLOSE_S)
 
     def _hear(self) -> None:
         try:

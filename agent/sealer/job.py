@@ -17,6 +17,9 @@ MESSAGE_MAX_BYTES: Final = 96 * 1024
 
 DESCRIPTORS: Final = 2
 
+JOBS_MAX: Final = 16
+"""Jobs that one process has, those that stand still for their source's medium included."""
+
 
 class SealJob(msgspec.Struct, frozen=True, kw_only=True):
     """One payload to seal: for whom, under which group, and what its slot shall hold.

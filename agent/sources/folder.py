@@ -1,4 +1,4 @@
-"""One source folder: notice files, wait until they are complete, offer them, open them safely, give their copies up.
+"""One source folder: notice files, wait until they are complete, offer them.
 
 A file is *complete* when the kernel says that its writer closed it or that it was moved in, or when size and time of
 last change stayed the same for ``settle_s``; and in any case only while nobody has it open for writing. Files are
@@ -8,76 +8,48 @@ every ``rescan_s``, after a lost event and at start.
 What is offered may have been taken before: who takes it decides. What could not be taken now comes again (``again``).
 
 A folder that is away, on the wrong medium, or whose medium fails (a disk that was pulled, a network that is down) is
-told, given back and opened anew every ``poll_s``; that ends no other source. As often it is seen whether the path still
-means the folder that is open: a disk may be mounted there, or the folder replaced, at any time.
+told, given back and opened anew every ``poll_s``. As often it is seen whether the path still means the folder that is
+open: a disk may be mounted there, or the folder replaced, at any time. One that does not answer is told as well. None
+of this keeps another source, or the event loop, waiting: all that touches the folder runs in a thread of its own.
 """
 
 import asyncio
-import fcntl
 import os
-import signal
 from collections import OrderedDict, deque
-from collections.abc import Awaitable, Callable, Iterator
-from itertools import islice
-from typing import Final
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Final, TypeVar
 
 import msgspec
 
 from agent.clock import monotonic_s
-from agent.errors import ConfigError, CorruptError, LinkError
-from agent.files import file_system_magic, open_beneath, open_folder, remove_beneath
-from agent.sources.inotify import FOLDERS_MAX, Event, Watches
+from agent.errors import ConfigError, CorruptError
+from agent.sources.candidate import Candidate, MediumError, Refusal
+from agent.sources.inotify import Event
+from agent.sources.lane import Lane
 from agent.sources.name import check_path, is_temporary
 from agent.sources.place import MEDIA, Place, place_finder
 from agent.sources.root import Root
 from agent.sources.settings import SourceSettings
-from agent.sources.walk import Found, every_file, walk
+from agent.sources.view import BATCH, Seen, View, next_of
+from agent.sources.walk import Found
 
 PENDING_MAX: Final = 4096
 """Files that wait to settle; a scan of more stops until some have."""
 
 EVENTS_MAX: Final = 8192
-QUIET_MAX: Final = 2 * FOLDERS_MAX
-"""Folders remembered as unchanged: all that are watched, and as many that are gone."""
 
 REFUSED_KEPT: Final = 1024
 """Refusals remembered so that each is told once."""
 
-BATCH: Final = 256
 AGAIN_S: Final = 10.0
 
-# statfs(2): NFS, SMB, SMB2, CIFS, FUSE, 9P, AFS. Changes made elsewhere raise no events here.
-_REMOTE: Final = frozenset({0x6969, 0x517B, 0xFE534D42, 0xFF534D42, 0x65735546, 0x01021997, 0x5346414F})
+HUNG_S: Final = 30.0
+"""A folder that answers nothing for so long is told; a sleeping disk takes half of it to come up."""
+
 _NS_PER_MS: Final = 1_000_000
 
-
-class IncompleteError(LinkError):
-    """The file is not, or no longer, the complete one that was offered: it comes again if it is still there."""
-
-
-class MediumError(LinkError):
-    """The folder cannot be read: it is given back and opened again later."""
-
-
-class Candidate(msgspec.Struct, frozen=True, kw_only=True):
-    """A complete file that may be taken in; ``path`` is beneath the source's folder and acceptable, and personal."""
-
-    source: str
-    path: str
-    place: Place
-    size_bytes: int
-    mtime_ns: int
-    inode: int
-    device: int
-
-
-class Refusal(msgspec.Struct, frozen=True, kw_only=True):
-    """A file that will not be taken as it is; ``unverified_path`` is personal and may hold anything."""
-
-    source: str
-    unverified_path: str
-    reason: str
-
+T = TypeVar("T")
 
 Offer = Callable[[tuple[Candidate, ...]], Awaitable[None]]
 """Takes candidates, waiting while there is no room."""
@@ -85,9 +57,16 @@ Offer = Callable[[tuple[Candidate, ...]], Awaitable[None]]
 Fresh = Callable[[tuple[Candidate, ...]], Awaitable[tuple[Candidate, ...]]]
 """Returns those that were not taken before."""
 
+Opened = Callable[[], Awaitable[None]]
+"""Does what is due whenever the folder was opened, before anything in it is looked at."""
+
+
+async def _nothing() -> None:
+    return None
+
 
 class FolderSource:
-    """The folder of one ``SourceSettings``; belongs to the running event loop once it runs.
+    """The folder of one ``SourceSettings``; belongs to the running event loop.
 
     ``on_trouble`` is told why the folder as a whole cannot be read, once per reason, and ``""`` when it can.
     """
@@ -102,110 +81,152 @@ class FolderSource:
     ) -> None:
         self.settings = settings
         self.refusals: dict[str, int] = {}
-        self.polling = False
         self._find = place_finder(settings)
         self._on_refusal = on_refusal
         self._on_trouble = on_trouble
         self._trouble: str | None = None
         self._monotonic = monotonic
-        self._root: Root | None = None
-        self._watches: Watches | None = None
+        self._lane = Lane(f"source {settings.name}")
+        self._view: View | None = None
+        self._opening = asyncio.Lock()
         self._events: deque[Event] = deque()
         self._lost = False
         self._woken = asyncio.Event()
         self._pending: dict[str, _Pending] = {}
         self._refused: OrderedDict[tuple[str, str], None] = OrderedDict()
-        self._quiet: dict[str, _Quiet] = {}
 
-    def open(self) -> Root:
+    # -- the folder
+
+    async def open(self) -> View:
         """Open the folder, anew when the path means another one by now.
 
         Raises ``ConfigError`` when it is not there or not on its medium, ``MediumError`` when it cannot be looked at.
         """
-        try:
-            if self._root is not None and not self._root.stands():
-                self.close()
-            if self._root is None:
-                self._root = Root(self.settings)
-        except OSError as error:
-            raise _failed(error) from error
-        return self._root
+        async with self._opening:
+            view = self._view
+            if view is not None and not await self._ask(view.root.stands):
+                self._leave()
+                view = None
+            if view is None:
+                view = self._view = await self._ask(partial(View, self.settings))
+                if view.watches is not None:
+                    asyncio.get_running_loop().add_reader(view.watches.fd, self._drain)
+            return view
 
-    def _opened(self) -> Root:
-        root = self._root
-        if root is None:
+    async def root(self) -> Root:
+        """Return the open folder, opened first if it is not; another may stand at its path by now."""
+        return (self._view or await self.open()).root
+
+    async def do(self, call: Callable[[Root], T]) -> T:
+        """Make a call with the open folder, in the source's thread; ``OSError`` becomes ``MediumError``.
+
+        Waits while the folder does not answer. Raises ``MediumError`` when it is not open.
+        """
+        view = self._view
+        if view is None:
             raise MediumError("the folder is away", hint="it is opened again by itself")
-        return root
+        return await self._ask(partial(call, view.root))
+
+    def give_back(self, fd: int) -> None:
+        """Close a file of the folder: that may wait for its server too."""
+        self._lane.post(partial(os.close, fd))
 
     def close(self) -> None:
-        """Give the folder and its watches back; what was remembered of it is found again when it is opened again."""
-        self._stop_watching()
+        """Give the folder, its watches and its thread back, once nobody asks any more."""
+        self._leave()
+        self._lane.close()
+
+    def _leave(self) -> None:
+        """Give the folder back; what was remembered of it is found again when it is opened again."""
+        view, self._view = self._view, None
         self._events.clear()
         self._pending.clear()
-        self._quiet.clear()
-        self.polling = False
-        self._root = None
+        if view is not None and view.watches is not None:
+            asyncio.get_running_loop().remove_reader(view.watches.fd)
+            self._lane.post(view.close)
+
+    async def _ask(self, call: Callable[[], T]) -> T:
+        answer = self._lane.submit(call)
+        hung = False
+        try:
+            await asyncio.wait((answer,), timeout=HUNG_S)
+            if not answer.done():
+                hung = True
+                self._tell_trouble("the folder does not answer")
+            found = await answer
+        except OSError as error:
+            raise _failed(error) from error
+        finally:
+            answer.cancel()  # what nobody waits for is not begun
+            self._tell_refused()
+        if hung:
+            self._tell_trouble("")
+        return found
 
     # -- noticing
 
-    async def run(self, offer: Offer, fresh: Fresh) -> None:
+    async def run(self, offer: Offer, fresh: Fresh, opened: Opened = _nothing) -> None:
         """Offer files as they become complete, for ever; a folder that cannot be read is tried every ``poll_s``."""
+        known: View | None = None
         try:
             while True:
                 try:
-                    root = self.open()
-                    self._watch(root)
+                    view = await self.open()
+                    if view is not known:
+                        await opened()
+                        known = view
                     await self.scan(offer, fresh)
                     self._tell_trouble("")
-                    await self._listen(root, offer, fresh)
+                    await self._listen(view, offer, fresh)
                 except (ConfigError, MediumError) as error:
-                    self.close()
+                    self._leave()
                     self._tell_trouble(error.message)
                     await self._wait(self.settings.poll_s)
         finally:
-            self.close()
+            self._leave()
 
     async def scan(self, offer: Offer, fresh: Fresh, *, at_once: bool = False) -> None:
         """Look at everything once; ``at_once`` takes as complete what nobody has open for writing.
 
         Raises ``ConfigError`` when the folder is not there and ``MediumError`` when it cannot be read.
         """
-        root = self.open()
+        view = await self.open()
         self._lost = False
-        files = walk(root.fd, enter=self._enter, refuse=self._refuse_for_now)
-        while found := await asyncio.to_thread(_take, root, files):
-            candidates = tuple(filter(None, (self._candidate(item) for item in found)))
-            unknown = await fresh(candidates)
+        files = view.everything()
+        while found := await self._ask(partial(next_of, files)):
+            unknown = await fresh(self._candidates(found))
             if at_once:
-                await offer(tuple(filter(None, (self._look(item.path) for item in unknown))))
+                await offer(await self._look(view, tuple(item.path for item in unknown)))
                 continue
             for item in unknown:
                 while len(self._pending) >= PENDING_MAX:
-                    await self._settle(offer)
+                    await self._settle(view, offer)
                     await self._wait(self.settings.settle_s)
                 self._note(item.path, item.size_bytes, item.mtime_ns, after_s=self.settings.settle_s)
 
     def reconsider(self) -> None:
         """Look at everything again soon, also where nothing changed (after a new policy)."""
-        self._quiet.clear()
+        if self._view is not None:
+            self._view.look_anew()
         self._lost = True
         self._woken.set()
 
     def again(self, path: str) -> None:
         """Offer the file again later."""
-        self._quiet.pop(path.rpartition("/")[0], None)
+        if self._view is not None:
+            self._view.look_anew(path.rpartition("/")[0])
         if len(self._pending) < PENDING_MAX:
             self._note(path, -1, -1, after_s=AGAIN_S)
             self._woken.set()  # who listens may have begun to wait for longer before this was noted
 
-    async def _listen(self, root: Root, offer: Offer, fresh: Fresh) -> None:
+    async def _listen(self, view: View, offer: Offer, fresh: Fresh) -> None:
         """Take what comes until it is time to look at everything, or the path means another folder."""
         now_s = self._monotonic()
-        until_s = now_s + (self.settings.poll_s if self.polling else self.settings.rescan_s)
+        until_s = now_s + (self.settings.poll_s if view.polling else self.settings.rescan_s)
         seen_s = now_s
         while (left_s := until_s - self._monotonic()) > 0 and not self._lost:
             if self._monotonic() - seen_s >= self.settings.poll_s:
-                if self.open() is not root:
+                if await self.open() is not view:
                     return
                 seen_s = self._monotonic()
             left_s = min(left_s, self.settings.poll_s)
@@ -213,8 +234,8 @@ class FolderSource:
                 first_s = min(item.due_s for item in self._pending.values())
                 left_s = min(left_s, max(0.05, first_s - self._monotonic()))
             await self._wait(left_s)
-            await self._hear(offer, fresh)
-            await self._settle(offer)
+            await self._hear(view, offer, fresh)
+            await self._settle(view, offer)
 
     async def _wait(self, seconds: float) -> None:
         self._woken.clear()
@@ -226,9 +247,20 @@ class FolderSource:
         except TimeoutError:
             pass
 
-    async def _hear(self, offer: Offer, fresh: Fresh) -> None:
-        ready: dict[str, Candidate] = {}
-        while self._events and len(ready) < BATCH:
+    def _drain(self) -> None:
+        assert self._view is not None  # noqa: S101 - its reader is removed first
+        assert self._view.watches is not None  # noqa: S101 - the same
+        for event in self._view.watches.read():
+            if len(self._events) >= EVENTS_MAX:
+                self._lost = True
+            else:
+                self._events.append(event)
+        self._woken.set()
+
+    async def _hear(self, view: View, offer: Offer, fresh: Fresh) -> None:
+        finished: dict[str, None] = {}
+        folders: list[str] = []
+        while self._events and len(finished) + len(folders) < BATCH:
             event = self._events.popleft()
             path = f"{event.folder}/{event.name}" if event.folder else event.name
             if event.kind == "lost":
@@ -236,124 +268,93 @@ class FolderSource:
             elif is_temporary(event.name):
                 continue
             elif event.kind == "folder":
-                await self._scan_new_folder(path, fresh)
-            elif (candidate := self._look(path)) is not None:
-                self._pending.pop(path, None)
-                ready[path] = candidate
+                folders.append(path)
+            else:
+                finished[path] = None
+        for folder in folders:
+            await self._look_into(view, folder, fresh)
+        ready = await self._look(view, tuple(finished))
+        for candidate in ready:
+            self._pending.pop(candidate.path, None)
         if ready:
-            await offer(tuple(ready.values()))
+            await offer(ready)
 
-    async def _scan_new_folder(self, folder: str, fresh: Fresh) -> None:
-        """Watch a new folder and note what is in it already: its events were before the watch."""
-        root = self._opened()
+    async def _look_into(self, view: View, folder: str, fresh: Fresh) -> None:
+        """Watch a new folder and note what is in it already."""
+        files = view.within(folder)
         try:
-            check_path(folder)
-            fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=root.fd)
-        except CorruptError as error:
-            self._refuse(folder, error.message)
-            return
-        except FileNotFoundError:
-            return
-        except OSError:
-            self._lost = True  # the look at everything says what is wrong
-            return
-        try:
-            files = walk(fd, enter=self._enter, refuse=self._refuse_for_now, folder=folder)
-            while found := await asyncio.to_thread(_take, root, files):
-                candidates = tuple(filter(None, (self._candidate(item) for item in found)))
-                for item in await fresh(candidates):
+            while found := await self._ask(partial(next_of, files)):
+                for item in await fresh(self._candidates(found)):
                     if len(self._pending) >= PENDING_MAX:
                         self._lost = True
                         return
                     self._note(item.path, item.size_bytes, item.mtime_ns, after_s=self.settings.settle_s)
         except MediumError:
-            self._lost = True  # the same
-        finally:
-            os.close(fd)
+            self._lost = True  # the look at everything says what is wrong
 
     def _note(self, path: str, size_bytes: int, mtime_ns: int, *, after_s: float) -> None:
         held = self._pending.get(path)
         if held is None or (held.size_bytes, held.mtime_ns) != (size_bytes, mtime_ns):
             self._pending[path] = _Pending(size_bytes, mtime_ns, self._monotonic() + after_s)
 
-    async def _settle(self, offer: Offer) -> None:
+    async def _settle(self, view: View, offer: Offer) -> None:
         now_s = self._monotonic()
-        ready = []
-        for path, held in [(path, held) for path, held in self._pending.items() if held.due_s <= now_s]:
+        due = {path: held for path, held in self._pending.items() if held.due_s <= now_s}
+        for path in due:
             del self._pending[path]
-            candidate = self._look(path)
-            if candidate is None:
-                continue
+        ready = []
+        for candidate in await self._look(view, tuple(due)):
+            held = due[candidate.path]
             if held.size_bytes in {-1, candidate.size_bytes} and held.mtime_ns in {-1, candidate.mtime_ns}:
                 ready.append(candidate)
             else:
-                self._pending[path] = _Pending(
-                    candidate.size_bytes, candidate.mtime_ns, now_s + self.settings.settle_s
-                )  # fmt: skip
+                size_bytes, mtime_ns = candidate.size_bytes, candidate.mtime_ns
+                self._note(candidate.path, size_bytes, mtime_ns, after_s=self.settings.settle_s)
         if ready:
             await offer(tuple(ready))
 
-    # -- watching
+    # -- looking
 
-    def _watch(self, root: Root) -> None:
-        if self._watches is not None or self.polling:
-            return
-        try:
-            if file_system_magic(root.fd) in _REMOTE:
-                self.polling = True
-                return
-            self._watches = Watches()
-        except OSError:
-            self.polling = True
-            return
-        asyncio.get_running_loop().add_reader(self._watches.fd, self._drain)
+    async def _look(self, view: View, paths: tuple[str, ...]) -> tuple[Candidate, ...]:
+        """Open the files by the rules; return those that may be taken in. One that cannot be opened now comes again."""
+        found = []
+        for start in range(0, len(paths), BATCH):
+            for seen in await self._ask(partial(view.look, paths[start : start + BATCH])):
+                candidate = self._seen(seen)
+                if candidate is not None:
+                    found.append(candidate)
+        return tuple(found)
 
-    def _drain(self) -> None:
-        assert self._watches is not None  # noqa: S101 - its reader is removed first
-        for event in self._watches.read():
-            if len(self._events) >= EVENTS_MAX:
-                self._lost = True
-            else:
-                self._events.append(event)
-        self._woken.set()
-
-    def _stop_watching(self) -> None:
-        if self._watches is not None:
-            asyncio.get_running_loop().remove_reader(self._watches.fd)
-            self._watches.close()
-            self._watches = None
-
-    def _enter(self, fd: int, folder: str, mtime_ns: int) -> bool:
-        """Watch the folder before it is listed, so that nothing falls between; pass over what did not change."""
-        if self._watches is None:
-            return True
-        if not self._watches.add(fd, folder):
-            self.polling = True  # the watches that there are still help; looking finds the rest
-            return True
-        held = self._quiet.get(folder)
-        if held is None and len(self._quiet) >= QUIET_MAX:
-            self._quiet.clear()  # mostly folders that are gone; those that are not are looked at once more
-        if held is None or held.mtime_ns != mtime_ns:
-            self._quiet[folder] = _Quiet(mtime_ns, looked=1)
-            return True
-        # Twice: a file that came within the clock tick of the first look did not change the folder's time.
-        self._quiet[folder] = _Quiet(mtime_ns, looked=held.looked + 1)
-        return held.looked < 2  # noqa: PLR2004 - see the line above
-
-    # -- looking and opening
-
-    def _candidate(self, found: Found) -> Candidate | None:
-        place = self._place(found.path, found.mtime_ns)
-        if place is None:
+    def _seen(self, seen: Seen) -> Candidate | None:
+        if seen.error is not None:
+            self._refuse(seen.path, seen.error.message)
+            if not isinstance(seen.error, CorruptError):
+                self.again(seen.path)
             return None
+        if seen.status is None:
+            return None
+        place = self._place(seen.path, seen.status.st_mtime_ns)
+        return None if place is None else self._candidate(seen.path, place, seen.status)
+
+    def _candidates(self, found: list[Found]) -> tuple[Candidate, ...]:
+        """Return what of a listing is ours, not looked at yet: without inode and device."""
+        candidates = []
+        for item in found:
+            place = self._place(item.path, item.mtime_ns)
+            if place is not None:
+                candidates.append(self._candidate(item.path, place, item))
+        return tuple(candidates)
+
+    def _candidate(self, path: str, place: Place, what: os.stat_result | Found) -> Candidate:
+        status = what if isinstance(what, os.stat_result) else None
         return Candidate(
             source=self.settings.name,
-            path=found.path,
+            path=path,
             place=place,
-            size_bytes=found.size_bytes,
-            mtime_ns=found.mtime_ns,
-            inode=0,
-            device=0,
+            size_bytes=what.size_bytes if isinstance(what, Found) else what.st_size,
+            mtime_ns=what.mtime_ns if isinstance(what, Found) else what.st_mtime_ns,
+            inode=0 if status is None else status.st_ino,
+            device=0 if status is None else status.st_dev,
         )
 
     def _place(self, path: str, mtime_ns: int) -> Place | None:
@@ -366,124 +367,16 @@ class FolderSource:
             self._refuse(path, "no pattern of the source matches its path")
         return place
 
-    def _look(self, path: str) -> Candidate | None:
-        """Open the file by the rules and describe it; ``None`` when it is gone, refused, or none of ours.
-
-        One that cannot be opened for now comes again.
-        """
-        try:
-            fd = open_beneath(self._opened().fd, check_path(path))
-        except FileNotFoundError:
-            return None
-        except CorruptError as error:
-            self._refuse_for_now(path, error.message)
-            return None
-        except LinkError as error:
-            self._refuse_for_now(path, error.message)
-            self.again(path)
-            return None
-        try:
-            status = os.fstat(fd)
-        finally:
-            os.close(fd)
-        place = self._place(path, status.st_mtime_ns)
-        if place is None:
-            return None
-        return Candidate(
-            source=self.settings.name,
-            path=path,
-            place=place,
-            size_bytes=status.st_size,
-            mtime_ns=status.st_mtime_ns,
-            inode=status.st_ino,
-            device=status.st_dev,
-        )
-
-    def stands(self, path: str) -> bool:
-        """Tell whether a plain file has that path now.
-
-        Raises ``CorruptError`` when what is there may not be opened, ``ConfigError`` and ``LinkError`` when nothing can
-        be said.
-        """
-        try:
-            root = self._root or Root(self.settings)
-            os.close(open_beneath(root.fd, path))
-        except FileNotFoundError:
-            return False
-        except OSError as error:
-            raise _failed(error) from error
-        return True
-
-    def every_file(self) -> Iterator[Found]:
-        """Yield what stands there now, whether it was ever offered or not; its absence is then known.
-
-        Raises ``ConfigError`` when the folder is away, ``LinkError`` when it is another one than files are taken from,
-        ``OSError`` where it cannot be looked at.
-        """
-        fd = open_folder(self.settings.path, private=False)
-        try:
-            root = self._root
-            if root is not None and not os.path.samestat(os.fstat(fd), os.fstat(root.fd)):
-                raise LinkError(f"{self.settings.path} is another folder now", hint="is its disk mounted?")
-            yield from every_file(fd)
-        finally:
-            os.close(fd)
-
-    def open_file(self, candidate: Candidate) -> int:
-        """Open the very file that was offered; the caller closes the descriptor.
-
-        Raises ``IncompleteError`` when it vanished, changed since, or is open for writing; ``CorruptError`` when what
-        stands there now is not acceptable.
-        """
-        try:
-            fd = open_beneath(self._opened().fd, candidate.path)
-        except FileNotFoundError:
-            raise IncompleteError("the file vanished", hint="nothing to do") from None
-        except CorruptError as error:
-            self._refuse_for_now(candidate.path, error.message)
-            raise
-        problem = ""
-        if not _same(os.fstat(fd), candidate):
-            problem = "the file changed"
-        elif _being_written(fd):
-            problem = "the file is open for writing"
-        if problem:
-            os.close(fd)
-            raise IncompleteError(problem, hint="it is tried again once its writer is done")
-        return fd
-
-    def give_up(self, candidate: Candidate) -> bool:
-        """Remove the file that was read; return whether it was there, after which the removal survives a power cut.
-
-        It was not when nothing has its name any more, or another file has. Raises ``IncompleteError`` when it was
-        written to since, and ``LinkError`` when it cannot be removed for now.
-        """
-        root = self._opened()
-        if root.device != candidate.device:
-            raise MediumError("another medium is mounted there", hint="the copy is removed when its own is back")
-        try:
-            status = _describe(root, candidate.path)
-            if status is None or status.st_ino != candidate.inode:
-                return False
-            if not _same(status, candidate):
-                raise IncompleteError("the file changed after it was read", hint="it is taken in again as it is now")
-            return remove_beneath(root.fd, candidate.path, inode=candidate.inode, device=candidate.device)
-        except CorruptError as error:
-            raise _not_removed(error.message, 'let nothing else link to it, or say: after = "leave"') from error
-        except OSError as error:
-            hint = 'let the agent write in the source\'s folder, or say: after = "leave"'
-            raise _not_removed(os.strerror(error.errno or 0), hint) from error
+    # -- telling
 
     def _tell_trouble(self, reason: str) -> None:
         if reason != self._trouble:
             self._trouble = reason
             self._on_trouble(reason)
 
-    def _refuse_for_now(self, unverified_path: str, reason: str) -> None:
-        """Refuse for what may pass and leave no trace in the folder's time: the next look at everything reads it."""
-        self._quiet.pop(unverified_path, None)
-        self._quiet.pop(unverified_path.rpartition("/")[0], None)
-        self._refuse(unverified_path, reason)
+    def _tell_refused(self) -> None:
+        while self._view is not None and self._view.refused:
+            self._refuse(*self._view.refused.popleft())
 
     def _refuse(self, unverified_path: str, reason: str) -> None:
         key = (unverified_path, reason)
@@ -502,63 +395,8 @@ class _Pending(msgspec.Struct, frozen=True):
     due_s: float
 
 
-class _Quiet(msgspec.Struct, frozen=True):
-    mtime_ns: int
-    looked: int
-
-
-def _take(_root: Root, files: Iterator[Found]) -> list[Found]:
-    """Return the next ones; holding the root keeps it open until then, whatever becomes of who asked."""
-    try:
-        return list(islice(files, BATCH))
-    except OSError as error:
-        raise _failed(error) from error
-
-
 def _failed(error: OSError) -> MediumError:
     return MediumError(
         f"the folder cannot be read: {os.strerror(error.errno or 0)}",
         hint="look at its disk or network; it is opened again by itself",
     )
-
-
-def _describe(root: Root, path: str) -> os.stat_result | None:
-    try:
-        fd = open_beneath(root.fd, path)
-    except FileNotFoundError:
-        return None
-    try:
-        return os.fstat(fd)
-    finally:
-        os.close(fd)
-
-
-def _not_removed(reason: str, hint: str) -> LinkError:
-    return LinkError(f"the source's copy cannot be removed: {reason}", hint=hint)
-
-
-def _same(status: os.stat_result, candidate: Candidate) -> bool:
-    return (status.st_size, status.st_mtime_ns, status.st_ino, status.st_dev) == (
-        candidate.size_bytes,
-        candidate.mtime_ns,
-        candidate.inode,
-        candidate.device,
-    )
-
-
-def _being_written(fd: int) -> bool:
-    """Tell whether somebody has the file open for writing: then the kernel grants no read lease (fcntl(2)).
-
-    Where leases are not for us (another user's file, a remote file system) the answer is no: other signs must do.
-    """
-    try:
-        # A writer who comes while we hold the lease makes the kernel send a signal: not SIGIO, which would end us.
-        fcntl.fcntl(fd, fcntl.F_SETSIG, signal.SIGURG)
-        fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_RDLCK)
-    except BlockingIOError:
-        return True
-    except OSError:
-        return False
-    # Given back at once: a held lease would make the next writer wait for us.
-    fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_UNLCK)
-    return False

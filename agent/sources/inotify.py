@@ -90,6 +90,7 @@ class Watches:
     def close(self) -> None:
         """Give all watches back."""
         os.close(self.fd)
+        self.fd = -1
         self._folders.clear()
 
     def _event(self, watch: int, mask: int, name: str) -> Event | None:

@@ -47,11 +47,11 @@ class SourceSettings(msgspec.Struct, frozen=True, kw_only=True):
 def check_medium(settings: SourceSettings) -> str:
     """Return the warning to show at start, empty when there is none; ``ConfigError`` when the medium is not as said."""
     if not settings.path.is_dir():
-        return f"source {settings.name!r}: {settings.path} is not there; nothing is taken in until it is"
+        return "it is not there; nothing is taken in until it is"
     require_medium(settings, settings.path)
     if settings.medium == "disk":
         return (
-            f"source {settings.name!r}: {settings.path} is on a disk that is not said to be encrypted: "
+            "it is on a disk that is not said to be encrypted: "
             "blocks of clear recordings may remain there after they are removed"
         )
     return ""

@@ -32,7 +32,7 @@ from agent.control import (
     raise_error,
 )
 from agent.errors import AgentError, ConfigError, CorruptError, LinkError, RefusedError, Retry, SpaceError, told_of
-from agent.sources.folder import IncompleteError
+from agent.sources.candidate import IncompleteError
 
 LIMIT_S = 30
 ROOT = Path(__file__).parents[2]

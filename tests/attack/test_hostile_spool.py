@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from agent.clock import rfc3339_ms
-from agent.sources import Candidate, FolderSource, SourceSettings, folder
+from agent.sources import Candidate, FolderSource, SourceSettings
+from agent.sources import view as view_module
 from tests.ingest.conftest import home
 
 __all__ = ["home"]  # a fixture
@@ -18,7 +19,7 @@ Home = Any  # the fixture's class
 
 
 def test_folders_that_come_and_go_are_not_remembered_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(folder, "QUIET_MAX", 40)
+    monkeypatch.setattr(view_module, "QUIET_MAX", 40)
     settings = SourceSettings(name="spool", kind="spool", path=tmp_path, medium="disk", settle_s=0.01)
     source = FolderSource(settings, on_refusal=lambda _refusal: None)
 
@@ -29,7 +30,7 @@ def test_folders_that_come_and_go_are_not_remembered_for_ever(tmp_path: Path, mo
         return candidates
 
     async def churn() -> None:
-        source._watch(source.open())
+        view = await source.open()
         for round_of in range(10):
             names = [tmp_path / f"{round_of}-{number}" for number in range(10)]
             for name in names:
@@ -38,7 +39,7 @@ def test_folders_that_come_and_go_are_not_remembered_for_ever(tmp_path: Path, mo
             for name in names:
                 name.rmdir()
             source._drain()
-        assert 0 < len(source._quiet) <= 40
+        assert 0 < len(view._quiet) <= 40
         source.close()
 
     asyncio.run(churn())

@@ -83,6 +83,6 @@ def test_recording_that_took_the_place_of_one_whose_giving_up_a_cut_prevented_is
     home.scan()
     assert sorted(home.opened(item)[:1] for item in home.objects()) == [b"A", b"B"]
     home.scan()
-    left_over = home.index.read_now(home.vault.source_left_over)
+    left_over = home.left_over()
     assert first.id not in {item.id for item in left_over}
     assert left_over == ()

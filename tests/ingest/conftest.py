@@ -4,6 +4,7 @@ import asyncio
 import io
 import threading
 from collections.abc import Awaitable, Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,7 @@ class Home:
         self.rights = Rights()
         self.sealers: list[Sealer] = []
         self.job_limit_s = 60.0
+        self.still_s = 10.0
         self.keystore = Keystore.create(self.state / "keystore")
         self.index = Index(self.state / "index.db", key=self.keystore.index_key())
         self.vault = Vault(folder=self.state, index=self.index, keystore=self.keystore)
@@ -64,7 +66,7 @@ class Home:
         on_event: Callable[[IngestEvent], None] | None = None,
     ) -> Ingest:
         """Build the flow inside the running loop."""
-        self.sealers.append(Sealer(job_limit_s=self.job_limit_s))
+        self.sealers.append(Sealer(job_limit_s=self.job_limit_s, still_s=self.still_s))
         return Ingest(
             sources or (self.settings(),),
             vault=self.vault,
@@ -119,6 +121,10 @@ class Home:
         plain = io.BytesIO()
         decrypt_stream(unwrap_header(header, [self.owner]), io.BytesIO(payload), plain)
         return plain.getvalue()
+
+    def left_over(self) -> tuple[Object, ...]:
+        """What of the spool is sealed and not noted as gone from there."""
+        return self.index.read_now(partial(self.vault.source_left_over, source="spool"))
 
     def left(self) -> list[str]:
         """Names that are still in the source's folder."""

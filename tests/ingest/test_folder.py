@@ -18,8 +18,9 @@ import pytest
 from agent.errors import AgentError, ConfigError, LinkError
 from agent.sources import Candidate, FolderSource, SourceSettings, check_medium
 from agent.sources import folder as folder_module
-from agent.sources.folder import IncompleteError, MediumError, Refusal
+from agent.sources.candidate import IncompleteError, MediumError, Refusal
 from agent.sources.inotify import Watches
+from agent.sources.root import Root
 from agent.sources.walk import FAILED_FOLDERS_MAX, walk
 from tests.disk import as_root
 
@@ -58,19 +59,35 @@ class Watched:
         return [item.path for item in self.offered]
 
     def scan(self) -> None:
-        try:
-            asyncio.run(self.source.scan(self.offer, self.fresh, at_once=True))
-        finally:
-            self.source.close()
+        async def once() -> None:
+            try:
+                await self.source.scan(self.offer, self.fresh, at_once=True)
+            finally:
+                self.source.close()
+
+        asyncio.run(once())
+
+    @property
+    def root(self) -> Root:
+        """The folder, opened anew."""
+        return Root(self.source.settings)
+
+    def watches(self) -> int:
+        """How many folders the kernel watches for it."""
+        view = self.source._view
+        return 0 if view is None else len(view.watches or ())
 
     def run(self, act: Callable[[], Awaitable[None]]) -> None:
         """Run the source while ``act`` does something to the folder."""
 
         async def both() -> None:
-            async with asyncio.TaskGroup() as tasks:
-                running = tasks.create_task(self.source.run(self.offer, self.fresh))
-                await act()
-                running.cancel()
+            try:
+                async with asyncio.TaskGroup() as tasks:
+                    running = tasks.create_task(self.source.run(self.offer, self.fresh))
+                    await act()
+                    running.cancel()
+            finally:
+                self.source.close()
 
         asyncio.run(both())
 
@@ -98,7 +115,7 @@ def test_file_moved_in_is_offered_at_once(tmp_path: Path, until: Until) -> None:
 
     async def act() -> None:
         (spool.path / "front" / "recording").mkdir(parents=True)
-        await until(lambda: len(spool.source._watches or ()) == 3)
+        await until(lambda: spool.watches() == 3)
         spool.put(NAME)
         await until(lambda: spool.paths() == [NAME])
 
@@ -109,7 +126,7 @@ def test_file_written_and_closed_is_offered_at_once(tmp_path: Path, until: Until
     spool = Watched(tmp_path / "spool", settle_s=600.0)
 
     async def act() -> None:
-        await until(lambda: len(spool.source._watches or ()) == 1)
+        await until(lambda: spool.watches() == 1)
         file = spool.path / "clip.mp4"
         with file.open("wb") as out:
             out.write(b"first")
@@ -125,7 +142,7 @@ def test_new_folders_with_files_in_them_are_found_whatever_the_race(spool: Watch
     names = {f"cam{n}/recording/2026-11-22T10-15-0{k}.000Z_1s.mp4" for n in range(20) for k in range(5)}
 
     async def act() -> None:
-        await until(lambda: spool.source._watches is not None)
+        await until(lambda: spool.watches() == 1)
         await asyncio.to_thread(lambda: [spool.put(name) for name in sorted(names)])
         await until(lambda: names <= set(spool.paths()))
 
@@ -137,7 +154,7 @@ def test_folder_moved_in_whole_is_looked_through(spool: Watched, tmp_path: Path,
     elsewhere.put(NAME)
 
     async def act() -> None:
-        await until(lambda: len(spool.source._watches or ()) == 1)
+        await until(lambda: spool.watches() == 1)
         (elsewhere.path / "front").rename(spool.path / "front")
         await until(lambda: spool.paths() == [NAME])
 
@@ -164,7 +181,7 @@ def test_lost_events_are_made_good_by_looking(spool: Watched, until: Until, monk
     names = {f"{n}.mp4" for n in range(200)}
 
     async def act() -> None:
-        await until(lambda: len(spool.source._watches or ()) == 1)
+        await until(lambda: spool.watches() == 1)
         for name in names:
             spool.put(name)
         await until(lambda: names <= set(spool.paths()))
@@ -179,7 +196,8 @@ def test_without_inotify_the_folder_is_polled(spool: Watched, until: Until, monk
     async def act() -> None:
         spool.put(NAME)
         await until(lambda: NAME in spool.paths())
-        assert spool.source.polling
+        assert spool.source._view is not None
+        assert spool.source._view.polling
         spool.put("late.mp4")
         await until(lambda: "late.mp4" in spool.paths())
 
@@ -224,7 +242,7 @@ def test_folder_that_comes_later_is_waited_for(tmp_path: Path, until: Until) -> 
 def test_folder_that_is_removed_and_made_again_is_taken_from(spool: Watched, until: Until) -> None:
     # The descriptor stayed on the removed folder, where nothing ever comes, and nobody was told.
     async def act() -> None:
-        await until(lambda: len(spool.source._watches or ()) == 1)
+        await until(lambda: spool.watches() == 1)
         spool.path.rmdir()
         spool.path.mkdir()
         spool.put(NAME)
@@ -249,7 +267,7 @@ def test_disk_that_is_mounted_after_the_start_is_taken_from_and_so_is_what_was_b
     (spool.path / "front" / "recording").mkdir(parents=True)
 
     async def act() -> None:
-        await until(lambda: len(spool.source._watches or ()) == 3)
+        await until(lambda: spool.watches() == 3)
         mount("-t", "tmpfs", "-o", "size=1m", "none", spool.path)
         try:
             spool.put(NAME)
@@ -381,7 +399,7 @@ def test_file_whose_opening_fails_for_now_is_tried_again(
     monkeypatch.setattr(folder_module, "AGAIN_S", 0.05)
 
     async def act() -> None:
-        await until(lambda: len(spool.source._watches or ()) == 1)
+        await until(lambda: spool.watches() == 1)
         part = spool.path / "clip.mp4.part"
         part.write_bytes(b"content")
         fd = os.open(part, os.O_RDONLY)
@@ -422,7 +440,6 @@ def test_unchanged_folders_are_not_read_again(spool: Watched, until: Until) -> N
         async with asyncio.TaskGroup() as tasks:
             running = tasks.create_task(spool.source.run(spool.offer, fresh))
             await until(lambda: len(asked) == 1)
-            spool.source._watch(spool.source.open())
             for _ in range(4):
                 await spool.source.scan(spool.offer, fresh)
             running.cancel()
@@ -502,7 +519,6 @@ def offered(spool: Watched, content: bytes = b"content") -> Candidate:
     spool.put("clip.mp4", content)
     spool.scan()
     (candidate,) = spool.offered
-    spool.source.open()
     return candidate
 
 
@@ -510,10 +526,9 @@ def test_file_replaced_after_the_offer_is_neither_opened_nor_removed(spool: Watc
     candidate = offered(spool)
     spool.put("clip.mp4", b"another")
     with pytest.raises(IncompleteError, match="changed"):
-        spool.source.open_file(candidate)
-    assert not spool.source.give_up(candidate)
+        spool.root.open_file(candidate)
+    assert not spool.root.give_up(candidate)
     assert (spool.path / "clip.mp4").read_bytes() == b"another"
-    spool.source.close()
 
 
 def test_file_appended_after_the_offer_is_not_removed(spool: Watched) -> None:
@@ -521,35 +536,31 @@ def test_file_appended_after_the_offer_is_not_removed(spool: Watched) -> None:
     with (spool.path / "clip.mp4").open("ab") as out:
         out.write(b"more")
     with pytest.raises(IncompleteError, match="changed after it was read"):
-        spool.source.give_up(candidate)
+        spool.root.give_up(candidate)
     assert (spool.path / "clip.mp4").exists()
-    spool.source.close()
 
 
 def test_file_open_for_writing_waits(spool: Watched) -> None:
     candidate = offered(spool)
     with (spool.path / "clip.mp4").open("r+b"), pytest.raises(IncompleteError, match="open for writing"):
-        spool.source.open_file(candidate)
-    os.close(spool.source.open_file(candidate))
-    spool.source.close()
+        spool.root.open_file(candidate)
+    os.close(spool.root.open_file(candidate))
 
 
 def test_vanished_file_is_weather(spool: Watched) -> None:
     candidate = offered(spool)
     (spool.path / "clip.mp4").unlink()
     with pytest.raises(IncompleteError, match="vanished"):
-        spool.source.open_file(candidate)
-    assert not spool.source.give_up(candidate)
-    spool.source.close()
+        spool.root.open_file(candidate)
+    assert not spool.root.give_up(candidate)
 
 
 def test_file_with_another_name_beside_it_is_not_said_to_be_gone(spool: Watched, tmp_path: Path) -> None:
     candidate = offered(spool)
     (tmp_path / "backup.mp4").hardlink_to(spool.path / "clip.mp4")
     with pytest.raises(LinkError, match="more than one name"):
-        spool.source.give_up(candidate)
+        spool.root.give_up(candidate)
     assert (spool.path / "clip.mp4").exists()
-    spool.source.close()
 
 
 @as_root
@@ -558,10 +569,8 @@ def test_file_on_a_medium_that_went_is_not_said_to_be_gone(tmp_path: Path) -> No
     mount("-t", "tmpfs", "-o", "size=1m", "none", spool.path)
     candidate = offered(spool)
     unmount(spool.path)
-    spool.source.open()
     with pytest.raises(MediumError, match="another medium"):
-        spool.source.give_up(candidate)
-    spool.source.close()
+        spool.root.give_up(candidate)
 
 
 def test_folder_swapped_for_a_link_after_the_offer_is_not_followed(spool: Watched, tmp_path: Path) -> None:
@@ -570,13 +579,11 @@ def test_folder_swapped_for_a_link_after_the_offer_is_not_followed(spool: Watche
     (candidate,) = spool.offered
     (spool.path / "front").rename(tmp_path / "moved")
     (spool.path / "front").symlink_to(tmp_path / "moved")
-    spool.source.open()
     with pytest.raises(Exception, match="symbolic link"):
-        spool.source.open_file(candidate)
+        spool.root.open_file(candidate)
     with pytest.raises(LinkError, match="symbolic link"):
-        spool.source.give_up(candidate)
+        spool.root.give_up(candidate)
     assert (tmp_path / "moved/recording" / Path(NAME).name).exists()
-    spool.source.close()
 
 
 def test_link_swapped_in_and_out_never_lets_anything_from_outside_through(spool: Watched, tmp_path: Path) -> None:
@@ -605,14 +612,13 @@ def test_link_swapped_in_and_out_never_lets_anything_from_outside_through(spool:
     try:
         for _ in range(20_000):
             with contextlib.suppress(AgentError):
-                fd = spool.source.open_file(candidate)
+                fd = spool.root.open_file(candidate)
                 read.add(os.read(fd, 100))
                 os.close(fd)
     finally:
         done.set()
         swapper.join()
-        spool.source.close()
-    assert read <= {b"content"}
+        assert read <= {b"content"}
 
 
 def test_medium_said_to_be_tmpfs_must_be_one(tmp_path: Path) -> None:

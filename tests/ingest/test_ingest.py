@@ -21,7 +21,10 @@ from agent.ingest.known import Known
 from agent.ingest.work import Work
 from agent.model import Moment, Selection
 from agent.policy import Hold, Rights, parse_policy
+from agent.sources import Candidate
 from agent.sources import folder as folder_module
+from agent.sources import root as root_module
+from agent.sources.root import Root
 
 Home = Any  # the fixture's class; tests are no package
 Until = Callable[[Callable[[], bool]], Awaitable[None]]
@@ -56,7 +59,7 @@ def test_complete_file_in_the_spool_becomes_one_sealed_object_and_leaves(home: H
     assert home.left() == []
     assert (item.category, item.purpose, item.source_copy, item.state) == ("recording", "security", "taken", "sealed")
     assert item.captured_to_ms - item.captured_from_ms == 10_000
-    assert home.index.read_now(home.vault.source_left_over) == ()
+    assert home.left_over() == ()
 
 
 def test_label_lives_in_the_index_alone_and_one_camera_has_one_id(home: Home) -> None:
@@ -354,7 +357,7 @@ def test_left_folder_is_not_read_again_at_a_start(home: Home, monkeypatch: pytes
     home.scan(source)
     home.reopen()
     read = []
-    monkeypatch.setattr(folder_module.FolderSource, "open_file", lambda _source, candidate: read.append(candidate))
+    monkeypatch.setattr(Root, "open_file", lambda _root, candidate: read.append(candidate))
     home.scan(source)
     assert read == []
 
@@ -367,19 +370,19 @@ def test_copy_that_cannot_be_removed_is_told_and_not_read_each_time(
     def refused(*_args: object, **_words: object) -> None:
         raise PermissionError(errno.EACCES, "Permission denied")
 
-    def open_file(source: folder_module.FolderSource, candidate: folder_module.Candidate) -> int:
+    def open_file(root: Root, candidate: Candidate) -> int:
         read.append(candidate.path)
-        return opening(source, candidate)
+        return opening(root, candidate)
 
-    opening = folder_module.FolderSource.open_file
-    monkeypatch.setattr(folder_module.FolderSource, "open_file", open_file)
+    opening = Root.open_file
+    monkeypatch.setattr(Root, "open_file", open_file)
     home.put(NAME, b"content")
 
     async def run() -> None:
         flow = home.ingest()
         try:
             with monkeypatch.context() as patched:
-                patched.setattr(folder_module, "remove_beneath", refused)
+                patched.setattr(root_module, "remove_beneath", refused)
                 await flow.scan_once()
                 await flow.scan_once()
             assert home.left() == [NAME]
@@ -393,7 +396,7 @@ def test_copy_that_cannot_be_removed_is_told_and_not_read_each_time(
     assert read == [NAME]
     assert home.left() == []
     assert home.opened(home.only()) == b"content"
-    assert home.index.read_now(home.vault.source_left_over) == ()
+    assert home.left_over() == ()
 
 
 def remarks_of_delete(home: Home, *ids: str) -> set[str]:
@@ -427,7 +430,7 @@ def test_copy_that_got_a_second_name_after_it_was_read_is_said_to_remain_and_tri
             await flow.scan_once()
             assert home.left() == [names[-1]]
             assert "hard link" in home.reasons("source_failed")[0]
-            assert len(home.index.read_now(home.vault.source_left_over)) == 1
+            assert len(home.left_over()) == 1
             backup.unlink()
             await flow.scan_once()
         finally:
@@ -436,7 +439,7 @@ def test_copy_that_got_a_second_name_after_it_was_read_is_said_to_remain_and_tri
 
     asyncio.run(run())
     assert home.left() == []
-    assert home.index.read_now(home.vault.source_left_over) == ()
+    assert home.left_over() == ()
     assert "source_copy_remains" not in remarks_of_delete(home, home.only().id)
 
 
@@ -470,7 +473,7 @@ def test_file_that_was_added_to_after_it_was_read_is_taken_again_and_then_both_c
         try:
             async with asyncio.TaskGroup() as tasks:
                 running = tasks.create_task(flow.run())
-                await until(lambda: home.index.read_now(home.vault.source_left_over) == () and home.left() == [])
+                await until(lambda: home.left_over() == () and home.left() == [])
                 running.cancel()
         finally:
             flow.close()
@@ -539,7 +542,7 @@ def test_copy_that_a_cut_left_behind_is_given_up_at_the_next_start(home: Home) -
     home.scan()
     assert home.left() == []
     assert {item.id for item in home.objects()} == before
-    assert home.index.read_now(home.vault.source_left_over) == ()
+    assert home.left_over() == ()
 
 
 def test_running_flow_takes_what_comes(home: Home, until: Until) -> None:
@@ -547,7 +550,6 @@ def test_running_flow_takes_what_comes(home: Home, until: Until) -> None:
 
     async def run() -> None:
         flow = home.ingest(home.settings(batch_age_s=0.1))
-        await flow.recover()
         try:
             async with asyncio.TaskGroup() as tasks:
                 running = tasks.create_task(flow.run())

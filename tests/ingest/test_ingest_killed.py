@@ -29,7 +29,8 @@ from agent.keystore import Keystore
 from agent.model import Moment
 from agent.policy import parse_policy
 from agent.sealer import Sealer
-from agent.sources import FolderSource, SourceSettings
+from agent.sources import SourceSettings
+from agent.sources.root import Root
 from agent.vault import Vault
 
 state, spool, policy, point, count = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], sys.argv[4], int(sys.argv[5])
@@ -46,7 +47,7 @@ def deadly(call):
 
 WHERE = {
     "seal": (Sealer, "seal"), "settle": (vault, "settle"), "sync_folder": (vault, "sync_folder"),
-    "insert": (Vault, "_insert"), "give_up": (FolderSource, "give_up"), "mark": (Vault, "mark_source_gone"),
+    "insert": (Vault, "_insert"), "give_up": (Root, "give_up"), "mark": (Vault, "mark_source_gone"),
     "commit": (Index, "_commit"), "none": (Vault, "_nothing"),
 }
 owner, name = WHERE[point]
@@ -105,7 +106,7 @@ def test_killed_before_a_step_the_next_start_ends_with_each_object_once(home: Ho
     home.vault = Vault(folder=home.state, index=home.index, keystore=home.keystore)
     assert sorted(home.opened(item) for item in home.objects()) == sorted([content, b'{"n":1}\n{"n":2}\n'])
     assert home.left() == []
-    assert home.index.read_now(home.vault.source_left_over) == ()
+    assert home.left_over() == ()
     assert {path.name for path in (home.state / "objects").iterdir()} == {item.id for item in home.objects()}
 
 
@@ -137,7 +138,7 @@ def test_file_that_replaced_the_one_a_cut_left_behind_is_sealed_too(home: Home, 
     home.vault = Vault(folder=home.state, index=home.index, keystore=home.keystore)
     wanted = [b"".join(b'{"%d":"%s"}\n' % (number, word) for number in range(len(names))) for word in (b"one", b"two")]
     assert sorted(home.opened(item) for item in home.objects()) == wanted
-    assert home.index.read_now(home.vault.source_left_over) == ()
+    assert home.left_over() == ()
 
 
 def test_sealed_with_a_killed_process_is_admitted_all_the_same(home: Home) -> None:

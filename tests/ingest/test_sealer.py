@@ -24,7 +24,8 @@ from agent.errors import AgentError, ConfigError, LinkError, SpaceError
 from agent.keytree import new_group, open_header, unwrap_slot
 from agent.model import Kind, new_id
 from agent.sealer import Sealed, Sealer, SealJob, SourceChangedError
-from agent.sealer.job import Request, encode
+from agent.sealer.client import PLACES
+from agent.sealer.job import JOBS_MAX, Request, encode
 from agent.sealer.worker import LONG_BYTES, SHORT_BYTES, seal
 
 Until = Callable[[Callable[[], bool]], Awaitable[None]]
@@ -349,6 +350,36 @@ def test_job_beyond_its_limit_costs_the_process_its_life(tmp_path: Path) -> None
         finally:
             await sealer.aclose()
             for fd in (readable, writable, part):
+                os.close(fd)
+
+    asyncio.run(run())
+
+
+def test_jobs_that_stand_still_give_their_places_to_others(tmp_path: Path, until: Until) -> None:
+    # Sources on a network that does not answer held all places for a quarter of an hour.
+    async def run() -> None:
+        pipes = [os.pipe() for _ in range(JOBS_MAX - 1)]
+        parts = [os.open(tmp_path / f"part{number}", os.O_RDWR | os.O_CREAT, 0o600) for number in range(JOBS_MAX)]
+        source = memory_file(b"content")
+        sealer = Sealer(still_s=0.05)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                still = [
+                    tasks.create_task(sealer.seal(job(), source_fd=readable, part_fd=part))
+                    for (readable, _), part in zip(pipes, parts, strict=False)
+                ]
+                await until(lambda: sealer._process is not None and len(sealer._process._waiting) >= PLACES)
+                async with asyncio.timeout(20):
+                    sealed = await sealer.seal(job(), source_fd=source, part_fd=parts[-1])
+                assert sealed.plain_bytes == 7
+                assert not any(task.done() for task in still)
+                for _, writable in pipes:
+                    os.close(writable)  # the network is back
+            assert {task.result().plain_bytes for task in still} == {0}
+            assert sealer.started == 1
+        finally:
+            await sealer.aclose()
+            for fd in (source, *parts, *(readable for readable, _ in pipes)):
                 os.close(fd)
 
     asyncio.run(run())

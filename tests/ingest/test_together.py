@@ -2,11 +2,14 @@
 
 import asyncio
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 
 from agent.errors import CorruptError, SpaceError
-from agent.ingest.together import Together, in_thread
+from agent.ingest.together import Together, beneath
+from agent.sources import FolderSource, SourceSettings
+from agent.sources.root import Root
 
 
 def test_calls_that_wait_during_a_trip_share_the_next() -> None:
@@ -34,15 +37,22 @@ async def _set(event: asyncio.Event) -> None:
     event.set()
 
 
-def test_one_failure_is_its_callers_alone() -> None:
-    def call(number: int) -> int:
+def test_one_failure_is_its_callers_alone(tmp_path: Path) -> None:
+    def call(root: Root, number: int) -> int:
+        assert root.stands()
         if number == 1:
             raise CorruptError("one")
         return number
 
     async def run() -> list[int | BaseException]:
-        together = in_thread(call)
-        return await asyncio.gather(*(together(number) for number in range(3)), return_exceptions=True)
+        settings = SourceSettings(name="spool", kind="spool", path=tmp_path, medium="disk")
+        source = FolderSource(settings, on_refusal=lambda _refusal: None)
+        await source.open()
+        try:
+            together = beneath(source, call)
+            return await asyncio.gather(*(together(number) for number in range(3)), return_exceptions=True)
+        finally:
+            source.close()
 
     zero, one, two = asyncio.run(run())
     assert (zero, two) == (0, 2)

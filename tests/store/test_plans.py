@@ -112,7 +112,7 @@ def asked_always(home: Home) -> dict[str, Callable[[Tx], object]]:
         "a page of objects": vault.page,
         "the oldest of some sets": lambda tx: vault.oldest(tx, ("cam1", "cam2"), "recording"),
         "a group for the next object": lambda tx: rows.group_with_room(tx, room=9, closed=(1, 2)),
-        "what a cut left to give up, at start": vault.source_left_over,
+        "what a cut left to give up, at start": lambda tx: vault.source_left_over(tx, source="door"),
         "which files a row accounts for": lambda tx: rows.has_file(tx, ID),
         "an upload": lambda tx: vault.upload_of(tx, UPLOAD),
         "an upload begins": lambda tx: vault.begin_upload(tx, kept.id, moment=NOW),
@@ -155,7 +155,7 @@ def test_what_an_index_was_made_for_uses_it(home: Home) -> None:
     vault = home.vault
     kept = home.index.read_now(vault.page)[0]
     for ask, line in (
-        (vault.source_left_over, "SEARCH o USING INDEX object_to_give_up (id>?)"),
+        (lambda tx: vault.source_left_over(tx, source="door"), "SEARCH o USING INDEX object_to_give_up (id>?)"),
         (
             lambda tx: vault.queued(tx, 10),
             "SEARCH object USING COVERING INDEX object_waiting (camera=? AND category=?)",

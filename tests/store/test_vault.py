@@ -383,6 +383,7 @@ def test_source_copies_that_are_due_to_go_are_told_until_noted(home: Home) -> No
         run(home.keep(source_copy="left")),
         run(home.keep(source_tag=b"")),
     )
-    assert [found.id for found in home.index.read_now(home.vault.source_left_over)] == [taken.id]
+    left_over = partial(home.vault.source_left_over, source="door")
+    assert [found.id for found in home.index.read_now(left_over)] == [taken.id]
     home.index.write_now(lambda tx: home.vault.mark_source_gone(tx, taken.id))
-    assert home.index.read_now(home.vault.source_left_over) == ()
+    assert home.index.read_now(left_over) == ()

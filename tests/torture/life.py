@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from agent import age
-from agent.ingest import flow
+from agent.ingest import share
 from tests.commands.office import party
 from tests.torture.bugs import BUGS
 from tests.torture.forked import fork_sealers
@@ -26,7 +26,7 @@ def main(scenario: str, folder: str, bug: str = "") -> None:
     beside = pickle.loads(top.with_name(f"{top.name}.home").read_bytes())  # noqa: S301 - our own file
     owner = age.generate_identity(post_quantum=False)  # these three only have to be there
     home = Home(top=top, owner=owner, client=party("client", "phone"), store=party("store", "bucket"), **beside)
-    flow.AT_ONCE = 1  # type: ignore[misc] # a constant elsewhere; here one promise comes after the other
+    share.AT_ONCE = 1  # type: ignore[misc] # a constant elsewhere; here one promise comes after the other
     os.dup2(os.open(os.devnull, os.O_WRONLY), SAY_FD, inheritable=False)
     for each in BUGS:
         if each.name == bug:
