@@ -2,10 +2,12 @@
 
 Rules: a camera's id is random and is all that policy, messages and audit ever say; its label, as paths of the source
 call it, lives in the encrypted index alone. An id is minted when the first object of a camera is let in, never for one
-that is refused.
+that is refused. It lasts while something is held of the camera, or a cut-off or the policy names it; beyond that until
+everything is deleted or its place is needed.
 """
 
 import secrets
+from collections.abc import Collection
 from typing import Final
 
 import msgspec
@@ -21,6 +23,10 @@ CAMERAS_MAX: Final = 4096
 PAGE_MAX: Final = 500
 
 
+class CamerasFullError(SpaceError):
+    """``CAMERAS_MAX`` are known, and each is needed: nothing is taken in of another one."""
+
+
 class Camera(msgspec.Struct, frozen=True, kw_only=True):
     """A camera as its source calls it; ``label`` is personal."""
 
@@ -34,17 +40,40 @@ def find_camera(tx: Tx, source: str, label: str) -> str | None:
     return rows.camera_id(tx, source, label)
 
 
-def camera_id(tx: Tx, source: str, label: str, *, random: RandomBytes = secrets.token_bytes) -> str:
-    """Return the camera's id, minted if it is new; raises ``SpaceError`` when ``CAMERAS_MAX`` are known already."""
+def camera_id(
+    tx: Tx, source: str, label: str, *, named: Collection[str] = (), random: RandomBytes = secrets.token_bytes
+) -> str:
+    """Return the camera's id, minted if it is new; raises ``CamerasFullError`` when none can be.
+
+    ``named`` are those of the policy: their rules must find them again, so they are never forgotten.
+    """
     known = rows.camera_id(tx, source, label)
     if known is not None:
         return known
-    if rows.count_cameras(tx) >= CAMERAS_MAX:
-        raise SpaceError(f"more than {CAMERAS_MAX} cameras", hint="check which folders the source's patterns match")
+    if rows.count_cameras(tx) >= CAMERAS_MAX and forget_cameras(tx, named=named) == 0:
+        raise CamerasFullError(
+            f"something is held of {CAMERAS_MAX} cameras", hint="check which folders the source's patterns match"
+        )
     while True:
         fresh = new_camera_id(random)
         if rows.insert_camera(tx, fresh, source=source, label=label):
             return fresh
+
+
+def keep_camera(tx: Tx, camera_id: str, *, source: str, label: str) -> None:
+    """Put a camera back that was forgotten while something of it was being sealed; for that one's transaction."""
+    rows.insert_camera(tx, camera_id, source=source, label=label)
+
+
+def forget_cameras(tx: Tx, *, named: Collection[str], all_deleted: bool = False) -> int:
+    """Forget the cameras that nothing needs any more; return how many.
+
+    That is one of which nothing is held, and no cut-off is, whose copies at sources need no refusal by camera, and
+    that the policy does not name. Where everything was deleted the cut-off of all refuses those copies.
+    """
+    unneeded = [one for one in rows.unheld_cameras(tx, all_deleted=all_deleted) if one not in named]
+    rows.delete_cameras(tx, unneeded)
+    return len(unneeded)
 
 
 def camera(tx: Tx, camera_id: str) -> Camera | None:

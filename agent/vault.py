@@ -192,7 +192,15 @@ class Vault:
             raise SpaceError("the disk is full", hint="free space or lower the keep limits in policy.toml")
         return new_file(self.objects)
 
-    async def admit(self, draft: Draft, *, part: Path, group: GroupKey, moment: Moment) -> Object:
+    async def admit(
+        self,
+        draft: Draft,
+        *,
+        part: Path,
+        group: GroupKey,
+        moment: Moment,
+        beside: Callable[[Tx], None] = lambda _tx: None,
+    ) -> Object:
         """Do steps 3 and 4: when this returns the object survives a power cut.
 
         ``part`` is synced and becomes ours, whatever happens. A slot under a stale, full or closed group is rewrapped
@@ -200,11 +208,14 @@ class Vault:
         already, and of the same content where the copy is ours to give up, is returned instead (so the source's copy
         is safe to give up). Raises ``RefusedError`` when it may not return: ``deleted_before`` for a tombstone or a
         cut-off, ``before_mark`` for what is only not ``Forbidden.certain``; ``SpaceError`` when the disk is full.
+        ``beside`` writes in step 4's transaction, if there is a new object.
         """
         final = self.payload_path(draft.id)
         try:
             await self._settle(part, final)
-            admitted = await self.index.write(lambda tx: self._insert(tx, draft, group=group, moment=moment))
+            admitted = await self.index.write(
+                lambda tx: self._insert(tx, draft, group=group, moment=moment, beside=beside)
+            )
         except BaseException:
             # The slot is nowhere: these bytes can never be opened, so their removal need not be durable.
             await self._discard(draft.id, part, final)
@@ -231,7 +242,7 @@ class Vault:
             remove(part, folder_synced=False)
             remove(final, folder_synced=False)
 
-    def _insert(self, tx: Tx, draft: Draft, *, group: GroupKey, moment: Moment) -> Object:
+    def _insert(self, tx: Tx, draft: Draft, *, group: GroupKey, moment: Moment, beside: Callable[[Tx], None]) -> Object:
         # Step 4. If power fails before the commit is durable, nothing of this happened.
         takes = draft.source_copy == "taken"
         same = rows.by_source_tag(tx, draft.source_tag)
@@ -270,6 +281,7 @@ class Vault:
         rows.put_header(tx, n, draft.sealed_header)
         event = Event(kind="admitted", object=draft.id, detail={"bytes": draft.size_bytes, "category": draft.category})
         audit.append(tx, event, moment=moment)
+        beside(tx)
         return self.require(tx, draft.id)
 
     def _deleted(self, tx: Tx, draft: Draft) -> Forbidden | None:

@@ -189,7 +189,14 @@ def _assemble(config: Config, document: bytes, *, keystore: Keystore, index: Ind
     vault = Vault(folder=config.vault, index=index, keystore=keystore)
     trust = Trust()
     outbox = Outbox(device=config.device, signer=keystore, random=secrets.token_bytes)
-    ledger = Ledger(device=config.device, keystore=keystore, trust=trust, outbox=outbox, random=secrets.token_bytes)
+    ledger = Ledger(
+        device=config.device,
+        keystore=keystore,
+        trust=trust,
+        outbox=outbox,
+        random=secrets.token_bytes,
+        forget=lambda tx: registry.forget_cameras(tx, named=parts.policy.cameras(), all_deleted=True),
+    )
     loop = asyncio.get_running_loop()
 
     def changed() -> None:

@@ -166,8 +166,10 @@ def _not_taken(config: "Config", source: dict[str, Any]) -> Iterator[Finding]:
     kinds = {one["kind"] for one in counts}
     path = next((one.path for one in config.sources if one.name == source["name"]), config.file)
     steps = []
-    if kinds - {"refused"}:
+    if kinds - {"refused", "cameras_full"}:
         steps.append(f"look for what does not belong in {path}: only plain files with one name are opened")
+    if "cameras_full" in kinds:
+        steps.append(f"see that the folders in {path} are those of cameras, or delete what is held of others")
     if "refused" in kinds:
         steps.append(f"let the category in by {config.policy} (docs/operating.md, policy.toml), or take it away")
     yield Finding(f"source {source['name']}", "look", f"not taken in: {told}", "; ".join(steps))

@@ -7,6 +7,7 @@ trace, so that the same bytes may succeed later; any other one after the sequenc
 """
 
 import hashlib
+from collections.abc import Callable
 from typing import Any, Final, Literal
 
 import msgspec
@@ -14,7 +15,7 @@ import msgspec
 from agent import audit
 from agent.audit import Event
 from agent.clock import MS_PER_S
-from agent.envelope import MAX_OUTCOMES, Command, Key, decode_strictly, encode, parse_command, selection_hash
+from agent.envelope import MAX_OUTCOMES, Command, Delete, Key, decode_strictly, encode, parse_command, selection_hash
 from agent.errors import RefusedError, Retry
 from agent.index import Tx
 from agent.keystore import Keystore
@@ -69,15 +70,33 @@ def command_of(row: CommandRow) -> Command:
     return parse_command(decode_strictly(row.claims, max_bytes=len(row.claims)))
 
 
-class Ledger:
-    """The commands of all keys; holds no state, all of it is rows."""
+def _deletes_all(row: CommandRow) -> bool:
+    request = command_of(row).request if row.claims else None
+    return isinstance(request, Delete) and request.select.all is True
 
-    def __init__(self, *, device: str, keystore: Keystore, trust: Trust, outbox: Outbox, random: RandomBytes) -> None:
+
+class Ledger:
+    """The commands of all keys; holds no state, all of it is rows.
+
+    ``forget`` lets go of what remains besides objects where a delete of everything was carried out.
+    """
+
+    def __init__(
+        self,
+        *,
+        device: str,
+        keystore: Keystore,
+        trust: Trust,
+        outbox: Outbox,
+        random: RandomBytes,
+        forget: Callable[[Tx], object] = lambda _tx: None,
+    ) -> None:
         self._device = device
         self._keystore = keystore
         self._trust = trust
         self._outbox = outbox
         self._random = random
+        self._forget = forget
 
     # --- before a command is taken up
 
@@ -195,6 +214,8 @@ class Ledger:
         """Settle a command whose every object is decided; ``waiting`` while a store's word is missing."""
         if self._trust.undecided(tx, row.jti):
             return row
+        if _deletes_all(row):
+            self._forget(tx)
         tally = self._trust.tally(tx, row.jti)
         answer = self._answer(tx, row, tally, export=export)
         if tally.get("waiting_for_cloud", 0):

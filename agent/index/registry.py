@@ -1,5 +1,6 @@
 """Rows of ``agent/registry.py``: cameras and their labels."""
 
+from collections.abc import Iterable
 from typing import Final
 
 from agent.index.transaction import Tx
@@ -48,6 +49,27 @@ def insert_camera(tx: Tx, camera: str, *, source: str, label: str) -> bool:
     """Add a camera; ``False`` when the id or the label is there already."""
     tx.execute("INSERT OR IGNORE INTO camera (id, source, label) VALUES (?, ?, ?)", (camera, source, label))
     return tx.changes() == 1
+
+
+def unheld_cameras(tx: Tx, *, all_deleted: bool) -> list[str]:
+    """Return ids of cameras that no object and no cut-off names, nor, unless all was deleted, a tombstone or a mark.
+
+    The only look that this file takes at the vault's tables.
+    """
+    found = tx.execute(
+        "SELECT id FROM camera WHERE NOT EXISTS (SELECT 1 FROM object WHERE object.camera = camera.id)"
+        " AND id NOT IN (SELECT camera FROM cutoff)"
+    )
+    ids = [str(row[0]) for row in found]
+    if all_deleted or not ids:
+        return ids
+    named = tx.execute("SELECT DISTINCT camera FROM tombstone WHERE camera != '' UNION SELECT camera FROM mark")
+    return sorted(set(ids) - {str(row[0]) for row in named})
+
+
+def delete_cameras(tx: Tx, ids: Iterable[str]) -> None:
+    """Remove cameras and their labels."""
+    tx.executemany("DELETE FROM camera WHERE id = ?", ((one,) for one in ids))
 
 
 def camera(tx: Tx, camera_id: str) -> tuple[str, str, str] | None:

@@ -52,7 +52,8 @@ NOTES: Final = 64
 _DEVICE: Final = Requester(role="device")
 
 
-_Told = tuple[Draft, Path, GroupKey, Moment]
+_Told = tuple[Draft, Path, GroupKey, Moment, str]
+"""Draft, part file, group, moment and the camera's label."""
 
 
 def _no_rights(_camera: str, _category: str) -> Rights:
@@ -233,6 +234,9 @@ class Ingest:
     async def _take_or_tell(self, work: Work) -> None:
         try:
             await self._steps_or_destroy(work)
+        except registry.CamerasFullError as error:
+            self._telling.once("cameras_full", work, reason=error.message)
+            self._again(work)
         except SpaceError as error:
             self._telling.once("disk_full", work, reason=error.message)
             self._again(work)
@@ -328,7 +332,9 @@ class Ingest:
         """Do steps 2 to 4; the object is not the draft's when it was here already."""
         work = opened.work
         camera = let.camera or await self._index.write(
-            lambda tx: registry.camera_id(tx, work.source.settings.name, work.first.place.label)
+            lambda tx: registry.camera_id(
+                tx, work.source.settings.name, work.first.place.label, named=self._policy().cameras()
+            )
         )
         group = await self._open_group()
         job = SealJob(
@@ -344,12 +350,19 @@ class Ingest:
             sealed = await self._sealer.seal(job, source_fd=opened.source_fd, part_fd=opened.part_fd)
         told = draft(work, let, job, sealed, camera=camera, content_tags=opened.content_tags)
         # 3 and 4.
-        return await self._admit((told, opened.part, group, moment)), told
+        return await self._admit((told, opened.part, group, moment, work.first.place.label)), told
 
     async def _admit_all(self, all_told: Sequence[_Told]) -> list[Object | Exception]:
         """Do steps 3 and 4 for what was sealed meanwhile: one sync of the folder, one commit."""
         admitting = (
-            self._vault.admit(told, part=part, group=group, moment=moment) for told, part, group, moment in all_told
+            self._vault.admit(
+                told,
+                part=part,
+                group=group,
+                moment=moment,
+                beside=partial(registry.keep_camera, camera_id=told.camera, source=told.source, label=label),
+            )
+            for told, part, group, moment, label in all_told
         )
         results = await asyncio.gather(*admitting, return_exceptions=True)
         for result in results:

@@ -64,6 +64,10 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     largest_pass: float
     forget_within_ms: int
 
+    def cameras(self) -> frozenset[str]:
+        """Return the ids of cameras that have rules of their own."""
+        return frozenset(rule.camera for rule in self.rules if rule.camera)
+
     def rule_for(self, camera: str, category: str) -> Rule | None:
         """Return the rule of this camera's category, else the category's, else ``None`` (closed by default)."""
         general = None
