@@ -37,7 +37,7 @@ from agent.clock import MS_PER_S, ClockSource
 from agent.document import DOCUMENT_BYTES, Table, read_document
 from agent.files import read_whole
 from agent.sources import SourceSettings
-from agent.sources.settings import After, Medium, SourceKind
+from agent.sources.settings import BATCH_MAX_BYTES, After, Medium, SourceKind
 
 DEFAULT_PATH: Final = Path("/etc/privacy-agent/agent.toml")
 DEFAULT_STATE: Final = "/var/lib/privacy-agent"
@@ -189,6 +189,8 @@ def _source(table: Table, *, here: Path) -> SourceSettings:
     medium = cast("Medium", table.choice("medium", get_args(Medium)))
     after = cast("After", table.choice("after", get_args(After))) if "after" in table else None
     batch_bytes = table.size_bytes("batch_size")
+    if batch_bytes is not None and batch_bytes > BATCH_MAX_BYTES:
+        raise table.error("batch_size", "is too large: a batch is held in memory", hint="write 8MiB or less")
     settings = SourceSettings(
         name=name,
         kind=kind,

@@ -211,6 +211,8 @@ class Ingest:
         if not free:
             return
         share = self._share(work)
+        if work.is_log:
+            await share.reading.acquire()
         await share.room.acquire()
         share.under_way += 1
         assert self._tasks is not None  # noqa: S101 - sources only run inside run and scan_once
@@ -225,6 +227,8 @@ class Ingest:
         finally:
             share.under_way -= 1
             share.room.release()
+            if work.is_log:
+                share.reading.release()
             for candidate in work.members:
                 if self._under_way.pop((candidate.source, candidate.path)):
                     work.source.again(candidate.path)

@@ -83,7 +83,7 @@ def _read_log(root: Root, candidate: Candidate) -> Lines:
     fd = root.open_file(candidate)
     try:
         raw = b""
-        while piece := os.read(fd, FILE_MAX_BYTES + 1 - len(raw)):
+        while piece := os.read(fd, candidate.size_bytes + 1 - len(raw)):
             raw += piece
         if len(raw) != candidate.size_bytes or os.fstat(fd).st_mtime_ns != candidate.mtime_ns:
             raise IncompleteError(

@@ -17,6 +17,9 @@ SEALING_AT_ONCE: Final = 2
 """Of them, those that are sealed: one waits for its fsync while the other is encrypted. Fewer than the sealer's places,
 so that a source whose files cannot be read to their end leaves one to the others."""
 
+LOGS_AT_ONCE: Final = 1
+"""Batches of log files under way: each is read into memory whole, some 50 MB of it at most."""
+
 OPEN_BATCHES: Final = 256
 """Cameras of a source whose log files wait for company."""
 
@@ -28,6 +31,7 @@ class Share:
         self.source = source
         self.room = asyncio.Semaphore(AT_ONCE)
         self.sealing = asyncio.Semaphore(SEALING_AT_ONCE)
+        self.reading = asyncio.Semaphore(LOGS_AT_ONCE)
         self.open = beneath(source, open_one)
         self.logs: dict[str, OpenBatch] = {}
         self.under_way = 0

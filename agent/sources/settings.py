@@ -12,6 +12,9 @@ SourceKind = Literal["spool", "frigate", "motioneye", "timelapse"]
 After = Literal["take", "leave"]
 Medium = Literal["tmpfs", "encrypted", "disk"]
 
+BATCH_MAX_BYTES: Final = 8 << 20
+"""Of a batch of log files; the last one, which fills it, comes on top. All of it is held in memory."""
+
 RAMFS_MAGIC: Final = 0x858458F6  # statfs(2)
 
 
@@ -35,7 +38,7 @@ class SourceSettings(msgspec.Struct, frozen=True, kw_only=True):
     settle_s: float = 2.0
     poll_s: float = 5.0
     rescan_s: float = 600.0
-    batch_bytes: int = 1 << 20
+    batch_bytes: int = 1 << 20  # BATCH_MAX_BYTES at most
     batch_age_s: float = 300.0
 
     @property

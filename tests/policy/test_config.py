@@ -63,6 +63,7 @@ def test_full_document_reads_with_paths_beside_the_file() -> None:
         (('path = "spool"', 'path = "/media/frigate/recordings/"\nname = "b"'), 17, "is the source 'recordings'"),
         (('path = "spool"', 'path = "state/spool"'), 17, "lies in the state folder"),
         (('path = "spool"', 'path = "/etc/privacy-agent"'), 17, "holds the state folder"),
+        (('batch_size = "256KiB"', 'batch_size = "9MiB"'), 20, "is too large"),
         (('batch_size = "256KiB"', 'bath_size = "256KiB"'), 20, "not a known key"),
     ],
 )
