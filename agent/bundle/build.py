@@ -68,7 +68,10 @@ class ExportFile(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Export(msgspec.Struct, frozen=True, kw_only=True):
-    """A finished export; ``files`` begins with the manifest."""
+    """A finished export.
+
+    ``files`` begins with the manifest, and is empty where nothing could be exported: then no folder is there.
+    """
 
     id: str
     folder: Path
@@ -217,14 +220,13 @@ class Bundle:
         moment: Moment,
         note: Callable[[Tx, Export], None],
         progress: Callable[[int, int], None] = lambda _done, _total: None,
-        empty: bool = True,
     ) -> Export:
         """Build an export of ``ids``, sealed to ``recipients``; durable on return.
 
         ``judge`` may keep an object out and says as what. ``note`` writes down what was made in the transaction of its
-        row (invariant I7). One that would hold nothing has neither files nor row unless ``empty``. Raises
-        ``SpaceError``, and ``RefusedError`` (``too_large``) when the manifest would be, with nothing left behind, and
-        ``ConfigError`` for recipients that no file can be sealed to.
+        row (invariant I7); one that would hold nothing has neither files nor a row. Raises ``SpaceError``, and
+        ``RefusedError`` (``too_large``) when the manifest would be, with nothing left behind, and ``ConfigError`` for
+        recipients that no file can be sealed to.
         """
         self.require_recipients(recipients)
         part = self.folder / f"{export_id}.part"
@@ -238,7 +240,7 @@ class Bundle:
             with translated_space():
                 sources = self._sources(ids, recipients=recipients, judge=judge, label=label, work=work)
                 described = self._fill(work, sources, form=form, total=len(ids), progress=progress)
-                if described or empty:
+                if described:
                     self._write_manifest(work, export_id, described, form=form, recipients=recipients, moment=moment)
                     sync_folder(part)
                     settle(part, final)
@@ -506,7 +508,7 @@ class _Zip:
         packable = self._packable(sources)
         first = next(packable, None)
         number = 0
-        while first is not None or number == 0:
+        while first is not None:
             number += 1
             part: list[dict[str, Any]] = []
             holder: list[tuple[_Source, list[tuple[str, Measured]]] | None] = [None]
@@ -542,14 +544,14 @@ class _Zip:
 
     def _part(
         self,
-        first: tuple[_Source, list[tuple[str, Measured]]] | None,
+        first: tuple[_Source, list[tuple[str, Measured]]],
         packable: Iterator[tuple[_Source, list[tuple[str, Measured]]]],
         described: list[dict[str, Any]],
         following: list[tuple[_Source, list[tuple[str, Measured]]] | None],
     ) -> Iterator[bytes]:
         archive = Archive()
         room = PART_BYTES
-        held = first if first is not None else next(packable, None)
+        held: tuple[_Source, list[tuple[str, Measured]]] | None = first
         while held is not None:
             source, entries = held
             need = sum(measured.size_bytes + ENTRY_OVERHEAD_BYTES for _name, measured in entries)

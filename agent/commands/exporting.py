@@ -58,7 +58,7 @@ class Exports:
             self._note_export(tx, export, actor=row.kid, command=row.jti, moment=now)
             current = self._trust.command(tx, row.jti)
             if current is not None and current.settled_ms is None:
-                told = export.told(named=row.role != "backend")
+                told = export.told(named=row.role != "backend") if export.files else None
                 self._ledger.settle_by_outcomes(tx, current, export=told, moment=now)
 
         try:
@@ -109,7 +109,6 @@ class Exports:
                 form=form,
                 note=partial(self._note_export, actor="local", command="", moment=moment),
                 progress=progress,
-                empty=False,
             )
 
     def _held(self, tx: Tx, select: Selection) -> tuple[tuple[str, ...], bool]:
@@ -158,7 +157,6 @@ class Exports:
         form: Form,
         note: Callable[[Tx, Export], None],
         progress: Progress,
-        empty: bool = True,
     ) -> Export:
         moment = self._world.now()
         policy = self._world.policy()
@@ -205,7 +203,6 @@ class Exports:
             moment=moment,
             note=note,
             progress=progress,
-            empty=empty,
         )
 
     def _note_export(self, tx: Tx, export: Export, *, actor: str, command: str, moment: Moment) -> None:

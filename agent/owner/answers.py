@@ -131,14 +131,12 @@ def _resend(arguments: argparse.Namespace, context: Context) -> int:
     newest = send.converse(arguments, context, device, lambda: wanted)
     rows = [(signed.jti, signed.verb, _state(newest.get(signed.jti))) for signed in wanted]
     context.say(table(rows, head=("COMMAND", "VERB", "STATE")), [newest.get(signed.jti) for signed in wanted])
-    ended = [receipt for receipt in newest.values() if receipt.terminal]
-    for receipt in ended:
-        context.note(show.shortfall(receipt))
-    if len(ended) < len(wanted):
-        context.note(
-            f"{len(wanted) - len(ended)} not finished\n  next: wait longer: privacy-owner resend --timeout 600"
+    shortfalls = [show.shortfall(receipt) for receipt in newest.values() if receipt.terminal]
+    if len(shortfalls) < len(wanted):
+        shortfalls.append(
+            f"{len(wanted) - len(shortfalls)} not finished\n  next: wait longer: privacy-owner resend --timeout 600"
         )
-    return 0 if len(ended) == len(wanted) and all(one.status == "done" for one in ended) else 1
+    return _note_all(shortfalls, context)
 
 
 def _confirm(wanted: tuple[Signed, ...], device: Device, context: Context, *, yes: bool) -> None:
@@ -221,9 +219,14 @@ def _receipt(arguments: argparse.Namespace, context: Context) -> int:
         _write_file(Path(arguments.ack), payload)
         context.note(f"next: on the device: privacy-agent submit {arguments.ack}")
     context.say("\n\n".join(show.end(one) if one.terminal else show.progress(one) for one in taken), taken)
-    for receipt in ended:
-        context.note(show.shortfall(receipt))
-    return 0 if all(receipt.status == "done" for receipt in ended) else 1
+    return _note_all([show.shortfall(receipt) for receipt in ended], context)
+
+
+def _note_all(shortfalls: Sequence[str], context: Context) -> int:
+    """Tell what did not happen; return the exit code that says so."""
+    for shortfall in shortfalls:
+        context.note(shortfall)
+    return 1 if any(shortfalls) else 0
 
 
 def _write_file(path: Path, data: bytes) -> None:

@@ -174,5 +174,6 @@ def _ask(arguments: argparse.Namespace, context: Context, device: Device, order:
         return send.write(arguments, context, device, order)
     receipt = send.send(arguments, context, device, order)
     context.say(show.end(receipt), receipt)
-    context.note(show.shortfall(receipt))
-    return 0 if receipt.status == "done" else 1
+    shortfall = show.shortfall(receipt)
+    context.note(shortfall)
+    return 1 if shortfall else 0

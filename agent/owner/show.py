@@ -41,6 +41,7 @@ _AFTER: Final = {
 }
 """What to do after an outcome, the most urgent first."""
 
+_LOOK: Final = "privacy-owner inventory lists what is held"
 _HAPPENED: Final = frozenset({"deleted", "already_gone", "exported", "listed"})
 
 
@@ -130,7 +131,7 @@ def missing(told: Sequence[Told]) -> str:
         return ""
     return (
         f"not held: {', '.join(clean(name) for name in gone)}\n"
-        "  next: privacy-owner inventory lists what is; the device's log says why others went: privacy-agent audit show"
+        f"  next: {_LOOK}; the device's log says why others went: privacy-agent audit show"
     )
 
 
@@ -166,9 +167,10 @@ def end(receipt: Receipt) -> str:
 
 
 def shortfall(receipt: Receipt) -> str:
-    """Say of a terminal receipt what did not happen, and the next step; "" of one that is done."""
+    """Say of a terminal receipt what did not happen, and the next step; "" where all of it did."""
     if receipt.status == "done":
-        return ""
+        empty = receipt.verb == "export" and receipt.export is None
+        return f"nothing of that selection is held: no export was built\n  next: {_LOOK}" if empty else ""
     if receipt.status == "refused" or receipt.reason:
         return f"{receipt.status}: {reason(receipt)}\n  next: {after_refusal(receipt)}"
     left = [one.result for one in receipt.outcomes or () if one.result not in _HAPPENED]

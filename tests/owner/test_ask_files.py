@@ -174,6 +174,16 @@ def test_what_did_not_happen_is_counted_and_has_a_next_step(
     assert step in ran.err.partition("next: ")[2]
 
 
+def test_export_of_nothing_fails_and_names_no_folder(owner: Owner, peer: Peer) -> None:
+    claims = asked(owner, peer, "export", "--all")
+
+    ran = owner.run("receipt", answer(owner, peer.receipt(claims, outcomes=[])))
+
+    assert ran.code == 1
+    assert "no export was built" in ran.err
+    assert "privacy-owner open" not in ran.out
+
+
 def test_inventory_receipt_of_nothing_says_so(owner: Owner, peer: Peer) -> None:
     claims = asked(owner, peer, "inventory")
 
