@@ -9,9 +9,9 @@ is needed. Under disk pressure the sets of low priority are walked first, and wh
 counts as freed. Only this device's copy goes: how long a store keeps what was uploaded is the store's rule, and an
 owner's delete still reaches it.
 
-A pass that would remove much more than was to be expected (a policy edited by mistake, a clock that leapt and was
-believed) stops and asks: see ``agent/rights.py``. To be expected is what an age limit makes due within a day of the
-last pass under the same policy.
+A pass that would remove much more than was to be expected (``agent/policy/forecast.py``: a policy edited by mistake, a
+clock that leapt and was believed) asks about what surprises: see ``agent/rights.py``. What was expected goes all the
+same, also while the question stands, so that a maximum age stays one.
 """
 
 import hashlib
@@ -24,17 +24,28 @@ import msgspec
 
 from agent import rights
 from agent.bundle import Lying
-from agent.erasure import PART, Erasure
+from agent.erasure import PART, Begun, Erasure
 from agent.errors import SpaceError
 from agent.index import Index, Tx
 from agent.model import Aged, Moment, Object, Requester, new_id
-from agent.policy import Allow, Conditions, Decision, Policy, Refuse, Rights, Rule, Subject, decide
+from agent.policy import (
+    FORECAST_MS,
+    Allow,
+    Before,
+    Conditions,
+    Decision,
+    Forecast,
+    Policy,
+    Refuse,
+    Rights,
+    Rule,
+    Subject,
+    Turnover,
+    decide,
+)
 from agent.vault import Total, Totals, Vault
 
 DEVICE: Final = Requester(role="device")
-
-FORECAST_MS: Final = 86_400_000
-"""An age limit may make this much of the timeline due at once without anybody wondering."""
 
 FORGET_AHEAD_MS: Final = 120_000
 """Two passes: a rotation that would be late at the next one but one is done now."""
@@ -97,8 +108,8 @@ class Due(msgspec.Struct, frozen=True):
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """What a pass would do. ``kept`` counts objects that are over a limit and stay, by reason.
 
-    ``due`` holds the first of ``count`` objects that may go, as many as were asked for; ``surprising`` of all of them
-    nobody could expect.
+    ``due`` holds the first of ``count`` objects that may go, as many as were asked for, and of the kind that was asked
+    for; ``surprising`` of all of them nobody could expect. Not ``whole``: more of that kind may be due.
     """
 
     due: tuple[Due, ...]
@@ -107,6 +118,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     kept: dict[str, int]
     objects: int
     largest_pass: float
+    whole: bool
 
     @property
     def overlarge(self) -> bool:
@@ -159,40 +171,53 @@ class Retention:
     async def _pass(self, moment: Moment, disk: Disk) -> Passed:
         asked, approved = await self._index.read(self._asked)
         if approved:
-            return await self._erase(approved, moment, whole=len(approved) < ASK_MAX)
-        if asked is not None:
-            return asked
-        plan = await self.plan(moment, disk)
-        if plan.overlarge:
-            plan = await self.plan(moment, disk, listed=ASK_MAX)
-            return await self._index.write(lambda tx: self._ask(tx, plan), urgent=True)
-        items = tuple((due.id, due.rule) for due in plan.due)
-        passed = await self._erase(items, moment, whole=plan.count == len(items))
-        return msgspec.structs.replace(passed, kept=plan.kept)
+            await self._begin(approved, moment)
+            await self._note(moment, whole=len(approved) < ASK_MAX)
+            return Passed(count=len(approved))
+        if asked is None:
+            plan = await self.plan(moment, disk)
+            if not plan.overlarge:
+                begun = await self._begin(_items(plan), moment)
+                await self._note(moment, whole=plan.whole and begun)
+                return Passed(count=len(plan.due), kept=plan.kept)
+            surprising = await self.plan(moment, disk, listed=ASK_MAX, only=False)
+            asked = await self._index.write(partial(self._ask, plan=surprising), urgent=True)
+        expected = await self.plan(moment, disk, only=True)
+        begun = await self._begin(_items(expected), moment)
+        await self._note(moment, whole=expected.whole and begun, asking=True)
+        return msgspec.structs.replace(asked, kept=expected.kept)
 
-    async def plan(self, moment: Moment, disk: Disk, *, listed: int = PASS_MAX) -> Plan:
-        """Say what a pass would remove now, naming the first ``listed``; changes nothing (``--dry-run`` shows it)."""
-        last, totals, begun = await self._index.read(
-            lambda tx: (rights.last_pass(tx), self._vault.totals(tx), self._erasure.begun(tx))
-        )
-        expected_ms = moment.agent_ms
-        if last is not None:
-            expected_ms = last.passed_ms + FORECAST_MS if last.policy == self._digest else 0
+    async def plan(self, moment: Moment, disk: Disk, *, listed: int = PASS_MAX, only: bool | None = None) -> Plan:
+        """Say what a pass would remove now, naming the first ``listed``; changes nothing (``--dry-run`` shows it).
+
+        With ``only`` just what is expected is named, or just what surprises.
+        """
+        totals, begun, forecast = await self._index.read(self._before)
         due: list[Due] = []
-        count, surprising = 0, 0
+        count, surprising, named = 0, 0, 0
         kept: dict[str, int] = {}
         freed = _Freed(0 if begun is None else begun.bytes)
         for rule in sorted(self._policy.rules, key=lambda rule: rule.priority):
+            passed_over = 0
             async for item, decision in self._walk(rule, moment=moment, disk=disk, freed=freed):
                 if isinstance(decision, Refuse):
                     kept[decision.reason] = kept.get(decision.reason, 0) + 1
                     continue
-                aged = rule.keep.age_ms is not None and item.taken_in_ms + rule.keep.age_ms <= expected_ms
-                if len(due) < listed:
-                    due.append(Due(item.id, decision.rule, aged, item.size_bytes))
+                expected = forecast.expects(
+                    rule, decision.rule, taken_in_ms=item.taken_in_ms, size_bytes=item.size_bytes
+                )
                 count += 1
-                surprising += not aged
-                freed.bytes += item.size_bytes
+                surprising += not expected
+                if only in {None, expected}:
+                    named += 1
+                    if len(due) < listed:
+                        due.append(Due(item.id, decision.rule, expected, item.size_bytes))
+                if expected or not only:
+                    freed.bytes += item.size_bytes
+                else:
+                    passed_over += 1
+                    if passed_over > KEPT_MAX:  # what surprises is younger than what is expected, but for turnover
+                        break
         return Plan(
             due=tuple(due),
             count=count,
@@ -200,7 +225,18 @@ class Retention:
             kept=kept,
             objects=totals.all.objects,
             largest_pass=self._policy.largest_pass,
+            whole=named == len(due),
         )
+
+    def _before(self, tx: Tx) -> tuple[Totals, Begun | None, Forecast]:
+        last = rights.last_pass(tx)
+        before, arrived = None, {}
+        if last is not None:
+            before = Before(passed_ms=last.passed_ms, ages=last.ages)
+            sets = self._vault.arrived(tx, since_ms=last.since_ms)
+            arrived = {name: Turnover(total.objects, total.bytes) for name, total in sets.items()}
+        forecast = Forecast(self._policy, before, arrived=arrived)
+        return self._vault.totals(tx), self._erasure.begun(tx), forecast
 
     def next_due_ms(self, tx: Tx) -> int | None:
         """Return the agent time at which the oldest object of any set reaches its age; ``None`` when nothing will."""
@@ -325,7 +361,8 @@ class Retention:
             if category == rule.category and self._policy.rule_for(camera, category) == rule
         ]
 
-    async def _erase(self, items: tuple[tuple[str, str], ...], moment: Moment, *, whole: bool) -> Passed:
+    async def _begin(self, items: tuple[tuple[str, str], ...], moment: Moment) -> bool:
+        """Begin to erase; tell whether there was room to begin all."""
         try:
             for rule in sorted({rule for _object_id, rule in items}):
                 ids = [object_id for object_id, why in items if why == rule]
@@ -333,36 +370,55 @@ class Retention:
                     await self._erasure.begin(ids[part : part + PART], rule=rule, moment=moment)
         except SpaceError:
             await self._erasure.resume(moment)  # what was begun gives room back; the next pass begins the rest
-            whole = False
-        await self._index.write(partial(self._note_pass, moment=moment, whole=whole), urgent=True)
-        return Passed(count=len(items))
+            return False
+        return True
 
-    def _note_pass(self, tx: Tx, moment: Moment, *, whole: bool) -> None:
-        """Note the pass; only a whole one makes what its policy wants gone expected from now on."""
+    async def _note(self, moment: Moment, *, whole: bool, asking: bool = False) -> None:
+        await self._index.write(partial(self._note_pass, moment=moment, whole=whole, asking=asking), urgent=True)
+
+    def _note_pass(self, tx: Tx, *, moment: Moment, whole: bool, asking: bool) -> None:
+        """Note the pass; only a whole one makes what its policy wants gone expected from now on.
+
+        While a question stands what is expected moves on with the time that really passes, a day in a pass at most: a
+        clock that leapt while nobody looked does not answer it.
+        """
+        now_ms = moment.agent_ms
+        ages = {rule.scope: rule.keep.age_ms for rule in self._policy.rules if rule.keep.age_ms is not None}
         last = rights.last_pass(tx)
-        policy = self._digest if whole or last is None else last.policy
-        rights.keep_pass(tx, rights.Pass(policy=policy, passed_ms=moment.agent_ms))
+        if last is None:
+            last = rights.Pass(ages=ages, passed_ms=now_ms, since_ms=now_ms)
+        if asking:
+            passed_ms = last.passed_ms + min(now_ms - last.since_ms, FORECAST_MS) if whole else last.passed_ms
+            told = msgspec.structs.replace(last, passed_ms=passed_ms)
+        else:
+            told = rights.Pass(ages=ages if whole else last.ages, passed_ms=now_ms, since_ms=last.since_ms)
+        rights.keep_pass(tx, msgspec.structs.replace(told, since_ms=now_ms) if whole else told)
 
     def _asked(self, tx: Tx) -> tuple[Passed | None, tuple[tuple[str, str], ...]]:
         """Return the question that stands under this policy, or what was approved.
 
-        The question stays the same while its objects are here and the policy is: an answer must find it.
+        The question stays the same while any of its objects is here and the policy is: an answer must find it.
         """
         last = rights.last_pass(tx)
         if last is None or not last.waiting:
             return None, ()
         if last.approved:
             return None, rights.frozen(tx)
-        if last.asked_by != self._digest or rights.frozen_is_gone(tx):
+        if last.asked_by != self._digest or not rights.frozen_remains(tx):
             return None, ()
         return Passed(waiting=last.waiting, selection=last.selection, count=rights.frozen_count(tx)), ()
 
     def _ask(self, tx: Tx, plan: Plan) -> Passed:
-        selection = rights.freeze(tx, tuple((due.id, due.rule) for due in plan.due))
-        last = rights.last_pass(tx) or rights.Pass(policy=self._digest, passed_ms=0)
+        selection = rights.freeze(tx, _items(plan))
+        last = rights.last_pass(tx)
+        assert last is not None, "before the first pass nothing surprises"  # noqa: S101 - a bug, not input
         if last.selection != selection:
             last = msgspec.structs.replace(
                 last, waiting=new_id(), selection=selection, approved=False, asked_by=self._digest
             )
         rights.keep_pass(tx, last)
-        return Passed(waiting=last.waiting, selection=selection, count=plan.count, kept=plan.kept)
+        return Passed(waiting=last.waiting, selection=selection, count=len(plan.due))
+
+
+def _items(plan: Plan) -> tuple[tuple[str, str], ...]:
+    return tuple((due.id, due.rule) for due in plan.due)

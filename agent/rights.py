@@ -14,13 +14,16 @@ from agent.model import Requester
 
 
 class Pass(msgspec.Struct, frozen=True, kw_only=True):
-    """The last retention pass (``policy`` is a hash, ``passed_ms`` agent time) and the one that waits, if any.
+    """The last retention pass and the one that waits, if any.
 
-    ``asked_by`` is the hash of the policy that the waiting one obeys.
+    ``ages`` are the age limits that were obeyed, by scope (``None``: an older version did not say). ``passed_ms`` is
+    the agent time that what is expected is counted from, ``since_ms`` the one since which what was taken in may drive
+    as much out. ``asked_by`` is the hash of the policy that the waiting one obeys.
     """
 
-    policy: str
+    ages: dict[str, int] | None
     passed_ms: int
+    since_ms: int
     waiting: str = ""
     selection: str = ""
     approved: bool = False
@@ -32,10 +35,11 @@ def last_pass(tx: Tx) -> Pass | None:
     found = rows.read_pass(tx)
     if found is None:
         return None
-    policy, passed_ms, waiting, selection, approved, asked_by = found
+    ages, passed_ms, since_ms, waiting, selection, approved, asked_by = found
     return Pass(
-        policy=policy,
+        ages=msgspec.json.decode(ages, type=dict[str, int]) if ages else None,
         passed_ms=passed_ms,
+        since_ms=since_ms,
         waiting=waiting,
         selection=selection,
         approved=bool(approved),
@@ -45,7 +49,9 @@ def last_pass(tx: Tx) -> Pass | None:
 
 def keep_pass(tx: Tx, told: Pass) -> None:
     """Persist it in the caller's transaction."""
-    rows.write_pass(tx, (told.policy, told.passed_ms, told.waiting, told.selection, int(told.approved), told.asked_by))
+    ages = "" if told.ages is None else msgspec.json.encode(told.ages).decode("ascii")
+    asked = (told.waiting, told.selection, int(told.approved), told.asked_by)
+    rows.write_pass(tx, (ages, told.passed_ms, told.since_ms, *asked))
 
 
 def freeze(tx: Tx, items: tuple[tuple[str, str], ...]) -> str:
@@ -64,9 +70,9 @@ def frozen_count(tx: Tx) -> int:
     return rows.frozen_count(tx)
 
 
-def frozen_is_gone(tx: Tx) -> bool:
-    """Tell whether an object that is frozen is not in the vault any more."""
-    return rows.frozen_is_gone(tx)
+def frozen_remains(tx: Tx) -> bool:
+    """Tell whether an object that is frozen is still in the vault."""
+    return rows.frozen_remains(tx)
 
 
 def selection_hash(ids: tuple[str, ...]) -> str:

@@ -54,6 +54,8 @@ from agent.keytree import (
 )
 from agent.model import CATEGORIES, Aged, Category, Kind, Moment, Object, RandomBytes, Selection, new_id
 
+_ABOVE_ALL: Final = 2**63 - 1
+
 OBJECTS_FOLDER: Final = "objects"
 
 PAGE_MAX: Final = 500
@@ -462,6 +464,18 @@ class Vault:
             return Total(0, 0)
         found = [rows.newer(tx, camera=camera, category=category, n=n) for camera in cameras]
         return Total(sum(objects for objects, _ in found), sum(size for _, size in found))
+
+    def arrived(self, tx: Tx, *, since_ms: int) -> dict[tuple[str, Category], Total]:
+        """Return how much was taken in after a moment and is still here, by (camera, category)."""
+        found: dict[tuple[str, Category], Total] = {}
+        below = _ABOVE_ALL
+        while page := rows.newest(tx, below=below, limit=PAGE_MAX):
+            for below, camera, category, size_bytes, taken_in_ms in page:  # noqa: B007 - the next page begins there
+                if taken_in_ms <= since_ms:
+                    return found
+                before = found.get((camera, category), Total(0, 0))
+                found[camera, category] = Total(before.objects + 1, before.bytes + size_bytes)
+        return found
 
     def payload_path(self, object_id: str) -> Path:
         """Return where the payload (nonce and chunks) of an object is, or would be."""

@@ -50,7 +50,7 @@ MEANING: Final[dict[str, tuple[str, str]]] = {
         "Approve just the selection that the alert names, or let it expire: privacy-owner approve",
     ),
     "retention_waiting": (
-        "A retention pass would remove far more than expected; it waits and nothing was deleted.",
+        "A retention pass would remove far more than expected; it waits and nothing of that was deleted.",
         "Check policy.toml and the clock, then approve it: privacy-owner approve",
     ),
     "unknown_keys": (

@@ -23,20 +23,33 @@ MIGRATIONS: Final[tuple[str, ...]] = (
         rule   TEXT NOT NULL
     ) STRICT, WITHOUT ROWID;
     """,
+    """
+    -- What is expected is seen from the ages that were obeyed, set by set, and from what was taken in since.
+    ALTER TABLE retention_pass DROP COLUMN policy;
+    ALTER TABLE retention_pass ADD COLUMN ages TEXT NOT NULL DEFAULT '';         -- JSON: scope to ms; '' if unknown
+    ALTER TABLE retention_pass ADD COLUMN since_ms INTEGER NOT NULL DEFAULT 0;   -- agent time; what is newer arrived
+    UPDATE retention_pass SET since_ms = passed_ms;
+    """,
 )
 
 
 def read_pass(tx: Tx) -> tuple[Any, ...] | None:
-    """Return (policy, passed_ms, waiting, selection, approved, asked_by), or ``None`` before the first pass."""
+    """Return (ages, passed_ms, since_ms, waiting, selection, approved, asked_by), or ``None`` before the first pass."""
     found = tx.execute(
-        "SELECT policy, passed_ms, waiting, selection, approved, asked_by FROM retention_pass WHERE only_row = 1"
+        "SELECT ages, passed_ms, since_ms, waiting, selection, approved, asked_by FROM retention_pass"
+        " WHERE only_row = 1"
     )
     return found[0] if found else None
 
 
-def write_pass(tx: Tx, row: tuple[str, int, str, str, int, str]) -> None:
+def write_pass(tx: Tx, row: tuple[str, int, int, str, str, int, str]) -> None:
     """Replace the row."""
-    tx.execute("INSERT OR REPLACE INTO retention_pass VALUES (1, ?, ?, ?, ?, ?, ?)", row)
+    tx.execute(
+        "INSERT OR REPLACE INTO retention_pass"
+        " (only_row, ages, passed_ms, since_ms, waiting, selection, approved, asked_by)"
+        " VALUES (1, ?, ?, ?, ?, ?, ?, ?)",
+        row,
+    )
 
 
 def freeze(tx: Tx, items: tuple[tuple[str, str], ...]) -> None:
@@ -50,11 +63,11 @@ def frozen_count(tx: Tx) -> int:
     return int(tx.execute("SELECT count(*) FROM retention_waiting")[0][0])
 
 
-def frozen_is_gone(tx: Tx) -> bool:
-    """Tell whether an object that is frozen is not here any more."""
+def frozen_remains(tx: Tx) -> bool:
+    """Tell whether an object that is frozen is here and not being erased."""
     return bool(
         tx.execute(
-            "SELECT 1 FROM retention_waiting w WHERE NOT EXISTS (SELECT 1 FROM object o WHERE o.id = w.object) LIMIT 1"
+            "SELECT 1 FROM retention_waiting w JOIN object o ON o.id = w.object WHERE o.state != 'erasing' LIMIT 1"
         )
     )
 

@@ -415,6 +415,15 @@ def newer(tx: Tx, *, camera: str, category: str, n: int) -> tuple[int, int]:
     return int(objects), int(size_bytes)
 
 
+def newest(tx: Tx, *, below: int, limit: int) -> list[Row]:
+    """Return (n, camera, category, size, taken in) of what arrived last below ``n``, newest first."""
+    return tx.execute(
+        "SELECT n, camera, category, size_bytes, taken_in_ms FROM object WHERE n < ? AND state != 'erasing'"
+        " ORDER BY n DESC LIMIT ?",
+        (below, limit),
+    )
+
+
 def number(tx: Tx, object_id: str) -> int | None:
     """Return an object's place in the order of arrival."""
     found = tx.execute("SELECT n FROM object WHERE id = ?", (object_id,))

@@ -2,6 +2,7 @@
 
 - ``reading.py``  a ``policy.toml`` becomes a frozen ``Policy``, or a ``ConfigError`` that names file, line and fix
 - ``values.py``   the policy, and the frozen facts that a decision is made from
+- ``forecast.py`` what a retention pass is expected to remove; more than that asks first
 - ``decision.py`` ``decide``: the only judge; the gate at ingest, upload, retention, delete, export and ``explain`` all
   ask it, so what acts and what explains cannot differ
 
@@ -9,6 +10,7 @@ Nothing here reads a file, a clock or the index.
 """
 
 from agent.policy.decision import decide
+from agent.policy.forecast import FORECAST_MS, Before, Forecast, Turnover
 from agent.policy.reading import parse_policy
 from agent.policy.values import (
     Action,
@@ -25,10 +27,13 @@ from agent.policy.values import (
 )
 
 __all__ = [
+    "FORECAST_MS",
     "Action",
     "Allow",
+    "Before",
     "Conditions",
     "Decision",
+    "Forecast",
     "Hold",
     "Keep",
     "Policy",
@@ -36,6 +41,7 @@ __all__ = [
     "Rights",
     "Rule",
     "Subject",
+    "Turnover",
     "decide",
     "parse_policy",
 ]

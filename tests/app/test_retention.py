@@ -138,6 +138,94 @@ def test_ordinary_day_of_deletions_never_asks(office: Office) -> None:
     assert held(office) == set()
 
 
+def many(office: Office, count: int = ASK_FROM + 5) -> list[Object]:
+    return [keep(office, b"x" * 1000) for _ in range(count)]
+
+
+@pytest.mark.parametrize("limit", ["count", "size", "floor"])
+def test_as_much_as_came_in_may_drive_out_as_much_without_a_question(office: Office, limit: str) -> None:
+    # Sixty photos a minute under ``count = 60``: half of all there was went in each pass, so each pass stopped to ask.
+    first = many(office)
+    size = first[0].size_bytes
+    limits = {"count": f"count = {len(first)}", "size": f'size = "{len(first) * size}B"', "floor": 'disk_free = "10%"'}
+    policy = retention(office, limits[limit])
+    asyncio.run(policy.run_pass(office.moment, Disk()))
+    office.moment = later(office, 0.01)
+    second = many(office)
+    short = Disk(free_bytes=100_000 - len(second) * size, total_bytes=1_000_000)
+    passed = asyncio.run(policy.run_pass(office.moment, short if limit == "floor" else Disk()))
+    assert (passed.waiting, passed.count) == ("", len(second))
+    assert held(office) == {item.id for item in second}
+
+
+def test_disk_that_somebody_else_fills_asks_before_it_takes_the_recordings(office: Office) -> None:
+    made = many(office)
+    policy = retention(office, 'disk_free = "10%"')
+    asyncio.run(policy.run_pass(office.moment, Disk()))
+    office.moment = later(office, 0.01)
+    passed = asyncio.run(policy.run_pass(office.moment, Disk(free_bytes=1, total_bytes=1_000_000)))
+    assert passed.waiting
+    assert held(office) == {item.id for item in made}
+
+
+def test_maximum_age_goes_on_while_a_question_stands(office: Office) -> None:
+    # A question about anything stopped everything, maximum ages too, until the owner answered or the disk was full.
+    old = many(office, 3)
+    office.moment = later(office, 1)
+    young = many(office)
+    asyncio.run(retention(office, 'age = "3d"').run_pass(office.moment, Disk()))
+    hasty = retention(office, 'age = "3d", count = 2')
+    asked = asyncio.run(hasty.run_pass(office.moment, Disk()))
+    assert asked.waiting
+    assert asked.count == len(young) + 3 - 2
+    for _ in range(2):
+        office.moment = later(office, 1)
+        again = asyncio.run(hasty.run_pass(office.moment, Disk()))
+    assert (again.waiting, again.selection) == (asked.waiting, asked.selection), "the answer must find it"
+    assert held(office) == {item.id for item in young}
+    assert all(office.get(item.id) is None for item in old)
+    approve = {"waiting": asked.waiting, "selection": asked.selection, "by": OWNER}
+    assert office.index.write_now(lambda tx: rights.approve(tx, **approve))  # type: ignore[arg-type] # as it is named
+    asyncio.run(hasty.run_pass(office.moment, Disk()))
+    assert held(office) == {item.id for item in young[-2:]}
+
+
+def test_what_is_taken_in_while_a_question_stands_may_drive_out_as_much(office: Office) -> None:
+    made = many(office)
+    asyncio.run(retention(office, "count = 100").run_pass(office.moment, Disk()))
+    hasty = retention(office, "count = 2")
+    asked = asyncio.run(hasty.run_pass(office.moment, Disk()))
+    office.moment = later(office, 0.01)
+    fresh = many(office, 4)
+    for _ in range(2):
+        again = asyncio.run(hasty.run_pass(office.moment, Disk()))
+        assert again.waiting == asked.waiting
+        assert held(office) == {item.id for item in [*made[4:], *fresh]}, "four came and four went, once"
+
+
+def test_clock_that_leaps_twice_answers_no_question(office: Office) -> None:
+    made = many(office)
+    policy = retention(office, 'age = "100d"')
+    asyncio.run(policy.run_pass(office.moment, Disk()))
+    for leap in (150, 300):
+        office.moment = later(office, leap)
+        assert asyncio.run(policy.run_pass(office.moment, Disk())).waiting
+        office.moment = later(office, 1 / 1440)
+        assert asyncio.run(policy.run_pass(office.moment, Disk())).waiting
+        assert held(office) == {item.id for item in made}
+
+
+def test_question_ends_when_nothing_of_it_is_left(office: Office) -> None:
+    made = many(office)
+    asyncio.run(retention(office, "count = 100").run_pass(office.moment, Disk()))
+    hasty = retention(office, "count = 2")
+    assert asyncio.run(hasty.run_pass(office.moment, Disk())).waiting
+    ids = [item.id for item in made[:-2]]
+    asyncio.run(office.erasure.erase(ids, actor="o", rule="r", command="c" * 26, moment=office.moment))
+    assert not asyncio.run(hasty.run_pass(office.moment, Disk())).waiting
+    assert held(office) == {item.id for item in made[-2:]}
+
+
 def test_next_due_is_the_oldest_objects_age(office: Office) -> None:
     item = keep(office, b"x")
     policy = retention(office, 'age = "3d"')

@@ -8,6 +8,7 @@ from pathlib import Path
 import apsw
 import pytest
 
+from agent import rights
 from agent.errors import ConfigError, CorruptError, SpaceError
 from agent.index import Index, IndexLostError, Tx, opening
 
@@ -305,4 +306,18 @@ def test_totals_of_an_older_version_know_what_waits_for_upload(tmp_path: Path, m
         index.close()
     index = opened(tmp_path)
     assert index.read_now(lambda tx: tx.execute("SELECT * FROM total")) == [("cam1", "photo", 3, 60, 2, 40)]
+    index.close()
+
+
+def test_retention_pass_of_an_older_version_is_the_last_one_and_its_ages_are_not_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(opening, "MIGRATIONS", {**opening.MIGRATIONS, "rights": opening.MIGRATIONS["rights"][:1]})
+        index = opened(tmp_path)
+        index.write_now(lambda tx: tx.execute("INSERT INTO retention_pass VALUES (1, 'hash', 7, 'ask', 's', 0, 'h')"))
+        index.close()
+    index = opened(tmp_path)
+    told = index.read_now(rights.last_pass)
+    assert told == rights.Pass(ages=None, passed_ms=7, since_ms=7, waiting="ask", selection="s", asked_by="h")
     index.close()

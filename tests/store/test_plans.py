@@ -142,6 +142,7 @@ def asked_always(home: Home) -> dict[str, Callable[[Tx], object]]:
         "is a key busy": lambda tx: trust.unfinished_counts(tx, "kid"),
         "what is read is acknowledged": lambda tx: trust.acknowledged(tx, "kid", (ID,)),
         "the last retention pass": rights.last_pass,
+        "what arrived since": lambda tx: vault.arrived(tx, since_ms=NOW.agent_ms),
     }  # fmt: skip
 
 
