@@ -199,13 +199,17 @@ def raise_error(told: dict[str, str]) -> None:
     raise _KINDS.get(told.get("kind", ""), CorruptError)(message, hint=hint)
 
 
+class AwayError(LinkError):
+    """No agent listens: whoever asks may open the vault and answer itself."""
+
+
 @contextlib.asynccontextmanager
 async def connection(path: Path) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
-    """Connect to a running agent; raises ``LinkError`` when none answers."""
+    """Connect to a running agent; raises ``AwayError`` when none answers."""
     try:
         reader, writer = await asyncio.open_unix_connection(str(path), limit=ANSWER_BYTES)
     except OSError as error:
-        raise LinkError(f"no agent answers at {path}", hint="start it: privacy-agent run") from error
+        raise AwayError(f"no agent answers at {path}", hint="start it: privacy-agent run") from error
     try:
         yield reader, writer
     finally:

@@ -72,9 +72,13 @@ _decoder: Final = msgspec.msgpack.Decoder(_State)
 
 
 class Keystore:
-    """The open keystore; made by ``create`` or ``open``. Changed by one thread at a time, read by any."""
+    """The open keystore; made by ``create`` or ``open``. Changed by one thread at a time, read by any.
 
-    def __init__(self, path: Path, state: _State) -> None:
+    ``sound`` says whether both slots hold the same.
+    """
+
+    def __init__(self, path: Path, state: _State, *, sound: bool = True) -> None:
+        self.sound = sound
         self._path = path
         self._state = state
         self._key = _signing_key(state)
@@ -120,8 +124,8 @@ class Keystore:
         return cls(path, state)
 
     @classmethod
-    def open(cls, path: Path) -> "Keystore":
-        """Read the file; one damaged or older slot is made good from the other.
+    def open(cls, path: Path, *, mend: bool = True) -> "Keystore":
+        """Read the file; one damaged or older slot is made good from the other, or with ``mend`` off left as it is.
 
         Raises ``ConfigError`` when it is absent or others may read it, ``CorruptError`` when both slots are damaged.
         """
@@ -136,12 +140,13 @@ class Keystore:
                     "without one, set the device up anew: privacy-agent init",
                 )
             state = max(whole, key=lambda state: state.counter)
-            for offset, copy in zip(SLOT_OFFSETS, found, strict=True):
-                if copy != state:  # also finishes a destroy_root that was cut between its two slots
-                    _write_slot(fd, offset, state)
+            if mend:
+                for offset, copy in zip(SLOT_OFFSETS, found, strict=True):
+                    if copy != state:  # also finishes a destroy_root that was cut between its two slots
+                        _write_slot(fd, offset, state)
         finally:
             os.close(fd)
-        return cls(path, state)
+        return cls(path, state, sound=mend or all(copy == state for copy in found))
 
     @property
     def alg(self) -> Algorithm:

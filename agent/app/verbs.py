@@ -18,6 +18,7 @@ from agent import audit, chain, registry
 from agent.app.parts import Parts
 from agent.app.policy_file import read_policy
 from agent.app.refusals import Refusals
+from agent.app.standing import standing
 from agent.broker import Broker
 from agent.bundle import Form
 from agent.bundle import view as export_view
@@ -94,23 +95,16 @@ class Verbs:
         moment = parts.now()
 
         def read(tx: Tx) -> dict[str, Any]:
-            owner = parts.trust.owner(tx)
             totals = parts.vault.totals(tx)
             exports = parts.bundle.lying(tx)
             waiting, waiting_bytes = parts.waiting_uploads(tx)
             keys = parts.trust.key_set(tx)
-            return {
-                "owner": None if owner is None else {"name": owner.name, "fingerprint": owner.fingerprint},
-                "key_set": None if keys is None else keys.version,
+            return standing(tx, parts.outbox) | {
                 "key_set_jws": None if keys is None else keys.raw.decode("ascii"),
                 "held": {"objects": totals.all.objects, "bytes": totals.all.bytes},
                 "exports": {"count": len(exports), "bytes": sum(export.size_bytes for export in exports)},
                 "uploads": {"waiting": waiting, "bytes": waiting_bytes},
                 "audit_head": msgspec.to_builtins(audit.head(tx)),
-                "alerts": [
-                    {"code": code, "since": rfc3339_ms(since_ms), "count": count}
-                    for code, since_ms, count in parts.outbox.alerts(tx)
-                ],
             }
 
         told = await parts.index.read(read)

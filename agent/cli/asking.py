@@ -8,10 +8,10 @@ import asyncio
 import json
 import sys
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from agent.errors import LinkError
 from agent.shell.ending import DONE, FAILED
 from agent.shell.parser import Subparsers, add
 
@@ -74,17 +74,12 @@ def ask_agent(arguments: argparse.Namespace, verb: str, args: dict[str, Any]) ->
 
 
 async def _ask(config: "Config", verb: str, args: dict[str, Any], *, as_json: bool) -> Any:  # noqa: ANN401 - JSON
-    from agent.control import ask
-    from agent.files import is_there
+    from agent.control import AwayError, ask
 
     progress = _Progress(shown=sys.stderr.isatty() and not as_json)
     try:
-        if is_there(config.socket):
-            try:
-                return await ask(config.socket, verb, args, progress=progress)
-            except LinkError as error:
-                if not error.message.startswith("no agent answers"):
-                    raise
+        with suppress(AwayError):
+            return await ask(config.socket, verb, args, progress=progress)
         from agent.app.parts import opened
         from agent.app.verbs import offline
         from agent.clock import system_clock

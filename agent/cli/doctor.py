@@ -1,7 +1,7 @@
 """``doctor``: what is wrong with this device, in the order in which a person would mend it.
 
-Each check answers ``good``, ``look`` (works, but) or ``bad`` with the next step. Nothing is changed. With a running
-agent the vault is asked through it; else the parts are opened here.
+Each check answers ``good``, ``look`` (works, but) or ``bad`` with the next step. Nothing is changed: a running agent is
+asked; where none runs, the state folder is read as it is, and what a crash left undone stays for the agent to finish.
 """
 
 import argparse
@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
-from agent.errors import AgentError
+from agent.errors import AgentError, CorruptError
+from agent.shell.ending import next_step
 from agent.shell.parser import Subparsers
 
 if TYPE_CHECKING:
@@ -74,7 +75,8 @@ def _examine(config: "Config", arguments: argparse.Namespace) -> Iterator[Findin
         ("policy", lambda: _policy(config)),
         ("keys", lambda: _keys(config)),
         ("state folder", lambda: _folder(config)),
-        ("vault", lambda: _vault(config, arguments)),
+        ("vault", lambda: _vault(config)),
+        ("audit log", lambda: _audit_log(config)),
         ("sources", lambda: _sources(config)),
     ]
     if config.broker is not None:
@@ -85,7 +87,7 @@ def _examine(config: "Config", arguments: argparse.Namespace) -> Iterator[Findin
         try:
             yield from check()
         except AgentError as error:
-            yield Finding(what, "bad", error.message, error.hint)
+            yield Finding(what, "bad", error.message, next_step(error))
 
 
 def _policy(config: "Config") -> Iterator[Finding]:
@@ -108,8 +110,17 @@ _LIMITS: Final = ("age_ms", "size_bytes", "count", "disk_free_bytes", "disk_free
 def _keys(config: "Config") -> Iterator[Finding]:
     from agent.keystore import Keystore
 
-    keystore = Keystore.open(config.keystore)
-    yield Finding("keys", "good", f"{keystore.protection} keystore, {keystore.alg}")
+    keystore = Keystore.open(config.keystore, mend=False)
+    told = f"{keystore.protection} keystore, {keystore.alg}"
+    if keystore.sound:
+        yield Finding("keys", "good", told)
+    else:
+        yield Finding(
+            "keys",
+            "look",
+            f"{told}; one of its two copies is damaged or older",
+            f"look at the disk, and start the agent, which mends the copy: {_run_it(config)}",
+        )
 
 
 def _folder(config: "Config") -> Iterator[Finding]:
@@ -124,16 +135,19 @@ def _folder(config: "Config") -> Iterator[Finding]:
     yield Finding("disk", verdict, f"{free:.0%} free", "" if verdict == "good" else "lower keep limits, or add room")
 
 
-def _vault(config: "Config", arguments: argparse.Namespace) -> Iterator[Finding]:
+def _vault(config: "Config") -> Iterator[Finding]:
     from agent.app.alarm import MEANING
-    from agent.cli.asking import ask_agent
-    from agent.files import is_there
+    from agent.app.standing import seen
+    from agent.clock import system_clock
     from agent.shell.times import when_text
 
-    running = is_there(config.socket)
-    answer = ask_agent(arguments, "status", {})
+    answer = _ask_running(config, "status", {})
+    if answer is not None:
+        yield Finding("agent", "good", "runs")
+    else:
+        yield Finding("agent", "look", "does not run", f"start it: {_run_it(config)}")
+        answer = asyncio.run(seen(config, read_clock=system_clock(source=config.clock)))
     owner = answer["owner"]
-    yield Finding("agent", "good", "runs") if running else Finding("agent", "look", "does not run", "privacy-agent run")
     if owner is None:
         yield Finding("owner", "bad", "none: nothing is collected", "privacy-agent init --owner owner.pub")
     else:
@@ -148,13 +162,37 @@ def _vault(config: "Config", arguments: argparse.Namespace) -> Iterator[Finding]
             "unsure: ages advance by the boot clock",
             'give it network time; where the clock is set otherwise, write source = "system" in [clock]',
         )
-    verdict = ask_agent(arguments, "audit", {"verify": True})
-    yield Finding("audit log", "good", verdict["sentence"])
     for alert in answer["alerts"]:
         effect, following = MEANING[alert["code"]]
         yield Finding("alert", "look", f"{alert['code']} since {when_text(alert['since'])}: {effect}", following)
     for source in answer.get("sources", ()):
         yield from _not_taken(config, source)
+
+
+def _ask_running(config: "Config", verb: str, args: dict[str, Any]) -> Any:  # noqa: ANN401 - JSON
+    """Ask the running agent; ``None`` when there is none."""
+    from agent.control import AwayError, ask
+
+    try:
+        return asyncio.run(ask(config.socket, verb, args, progress=lambda _step: None))
+    except AwayError:
+        return None
+
+
+def _run_it(config: "Config") -> str:
+    return f"privacy-agent run --config {config.file}"
+
+
+def _audit_log(config: "Config") -> Iterator[Finding]:
+    from agent.app.alarm import MEANING
+    from agent.app.standing import judged
+
+    try:
+        answer = _ask_running(config, "audit", {"verify": True})
+        sentence = answer["sentence"] if answer is not None else asyncio.run(judged(config)).sentence()
+        yield Finding("audit log", "good", sentence)
+    except CorruptError as error:
+        yield Finding("audit log", "bad", error.message, error.hint or MEANING["audit_broken"][1])
 
 
 def _not_taken(config: "Config", source: dict[str, Any]) -> Iterator[Finding]:
@@ -224,13 +262,16 @@ def _identity(config: "Config") -> Iterator[Finding]:
 
 
 def _broker(config: "Config") -> Iterator[Finding]:
-    from agent.files import is_there
-
     assert config.broker is not None  # noqa: S101 - the caller asked for a broker
-    if is_there(config.socket):
-        yield Finding("broker", "good", "the running agent has the line: privacy-agent status")
-        return
-    yield asyncio.run(_try_broker(config))
+    answer = _ask_running(config, "status", {})
+    if answer is None:
+        yield asyncio.run(_try_broker(config))
+    elif answer["broker"]["online"]:
+        yield Finding("broker", "good", f"{config.broker.url}, the running agent is online")
+    elif "trouble" in answer["broker"]:
+        yield Finding("broker", "bad", answer["broker"]["trouble"], answer["broker"]["next"])
+    else:
+        yield Finding("broker", "look", "the running agent is not online yet", "ask again: privacy-agent status")
 
 
 async def _try_broker(config: "Config") -> Finding:

@@ -71,6 +71,24 @@ def open_encrypted(path: Path, key: bytes) -> apsw.Connection:
     return connection
 
 
+def open_to_look(path: Path, key: bytes) -> apsw.Connection:
+    """Open and lock an existing file, to read it alone; the caller closes, and then every byte is as it was.
+
+    A log that an agent left behind is read and stays. Raises ``ConfigError`` also for a file of an older version.
+    """
+    left_behind = path.with_name(f"{path.name}-wal").exists()
+    connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)  # else it could not be locked
+    try:
+        connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, int(left_behind))
+        _guarded(path, lambda: _prepare(connection, path, key))
+        connection.pragma("query_only", 1)
+        _guarded(path, lambda: _require_current(connection, path))
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
 def migrate(connection: apsw.Connection, path: Path) -> None:
     """Bring every owner's tables to this version, all in one transaction.
 
@@ -132,19 +150,37 @@ def _prepare(connection: apsw.Connection, path: Path, key: bytes) -> None:
 
 
 def _migrate(connection: apsw.Connection, path: Path) -> None:
-    newest = sum(len(scripts) for scripts in MIGRATIONS.values())
     connection.execute(_PARTS).fetchall()
-    rows: list[Any] = connection.execute("SELECT owner, version FROM schema_part").fetchall()
-    done: dict[str, int] = dict(rows)
-    newer = [owner for owner, version in done.items() if version > len(MIGRATIONS.get(owner, ()))]
-    if newer or connection.pragma("user_version") > newest:
-        raise ConfigError(
-            f"{path}: written by a newer version of the agent", hint="install that version again, or a later one"
-        )
-    if done == {owner: len(scripts) for owner, scripts in MIGRATIONS.items()}:
+    done = _versions(connection, path)
+    if done == _newest():
         return  # nothing is written, so a full disk does not keep the vault shut
     for owner, scripts in MIGRATIONS.items():
         for script in scripts[done.get(owner, 0) :]:
             connection.execute(script).fetchall()
         connection.execute("INSERT OR REPLACE INTO schema_part VALUES (?, ?)", (owner, len(scripts)))
-    connection.execute(f"PRAGMA user_version = {newest}").fetchall()
+    connection.execute(f"PRAGMA user_version = {sum(_newest().values())}").fetchall()
+
+
+def _require_current(connection: apsw.Connection, path: Path) -> None:
+    tables = connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'schema_part'").fetchall()
+    if not tables or _versions(connection, path) != _newest():
+        raise ConfigError(
+            f"{path}: an older version wrote this index",
+            hint="start the agent, which brings it up to date: privacy-agent run",
+        )
+
+
+def _versions(connection: apsw.Connection, path: Path) -> dict[str, int]:
+    """Return how many migrations of each owner have run; raises ``ConfigError`` for more than there are."""
+    rows: list[Any] = connection.execute("SELECT owner, version FROM schema_part").fetchall()
+    done: dict[str, int] = dict(rows)
+    newer = [owner for owner, version in done.items() if version > len(MIGRATIONS.get(owner, ()))]
+    if newer or connection.pragma("user_version") > sum(_newest().values()):
+        raise ConfigError(
+            f"{path}: written by a newer version of the agent", hint="install that version again, or a later one"
+        )
+    return done
+
+
+def _newest() -> dict[str, int]:
+    return {owner: len(scripts) for owner, scripts in MIGRATIONS.items()}

@@ -65,9 +65,14 @@ def ended(run: Callable[[], int], *, program: str, as_json: bool, interrupted: s
     return code
 
 
+def next_step(error: AgentError) -> str:
+    """Return what a person does next: what the error names, else what helps with its kind."""
+    return error.hint or _NEXT[kind_of(error)]
+
+
 def complain(error: AgentError, *, program: str, as_json: bool) -> int:
     """Tell what went wrong and the next step; return the exit code that says so."""
-    hint = error.hint or _NEXT[kind_of(error)]
+    hint = next_step(error)
     print(f"{program}: {error.message}\n  next: {hint}", file=sys.stderr)
     if as_json:
         import json

@@ -14,6 +14,7 @@ import pytest
 
 import agent.cli
 import agent.owner
+from agent.app.alarm import Alarm
 from agent.app.parts import opened
 from agent.clock import system_clock
 from agent.config import read_config
@@ -96,16 +97,40 @@ class Device:
         async with opened(config, read_clock=system_clock(source=config.clock)) as parts:
             await take_in(parts)
 
+    def raise_alert(self, code: str) -> None:
+        """Let an alert stand, as a running agent raises it."""
+
+        async def raise_it() -> None:
+            config = read_config(self.config)
+            async with opened(config, read_clock=system_clock(source=config.clock)) as parts:
+                alarm = Alarm(index=parts.index, trust=parts.trust, outbox=parts.outbox)
+                await alarm.raise_(code, "It stands for this test.", moment=parts.now())
+
+        asyncio.run(raise_it())
+
+    def kill_running(self) -> None:
+        """Run the agent until it answers, and kill it as a power cut would."""
+        with self._started() as process:
+            process.kill()
+
     @contextmanager
     def running(self, *words: str) -> Iterator[Path]:
         """Run the agent as a process of its own until the block ends; yields its log once it answers."""
-        log = self.folder / "agent.log"
+        with self._started(*words):
+            yield self.log
+
+    @property
+    def log(self) -> Path:
+        return self.folder / "agent.log"
+
+    @contextmanager
+    def _started(self, *words: str) -> Iterator["subprocess.Popen[bytes]"]:
         command = [sys.executable, "-m", "agent.cli", "run", "--config", str(self.config), *words]
-        with log.open("ab") as said, subprocess.Popen(command, stdout=said, stderr=said) as process:
+        with self.log.open("wb") as said, subprocess.Popen(command, stdout=said, stderr=said) as process:
             try:
-                until(lambda: process.poll() is not None or "ready: " in log.read_text(), what="the agent ready")
-                assert process.poll() is None, log.read_text()
-                yield log
+                until(lambda: process.poll() is not None or "ready: " in self.log.read_text(), what="the agent ready")
+                assert process.poll() is None, self.log.read_text()
+                yield process
             finally:
                 process.terminate()
                 process.wait(WITHIN_S)

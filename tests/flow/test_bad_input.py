@@ -193,6 +193,8 @@ def test_broker_of_another_ca_is_named_by_doctor_and_by_status(still: House) -> 
         try:
             trouble = until(lambda: still_trouble(still), what="the trouble told")
             assert "ca.crt" in trouble["trouble"] + trouble["next"]
+            asked = doctor(still, "broker", "--config", str(still.config))
+            assert (asked["told"], asked["next"]) == (trouble["trouble"], trouble["next"])
         finally:
             still.stop("agent")
 

@@ -1,0 +1,63 @@
+"""Who owns this device, what is wrong with it and whether its log holds: told by ``status``, and by ``doctor``.
+
+Where no agent runs, ``looked_into`` reads the state folder as it is. It finishes no work that a crash cut off, mends,
+migrates and signs nothing: that is for the agent, at its start.
+"""
+
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+from agent import audit, chain
+from agent.app.parts import locked
+from agent.clock import ReadClock, rfc3339_ms
+from agent.config import Config
+from agent.files import is_there
+from agent.index import Tx, looking
+from agent.keystore import Keystore
+from agent.outbox import Outbox
+from agent.timeline import Timeline
+from agent.trust import Trust
+
+
+def standing(tx: Tx, outbox: Outbox) -> dict[str, Any]:
+    """Return the owner, the key set's version and the alerts that stand, as ``status`` has them."""
+    trust = Trust()
+    owner, keys = trust.owner(tx), trust.key_set(tx)
+    return {
+        "owner": None if owner is None else {"name": owner.name, "fingerprint": owner.fingerprint},
+        "key_set": None if keys is None else keys.version,
+        "alerts": [
+            {"code": code, "since": rfc3339_ms(since_ms), "count": count} for code, since_ms, count in outbox.alerts(tx)
+        ],
+    }
+
+
+async def seen(config: Config, *, read_clock: ReadClock) -> dict[str, Any]:
+    """Return what stands and whether the clock is trusted, without an agent."""
+    async with looked_into(config) as (tx, keystore):
+        moment = Timeline.load(tx).look(read_clock())
+        outbox = Outbox(device=config.device, signer=keystore, random=secrets.token_bytes)
+        return standing(tx, outbox) | {"clock": {"trusted": moment.trusted}}
+
+
+async def judged(config: Config) -> chain.Verdict:
+    """Judge the whole audit log without an agent; ``CorruptError`` names the first line that does not hold."""
+    async with looked_into(config) as (tx, keystore):
+        judge = chain.Judge(jwk=keystore.public_jwk())
+        after, page = audit.entries(tx, 0)
+        while page:
+            judge.take(page)
+            after, page = audit.entries(tx, after)
+        return judge.verdict()
+
+
+@asynccontextmanager
+async def looked_into(config: Config) -> AsyncIterator[tuple[Tx, Keystore]]:
+    """Open index and keystore to read; raises what ``opened`` does, and changes nothing."""
+    async with AsyncExitStack() as stack:
+        if is_there(config.lock):  # else no agent has ever run here
+            await stack.enter_async_context(locked(config, patience_s=0))
+        keystore = Keystore.open(config.keystore, mend=False)
+        yield stack.enter_context(looking(config.index, key=keystore.index_key())), keystore
