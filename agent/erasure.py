@@ -311,7 +311,7 @@ class Erasure:
                 rows.keep_remote(tx, object_id)
             rows.bound_remote_only(tx, REMOTE_ONLY_MAX)
         rows.answer_items(tx, erasure, answers)
-        _bound_tombstones(tx, now_ms=moment.agent_ms)
+        _bound_tombstones(tx, moment)
         return len(part)
 
     def _answer(
@@ -542,7 +542,7 @@ def _hull(one: rows.Row, other: rows.Row) -> tuple[str, str, int | None, int | N
     return camera, category, from_ms, to_ms, max(one[4], other[4])
 
 
-def _bound_tombstones(tx: Tx, *, now_ms: int) -> None:
+def _bound_tombstones(tx: Tx, moment: Moment) -> None:
     over = rows.tombstone_count(tx) - TOMBSTONES_MAX
     if over <= 0:
         return
@@ -552,10 +552,14 @@ def _bound_tombstones(tx: Tx, *, now_ms: int) -> None:
     if over <= 0:
         return
     left = rows.left_tombstones(tx, max(over, TOMBSTONES_MAX // 8))
-    for _n, source, camera, category, captured_from_ms in left:
+    # The last of each set is its newest.
+    for (source, camera, category), captured_from_ms in {row[1:4]: row[4] for row in left}.items():
         # Never ahead of now: what is recorded from here on was deleted by nobody, whatever the camera's clock said.
         assert camera, "what a source keeps has a camera"  # noqa: S101 - ingest gives it one
-        rows.raise_mark(tx, source, camera, category, before_ms=min(captured_from_ms + 1, now_ms))
+        before_ms = min(captured_from_ms + 1, moment.agent_ms)
+        if rows.raise_mark(tx, source, camera, category, before_ms=before_ms):
+            detail: dict[str, str | int] = {"camera": camera, "category": category, "before": before_ms}
+            audit.append(tx, Event(kind="mark_moved", detail=detail), moment=moment)
     rows.drop_tombstones(tx, [row[0] for row in left])
     over -= len(left)
     if over > 0:

@@ -12,10 +12,12 @@ from typing import Final
 
 import msgspec
 
+from agent import audit
+from agent.audit import Event
 from agent.errors import SpaceError
 from agent.index import Tx
 from agent.index import registry as rows
-from agent.model import RandomBytes, new_camera_id
+from agent.model import Moment, RandomBytes, new_camera_id
 
 CAMERAS_MAX: Final = 4096
 """Labels come from folder names that anybody who may write there can make up; a hub has some dozens of cameras."""
@@ -41,7 +43,13 @@ def find_camera(tx: Tx, source: str, label: str) -> str | None:
 
 
 def camera_id(
-    tx: Tx, source: str, label: str, *, named: Collection[str] = (), random: RandomBytes = secrets.token_bytes
+    tx: Tx,
+    source: str,
+    label: str,
+    *,
+    moment: Moment,
+    named: Collection[str] = (),
+    random: RandomBytes = secrets.token_bytes,
 ) -> str:
     """Return the camera's id, minted if it is new; raises ``CamerasFullError`` when none can be.
 
@@ -57,6 +65,7 @@ def camera_id(
     while True:
         fresh = new_camera_id(random)
         if rows.insert_camera(tx, fresh, source=source, label=label):
+            audit.append(tx, Event(kind="camera_enrolled", detail={"camera": fresh}), moment=moment)
             return fresh
 
 

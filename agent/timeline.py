@@ -25,6 +25,8 @@ from typing import Final
 
 import msgspec
 
+from agent import audit
+from agent.audit import Event
 from agent.clock import Reading
 from agent.errors import RefusedError
 from agent.index import Tx
@@ -132,7 +134,7 @@ class Timeline:
         """
         with self._lock:
             signed, moment = accept_signed_time(self._state, reading, now_ms=now_ms)
-        _write(tx, signed)
+        _write(tx, signed, kept=_read(tx))
         tx.then(lambda: self._adopt(signed))
         return moment
 
@@ -150,7 +152,7 @@ class Timeline:
         if state is None:
             return
         if kept is None or not (kept.agent_ms > state.agent_ms or _is_signed_since(kept, state)):
-            _write(tx, state)
+            _write(tx, state, kept=kept)
 
     def _adopt(self, signed: State) -> None:
         with self._lock:
@@ -173,5 +175,15 @@ def _read(tx: Tx) -> State | None:
     return None if row is None else msgspec.convert(row, State)
 
 
-def _write(tx: Tx, state: State) -> None:
+def _write(tx: Tx, state: State, *, kept: State | None) -> None:
     rows.write(tx, msgspec.to_builtins(state))
+    if kept is not None and _clock(kept) != _clock(state):
+        moment = Moment(agent_ms=state.agent_ms, wall_ms=state.agent_ms, trusted=state.trusted)
+        audit.append(tx, Event(kind="clock_changed", rule=_clock(state)), moment=moment)
+
+
+def _clock(state: State) -> str:
+    """Return what is thought of the wall clock, as the audit log tells it."""
+    if state.trusted:
+        return "signed" if state.signed_in_boot else "trusted"
+    return "jump" if state.leapt else "unsure"

@@ -533,12 +533,14 @@ class Vault:
         rows.set_upload(tx, object_id, upload=upload)
         return upload, iat_s
 
-    def set_manifest(self, tx: Tx, upload: str, manifest: str, *, store: str) -> None:
+    def set_manifest(self, tx: Tx, upload: str, manifest: str, *, store: str, moment: Moment) -> None:
         """Note the manifest's hash and the key id of the store that it is for.
 
         Durable before ``begin`` is first sent, because from then on that store may have a copy.
         """
         rows.set_manifest(tx, upload, manifest, store=store)
+        event = Event(kind="upload_begun", object=self._upload(tx, upload).object, detail={"store": store})
+        audit.append(tx, event, moment=moment)
 
     def note_offset(self, tx: Tx, upload: str, offset: int) -> None:
         """Note how much the store has made durable."""

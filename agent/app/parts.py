@@ -101,9 +101,17 @@ class Parts:
         while await self.index.write(lambda tx: audit.prune(tx, self.keystore, moment=self.now()), urgent=True):
             pass
 
-    def obey(self, document: bytes) -> None:
-        """Put another policy in force; raises ``ConfigError`` and changes nothing when it cannot be read."""
-        self.policy = read_policy(document, file=str(self.config.policy))
+    async def obey(self, document: bytes) -> None:
+        """Put another policy in force, once the audit log has it.
+
+        Raises ``ConfigError`` when it cannot be read, ``SpaceError`` when there is not even room to note it; then
+        nothing changes.
+        """
+        policy = read_policy(document, file=str(self.config.policy))
+        await self.index.write(
+            lambda tx: rights.put_in_force(tx, document, version=policy.version, moment=self.now()), urgent=True
+        )
+        self.policy = policy
         self.document = document
         self.retention = Retention(
             index=self.index, vault=self.vault, erasure=self.erasure, policy=self.policy, document=document
@@ -137,7 +145,12 @@ async def opened(config: Config, *, read_clock: ReadClock, patience_s: float = 0
 async def recover(parts: Parts) -> None:
     """Finish at start what a crash cut off: erasures first, then sweep left-overs, then commands."""
     moment = parts.now()
-    await parts.index.write(parts.timeline.keep, urgent=True)
+
+    def begin(tx: Tx) -> None:
+        parts.timeline.keep(tx)
+        rights.put_in_force(tx, parts.document, version=parts.policy.version, moment=moment)
+
+    await parts.index.write(begin, urgent=True)
     await parts.erasure.resume(moment)
     parts.vault.recover()
     parts.bundle.recover(moment)

@@ -11,13 +11,15 @@ import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Final
+from typing import Final, Literal
 
+from agent import audit
 from agent.app.alarm import Alarm
 from agent.app.parts import RESERVE_BYTES, Parts, opened, read_policy_file
 from agent.app.post import Post
 from agent.app.refusals import Refusals
 from agent.app.verbs import Verbs
+from agent.audit import Event
 from agent.broker import Broker
 from agent.broker.link import MQTT_3_1_1, MQTT_5
 from agent.clock import MS_PER_S, ReadClock, pause
@@ -102,11 +104,18 @@ async def run(
     async with opened(config, read_clock=read_clock, patience_s=LOCK_PATIENCE_S) as parts:
         _require_owner(parts)
         await _look_at_media(config)
+        await _note(parts, "started")
         sealer = Sealer()
         try:
             await _run(parts, sealer, stop=stop, reload=reload or asyncio.Event(), ready=ready, alive=alive, wait=wait)
         finally:
             await sealer.aclose()
+        await _note(parts, "stopped")  # two starts without one between: the power failed, or the process was killed
+
+
+async def _note(parts: Parts, kind: Literal["started", "stopped"]) -> None:
+    with contextlib.suppress(SpaceError):  # a disk that is full to the last byte is no reason not to run
+        await parts.index.write(lambda tx: audit.append(tx, Event(kind=kind), moment=parts.now()), urgent=True)
 
 
 async def _run(
@@ -349,8 +358,8 @@ async def _reload_policy(live: Live, reload: asyncio.Event) -> None:
         await reload.wait()
         reload.clear()
         try:
-            parts.obey(await asyncio.to_thread(read_policy_file, parts.config))
-        except ConfigError as error:
+            await parts.obey(await asyncio.to_thread(read_policy_file, parts.config))
+        except (ConfigError, SpaceError) as error:
             _log.error("the policy was not changed: %s", error.message)
             continue
         _log.warning("the policy was read anew: %s rules", len(parts.policy.rules))

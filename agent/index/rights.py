@@ -30,7 +30,26 @@ MIGRATIONS: Final[tuple[str, ...]] = (
     ALTER TABLE retention_pass ADD COLUMN since_ms INTEGER NOT NULL DEFAULT 0;   -- agent time; what is newer arrived
     UPDATE retention_pass SET since_ms = passed_ms;
     """,
+    """
+    -- The policy document that is obeyed. One row.
+    CREATE TABLE policy_in_force (
+        only_row INTEGER PRIMARY KEY CHECK (only_row = 1),
+        sha256   TEXT    NOT NULL,
+        since_ms INTEGER NOT NULL   -- agent time
+    ) STRICT;
+    """,
 )
+
+
+def policy_in_force(tx: Tx) -> str:
+    """Return the hash of the policy document that is obeyed, or ''."""
+    found = tx.execute("SELECT sha256 FROM policy_in_force WHERE only_row = 1")
+    return str(found[0][0]) if found else ""
+
+
+def set_policy_in_force(tx: Tx, sha256: str, *, since_ms: int) -> None:
+    """Replace the row."""
+    tx.execute("INSERT OR REPLACE INTO policy_in_force VALUES (1, ?, ?)", (sha256, since_ms))
 
 
 def read_pass(tx: Tx) -> tuple[Any, ...] | None:

@@ -1024,12 +1024,14 @@ def oldest_tombstones(tx: Tx, limit: int) -> list[int]:
     return [int(row[0]) for row in tx.execute("SELECT n FROM tombstone ORDER BY n LIMIT ?", (limit,))]
 
 
-def raise_mark(tx: Tx, source: str, camera: str, category: str, *, before_ms: int) -> None:
-    """Put a mark, or move it forward."""
+def raise_mark(tx: Tx, source: str, camera: str, category: str, *, before_ms: int) -> bool:
+    """Put a mark, or move it forward; return whether that changed anything."""
     tx.execute(
-        "INSERT INTO mark VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET before_ms = max(before_ms, excluded.before_ms)",
+        "INSERT INTO mark VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET before_ms = excluded.before_ms"
+        " WHERE excluded.before_ms > before_ms",
         (source, camera, category, before_ms),
     )
+    return tx.changes() > 0
 
 
 def marked(tx: Tx, *, source: str, camera: str, category: str, captured_from_ms: int) -> bool:

@@ -337,7 +337,11 @@ class Ingest:
         work = opened.work
         camera = let.camera or await self._index.write(
             lambda tx: registry.camera_id(
-                tx, work.source.settings.name, work.first.place.label, named=self._policy().cameras()
+                tx,
+                work.source.settings.name,
+                work.first.place.label,
+                named=self._policy().cameras(),
+                moment=moment,
             )
         )
         group = await self._open_group()

@@ -334,7 +334,9 @@ class Upload:
             self._vault.forget_upload(tx, given_up)
             manifest, _, _ = self._manifest(tx, item, moment=moment)
         if given_up or not was:
-            self._vault.set_manifest(tx, manifest.upload, mail.manifest_hash(manifest), store=mail.store_kid)
+            self._vault.set_manifest(
+                tx, manifest.upload, mail.manifest_hash(manifest), store=mail.store_kid, moment=moment
+            )
         return _Prepared(manifest, given_up, was if given_up else "", store if given_up else "")
 
     def _manifest(self, tx: Tx, item: Object, *, moment: Moment) -> tuple[Manifest, str, str]:

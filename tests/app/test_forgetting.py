@@ -17,7 +17,7 @@ def test_delete_of_everything_leaves_no_label_of_a_camera(tmp_path: Path, *, hel
 
     async def act() -> list[str]:
         async with station.parts() as parts:
-            camera = await parts.index.write(lambda tx: registry.camera_id(tx, "spool", "nursery"))
+            camera = await parts.index.write(lambda tx: registry.camera_id(tx, "spool", "nursery", moment=parts.now()))
             if held:
                 await keep(parts, camera=camera)
             delete = station.command(station.client, "delete", select={"all": True})
@@ -34,7 +34,7 @@ def test_delete_of_a_category_keeps_the_ids_of_cameras(tmp_path: Path) -> None:
 
     async def act() -> list[str]:
         async with station.parts() as parts:
-            camera = await parts.index.write(lambda tx: registry.camera_id(tx, "spool", "nursery"))
+            camera = await parts.index.write(lambda tx: registry.camera_id(tx, "spool", "nursery", moment=parts.now()))
             await keep(parts, camera=camera)
             delete = station.command(station.client, "delete", select={"category": "recording"})
             await parts.commands.submit(delete, moment=parts.now())

@@ -336,7 +336,7 @@ class Office:
 
         def note(tx: Tx) -> str:
             upload, _iat_s = self.vault.begin_upload(tx, object_id, moment=self.moment)
-            self.vault.set_manifest(tx, upload, manifest, store=self.store.kid)
+            self.vault.set_manifest(tx, upload, manifest, store=self.store.kid, moment=self.moment)
             self.vault.note_stored(tx, upload, region="eu", stated_by=self.store.kid, epoch="e1", moment=self.moment)
             return upload
 

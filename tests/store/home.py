@@ -101,7 +101,7 @@ class Home:
     def upload(self, object_id: str, manifest: str = "m" * 64, *, stored: bool = True) -> str:
         def begin(tx: Tx) -> str:
             upload, _ = self.vault.begin_upload(tx, object_id, moment=NOW)
-            self.vault.set_manifest(tx, upload, manifest, store="store")
+            self.vault.set_manifest(tx, upload, manifest, store="store", moment=NOW)
             if stored:
                 self.vault.note_stored(tx, upload, region="eu", stated_by="store", epoch="e1", moment=NOW)
             return upload

@@ -297,7 +297,7 @@ def test_upload_keeps_its_id_and_time_until_it_is_stored(home: Home) -> None:
     upload, iat_s = begin(home)
     assert (upload, iat_s) == begin(home)
     assert iat_s == NOW.agent_ms // 1000
-    home.index.write_now(lambda tx: home.vault.set_manifest(tx, upload, "m" * 64, store="store"))
+    home.index.write_now(lambda tx: home.vault.set_manifest(tx, upload, "m" * 64, store="store", moment=NOW))
     home.index.write_now(lambda tx: home.vault.note_offset(tx, upload, 3))
     row = home.index.read_now(lambda tx: home.vault.upload_of(tx, upload))
     assert row is not None

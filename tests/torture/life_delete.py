@@ -25,7 +25,7 @@ def prepare(home: Home, seed: int) -> None:
     async def store(parts: Parts) -> None:
         def note(tx: Tx) -> None:
             upload, _ = parts.vault.begin_upload(tx, stored, moment=parts.now())
-            parts.vault.set_manifest(tx, upload, _MANIFEST, store=home.store.kid)
+            parts.vault.set_manifest(tx, upload, _MANIFEST, store=home.store.kid, moment=parts.now())
             parts.vault.note_stored(
                 tx,
                 upload,

@@ -60,5 +60,5 @@ def _begin(tx: Tx, parts: Parts, home: Home, item: Object) -> str:
         parts.vault.remake_header(tx, item.id)
     row = parts.vault.upload_of(tx, upload_id)
     if row is None or not row.manifest:
-        parts.vault.set_manifest(tx, upload_id, "b" * 64, store=home.store.kid)
+        parts.vault.set_manifest(tx, upload_id, "b" * 64, store=home.store.kid, moment=parts.now())
     return upload_id
