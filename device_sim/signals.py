@@ -21,6 +21,20 @@ def handled(handle: Callable[[], None], *, numbers: Sequence[signal.Signals] = E
 
 
 @contextmanager
+def held(*, numbers: Sequence[signal.Signals] = ENDING) -> Iterator[None]:
+    """Let these signals wait until the block is done, so that what begins in it is known to whoever ends it."""
+    arrived: list[int] = []
+    before = {number: signal.signal(number, lambda number, _frame: arrived.append(number)) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        for waiting in arrived:
+            signal.raise_signal(waiting)
+
+
+@contextmanager
 def ended() -> Iterator[Event]:
     """Yield what is set once the command shall end."""
     event = Event()

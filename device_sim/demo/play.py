@@ -11,7 +11,7 @@ from typing import Final
 
 from device_sim.demo import picture
 from device_sim.demo.screen import Person, Screen, Silent
-from device_sim.demo.stage import DemoError, Stage
+from device_sim.demo.stage import ENDED_BY, DemoError, Stage
 from device_sim.demo.story import TITLES, Story
 from device_sim.signals import handled
 
@@ -19,7 +19,6 @@ CLIP_MIN_BYTES: Final = 1_000_000
 """A smaller one travels in so few pieces that it cannot be cut near 60 %."""
 
 CLIP_MAX_BYTES: Final = 1 << 28
-_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def play(folder: Path, *, clip: Path | None, engine: str, keep_running: bool, json_wanted: bool) -> int:
@@ -88,9 +87,9 @@ def _interrupted_by_signals() -> Iterator[None]:
     """Make SIGTERM and SIGHUP what Ctrl-C is, so that whatever ends the demo clears the stage."""
 
     def interrupt() -> None:
-        for number in _SIGNALS:  # the stage is being cleared: a second Ctrl-C would leave something running
+        for number in ENDED_BY:  # the stage is being cleared: a second Ctrl-C would leave something running
             signal.signal(number, signal.SIG_IGN)
         raise KeyboardInterrupt
 
-    with handled(interrupt, numbers=_SIGNALS):
+    with handled(interrupt, numbers=ENDED_BY):
         yield

@@ -21,6 +21,7 @@ from types import TracebackType
 from typing import IO, Any, Final, Self
 
 from device_sim.cloud import clock
+from device_sim.signals import held
 
 Event = dict[str, Any]
 
@@ -40,6 +41,10 @@ _LOOK_EVERY_S: Final = 0.05
 _MEMORY: Final = Path("/dev/shm")  # noqa: S108 - a fresh private folder is made in it
 _SYSTEM: Final = (Path("/usr/bin"), Path("/usr/local/bin"))
 _MODULES: Final = {"certs": "certs", "device-sim": "device_sim"}
+
+
+ENDED_BY: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""The signals that clear the stage."""
 
 
 class DemoError(Exception):
@@ -222,8 +227,9 @@ class Stage:
     def start(self, name: str, program: str, *arguments: str | Path) -> Child:
         """Start a program that keeps running; ``name`` is its log's."""
         command = [*program_of(program), *arguments]
-        child = Child(name, command, log=self.logs / f"{name}.log")
-        self._children.append(child)
+        with held(numbers=ENDED_BY):  # a signal between the two lines would leave it running
+            child = Child(name, command, log=self.logs / f"{name}.log")
+            self._children.append(child)
         return child
 
     def agent(self, *arguments: str | Path, may_fail: bool = False) -> Answer:
