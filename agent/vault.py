@@ -76,7 +76,7 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
 
     ``slot`` is the object's key wrapped under the group that was given out, ``sealed_header`` the exact header sealed
     under that key; ``source_tag`` (empty for what has no source) and ``content_tag`` are keyed hashes. ``files`` are
-    named where there are several.
+    named where there are several. ``source_folder`` says which folder the source's path meant (``sources.root``).
     """
 
     id: str
@@ -101,6 +101,7 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
     source_tag: bytes
     content_tag: bytes
     files: tuple[DraftFile, ...] = ()
+    source_folder: int = 0
 
 
 class Total(msgspec.Struct, frozen=True):
@@ -342,6 +343,10 @@ class Vault:
         )
         return None if row is None else _object(row)
 
+    def source_folder(self, tx: Tx, object_id: str) -> int:
+        """Return ``Draft.source_folder`` of an object."""
+        return rows.source_folder(tx, object_id)
+
     def source_paths(self, tx: Tx, found: Object) -> tuple[str, ...]:
         """Return where an object's files are, or were, beneath its source's folder."""
         return tuple(rows.source_paths(tx, found.id)) or (found.name,)
@@ -377,21 +382,26 @@ class Vault:
 
     # -- what sources have no more
 
-    def awaited_from(self, tx: Tx, source: str) -> int:
-        """Return the number of the newest tombstone that stays until ``source`` is seen without the copy, or 0."""
-        return rows.newest_at_source(tx, source)
+    def awaited_from(self, tx: Tx, source: str, folder: int) -> int:
+        """Return the number of the newest tombstone that stays until the folder is seen without the copy, or 0.
+
+        ``folder`` is ``Draft.source_folder`` of what is taken from the source now: another one says nothing of it.
+        """
+        return rows.newest_at_source(tx, source, folder)
 
     def remembered(self, tx: Tx, source_tags: Iterable[bytes]) -> tuple[int, ...]:
         """Return the numbers of the tombstones of these source identities."""
         return tuple(rows.tombstones_with(tx, source_tags))
 
-    def note_absent(self, tx: Tx, source: str, *, present: Sequence[int], after: int, upto: int) -> int | None:
-        """Note, for one page of tombstones above ``after``, that ``source`` has no such copy any more.
+    def note_absent(
+        self, tx: Tx, source: str, folder: int, *, present: Sequence[int], after: int, upto: int
+    ) -> int | None:
+        """Note, for one page of tombstones above ``after``, that the source's folder has no such copy any more.
 
         ``present`` are the sorted numbers of those that it has, ``upto`` the newest that was judged. Returns where the
         next page begins, or ``None``.
         """
-        page = rows.at_source(tx, source, after=after, upto=upto, limit=PAGE_MAX)
+        page = rows.at_source(tx, source, folder, after=after, upto=upto, limit=PAGE_MAX)
         rows.absent_at_source(tx, [n for n in page if not _holds(present, n)])
         return page[-1] if page else None
 

@@ -266,6 +266,12 @@ ALTER TABLE erasure ADD COLUMN asked_ms INTEGER NOT NULL DEFAULT 0;  -- agent ti
 -- deleted: that is neither taken in nor destroyed.
 ALTER TABLE cutoff ADD COLUMN certain INTEGER NOT NULL DEFAULT 1;
 """,
+    """
+-- Which folder the source's path meant when a file was read, across starts: that it is absent from another, as when its
+-- disk is not mounted, says nothing. Made of file system and inode; 0: any, for what is gone with a tmpfs is gone.
+ALTER TABLE object ADD COLUMN source_folder INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE tombstone ADD COLUMN source_folder INTEGER NOT NULL DEFAULT 0;
+""",
 )
 
 OBJECT_COLUMNS: Final = (
@@ -336,7 +342,7 @@ def drop_group(tx: Tx, n: int) -> None:
 def insert_object(tx: Tx, values: dict[str, Any]) -> int:
     """Add an object and return its ``n``; ``recipients`` is one text, one recipient per line."""
     tx.execute("INSERT OR IGNORE INTO recipient_set (recipients) VALUES (?)", (values["recipients"],))
-    names = (*OBJECT_COLUMNS, "source_gone", "source_tag", "content_tag")
+    names = (*OBJECT_COLUMNS, "source_gone", "source_folder", "source_tag", "content_tag")
     marks = ", ".join("?" for _ in names)
     ((n,),) = tx.execute(
         f"INSERT INTO object ({', '.join(names)}, recipient_set) VALUES ({marks},"  # noqa: S608 - our own names
@@ -495,6 +501,12 @@ def source_paths(tx: Tx, object_id: str) -> list[str]:
         (object_id,),
     )
     return [str(row[0]) for row in found]
+
+
+def source_folder(tx: Tx, object_id: str) -> int:
+    """Return which folder an object's files were read from, 0 for any."""
+    found = tx.execute("SELECT source_folder FROM object WHERE id = ?", (object_id,))
+    return int(found[0][0]) if found else 0
 
 
 def source_not_given_up(tx: Tx, source: str, after: str, limit: int) -> list[Row]:
@@ -906,10 +918,11 @@ def insert_tombstones(tx: Tx, objects: Iterable[str], rule: str, *, asked: int) 
     rules = tuple((rule, asked, object_id) for object_id in named)
     columns = (
         "INSERT INTO tombstone (source_tag, content_tag, source, captured_from_ms, rule, object, camera, category,"
-        " leaves, at_source, at_store, asked)"
+        " leaves, source_folder, at_source, at_store, asked)"
     )
     at_store = "EXISTS (SELECT 1 FROM upload u WHERE u.object = o.id AND u.erase = 1 AND u.stated_by = '')"
-    about = f"?1, o.id, o.camera, o.category, o.source_copy = 'left', 1 - o.source_gone, {at_store}, ?2"
+    at_source = "o.source_copy = 'left', o.source_folder, 1 - o.source_gone"
+    about = f"?1, o.id, o.camera, o.category, {at_source}, {at_store}, ?2"
     needed = f"o.id = ?3 AND (?2 OR NOT o.source_gone OR {at_store})"
     tx.executemany(
         f"{columns} SELECT o.source_tag, o.content_tag, o.source, o.captured_from_ms, {about} FROM object o"  # noqa: S608 - our own words
@@ -959,9 +972,12 @@ def ask_tombstones(tx: Tx, objects: Iterable[str], rule: str) -> None:
             insert_tombstones(tx, (object_id,), rule, asked=1)
 
 
-def newest_at_source(tx: Tx, source: str) -> int:
-    """Return the number of the newest tombstone that waits for a source's word, or 0."""
-    ((n,),) = tx.execute("SELECT coalesce(max(n), 0) FROM tombstone WHERE source = ? AND at_source = 1", (source,))
+def newest_at_source(tx: Tx, source: str, folder: int) -> int:
+    """Return the number of the newest tombstone that waits for the word of a source's folder, or 0."""
+    ((n,),) = tx.execute(
+        "SELECT coalesce(max(n), 0) FROM tombstone WHERE source = ? AND at_source = 1 AND source_folder IN (0, ?)",
+        (source, folder),
+    )
     return int(n)
 
 
@@ -972,11 +988,12 @@ def tombstones_with(tx: Tx, source_tags: Iterable[bytes]) -> list[int]:
     ]
 
 
-def at_source(tx: Tx, source: str, *, after: int, upto: int, limit: int) -> list[int]:
-    """Return one page of the tombstones that wait for a source's word, by number."""
+def at_source(tx: Tx, source: str, folder: int, *, after: int, upto: int, limit: int) -> list[int]:
+    """Return one page of the tombstones that wait for the word of a source's folder, by number."""
     rows = tx.execute(
-        "SELECT n FROM tombstone WHERE source = ? AND at_source = 1 AND n > ? AND n <= ? ORDER BY n LIMIT ?",
-        (source, after, upto, limit),
+        "SELECT n FROM tombstone WHERE source = ? AND at_source = 1 AND source_folder IN (0, ?) AND n > ? AND n <= ?"
+        " ORDER BY n LIMIT ?",
+        (source, folder, after, upto, limit),
     )
     return [int(row[0]) for row in rows]
 

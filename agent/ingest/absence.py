@@ -1,8 +1,8 @@
 """What was deleted here and is not at its source any more needs no tombstone: nothing is left there that could return.
 
 A source is looked over whole, file by file, and every tombstone that waits for its word and meets none of its files is
-told to the vault. Nothing is confirmed by a source that cannot be looked at whole, nor by a recorder's folder without
-one file in it: then its disk is away rather than empty.
+told to the vault. Nothing is confirmed by a source that cannot be looked at whole, by another folder than the one that
+its file was in, nor by a recorder's folder without one file in it: then its disk is away rather than empty.
 """
 
 from array import array
@@ -24,22 +24,21 @@ AT_ONCE: Final = 256
 
 
 async def confirm_absences(source: FolderSource, *, vault: Vault) -> None:
-    """Look over a source if tombstones wait for it; one that cannot be looked at is left for the next time."""
-    name = source.settings.name
-    upto = await vault.index.read(partial(vault.awaited_from, source=name))
-    if upto:
-        with suppress(AgentError):
-            present = await _present(source, vault=vault)
-            if present is not None:
-                await _note_absent(name, present, upto=upto, vault=vault)
+    """Look over a source if tombstones wait for its folder; one that cannot be looked at is left for the next time."""
+    with suppress(AgentError):
+        root = await source.root()
+        upto = await vault.index.read(partial(vault.awaited_from, source=source.settings.name, folder=root.identity))
+        present = await _present(source, root, vault=vault) if upto else None
+        if present is not None:
+            await _note_absent(source.settings.name, root.identity, present, upto=upto, vault=vault)
 
 
-async def _present(source: FolderSource, *, vault: Vault) -> "array[int] | None":
-    """Return the sorted numbers of the tombstones whose file the source still has; ``None`` says nothing."""
+async def _present(source: FolderSource, root: Root, *, vault: Vault) -> "array[int] | None":
+    """Return the sorted numbers of the tombstones whose file the folder still has; ``None`` says nothing."""
     present = array("Q")
     looked_at = 0
     key = vault.keystore.tombstone_key()
-    files = (await source.root()).every_file()
+    files = root.every_file()
     while tags := await source.do(partial(_next_tags, files, source.settings.name, key)):
         looked_at += len(tags)
         present.extend(await vault.index.read(partial(vault.remembered, source_tags=tags)))
@@ -50,8 +49,8 @@ def _next_tags(files: Iterator[Found], source: str, key: bytes, _root: Root) -> 
     return [identity_tag(source, item.path, item.size_bytes, item.mtime_ns, key=key) for item in islice(files, AT_ONCE)]
 
 
-async def _note_absent(source: str, present: "array[int]", *, upto: int, vault: Vault) -> None:
+async def _note_absent(source: str, folder: int, present: "array[int]", *, upto: int, vault: Vault) -> None:
     after: int | None = 0
     while after is not None:
-        page = partial(vault.note_absent, source=source, present=present, after=after, upto=upto)
+        page = partial(vault.note_absent, source=source, folder=folder, present=present, after=after, upto=upto)
         after = await vault.index.write(page)

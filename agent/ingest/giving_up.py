@@ -134,10 +134,11 @@ class GivingUp:
 
     async def _note_if_gone(self, item: Object) -> None:
         """Let step 6 follow if nothing stands at the source where the object's copy was."""
+        folder = await self._index.read(partial(self._vault.source_folder, object_id=item.id))
         for path in await self._index.read(lambda tx: self._vault.source_paths(tx, item)):
             standing = True  # also when it cannot be seen: the folder is away, or what is there may not be opened
             with suppress(AgentError):
-                standing = await self._sources[item.source].do(partial(_stands, path))
+                standing = await self._sources[item.source].do(partial(_stands, path, folder))
             if standing:  # its copy or another file: the scan takes that, and what waits here is looked at again
                 self._keep((item.source, path), _Stuck(item))
                 return
@@ -158,8 +159,8 @@ def _place(candidate: Candidate) -> _Place:
     return candidate.source, candidate.path
 
 
-def _stands(path: str, root: Root) -> bool:
-    return root.describe(path) is not None
+def _stands(path: str, folder: int, root: Root) -> bool:
+    return folder not in {0, root.identity} or root.describe(path) is not None
 
 
 def _remove_one(root: Root, work: Work) -> _Removal:

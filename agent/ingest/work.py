@@ -169,4 +169,5 @@ def draft(
         source_tag=batch_tag(work.members, key=job.tag_key),
         content_tag=sealed.content_tag,
         files=files if len(files) > 1 else (),
+        source_folder=work.first.folder,
     )

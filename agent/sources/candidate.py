@@ -18,7 +18,7 @@ class MediumError(LinkError):
 
 
 class Candidate(msgspec.Struct, frozen=True, kw_only=True):
-    """A complete file that may be taken in; ``path`` is acceptable."""
+    """A complete file that may be taken in; ``path`` is acceptable, ``folder`` is ``Root.identity``."""
 
     source: str
     path: str
@@ -27,6 +27,7 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     mtime_ns: int
     inode: int
     device: int
+    folder: int
 
 
 class Refusal(msgspec.Struct, frozen=True, kw_only=True):

@@ -320,41 +320,47 @@ class FolderSource:
         found = []
         for start in range(0, len(paths), BATCH):
             for seen in await self._ask(partial(view.look, paths[start : start + BATCH])):
-                candidate = self._seen(seen)
+                candidate = self._seen(view, seen)
                 if candidate is not None:
                     found.append(candidate)
         return tuple(found)
 
-    def _seen(self, seen: Seen) -> Candidate | None:
+    def _seen(self, view: View, seen: Seen) -> Candidate | None:
         if seen.error is not None:
             self._refuse(seen.path, seen.error.message)
             if not isinstance(seen.error, CorruptError):
                 self.again(seen.path)
             return None
-        if seen.status is None:
+        status = seen.status
+        place = None if status is None else self._place(seen.path, status.st_mtime_ns)
+        if status is None or place is None:
             return None
-        place = self._place(seen.path, seen.status.st_mtime_ns)
-        return None if place is None else self._candidate(seen.path, place, seen.status)
-
-    def _candidates(self, found: list[Found]) -> tuple[Candidate, ...]:
-        """Return what of a listing is ours, not looked at yet: without inode and device."""
-        candidates = []
-        for item in found:
-            place = self._place(item.path, item.mtime_ns)
-            if place is not None:
-                candidates.append(self._candidate(item.path, place, item))
-        return tuple(candidates)
-
-    def _candidate(self, path: str, place: Place, what: os.stat_result | Found) -> Candidate:
-        status = what if isinstance(what, os.stat_result) else None
         return Candidate(
             source=self.settings.name,
-            path=path,
+            path=seen.path,
             place=place,
-            size_bytes=what.size_bytes if isinstance(what, Found) else what.st_size,
-            mtime_ns=what.mtime_ns if isinstance(what, Found) else what.st_mtime_ns,
-            inode=0 if status is None else status.st_ino,
-            device=0 if status is None else status.st_dev,
+            size_bytes=status.st_size,
+            mtime_ns=status.st_mtime_ns,
+            inode=status.st_ino,
+            device=status.st_dev,
+            folder=view.root.identity,
+        )
+
+    def _candidates(self, found: list[Found]) -> tuple[Candidate, ...]:
+        """Return what of a listing is ours, not looked at yet: without inode, device and folder."""
+        return tuple(
+            Candidate(
+                source=self.settings.name,
+                path=item.path,
+                place=place,
+                size_bytes=item.size_bytes,
+                mtime_ns=item.mtime_ns,
+                inode=0,
+                device=0,
+                folder=0,
+            )
+            for item in found
+            if (place := self._place(item.path, item.mtime_ns)) is not None
         )
 
     def _place(self, path: str, mtime_ns: int) -> Place | None:

@@ -8,6 +8,7 @@ Every call here may wait for the medium, for as long as that does not answer.
 """
 
 import fcntl
+import hashlib
 import os
 import signal
 from collections.abc import Iterator
@@ -26,11 +27,13 @@ _REMOTE: Final = frozenset({0x6969, 0x517B, 0xFE534D42, 0xFF534D42, 0x65735546, 
 class Root:
     """An open folder; whoever uses ``fd`` holds the object meanwhile.
 
+    ``identity`` tells it from another at the same path, also after a restart, so that what is absent from one is not
+    taken for removed from the other. It is 0 on a tmpfs, of which nothing is left once it is another.
     Opening raises ``ConfigError`` when the folder is not there or not on its medium, ``OSError`` when it cannot be
     looked at.
     """
 
-    __slots__ = ("_settings", "device", "fd", "remote")
+    __slots__ = ("_settings", "device", "fd", "identity", "remote")
 
     def __init__(self, settings: SourceSettings) -> None:
         self._settings = settings
@@ -38,6 +41,7 @@ class Root:
         self.device = os.fstat(self.fd).st_dev
         self.remote = file_system_magic(self.fd) in _REMOTE
         require_medium(settings, self.fd)
+        self.identity = 0 if settings.medium == "tmpfs" else _identity(self.fd)
 
     def __del__(self) -> None:
         if hasattr(self, "fd"):
@@ -115,6 +119,12 @@ class Root:
         if not self.stands():
             raise MediumError(f"{self._settings.path} is another folder now", hint="is its disk mounted?")
         yield from every_file(self.fd)
+
+
+def _identity(fd: int) -> int:
+    """Return a number of 63 bits made of the file system's own id, which it keeps when mounted again, and the inode."""
+    about = f"{os.fstatvfs(fd).f_fsid} {os.fstat(fd).st_ino}".encode("ascii")
+    return int.from_bytes(hashlib.sha256(about).digest()[:8], "big") >> 1
 
 
 def _not_removed(reason: str, hint: str) -> LinkError:

@@ -1,6 +1,8 @@
 """Tombstones are bounded, and what bounds them never costs a recording that nobody deleted."""
 
 import asyncio
+import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,6 +11,7 @@ from agent import erasure
 from agent.erasure import Erasure
 from agent.ingest import Ingest
 from agent.model import Selection
+from tests.disk import as_root
 from tests.ingest.conftest import home
 from tests.ingest.test_ingest import NOW, erase
 
@@ -166,3 +169,33 @@ def test_folder_that_was_replaced_since_files_were_taken_confirms_nothing(home: 
 
     asyncio.run(run())
     assert tombstones(home) == 20
+
+
+@as_root
+def test_disk_that_was_not_mounted_when_the_source_was_looked_over_brings_nothing_back(
+    tmp_path: Path, home: Home
+) -> None:
+    # The folder beneath the mount point is taken from meanwhile; what it lacks is not gone from the disk.
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "--bind", str(disk), str(home.spool)]
+    subprocess.run(mount, check=True)
+    many_expired(home, after="leave")
+    subprocess.run(["umount", str(home.spool)], check=True)
+    home.put("front/recording/0001.mp4", b"written beneath the mount point")
+    home.scan(home.settings(after="leave"))
+    confirm_absences(home, after="leave")
+    assert tombstones(home) == 20
+    subprocess.run(mount, check=True)
+    try:
+        home.scan(home.settings(after="leave"))
+        assert home.opened(home.only()) == b"written beneath the mount point"
+        confirm_absences(home, after="leave")
+        assert tombstones(home) == 20
+        for file in disk.rglob("*.mp4"):
+            file.unlink()
+        (disk / "other.txt").touch()
+        confirm_absences(home, after="leave")
+        assert tombstones(home) == 0
+    finally:
+        subprocess.run(["umount", "--lazy", str(home.spool)], check=True)

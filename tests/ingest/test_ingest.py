@@ -456,6 +456,23 @@ def test_copy_with_a_second_name_is_not_noted_as_gone_at_a_start_and_its_delete_
     assert "source_copy_remains" in remarks_of_delete(home, home.only().id)
 
 
+def test_copy_is_not_said_to_be_gone_by_a_folder_that_took_the_place_of_its_own(home: Home) -> None:
+    # As at a start before the disk is mounted: the empty folder beneath its mount point said that all copies were gone.
+    home.put(NAME, b"content")
+    home.scan(home.settings(after="leave"))
+    home.index.write_now(lambda tx: tx.execute("UPDATE object SET source_copy = 'taken'"))  # as if cut before step 5
+    disk = home.spool.rename(home.top / "disk")
+    home.spool.mkdir()
+    home.reopen()
+    home.scan()
+    assert [item.id for item in home.left_over()] == [home.only().id]
+    home.spool.rmdir()
+    disk.rename(home.spool)
+    home.scan()
+    assert home.left() == []
+    assert home.left_over() == ()
+
+
 def test_file_that_was_added_to_after_it_was_read_is_taken_again_and_then_both_copies_are_gone(
     home: Home, until: Until, monkeypatch: pytest.MonkeyPatch
 ) -> None:
