@@ -52,10 +52,16 @@ def read_owner_file(path: Path) -> OwnerFile:
     try:
         owner = parse_descriptor(first)
     except CorruptError as error:
-        raise ConfigError(f"{path}:1: {error.message}", hint="give the owner.pub of: privacy-owner init") from error
-    if owner.role != "owner" or not rest.strip():
-        raise ConfigError(f"{path}: not an owner's file", hint="give the owner.pub of: privacy-owner init")
+        raise _no_owner_file(path, error.message) from error
+    if owner.role != "owner":
+        raise _no_owner_file(path, f"it describes a {owner.role}")
+    if not rest.strip():
+        raise _no_owner_file(path, "its key set is missing")
     return OwnerFile(owner, rest.strip())
+
+
+def _no_owner_file(path: Path, why: str) -> ConfigError:
+    return ConfigError(f"{path}: this is no owner.pub: {why}", hint="give the owner.pub of: privacy-owner init")
 
 
 def initialise(

@@ -238,10 +238,7 @@ class Verbs:
         try:
             submitted = await self._parts.commands.submit(raw, moment=self._parts.now())
         except CorruptError as error:
-            raise CorruptError(
-                f"{args.get('name', 'the file')}: {error.message}",
-                hint=error.hint or "give a file that privacy-owner --out wrote, or a key set: keyset-N.jws",
-            ) from error
+            raise CorruptError(f"{args.get('name', 'the file')}: {error.message}", hint=error.hint) from error
         self._parts.changed()
         return {
             "receipt": base64.b64encode(submitted.receipt).decode("ascii"),

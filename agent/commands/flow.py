@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
+from agent.age.failure import NoMatchError
 from agent.bundle import Bundle, Export, Form
 from agent.commands import door
 from agent.commands.admission import Admission, Judged
@@ -138,7 +139,7 @@ class Commands:
         if _is_keyset(raw):
             await self._index.write(lambda tx: self._accept_key_set(tx, raw, moment=moment), urgent=True)
             return Submitted()
-        incoming = door.read_file(raw, keystore=self._keystore)
+        incoming = self._read_file(raw)
         if incoming.kind == "ack":
             _require_known(await self._acknowledge(incoming, via="local", moment=moment))
             return Submitted()
@@ -153,6 +154,20 @@ class Commands:
         if row is not None:
             return Submitted(receipt=row.receipt, status=row.status, reason=row.reason)
         return Submitted(receipt=judged.receipt, status=judged.status, reason=judged.reason)
+
+    def _read_file(self, raw: bytes) -> Incoming:
+        """Read what ``submit`` was given; what is wrong is said for the person who gave it."""
+        try:
+            return door.read_file(raw, keystore=self._keystore)
+        except NoMatchError as error:
+            raise CorruptError(
+                "it is sealed to another device", hint="make it for this one: privacy-owner … --device NAME --out FILE"
+            ) from error
+        except CorruptError as error:
+            raise CorruptError(
+                f"this is no signed file: {error.message}",
+                hint="give a file that privacy-owner --out wrote, or a key set: keyset-N.jws",
+            ) from error
 
     def _accept_key_set(self, tx: Tx, raw: bytes, *, moment: Moment) -> None:
         before = self._trust.key_set(tx)
