@@ -5,14 +5,17 @@
     table.py     usage logs as CSV
     content.py   what an archive holds: decrypted while it is packed, checked whole before its first byte is packed
     lying.py     a finished one in its folder, and what is told of it
-    build.py     ``Bundle``: the two forms, written part by part and moved into place when all is durable
+    work.py      one build under way: its files, written and synced, and what became of each object
+    packing.py   the form ``zip``
+    build.py     ``Bundle``: both forms, written part by part and moved into place when all is durable
 
 Two forms. ``objects``: for each object ``<object id>.age``, a new header for the recipients and the payload's bytes as
 they are, nothing re-encrypted. ``zip``: ``part-001.zip.age`` and so on, for people. Both have ``manifest.jws.age``,
 signed by the device and sealed: what everything is, when and where it was recorded, and the hash of every file.
 """
 
-from agent.bundle.build import EXPORTS_FOLDER, Bundle, Export, ExportFile, Form
+from agent.bundle.build import EXPORTS_FOLDER, Bundle, Export, Form
 from agent.bundle.lying import Lying, view
+from agent.bundle.work import ExportFile
 
 __all__ = ["EXPORTS_FOLDER", "Bundle", "Export", "ExportFile", "Form", "Lying", "view"]

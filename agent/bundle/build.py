@@ -6,29 +6,23 @@ building the same export again replaces. Everything here is synchronous and runs
 """
 
 import contextlib
-import datetime as dt
-import hashlib
-import logging
-import os
 import shutil
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, Literal, Self
+from typing import Any, Final, Literal
 
 import msgspec
 
 from agent import age, audit
 from agent.audit import Event
-from agent.bundle import table
-from agent.bundle.archive import ENTRY_OVERHEAD_BYTES, Archive, Entry, dos_time
-from agent.bundle.content import Measured, PieceReader, fixed, measure, opened
 from agent.bundle.lying import Lying
-from agent.bundle.names import file_name
-from agent.clock import MS_PER_S, rfc3339_ms
-from agent.envelope import MAX_MANIFEST_BYTES, TYP_EXPORT, encode, sign
-from agent.errors import CorruptError, LinkError, RefusedError
-from agent.files import FILE_MODE, make_folder, settle, sync_folder, translated_space
+from agent.bundle.packing import Zip
+from agent.bundle.work import ExportFile, Source, Work, about, join
+from agent.clock import MS_PER_S
+from agent.envelope import MAX_MANIFEST_BYTES, TYP_EXPORT, sign
+from agent.errors import CorruptError, LinkError
+from agent.files import make_folder, settle, sync_folder, translated_space
 from agent.index import Index, Tx
 from agent.index import bundle as rows
 from agent.keystore import Keystore
@@ -39,8 +33,6 @@ Form = Literal["objects", "zip"]
 Judge = Callable[[Tx, Object], Outcome | None]
 
 EXPORTS_FOLDER: Final = "exports"
-PART_BYTES: Final = 256 * 1024 * 1024
-_LOG: Final = logging.getLogger(__name__)
 
 TOLD_FILES_MAX: Final = 100
 """Files that a receipt names; the manifest, always the first, names all."""
@@ -48,23 +40,7 @@ TOLD_FILES_MAX: Final = 100
 NAMED_MAX: Final = 8
 """Exports that are named where an object's copies are told."""
 
-_COPY_BYTES: Final = 1024 * 1024
 _MANIFEST: Final = "manifest.jws.age"
-_ENTRY_MANIFEST_BYTES: Final = 2048
-
-_MANIFEST_FILE_BYTES: Final = 200
-"""What the manifest says of one file: a name of ours, a size and a hash."""
-
-_DESCRIBED_MAX_BYTES: Final = MAX_MANIFEST_BYTES // 4 * 3 - (1 << 21)
-"""Base64 makes four bytes of three; two MiB are for the recipients and for 10,000 objects that are left out."""
-
-
-class ExportFile(msgspec.Struct, frozen=True, kw_only=True):
-    """One file of an export as it lies on disk."""
-
-    name: str
-    bytes: int
-    sha256: str
 
 
 class Export(msgspec.Struct, frozen=True, kw_only=True):
@@ -88,15 +64,6 @@ class Export(msgspec.Struct, frozen=True, kw_only=True):
 
 
 Ends = Callable[[Lying, int], str | None]
-
-
-class _Source(msgspec.Struct, frozen=True):
-    """An object whose slot was opened: what is needed to export it, and nothing that outlives the build."""
-
-    item: Object
-    label: str
-    slot_key: bytes
-    header: bytes | None
 
 
 class Bundle:
@@ -235,7 +202,7 @@ class Bundle:
             if left_over.exists():
                 shutil.rmtree(left_over)
         make_folder(part)
-        work = _Work(part, tuple(age.parse_recipient(text) for text in recipients))
+        work = Work(part, tuple(age.parse_recipient(text) for text in recipients))
         try:
             with translated_space():
                 sources = self._sources(ids, recipients=recipients, judge=judge, label=label, work=work)
@@ -261,7 +228,7 @@ class Bundle:
 
     def _note(
         self,
-        work: "_Work",
+        work: Work,
         export_id: str,
         *,
         recipients: tuple[str, ...],
@@ -300,11 +267,11 @@ class Bundle:
         recipients: tuple[str, ...],
         judge: Judge,
         label: Callable[[Tx, str], str],
-        work: "_Work",
-    ) -> Iterator[_Source]:
+        work: Work,
+    ) -> Iterator[Source]:
         """Open one slot at a time, just before its object is exported; note why the others are left out."""
 
-        def look(tx: Tx, object_id: str) -> _Source | Outcome:
+        def look(tx: Tx, object_id: str) -> Source | Outcome:
             item = self._vault.get(tx, object_id)
             if item is None or item.state == "erasing":
                 return Outcome(id=object_id, result="already_gone")
@@ -315,7 +282,7 @@ class Bundle:
                 header = self._vault.header(tx, object_id) if item.kind == "header-key" else None
                 if item.kind == "header-key" and (header is None or not set(recipients) <= set(item.recipients)):
                     return Outcome(id=object_id, result="not_readable_here")
-                return _Source(item, label(tx, item.camera), self._vault.slot_key(tx, object_id), header)
+                return Source(item, label(tx, item.camera), self._vault.slot_key(tx, object_id), header)
             except CorruptError:
                 return Outcome(id=object_id, result="failed")
 
@@ -328,8 +295,8 @@ class Bundle:
 
     def _fill(
         self,
-        work: "_Work",
-        sources: Iterator[_Source],
+        work: Work,
+        sources: Iterator[Source],
         *,
         form: Form,
         total: int,
@@ -337,10 +304,10 @@ class Bundle:
     ) -> list[dict[str, Any]]:
         if form == "objects":
             return self._fill_objects(work, sources, total=total, progress=progress)
-        return _Zip(work, self._vault, total=total, progress=progress).fill(sources)
+        return Zip(work, self._vault, total=total, progress=progress).fill(sources)
 
     def _fill_objects(
-        self, work: "_Work", sources: Iterator[_Source], *, total: int, progress: Callable[[int, int], None]
+        self, work: Work, sources: Iterator[Source], *, total: int, progress: Callable[[int, int], None]
     ) -> list[dict[str, Any]]:
         described = []
         for source in sources:
@@ -348,18 +315,18 @@ class Bundle:
             header = source.header
             if header is None:
                 header = age.wrap_header(source.slot_key, work.recipients)
-            file = _join(work, f"{item.id}.age", header, self._vault.payload_path(item.id), item=item)
+            file = join(work, f"{item.id}.age", header, self._vault.payload_path(item.id), item=item)
             if file is None:
                 work.outcomes[item.id] = Outcome(id=item.id, result="failed")
             else:
                 work.outcomes[item.id] = Outcome(id=item.id, result="exported")
-                described.append(work.described(_described(source) | {"file": file.name, "sha256": file.sha256}))
+                described.append(work.described(about(source) | {"file": file.name, "sha256": file.sha256}))
             progress(len(work.outcomes), total)
         return described
 
     def _write_manifest(
         self,
-        work: "_Work",
+        work: Work,
         export_id: str,
         described: list[dict[str, Any]],
         *,
@@ -397,211 +364,6 @@ def _note_erased(tx: Tx, *, export_id: str, rule: str, moment: Moment) -> None:
     audit.append(tx, Event(kind="erased", object=export_id, actor="device", rule=rule), moment=moment)
 
 
-class _Work:
-    """One build under way."""
-
-    def __init__(self, folder: Path, recipients: tuple[age.Recipient, ...]) -> None:
-        self.folder = folder
-        self.recipients = recipients
-        self.files: list[ExportFile] = []
-        self.outcomes: dict[str, Outcome] = {}
-        self._described_bytes = 0
-
-    def described(self, entry: dict[str, Any]) -> dict[str, Any]:
-        """Return what the manifest will say of an object; raises ``RefusedError`` once that is more than it may hold.
-
-        Long names make a manifest long; it is told while the export is written, not when all of it was.
-        """
-        self._described_bytes += len(encode(entry)) + _MANIFEST_FILE_BYTES
-        if self._described_bytes > _DESCRIBED_MAX_BYTES:
-            raise RefusedError(
-                "the export would be too large for its manifest",
-                reason="too_large",
-                retry="after_fix",
-                hint="export a shorter interval or one camera",
-            )
-        return entry
-
-    def seal(self, name: str, pieces: Iterator[bytes]) -> ExportFile:
-        """Seal a stream of clear pieces into a new file; the file is synced on return."""
-        file_key = age.new_file_key()
-        with _NewFile(self.folder / name) as file:
-            file.write(memoryview(age.wrap_header(file_key, self.recipients)))
-            age.encrypt_stream(file_key, PieceReader(pieces), file)
-            return file.finish()
-
-
-class _NewFile:
-    """A new private file that knows its size and hash."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE_MODE)
-        self._sha256 = hashlib.sha256()
-        self._bytes = 0
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_error: object) -> None:
-        os.close(self._fd)
-
-    def write(self, data: memoryview, /) -> int:
-        """Write all of ``data``."""
-        self._sha256.update(data)
-        self._bytes += len(data)
-        view = data
-        while view:
-            view = view[os.write(self._fd, view) :]
-        return len(data)
-
-    def finish(self) -> ExportFile:
-        """Sync the file and describe it."""
-        os.fsync(self._fd)
-        return ExportFile(name=self._path.name, bytes=self._bytes, sha256=self._sha256.hexdigest())
-
-
 def _discard(part: Path) -> None:
     with contextlib.suppress(OSError):
         shutil.rmtree(part)
-
-
-def _join(work: _Work, name: str, header: bytes, payload: Path, *, item: Object) -> ExportFile | None:
-    """Write header and payload into one file; ``None`` (and no file) if the payload is not what was sealed."""
-    digest = hashlib.sha256()
-    buffer = memoryview(bytearray(_COPY_BYTES))
-    with _NewFile(work.folder / name) as file:
-        file.write(memoryview(header))
-        for count in _filled(payload, buffer):
-            digest.update(buffer[:count])
-            file.write(buffer[:count])
-        if digest.digest() == item.payload_sha256:
-            done = file.finish()
-            work.files.append(done)
-            return done
-    (work.folder / name).unlink()
-    return None
-
-
-def _filled(payload: Path, buffer: memoryview) -> Iterator[int]:
-    """Yield how much of ``buffer`` each read filled; a payload that cannot be read ends early, and its hash says so."""
-    try:
-        with payload.open("rb", buffering=0) as source:
-            while count := source.readinto(buffer):
-                yield count
-    except OSError as error:
-        _LOG.warning("a sealed payload cannot be read: %s", error.strerror)
-
-
-class _Zip:
-    """Fills archives of at most ``PART_BYTES``; an object that is larger alone gets a part of its own."""
-
-    def __init__(self, work: _Work, vault: Vault, *, total: int, progress: Callable[[int, int], None]) -> None:
-        self._work = work
-        self._vault = vault
-        self._total = total
-        self._progress = progress
-
-    def fill(self, sources: Iterator[_Source]) -> list[dict[str, Any]]:
-        """Pack everything; return what the manifest says of each object."""
-        described: list[dict[str, Any]] = []
-        packable = self._packable(sources)
-        first = next(packable, None)
-        number = 0
-        while first is not None:
-            number += 1
-            part: list[dict[str, Any]] = []
-            holder: list[tuple[_Source, list[tuple[str, Measured]]] | None] = [None]
-            file = self._work.seal(f"part-{number:03d}.zip.age", self._part(first, packable, part, holder))
-            self._work.files.append(file)
-            described.extend(entry | {"part": file.name} for entry in part)
-            first = holder[0]
-        return described
-
-    def _packable(self, sources: Iterator[_Source]) -> Iterator[tuple[_Source, list[tuple[str, Measured]]]]:
-        """Open each object whole; one that does not open, or that only its owner can open, is left out."""
-        for source in sources:
-            item = source.item
-            if item.kind != "file-key":
-                self._leave_out(source, "not_readable_here")
-                continue
-            pieces = opened(self._vault.payload_path(item.id), file_key=source.slot_key, size_bytes=item.size_bytes)
-            name = file_name(item, label=source.label)
-            try:
-                entries = [(name, measure(pieces))]
-                if item.category == "usage-log":
-                    names = table.columns(pieces())
-                    csv = measure(partial(_csv, pieces, names))
-                    entries.append((f"{name.rpartition('.')[0]}.csv", csv))
-            except (CorruptError, FileNotFoundError):
-                self._leave_out(source, "failed")
-                continue
-            yield source, entries
-
-    def _leave_out(self, source: _Source, result: Literal["not_readable_here", "failed"]) -> None:
-        self._work.outcomes[source.item.id] = Outcome(id=source.item.id, result=result)
-        self._progress(len(self._work.outcomes), self._total)
-
-    def _part(
-        self,
-        first: tuple[_Source, list[tuple[str, Measured]]],
-        packable: Iterator[tuple[_Source, list[tuple[str, Measured]]]],
-        described: list[dict[str, Any]],
-        following: list[tuple[_Source, list[tuple[str, Measured]]] | None],
-    ) -> Iterator[bytes]:
-        archive = Archive()
-        room = PART_BYTES
-        held: tuple[_Source, list[tuple[str, Measured]]] | None = first
-        while held is not None:
-            source, entries = held
-            need = sum(measured.size_bytes + ENTRY_OVERHEAD_BYTES for _name, measured in entries)
-            need += _ENTRY_MANIFEST_BYTES
-            if need > room and described:
-                following[0] = held
-                break
-            room -= need
-            item = source.item
-            for name, measured in entries:
-                entry = Entry(
-                    name=name,
-                    size_bytes=measured.size_bytes,
-                    crc32=measured.crc32,
-                    dos_time=_dos_time(item.captured_from_ms),
-                )
-                yield from archive.entry(entry, measured.pieces())
-            described.append(
-                self._work.described(_described(source) | {"files": [name for name, _measured in entries]})
-            )
-            self._work.outcomes[item.id] = Outcome(id=item.id, result="exported")
-            self._progress(len(self._work.outcomes), self._total)
-            held = next(packable, None)
-        manifest = fixed(encode({"v": 1, "objects": described}))
-        entry = Entry(name="manifest.json", size_bytes=manifest.size_bytes, crc32=manifest.crc32, dos_time=_dos_time(0))
-        yield from archive.entry(entry, manifest.pieces())
-        yield from archive.end()
-
-
-def _described(source: _Source) -> dict[str, Any]:
-    item = source.item
-    return {
-        "id": item.id,
-        "camera": item.camera,
-        "camera_label": source.label,
-        "category": item.category,
-        "name": item.name,
-        "media_type": item.media_type,
-        "captured_from": rfc3339_ms(item.captured_from_ms),
-        "captured_to": rfc3339_ms(item.captured_to_ms),
-        "taken_in": rfc3339_ms(item.taken_in_ms),
-        "bytes": item.plain_bytes,
-        "payload": {"bytes": item.size_bytes, "sha256": item.payload_sha256.hex()},
-    }
-
-
-def _dos_time(unix_ms: int) -> int:
-    moment = dt.datetime.fromtimestamp(unix_ms // MS_PER_S, tz=dt.UTC)
-    return dos_time(moment.year, moment.month, moment.day, hour=moment.hour, minute=moment.minute, second=moment.second)
-
-
-def _csv(pieces: Callable[[], Iterator[bytes]], names: tuple[str, ...]) -> Iterator[bytes]:
-    return table.rows(pieces(), names)

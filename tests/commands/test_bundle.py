@@ -21,6 +21,7 @@ import pytest
 
 from agent import age, audit, envelope
 from agent.bundle import build as building
+from agent.bundle import packing, work
 from agent.bundle.names import cell, file_name, slug
 from agent.bundle.table import COLUMNS_MAX, LINE_BYTES, columns, rows
 from agent.envelope import selection_hash
@@ -248,7 +249,7 @@ def test_zip_is_extracted_by_a_stock_tool(office: Office, tmp_path: Path) -> Non
 
 
 def test_zip_is_cut_into_parts_and_a_large_object_gets_its_own(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(building, "PART_BYTES", 100_000)
+    monkeypatch.setattr(packing, "PART_BYTES", 100_000)
 
     async def scenario() -> None:
         kept = [await office.keep(os.urandom(size)) for size in (40_000, 40_000, 40_000, 300_000, 40_000)]
@@ -510,7 +511,7 @@ def test_export_with_too_long_a_manifest_is_answered_and_ends_nothing(
     async def scenario() -> None:
         for _number in range(5):
             await office.keep(name="x" * 500)
-        monkeypatch.setattr(building, "_DESCRIBED_MAX_BYTES", 4 * 1000)
+        monkeypatch.setattr(work, "_DESCRIBED_MAX_BYTES", 4 * 1000)
         receipt = await office.submit(office.client, "export", select=SELECT_ALL, form=form)
         assert (receipt["status"], receipt["reason"], receipt["retry"]) == ("failed", "too_large", "after_fix")
         assert list(office.bundle.folder.iterdir()) == []
@@ -522,7 +523,7 @@ def test_export_with_too_long_a_manifest_is_answered_and_ends_nothing(
 
 def test_manifest_at_its_limit_is_still_signed(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(building, "MAX_MANIFEST_BYTES", 40_000)
-    monkeypatch.setattr(building, "_DESCRIBED_MAX_BYTES", 40_000 // 4 * 3 - 4_000)
+    monkeypatch.setattr(work, "_DESCRIBED_MAX_BYTES", 40_000 // 4 * 3 - 4_000)
 
     async def scenario() -> None:
         statuses = []
@@ -576,7 +577,7 @@ def test_full_disk_ends_an_export_with_the_reason_and_leaves_nothing(
     async def scenario() -> None:
         for _number in range(3):
             await office.keep(os.urandom(60_000))
-        monkeypatch.setattr(building, "os", Full())
+        monkeypatch.setattr(work, "os", Full())
         receipt = await office.submit(office.client, "export", select=SELECT_ALL, form=form)
         assert (receipt["status"], receipt["reason"], receipt["retry"]) == ("failed", "disk_full", "later")
         assert list(office.bundle.folder.iterdir()) == []
