@@ -40,7 +40,7 @@ from agent.index import vault as rows
 from agent.keystore import Keystore
 from agent.keytree import GroupKey, Root, new_root, next_version, unwrap_group, unwrap_slot, wrap_group, wrap_slot
 from agent.model import Moment, Object, Outcome, Selection
-from agent.vault import RemoteCopy, Vault
+from agent.vault import Commanded, RemoteCopy, Vault
 
 ROTATION_GROUPS: Final = 16
 """Groups that one rotation rewrites: at most 16,384 slots."""
@@ -251,12 +251,12 @@ class Erasure:
         rows.drop_confirmed(tx, (found.object,))
         return finished
 
-    def cut_off(self, tx: Tx, selection: Selection, *, rule: str, before_ms: int) -> None:
+    def cut_off(self, tx: Tx, selection: Selection, *, rule: str, by: Commanded, before_ms: int) -> None:
         """Refuse from now on what matches, was recorded before ``before_ms`` and turns up later.
 
         Stands in the transaction that froze the selection: what comes between the two would be in neither.
         """
-        _put_cutoff(tx, selection, rule=rule, before_ms=before_ms)
+        _put_cutoff(tx, selection, rule=rule, by=by, before_ms=before_ms)
 
     # -- step 1
 
@@ -278,7 +278,9 @@ class Erasure:
         )
         rows.insert_items(tx, erasure, wanted)
         if cutoff is not None:
-            self.cut_off(tx, cutoff, rule=rule, before_ms=max(moment.agent_ms, moment.wall_ms))
+            self.cut_off(
+                tx, cutoff, rule=rule, by=Commanded(command, actor), before_ms=max(moment.agent_ms, moment.wall_ms)
+            )
         detail: dict[str, str | int] = {"asked": len(wanted), "cutoff": int(cutoff is not None)}
         audit.append(
             tx, Event(kind="erase_asked", actor=actor, rule=rule, command=command, detail=detail), moment=moment
@@ -506,13 +508,13 @@ def _outcome(tx: Tx, object_id: str, result: str, remarks: str) -> Outcome:
     return Outcome(id=object_id, result=result, remarks=tuple(said), stated_by=stated_by)  # type: ignore[arg-type]  # closed list, written by us
 
 
-def _put_cutoff(tx: Tx, selection: Selection, *, rule: str, before_ms: int) -> None:
+def _put_cutoff(tx: Tx, selection: Selection, *, rule: str, by: Commanded, before_ms: int) -> None:
     from_ms = None if selection.from_ is None else parse_rfc3339_ms(selection.from_)
     to_ms = None if selection.to is None else parse_rfc3339_ms(selection.to)
     camera, category = selection.camera or "", selection.category or ""
     if not (camera or category or from_ms is not None or to_ms is not None):
         rows.drop_tombstones_before(tx, before_ms)  # everything: covered, so little of it needs to be remembered
-    rows.put_cutoff(tx, (camera, category, from_ms, to_ms, before_ms, rule))
+    rows.put_cutoff(tx, (camera, category, from_ms, to_ms, before_ms, rule), command=(by.jti, by.kid, by.seq))
     _bound_cutoffs(tx)
 
 

@@ -137,6 +137,14 @@ class UploadRow(msgspec.Struct, frozen=True, kw_only=True):
     current: bool
 
 
+class Commanded(msgspec.Struct, frozen=True):
+    """The command that put a cut-off: its ``jti``, its key and its sequence number; nobody's where nothing is known."""
+
+    jti: str = ""
+    kid: str = ""
+    seq: int = 0
+
+
 class Forbidden(msgspec.Struct, frozen=True):
     """Why something may not be taken in: the rule under which it was deleted before.
 
@@ -146,6 +154,15 @@ class Forbidden(msgspec.Struct, frozen=True):
 
     rule: str
     certain: bool = True
+    by: Commanded = Commanded()
+
+
+class Late(msgspec.Struct, frozen=True):
+    """Files that turned up after the delete that covers them: destroyed unread, or left to their source."""
+
+    by: Commanded
+    destroyed: int
+    remaining: int
 
 
 class RemoteCopy(msgspec.Struct, frozen=True):
@@ -376,9 +393,23 @@ class Vault:
             tx, camera=camera, category=category, captured_from_ms=captured_from_ms, captured_to_ms=captured_to_ms
         )
         if cutoff is not None:
-            return Forbidden(cutoff[0], certain=cutoff[1])
+            return Forbidden(cutoff[0], certain=cutoff[1], by=Commanded(*cutoff[2]))
         marked = rows.marked(tx, source=source, camera=camera, category=category, captured_from_ms=captured_from_ms)
         return Forbidden("mark", certain=False) if marked else None
+
+    def count_late(self, tx: Tx, by: Commanded, *, destroyed: bool) -> None:
+        """Count a file that a cut-off met, for its command's next supplementary receipt."""
+        if by.jti:
+            command = (by.jti, by.kid, by.seq)
+            rows.count_late(tx, command, destroyed=int(destroyed), remaining=int(not destroyed))
+
+    def late(self, tx: Tx) -> tuple[Late, ...]:
+        """Return what was counted and not told, by command: no more than there are cut-offs at a time."""
+        return tuple(Late(Commanded(*row[:3]), *row[3:]) for row in rows.late(tx))
+
+    def late_told(self, tx: Tx, jti: str) -> None:
+        """Count anew for a command, whose sender was told."""
+        rows.drop_late(tx, jti)
 
     # -- what sources have no more
 

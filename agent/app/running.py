@@ -42,6 +42,9 @@ TICK_S: Final = 5.0
 RETENTION_AT_LEAST_S: Final = 30.0
 """Where something is due every few seconds a pass takes what half a minute brings: each writes some 70 kB."""
 
+LATE_MS: Final = 3_600_000
+"""How often a delete's sender is told of what turned up after it: a card full of it is one receipt."""
+
 RETENTION_S: Final = 60.0
 """How often retention passes; disk pressure is looked at then as well."""
 
@@ -83,6 +86,8 @@ class Live:
     """Sources behind an alert that ends when each of them takes something in, or is back, by the alert's code."""
     short_of_room: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when a recording was refused that may drive others out."""
+    late_told_ms: int | None = None
+    """When what turned up late was told last, in agent time."""
     good_until_ms: int = 0
     """The end of the certificate that was looked at last."""
 
@@ -451,6 +456,9 @@ async def _pass(live: Live, tell: Callable[[str, str], None], moment: Moment) ->
             parts.changed()
     await parts.index.write(parts.keep_house, urgent=True)
     await parts.prune_log()
+    if live.late_told_ms is None or moment.agent_ms - live.late_told_ms >= LATE_MS:
+        live.late_told_ms = moment.agent_ms
+        await parts.commands.tell_late(moment)
 
 
 async def _next_pass_s(parts: Parts) -> float:

@@ -23,7 +23,7 @@ from agent.index import Tx
 from agent.model import Moment, Selection
 from agent.outbox import Alert, Outbox
 from agent.trust import UNCONFIRMED_MAX, UNFINISHED_MAX, CommandRow, Trust
-from agent.vault import Vault
+from agent.vault import Commanded, Vault
 
 
 class Judged(msgspec.Struct, frozen=True, kw_only=True):
@@ -289,7 +289,8 @@ class Admission:
         if row.status == "waiting":
             before_ms = min(before_ms, max(row.received_ms, command.iat * MS_PER_S))
         rule = OWNER_ERASE if key.role == "client" else BACKEND_DELETE
-        self._erasure.cut_off(tx, command.request.select, rule=rule, before_ms=before_ms)
+        by = Commanded(row.jti, row.kid, row.seq)
+        self._erasure.cut_off(tx, command.request.select, rule=rule, by=by, before_ms=before_ms)
 
     def _spend(self, tx: Tx, key: Key, selection: tuple[str, ...], *, moment: Moment) -> None:
         if key.quota is not None:

@@ -71,6 +71,7 @@ class Commands:
         self._index = index
         self._keystore = keystore
         self._erasure = erasure
+        self._vault = vault
         self._trust = trust
         self._outbox = outbox
         self._ledger = ledger
@@ -254,6 +255,22 @@ class Commands:
         """
         self._later.clear()
         await self._release(moment)
+
+    async def tell_late(self, moment: Moment) -> None:
+        """Tell of what turned up after the deletes that cover it, one receipt for each; called at an interval."""
+
+        def tell(tx: Tx) -> bool:
+            told = False
+            for late in self._vault.late(tx):
+                row = self._trust.command(tx, late.by.jti)
+                if row is None or row.settled_ms is not None:  # a supplement comes behind the terminal receipt
+                    self._ledger.tell_late(tx, late, moment=moment)
+                    self._vault.late_told(tx, late.by.jti)
+                    told = True
+            return told
+
+        if await self._index.write(tell, urgent=True):
+            self._world.changed()
 
     async def _drain(self, *, but: str = "") -> None:
         while ready := await self._ready(but=but):

@@ -22,6 +22,7 @@ from agent.keystore import Keystore
 from agent.model import Moment, Outcome, RandomBytes, Requester, new_id
 from agent.outbox import Outbox
 from agent.trust import CommandRow, Trust
+from agent.vault import Late
 
 Status = Literal["accepted", "in_progress", "waiting", "done", "partial", "refused", "failed"]
 TERMINAL: Final[frozenset[str]] = frozenset({"done", "partial", "refused", "failed"})
@@ -253,6 +254,21 @@ class Ledger:
         if body:
             about = f"{row.jti}/{claims['jti']}"
             self._outbox.put_receipt(tx, to=row.kid, about=about, jti=claims["jti"], body=body)
+
+    def tell_late(self, tx: Tx, late: Late, *, moment: Moment) -> None:
+        """Tell a command's sender what turned up after its delete: a supplementary receipt under a new ``jti``."""
+        key = self._trust.key(tx, late.by.kid)
+        if key is None:
+            return
+        status: Status = "partial" if late.remaining else "done"
+        claims = self._claims(
+            tx, aud=key.kid, cmd=late.by.jti, verb="delete", seq=late.by.seq, status=status, moment=moment
+        )
+        claims["late"] = {"destroyed": late.destroyed, "remaining": late.remaining}
+        body = self._outbox.sealed("receipt", claims, to=key)
+        if body:
+            about = f"{late.by.jti}/{claims['jti']}"
+            self._outbox.put_receipt(tx, to=key.kid, about=about, jti=claims["jti"], body=body)
 
     # --- receipts
 

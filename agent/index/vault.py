@@ -272,6 +272,19 @@ ALTER TABLE cutoff ADD COLUMN certain INTEGER NOT NULL DEFAULT 1;
 ALTER TABLE object ADD COLUMN source_folder INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE tombstone ADD COLUMN source_folder INTEGER NOT NULL DEFAULT 0;
 """,
+    """
+-- Which command put a cut-off, to tell its sender of what turned up later; '' for one from before.
+ALTER TABLE cutoff ADD COLUMN command TEXT NOT NULL DEFAULT '';
+ALTER TABLE cutoff ADD COLUMN kid TEXT NOT NULL DEFAULT '';
+ALTER TABLE cutoff ADD COLUMN seq INTEGER NOT NULL DEFAULT 0;
+CREATE TABLE late (
+  command   TEXT    NOT NULL PRIMARY KEY,
+  kid       TEXT    NOT NULL,
+  seq       INTEGER NOT NULL,
+  destroyed INTEGER NOT NULL,   -- files since the last receipt about them
+  remaining INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+""",
 )
 
 OBJECT_COLUMNS: Final = (
@@ -1074,12 +1087,19 @@ def drop_tombstones(tx: Tx, numbers: Iterable[int]) -> None:
     tx.executemany("DELETE FROM tombstone WHERE n = ?", ((n,) for n in numbers))
 
 
-def put_cutoff(tx: Tx, values: tuple[str, str, int | None, int | None, int, str]) -> None:
-    """Add (camera, category, from, to, before, rule), in place of those that it covers, unless one covers it."""
+def put_cutoff(
+    tx: Tx, values: tuple[str, str, int | None, int | None, int, str], *, command: tuple[str, str, int]
+) -> None:
+    """Add (camera, category, from, to, before, rule) of (command, kid, seq), unless one covers it.
+
+    Those that it covers go.
+    """
     if not tx.execute(f"SELECT 1 FROM cutoff WHERE {_COVERING} LIMIT 1", values[:5]):  # noqa: S608 - our own words
         tx.execute(f"DELETE FROM cutoff WHERE {_COVERED}", values[:5])  # noqa: S608 - our own words
         tx.execute(
-            "INSERT INTO cutoff (camera, category, from_ms, to_ms, before_ms, rule) VALUES (?, ?, ?, ?, ?, ?)", values
+            "INSERT INTO cutoff (camera, category, from_ms, to_ms, before_ms, rule, command, kid, seq)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (*values, *command),
         )
 
 
@@ -1095,15 +1115,40 @@ _COVERED: Final = (
 
 def cutoff(
     tx: Tx, *, camera: str, category: str, captured_from_ms: int, captured_to_ms: int
-) -> tuple[str, bool] | None:
-    """Return the rule of a cut-off that matches, and whether it is certain; one that is, if there is one."""
+) -> tuple[str, bool, tuple[str, str, int]] | None:
+    """Return the rule of a cut-off that matches, whether it is certain, and its (command, kid, seq).
+
+    One that is certain, if there is one, and of those the newest.
+    """
     rows = tx.execute(
-        "SELECT rule, certain FROM cutoff WHERE (camera = '' OR camera = ?1)"
+        "SELECT rule, certain, command, kid, seq FROM cutoff WHERE (camera = '' OR camera = ?1)"
         " AND (category = '' OR category = ?2) AND (from_ms IS NULL OR max(?3, ?4 + 1) > from_ms)"
         " AND (to_ms IS NULL OR ?4 < to_ms) AND ?4 < before_ms ORDER BY certain DESC, n DESC LIMIT 1",
         (camera, category, captured_to_ms, captured_from_ms),
     )
-    return (str(rows[0][0]), bool(rows[0][1])) if rows else None
+    if not rows:
+        return None
+    rule, certain, command, kid, seq = rows[0]
+    return str(rule), bool(certain), (str(command), str(kid), int(seq))
+
+
+def count_late(tx: Tx, command: tuple[str, str, int], *, destroyed: int, remaining: int) -> None:
+    """Count files that a cut-off of (command, kid, seq) met."""
+    tx.execute(
+        "INSERT INTO late VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE"
+        " SET destroyed = destroyed + excluded.destroyed, remaining = remaining + excluded.remaining",
+        (*command, destroyed, remaining),
+    )
+
+
+def late(tx: Tx) -> list[Row]:
+    """Return (command, kid, seq, destroyed, remaining) of what was counted."""
+    return tx.execute("SELECT command, kid, seq, destroyed, remaining FROM late ORDER BY command")
+
+
+def drop_late(tx: Tx, command: str) -> None:
+    """Count from nothing again for a command."""
+    tx.execute("DELETE FROM late WHERE command = ?", (command,))
 
 
 def cutoffs(tx: Tx) -> list[Row]:

@@ -258,7 +258,9 @@ class Ingest:
             await self._steps(work)
         except RefusedError as error:
             if len(work.members) == 1:
-                await self._deleted_before(work, Forbidden(error.message, certain=error.reason == "deleted_before"))
+                found = (await self._find(work)).forbidden  # a cut-off may have come while it was sealed
+                known = Forbidden(error.message, certain=error.reason == "deleted_before")
+                await self._deleted_before(work, found if found is not None and found.certain else known)
                 return
             for candidate in work.members:  # only together do they reach into what was deleted
                 await self._take_or_tell(work.alone(candidate))
@@ -449,7 +451,8 @@ class Ingest:
             await self._refused(work, Refuse(reason="before_mark", rule=forbidden.rule), self._now())
             return
         if not work.source.settings.takes:
-            self._telling.once("deleted_before", work, reason="the source's copy remains")
+            if self._telling.once("deleted_before", work, reason="the source's copy remains"):
+                await self._index.write(lambda tx: self._vault.count_late(tx, forbidden.by, destroyed=False))
             return
         camera = (await self._find(work)).camera
         if self._rights(camera, work.first.place.category).hold is not None:
@@ -459,7 +462,12 @@ class Ingest:
             return  # it vanished, or another file has its place: that one is offered by itself
         event = Event(kind="source_given_up", rule=forbidden.rule[:100], detail={"reason": "deleted_before"})
         moment = self._now()
-        await self._index.write(lambda tx: audit.append(tx, event, moment=moment))
+
+        def note(tx: Tx) -> None:
+            audit.append(tx, event, moment=moment)
+            self._vault.count_late(tx, forbidden.by, destroyed=True)
+
+        await self._index.write(note)
         self._telling.tell(work.event("deleted_before", reason="the source's copy was destroyed"))
 
     async def _refused(self, work: Work, decision: Refuse, moment: Moment) -> None:

@@ -73,6 +73,13 @@ class ToldExport(msgspec.Struct, frozen=True, kw_only=True):
     recipients: tuple[str, ...] = ()
 
 
+class LateTold(msgspec.Struct, frozen=True):
+    """Files that turned up after the delete that covers them."""
+
+    destroyed: int
+    remaining: int
+
+
 class Receipt(msgspec.Struct, frozen=True, kw_only=True, rename={"export": "export"}):
     """A receipt whose signature, reader and form were checked."""
 
@@ -96,6 +103,7 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True, rename={"export": "expo
     progress: Progress | None = None
     remarks: tuple[str, ...] = ()
     export: ToldExport | None = None
+    late: LateTold | None = None
 
     @property
     def terminal(self) -> bool:

@@ -156,6 +156,9 @@ def end(receipt: Receipt) -> str:
         lines += ["", "nothing of that selection is held"]
     elif receipt.outcomes_hash:
         lines.append(f"too many outcomes for one receipt: privacy-owner inventory --cursor {receipt.cursor}")
+    if receipt.late is not None:
+        late = receipt.late
+        lines.append(f"turned up after it: {late.destroyed} destroyed unread, {late.remaining} left to their source")
     if receipt.export is not None:
         told = receipt.export
         bytes_ = size(sum(file.bytes for file in told.files))
@@ -173,6 +176,11 @@ def shortfall(receipt: Receipt) -> str:
         return f"nothing of that selection is held: no export was built\n  next: {_LOOK}" if empty else ""
     if receipt.status == "refused" or receipt.reason:
         return f"{receipt.status}: {reason(receipt)}\n  next: {after_refusal(receipt)}"
+    if receipt.late is not None:
+        return (
+            f"{receipt.status}: {receipt.late.remaining} files that turned up later remain with their source\n"
+            "  next: remove them there; they are not taken in"
+        )
     left = [one.result for one in receipt.outcomes or () if one.result not in _HAPPENED]
     if not left:
         return (
