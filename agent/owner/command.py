@@ -32,9 +32,6 @@ from agent.model import CATEGORIES, Selection, is_camera_id, is_id
 from agent.owner.members import signer
 from agent.shell.times import parse_when
 
-DEFAULT_LIFETIME_S: Final = 7 * 24 * 3600
-"""How long a device that is away may still act on a command; at most 31 days (``docs/protocol.md`` §9)."""
-
 DESTRUCTIVE: Final = frozenset({"delete", "approve"})
 """Verbs that end recordings, or let another command do so: nothing sends them without a yes."""
 
@@ -136,7 +133,7 @@ def build(
     jti: str,
     seq: int,
     iat_s: int,
-    lifetime_s: int = DEFAULT_LIFETIME_S,
+    lifetime_s: int,
     after: str = "",
 ) -> Signed:
     """Sign a command and seal it to the device; raises ``ConfigError`` for one that the device would refuse."""

@@ -72,7 +72,7 @@ class _Owner:
     def _sign(self, verb: str, own: dict[str, Any]) -> Signed:
         return requests.build(
             verb, own, me=self.me, device=self._device.descriptor, jti=new_id(), seq=self._device.take_seq(),
-            iat_s=self._now_s,
+            iat_s=self._now_s, lifetime_s=3600,
         )  # fmt: skip
 
     def _ask(self, listener: Ear, signed: Signed) -> float:
