@@ -3,12 +3,15 @@
 import os
 import pty
 import select
+import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from agent.shell.ending import INTERRUPTED
 from tests.owner.conftest import NOW_S, Owner, Place
 from tests.owner.peer import TENANT, Peer
 from tests.sim.fake_device import new_id
@@ -198,3 +201,19 @@ def test_terminal_is_asked_before_a_delete_is_signed(owner: Owner, peer: Peer, a
     assert b"EVERYTHING" in shown
     assert (seq_of(owner, peer) == before) is (code != 0)
     assert Path("cmd.bin").exists() is (code == 0)
+
+
+def test_interrupted_wait_ends_with_130_and_says_where_the_command_is(owner: Owner, peer: Peer) -> None:
+    assert peer.id
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"mqtt://127.0.0.1:{silent.getsockname()[1]}"
+        words = ["--home", str(owner.home), "listen", "--broker", url, "--tenant", TENANT]
+        with subprocess.Popen([sys.executable, "-m", "agent.owner", *words], stderr=subprocess.PIPE) as running:
+            connection, _address = silent.accept()  # it waits for the broker's answer
+            with connection:
+                running.send_signal(signal.SIGINT)
+                assert running.stderr is not None
+                told = running.stderr.read().decode()
+
+    assert running.returncode == INTERRUPTED
+    assert told == "stopped; what was signed is kept: privacy-owner pending\n"
