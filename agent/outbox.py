@@ -27,6 +27,11 @@ AlertCode = Literal[
 ]  # fmt: skip
 ALERT_CODES: Final[tuple[AlertCode, ...]] = get_args(AlertCode)
 
+UNTIL_ACKNOWLEDGED: Final[frozenset[AlertCode]] = frozenset(
+    {"store_rolled_back", "unknown_keys", "corrupt_object", "audit_broken"}
+)
+"""What happened and cannot be over: these end when a reader has them, the others when what they tell of does (§8)."""
+
 WAITING_MAX: Final = 2048
 """Messages to one reader; then the lightest and oldest go. A command sent again still gets its stored receipt."""
 
@@ -39,7 +44,18 @@ PROTOCOL_KEPT_MS: Final = 7 * 86_400_000
 ALERT_PAUSE_MS: Final = 60_000
 """An alert that keeps being raised is told again at most this often."""
 
-__all__ = ["ALERT_CODES", "REPEAT_S", "WAITING_MAX", "Alert", "AlertCode", "Message", "Outbox"]
+_ABOUT_ALERT: Final = "alert/"
+
+__all__ = [
+    "ALERT_CODES",
+    "REPEAT_S",
+    "UNTIL_ACKNOWLEDGED",
+    "WAITING_MAX",
+    "Alert",
+    "AlertCode",
+    "Message",
+    "Outbox",
+]
 
 
 class Alert(msgspec.Struct, frozen=True, kw_only=True):
@@ -88,9 +104,15 @@ class Outbox:
         """Take back what waits for a reader about something, because it is no longer true."""
         rows.withdraw(tx, reader=reader, about=about)
 
-    def acknowledged(self, tx: Tx, kid: str, jtis: tuple[str, ...]) -> int:
-        """Drop what this reader says it has; return how many messages that were."""
-        return rows.acknowledge(tx, kid, jtis)
+    def acknowledged(self, tx: Tx, kid: str, jtis: tuple[str, ...], *, moment: Moment) -> int:
+        """Drop what this reader says it has, and end the alerts that are over with that; return how many messages.
+
+        What other readers have not acknowledged still waits for them.
+        """
+        abouts = rows.acknowledge(tx, kid, jtis)
+        for code in UNTIL_ACKNOWLEDGED.intersection(about.removeprefix(_ABOUT_ALERT) for about in abouts):
+            self.clear_alert(tx, code, moment=moment)
+        return len(abouts)
 
     def raise_alert(self, tx: Tx, alert: Alert, *, readers: tuple[Key, ...], moment: Moment) -> bool:
         """Raise or repeat an alert, one message for each reader; return whether anything was queued.
@@ -128,7 +150,15 @@ class Outbox:
             body = self.sealed("alert", claims, to=reader)
             if not body:
                 continue
-            rows.put(tx, reader=reader.kid, about=f"alert/{alert.code}", jti=jti, channel="alert", weight=1, body=body)
+            rows.put(
+                tx,
+                reader=reader.kid,
+                about=f"{_ABOUT_ALERT}{alert.code}",
+                jti=jti,
+                channel="alert",
+                weight=1,
+                body=body,
+            )
             rows.drop_beyond(tx, reader.kid, keep=WAITING_MAX)
         return True
 

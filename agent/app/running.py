@@ -60,7 +60,7 @@ LOCK_PATIENCE_S: Final = 5.0
 EXPIRY_WARNING_MS: Final = 30 * 86_400_000
 """A certificate is warned about this long before it ends."""
 
-_OF_THE_LINE: Final = ("acl_broken", "takeover")
+_RAISED_ANEW: Final = ("acl_broken", "takeover", "upload_region_refused")
 """Alerts that only the line can end: one that an earlier run left standing is raised anew if it still holds."""
 
 _BEFORE_THIS_START: Final = ""
@@ -346,7 +346,7 @@ async def _hear_commands(live: Live, broker: Broker) -> None:
 
 
 async def _tell_alerts(live: Live, events: "asyncio.Queue[tuple[str, str]]") -> None:
-    for code in _OF_THE_LINE:
+    for code in (*_RAISED_ANEW, *(("certificate_expiring",) if live.broker is None else ())):
         await live.alarm.clear(code, moment=live.parts.now())
     while True:
         code, what = await events.get()
@@ -380,13 +380,13 @@ async def _tick(
     wait: Callable[[float], Awaitable[None]],
 ) -> None:
     parts = live.parts
-    was_trusted: bool | None = None
+    told: tuple[bool, bool] | None = None
     while True:
         moment = parts.now()
         try:
-            if moment.trusted != was_trusted:
+            if told != (moment.trusted, parts.timeline.leapt):
                 await _tell_clock(live, tell, moment)
-                was_trusted = moment.trusted
+                told = moment.trusted, parts.timeline.leapt
             await parts.commands.tick(moment)
         except SpaceError as error:
             _log.warning("the clock and what waits are looked at again: %s", error.message)
@@ -398,11 +398,9 @@ async def _tick(
 async def _tell_clock(live: Live, tell: Callable[[str, str], None], moment: Moment) -> None:
     parts = live.parts
     await parts.index.write(parts.timeline.keep, urgent=True)
-    if moment.trusted:
-        await live.alarm.clear("clock_unsure", moment=moment)
-        await live.alarm.clear("clock_jump", moment=moment)
-    else:
-        tell("clock_jump" if parts.timeline.leapt else "clock_unsure", "This device is not sure of the time.")
+    holds = "" if moment.trusted else "clock_jump" if parts.timeline.leapt else "clock_unsure"
+    for code in ("clock_unsure", "clock_jump"):
+        tell(code, "This device is not sure of the time." if code == holds else "")
     parts.changed()
 
 

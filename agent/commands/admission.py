@@ -87,6 +87,12 @@ class Admission:
         row = self._trust.command(tx, jti)
         if row is None or row.status != "waiting" or not row.reason:
             return False
+        moved = self._judge_again(tx, row, moment=moment)
+        if moved and row.reason == "quota_exceeded":
+            self._end_quota_alert(tx, moment=moment)
+        return moved
+
+    def _judge_again(self, tx: Tx, row: CommandRow, *, moment: Moment) -> bool:
         command = command_of(row)
         key = self._trust.valid_key(tx, row.kid, moment=moment)
         if key is None or command.verb not in key.verbs:
@@ -95,7 +101,7 @@ class Admission:
         if moment.trusted and moment.agent_ms // MS_PER_S >= command.exp:
             self._ledger.settle(tx, row, status="refused", reason="expired", moment=moment)
             return True
-        selection = self._selection_of(tx, key, jti, command)
+        selection = self._selection_of(tx, key, row.jti, command)
         approved = bool(row.approved_by)
         waits_for = self._waits_for(tx, key, command, selection, approved=approved, moment=moment)
         if waits_for:
@@ -253,6 +259,10 @@ class Admission:
         readers = self._trust.keys_of(tx, "client", moment=moment)
         self._outbox.raise_alert(tx, alert, readers=readers, moment=moment)
 
+    def _end_quota_alert(self, tx: Tx, *, moment: Moment) -> None:
+        if not self._trust.any_waits(tx, "quota_exceeded"):
+            self._outbox.clear_alert(tx, "mass_delete_waiting", moment=moment)
+
     def _act_at_once(self, tx: Tx, key: Key, command: Command, *, moment: Moment) -> None:
         """Have the effect of a verb that needs no work behind the transaction; raises ``RefusedError``."""
         if isinstance(command.request, Approve):
@@ -277,8 +287,7 @@ class Admission:
         self._cut_off(tx, waiting_key, command_of(row), row, moment=moment)
         self._ledger.accept(tx, row, approved_by=key.kid, moment=moment)
         self._spend(tx, waiting_key, self._trust.undecided(tx, row.jti), moment=moment)
-        if not self._trust.any_waits(tx, "quota_exceeded"):
-            self._outbox.clear_alert(tx, "mass_delete_waiting", moment=moment)
+        self._end_quota_alert(tx, moment=moment)
 
     def _cut_off(self, tx: Tx, key: Key, command: Command, row: CommandRow, *, moment: Moment) -> None:
         """Put a delete's cut-off when it is accepted; of one that waited it ends when it was commanded."""

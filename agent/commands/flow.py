@@ -174,13 +174,14 @@ class Commands:
         before = self._trust.key_set(tx)
         if self._trust.accept_key_set(tx, raw, moment=moment) != before:
             self._outbox.clear_alert(tx, "unusable_key", moment=moment)
+            self._outbox.clear_alert(tx, "unknown_keys", moment=moment)
 
     async def _acknowledge(self, incoming: Incoming, *, via: str, moment: Moment) -> str:
         def note(tx: Tx) -> str:
             heard = door.hear_ack(tx, incoming, trust=self._trust, device=self._device)
             if isinstance(heard, Stranger):
                 return heard.why
-            self._outbox.acknowledged(tx, heard.iss, heard.acks)
+            self._outbox.acknowledged(tx, heard.iss, heard.acks, moment=moment)
             self._trust.acknowledged(tx, heard.iss, heard.acks)
             return ""
 

@@ -81,11 +81,13 @@ def body(tx: Tx, *, reader: str, about: str) -> bytes | None:
     return rows[0][0] if rows else None
 
 
-def acknowledge(tx: Tx, reader: str, jtis: Iterable[str]) -> int:
-    """Drop the messages that this reader has; return how many."""
-    return sum(
-        len(tx.execute("DELETE FROM outbox WHERE reader = ? AND jti = ? RETURNING row", (reader, jti))) for jti in jtis
-    )
+def acknowledge(tx: Tx, reader: str, jtis: Iterable[str]) -> list[str]:
+    """Drop the messages that this reader has; return what they were about."""
+    return [
+        row[0]
+        for jti in jtis
+        for row in tx.execute("DELETE FROM outbox WHERE reader = ? AND jti = ? RETURNING about", (reader, jti))
+    ]
 
 
 def drop_beyond(tx: Tx, reader: str, *, keep: int) -> None:

@@ -114,6 +114,7 @@ class Upload:
         self._noted: dict[str, int] = {}
         self._news = asyncio.Event()
         self._page = PAGE
+        self._region_refused = False
         self.refused: Counter[str] = Counter()
         self.copies = Copies(
             index=index,
@@ -137,6 +138,7 @@ class Upload:
     def changed(self) -> None:
         """Say that the policy, the rights or the key set changed: whoever waits may try again."""
         self._turn.clear()
+        self._end_region_alert()
         self._news.set()
         self.copies.wake()
 
@@ -186,6 +188,8 @@ class Upload:
         if mail is self._mail:
             return
         self._mail = mail
+        self._turn.clear()
+        self._end_region_alert()
         for task in self._tasks.values():  # what runs is bound to the former key
             task.cancel()
 
@@ -370,14 +374,22 @@ class Upload:
             ),
             urgent=True,
         )
+        self._end_region_alert()
         if not noted:
             self.copies.wake()  # it is being erased: the copy goes too
+
+    def _end_region_alert(self) -> None:
+        """End it once something was stored, or once what refused it changed; it is raised anew if it still holds."""
+        if self._region_refused:
+            self._region_refused = False
+            self._alert("upload_region_refused", "")
 
     async def _on_refused(self, item: Object, error: RefusedError) -> None:
         count = self._turn.failed(item.id, self._clock_s())
         _log.info("upload of %s waits: %s", item.id, error)
         if error.reason == "region_refused":
             self._turn.wait(item.id, self._clock_s() + LONGEST_WAIT_S)
+            self._region_refused = True
             self._alert("upload_region_refused", error.message)
         elif error.reason in {"erased", "manifest_changed"}:
             with suppress(SpaceError):  # the next try is told the same

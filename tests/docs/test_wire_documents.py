@@ -12,7 +12,7 @@ import pytest
 
 from agent.app.alarm import MEANING
 from agent.envelope import KIND, VERBS
-from agent.outbox import ALERT_CODES
+from agent.outbox import ALERT_CODES, UNTIL_ACKNOWLEDGED
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 SCHEMAS = DOCS / "schemas"
@@ -53,6 +53,13 @@ def test_alert_codes_are_the_same_everywhere() -> None:
     told = re.search(r"^Codes: `([a-z_ ]+)`", PROTOCOL, re.MULTILINE)
     assert told is not None
     assert set(told[1].split()) == set(load("alert")["properties"]["code"]["enum"]) == set(ALERT_CODES) == set(MEANING)
+
+
+def test_every_alert_has_an_end_and_the_same_ones_wait_for_their_reader() -> None:
+    section = PROTOCOL.split("\n## 8. ", 1)[1].split("\n## ", 1)[0]
+    ends = dict(re.findall(r"^\| `([a-z_]+)` \| (.+) \|$", section, re.MULTILINE))
+    assert set(ends) == set(ALERT_CODES)
+    assert {code for code, end in ends.items() if "acknowledged" in end} == UNTIL_ACKNOWLEDGED
 
 
 def test_verbs_are_the_same_everywhere() -> None:

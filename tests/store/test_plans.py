@@ -135,7 +135,7 @@ def asked_always(home: Home) -> dict[str, Callable[[Tx], object]]:
         "is a checkpoint due": audit.checkpoint_due,
         "a page of the log": lambda tx: audit.entries(tx, 5),
         "messages that wait": lambda tx: outbox.pending(tx, after=3),
-        "an acknowledgement": lambda tx: outbox.acknowledged(tx, "kid", (ID,)),
+        "an acknowledgement": lambda tx: outbox.acknowledged(tx, "kid", (ID,), moment=NOW),
         "results of a command": lambda tx: trust.outcomes(tx, ID),
         "commands that run": lambda tx: trust.running(tx, limit=10),
         "commands that wait, every few seconds": trust.waiting,

@@ -122,7 +122,9 @@ def test_each_connection_sends_again_what_its_reader_did_not_acknowledge(
         with observing(mosquitto.url, tls / "backend") as observer:
             async with proxy_to(mosquitto.port) as proxy, posting(office, line(proxy.url, tls)):
                 await until(lambda: arrived(observer, channel) == [had, missing])
-                office.index.write_now(lambda tx: office.outbox.acknowledged(tx, office.client.kid, ("had",)))
+                office.index.write_now(
+                    lambda tx: office.outbox.acknowledged(tx, office.client.kid, ("had",), moment=office.moment)
+                )
                 for _ in range(2):
                     before = len(arrived(observer, channel))
                     proxy.cut()

@@ -227,6 +227,31 @@ def test_region_that_policy_does_not_allow_gets_no_chunk(
     asyncio.run(act())
 
 
+def test_alert_of_a_refused_region_ends_with_what_refused_it(
+    mosquitto: BrokerProcess, tls: Path, tmp_path: Path, hub: Hub
+) -> None:
+    hub.policy = policy("[upload]\nregions = ['eu']")
+    refused, over = "upload_region_refused", ("upload_region_refused", "")
+
+    async def act() -> None:
+        item = await hub.add(size_bytes=1000)
+        with cloud_at(mosquitto.url, tls=tls, folder=tmp_path / "us", keys=Keys.of(hub), region="us") as (_, store):
+            async with uploading(hub, line(mosquitto.url, tls), store) as flow:
+                await until(lambda: bool(hub.alerts))
+                assert [code for code, _what in hub.alerts] == [refused]
+                flow.changed()  # nothing did: it is raised anew
+                await until(lambda: len(hub.alerts) == 3)
+                assert hub.alerts[1] == over
+                assert hub.alerts[2][1]
+                hub.policy = policy("[upload]\nregions = ['us']")
+                flow.changed()
+                await until(lambda: hub.uploaded(item))
+        assert [code for code, what in hub.alerts if what] == [refused, refused]
+        assert hub.alerts[-1] == over
+
+    asyncio.run(act())
+
+
 def test_store_that_claims_another_region_only_afterwards_is_not_believed(
     mosquitto: BrokerProcess, tls: Path, tmp_path: Path, hub: Hub
 ) -> None:

@@ -1,0 +1,177 @@
+"""Every alert ends: by itself, or with the reader that has it. Some stood for ever, and ``status`` was never clean."""
+
+import asyncio
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from agent.app.alarm import Alarm
+from agent.app.running import run as run_agent
+from agent.control import ask
+from agent.envelope import Quota, signing_input_sha256
+from agent.outbox import ALERT_CODES, UNTIL_ACKNOWLEDGED
+from agent.timeline import LEAP_MS
+from tests.app.station import Station
+from tests.commands.office import Office, Party, at, party, run
+
+
+@pytest.fixture
+def office(tmp_path: Path) -> Iterator[Office]:
+    opened = Office(tmp_path / "state", quota=Quota(objects=1, bytes=10**9, window_s=3600))
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def alarm(office: Office) -> Alarm:
+    return Alarm(index=office.index, trust=office.trust, outbox=office.outbox)
+
+
+def standing(office: Office) -> set[str]:
+    return {code for code, _since, _count in office.index.read_now(office.outbox.alerts)}
+
+
+def acknowledge(office: Office, who: Party, code: str) -> None:
+    (jti,) = [told["jti"] for told in office.waiting(who) if told.get("code") == code]
+    run(office.commands.acknowledge(office.ack(who, jti), moment=office.moment))
+
+
+# --- with their reader
+
+
+@pytest.mark.parametrize("code", ALERT_CODES)
+def test_acknowledged_alert_ends_only_where_nothing_else_could_end_it(office: Office, alarm: Alarm, code: str) -> None:
+    run(alarm.raise_(code, "It went wrong.", moment=at()))
+    acknowledge(office, office.client, code)
+    assert standing(office) == (set() if code in UNTIL_ACKNOWLEDGED else {code})
+    assert office.audit_kinds().count("alert_cleared") == (code in UNTIL_ACKNOWLEDGED)
+
+
+def test_alert_that_one_reader_ended_still_waits_for_the_other(office: Office, alarm: Alarm) -> None:
+    tablet = party("client", "tablet")
+    raw = office.sign_keyset(2, signing_input_sha256(office.keyset_raw), office.client, tablet)
+    run(office.commands.submit(raw, moment=at()))
+    run(alarm.raise_("corrupt_object", "An object is damaged.", moment=at()))
+    acknowledge(office, office.client, "corrupt_object")
+    assert standing(office) == set()
+    assert [told["code"] for told in office.waiting(tablet)] == ["corrupt_object"]
+
+
+def test_acknowledging_an_earlier_message_does_not_end_what_was_told_since(office: Office, alarm: Alarm) -> None:
+    run(alarm.raise_("corrupt_object", "An object is damaged.", moment=at()))
+    (first,) = office.waiting(office.client)
+    run(alarm.raise_("corrupt_object", "Another is damaged.", moment=at(61)))
+    run(office.commands.acknowledge(office.ack(office.client, first["jti"]), moment=at(62)))
+    assert standing(office) == {"corrupt_object"}
+
+
+# --- with a key set
+
+
+def test_next_key_set_ends_what_it_may_have_mended(office: Office, alarm: Alarm) -> None:
+    for code in ("unknown_keys", "unusable_key", "disk_full"):
+        run(alarm.raise_(code, "It went wrong.", moment=at()))
+    run(office.commands.submit(office.sign_keyset(2, signing_input_sha256(office.keyset_raw)), moment=at()))
+    assert standing(office) == {"disk_full"}
+
+
+# --- with the command that waits
+
+
+async def above_quota(office: Office) -> dict[str, Any]:
+    kept = [(await office.keep()).id for _ in range(2)]
+    told = await office.submit(office.backend, "delete", select={"ids": sorted(kept)})
+    assert told["reason"] == "quota_exceeded"
+    return told
+
+
+def expire(office: Office) -> None:
+    office.moment = msgspec.structs.replace(office.moment, agent_ms=office.moment.agent_ms + 2 * 86_400_000)
+    run(office.commands.tick(office.moment))
+
+
+def remove_key(office: Office) -> None:
+    raw = office.sign_keyset(2, signing_input_sha256(office.keyset_raw), office.client)
+    run(office.commands.submit(raw, moment=office.moment))
+    run(office.commands.tick(office.moment))
+
+
+@pytest.mark.parametrize("end", [expire, remove_key])
+def test_alert_of_a_command_above_its_quota_ends_with_the_command(
+    office: Office, end: Callable[[Office], None]
+) -> None:
+    run(above_quota(office))
+    assert standing(office) == {"mass_delete_waiting"}
+    end(office)
+    assert standing(office) == set()
+
+
+def test_alert_of_two_commands_above_their_quota_ends_with_the_second(office: Office) -> None:
+    async def live() -> None:
+        first, second = await above_quota(office), await above_quota(office)
+        for told, left in ((first, {"mass_delete_waiting"}), (second, set())):
+            approval = {"command": told["cmd"], "selection": told["selection"]["hash"]}
+            assert (await office.submit(office.client, "approve", **approval))["status"] == "done"
+            assert standing(office) == left
+
+    run(live())
+
+
+# --- with a start, and with the clock
+
+
+async def resident(station: Station, act: Callable[[], Any]) -> None:
+    """Run the agent, its ticks one behind the other, and end it when ``act`` has ended."""
+    stop, ready = asyncio.Event(), asyncio.Event()
+
+    async def direct() -> None:
+        await ready.wait()
+        await act()
+        stop.set()
+
+    async def hurry(_seconds: float) -> None:
+        await asyncio.sleep(0.01)
+
+    async with asyncio.timeout(60), asyncio.TaskGroup() as group:
+        group.create_task(direct(), name="direct")
+        await run_agent(station.config, read_clock=station.read_clock, stop=stop, ready=ready.set, wait=hurry)
+
+
+async def alerts(station: Station, wanted: set[str]) -> None:
+    """Ask until just these stand; the deadline of the test ends it."""
+    told: set[str] | None = None
+    while told != wanted:
+        status = await ask(station.config.socket, "status", {}, progress=lambda _step: None)
+        told = {one["code"] for one in status["alerts"]}
+
+
+def test_alerts_of_the_line_that_an_earlier_run_left_end_with_the_start(tmp_path: Path) -> None:
+    station = Station(tmp_path)
+
+    async def leave() -> None:
+        async with station.parts() as parts:
+            alarm = Alarm(index=parts.index, trust=parts.trust, outbox=parts.outbox)
+            codes = ("acl_broken", "takeover", "upload_region_refused", "certificate_expiring", "unusable_key")
+            for code in codes:
+                await alarm.raise_(code, "It went wrong.", moment=parts.now())
+            assert len(parts.index.read_now(parts.outbox.alerts)) == len(codes)
+
+    asyncio.run(leave())
+    asyncio.run(resident(station, lambda: alerts(station, set())))
+
+
+def test_clock_has_one_alert_at_a_time_and_none_once_it_is_trusted(tmp_path: Path) -> None:
+    station = Station(tmp_path, synchronised=False)
+    told = station.reading
+
+    async def act() -> None:
+        await alerts(station, {"clock_unsure"})
+        station.reading = msgspec.structs.replace(told, synchronised=True, wall_ms=told.wall_ms - 2 * LEAP_MS)
+        await alerts(station, {"clock_jump"})
+        station.reading = msgspec.structs.replace(told, synchronised=True)
+        await alerts(station, set())
+
+    asyncio.run(resident(station, act))
