@@ -295,8 +295,9 @@ class Ingest:
             await self._taken_before(opened.work, item)
             return
         self._telling.tell(IngestEvent(kind="admitted", source=item.source, object=item.id, bytes=item.plain_bytes))
-        if opened.dropped_lines:
-            await self._note_dropped(item, opened.dropped_lines, moment)
+        if opened.bad_lines:
+            reason = f"{opened.bad_lines} lines are no JSON objects; they are sealed as they are"
+            self._telling.tell(IngestEvent(kind="bad_lines", source=item.source, reason=reason, object=item.id))
         # 5 and 6. If power fails before 5, the start finds and reads the file; before 6, recover does it.
         if opened.work.source.settings.takes:
             await self._giving_up.acknowledged(opened.work, item, moment)
@@ -433,12 +434,6 @@ class Ingest:
             opened.work.source.again(candidate.path)
         for candidate, reason in opened.unreadable:
             self._telling.once("unreadable", opened.work.alone(candidate), reason=reason)
-
-    async def _note_dropped(self, item: Object, dropped: int, moment: Moment) -> None:
-        event = Event(kind="ingest_refused", rule="usage-log.lines", object=item.id, detail={"lines": dropped})
-        await self._index.write(lambda tx: audit.append(tx, event, moment=moment))
-        reason = f"{dropped} lines are no JSON objects"
-        self._telling.tell(IngestEvent(kind="lines_dropped", source=item.source, reason=reason, object=item.id))
 
     # -- telling
 

@@ -10,7 +10,7 @@ from agent.ingest.work import Work, content_tag
 from agent.sources import Candidate
 from agent.sources.candidate import IncompleteError
 from agent.sources.root import Root
-from agent.sources.usage_log import FILE_MAX_BYTES, Lines, read_lines
+from agent.sources.usage_log import FILE_MAX_BYTES, bad_lines
 from agent.vault import Vault
 
 
@@ -25,7 +25,7 @@ class Opened(msgspec.Struct, frozen=True, kw_only=True):
     part_fd: int
     part: Path
     in_memory: bool = False
-    dropped_lines: int = 0
+    bad_lines: int = 0
     content_tags: tuple[bytes, ...] = ()
     later: tuple[Candidate, ...] = ()
     unreadable: tuple[tuple[Candidate, str], ...] = ()
@@ -44,11 +44,14 @@ def open_work(root: Root, work: Work, *, vault: Vault, key: bytes) -> Opened:
     if not work.is_log:
         source_fd = root.open_file(work.first)
         return _with_part(vault, Opened(work=work, source_fd=source_fd, part_fd=-1, part=Path()))
-    lines: list[Lines] = []
+    logs: list[bytes] = []
+    bad = 0
     members, later, unreadable = [], [], []
     for candidate in work.members:
         try:
-            lines.append(_read_log(root, candidate))
+            log = _read_log(root, candidate)
+            bad += bad_lines(log)
+            logs.append(log)
             members.append(candidate)
         except LinkError:
             later.append(candidate)
@@ -56,12 +59,12 @@ def open_work(root: Root, work: Work, *, vault: Vault, key: bytes) -> Opened:
             unreadable.append((candidate, error.message))
     opened = Opened(
         work=Work(work.source, tuple(members)),
-        source_fd=_memory_file(lines),
+        source_fd=_memory_file(logs),
         part_fd=-1,
         part=Path(),
         in_memory=True,
-        dropped_lines=sum(item.dropped_lines for item in lines),
-        content_tags=tuple(content_tag(item.kept, key=key) for item in lines),
+        bad_lines=bad,
+        content_tags=tuple(content_tag(log, key=key) for log in logs),
         later=tuple(later),
         unreadable=tuple(unreadable),
     )
@@ -77,7 +80,8 @@ def _with_part(vault: Vault, opened: Opened) -> Opened:
     return msgspec.structs.replace(opened, part_fd=part_fd, part=part)
 
 
-def _read_log(root: Root, candidate: Candidate) -> Lines:
+def _read_log(root: Root, candidate: Candidate) -> bytes:
+    """Return the file's bytes, with a line end behind the last line so that another log may follow."""
     if candidate.size_bytes > FILE_MAX_BYTES:
         raise CorruptError(f"a usage log of more than {FILE_MAX_BYTES} bytes")
     fd = root.open_file(candidate)
@@ -89,18 +93,18 @@ def _read_log(root: Root, candidate: Candidate) -> Lines:
             raise IncompleteError(
                 "the file changed while it was read", hint="it is tried again once its writer is done"
             )
-        return read_lines(raw)
+        return raw if raw.endswith(b"\n") or not raw else raw + b"\n"
     except OSError as error:
         raise LinkError(f"the source cannot be read: {os.strerror(error.errno or 0)}") from error
     finally:
         os.close(fd)
 
 
-def _memory_file(lines: list[Lines]) -> int:
+def _memory_file(logs: list[bytes]) -> int:
     """Return a file that exists in memory only: clear bytes never touch a disk of ours (invariant I1)."""
     fd = os.memfd_create("log", os.MFD_CLOEXEC)
-    for item in lines:
-        view = memoryview(item.kept)
+    for log in logs:
+        view = memoryview(log)
         while view:
             view = view[os.write(fd, view) :]
     return fd

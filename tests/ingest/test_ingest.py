@@ -25,6 +25,7 @@ from agent.sources import Candidate
 from agent.sources import folder as folder_module
 from agent.sources import root as root_module
 from agent.sources.root import Root
+from agent.sources.usage_log import LINE_MAX_BYTES
 
 Home = Any  # the fixture's class; tests are no package
 Until = Callable[[Callable[[], bool]], Awaitable[None]]
@@ -243,17 +244,18 @@ def test_log_files_of_one_camera_become_one_object(home: Home) -> None:
     assert home.left() == []
 
 
-def test_bad_log_lines_are_dropped_counted_and_audited(home: Home) -> None:
-    home.put(LOGS[0], log(1) + b"garbage\n[]\n" + log(2))
-    home.put(LOGS[1], b"no log at all\n")
+def test_bad_log_lines_are_sealed_as_they_are_and_counted(home: Home) -> None:
+    # They were left out of the object, and then the source's file was removed: they were nowhere any more.
+    first = log(1) + b'garbage\n[]\r\n{"cut": 1, "off' + b"\n" + log(2)
+    second = log(3) + b'{"cut off by a power ' + b"x" * LINE_MAX_BYTES
+    home.put(LOGS[0], first)
+    home.put(LOGS[1], second)
+    home.put(LOGS[2], b"no log at all\n")
     home.scan()
-    item = home.only()
-    assert home.opened(item) == log(1, 2)
-    assert home.left() == [LOGS[1]]
-    assert home.reasons("lines_dropped") == ["2 lines are no JSON objects"]
-    _, lines = home.index.read_now(lambda tx: audit.entries(tx, 0))
-    (entry,) = [found for found in map(json.loads, lines) if found.get("kind") == "ingest_refused"]
-    assert (entry["object"], entry["detail"]) == (item.id, {"lines": 2})
+    assert home.opened(home.only()) == first + second + b"\n"
+    assert home.left() == [LOGS[2]]
+    assert home.reasons("bad_lines") == ["4 lines are no JSON objects; they are sealed as they are"]
+    assert home.reasons("unreadable") == ["it holds no line that is a JSON object"]
 
 
 def test_left_log_files_are_taken_once_and_not_again_after_a_delete(home: Home) -> None:

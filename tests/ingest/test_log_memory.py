@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from agent.ingest import opening
-from agent.sources.usage_log import Lines
 
 Home = Any  # the fixture's class; tests are no package
 
@@ -30,8 +29,8 @@ def test_log_files_of_many_cameras_are_never_in_memory_together(home: Home, monk
     seen: list[int] = []
     write = opening._memory_file
 
-    def watched(lines: list[Lines]) -> int:
-        made = write(lines)
+    def watched(logs: list[bytes]) -> int:
+        made = write(logs)
         seen.append(in_memory_bytes())
         return made
 

@@ -1,20 +1,17 @@
 """JSON Lines, good and bad."""
 
-import json
+import contextlib
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.errors import CorruptError
-from agent.sources.usage_log import LINE_MAX_BYTES, LINES_MAX, read_lines
+from agent.sources.usage_log import LINE_MAX_BYTES, LINES_MAX, bad_lines
 
 
-def test_good_lines_are_kept_byte_for_byte() -> None:
-    raw = b'{"a": 1,  "b":"\xc3\xbc"}\n{"a":1,"a":2}\r\n\n{}'
-    lines = read_lines(raw)
-    assert lines.kept == b'{"a": 1,  "b":"\xc3\xbc"}\n{"a":1,"a":2}\n{}\n'
-    assert (lines.kept_lines, lines.dropped_lines) == (3, 0)
+def test_good_lines_are_good() -> None:
+    assert bad_lines(b'{"a": 1,  "b":"\xc3\xbc"}\n{"a":1,"a":2}\r\n\n{}') == 0
 
 
 @pytest.mark.parametrize(
@@ -25,33 +22,27 @@ def test_good_lines_are_kept_byte_for_byte() -> None:
         b"plain",
     ],
 )  # fmt: skip
-def test_bad_line_is_dropped_and_counted(bad: bytes) -> None:
-    lines = read_lines(b'{"n":1}\n' + bad + b'\n{"n":2}\n')
-    assert lines.kept == b'{"n":1}\n{"n":2}\n'
-    assert lines.dropped_lines == 1
+def test_bad_line_is_counted(bad: bytes) -> None:
+    assert bad_lines(b'{"n":1}\n' + bad + b'\n{"n":2}\n') == 1
 
 
 def test_file_without_a_good_line_is_refused_as_a_whole() -> None:
     with pytest.raises(CorruptError):
-        read_lines(b"not a log\nat all\n")
+        bad_lines(b"not a log\nat all\n")
 
 
 def test_empty_file_has_no_lines_and_no_fault() -> None:
-    assert read_lines(b"\n \n") == read_lines(b"")
+    assert bad_lines(b"\n \n") == bad_lines(b"") == 0
 
 
 @given(st.binary(max_size=400))
-def test_any_bytes_give_lines_or_the_one_error(raw: bytes) -> None:
-    try:
-        lines = read_lines(raw)
-    except CorruptError:
-        return
-    for line in lines.kept.splitlines():
-        assert isinstance(json.loads(line), dict)
+def test_any_bytes_give_a_count_or_the_one_error(raw: bytes) -> None:
+    with contextlib.suppress(CorruptError):
+        assert 0 <= bad_lines(raw) <= raw.count(b"\n") + 1
 
 
 @pytest.mark.parametrize("line", [b"\n", b"{}\n", b"x\n"])
 def test_file_of_too_many_short_lines_is_refused_before_any_is_read(line: bytes) -> None:
-    assert read_lines(b"{}\n" * LINES_MAX).kept_lines == LINES_MAX
+    assert bad_lines(b"{}\n" * LINES_MAX) == 0
     with pytest.raises(CorruptError, match="more than"):
-        read_lines(b"{}\n" + line * LINES_MAX)
+        bad_lines(b"{}\n" + line * LINES_MAX)
