@@ -33,16 +33,24 @@ def main(argv: Sequence[str] | None = None, *, clock: Clock = system_clock) -> i
     try:
         lines: list[dict[str, object]] = args.run(args, clock())
     except CertsError as error:
-        print(f"certs: {error}", file=sys.stderr)
-        return 2 if isinstance(error, UsageError) else 1
+        return _complain(error, as_json=args.json)
     except OSError as error:
-        print(f"certs: {error}\n  next: check the path, its permissions and free space", file=sys.stderr)
-        return 1
+        wrong = CertsError(str(error), hint="check the path, its permissions and free space")
+        return _complain(wrong, as_json=args.json)
     if args.json:
         sys.stdout.buffer.write(msgspec.json.encode(lines) + b"\n")
     else:
         args.tell(args, lines)
     return 0
+
+
+def _complain(error: CertsError, *, as_json: bool) -> int:
+    """Tell what is wrong and the next step; with ``--json`` in the form of all shell commands of this project too."""
+    print(f"certs: {error}", file=sys.stderr)
+    if as_json:
+        told = {"kind": "ConfigError", "message": error.message, "hint": error.hint}
+        sys.stdout.buffer.write(msgspec.json.encode({"error": told}) + b"\n")
+    return 2 if isinstance(error, UsageError) else 1
 
 
 # -- commands: each returns what --json prints -------------------------------------------------------------------------

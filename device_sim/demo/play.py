@@ -24,6 +24,8 @@ CLIP_MAX_BYTES: Final = 1 << 28
 def play(folder: Path, *, clip: Path | None, engine: str, keep_running: bool, json_wanted: bool) -> int:
     """Play all steps in ``folder``; returns the exit code of the shell command."""
     if clip is not None and (wrong := _unusable(clip)):
+        if json_wanted:
+            _print_json(None, problem=f"{clip}: {wrong}")
         print(f"device-sim demo: {clip}: {wrong}", file=sys.stderr)
         return 2
     screen: Screen = Silent() if json_wanted else Person()

@@ -238,6 +238,19 @@ def test_damaged_file_is_named(ca: Path, certs: Certs, capsys: pytest.CaptureFix
     assert "next: " in said
 
 
+@pytest.mark.parametrize(("command", "code"), [("show", 1), ("renew", 2)])
+def test_what_is_wrong_is_told_in_json_where_that_was_asked(
+    ca: Path, certs: Certs, capsys: pytest.CaptureFixture[str], command: str, code: int
+) -> None:
+    (ca / "ca.key").chmod(0o640)
+    capsys.readouterr()
+    assert certs(command, ca, "--json") == code
+    told = capsys.readouterr()
+    error = json.loads(told.out)["error"]
+    assert set(error) == {"kind", "message", "hint"}
+    assert told.err == f"certs: {error['message']}\n  next: {error['hint']}\n"
+
+
 def test_show_as_json_names_everything(ca: Path, certs: Certs, capsys: pytest.CaptureFixture[str]) -> None:
     capsys.readouterr()
     assert certs("show", ca, "--json") == 0

@@ -157,9 +157,12 @@ def test_demo_in_a_folder_of_somebody_else_touches_nothing(tmp_path: Path) -> No
 def test_demo_of_what_is_no_video_is_wrong_usage(tmp_path: Path) -> None:
     text = tmp_path / "notes.mp4"
     text.write_text("no video " * 200_000)
-    done = run_demo(tmp_path / "demo", "--input", text)
+    done = run_demo(tmp_path / "demo", "--input", text, "--json")
     assert done.returncode == 2
     assert "next:" in done.stderr
+    told = json.loads(done.stdout)
+    assert not told["ok"]
+    assert done.stderr == f"device-sim demo: {told['problem']}\n"
     assert not (tmp_path / "demo").exists()
 
 
