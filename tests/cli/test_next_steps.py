@@ -4,11 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from agent.age import encrypt, generate_identity, write_identity_file
 from agent.cli import FILES
 from tests.cli.conftest import Device
+from tests.riddles import RIDDLES, lay_out_wrong_files
 
-RIDDLES = ("Expected `", "regex", "$.", "Traceback", "at byte")
 CONFIG = "--config"
 
 WRONG: dict[tuple[str, ...], tuple[int, str, str]] = {
@@ -49,13 +48,7 @@ def test_wrong_call_says_what_is_wrong_and_what_next(
     device: Device, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    own, other = (generate_identity(post_quantum=False) for _ in range(2))
-    for name, identity in (("own.key", own), ("other.key", other)):
-        Path(name).write_text(write_identity_file(identity, created="2026-01-02T03:04:05Z"))
-    sealed = encrypt(b"frames" * 100, [own.recipient()])
-    Path("clip.age").write_bytes(sealed)
-    Path("cut.age").write_bytes(sealed[:-3])
-    Path("plain").write_text("hello\n")
+    lay_out_wrong_files()
 
     plain = words[0] in {"encrypt", "decrypt", "keygen", "version"} or words[:2] == ("policy", "check")
     ran = device.shell("privacy-agent", *words) if plain or CONFIG in words else device.agent(*words)

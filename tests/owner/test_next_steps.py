@@ -1,15 +1,12 @@
 """Wrong calls: each says what is wrong in words that a person has for it, and what to do next; nothing is a riddle."""
 
-from pathlib import Path
-
 import pytest
 
-from agent.age import encrypt, generate_identity, write_identity_file
 from tests.owner.conftest import Owner
 from tests.owner.peer import Peer
+from tests.riddles import RIDDLES, lay_out_wrong_files
 
 ID = "a" * 26
-RIDDLES = ("Expected `", "regex", "$.", "Traceback", "at byte")
 
 WRONG: dict[tuple[str, ...], tuple[str, str]] = {
     ("approve", ID, "00", "--yes"): ("64 digits", "privacy-owner listen"),
@@ -44,13 +41,7 @@ WRONG: dict[tuple[str, ...], tuple[str, str]] = {
 @pytest.mark.parametrize("words", WRONG, ids=lambda words: " ".join(words)[:40])
 def test_wrong_call_says_what_is_wrong_and_what_next(owner: Owner, peer: Peer, words: tuple[str, ...]) -> None:
     assert peer.id
-    own, other = (generate_identity(post_quantum=False) for _ in range(2))
-    for name, identity in (("own.key", own), ("other.key", other)):
-        Path(name).write_text(write_identity_file(identity, created="2026-01-02T03:04:05Z"))
-    sealed = encrypt(b"frames" * 100, [own.recipient()])
-    Path("clip.age").write_bytes(sealed)
-    Path("cut.age").write_bytes(sealed[:-3])
-    Path("plain").write_text("hello\n")
+    lay_out_wrong_files()
 
     ran = owner.run(*words)
 
