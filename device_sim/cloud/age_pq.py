@@ -53,29 +53,33 @@ def parse_recipient(recipient: str) -> MLKEM768X25519PublicKey:
     """Read ``age1pq1…``; raises ``SetupError``."""
     hrp, data = bech32_decode(recipient)
     if hrp != HRP or len(data) != ML_KEM_BYTES + X25519_BYTES:
-        raise SetupError("not a post-quantum age recipient; it starts with age1pq1 and has 1959 characters")
+        raise SetupError(
+            "not a post-quantum age recipient", hint="give one that starts with age1pq1 and has 1959 characters"
+        )
     try:
         return MLKEM768X25519PublicKey(
             MLKEM768PublicKey.from_public_bytes(data[:ML_KEM_BYTES]),
             X25519PublicKey.from_public_bytes(data[ML_KEM_BYTES:]),
         )
     except (ValueError, UnsupportedAlgorithm) as error:
-        raise SetupError("the post-quantum age recipient holds no key; copy it again") from error
+        raise SetupError(
+            "the post-quantum age recipient holds no key", hint="copy the recipient again, whole"
+        ) from error
 
 
 def bech32_decode(text: str) -> tuple[str, bytes]:
     """Return the prefix and the data of a BIP 173 string without its length limit; raises ``SetupError``."""
     hrp, mark, symbols = text.rpartition("1")
     if not mark or not hrp or text != text.lower() or not set(symbols) <= set(_ALPHABET):
-        raise SetupError("not a bech32 string; copy the recipient again")
+        raise SetupError("not a bech32 string", hint="copy the recipient again, whole")
     values = [_ALPHABET.index(symbol) for symbol in symbols]
     expanded = [ord(c) >> 5 for c in hrp] + [0] + [ord(c) & 31 for c in hrp]
     if len(values) < _CHECKSUM_SYMBOLS or _polymod(expanded + values) != 1:
-        raise SetupError("the recipient's checksum does not hold; copy it again")
+        raise SetupError("the recipient's checksum does not hold", hint="copy the recipient again, whole")
     bits = "".join(f"{value:05b}" for value in values[:-_CHECKSUM_SYMBOLS])
     whole, rest = bits[: len(bits) // 8 * 8], bits[len(bits) // 8 * 8 :]
     if len(rest) >= 5 or "1" in rest:  # noqa: PLR2004 - a whole symbol of 5 bits may not be padding
-        raise SetupError("the recipient has stray bits at its end; copy it again")
+        raise SetupError("the recipient has stray bits at its end", hint="copy the recipient again, whole")
     return hrp, int(whole or "0", 2).to_bytes(len(whole) // 8)
 
 

@@ -317,7 +317,7 @@ class Backend:
         else:
             found = next(iter(self._devices.values())) if len(self._devices) == 1 else None
         if found is None:
-            raise SetupError(f"no device {name!r} here; give its descriptor with --device-descriptor FILE")
+            raise SetupError(f"no device {name!r} here", hint="give its descriptor: --device-descriptor FILE")
         return found
 
 

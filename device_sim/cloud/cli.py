@@ -99,7 +99,7 @@ def run(args: argparse.Namespace) -> int:
                 threading.Thread(target=control.read, args=(sys.stdin,), name="control", daemon=True).start()
                 control.play()
                 to_end.wait()
-    except CloudError as error:
+    except (CloudError, OSError) as error:
         return _failed(error)
     return 0
 
@@ -160,13 +160,13 @@ class _Control:
         }
         act = acts.get(order.get("do"))
         if act is None:
-            raise SetupError(f"cannot do {order.get('do')!r}; see device-sim cloud --help")
+            raise SetupError(f"cannot do {order.get('do')!r}", hint="device-sim cloud --help lists what it can")
         self.cloud.journal.note("did", do=order.get("do"), **(act(order) or {}))
 
     def _command(self, order: Event) -> Event:
         claims = order.get("claims", {})
         if not isinstance(claims, dict):
-            raise SetupError("claims is an object")
+            raise SetupError("claims is no object", hint='write "claims": {…}')
         device = str(order.get("device", ""))
         return {"jti": self.cloud.backend.command(str(order.get("verb")), device=device, **claims)}
 
@@ -175,7 +175,7 @@ class _Control:
 
     def _roll_back(self, _order: Event) -> None:
         if self._snapshot is None:
-            raise SetupError("there is no snapshot; do snapshot first")
+            raise SetupError("there is no snapshot", hint='{"do": "snapshot"} first')
         self.cloud.roll_back(self._snapshot)
 
     def _watch(self, event: Event) -> None:
@@ -197,7 +197,7 @@ def _run_init(args: argparse.Namespace) -> int:
             roles=(*ROLES, "client") if args.client else ROLES,
             alg="ES256" if args.es256 else "EdDSA",
         )
-    except CloudError as error:
+    except (CloudError, OSError) as error:
         return _failed(error)
     for file in made:
         if args.json:
@@ -212,7 +212,7 @@ def _run_observe(args: argparse.Namespace) -> int:
         with ended() as to_end, observer.Observer(args.broker, args.out, identity=args.identity):
             print(f"recording # to {args.out}; Ctrl-C ends it", flush=True)
             to_end.wait()
-    except CloudError as error:
+    except (CloudError, OSError) as error:
         return _failed(error)
     return 0
 
@@ -221,9 +221,10 @@ def _whole(spec: str, argument: str) -> int:
     try:
         return int(argument or 1)
     except ValueError as error:
-        raise SetupError(f"--fault {spec!r} needs a whole number; see device-sim cloud --help") from error
+        raise SetupError(f"--fault {spec!r}: no whole number", hint="device-sim cloud --help shows the form") from error
 
 
-def _failed(error: CloudError) -> int:
-    print(f"device-sim cloud: {error}", file=sys.stderr)
-    return 1
+def _failed(error: CloudError | OSError) -> int:
+    hint = getattr(error, "hint", "check the path, its permissions and free space")
+    print(f"device-sim cloud: {error}\n  next: {hint}", file=sys.stderr)
+    return 2 if isinstance(error, SetupError) else 1

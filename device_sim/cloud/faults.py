@@ -158,7 +158,9 @@ class Faults:
         try:
             self._parse(name, words)
         except (ValueError, IndexError) as error:
-            raise SetupError(f"--fault {spec!r}: {error or 'too few words'}; see device-sim cloud --help") from error
+            raise SetupError(
+                f"--fault {spec!r}: {error or 'too few words'}", hint="device-sim cloud --help shows the form"
+            ) from error
 
     # What the store asks.
 

@@ -125,9 +125,11 @@ class SigningKey:
         try:
             key = load_pem_private_key(pem, None)
         except ValueError as error:
-            raise SetupError("the private key cannot be read; make new keys with `device-sim cloud init`") from error
+            raise SetupError(
+                "the private key cannot be read", hint="make new keys: device-sim cloud init DIR"
+            ) from error
         if not isinstance(key, Ed25519PrivateKey | ec.EllipticCurvePrivateKey):
-            raise SetupError("the private key is of no known kind; make new keys with `device-sim cloud init`")
+            raise SetupError("the private key is of no known kind", hint="make new keys: device-sim cloud init DIR")
         return cls(key)
 
     def pem(self) -> bytes:

@@ -69,7 +69,7 @@ class Party:
         try:
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         except FileExistsError as error:
-            raise SetupError(f"{path} exists; keys are not overwritten. Choose another folder") from error
+            raise SetupError(f"{path} exists and is not overwritten", hint="choose another folder") from error
         with os.fdopen(descriptor, "w") as file:
             file.write(body)
             file.flush()
@@ -88,9 +88,9 @@ class Party:
                 recipient=held["recipient"],
             )
         except FileNotFoundError as error:
-            raise SetupError(f"{path} is missing; run `device-sim cloud init {path.parent}`") from error
+            raise SetupError(f"{path} is missing", hint=f"device-sim cloud init {path.parent}") from error
         except (OSError, ValueError, KeyError, AttributeError) as error:
-            raise SetupError(f"{path} cannot be read; make new keys with `device-sim cloud init`") from error
+            raise SetupError(f"{path} cannot be read", hint="make new keys: device-sim cloud init DIR") from error
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from device_sim.cloud import clock, mqtt311
-from device_sim.cloud.failure import MessageError, SetupError
+from device_sim.cloud.failure import AwayError, MessageError, SetupError
 
 Receive = Callable[[str, bytes, bool], None]
 """topic, payload, retained."""
@@ -68,9 +68,9 @@ class Link:
     ) -> None:
         parts = urlsplit(url)
         if parts.scheme not in _PORTS or not parts.hostname:
-            raise SetupError(f"{url!r} is no broker; write mqtts://host:port or mqtt://host:port")
+            raise SetupError(f"{url!r} is no broker", hint="write mqtts://host:port or mqtt://host:port")
         if parts.scheme == "mqtts" and identity is None:
-            raise SetupError("mqtts:// needs --identity FOLDER with tls.crt, tls.key and ca.crt")
+            raise SetupError("mqtts:// needs an identity", hint="--identity FOLDER with tls.crt, tls.key and ca.crt")
         self._host, self._port = parts.hostname, parts.port or _PORTS[parts.scheme]
         self._context = _context(identity) if parts.scheme == "mqtts" and identity else None
         self._desk = _Desk(client_id, tuple(topics), receive, connected)
@@ -80,16 +80,20 @@ class Link:
         self._first: socket.socket | None = None
 
     def start(self, *, timeout_s: float = ANSWER_WITHIN_S) -> None:
-        """Connect and subscribe; raises ``SetupError`` if the broker does not answer in time."""
+        """Connect and subscribe; raises ``AwayError`` if the broker does not answer in time."""
         try:
             self._first = self._open()
         except OSError as error:
             self._close_wake()
-            raise SetupError(f"no broker at {self._host}:{self._port} ({error}); start one first") from error
+            raise AwayError(
+                f"no broker at {self._host}:{self._port} ({error})", hint="start one: device-sim broker"
+            ) from error
         self._thread.start()
         if not self._desk.up.wait(timeout_s):
             self.stop()
-            raise SetupError(f"the broker at {self._host}:{self._port} does not let us subscribe; check its ACL")
+            raise AwayError(
+                f"the broker at {self._host}:{self._port} does not let us subscribe", hint="check its access rules"
+            )
 
     def stop(self) -> None:
         """Send what is waiting, disconnect and end the thread."""
@@ -238,6 +242,8 @@ def _context(identity: Path) -> ssl.SSLContext:
         context = ssl.create_default_context(cafile=str(identity / "ca.crt"))
         context.load_cert_chain(str(identity / "tls.crt"), str(identity / "tls.key"))
     except OSError as error:
-        raise SetupError(f"{identity} has no usable tls.crt, tls.key and ca.crt; run `python -m certs init`") from error
+        raise SetupError(
+            f"{identity} has no usable tls.crt, tls.key and ca.crt", hint="make them: python -m certs init DIR"
+        ) from error
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     return context

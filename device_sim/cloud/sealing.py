@@ -57,7 +57,7 @@ def seal(clear: bytes, recipient: str) -> bytes:
     try:
         return _pyrage.encrypt(clear, [_pyrage.x25519.Recipient.from_str(recipient)])
     except _pyrage.RecipientError as error:
-        raise SetupError("not an age recipient; it starts with age1") from error
+        raise SetupError("not an age recipient", hint="give one that starts with age1") from error
 
 
 def unseal(sealed: bytes, identity: str) -> bytes:
@@ -67,4 +67,4 @@ def unseal(sealed: bytes, identity: str) -> bytes:
     except _pyrage.DecryptError as error:
         raise MessageError("the seal cannot be opened") from error
     except _pyrage.IdentityError as error:
-        raise SetupError("not an age identity; make new keys with `device-sim cloud init`") from error
+        raise SetupError("not an age identity", hint="make new keys: device-sim cloud init DIR") from error

@@ -99,7 +99,7 @@ class Cloud:
         try:
             device = read_device(descriptor.read_bytes())
         except (OSError, MessageError) as error:
-            raise SetupError(f"{descriptor}: {error}; take the file that `privacy-agent init` wrote") from error
+            raise SetupError(f"{descriptor}: {error}", hint="take the file that privacy-agent init wrote") from error
         self.devices[device.id] = device
         return device
 

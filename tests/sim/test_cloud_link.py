@@ -12,7 +12,7 @@ import pytest
 from agent import age
 from device_sim.broker import Broker, Engine, make_identities
 from device_sim.cloud import jws, mqtt311, wire
-from device_sim.cloud.failure import MessageError, SetupError
+from device_sim.cloud.failure import AwayError, MessageError, SetupError
 from device_sim.cloud.keys import read_device
 from device_sim.cloud.link import Link
 from device_sim.cloud.service import Cloud, init
@@ -130,7 +130,7 @@ def test_device_with_a_post_quantum_recipient_is_answered_in_kind(tmp_path: Path
 
 def test_broker_that_is_not_there_is_named() -> None:
     link = Link("mqtt://127.0.0.1:1", client_id="x", identity=None, topics=["a"], receive=lambda *_: None)
-    with pytest.raises(SetupError, match="no broker at"):
+    with pytest.raises(AwayError, match="no broker at"):
         link.start()
 
 
@@ -146,15 +146,35 @@ def test_shell_makes_keys_once(tmp_path: Path) -> None:
         str(tmp_path / f"{role}.json") for role in ("store", "backend", "client")
     ]
     again = subprocess.run([*COMMAND, "init", tmp_path], capture_output=True, text=True, check=False)
-    assert again.returncode == 1
+    assert again.returncode == 2
     assert "not overwritten" in again.stderr
 
 
-def test_shell_without_what_it_needs_is_wrong_usage(tmp_path: Path) -> None:
-    done = subprocess.run([*COMMAND], capture_output=True, text=True, check=False)
-    assert done.returncode == 2
-    assert "--dir and --broker" in done.stderr
-    options = ("--dir", tmp_path, "--broker", "mqtt://127.0.0.1:1")
-    failed = subprocess.run([*COMMAND, *options], capture_output=True, text=True, check=False)
-    assert failed.returncode == 1
-    assert "device-sim cloud init" in failed.stderr
+HERE = ("--dir", ".", "--broker", "mqtt://127.0.0.1:1")
+WRONG: dict[tuple[str, ...], tuple[int, str, str]] = {
+    (): (2, "--dir and --broker", "device-sim cloud --help"),
+    ("--dir", "nowhere", *HERE[2:]): (2, "nowhere/store.key is missing", "device-sim cloud init nowhere"),
+    ("--dir", ".", "--broker", "x"): (2, "'x' is no broker", "mqtts://host:port"),
+    ("--dir", ".", "--broker", "mqtts://127.0.0.1:1"): (2, "needs an identity", "--identity FOLDER"),
+    (*HERE, "--fault", "explode=1"): (2, "--fault 'explode=1'", "device-sim cloud --help"),
+    (*HERE, "--fault", "roll_back=soon"): (2, "--fault 'roll_back=soon'", "device-sim cloud --help"),
+    (*HERE, "--device-descriptor", "store.json"): (2, "store.json: ", "privacy-agent init"),
+    (*HERE, "--device-descriptor", "nowhere"): (2, "nowhere: ", "privacy-agent init"),
+    HERE: (1, "no broker at 127.0.0.1:1", "device-sim broker"),
+    ("init", "."): (2, "not overwritten", "another folder"),
+    ("init", "/proc/cloud"): (1, "/proc/cloud", "check the path"),
+    ("observe", "--broker", "x", "--out", "seen"): (2, "'x' is no broker", "mqtts://host:port"),
+    ("observe", "--broker", "mqtt://127.0.0.1:1", "--out", "seen"): (1, "no broker at", "device-sim broker"),
+}
+
+
+@pytest.mark.parametrize("words", WRONG, ids=" ".join)
+def test_wrong_call_says_what_is_wrong_and_what_next(tmp_path: Path, words: tuple[str, ...]) -> None:
+    init(tmp_path, roles=("store", "backend"), alg="EdDSA")
+    done = subprocess.run([*COMMAND, *words], cwd=tmp_path, capture_output=True, text=True, check=False)
+    code, says, step = WRONG[words]
+    what, _, following = done.stderr.partition("\n  next: ")
+    assert done.returncode == code
+    assert says in what
+    assert step in following
+    assert done.stdout == ""
