@@ -374,7 +374,7 @@ def write_locks() -> None:
             [*pip("install"), "--require-hashes", "--only-binary=:all:", "--target", str(tool), "-r", str(LOCK_TOOL)],
             doing="installing the resolver",
         )
-        compile_lock(tool, RUNTIME_LOCK, more=["--extra", "cli", "--extra", "sim"])
+        compile_lock(tool, RUNTIME_LOCK, more=["--extra", "sim"])
         compile_lock(tool, TEST_LOCK, more=["--all-extras", "--constraint", str(RUNTIME_LOCK.relative_to(ROOT))])
 
 

@@ -29,8 +29,6 @@ GROUP_SLOTS: Final = 1024
 
 _NONCE_BYTES: Final = 12
 _TAG_BYTES: Final = 16
-WRAPPED_SLOT_BYTES: Final = _NONCE_BYTES + SLOT_KEY_BYTES + _TAG_BYTES
-WRAPPED_GROUP_BYTES: Final = _NONCE_BYTES + KEY_BYTES + _TAG_BYTES
 
 
 class Root(msgspec.Struct, frozen=True):
@@ -78,7 +76,7 @@ def wrap_slot(
     kind: Kind,
     random: RandomBytes = secrets.token_bytes,
 ) -> bytes:
-    """Wrap an object's key under its group; the result is ``WRAPPED_SLOT_BYTES`` long."""
+    """Wrap an object's key under its group: nonce, ciphertext, tag."""
     assert len(slot_key) == SLOT_KEY_BYTES  # noqa: S101 - a caller's mistake, never input
     return _wrap(group.key, slot_key, about=_slot_place(group, object_id, payload_sha256, kind), random=random)
 
@@ -89,7 +87,7 @@ def unwrap_slot(group: GroupKey, wrapped: bytes, *, object_id: str, payload_sha2
 
 
 def wrap_group(root: Root, group: GroupKey, *, random: RandomBytes = secrets.token_bytes) -> bytes:
-    """Wrap a group's key under the root; the result is ``WRAPPED_GROUP_BYTES`` long."""
+    """Wrap a group's key under the root: nonce, ciphertext, tag."""
     return _wrap(root.key, group.key, about=_group_place(root, group.id, group.version), random=random)
 
 

@@ -5,7 +5,6 @@ raises ``ArmorError``. (C2SP ``age.md``, section "ASCII armor".)
 """
 
 import binascii
-import io
 from typing import Final
 
 from agent.age.failure import ArmorError
@@ -161,22 +160,3 @@ def without_armor(reader: Reader) -> Reader:
     start = bytes(peeked[: reader.readinto(memoryview(peeked)) or 0])
     whole = PrefixedReader(start, reader)
     return ArmorReader(whole) if start.lstrip(_WHITESPACE).startswith(BEGIN[:8]) else whole
-
-
-def armor(raw: bytes) -> bytes:
-    """Return a small age file in its armor."""
-    out = io.BytesIO()
-    writer = ArmorWriter(out)
-    writer.write(memoryview(raw))
-    writer.finish()
-    return out.getvalue()
-
-
-def dearmor(text: bytes) -> bytes:
-    """Return the age file inside a whole armor; raises ``ArmorError``."""
-    reader = ArmorReader(io.BytesIO(text))
-    piece = memoryview(bytearray(_READ_BYTES))
-    out = bytearray()
-    while count := reader.readinto(piece):
-        out += piece[:count]
-    return bytes(out)

@@ -70,7 +70,7 @@ Wait = Callable[[float, asyncio.Event], Awaitable[None]]
 
 
 class Counters(msgspec.Struct):
-    """What happened since the start, for ``status`` and tests."""
+    """What happened since the start."""
 
     connections: int = 0
     ignored_retained: int = 0
@@ -176,11 +176,6 @@ class Broker:
     def window(self) -> Window:
         """The window of the present connection."""
         return self._window
-
-    @property
-    def probing(self) -> bool:
-        """Whether the self-addressed message of this connection (docs/protocol.md §1) is still on its way."""
-        return bool(self._probe)
 
     def certificate_expires_ms(self) -> int | None:
         """Return when our certificate ends, in Unix milliseconds; ``None`` without TLS."""

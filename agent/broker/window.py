@@ -30,11 +30,6 @@ class Window:
         self._bulk_waiting: deque[asyncio.Future[None]] = deque()
         self.peak = 0
 
-    @property
-    def bulk_limit(self) -> int:
-        """How many bulk packets may be in flight now."""
-        return self._bulk_limit
-
     async def take(self, *, bulk: bool) -> None:
         """Wait for a slot; a caller that is cancelled meanwhile holds none."""
         queue = self._bulk_waiting if bulk else self._waiting

@@ -7,7 +7,7 @@ the same loop. Everything a command needs to answer survives in the index even o
 import asyncio
 import logging
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
@@ -127,10 +127,6 @@ class Commands:
             return ()
         return (judged.receipt,) if judged.receipt else ()
 
-    async def acknowledge(self, raw: bytes, *, moment: Moment) -> None:
-        """Take an ack payload; nothing is answered."""
-        await self.receive(raw, moment=moment)
-
     async def submit(self, raw: bytes, *, moment: Moment) -> Submitted:
         """Take a command file, an ack file or a key set without any broker; tell what became of it.
 
@@ -201,14 +197,6 @@ class Commands:
         return judged
 
     # --- for the person at this machine
-
-    async def inventory_here(
-        self, select: Selection, *, cursor: str = "", limit: int = 200, moment: Moment
-    ) -> dict[str, Any]:
-        """Answer as the owner is answered: ``{"selection", "outcomes", "cursor"}``."""
-        return await self._index.write(
-            lambda tx: self._listing.here(tx, select, cursor=cursor, limit=limit, moment=moment)
-        )
 
     async def export_here(
         self,

@@ -15,7 +15,7 @@ from agent.commands.ledger import Answer, Ledger
 from agent.commands.world import World
 from agent.envelope import Inventory, Key, encode
 from agent.index import Tx
-from agent.model import Moment, Object, Requester, Selection
+from agent.model import Moment, Object, Requester
 from agent.policy import Allow, Conditions, Policy, Rights, Subject, decide
 from agent.trust import CommandRow, Trust
 from agent.vault import Vault
@@ -108,18 +108,6 @@ class Listing:
         audit.append(tx, event, moment=moment)
         answer = Answer(outcomes=outcomes, cursor=cursor)
         return self._ledger.settle(tx, row, status="done", answer=answer, moment=moment)
-
-    def here(self, tx: Tx, select: Selection, *, cursor: str, limit: int, moment: Moment) -> dict[str, Any]:
-        """Answer the person at this machine as the owner is answered: ``{"selection", "outcomes", "cursor"}``."""
-        ids = self._vault.select(tx, select)
-        outcomes, following = listed(
-            tx,
-            ids=ids[bisect_right(ids, cursor) :],
-            limit=limit,
-            view=self._view("local", moment=moment),
-        )
-        audit.append(tx, Event(kind="inventory_told", actor="local", detail={"count": len(outcomes)}), moment=moment)
-        return {"selection": {"count": len(ids)}, "outcomes": list(outcomes), "cursor": following}
 
     def _tell_outcomes(
         self, tx: Tx, key: Key, row: CommandRow, *, command: str, after: str, limit: int, moment: Moment

@@ -11,7 +11,7 @@ import binascii
 import hashlib
 import re
 from collections.abc import Callable, Mapping
-from typing import Any, Final, Literal, get_args
+from typing import Any, Final, Literal
 
 import msgspec
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -32,7 +32,6 @@ from agent.envelope.kinds import MAX_JWS_BYTES
 from agent.errors import ConfigError, CorruptError, RefusedError
 
 Alg = Literal["EdDSA", "ES256"]
-ALGS: Final[tuple[Alg, ...]] = get_args(Alg)
 PrivateKey = Ed25519PrivateKey | EllipticCurvePrivateKey
 
 _HEADER_MEMBERS: Final = frozenset({"alg", "kid", "typ"})

@@ -102,10 +102,6 @@ class Index:
         """Do what ``read`` does, from synchronous code."""
         return self._submit("read", fn).result()
 
-    def truncate_log_now(self) -> None:
-        """Do what ``truncate_log`` does, from synchronous code."""
-        self._submit("truncate", _nothing).result()
-
     @property
     def short_of_room(self) -> bool:
         """Whether a part of the ballast is given up: then nothing is taken in."""

@@ -78,11 +78,6 @@ class Transfer:
         self._ask_again_s = FIRST_ASK_AGAIN_S
         self._progress_s = now_s
 
-    @property
-    def unconfirmed_bytes(self) -> int:
-        """How much was sent beyond what is durable."""
-        return max(0, self._next - self.durable)
-
     def step(self, now_s: float) -> Step:
         """Return what to do now; doing it is assumed."""
         if now_s - self._progress_s >= self._patience_s():

@@ -13,9 +13,7 @@ from device_sim.cloud.failure import MessageError
 
 CONNACK: Final = 0x20
 PUBLISH: Final = 0x30
-PUBACK: Final = 0x40
 SUBACK: Final = 0x90
-PINGRESP: Final = 0xD0
 PINGREQ_PACKET: Final = b"\xc0\x00"
 DISCONNECT_PACKET: Final = b"\xe0\x00"
 MAX_PACKET_BYTES: Final = 16 * 1024 * 1024

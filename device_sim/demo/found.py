@@ -57,7 +57,6 @@ class Found:
     """By role: kept, deleted, expired."""
     objects: dict[str, str] = field(default_factory=dict)
     """Object id by role."""
-    camera_name: str = ""
     explained: dict[str, Any] = field(default_factory=dict)
     payload_bytes: int = 0
     killed_at_bytes: int = 0

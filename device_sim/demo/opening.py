@@ -167,7 +167,6 @@ def seal(stage: Stage, found: Found, *, live: Live) -> Told:
     for one in held:
         role = next(role for role, source in found.sources.items() if _same(source, one))
         found.objects[role] = str(one["id"])
-        found.camera_name = str(one["camera_label"])
     found.explained = stage.agent("explain", found.objects["expired"], "--json").json()
     agent.stop()
     payload = payload_of(stage, "kept", found)

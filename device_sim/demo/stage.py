@@ -57,7 +57,6 @@ class Answer:
 
     code: int
     out: str
-    err: str
 
     def json(self) -> Any:  # noqa: ANN401 - JSON
         """Return the answer's document."""
@@ -222,7 +221,7 @@ class Stage:
             raise DemoError(
                 f"{program} {arguments[0]} ended with {done.returncode}: {told}\n  next: read {self.logs}/commands.log"
             )
-        return Answer(done.returncode, done.stdout, done.stderr)
+        return Answer(done.returncode, done.stdout)
 
     def start(self, name: str, program: str, *arguments: str | Path) -> Child:
         """Start a program that keeps running; ``name`` is its log's."""

@@ -5,7 +5,8 @@ import io
 import pytest
 
 from agent.age import ArmorError, ArmorReader
-from agent.age.armor import WHITESPACE_MAX_BYTES, armor, dearmor
+from agent.age.armor import WHITESPACE_MAX_BYTES
+from tests.age.armoring import armor, dearmor
 
 RAW = bytes(range(256)) * 40
 

@@ -23,9 +23,9 @@ from agent.age import (
     unwrap_header,
     wrap_header,
 )
-from agent.age.armor import armor, dearmor
 from agent.age.stream import CHUNK_BYTES, NONCE_BYTES, SEALED_CHUNK_BYTES, TAG_BYTES, encrypt_bytes
 from agent.errors import CorruptError
+from tests.age.armoring import armor, dearmor
 
 FILE_KEY = b"sixteen byte key"
 NONCE = b"a payload nonce!"

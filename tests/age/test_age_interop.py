@@ -29,8 +29,8 @@ from agent.age import (
     wrap_header,
     write_identity_file,
 )
-from agent.age.armor import armor, dearmor
 from agent.age.format import split_header
+from tests.age.armoring import armor, dearmor
 
 pyrage: Any = importlib.import_module("pyrage")  # it ships no type information
 

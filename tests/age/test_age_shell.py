@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from agent.age import decrypt, encrypt, generate_identity, parse_identity_file, write_identity_file
-from agent.age.armor import dearmor
+from tests.age.armoring import dearmor
 
 DebianAge = Callable[..., bytes]
 COMMAND = [sys.executable, "-m", "agent.cli"]

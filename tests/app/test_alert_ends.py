@@ -36,7 +36,7 @@ def standing(office: Office) -> set[str]:
 
 def acknowledge(office: Office, who: Party, code: str) -> None:
     (jti,) = [told["jti"] for told in office.waiting(who) if told.get("code") == code]
-    run(office.commands.acknowledge(office.ack(who, jti), moment=office.moment))
+    run(office.commands.receive(office.ack(who, jti), moment=office.moment))
 
 
 # --- with their reader
@@ -64,7 +64,7 @@ def test_acknowledging_an_earlier_message_does_not_end_what_was_told_since(offic
     run(alarm.raise_("corrupt_object", "An object is damaged.", moment=at()))
     (first,) = office.waiting(office.client)
     run(alarm.raise_("corrupt_object", "Another is damaged.", moment=at(61)))
-    run(office.commands.acknowledge(office.ack(office.client, first["jti"]), moment=at(62)))
+    run(office.commands.receive(office.ack(office.client, first["jti"]), moment=at(62)))
     assert standing(office) == {"corrupt_object"}
 
 

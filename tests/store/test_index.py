@@ -179,7 +179,7 @@ def test_truncated_log_is_empty_and_nothing_is_lost(tmp_path: Path) -> None:
     index.write_now(make_table)
     index.write_now(put("kept"))
     assert (tmp_path / "index.db-wal").stat().st_size > 0
-    index.truncate_log_now()
+    asyncio.run(index.truncate_log())
     assert (tmp_path / "index.db-wal").stat().st_size == 0
     index.close()
     index = opened(tmp_path)

@@ -28,6 +28,16 @@ class Alerts(list[tuple[str, str]]):
         self.append((code, what))
 
 
+class Clock:
+    """Stands until it is put forward; counts how often it was looked at."""
+
+    now_s, asked = 1000.0, 0
+
+    def __call__(self) -> float:
+        self.asked += 1
+        return self.now_s
+
+
 def line(
     process: BrokerProcess, identity: Path, *, alerts: Alerts | None = None, look_s: float = 30.0, probe_s: float = 15.0
 ) -> Broker:
@@ -198,13 +208,20 @@ def test_acl_that_swallows_our_own_topic_is_found_by_the_probe(mosquitto: Broker
 
 
 def test_good_acl_raises_no_alert(mosquitto: BrokerProcess, tls: Path) -> None:
-    alerts = Alerts()
+    alerts, clock = Alerts(), Clock()
 
     async def act() -> None:
-        broker = line(mosquitto, tls / "cam-1", alerts=alerts, probe_s=0.2)
-        async with running(broker):
-            await broker.first_session(within_s=ONLINE_S)
-            await until(lambda: not broker.probing)  # it came back, or the alert was raised
+        broker = Broker(
+            mosquitto.url, tenant=TENANT, identity=tls / "cam-1", alert=alerts, look_s=0.05, probe_s=15.0, clock_s=clock
+        )
+        with observing(mosquitto.url, tls / "backend", f"{BASE}/probe") as other:
+            async with running(broker):
+                await until(lambda: bool(other.seen))
+                other.publish(f"{BASE}/cmd", b"\x01after it")
+                assert await broker.receive("cmd") == b"\x01after it"  # what was sent to us before it came before it
+                clock.now_s += 16
+                looked = clock.asked
+                await until(lambda: clock.asked > looked + 2)
 
     asyncio.run(act())
     assert not alerts
