@@ -9,8 +9,11 @@ retention pass and wherever a large delete writes many.
 from collections.abc import Callable
 from typing import Final, Literal, Protocol
 
+import msgspec
+
 from agent import chain
 from agent.chain import EMPTY, Event, Head
+from agent.errors import CorruptError
 from agent.index import Tx
 from agent.index import audit as rows
 from agent.model import Moment
@@ -25,6 +28,9 @@ PRUNED_AT_ONCE: Final = 4_000
 """Entries that one transaction drops: about a megabyte."""
 
 PAGE_ENTRIES: Final = 500
+
+END_ENTRIES: Final = 1_000
+"""Judged at each start, and those before them up to the signature that vouches for them."""
 
 __all__ = ["CHECKPOINT_EVERY", "KEEP_ENTRIES", "Event", "Head", "Signer", "append", "checkpoint", "entries", "head"]
 
@@ -72,6 +78,35 @@ def checkpoint(tx: Tx, signer: Signer, *, moment: Moment) -> None:
 def checkpoint_due(tx: Tx) -> bool:
     """Tell whether ``CHECKPOINT_EVERY`` entries or more have no signature yet."""
     return head(tx).seq - rows.last_checkpoint(tx) >= CHECKPOINT_EVERY
+
+
+def require_end(tx: Tx) -> None:
+    """Raise ``CorruptError`` when the device signed an entry that lies behind the last one: the log was cut."""
+    last, signed = head(tx).seq, rows.last_checkpoint(tx)
+    if signed > last:
+        raise CorruptError(f"the log ends at entry {last}, but entry {signed} was signed")
+
+
+def before_end(tx: Tx) -> int:
+    """Return the entry behind which the log's end begins: the next one was signed, or is the first of all."""
+    signed = rows.checkpoint_before(tx, head(tx).seq - END_ENTRIES)
+    if signed == 0 and rows.first(tx) > 1:
+        signed = rows.first_checkpoint(tx)
+    return max(0, signed - 1)
+
+
+class Page(msgspec.Struct, frozen=True):
+    """One page of export lines; ``first`` is the oldest entry of the log, ``last`` the last one of the page."""
+
+    first: int
+    last: int
+    lines: tuple[bytes, ...]
+
+
+def page(tx: Tx, *, after: int, limit: int = PAGE_ENTRIES) -> Page:
+    """Return what ``entries`` does, and where the log began in that moment."""
+    last, lines = entries(tx, after, limit=limit)
+    return Page(rows.first(tx), last, lines)
 
 
 def entries(tx: Tx, after: int, *, limit: int = PAGE_ENTRIES) -> tuple[int, tuple[bytes, ...]]:

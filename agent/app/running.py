@@ -15,6 +15,7 @@ from typing import Final, Literal
 
 from agent import audit
 from agent.app.alarm import Alarm
+from agent.app.judging import judge_end
 from agent.app.parts import RESERVE_BYTES, Parts, opened, read_policy_file
 from agent.app.post import Post
 from agent.app.refusals import Refusals
@@ -169,6 +170,7 @@ async def _run(
         start(_tick(live, tell, alive, wait), "ticks")
         start(_reload_policy(live, reload), "policy")
         start(_retain(live, tell), "retention")
+        start(_look_at_log(parts), "audit log")
         broker, upload = live.broker, live.upload
         line: asyncio.Task[None] | None = None
         if broker is not None and upload is not None and post is not None:
@@ -354,6 +356,13 @@ async def _tell_alerts(live: Live, events: "asyncio.Queue[tuple[str, str]]") -> 
             await live.alarm.clear(code, moment=live.parts.now())
         elif await live.alarm.raise_(code, what, moment=live.parts.now()):
             live.parts.changed()
+
+
+async def _look_at_log(parts: Parts) -> None:
+    try:
+        await judge_end(parts)
+    except CorruptError as error:  # its owner is told; the agent goes on and writes behind it
+        _log.error("the audit log does not hold: %s", error.message)
 
 
 async def _reload_policy(live: Live, reload: asyncio.Event) -> None:

@@ -45,6 +45,7 @@ async def seen(config: Config, *, read_clock: ReadClock) -> dict[str, Any]:
 async def judged(config: Config) -> chain.Verdict:
     """Judge the whole audit log without an agent; ``CorruptError`` names the first line that does not hold."""
     async with looked_into(config) as (tx, keystore):
+        audit.require_end(tx)
         judge = chain.Judge(jwk=keystore.public_jwk())
         after, page = audit.entries(tx, 0)
         while page:

@@ -4,17 +4,16 @@ Every verb takes plain JSON arguments and returns plain JSON; the shell makes ta
 look at everything and may export to the policy's owner; whatever else changes data needs a signed command (``submit``).
 """
 
-import asyncio
 import base64
 import json
 from collections.abc import Awaitable, Callable
-from functools import partial
 from pathlib import Path
 from typing import Any, Final, Protocol, cast
 
 import msgspec
 
-from agent import audit, chain, registry
+from agent import audit, registry
+from agent.app.judging import judge
 from agent.app.parts import Parts
 from agent.app.policy_file import read_policy
 from agent.app.refusals import Refusals
@@ -250,7 +249,7 @@ class Verbs:
         """Return a page of the audit log as its lines, or the verdict over all of it."""
         parts = self._parts
         if args.get("verify"):
-            verdict = await self._judge_log()
+            verdict = await judge(parts)
             return {"verdict": msgspec.to_builtins(verdict), "sentence": verdict.sentence()}
         after = _count(args, "after", usual=0)
         limit = min(_count(args, "limit", usual=audit.PAGE_ENTRIES), audit.PAGE_ENTRIES)
@@ -278,16 +277,6 @@ class Verbs:
             "held": plan.objects,
             "asks_first": plan.overlarge,
         }
-
-    async def _judge_log(self) -> chain.Verdict:
-        # Nothing is signed for it: a signature made now would vouch for a tail before anybody looked at it.
-        judge = chain.Judge(jwk=self._parts.keystore.public_jwk())
-        after = 0
-        while True:
-            after, page = await self._parts.index.read(partial(audit.entries, after=after))
-            if not page:
-                return judge.verdict()
-            await asyncio.to_thread(judge.take, page)
 
     def _erasing(self, tx: Tx, item: Object) -> dict[str, Any]:
         told = {"ends": "soon: nobody is given it any more", "rule": self._parts.erasure.cause(tx, item.id)}

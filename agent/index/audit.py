@@ -48,6 +48,16 @@ def last_checkpoint(tx: Tx) -> int:
     return int(tx.execute("SELECT coalesce(max(seq), 0) FROM audit_checkpoint")[0][0])
 
 
+def checkpoint_before(tx: Tx, seq: int) -> int:
+    """Return the last entry up to ``seq`` that a checkpoint vouches for, or 0."""
+    return int(tx.execute("SELECT coalesce(max(seq), 0) FROM audit_checkpoint WHERE seq <= ?", (seq,))[0][0])
+
+
+def first_checkpoint(tx: Tx) -> int:
+    """Return the first entry that a checkpoint vouches for, or 0."""
+    return int(tx.execute("SELECT coalesce(min(seq), 0) FROM audit_checkpoint")[0][0])
+
+
 def lines(tx: Tx, after: int, limit: int) -> list[tuple[int, bytes, bytes | None]]:
     """Return (number, line, its checkpoint's line) of entries after ``after``, oldest first."""
     return [
