@@ -25,7 +25,6 @@ back.
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
-from functools import partial
 from typing import Final, TypeVar
 
 import msgspec
@@ -48,7 +47,7 @@ ROTATION_GROUPS: Final = 16
 WHOLE_GROUP: Final = 512
 """Slots of a group that is worth a rotation as soon as nobody in it survives: it is dropped, not rewritten."""
 
-PART: Final = 2_000
+PART: Final = 500
 """Objects that one transaction of step 1 or step 7 takes, and files that share one folder sync."""
 
 SMALL: Final = 64
@@ -71,11 +70,6 @@ T = TypeVar("T")
 
 Finish = Callable[[Tx, str, tuple[Outcome, ...], Moment], None]
 Judge = Callable[[Tx, Object, str, str], Outcome | None]
-Progress = Callable[[int, int], None]
-
-
-def _silent(_done: int, _total: int) -> None:
-    return None
 
 
 def _pass(_step: int) -> None:
@@ -147,13 +141,13 @@ class Erasure:
         command: str,
         moment: Moment,
         cutoff: Selection | None = None,
-        progress: Progress = _silent,
     ) -> tuple[Outcome, ...]:
         """Erase objects and return what happened to each, in the order of ids (invariant I6).
 
-        ``cutoff`` is the selection that also forbids what was recorded before now and turns up later. ``progress`` is
-        told (gone, all) after each part. Raises ``SpaceError`` when not even the ballast gave room: what was begun goes
-        on at the next call or at ``resume``.
+        ``cutoff`` is the selection that also forbids what was recorded before now and turns up later. Whoever has more
+        than ``PART`` asks for them one part after the other, in the order of arrival: so others get their turn, and
+        whole keys go. Raises ``SpaceError`` when not even the ballast gave room: what was begun goes on at the next
+        call or at ``resume``.
         """
         wanted = sorted(set(ids))
         self._callers += 1
@@ -173,7 +167,7 @@ class Erasure:
             )
             async with self._lock:
                 if erasure not in self._results:
-                    await self._run(moment, told=(erasure, lambda left: progress(len(wanted) - left, len(wanted))))
+                    await self._run(moment)
             return self._results.pop(erasure)
         finally:
             self._callers -= 1
@@ -194,7 +188,7 @@ class Erasure:
             urgent=True,
         )
         while await self._index.read(lambda tx: rows.asked(tx, erasure, 1)):
-            await self._index.write(lambda tx: self._intend_more(tx, moment, PART), urgent=True)
+            await self._index.write(lambda tx: self._intend_more(tx, moment, PART), urgent=True, large=True)
 
     def begun(self, tx: Tx) -> Begun | None:
         """Say what retention has begun and nobody has carried out yet."""
@@ -242,11 +236,7 @@ class Erasure:
         detail: dict[str, str | int] = {"header": header, "payload": payload}
         event = Event(kind="remote_erased", object=found.object, actor=stated_by, detail=detail)
         audit.append(tx, event, moment=moment)
-        finished = tuple(
-            self._confirm(tx, erasure, moment)
-            for erasure in rows.erasures_waiting_for(tx, found.object)
-            if rows.unconfirmed(tx, erasure) == 0
-        )
+        finished = tuple(self._confirm(tx, erasure, moment) for erasure in rows.count_confirmed(tx, found.object))
         rows.tombstones_gone_from_stores(tx, found.object)
         rows.drop_confirmed(tx, (found.object,))
         return finished
@@ -339,7 +329,7 @@ class Erasure:
 
     # -- steps 1 to 7 of everything that is under way
 
-    async def _run(self, moment: Moment, *, told: tuple[int, Callable[[int], None]] | None = None) -> None:
+    async def _run(self, moment: Moment) -> None:
         """Bring every request to its end; the caller holds the lock."""
         await self._destroy_stale_roots()
         small = False
@@ -352,9 +342,6 @@ class Erasure:
                 small = True
                 await self._destroy_stale_roots()  # a root that was staged before step 3 found no room
                 continue
-            if told is not None:
-                erasure, tell = told
-                tell(await self._index.read(partial(rows.pending_items, erasure=erasure)))
             if not left:
                 return
 
@@ -362,7 +349,7 @@ class Erasure:
         size = SMALL if small else PART
         asked = await self._index.read(rows.any_asked)
         if asked:
-            await self._index.write(lambda tx: self._intend_more(tx, moment, size), urgent=True)
+            await self._index.write(lambda tx: self._intend_more(tx, moment, size), urgent=True, large=True)
         self._at(1)
         groups = await self._index.read(lambda tx: rows.victims_groups(tx, 1 if small else ROTATION_GROUPS))
         if groups:
@@ -376,7 +363,7 @@ class Erasure:
             # Step 6. If power fails here, some files are back or still there; their intents remove them at start.
             await _uncut(self._unlink, gone)
             self._at(6)
-        finished = await self._index.write(lambda tx: self._conclude(tx, gone, moment), urgent=True)
+        finished = await self._index.write(lambda tx: self._conclude(tx, gone, moment), urgent=True, large=True)
         self._results.update(finished)
         self._at(7)
         left = await self._index.read(rows.any_asked_or_intended)
@@ -384,7 +371,7 @@ class Erasure:
         return left
 
     def _intend_more(self, tx: Tx, moment: Moment, size: int) -> None:
-        for request in rows.erasures(tx, "local"):
+        for request in rows.erasures(tx):
             size -= self._intend(tx, request, moment, limit=size)
             if size <= 0:
                 return
@@ -396,7 +383,7 @@ class Erasure:
         self._at(2)
         # Step 3. If power fails before this is durable, the same; after it, the index names the next root.
         await self._index.write(
-            lambda tx: self._rewrap(tx, frozenset(groups), following, moment, victims=victims), urgent=True
+            lambda tx: self._rewrap(tx, frozenset(groups), following, moment, victims=victims), urgent=True, large=True
         )
         self._at(3)
         await self._destroy_stale_roots()
@@ -467,12 +454,13 @@ class Erasure:
             rule, command = rows.cause(tx, object_id)
             audit.append(tx, Event(kind="erased", object=object_id, rule=rule, command=command), moment=moment)
         finished: dict[int, tuple[Outcome, ...]] = {}
-        for erasure, command, _rule, _actor, _keeps in rows.erasures(tx, "local"):
+        for erasure, command, _rule, _actor, _keeps in rows.erasures(tx):
             if rows.pending_items(tx, erasure) == 0:
                 finished[erasure] = self._outcomes(tx, erasure)
                 self._finish(tx, command, finished[erasure], moment)
-                if command and rows.unconfirmed(tx, erasure):
-                    rows.set_erasure_state(tx, erasure, "remote")
+                copies = rows.unconfirmed(tx, erasure) if command else 0
+                if copies:
+                    rows.await_stores(tx, erasure, copies=copies)
                 else:
                     rows.drop_erasure(tx, erasure)
         rows.drop_confirmed(tx, [outcome.id for outcomes in finished.values() for outcome in outcomes])
@@ -512,8 +500,6 @@ def _put_cutoff(tx: Tx, selection: Selection, *, rule: str, by: Commanded, befor
     from_ms = None if selection.from_ is None else parse_rfc3339_ms(selection.from_)
     to_ms = None if selection.to is None else parse_rfc3339_ms(selection.to)
     camera, category = selection.camera or "", selection.category or ""
-    if not (camera or category or from_ms is not None or to_ms is not None):
-        rows.drop_tombstones_before(tx, before_ms)  # everything: covered, so little of it needs to be remembered
     rows.put_cutoff(tx, (camera, category, from_ms, to_ms, before_ms, rule), command=(by.jti, by.kid, by.seq))
     _bound_cutoffs(tx)
 

@@ -10,6 +10,7 @@ import msgspec
 
 from agent import audit
 from agent.audit import Event
+from agent.ids import Ids
 from agent.index import Tx
 from agent.index import rights as rows
 from agent.model import Moment, Requester
@@ -93,7 +94,7 @@ def frozen_remains(tx: Tx) -> bool:
 
 def selection_hash(ids: tuple[str, ...]) -> str:
     """Return SHA-256 (hex) over the sorted ids, each followed by a line feed."""
-    return hashlib.sha256("".join(f"{object_id}\n" for object_id in sorted(ids)).encode("ascii")).hexdigest()
+    return Ids.of(ids).selection_hash()
 
 
 def approve(tx: Tx, *, waiting: str, selection: str, by: Requester) -> bool:

@@ -4,6 +4,8 @@ Rules: one owner, installed once; of the key set only the next version; a sequen
 window (``docs/protocol.md`` §3, §4). Everything happens inside the caller's transaction.
 """
 
+import hashlib
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import Final, Literal
 
@@ -13,6 +15,7 @@ from agent import age, audit
 from agent.audit import Event
 from agent.envelope import Descriptor, Key, KeySet, parse_keyset, read_keyset
 from agent.errors import ConfigError, RefusedError
+from agent.ids import Ids
 from agent.index import Tx
 from agent.index import trust as rows
 from agent.index.trust import CommandRow
@@ -35,6 +38,9 @@ UNCONFIRMED_MAX: Final = 4096
 that goes on deleting behind it fills no disk."""
 
 OUTCOMES_PAGE: Final = 500
+
+OUTCOMES_HASHED: Final = 20_000
+"""Outcomes that are read at once to be hashed."""
 
 _MS_PER_S: Final = 1000
 _WINDOW_MASK: Final = (1 << (WINDOW + 1)) - 1
@@ -196,21 +202,52 @@ class Trust:
         """Note that the issuer has these terminal receipts; return how many were news."""
         return rows.acknowledge(tx, kid, receipt_jtis, keep=KEPT_RESULTS)
 
-    def freeze(self, tx: Tx, jti: str, object_ids: tuple[str, ...]) -> None:
-        """Write the selection that a command resolved to when it arrived."""
-        rows.freeze(tx, jti, object_ids)
+    def freeze(self, tx: Tx, jti: str, ids: Ids, *, objects: int, size_bytes: int) -> None:
+        """Write the selection that a command resolved to when it arrived, and what a quota counts of it."""
+        rows.freeze(tx, jti, ids, objects=objects, size_bytes=size_bytes)
 
-    def undecided(self, tx: Tx, jti: str) -> tuple[str, ...]:
-        """Return the ids of a command's selection whose outcome is still open, sorted."""
-        return rows.undecided(tx, jti)
+    def frozen(self, tx: Tx, jti: str) -> Ids:
+        """Return a command's selection."""
+        return rows.frozen(tx, jti)
 
-    def decide(self, tx: Tx, jti: str, outcomes: tuple[Outcome, ...]) -> None:
-        """Write what became of objects of a command's selection."""
-        rows.decide(tx, jti, outcomes)
+    def weight(self, tx: Tx, jti: str) -> tuple[int, int] | None:
+        """Return (objects, bytes) that a quota counts of a selection; unknown of one that an older version froze."""
+        found = rows.measure(tx, jti)
+        return None if found is None else found[:2]
+
+    def left(self, tx: Tx, jti: str) -> int:
+        """Return of how many objects of a command's selection the outcome is still open."""
+        found = rows.measure(tx, jti)
+        if found is not None:
+            return found[2]
+        ids = rows.frozen(tx, jti)
+        return len(ids) - len(rows.decided(tx, jti, ids))
+
+    def undecided(self, tx: Tx, jti: str, ids: Iterable[str]) -> tuple[str, ...]:
+        """Return those of some ids that have no outcome yet, in their order."""
+        ids = tuple(ids)
+        decided = rows.decided(tx, jti, ids)
+        return tuple(object_id for object_id in ids if object_id not in decided)
+
+    def decide(self, tx: Tx, jti: str, outcomes: tuple[Outcome, ...], *, selected: bool = True) -> None:
+        """Write what became of objects of a command's selection, or of others that it meant as well."""
+        new = rows.decide(tx, jti, outcomes)
+        if selected:
+            rows.close(tx, jti, new)
 
     def outcomes(self, tx: Tx, jti: str, *, after: str = "", limit: int = OUTCOMES_PAGE) -> tuple[Outcome, ...]:
         """Return one page of what is decided, sorted by object id."""
         return rows.outcomes(tx, jti, after=after, limit=limit)
+
+    def outcomes_hash(self, tx: Tx, jti: str) -> str:
+        """Return SHA-256 in hex over ``id``, a space, ``result`` and a line feed of every outcome, sorted by id."""
+        digest = hashlib.sha256()
+        after = ""
+        while True:
+            lines, after = rows.outcome_lines(tx, jti, after=after, limit=OUTCOMES_HASHED)
+            if not lines:
+                return digest.hexdigest()
+            digest.update(lines.encode("ascii"))
 
     def tally(self, tx: Tx, jti: str) -> dict[str, int]:
         """Return how many objects of a command's selection have which result."""

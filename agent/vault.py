@@ -37,6 +37,7 @@ from agent.audit import Event
 from agent.clock import MS_PER_S, parse_rfc3339_ms
 from agent.errors import CorruptError, RefusedError, SpaceError
 from agent.files import make_folder, new_file, remove, settle, sync_folder, translated_space
+from agent.ids import Ids
 from agent.index import Index, Tx
 from agent.index import vault as rows
 from agent.keystore import Keystore
@@ -459,23 +460,40 @@ class Vault:
         """Return objects with ids above ``after``, in the order of ids, those being erased included."""
         return tuple(map(_object, rows.page(tx, after, min(limit, PAGE_MAX))))
 
-    def select(self, tx: Tx, selection: Selection) -> tuple[str, ...]:
-        """Return the sorted ids that a selection means now.
+    def select(self, tx: Tx, selection: Selection) -> Ids:
+        """Return the ids that a selection means now.
 
         Ids that were named are all returned, also of objects that are gone: the answer about each is a delete's
         outcome. Other selections mean what is here and not being erased, and what only a store still has of us (``get``
         answers ``None`` for those; ``Erasure`` erases them); an interval means overlap with the capture interval.
         """
         if selection.ids is not None:
-            return tuple(sorted(set(selection.ids)))
-        found = rows.ids(
-            tx,
-            camera=selection.camera,
-            category=selection.category,
-            from_ms=None if selection.from_ is None else parse_rfc3339_ms(selection.from_),
-            to_ms=None if selection.to is None else parse_rfc3339_ms(selection.to),
-        )
-        return tuple(found)
+            return Ids.of(selection.ids)
+        return Ids(rows.selected(tx, _chosen(selection)))
+
+    def page_of(self, tx: Tx, selection: Selection, *, after: str, limit: int) -> tuple[str, ...]:
+        """Return the first ids above ``after`` of those that ``select`` returns; named ones may be anything."""
+        if selection.ids is not None:
+            return tuple(sorted(name for name in set(selection.ids) if name > after)[:limit])
+        return tuple(rows.page_of(tx, _chosen(selection), after=after, limit=limit))
+
+    def weigh(self, tx: Tx, selection: Selection) -> Total:
+        """Return how much of a selection is here: what a quota counts."""
+        if selection.ids is None and selection.from_ is None and selection.to is None:
+            sets = [
+                total
+                for (camera, category), total in self.totals(tx).sets.items()
+                if selection.camera in {None, camera} and selection.category in {None, category}
+            ]
+            return Total(sum(total.objects for total in sets), sum(total.bytes for total in sets))
+        if selection.ids is None:
+            return Total(*rows.weighed(tx, _chosen(selection)))
+        found = [item for item in (self.get(tx, object_id) for object_id in selection.ids) if item is not None]
+        return Total(len(found), sum(item.size_bytes for item in found))
+
+    def arrivals(self, tx: Tx, *, above: int, limit: int = PAGE_MAX) -> tuple[tuple[int, str], ...]:
+        """Return (place, id) of the objects behind a place in the order of arrival."""
+        return tuple(rows.arrivals(tx, above, limit))
 
     def totals(self, tx: Tx) -> Totals:
         """Return how much there is."""
@@ -692,6 +710,15 @@ class Vault:
 
     def _adopt_root(self, tx: Tx) -> None:
         rows.set_root_id(tx, self.keystore.roots()[0].id)
+
+
+def _chosen(selection: Selection) -> rows.Chosen:
+    return rows.Chosen(
+        camera=selection.camera,
+        category=selection.category,
+        from_ms=None if selection.from_ is None else parse_rfc3339_ms(selection.from_),
+        to_ms=None if selection.to is None else parse_rfc3339_ms(selection.to),
+    )
 
 
 def _object(row: tuple[Any, ...]) -> Object:

@@ -151,7 +151,7 @@ class Verbs:
                 found = parts.vault.page(tx, after=after)
                 more = found[-1].id if found and parts.vault.page(tx, after=found[-1].id, limit=1) else ""
             else:
-                ids = [object_id for object_id in parts.vault.select(tx, selection) if object_id > after]
+                ids = parts.vault.page_of(tx, selection, after=after, limit=LISTED_MAX + 1)
                 page = ids[:LISTED_MAX]
                 found = tuple(item for object_id in page if (item := parts.vault.get(tx, object_id)) is not None)
                 more = page[-1] if len(ids) > len(page) else ""

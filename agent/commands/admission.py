@@ -19,6 +19,7 @@ from agent.commands.world import BACKEND_DELETE, OWNER_ERASE, World
 from agent.envelope import Approve, Command, Delete, Export, Inventory, Key, SetTime
 from agent.erasure import Erasure
 from agent.errors import ConfigError, RefusedError
+from agent.ids import Ids
 from agent.index import Tx
 from agent.model import Moment, Selection
 from agent.outbox import Alert, Outbox
@@ -101,19 +102,18 @@ class Admission:
         if moment.trusted and moment.agent_ms // MS_PER_S >= command.exp:
             self._ledger.settle(tx, row, status="refused", reason="expired", moment=moment)
             return True
-        selection = self._selection_of(tx, key, row.jti, command)
-        approved = bool(row.approved_by)
-        waits_for = self._waits_for(tx, key, command, selection, approved=approved, moment=moment)
+        weight = self._trust.weight(tx, row.jti)
+        waits_for = self._waits_for(tx, key, command, weight, approved=bool(row.approved_by), moment=moment)
         if waits_for:
             if waits_for != row.reason:
-                self._await(tx, row, waits_for, count=len(selection), moment=moment)
+                self._await(tx, row, waits_for, moment=moment)
             return waits_for != row.reason
         try:
             self._act_at_once(tx, key, command, moment=moment)
         except RefusedError as error:
             self._ledger.settle(tx, row, status="refused", reason=error.reason, moment=moment)
             return True
-        self._start(tx, key, command, row, selection, moment=moment)
+        self._start(tx, key, command, row, moment=moment)
         return True
 
     # --- the decision
@@ -122,12 +122,12 @@ class Admission:
         key, command = heard.key, heard.command
         try:
             door.judge_verb(heard, moment=moment)
-            selection = self._resolve(tx, key, command)
-            waits_for = self._waits_for(tx, key, command, selection, approved=False, moment=moment)
+            selection, weight = self._resolve(tx, key, command)
+            waits_for = self._waits_for(tx, key, command, weight, approved=False, moment=moment)
             if not waits_for:
                 self._act_at_once(tx, key, command, moment=moment)
         except RefusedError as error:
-            row = self._take_up(tx, heard, (), moment=moment)
+            row = self._take_up(tx, heard, Ids(), (0, 0), moment=moment)
             row = self._ledger.settle(tx, row, status="refused", reason=error.reason, moment=moment)
             return Judged.of(row)
         lasting = bool(waits_for) or isinstance(command.request, Delete | Export)
@@ -137,18 +137,25 @@ class Admission:
                 key=key, digest=heard.digest, jti=command.jti, verb=command.verb, seq=command.seq, error=busy
             )
             return self._turn(tx, turned, moment=moment)
-        row = self._take_up(tx, heard, selection, moment=moment)
+        row = self._take_up(tx, heard, selection, weight, moment=moment)
         if waits_for:
-            row = self._await(tx, row, waits_for, count=len(selection), moment=moment)
+            row = self._await(tx, row, waits_for, moment=moment)
             return Judged.of(row)
-        return self._start(tx, key, command, row, selection, moment=moment)
+        return self._start(tx, key, command, row, moment=moment)
 
     def _is_busy(self, tx: Tx, key: Key) -> bool:
         unfinished, unconfirmed = self._trust.unfinished_counts(tx, key.kid)
         return unfinished >= UNFINISHED_MAX or unconfirmed >= UNCONFIRMED_MAX
 
     def _waits_for(
-        self, tx: Tx, key: Key, command: Command, selection: tuple[str, ...], *, approved: bool, moment: Moment
+        self,
+        tx: Tx,
+        key: Key,
+        command: Command,
+        weight: tuple[int, int] | None,
+        *,
+        approved: bool,
+        moment: Moment,
     ) -> str:
         if command.after:
             before = self._trust.command(tx, command.after)
@@ -158,33 +165,32 @@ class Admission:
             return "clock_unconfirmed"
         if approved or key.quota is None or not isinstance(command.request, Delete | Export):
             return ""
-        objects, size_bytes = self._weigh(tx, selection)
-        over = self._trust.over_quota(tx, key, objects=objects, size_bytes=size_bytes, moment=moment)
+        if weight is None:  # an older version froze it and did not weigh it: the owner may
+            return "quota_exceeded"
+        over = self._trust.over_quota(tx, key, objects=weight[0], size_bytes=weight[1], moment=moment)
         return "quota_exceeded" if over else ""
 
-    def _selection_of(self, tx: Tx, key: Key, jti: str, command: Command) -> tuple[str, ...]:
-        if isinstance(command.request, Inventory):  # tells what is held when it is told
-            return () if "." in command.request.cursor else self._meant(tx, key, command.request.select)
-        return self._trust.undecided(tx, jti)
+    def _resolve(self, tx: Tx, key: Key, command: Command) -> tuple[Ids, tuple[int, int]]:
+        """Return what the command names now, and what a quota counts of it.
 
-    def _resolve(self, tx: Tx, key: Key, command: Command) -> tuple[str, ...]:
-        """Freeze what the command names now; raises ``not_granted``, ``malformed`` or ``too_large``."""
+        Raises ``not_granted``, ``malformed`` or ``too_large``.
+        """
         if isinstance(command.request, Export):
             self._require_recipients(key, command.request)
         select = command.selection
         if select is None or (isinstance(command.request, Inventory) and "." in command.request.cursor):
-            return ()
+            return Ids(), (0, 0)
         if not isinstance(command.request, Export):
-            return self._meant(tx, key, select)
-        ids = self._vault.select(tx, select)
-        if len(ids) > OBJECTS_MAX:
+            ids = self._meant(tx, key, select)
+        elif len(ids := self._vault.select(tx, select)) > OBJECTS_MAX:
             raise RefusedError("the export would be too large", reason="too_large", retry="after_fix")
-        return ids
+        total = self._vault.weigh(tx, select)
+        return ids, (total.objects, total.bytes)
 
-    def _meant(self, tx: Tx, key: Key, select: Selection) -> tuple[str, ...]:
-        """Return the objects that a selection means, and for an owner the exports too, sorted."""
+    def _meant(self, tx: Tx, key: Key, select: Selection) -> Ids:
+        """Return the objects that a selection means, and for an owner the exports too."""
         ids = self._vault.select(tx, select)
-        return tuple(sorted({*ids, *self._bundle.select(tx, select)})) if key.role == "client" else ids
+        return ids.joined(self._bundle.select(tx, select)) if key.role == "client" else ids
 
     def _require_recipients(self, key: Key, request: Export) -> None:
         if request.to and key.role != "client":
@@ -193,10 +199,6 @@ class Admission:
             self._bundle.require_recipients(request.to or self._world.policy().owner_recipients())
         except ConfigError as error:
             raise RefusedError(error.message, reason="malformed", retry="after_fix") from error
-
-    def _weigh(self, tx: Tx, selection: tuple[str, ...]) -> tuple[int, int]:
-        found = [item for item in (self._vault.get(tx, object_id) for object_id in selection) if item is not None]
-        return len(found), sum(item.size_bytes for item in found)
 
     # --- what follows from it
 
@@ -217,7 +219,7 @@ class Admission:
         )
         return Judged(receipt=receipt, status="refused", reason=turned.error.reason)
 
-    def _take_up(self, tx: Tx, heard: Heard, selection: tuple[str, ...], *, moment: Moment) -> CommandRow:
+    def _take_up(self, tx: Tx, heard: Heard, selection: Ids, weight: tuple[int, int], *, moment: Moment) -> CommandRow:
         return self._ledger.take_up(
             tx,
             heard.key,
@@ -225,28 +227,27 @@ class Admission:
             digest=heard.digest,
             claims=heard.claims,
             selection=selection,
+            weight=weight,
             moment=moment,
         )
 
-    def _start(
-        self, tx: Tx, key: Key, command: Command, row: CommandRow, selection: tuple[str, ...], *, moment: Moment
-    ) -> Judged:
+    def _start(self, tx: Tx, key: Key, command: Command, row: CommandRow, *, moment: Moment) -> Judged:
         """Begin an accepted command's effect; what needs no work of its own is settled here."""
         if isinstance(command.request, Inventory):
-            row = self._listing.tell(tx, key, command.request, row, selection, moment=moment)
+            row = self._listing.tell(tx, key, command.request, row, moment=moment)
             return Judged.of(row)
         if isinstance(command.request, Approve | SetTime):
             row = self._ledger.settle(tx, row, status="done", moment=moment)
             run = command.request.command if isinstance(command.request, Approve) else ""
             return Judged.of(row, run=run)
-        self._spend(tx, key, selection, moment=moment)
+        self._spend(tx, key, row, moment=moment)
         self._cut_off(tx, key, command, row, moment=moment)
         row = self._ledger.accept(tx, row, moment=moment)
         return Judged.of(row, run=row.jti)
 
-    def _await(self, tx: Tx, row: CommandRow, reason: str, *, count: int, moment: Moment) -> CommandRow:
+    def _await(self, tx: Tx, row: CommandRow, reason: str, *, moment: Moment) -> CommandRow:
         if reason == "quota_exceeded":
-            self._alert_quota(tx, row, count=count, moment=moment)
+            self._alert_quota(tx, row, count=row.selection_count, moment=moment)
         return self._ledger.wait(tx, row, reason=reason, moment=moment)
 
     def _alert_quota(self, tx: Tx, row: CommandRow, *, count: int, moment: Moment) -> None:
@@ -286,7 +287,7 @@ class Admission:
             raise RefusedError("its key is no longer trusted", reason="nothing_waiting", retry="after_fix")
         self._cut_off(tx, waiting_key, command_of(row), row, moment=moment)
         self._ledger.accept(tx, row, approved_by=key.kid, moment=moment)
-        self._spend(tx, waiting_key, self._trust.undecided(tx, row.jti), moment=moment)
+        self._spend(tx, waiting_key, row, moment=moment)
         self._end_quota_alert(tx, moment=moment)
 
     def _cut_off(self, tx: Tx, key: Key, command: Command, row: CommandRow, *, moment: Moment) -> None:
@@ -301,7 +302,6 @@ class Admission:
         by = Commanded(row.jti, row.kid, row.seq)
         self._erasure.cut_off(tx, command.request.select, rule=rule, by=by, before_ms=before_ms)
 
-    def _spend(self, tx: Tx, key: Key, selection: tuple[str, ...], *, moment: Moment) -> None:
-        if key.quota is not None:
-            objects, size_bytes = self._weigh(tx, selection)
-            self._trust.spend(tx, key, objects=objects, size_bytes=size_bytes, moment=moment)
+    def _spend(self, tx: Tx, key: Key, row: CommandRow, *, moment: Moment) -> None:
+        objects, size_bytes = self._trust.weight(tx, row.jti) or (row.selection_count, 0)
+        self._trust.spend(tx, key, objects=objects, size_bytes=size_bytes, moment=moment)

@@ -17,6 +17,7 @@ from agent.commands.ledger import Ledger
 from agent.commands.world import World, kept
 from agent.envelope import Export as ExportRequest
 from agent.errors import RefusedError, SpaceError
+from agent.ids import Ids
 from agent.index import Index, Tx
 from agent.model import Moment, Object, Outcome, Requester, Selection
 from agent.policy import Conditions, Decision, Refuse, Rights, Subject, decide
@@ -48,7 +49,7 @@ class Exports:
     async def carry_out(self, row: CommandRow, request: ExportRequest, *, progress: Progress) -> None:
         """Build what a command asks for and settle it; a disk without room fails it. The caller holds ``line``."""
         requester = await self._index.read(lambda tx: self._ledger.requester(tx, row))
-        ids = await self._index.read(lambda tx: self._trust.undecided(tx, row.jti))
+        ids = tuple(await self._index.read(lambda tx: self._trust.frozen(tx, row.jti)))
         recipients = request.to or self._world.policy().owner_recipients()
         form: Form = "zip" if request.form == "zip" else "objects"
 
@@ -85,8 +86,8 @@ class Exports:
         ``RefusedError`` (``too_large``, or nothing is held), ``ConfigError`` without an owner's recipient,
         ``SpaceError``.
         """
-        ids, held = await self._index.read(lambda tx: self._held(tx, select))
-        if not held:
+        ids = await self._index.read(lambda tx: self._vault.page_of(tx, select, after="", limit=OBJECTS_MAX + 1))
+        if not await self._index.read(lambda tx: any(self._vault.get(tx, object_id) is not None for object_id in ids)):
             raise RefusedError(
                 "nothing of that selection is held",
                 reason="malformed",
@@ -95,7 +96,7 @@ class Exports:
             )
         if len(ids) > OBJECTS_MAX:
             raise RefusedError(
-                f"{len(ids)} objects; an export holds {OBJECTS_MAX}",
+                f"more than {OBJECTS_MAX} objects: an export holds no more",
                 reason="too_large",
                 retry="after_fix",
                 hint="export a shorter interval or one camera",
@@ -111,15 +112,10 @@ class Exports:
                 progress=progress,
             )
 
-    def _held(self, tx: Tx, select: Selection) -> tuple[tuple[str, ...], bool]:
-        """Return the ids that are meant, and whether any of them is held."""
-        ids = self._vault.select(tx, select)
-        return ids, any(self._vault.get(tx, object_id) is not None for object_id in ids)
-
     async def remove(
-        self, row: CommandRow, ids: tuple[str, ...], select: Selection, *, requester: Requester, moment: Moment
-    ) -> tuple[str, ...]:
-        """Remove the exports that an owner's delete means; return the ids that are left for the erasure.
+        self, row: CommandRow, ids: Ids, select: Selection, *, requester: Requester, moment: Moment
+    ) -> None:
+        """Remove, and decide, the exports that an owner's delete means.
 
         An export that is being built when everything is deleted is waited for, and goes too. A backend's delete never
         removes what was made for the owner.
@@ -127,22 +123,21 @@ class Exports:
         whole = requester.role == "client" and (select.all is True or select.category == "export")
         async with self.line if whole else contextlib.nullcontext():
             held = await self._index.read(self._bundle.exports)
-            named = {export_id for export_id in ids if export_id in held}
+            named = {export_id for export_id in held if export_id in ids}
             if whole:
                 named.update(await self._index.read(lambda tx: self._bundle.select(tx, select)))
             for export_id in sorted(named):
                 if requester.role == "client":
                     gone = Outcome(id=export_id, result="deleted")
-                    note = partial(self._decide, row=row, outcome=gone, moment=moment)
+                    note = partial(self._decide, row=row, outcome=gone, selected=export_id in ids, moment=moment)
                     await asyncio.to_thread(self._bundle.remove, export_id, note)
                 else:
                     kept_here = Outcome(id=export_id, result="failed")
-                    decide_it = partial(self._decide, row=row, outcome=kept_here, moment=moment)
+                    decide_it = partial(self._decide, row=row, outcome=kept_here, selected=True, moment=moment)
                     await self._index.write(decide_it, urgent=True)
-        return tuple(object_id for object_id in ids if object_id not in named)
 
-    def _decide(self, tx: Tx, *, row: CommandRow, outcome: Outcome, moment: Moment) -> None:
-        self._trust.decide(tx, row.jti, (outcome,))
+    def _decide(self, tx: Tx, *, row: CommandRow, outcome: Outcome, selected: bool, moment: Moment) -> None:
+        self._trust.decide(tx, row.jti, (outcome,), selected=selected)
         if outcome.result == "deleted":
             event = Event(kind="erased", object=outcome.id, actor=row.kid, command=row.jti, rule="export")
             audit.append(tx, event, moment=moment)

@@ -6,7 +6,8 @@ the same loop. Everything a command needs to answer survives in the index even o
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from functools import partial
 from typing import Final
 
 import msgspec
@@ -23,8 +24,9 @@ from agent.commands.stranger import Strangers
 from agent.commands.world import BACKEND_DELETE, OWNER_ERASE, World
 from agent.envelope import TYP_KEYSET, Delete, parse
 from agent.envelope import Export as ExportRequest
-from agent.erasure import Erasure
+from agent.erasure import PART, Erasure
 from agent.errors import AgentError, CorruptError, RefusedError, SpaceError
+from agent.ids import Ids
 from agent.index import Index, Tx
 from agent.keystore import Keystore
 from agent.model import Moment, Outcome, Selection
@@ -70,8 +72,8 @@ class Commands:
         self._device = device
         self._index = index
         self._keystore = keystore
-        self._erasure = erasure
         self._vault = vault
+        self._erasure = erasure
         self._trust = trust
         self._outbox = outbox
         self._ledger = ledger
@@ -322,19 +324,47 @@ class Commands:
                 lambda tx: self._ledger.wait(tx, row, reason="clock_unconfirmed", moment=moment), urgent=True
             )
             return
-        ids = await self._index.read(lambda tx: self._trust.undecided(tx, row.jti))
-        ids = await self._exports.remove(row, ids, request.select, requester=requester, moment=moment)
-        if ids:
-            rule = OWNER_ERASE if requester.role == "client" else BACKEND_DELETE
+        ids = await self._index.read(lambda tx: self._trust.frozen(tx, row.jti))
+        await self._exports.remove(row, ids, request.select, requester=requester, moment=moment)
+        tell = self._progress(row.jti)
+        done = len(ids) - await self._index.read(lambda tx: self._trust.left(tx, row.jti))
+        async for part in self._parts(row.jti, ids):
+            await asyncio.to_thread(tell, done, len(ids))
             await self._erasure.erase(
-                ids,
+                part,
                 actor=row.kid,
-                rule=rule,
+                rule=OWNER_ERASE if requester.role == "client" else BACKEND_DELETE,
                 command=row.jti,
                 moment=moment,
-                progress=self._progress(row.jti),
             )
+            done += len(part)
         await self._settle_open(row.jti)
+
+    async def _parts(self, jti: str, ids: Ids) -> AsyncIterator[tuple[str, ...]]:
+        """Yield what of a delete is undecided in parts that an erasure takes at once; others come between them.
+
+        A large one goes in the order of arrival: neighbours have their slots under one key, which then goes as a whole
+        instead of being changed for every few of them. What is not here any more comes last, and all of a small one.
+        """
+        part: tuple[str, ...] = ()
+        above: int | None = 0 if len(ids) > PART else None
+        while above is not None:
+            found, above = await self._index.read(partial(self._arrived, jti=jti, ids=ids, above=above))
+            part += found
+            while len(part) >= PART or (part and above is None):
+                yield part[:PART]
+                part = part[PART:]
+        for start in range(0, len(ids), PART):
+            some = tuple(ids[start : start + PART])
+            rest = await self._index.read(partial(self._trust.undecided, jti=jti, ids=some))
+            if rest:
+                yield rest
+
+    def _arrived(self, tx: Tx, jti: str, ids: Ids, above: int) -> tuple[tuple[str, ...], int | None]:
+        """Return what is undecided of the next page of the vault, and where the page behind it begins."""
+        page = self._vault.arrivals(tx, above=above)
+        meant = self._trust.undecided(tx, jti, (object_id for _, object_id in page if object_id in ids))
+        return meant, page[-1][0] if page else None
 
     async def _settle_open(self, jti: str) -> None:
         """Settle a command whose last object was decided outside an erasure."""

@@ -6,7 +6,6 @@ terminal receipt in that of the last one (invariants I4, I6, I7). A refusal that
 trace, so that the same bytes may succeed later; any other one after the sequence check is kept, so that they cannot.
 """
 
-import hashlib
 from collections.abc import Callable
 from typing import Any, Final, Literal
 
@@ -15,8 +14,9 @@ import msgspec
 from agent import audit
 from agent.audit import Event
 from agent.clock import MS_PER_S
-from agent.envelope import MAX_OUTCOMES, Command, Delete, Key, decode_strictly, encode, parse_command, selection_hash
+from agent.envelope import MAX_OUTCOMES, Command, Delete, Key, decode_strictly, encode, parse_command
 from agent.errors import RefusedError, Retry
+from agent.ids import Ids
 from agent.index import Tx
 from agent.keystore import Keystore
 from agent.model import Moment, Outcome, RandomBytes, Requester, new_id
@@ -54,7 +54,6 @@ RECEIPT_CLAIMS_BYTES: Final = 64 * 1024
 
 _SUCCESS: Final = frozenset({"deleted", "already_gone", "exported", "listed"})
 _FROZEN_VERBS: Final = frozenset({"delete", "export"})
-_PAGE: Final = 500
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
@@ -123,7 +122,8 @@ class Ledger:
         *,
         digest: str,
         claims: bytes,
-        selection: tuple[str, ...],
+        selection: Ids,
+        weight: tuple[int, int],
         moment: Moment,
     ) -> CommandRow:
         """Use the sequence number and freeze the selection; the caller writes the first receipt in this transaction.
@@ -148,13 +148,13 @@ class Ledger:
             settled_ms=None,
             acknowledged=0,
             selection_count=len(selection),
-            selection_hash=selection_hash(selection),
+            selection_hash=selection.selection_hash(),
             receipt_jti="",
             receipt=b"",
         )
         if command.verb in _FROZEN_VERBS:
             self._trust.keep(tx, row)
-            self._trust.freeze(tx, row.jti, selection)
+            self._trust.freeze(tx, row.jti, selection, objects=weight[0], size_bytes=weight[1])
         return row
 
     def requester(self, tx: Tx, row: CommandRow) -> Requester:
@@ -213,13 +213,16 @@ class Ledger:
         self, tx: Tx, row: CommandRow, *, export: dict[str, Any] | None = None, moment: Moment
     ) -> CommandRow:
         """Settle a command whose every object is decided; ``waiting`` while a store's word is missing."""
-        if self._trust.undecided(tx, row.jti):
+        if self._trust.left(tx, row.jti):
             return row
         if _deletes_all(row):
             self._forget(tx)
         tally = self._trust.tally(tx, row.jti)
+        waits = bool(tally.get("waiting_for_cloud", 0))
+        if waits and row.status == "waiting" and not row.reason and sum(tally.values()) > MAX_OUTCOMES:
+            return row  # that was told; which of so many a store has confirmed meanwhile is not
         answer = self._answer(tx, row, tally, export=export)
-        if tally.get("waiting_for_cloud", 0):
+        if waits:
             return self._write(tx, row, status="waiting", reason="", answer=answer, moment=moment)
         good = sum(count for result, count in tally.items() if result in _SUCCESS)
         total = sum(tally.values())
@@ -278,16 +281,6 @@ class Ledger:
         outcomes = self._trust.outcomes(tx, row.jti, limit=MAX_OUTCOMES)
         return Answer(outcomes=tuple(msgspec.to_builtins(outcome) for outcome in outcomes), export=export)
 
-    def outcomes_hash(self, tx: Tx, jti: str) -> str:
-        """Return SHA-256 in hex over ``id``, a space, ``result`` and a line feed of every outcome, sorted by id."""
-        digest = hashlib.sha256()
-        after = ""
-        while page := self._trust.outcomes(tx, jti, after=after, limit=_PAGE):
-            for outcome in page:
-                digest.update(f"{outcome.id} {outcome.result}\n".encode("ascii"))
-            after = page[-1].id
-        return digest.hexdigest()
-
     def _write(
         self,
         tx: Tx,
@@ -325,7 +318,7 @@ class Ledger:
             if len(encode(claims)) <= RECEIPT_CLAIMS_BYTES:
                 return
             del claims["outcomes"]
-        claims["outcomes_hash"] = self.outcomes_hash(tx, row.jti)
+        claims["outcomes_hash"] = self._trust.outcomes_hash(tx, row.jti)
         claims["cursor"] = f"{row.jti}."
         if status in TERMINAL:
             done = row.selection_count

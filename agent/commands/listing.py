@@ -1,6 +1,5 @@
 """What an inventory tells: the owner everything, a backend ids, sizes and codes only."""
 
-from bisect import bisect_right
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -33,7 +32,10 @@ def listed(
     limit: int,
     view: Callable[[Tx, str], dict[str, Any] | None],
 ) -> tuple[tuple[dict[str, Any], ...], str]:
-    """Return one page of outcomes of ``ids`` (sorted, behind the cursor), and the cursor of the next, or ""."""
+    """Return one page of outcomes of ``ids`` (sorted, behind the cursor), and the cursor of the next, or "".
+
+    ``ids`` are one more than ``limit`` where there are more: that one tells so.
+    """
     outcomes: list[dict[str, Any]] = []
     size_bytes = 0
     last = ""
@@ -91,16 +93,14 @@ class Listing:
         self._ledger = ledger
         self._world = world
 
-    def tell(
-        self, tx: Tx, key: Key, request: Inventory, row: CommandRow, selection: tuple[str, ...], *, moment: Moment
-    ) -> CommandRow:
+    def tell(self, tx: Tx, key: Key, request: Inventory, row: CommandRow, *, moment: Moment) -> CommandRow:
         """Answer an ``inventory`` and settle it; with a cursor into an earlier command, tell that one's outcomes."""
         name, dot, behind = request.cursor.partition(".")
         if dot:
             return self._tell_outcomes(tx, key, row, command=name, after=behind, limit=request.limit, moment=moment)
         outcomes, cursor = listed(
             tx,
-            ids=selection[bisect_right(selection, request.cursor) :],
+            ids=self._page(tx, key, request),
             limit=request.limit,
             view=self._view(key.role, moment=moment),
         )
@@ -108,6 +108,13 @@ class Listing:
         audit.append(tx, event, moment=moment)
         answer = Answer(outcomes=outcomes, cursor=cursor)
         return self._ledger.settle(tx, row, status="done", answer=answer, moment=moment)
+
+    def _page(self, tx: Tx, key: Key, request: Inventory) -> tuple[str, ...]:
+        """Return the ids behind the cursor, one more than are told: objects, and for an owner exports."""
+        ids = set(self._vault.page_of(tx, request.select, after=request.cursor, limit=request.limit + 1))
+        if key.role == "client":
+            ids.update(name for name in self._bundle.select(tx, request.select) if name > request.cursor)
+        return tuple(sorted(ids)[: request.limit + 1])
 
     def _tell_outcomes(
         self, tx: Tx, key: Key, row: CommandRow, *, command: str, after: str, limit: int, moment: Moment

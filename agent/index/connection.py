@@ -4,6 +4,8 @@ Rules:
 
 - Only the worker thread touches the connection, so a checkpoint never meets a reader of ours.
 - Writes that wait at the same moment share one commit, each in its own savepoint: one that raises is undone alone.
+  A ``large`` one, of thousands of statements, gets a commit to itself: inside a savepoint SQLite walks through all that
+  the savepoint has saved so far at the end of each statement, so that such a write took seconds.
 - A function given to ``write`` may run more than once (after a full disk it is tried again alone), so it has no effect
   outside its transaction but what it hands to ``Tx.then``.
 - A full disk is ``SpaceError`` and everything is as before. While a part of the ballast is given up (``short_of_room``)
@@ -46,6 +48,7 @@ class IndexLostError(Exception):
 class _Job:
     kind: Literal["read", "write", "urgent", "truncate", "stop"]
     fn: Callable[[Tx], Any]
+    large: bool = False
     future: Future[Any] = field(default_factory=Future)
 
 
@@ -77,14 +80,14 @@ class Index:
         self._worker = threading.Thread(target=self._serve, name="index", daemon=True)
         self._worker.start()
 
-    async def write(self, fn: Callable[[Tx], T], *, urgent: bool = False) -> T:
+    async def write(self, fn: Callable[[Tx], T], *, urgent: bool = False, large: bool = False) -> T:
         """Run ``fn`` in a transaction; its result is returned when it is durable.
 
         ``urgent`` is for deletes, their audit and their receipts, and for uploads, which make room where policy wants
         them first: on a full disk the ballast is given up for them. ``fn`` may run again after a rollback. A caller
         that is cancelled while ``fn`` runs does not stop the commit.
         """
-        return await asyncio.wrap_future(self._submit("urgent" if urgent else "write", fn))
+        return await asyncio.wrap_future(self._submit("urgent" if urgent else "write", fn, large=large))
 
     async def read(self, fn: Callable[[Tx], T]) -> T:
         """Run ``fn`` on what is durable now; it must not write."""
@@ -116,8 +119,10 @@ class Index:
             self._jobs.put(_Job("stop", _nothing))
         self._worker.join()
 
-    def _submit(self, kind: Literal["read", "write", "urgent", "truncate"], fn: Callable[[Tx], T]) -> "Future[T]":
-        job = _Job(kind, fn)
+    def _submit(
+        self, kind: Literal["read", "write", "urgent", "truncate"], fn: Callable[[Tx], T], *, large: bool = False
+    ) -> "Future[T]":
+        job = _Job(kind, fn, large)
         with self._lock:
             assert not self._closed, "the index is closed"  # noqa: S101 - a caller's mistake
             self._jobs.put(job)
@@ -148,8 +153,10 @@ class Index:
             if job.kind == "read":
                 self._settle(job, self._read)
         writes = [job for job in batch if job.kind in {"write", "urgent"}]
-        if writes:
-            self._write_group(writes)
+        small = [job for job in writes if not job.large]
+        for group in (small, *([job] for job in writes if job.large)):
+            if group:
+                self._write_group(group)
         for job in batch:
             if job.kind == "truncate":
                 self._settle(job, self._truncate)
@@ -230,9 +237,11 @@ class Index:
         """Run the jobs in one transaction; if power fails before the last line returns, none of them happened."""
         answers: list[Any] = []
         followers: list[Callable[[], None]] = []
+        alone = len(jobs) == 1  # then the transaction is all the savepoint that it needs
         self._connection.execute("BEGIN IMMEDIATE")
         for job in jobs:
-            self._connection.execute("SAVEPOINT job")
+            if not alone:
+                self._connection.execute("SAVEPOINT job")
             try:
                 answer, following = self._run(job)
                 answers.append(answer)
@@ -240,9 +249,13 @@ class Index:
             except (apsw.FullError, apsw.IOError, apsw.CorruptError):
                 raise
             except Exception as error:  # noqa: BLE001 - handed to its caller
-                self._connection.execute("ROLLBACK TO job")
                 answers.append(_Raised(error))
-            self._connection.execute("RELEASE job")
+                if alone:
+                    self._roll_back()
+                    return answers
+                self._connection.execute("ROLLBACK TO job")
+            if not alone:
+                self._connection.execute("RELEASE job")
         self._connection.execute("COMMIT")
         self.commits += 1
         for follow in followers:

@@ -5,6 +5,7 @@ from typing import Final
 
 import msgspec
 
+from agent.ids import Ids
 from agent.index.transaction import Tx
 from agent.model import Outcome
 
@@ -87,6 +88,30 @@ MIGRATIONS: Final[tuple[str, ...]] = (
     CREATE INDEX command_unfinished ON command (status, reason) WHERE settled_ms IS NULL;
     CREATE INDEX command_unfinished_by_key ON command (kid, status, reason) WHERE settled_ms IS NULL;
     """,
+    """
+    -- How large a command's selection is and how far it is, kept with each outcome: counting a million of them each
+    -- time would take longer than deleting some. Not beside the ids: a change there would write all of them anew.
+    CREATE TABLE command_measure (
+        jti     TEXT PRIMARY KEY REFERENCES command (jti) ON DELETE CASCADE,
+        objects INTEGER NOT NULL,          -- of the selection, held when it was frozen: what a quota counts
+        bytes   INTEGER NOT NULL,          -- sum of their sealed sizes
+        open    INTEGER NOT NULL           -- ids of the selection without an outcome
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE command_tally (
+        jti     TEXT NOT NULL REFERENCES command (jti) ON DELETE CASCADE,
+        result  TEXT NOT NULL,
+        objects INTEGER NOT NULL,
+        PRIMARY KEY (jti, result)
+    ) STRICT, WITHOUT ROWID;
+    INSERT INTO command_tally SELECT jti, result, count(*) FROM command_outcome GROUP BY jti, result;
+    CREATE TRIGGER tally_grows AFTER INSERT ON command_outcome BEGIN
+        INSERT INTO command_tally VALUES (NEW.jti, NEW.result, 1) ON CONFLICT DO UPDATE SET objects = objects + 1;
+    END;
+    CREATE TRIGGER tally_changes AFTER UPDATE OF result ON command_outcome WHEN OLD.result != NEW.result BEGIN
+        UPDATE command_tally SET objects = objects - 1 WHERE jti = OLD.jti AND result = OLD.result;
+        INSERT INTO command_tally VALUES (NEW.jti, NEW.result, 1) ON CONFLICT DO UPDATE SET objects = objects + 1;
+    END;
+    """,
 )
 
 
@@ -113,7 +138,6 @@ class CommandRow(msgspec.Struct, frozen=True, kw_only=True):
     receipt: bytes
 
 
-_ID_BYTES: Final = 26
 _COLUMNS: Final = ", ".join(CommandRow.__struct_fields__)
 _PLACES: Final = ", ".join("?" for _name in CommandRow.__struct_fields__)
 _CHANGES: Final = ", ".join(f"{name} = excluded.{name}" for name in CommandRow.__struct_fields__[1:])
@@ -221,8 +245,8 @@ def acknowledge(tx: Tx, kid: str, receipt_jtis: Iterable[str], *, keep: int) -> 
             (receipt_jti, kid),
         )
         marked += len(rows)
-        tx.executemany("DELETE FROM command_selection WHERE jti = ?", rows)
-        tx.executemany("DELETE FROM command_outcome WHERE jti = ?", rows)
+        for table in ("selection", "measure", "outcome", "tally"):
+            tx.executemany(f"DELETE FROM command_{table} WHERE jti = ?", rows)  # noqa: S608 - our own names
     tx.execute(
         "DELETE FROM command WHERE kid = ?1 AND acknowledged = 1 AND jti NOT IN"
         " (SELECT jti FROM command WHERE kid = ?1 AND acknowledged = 1 ORDER BY settled_ms DESC, rowid DESC LIMIT ?2)",
@@ -244,26 +268,46 @@ def forget_oldest_settled(tx: Tx, kid: str, *, keep: int) -> None:
     )
 
 
-def freeze(tx: Tx, jti: str, object_ids: Iterable[str]) -> None:
-    """Write a command's selection; the ids are sorted."""
-    tx.execute("INSERT INTO command_selection VALUES (?, ?)", (jti, "".join(object_ids).encode("ascii")))
+def freeze(tx: Tx, jti: str, ids: Ids, *, objects: int, size_bytes: int) -> None:
+    """Write a command's selection and its measure; no outcome is known yet."""
+    tx.execute("INSERT INTO command_selection VALUES (?, ?)", (jti, ids.value))
+    tx.execute("INSERT INTO command_measure VALUES (?, ?, ?, ?)", (jti, objects, size_bytes, len(ids)))
 
 
-def undecided(tx: Tx, jti: str) -> tuple[str, ...]:
-    """Return the ids of a selection whose outcome is still open, sorted."""
+def frozen(tx: Tx, jti: str) -> Ids:
+    """Return a command's selection, empty for none."""
     rows = tx.execute("SELECT ids FROM command_selection WHERE jti = ?", (jti,))
-    ids = rows[0][0].decode("ascii") if rows else ""
-    decided = {row[0] for row in tx.execute("SELECT object_id FROM command_outcome WHERE jti = ?", (jti,))}
-    every = (ids[start : start + _ID_BYTES] for start in range(0, len(ids), _ID_BYTES))
-    return tuple(object_id for object_id in every if object_id not in decided)
+    return Ids(rows[0][0]) if rows else Ids()
 
 
-def decide(tx: Tx, jti: str, outcomes: Iterable[Outcome]) -> None:
-    """Write outcomes; an object that was not in the frozen selection (a cut-off's late-comer) is added."""
-    tx.executemany(
-        "INSERT OR REPLACE INTO command_outcome VALUES (?, ?, ?, ?)",
-        [(jti, outcome.id, outcome.result, msgspec.json.encode(outcome)) for outcome in outcomes],
-    )
+def measure(tx: Tx, jti: str) -> tuple[int, int, int] | None:
+    """Return (objects, bytes, open) of a selection; ``None`` for one that an older version froze."""
+    rows = tx.execute("SELECT objects, bytes, open FROM command_measure WHERE jti = ?", (jti,))
+    return (rows[0][0], rows[0][1], rows[0][2]) if rows else None
+
+
+def close(tx: Tx, jti: str, count: int) -> None:
+    """Count ids of a selection that have an outcome now."""
+    tx.execute("UPDATE command_measure SET open = open - ? WHERE jti = ?", (count, jti))
+
+
+def decided(tx: Tx, jti: str, ids: Iterable[str]) -> frozenset[str]:
+    """Return those ids that have an outcome."""
+    wanted = "SELECT 1 FROM command_outcome WHERE jti = ? AND object_id = ?"
+    return frozenset(object_id for object_id in ids if tx.execute(wanted, (jti, object_id)))
+
+
+def decide(tx: Tx, jti: str, outcomes: Iterable[Outcome]) -> int:
+    """Write outcomes in place of earlier ones; return how many objects had none."""
+    new = 0
+    for outcome in outcomes:
+        row = (jti, outcome.id, outcome.result, msgspec.json.encode(outcome))
+        tx.execute("INSERT INTO command_outcome VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING", row)
+        if tx.changes():
+            new += 1
+        else:
+            tx.execute("UPDATE command_outcome SET result = ?3, outcome = ?4 WHERE jti = ?1 AND object_id = ?2", row)
+    return new
 
 
 def outcomes(tx: Tx, jti: str, *, after: str, limit: int) -> tuple[Outcome, ...]:
@@ -275,9 +319,20 @@ def outcomes(tx: Tx, jti: str, *, after: str, limit: int) -> tuple[Outcome, ...]
     return tuple(msgspec.json.decode(row[0], type=Outcome) for row in rows)
 
 
+def outcome_lines(tx: Tx, jti: str, *, after: str, limit: int) -> tuple[str, str]:
+    """Return a page of what is decided as lines of id, space, result, and the last id of it."""
+    ((lines, last),) = tx.execute(
+        "SELECT coalesce(group_concat(line, ''), ''), coalesce(max(object_id), '') FROM"
+        " (SELECT object_id, object_id || ' ' || result || char(10) AS line FROM command_outcome"
+        " WHERE jti = ? AND object_id > ? ORDER BY object_id LIMIT ?)",
+        (jti, after, limit),
+    )
+    return lines, last
+
+
 def tally(tx: Tx, jti: str) -> dict[str, int]:
     """Return the number of decided objects by result."""
-    rows = tx.execute("SELECT result, count(*) FROM command_outcome WHERE jti = ? GROUP BY result", (jti,))
+    rows = tx.execute("SELECT result, objects FROM command_tally WHERE jti = ? AND objects > 0", (jti,))
     return {row[0]: row[1] for row in rows}
 
 

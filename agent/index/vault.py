@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 from typing import Any, Final
 
+import msgspec
+
 from agent.index.transaction import Tx
 
 Row = tuple[Any, ...]
@@ -285,6 +287,15 @@ CREATE TABLE late (
   remaining INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 """,
+    """
+-- How many copies a request still waits for, counted down with each word of a store.
+ALTER TABLE erasure ADD COLUMN unconfirmed INTEGER NOT NULL DEFAULT 0;
+UPDATE erasure SET unconfirmed = (
+  SELECT count(*) FROM erasure_item i JOIN upload u ON u.object = i.object
+  WHERE i.erasure = erasure.n AND i.result = 'deleted' AND u.erase = 1 AND u.stated_by = ''
+) WHERE state = 'remote';
+CREATE INDEX erasure_local ON erasure (n) WHERE state = 'local';  -- those that wait for a store may be many
+""",
 )
 
 OBJECT_COLUMNS: Final = (
@@ -468,25 +479,70 @@ def waiting_totals(tx: Tx) -> list[Row]:
     return tx.execute("SELECT camera, category, waiting, waiting_bytes FROM total WHERE waiting > 0")
 
 
-def ids(tx: Tx, *, camera: str | None, category: str | None, from_ms: int | None, to_ms: int | None) -> list[str]:
-    """Return sorted ids that match all that is given: objects that are not being erased, and copies at stores only."""
-    where = ["1"]
-    params: list[Any] = []
-    for clause, value in (
-        ("camera = ?", camera),
-        ("category = ?", category),
-        ("max(captured_to_ms, captured_from_ms + 1) > ?", from_ms),
-        ("captured_from_ms < ?", to_ms),
-    ):
-        if value is not None:
-            where.append(clause)
-            params.append(value)
-    clauses = " AND ".join(where)
-    sql = (
-        f"SELECT id FROM object WHERE state != 'erasing' AND {clauses}"  # noqa: S608 - our own names
-        f" UNION SELECT object FROM remote_only WHERE {clauses} ORDER BY 1"
+def selected(tx: Tx, chosen: "Chosen") -> bytes:
+    """Return sorted ids, one behind the other: objects that are not being erased, and copies at stores only."""
+    ids, params = _selected(chosen)
+    # The inner order is kept: SQLite leaves the ORDER BY of a subquery alone whose order an aggregate shows.
+    ((found,),) = tx.execute(f"SELECT CAST(group_concat(id, '') AS BLOB) FROM ({ids} ORDER BY 1)", params)  # noqa: S608 - our own text
+    return found or b""
+
+
+def page_of(tx: Tx, chosen: "Chosen", *, after: str, limit: int) -> list[str]:
+    """Return the first ids above ``after`` of what ``selected`` returns all of."""
+    ids, params = _selected(chosen, after=after)
+    return [row[0] for row in tx.execute(f"{ids} ORDER BY 1 LIMIT ?", (*params, limit))]
+
+
+def weighed(tx: Tx, chosen: "Chosen") -> tuple[int, int]:
+    """Return (objects, bytes) of what is here of a selection and is not being erased."""
+    clauses, params = chosen.clauses()
+    ((objects, size_bytes),) = tx.execute(
+        "SELECT count(*), coalesce(sum(size_bytes), 0) FROM object INDEXED BY object_of_set"  # noqa: S608 - our own names
+        f" WHERE state != 'erasing' AND {clauses}",
+        params,
     )
-    return [row[0] for row in tx.execute(sql, (*params, *params))]
+    return int(objects), int(size_bytes)
+
+
+class Chosen(msgspec.Struct, frozen=True, kw_only=True):
+    """What a selection asks for; ``None`` asks for nothing. Times are a half-open interval, overlap counts."""
+
+    camera: str | None = None
+    category: str | None = None
+    from_ms: int | None = None
+    to_ms: int | None = None
+
+    def clauses(self) -> tuple[str, list[Any]]:
+        """Return the conditions on columns that ``object`` and ``remote_only`` both have, and their parameters."""
+        where, params = ["1"], []
+        for clause, value in (
+            ("camera = ?", self.camera),
+            ("category = ?", self.category),
+            ("max(captured_to_ms, captured_from_ms + 1) > ?", self.from_ms),
+            ("captured_from_ms < ?", self.to_ms),
+        ):
+            if value is not None:
+                where.append(clause)
+                params.append(value)
+        return " AND ".join(where), params
+
+
+def _selected(chosen: Chosen, *, after: str = "") -> tuple[str, list[Any]]:
+    clauses, params = chosen.clauses()
+    if params:
+        here = f"SELECT id FROM object INDEXED BY object_of_set WHERE state != 'erasing' AND id > ? AND {clauses}"  # noqa: S608 - our own names
+    else:  # all, in the order of the ids' own index: what is being erased has an intent
+        here = "SELECT id FROM object WHERE id > ? AND id NOT IN (SELECT object FROM intent)"
+    there = f"SELECT object FROM remote_only WHERE object > ? AND {clauses}"  # noqa: S608 - our own names
+    return f"{here} UNION {there}", [after, *params, after, *params]
+
+
+def arrivals(tx: Tx, above: int, limit: int) -> list[tuple[int, str]]:
+    """Return (n, id) of the objects behind a place in the order of arrival."""
+    return [
+        (row[0], row[1])
+        for row in tx.execute("SELECT n, id FROM object WHERE n > ? ORDER BY n LIMIT ?", (above, limit))
+    ]
 
 
 def set_source_gone(tx: Tx, object_id: str) -> None:
@@ -675,9 +731,9 @@ def any_group_dies(tx: Tx, *, slots: int) -> bool:
     )
 
 
-def erasures(tx: Tx, state: str) -> list[Row]:
-    """Return (n, command, rule, actor, keeps) in this state, oldest first."""
-    return tx.execute("SELECT n, command, rule, actor, keeps FROM erasure WHERE state = ? ORDER BY n", (state,))
+def erasures(tx: Tx) -> list[Row]:
+    """Return (n, command, rule, actor, keeps) of the requests with something left here, oldest first."""
+    return tx.execute("SELECT n, command, rule, actor, keeps FROM erasure WHERE state = 'local' ORDER BY n")
 
 
 def command_of(tx: Tx, erasure: int) -> str:
@@ -685,9 +741,9 @@ def command_of(tx: Tx, erasure: int) -> str:
     return str(tx.execute("SELECT command FROM erasure WHERE n = ?", (erasure,))[0][0])
 
 
-def set_erasure_state(tx: Tx, n: int, state: str) -> None:
-    """Move a request on."""
-    tx.execute("UPDATE erasure SET state = ? WHERE n = ?", (state, n))
+def await_stores(tx: Tx, n: int, *, copies: int) -> None:
+    """Let a request wait for the word of stores about so many copies."""
+    tx.execute("UPDATE erasure SET state = 'remote', unconfirmed = ? WHERE n = ?", (copies, n))
 
 
 def drop_erasure(tx: Tx, n: int) -> None:
@@ -816,16 +872,14 @@ def drop_confirmed(tx: Tx, objects: Iterable[str]) -> None:
     )
 
 
-def erasures_waiting_for(tx: Tx, object_id: str) -> list[int]:
-    """Return the requests that named the object and wait for stores."""
-    return [
-        int(row[0])
-        for row in tx.execute(
-            "SELECT e.n FROM erasure_item i JOIN erasure e ON e.n = i.erasure"
-            " WHERE i.object = ? AND e.state = 'remote'",
-            (object_id,),
-        )
-    ]
+def count_confirmed(tx: Tx, object_id: str) -> list[int]:
+    """Count a copy of an object as confirmed; return the requests that waited for no other."""
+    waiting = tx.execute(
+        "UPDATE erasure SET unconfirmed = unconfirmed - 1 WHERE state = 'remote' AND n IN"
+        " (SELECT erasure FROM erasure_item WHERE object = ? AND result = 'deleted') RETURNING n, unconfirmed",
+        (object_id,),
+    )
+    return [n for n, left in waiting if left == 0]
 
 
 def unconfirmed(tx: Tx, erasure: int) -> int:
@@ -1072,14 +1126,6 @@ def marked(tx: Tx, *, source: str, camera: str, category: str, captured_from_ms:
             (source, camera, category, captured_from_ms),
         )
     )
-
-
-def drop_tombstones_before(tx: Tx, before_ms: int) -> None:
-    """Remove tombstones that a cut-off of everything before that moment covers.
-
-    One that knows its content stays: under a later date the content would pass the cut-off.
-    """
-    tx.execute("DELETE FROM tombstone WHERE captured_from_ms < ? AND length(content_tag) = 0", (before_ms,))
 
 
 def drop_tombstones(tx: Tx, numbers: Iterable[int]) -> None:

@@ -9,13 +9,12 @@ import asyncio
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Final
 
 from agent.envelope import Erased, Failed, Go, Stored
 from agent.erasure import Erasure
 from agent.errors import LinkError, RefusedError
-from agent.index import Index
+from agent.index import Index, Tx
 from agent.model import Moment, RandomBytes, new_id
 from agent.uplink import MAX_ITEMS, UP_ERASE, UP_RESYNC, Line, Mail, Wait, pause_until
 from agent.vault import RemoteCopy, Vault
@@ -158,19 +157,20 @@ class Copies:
         del self._erasing[answer.re]
         items = [item for item in answer.items if (item.upload, item.manifest) in request.open]
         moment = self._now()
-        for item in items:
-            await self._index.write(
-                partial(
-                    self._erasure.note_erased,
-                    upload=item.upload,
-                    manifest=item.manifest,
+
+        def note(tx: Tx) -> None:
+            for item in items:
+                self._erasure.note_erased(
+                    tx,
+                    item.upload,
+                    item.manifest,
                     header=item.header,
                     payload=item.payload,
                     stated_by=answer.iss,
                     moment=moment,
-                ),
-                urgent=True,
-            )
+                )
+
+        await self._index.write(note, urgent=True)
         self._changed()
         self._erase_news.set()  # there may be more than one message names
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import stat
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -137,6 +138,42 @@ def test_writes_that_wait_together_share_commits_and_each_keeps_its_own_result(t
     assert isinstance(results[-1], apsw.ConstraintError)
     assert len(index.read_now(notes)) == 200
     assert index.commits - before < 20
+    index.close()
+
+
+class Recording:
+    """A connection that remembers how transactions begin and end."""
+
+    def __init__(self, real: apsw.Connection) -> None:
+        self.real = real
+        self.said: list[str] = []
+
+    def execute(self, sql: str, *rest: object) -> object:
+        if sql.split(maxsplit=1)[0] in {"BEGIN", "SAVEPOINT", "COMMIT"}:
+            self.said.append(sql.split(maxsplit=1)[0])
+        return self.real.execute(sql, *rest)  # type: ignore[arg-type] # as it came
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self.real, name)
+
+
+def test_large_write_is_alone_in_its_commit_and_not_within_a_savepoint(tmp_path: Path) -> None:
+    """There each statement ended with a walk over all that the savepoint had saved: seconds for two thousand."""
+    index = opened(tmp_path)
+    index.write_now(make_table)
+    real = index._connection
+    recording = Recording(real)
+    index._connection = recording  # type: ignore[assignment] # it does what the real one does
+
+    gate = threading.Event()
+    index._submit("read", lambda _tx: gate.wait(20))  # what is asked meanwhile is served together
+    asked = [index._submit("write", put(name), large=name == "large") for name in ("one", "large", "two")]
+    gate.set()
+    for answer in asked:
+        answer.result(20)
+    assert recording.said[1:] == ["BEGIN", "SAVEPOINT", "SAVEPOINT", "COMMIT", "BEGIN", "COMMIT"]
+    index._connection = real
+    assert index.read_now(notes) == ["large", "one", "two"]
     index.close()
 
 

@@ -15,7 +15,7 @@ from agent import audit, rights
 from agent.index import Tx
 from agent.index import vault as rows
 from agent.index.transaction import Value
-from agent.model import new_id
+from agent.model import Selection, new_id
 from agent.outbox import Outbox
 from agent.trust import Trust
 from tests.store.home import NOW, Home, made_of, run
@@ -90,6 +90,9 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
     made.upload(kept[1].id, stored=False)
     run(made.keep(files=made_of(3), category="usage-log"))
     run(made.erase(kept[2].id))
+    asked_for = made.upload(kept[3].id)
+    run(made.erase(kept[3].id))  # its store has not confirmed yet
+    made.index.write_now(lambda tx: tx.execute("UPDATE upload SET id = ? WHERE id = ?", (UPLOAD, asked_for)))
     yield made
     made.close()
 
@@ -124,8 +127,13 @@ def asked_always(home: Home) -> dict[str, Callable[[Tx], object]]:
         "copies to compare with a store": lambda tx: vault.stored_page(tx, "store"),
         "copies to erase": lambda tx: erasure.pending_remote(tx, "store", 100),
         "a store's word of an erasure": lambda tx: erasure.note_erased(
-            tx, UPLOAD, "m", header="erased", payload="erased", stated_by="s", moment=NOW
+            tx, UPLOAD, "m" * 64, header="erased", payload="erased", stated_by="store", moment=NOW
         ),
+        "a page of all ids": lambda tx: vault.page_of(tx, Selection(all=True), after=ID, limit=10),
+        "what is left of a command": lambda tx: trust.left(tx, ID),
+        "results by kind": lambda tx: trust.tally(tx, ID),
+        "an outcome": lambda tx: trust.decide(tx, ID, ()),
+        "results to be hashed": lambda tx: trust.outcomes_hash(tx, ID),
         "is anything asked, or under way": rows.any_asked_or_intended,
         "groups with victims": lambda tx: rows.victims_groups(tx, 16),
         "victims of a group": lambda tx: rows.victims(tx, 1, 16),
@@ -168,6 +176,18 @@ def test_what_an_index_was_made_for_uses_it(home: Home) -> None:
         (
             lambda tx: vault.newer_than(tx, kept.id, ("cam1",), "recording"),
             "SEARCH object USING INDEX object_of_set (camera=? AND category=? AND n>?)",
+        ),
+        (
+            lambda tx: vault.select(tx, Selection(all=True)),
+            "SEARCH object USING COVERING INDEX sqlite_autoindex_object_1 (id>?)",
+        ),
+        (
+            lambda tx: vault.select(tx, Selection(camera="cam1", category="recording")),
+            "SEARCH object USING INDEX object_of_set (camera=? AND category=?)",
+        ),
+        (
+            lambda tx: vault.weigh(tx, Selection(camera="cam1", to="2026-03-01T00:00:00Z")),
+            "SEARCH object USING INDEX object_of_set (camera=?)",
         ),
     ):
         assert line in [told for _, plan in plans(home, ask) for told in plan]

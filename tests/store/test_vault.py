@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from agent import age, vault
 from agent.errors import CorruptError, RefusedError, SpaceError
+from agent.ids import Ids
 from agent.keytree import GROUP_SLOTS, new_group, wrap_slot
 from agent.model import Object, Selection, new_id
 from agent.vault import Total
@@ -185,7 +186,7 @@ def test_selection_by_ids_answers_about_each_that_was_named(home: Home) -> None:
     kept = run(home.keep())
     absent = new_id()
     selection = Selection(ids=(kept.id, absent, kept.id))
-    assert home.index.read_now(lambda tx: home.vault.select(tx, selection)) == tuple(sorted((kept.id, absent)))
+    assert home.index.read_now(lambda tx: home.vault.select(tx, selection)) == Ids.of((kept.id, absent))
 
 
 CAMERAS = ("cam1", "cam2")

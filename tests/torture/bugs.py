@@ -84,10 +84,10 @@ def _acknowledged_before_the_commit() -> None:
 def _unlinked_before_the_tombstone() -> None:
     real = Admission._take_up
 
-    def take_up(self: Any, tx: Any, heard: Any, selection: Any, *, moment: Any) -> Any:  # noqa: ANN401 - as the real one
+    def take_up(self: Any, tx: Any, heard: Any, selection: Any, weight: Any, *, moment: Any) -> Any:  # noqa: ANN401 - as the real one
         for object_id in selection:
             files.remove(self._vault.payload_path(object_id))
-        return real(self, tx, heard, selection, moment=moment)
+        return real(self, tx, heard, selection, weight, moment=moment)
 
     Admission._take_up = take_up  # type: ignore[method-assign]  # a seeded mistake
 
