@@ -108,6 +108,41 @@ def test_large_delete_that_is_cut_off_between_parts_goes_on_where_it_was(office:
     run(after())
 
 
+def test_resumed_large_delete_asks_for_nothing_that_was_decided_although_it_is_still_here(office: Office) -> None:
+    class PowerCutError(BaseException):
+        pass
+
+    def cut(step: int) -> None:
+        if step == 7:
+            raise PowerCutError
+
+    async def before() -> tuple[list[str], list[str]]:
+        kept = [(await office.keep(b"")).id for _number in range(10)]
+        absent = [new_id() for _number in range(3)]
+        for object_id in kept[:3]:
+            office.hold(object_id)
+        office.erasure._at = cut
+        with pytest.raises(PowerCutError):
+            await office.submit(office.client, "delete", select={"ids": kept + absent})
+        return kept, absent
+
+    kept, absent = run(before())
+    office.restart()
+
+    async def after() -> None:
+        await office.erasure.resume(office.moment)
+        await office.commands.resume(office.moment)
+        (told,) = office.waiting(office.client)
+        results = {outcome["id"]: outcome["result"] for outcome in told["outcomes"]}
+        assert results == (
+            dict.fromkeys(kept[:3], "held") | dict.fromkeys(kept[3:], "deleted") | dict.fromkeys(absent, "already_gone")
+        )
+        assert asked(office)[:3] == [4, 4, 2]
+        assert sum(asked(office)) == 13
+
+    run(after())
+
+
 def test_progress_of_a_large_delete_is_told(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(flow, "PROGRESS_MS", 0)
 
