@@ -49,6 +49,14 @@ _NOT_OPENED: Final = {
     **{code: os.strerror(code) for code in (errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.ENAMETOOLONG)},
 }
 
+# What open(2) says of a path that a person mends, and how; everything else may pass.
+_NO_FOLDER: Final = {
+    errno.ENOENT: "create the folder: mkdir -m 700 -p {path}",
+    **dict.fromkeys((errno.EACCES, errno.EPERM), "run this as the user whose folder it is"),
+    **dict.fromkeys((errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG), "name a folder"),
+}
+_TRIED_AGAIN: Final = "it is tried again; if it stays, check the medium and the limit of open files"
+
 
 class _OpenHow(ctypes.Structure):
     _fields_ = (("flags", ctypes.c_uint64), ("mode", ctypes.c_uint64), ("resolve", ctypes.c_uint64))
@@ -60,14 +68,17 @@ _libc = ctypes.CDLL(None, use_errno=True)
 def open_folder(path: Path, *, private: bool = True) -> int:
     """Open a folder for ``fsync`` and ``*at`` calls; the caller closes the descriptor.
 
-    Raises ``ConfigError`` when it is absent, no folder, or (``private``) readable by anybody else.
+    Raises ``ConfigError`` when it is absent, no folder, not for this user, or (``private``) readable by anybody else;
+    ``LinkError`` when the medium or this process cannot open it now.
     """
     try:
         fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError as error:
-        raise ConfigError(
-            f"{path}: {os.strerror(error.errno or 0)}", hint=f"create the folder: mkdir -m 700 -p {path}"
-        ) from error
+        told = f"{path}: {os.strerror(error.errno or 0)}"
+        hint = _NO_FOLDER.get(error.errno or 0)
+        if hint is None:
+            raise LinkError(told, hint=_TRIED_AGAIN) from error
+        raise ConfigError(told, hint=hint.format(path=path)) from error
     if private and stat.S_IMODE(os.fstat(fd).st_mode) & 0o077:
         os.close(fd)
         raise ConfigError(f"{path}: others may read this folder", hint=f"chmod 700 {path}")
@@ -121,7 +132,7 @@ def open_beneath(folder_fd: int, name: str) -> int:
             raise FileNotFoundError(code, os.strerror(code))
         if code in _NOT_OPENED:
             raise CorruptError(f"not opened: {_NOT_OPENED[code]}")
-        raise LinkError(f"not opened: {os.strerror(code)}", hint="it is tried again; if it stays, check the medium")
+        raise LinkError(f"not opened: {os.strerror(code)}", hint=_TRIED_AGAIN)
     status = os.fstat(fd)
     problem = ""
     if not stat.S_ISREG(status.st_mode):

@@ -29,15 +29,18 @@ class Root:
 
     ``identity`` tells it from another at the same path, also after a restart, so that what is absent from one is not
     taken for removed from the other. It is 0 on a tmpfs, of which nothing is left once it is another.
-    Opening raises ``ConfigError`` when the folder is not there or not on its medium, ``OSError`` when it cannot be
-    looked at.
+    Opening raises ``ConfigError`` when the folder is not there or not on its medium, ``MediumError`` or ``OSError``
+    when it cannot be looked at.
     """
 
     __slots__ = ("_settings", "device", "fd", "identity", "remote")
 
     def __init__(self, settings: SourceSettings) -> None:
         self._settings = settings
-        self.fd = open_folder(settings.path, private=False)  # closed by ``__del__``, also when the next lines raise
+        try:
+            self.fd = open_folder(settings.path, private=False)  # closed by ``__del__``, also when the next lines raise
+        except LinkError as error:
+            raise MediumError(error.message, hint=error.hint) from error
         self.device = os.fstat(self.fd).st_dev
         self.remote = file_system_magic(self.fd) in _REMOTE
         require_medium(settings, self.fd)

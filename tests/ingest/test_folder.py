@@ -5,6 +5,7 @@ import contextlib
 import errno
 import fcntl
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -305,6 +306,27 @@ def test_medium_is_checked_again_when_another_is_mounted(tmp_path: Path, until: 
         unmount(spool.path)
     assert spool.troubles[2:] == [""]
     assert spool.refused == []
+
+
+def test_folder_for_which_no_descriptor_is_left_is_told_and_opened_when_there_is_one(
+    spool: Watched, until: Until
+) -> None:
+    async def act() -> None:
+        await until(lambda: spool.watches() == 1)
+        before = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (3, before[1]))  # what is open stays so; nothing else is opened
+        try:
+            spool.path.rename(spool.path.with_name("aside"))
+            spool.path.mkdir()
+            await until(lambda: len(spool.troubles) == 2)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, before)
+        await until(lambda: len(spool.troubles) == 3)
+        spool.put(NAME)
+        await until(lambda: spool.paths() == [NAME])
+
+    spool.run(act)
+    assert spool.troubles == ["", f"{spool.path}: Too many open files", ""]
 
 
 def failing_listing(

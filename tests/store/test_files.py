@@ -34,6 +34,7 @@ from agent.files import (
     write_durably,
 )
 from tests.disk import as_root, small_disk
+from tests.failing import failing
 
 ROOT = Path(__file__).parents[2]
 PROC_MAGIC = 0x9FA0  # statfs(2)
@@ -377,6 +378,36 @@ def test_other_file_system_mounted_beneath_is_not_entered() -> None:
             open_beneath(slash, "proc/version")
     finally:
         os.close(slash)
+
+
+@pytest.mark.parametrize(
+    ("call", "opens"),
+    [("openat2", "open_beneath(os.open(path, os.O_RDONLY), 'clip.mp4')"), ("openat", "open_folder(path)")],
+    ids=["a source's file", "a folder"],
+)
+@pytest.mark.parametrize("code", ["EMFILE", "ENFILE", "ENOMEM", "EIO", "ESTALE"])
+def test_fault_of_the_machine_is_tried_again_and_never_taken_for_a_bad_file(
+    spool: Path, call: str, opens: str, code: str
+) -> None:
+    # A file that could not be opened for want of descriptors was set aside as corrupt.
+    (spool / "clip.mp4").write_bytes(b"frames")
+    program = (
+        "import os, pathlib, sys\n"
+        "from agent.files import open_beneath, open_folder\n"
+        "path = pathlib.Path(sys.argv[1])\n"
+        f"{opens}\n"
+    )
+    ran = subprocess.run(
+        [*failing(spool, f"{call}={code}"), sys.executable, "-B", "-c", program, str(spool)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=LIMIT_S,
+    )
+    assert "agent.errors.LinkError" in ran.stderr, ran.stderr
+    assert os.strerror(getattr(errno, code)) in ran.stderr
+    assert "next: it is tried again" in ran.stderr
 
 
 NAMES = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1, max_size=40)
