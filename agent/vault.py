@@ -450,6 +450,10 @@ class Vault:
         row = rows.by_id(tx, object_id)
         return None if row is None else _object(row)
 
+    def knows(self, tx: Tx, object_id: str) -> bool:
+        """Tell whether an object of this id is here, or a store may have a copy of one that was."""
+        return rows.knows(tx, object_id)
+
     def require(self, tx: Tx, object_id: str) -> Object:
         """Return an object that must be there."""
         found = self.get(tx, object_id)

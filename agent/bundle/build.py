@@ -7,6 +7,7 @@ building the same export again replaces. Everything here is synchronous and runs
 
 import contextlib
 import shutil
+import threading
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -75,6 +76,7 @@ class Bundle:
         self._index = index
         self._vault = vault
         self._keystore = keystore
+        self._removing = threading.Lock()
         make_folder(self.folder)
 
     # --- what is there
@@ -120,9 +122,10 @@ class Bundle:
         If power fails between the two, ``recover`` does the second.
         """
         folder = self.folder / export_id
-        if folder.exists():
-            shutil.rmtree(folder)
-            sync_folder(self.folder)
+        with self._removing:  # a delete and a limit of the policy may mean the same one at the same moment
+            if folder.exists():
+                shutil.rmtree(folder)
+                sync_folder(self.folder)
 
         def drop(tx: Tx) -> None:
             rows.drop(tx, export_id)

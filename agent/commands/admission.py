@@ -176,6 +176,7 @@ class Admission:
         Raises ``not_granted``, ``malformed`` or ``too_large``.
         """
         if isinstance(command.request, Export):
+            self._require_own_id(tx, command)
             self._require_recipients(key, command.request)
         select = command.selection
         if select is None or (isinstance(command.request, Inventory) and "." in command.request.cursor):
@@ -191,6 +192,11 @@ class Admission:
         """Return the objects that a selection means, and for an owner the exports too."""
         ids = self._vault.select(tx, select)
         return ids.joined(self._bundle.select(tx, select)) if key.role == "client" else ids
+
+    def _require_own_id(self, tx: Tx, command: Command) -> None:
+        """Refuse an export whose id means something already: a delete of the one would be one of the other."""
+        if self._vault.knows(tx, command.jti) or command.jti in self._bundle.exports(tx):
+            raise RefusedError("an export has an id of its own", reason="malformed", retry="after_fix")
 
     def _require_recipients(self, key: Key, request: Export) -> None:
         if request.to and key.role != "client":

@@ -45,6 +45,7 @@ class Exports:
         self._ledger = ledger
         self._world = world
         self.line = asyncio.Lock()
+        self._removing = asyncio.Lock()
 
     async def carry_out(self, row: CommandRow, request: ExportRequest, *, progress: Progress) -> None:
         """Build what a command asks for and settle it; a disk without room fails it. The caller holds ``line``."""
@@ -121,7 +122,7 @@ class Exports:
         removes what was made for the owner.
         """
         whole = requester.role == "client" and (select.all is True or select.category == "export")
-        async with self.line if whole else contextlib.nullcontext():
+        async with self.line if whole else contextlib.nullcontext(), self._removing:  # two may mean the same one
             held = await self._index.read(self._bundle.exports)
             named = {export_id for export_id in held if export_id in ids}
             if whole:

@@ -545,6 +545,13 @@ def arrivals(tx: Tx, above: int, limit: int) -> list[tuple[int, str]]:
     ]
 
 
+def knows(tx: Tx, object_id: str) -> bool:
+    """Tell whether there is an object of this id, or an upload of one."""
+    return bool(
+        tx.execute("SELECT 1 FROM object WHERE id = ?1 UNION ALL SELECT 1 FROM upload WHERE object = ?1", (object_id,))
+    )
+
+
 def set_source_gone(tx: Tx, object_id: str) -> None:
     """Note that the source's copy is given up; where its files were is forgotten."""
     tx.execute("UPDATE object SET source_gone = 1 WHERE id = ?", (object_id,))
