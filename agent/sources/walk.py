@@ -131,8 +131,9 @@ def _found(entry: "os.DirEntry[str]", path: str, refuse: Refuse) -> Found | None
 def every_file(folder_fd: int, *, folder: str = "") -> Iterator[Found]:
     """Yield every plain file beneath an open folder, whatever its other names: what is not yielded is not there.
 
-    Raises ``OSError`` where a part cannot be looked at; nothing can be said of absence then. A file that appears or
-    moves while this runs may be missed.
+    One of an unacceptable name is not yielded either: nothing of that name was ever taken in. Raises ``OSError`` where
+    a part cannot be looked at; nothing can be said of absence then. A file that appears or moves while this runs may be
+    missed.
     """
     device = os.fstat(folder_fd).st_dev
     inner: list[str] = []
@@ -143,8 +144,9 @@ def every_file(folder_fd: int, *, folder: str = "") -> Iterator[Found]:
                 inner.append(entry.name)
                 continue
             try:
+                check_path(path)
                 status = entry.stat(follow_symlinks=False)
-            except FileNotFoundError:
+            except (CorruptError, FileNotFoundError):
                 continue
             if stat.S_ISREG(status.st_mode):
                 yield Found(path, status.st_size, status.st_mtime_ns)

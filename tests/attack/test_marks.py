@@ -1,6 +1,7 @@
 """Tombstones are bounded, and what bounds them never costs a recording that nobody deleted."""
 
 import asyncio
+import os
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -149,6 +150,14 @@ def test_folder_that_cannot_be_looked_at_whole_confirms_nothing(home: Home) -> N
     second.rename(second.with_name(f"{second.name}.held"))
     linked = home.spool / DAY.format(day=19)
     linked.with_suffix(".link").hardlink_to(linked)  # not acceptable for now, and still there
+    confirm_absences(home, after="leave")
+    assert tombstones(home) == 19
+
+
+def test_file_whose_name_is_no_utf_8_keeps_no_other_from_being_found_absent(home: Home) -> None:
+    many_expired(home, after="leave")
+    (home.spool / DAY.format(day=1)).unlink()
+    (home.spool / os.fsdecode(b"\xff\xfe.mp4")).write_bytes(b"whoever writes here may name it so")
     confirm_absences(home, after="leave")
     assert tombstones(home) == 19
 
