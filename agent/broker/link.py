@@ -34,6 +34,10 @@ SESSION_EXPIRY_S: Final = 86_400
 DEFAULT_RECEIVE_MAXIMUM: Final = 65_535  # MQTT 5, 3.2.2.3.3
 MAX_ARRIVED: Final = 512  # messages between two turns of the event loop; what is above is dropped and counted
 
+_RECEIVE_BYTES: Final = 64 * 1024
+_KEPT_BYTES: Final = 2 * MAX_PACKET_BYTES  # of a larger packet; enough that it is seen to be too large
+_QOS_BITS: Final = 0x06  # of a PUBLISH's first byte (MQTT 5, 3.3.1.2)
+_QOS_2: Final = 0x04
 _LOOK_UP_S: Final = 5.0  # together with the keepalive still below the broker's limit of 1.5 keepalives
 _CERTIFICATE_EXPIRED: Final = 10  # OpenSSL <openssl/x509_vfy.h>
 _CERTIFICATE_NOT_YET_VALID: Final = 9
@@ -97,6 +101,9 @@ Event = Opened | Connected | Subscribed | Acknowledged | Arrived | Closed
 class _Client(paho.Client):
     """The library, with a socket that is closed when its handshake fails, and with packets that are sent uncopied.
 
+    It holds little of what a broker sends that should not (invariant I11): of a packet above our limit its beginning,
+    and nothing of quality of service 2, which the library would keep until the broker lets go of it.
+
     TLS takes 16 KiB at a time, and the library copies the rest of the packet each time: half a megabyte per chunk.
     Should a later version of the library not call these methods any more, its own do the same but for that.
     """
@@ -118,6 +125,19 @@ class _Client(paho.Client):
             except BlockingIOError:
                 break  # the library asks again when there is room
         return sent
+
+    def _sock_recv(self, bufsize: int) -> bytes:
+        return super()._sock_recv(min(bufsize, _RECEIVE_BYTES))
+
+    def _packet_read(self) -> MQTTErrorCode:
+        code = super()._packet_read()
+        del self._in_packet["packet"][_KEPT_BYTES:]  # what is read later is appended, and goes in its turn
+        return code
+
+    def _handle_publish(self) -> MQTTErrorCode:
+        if self._in_packet["command"] & _QOS_BITS == _QOS_2:  # we subscribe with 1, so no broker may send it
+            return MQTTErrorCode.MQTT_ERR_PROTOCOL
+        return super()._handle_publish()
 
     def _handle_pubackcomp(self, cmd: Literal["PUBACK", "PUBCOMP"]) -> MQTTErrorCode:
         # mosquitto refuses a payload above its message_size_limit with 0x95, which is none of PUBACK's reasons: the
