@@ -15,7 +15,7 @@ import apsw
 
 from agent.errors import ConfigError, CorruptError, LinkError, SpaceError
 from agent.files import FILE_MODE
-from agent.index import audit, bundle, outbox, registry, rights, timeline, trust, vault
+from agent.index import audit, bookmark, bundle, outbox, registry, rights, timeline, trust, vault
 
 MIGRATIONS: Final[dict[str, tuple[str, ...]]] = {
     "audit": audit.MIGRATIONS,
@@ -26,6 +26,7 @@ MIGRATIONS: Final[dict[str, tuple[str, ...]]] = {
     "outbox": outbox.MIGRATIONS,
     "bundle": bundle.MIGRATIONS,
     "timeline": timeline.MIGRATIONS,
+    "bookmark": bookmark.MIGRATIONS,
 }
 """Scripts of each owner, oldest first; they are only ever appended to."""
 

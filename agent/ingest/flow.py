@@ -5,19 +5,21 @@ asked in one trip; what is told is bounded and told once.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Final
 
-from agent import audit, registry
+from agent import audit, bookmark, registry
 from agent.audit import Event
+from agent.bookmark import Bookmark
 from agent.clock import monotonic_s, pause
 from agent.errors import AgentError, ConfigError, LinkError, RefusedError, SpaceError
-from agent.files import free_bytes, remove
+from agent.files import free_bytes
 from agent.index import Tx
 from agent.ingest.absence import confirm_absences
 from agent.ingest.giving_up import GivingUp
+from agent.ingest.growing import Piece
 from agent.ingest.known import Known
 from agent.ingest.opening import Opened, open_work
 from agent.ingest.share import OPEN_BATCHES, Share
@@ -52,8 +54,8 @@ NOTES: Final = 64
 _DEVICE: Final = Requester(role="device")
 
 
-_Told = tuple[Draft, Path, GroupKey, Moment, str]
-"""Draft, part file, group, moment and the camera's label."""
+_Told = tuple[Draft, Path, GroupKey, Moment, Callable[[Tx], None]]
+"""Draft, part file, group, moment and what else is written in step 4."""
 
 
 def _no_rights(_camera: str, _category: str) -> Rights:
@@ -268,35 +270,42 @@ class Ingest:
     # -- the steps
 
     async def _steps(self, work: Work) -> None:
+        while work.members:
+            work = await self._next_steps(work)
+
+    async def _next_steps(self, work: Work) -> Work:
+        """Do the steps for what of the work can be read at once; return what is left of it."""
         moment = self._now()
         # 1. The gate.
-        work, camera = await self._without_known(work)
+        work, camera = await self._without_known(work, moment)
         let = await self._gate(work, moment, camera=camera) if work.members else None
         if let is None:
-            return
+            return Work(work.source, ())
         opened = await self._share(work).open(work)
         taken = None
         try:
-            self._tell_of_unread(opened)
+            await self._note_unread(opened)
             rest = await self._without_known_content(opened, camera=let.camera)
             if rest.members and len(rest.members) == len(opened.work.members):
                 # 2 to 4. From here on it is acknowledged.
                 taken = await self._seal_and_admit(opened, let, moment=moment)
         finally:
             opened.close()
-            remove(opened.part, folder_synced=False)  # does nothing once it has its final name
         if taken is not None:
             await self._acknowledged(opened, *taken, moment=moment)
-        elif rest.members:
-            await self._steps(rest)
+            return Work(work.source, opened.more)
+        read_again = tuple(item for item in opened.more if all(item.path != one.path for one in rest.members))
+        return Work(work.source, rest.members + read_again)
 
     async def _acknowledged(self, opened: Opened, item: Object, told: Draft, *, moment: Moment) -> None:
         if item.id != told.id:  # it was here already
+            await self._keep([piece.bookmark for piece in opened.pieces])
             await self._taken_before(opened.work, item)
             return
         self._telling.tell(IngestEvent(kind="admitted", source=item.source, object=item.id, bytes=item.plain_bytes))
-        if opened.bad_lines:
-            reason = f"{opened.bad_lines} lines are no JSON objects; they are sealed as they are"
+        bad = sum(piece.bad_lines for piece in opened.pieces)
+        if bad:
+            reason = f"{bad} lines are no JSON objects; they are sealed as they are"
             self._telling.tell(IngestEvent(kind="bad_lines", source=item.source, reason=reason, object=item.id))
         # 5 and 6. If power fails before 5, the start finds and reads the file; before 6, recover does it.
         if opened.work.source.settings.takes:
@@ -338,6 +347,7 @@ class Ingest:
     async def _seal_and_admit(self, opened: Opened, let: Let, *, moment: Moment) -> tuple[Object, Draft]:
         """Do steps 2 to 4; the object is not the draft's when it was here already."""
         work = opened.work
+        assert opened.part is not None  # noqa: S101 - there is something to seal
         camera = let.camera or await self._index.write(
             lambda tx: registry.camera_id(
                 tx,
@@ -359,21 +369,21 @@ class Ingest:
         # 2. Sealed while it is read.
         async with self._share(work).sealing:
             sealed = await self._sealer.seal(job, source_fd=opened.source_fd, part_fd=opened.part_fd)
-        told = draft(work, let, job, sealed, camera=camera, content_tags=opened.content_tags)
+        log_tags = [(piece.source_tag, piece.content_tag) for piece in opened.pieces]
+        told = draft(work, let, job, sealed, camera=camera, log_tags=log_tags)
+
+        def beside(tx: Tx) -> None:
+            registry.keep_camera(tx, told.camera, source=told.source, label=work.first.place.label)
+            _keep(tx, (piece.bookmark for piece in opened.pieces))
+
         # 3 and 4.
-        return await self._admit((told, opened.part, group, moment, work.first.place.label)), told
+        return await self._admit((told, opened.part, group, moment, beside)), told
 
     async def _admit_all(self, all_told: Sequence[_Told]) -> list[Object | Exception]:
         """Do steps 3 and 4 for what was sealed meanwhile: one sync of the folder, one commit."""
         admitting = (
-            self._vault.admit(
-                told,
-                part=part,
-                group=group,
-                moment=moment,
-                beside=partial(registry.keep_camera, camera_id=told.camera, source=told.source, label=label),
-            )
-            for told, part, group, moment, label in all_told
+            self._vault.admit(told, part=part, group=group, moment=moment, beside=beside)
+            for told, part, group, moment, beside in all_told
         )
         results = await asyncio.gather(*admitting, return_exceptions=True)
         for result in results:
@@ -388,66 +398,88 @@ class Ingest:
         self._group = (group, uses + 1)
         return group
 
-    async def _without_known(self, work: Work) -> tuple[Work, str]:
+    async def _without_known(self, work: Work, moment: Moment) -> tuple[Work, str]:
         """Do step 1's first half, unread, for each file by itself: what one batch holds says nothing of another.
 
         Return what is left, and the camera's id if it has one.
         """
-        new, camera = [], ""
+        new, bookmarks, camera = [], [], ""
         for alone in [work.alone(candidate) for candidate in work.members]:
             found = await self._find(alone)
             camera = found.camera
             stuck = self._giving_up.holding(alone.first)
             if stuck is not None:
                 await self._taken_before(alone, stuck)
+            elif found.one_too_many:
+                self._telling.once("unreadable", alone, reason="more logs are there than can be known")
             elif not found.taken and found.forbidden is not None:
                 await self._deleted_before(alone, found.forbidden)
             elif not found.taken:
                 new.append(alone.first)
-        return Work(work.source, tuple(new)), camera
+                bookmarks.append(found.bookmarks)
+        return Work(work.source, tuple(new), tuple(bookmarks), moment.agent_ms), camera
 
     # -- usage logs
 
     async def _without_known_content(self, opened: Opened, *, camera: str) -> Work:
         """Do step 1 once more for each log file that was read: by its content."""
         work = opened.work
-        read = tuple(zip(work.members, opened.content_tags, strict=bool(opened.content_tags)))
 
-        def look(tx: Tx) -> list[tuple[Candidate, Object | None, Forbidden | None]]:
+        def look(tx: Tx) -> list[tuple[Piece, Object | None, Forbidden | None]]:
             return [
-                (item, self._known.held(tx, item, tag), self._known.forbidden(tx, item, camera=camera, content=tag))
-                for item, tag in read
+                (
+                    one,
+                    self._vault.held(tx, one.source_tag, one.content_tag),
+                    self._known.forbidden(tx, one.candidate, camera=camera, content=one.content_tag),
+                )
+                for one in opened.pieces
             ]
 
         new = []
-        for candidate, held, forbidden in await self._index.read(look) if read else ():
+        for piece, held, forbidden in await self._index.read(look) if opened.pieces else ():
+            alone = work.alone(piece.candidate)
             if held is not None:
-                await self._taken_before(work.alone(candidate), held)
+                await self._keep([piece.bookmark])
+                await self._taken_before(alone, held)
             elif forbidden is not None:
-                await self._deleted_before(work.alone(candidate), forbidden)
+                await self._deleted_before(alone, forbidden, passed=piece.bookmark)
             else:
-                new.append(candidate)
-        return Work(work.source, tuple(new)) if read else work
+                new.append(piece.candidate)
+        return Work(work.source, tuple(new)) if opened.pieces else work
 
-    def _tell_of_unread(self, opened: Opened) -> None:
+    async def _note_unread(self, opened: Opened) -> None:
         for candidate in opened.later:
             opened.work.source.again(candidate.path)
         for candidate, reason in opened.unreadable:
             self._telling.once("unreadable", opened.work.alone(candidate), reason=reason)
+        await self._keep(opened.passed)
+
+    async def _keep(self, bookmarks: Sequence[Bookmark | None]) -> None:
+        if any(bookmarks):
+            await self._index.write(lambda tx: _keep(tx, bookmarks))
 
     # -- telling
 
-    async def _deleted_before(self, work: Work, forbidden: Forbidden) -> None:
+    async def _deleted_before(self, work: Work, forbidden: Forbidden, *, passed: Bookmark | None = None) -> None:
         """What was deleted does not come back: destroyed where the copy is ours, told as remaining where it is not.
 
-        What may have been deleted is neither taken in nor destroyed.
+        What may have been deleted is neither taken in nor destroyed. Of a log that grows it is ``passed`` over, so that
+        what comes behind it is taken.
         """
         if not forbidden.certain:
             await self._refused(work, Refuse(reason="before_mark", rule=forbidden.rule), self._now())
+            await self._keep([passed])
             return
         if not work.source.settings.takes:
-            if self._telling.once("deleted_before", work, reason="the source's copy remains"):
-                await self._index.write(lambda tx: self._vault.count_late(tx, forbidden.by, destroyed=False))
+            is_told = not self._telling.once("deleted_before", work, reason="the source's copy remains")
+
+            def note_remaining(tx: Tx) -> None:
+                _keep(tx, [passed])
+                if not is_told:
+                    self._vault.count_late(tx, forbidden.by, destroyed=False)
+
+            if passed is not None or not is_told:
+                await self._index.write(note_remaining)
             return
         camera = (await self._find(work)).camera
         if self._rights(camera, work.first.place.category).hold is not None:
@@ -479,3 +511,9 @@ class Ingest:
     def _again(self, work: Work) -> None:
         for candidate in work.members:
             work.source.again(candidate.path)
+
+
+def _keep(tx: Tx, bookmarks: Iterable[Bookmark | None]) -> None:
+    for one in bookmarks:
+        if one is not None:
+            bookmark.keep(tx, one)

@@ -2,20 +2,27 @@
 
 import msgspec
 
-from agent import registry
+from agent import bookmark, registry
+from agent.bookmark import Bookmark
 from agent.index import Tx
+from agent.ingest.growing import look_tag, related_tags
 from agent.ingest.work import Work, source_tag
-from agent.model import Object
 from agent.sources import Candidate
 from agent.vault import Forbidden, Vault
 
 
 class Found(msgspec.Struct, frozen=True):
-    """What the index knows of one piece of work that was not read; ``taken`` only where its source keeps its copy."""
+    """What the index knows of one piece of work that was not read; ``taken`` only where its source keeps its copy.
+
+    Of a log that grows it is what is taken next that may be forbidden: that is known once it was read, from one of the
+    ``bookmarks`` on. ``one_too_many`` is a new one that there is no room to know.
+    """
 
     taken: bool
     forbidden: Forbidden | None
     camera: str
+    bookmarks: tuple[Bookmark, ...] = ()
+    one_too_many: bool = False
 
 
 class Known:
@@ -32,25 +39,33 @@ class Known:
 
     def is_new(self, tx: Tx, candidate: Candidate, tag: bytes) -> bool:
         """Return whether to offer it; what is ours to give up always is: it may be another that looks the same."""
-        return self._takes(candidate) or not self._vault.seen(tx, tag)
+        return self._takes(candidate) or not self._taken(tx, candidate, tag)
 
     def find(self, tx: Tx, work: Work) -> Found:
         """Return what is known of a piece of work by its first file, unread."""
-        settings = work.source.settings
-        camera = registry.find_camera(tx, settings.name, work.first.place.label) or ""
-        taken = not settings.takes and self._vault.seen(tx, source_tag(work.first, key=self.key))
-        return Found(taken, self.forbidden(tx, work.first, camera=camera), camera)
+        first = work.first
+        camera = registry.find_camera(tx, first.source, first.place.label) or ""
+        taken = not self._takes(first) and self._taken(tx, first, source_tag(first, key=self.key))
+        if not work.grows or taken:
+            return Found(taken, self.forbidden(tx, first, camera=camera), camera)
+        bookmarks = bookmark.related(tx, **related_tags(first, key=self.key))
+        return Found(taken, None, camera, bookmarks, one_too_many=not bookmarks and bookmark.is_full(tx))
 
-    def held(self, tx: Tx, candidate: Candidate, content: bytes) -> Object | None:
-        """Return the object that holds this very file with this content."""
-        return self._vault.held(tx, source_tag(candidate, key=self.key), content)
+    def _taken(self, tx: Tx, candidate: Candidate, tag: bytes) -> bool:
+        """Tell whether it was taken as it is; of a log nothing is read then."""
+        is_log = candidate.place.category == "usage-log"
+        looked_at = is_log and bookmark.looked_at(tx, look_tag(candidate, key=self.key))
+        return looked_at or self._vault.seen(tx, tag)
 
     def forbidden(self, tx: Tx, candidate: Candidate, *, camera: str, content: bytes = b"") -> Forbidden | None:
-        """Return why this file was deleted before; unread, it may be another where it is ours."""
+        """Return why this file was deleted before; unread, it may be another where it is ours.
+
+        A log that was read is known by its content alone: what looks like a deleted one may have gone on.
+        """
         place = candidate.place
         return self._vault.forbidden(
             tx,
-            source_tag=b"" if self._takes(candidate) else source_tag(candidate, key=self.key),
+            source_tag=b"" if content or self._takes(candidate) else source_tag(candidate, key=self.key),
             content_tag=content,
             camera=camera,
             category=place.category,

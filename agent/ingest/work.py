@@ -6,6 +6,7 @@ from typing import Final, Literal
 
 import msgspec
 
+from agent.bookmark import Bookmark
 from agent.model import Moment
 from agent.policy import Rule
 from agent.sealer import Sealed, SealJob
@@ -45,10 +46,15 @@ class IngestEvent(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Work(msgspec.Struct, frozen=True):
-    """What becomes one object: one file, or the log files of one camera."""
+    """What becomes one object: one file, or the log files of one camera.
+
+    ``bookmarks`` are those that each of the members may go on from, once they were asked for at ``asked_ms``.
+    """
 
     source: FolderSource
     members: tuple[Candidate, ...]
+    bookmarks: tuple[tuple[Bookmark, ...], ...] = ()
+    asked_ms: int = 0
 
     @property
     def first(self) -> Candidate:
@@ -61,9 +67,15 @@ class Work(msgspec.Struct, frozen=True):
         return self.first.place.category == "usage-log"
 
     @property
+    def grows(self) -> bool:
+        """Whether it is taken by and by, as far as whole lines are there, and stays where it is."""
+        return self.is_log and not self.source.settings.takes
+
+    @property
     def size_bytes(self) -> int:
         """What it holds in clear, about."""
-        return sum(item.size_bytes for item in self.members)
+        size_bytes = sum(item.size_bytes for item in self.members)
+        return min(size_bytes, self.source.settings.batch_bytes) if self.grows else size_bytes
 
     def alone(self, member: Candidate) -> "Work":
         """Return the same for one of its files."""
@@ -100,7 +112,8 @@ class OpenBatch:
     def add(self, candidate: Candidate) -> None:
         """Put a file in, in place of what the same path was before."""
         held = self._members.get(candidate.path)
-        self.size_bytes += candidate.size_bytes - (held.size_bytes if held is not None else 0)
+        if self.source.settings.takes:  # else nobody knows yet how much of it is new
+            self.size_bytes += candidate.size_bytes - (held.size_bytes if held is not None else 0)
         self._members[candidate.path] = candidate
 
     def work(self) -> Work:
@@ -119,9 +132,8 @@ def identity_tag(source: str, path: str, size_bytes: int, mtime_ns: int, *, key:
     return hmac.digest(key, b"source\0" + msgspec.msgpack.encode(about), "sha256")
 
 
-def batch_tag(members: Sequence[Candidate], *, key: bytes) -> bytes:
+def batch_tag(tags: Sequence[bytes], *, key: bytes) -> bytes:
     """Return the identity of several files together; of one alone it is its own."""
-    tags = [source_tag(candidate, key=key) for candidate in members]
     return tags[0] if len(tags) == 1 else hmac.digest(key, b"batch\0" + b"".join(tags), "sha256")
 
 
@@ -133,19 +145,21 @@ def content_tag(content: bytes, *, key: bytes) -> bytes:
 
 
 def draft(
-    work: Work, let: Let, job: SealJob, sealed: Sealed, *, camera: str, content_tags: Sequence[bytes] = ()
+    work: Work, let: Let, job: SealJob, sealed: Sealed, *, camera: str, log_tags: Sequence[tuple[bytes, bytes]] = ()
 ) -> Draft:
-    """Return what the vault is told; ``content_tags`` are those of several members, each by itself."""
+    """Return what the vault is told; ``log_tags`` are (source tag, content tag) of each log file by itself."""
     place, settings = work.first.place, work.source.settings
+    tags = log_tags or [(source_tag(work.first, key=job.tag_key), sealed.content_tag)]
     files = tuple(
         DraftFile(
-            source_tag=source_tag(item, key=job.tag_key),
-            content_tag=tag,
+            source_tag=of_source,
+            content_tag=of_content,
             captured_from_ms=item.place.captured_from_ms,
             path=item.path,
         )
-        for item, tag in zip(work.members, content_tags, strict=bool(content_tags))
+        for item, (of_source, of_content) in zip(work.members, tags, strict=True)
     )
+    alone = len(files) == 1
     return Draft(
         id=job.object_id,
         camera=camera,
@@ -166,8 +180,8 @@ def draft(
         medium=settings.medium,
         slot=sealed.slot,
         sealed_header=sealed.sealed_header,
-        source_tag=batch_tag(work.members, key=job.tag_key),
-        content_tag=sealed.content_tag,
-        files=files if len(files) > 1 else (),
+        source_tag=batch_tag([of_source for of_source, _ in tags], key=job.tag_key),
+        content_tag=files[0].content_tag if alone else sealed.content_tag,
+        files=() if alone else files,
         source_folder=work.first.folder,
     )

@@ -30,6 +30,7 @@ from agent.sources.lane import Lane
 from agent.sources.name import check_path, is_temporary
 from agent.sources.place import MEDIA, Place, place_finder
 from agent.sources.root import Root
+from agent.sources.rotation import is_only_rotated, unrotated
 from agent.sources.settings import SourceSettings
 from agent.sources.view import BATCH, Seen, View, next_of
 from agent.sources.walk import Found
@@ -202,7 +203,7 @@ class FolderSource:
                 while len(self._pending) >= PENDING_MAX:
                     await self._settle(view, offer)
                     await self._wait(self.settings.settle_s)
-                self._note(item.path, item.size_bytes, item.mtime_ns, after_s=self.settings.settle_s)
+                self._note_found(item)
 
     def reconsider(self) -> None:
         """Look at everything again soon, also where nothing changed (after a new policy)."""
@@ -288,9 +289,17 @@ class FolderSource:
                     if len(self._pending) >= PENDING_MAX:
                         self._lost = True
                         return
-                    self._note(item.path, item.size_bytes, item.mtime_ns, after_s=self.settings.settle_s)
+                    self._note_found(item)
         except MediumError:
             self._lost = True  # the look at everything says what is wrong
+
+    def _note_found(self, item: Candidate) -> None:
+        """Wait until it rests; a log of which whole lines are taken need not, and may never."""
+        size_bytes, mtime_ns = (-1, -1) if self._grows(item.place) else (item.size_bytes, item.mtime_ns)
+        self._note(item.path, size_bytes, mtime_ns, after_s=self.settings.settle_s)
+
+    def _grows(self, place: Place) -> bool:
+        return not self.settings.takes and place.category == "usage-log"
 
     def _note(self, path: str, size_bytes: int, mtime_ns: int, *, after_s: float) -> None:
         held = self._pending.get(path)
@@ -366,6 +375,8 @@ class FolderSource:
     def _place(self, path: str, mtime_ns: int) -> Place | None:
         try:
             place = self._find(check_path(path), mtime_ns // _NS_PER_MS)
+            if place is None and not self.settings.takes and is_only_rotated(path):
+                place = self._find(unrotated(path), mtime_ns // _NS_PER_MS)
         except CorruptError as error:
             self._refuse(path, error.message)
             return None

@@ -77,6 +77,21 @@ class Root:
             raise IncompleteError(problem, hint="it is tried again once its writer is done")
         return fd
 
+    def open_log(self, candidate: Candidate) -> int:
+        """Open the file that was offered for what is written in it by now, also while its writer goes on.
+
+        The caller closes the descriptor. Raises ``IncompleteError`` when another file stands there, or none.
+        """
+        try:
+            fd = open_beneath(self.fd, candidate.path)
+        except FileNotFoundError:
+            raise IncompleteError("the file vanished", hint="nothing to do") from None
+        status = os.fstat(fd)
+        if (status.st_ino, status.st_dev) != (candidate.inode, candidate.device):
+            os.close(fd)
+            raise IncompleteError("another file took its place", hint="that one is taken by itself")
+        return fd
+
     def give_up(self, candidate: Candidate) -> bool:
         """Remove the file that was read; return whether it was there, after which the removal survives a power cut.
 

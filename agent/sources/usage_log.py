@@ -23,19 +23,22 @@ LINES_MAX: Final = 100_000
 _object = msgspec.json.Decoder(dict[str, object])
 
 
-def bad_lines(unverified_log: bytes) -> int:
-    """Return how many lines are bad; ``CorruptError`` when none of what is there is good, or there are too many."""
+def bad_lines(unverified_log: bytes, *, of_known_log: bool = False) -> int:
+    """Return how many lines are bad; ``CorruptError`` when none of what is there is good, or there are too many.
+
+    What follows in a log that is known may well be bad: then only the latter.
+    """
     if unverified_log.count(b"\n") > LINES_MAX:
         raise CorruptError(f"it holds more than {LINES_MAX} lines")
     good = bad = 0
     for raw in _split(unverified_log):
         if not raw.strip():
             continue
-        if _is_good(raw):
+        if is_object(raw):
             good += 1
         else:
             bad += 1
-    if bad and not good:
+    if bad and not good and not of_known_log:
         raise CorruptError("it holds no line that is a JSON object")
     return bad
 
@@ -49,7 +52,8 @@ def _split(unverified_log: bytes) -> Iterable[bytes]:
         start = end + 1
 
 
-def _is_good(raw: bytes) -> bool:
+def is_object(raw: bytes) -> bool:
+    """Tell whether a line is one JSON object, not too long."""
     if len(raw) > LINE_MAX_BYTES:
         return False
     try:

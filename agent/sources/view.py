@@ -16,6 +16,7 @@ from agent.errors import CorruptError, LinkError
 from agent.sources.inotify import FOLDERS_MAX, Watches
 from agent.sources.name import check_path
 from agent.sources.root import Root
+from agent.sources.rotation import is_log
 from agent.sources.settings import SourceSettings
 from agent.sources.walk import Found, walk
 
@@ -47,6 +48,7 @@ class View:
         self.root = Root(settings)
         self.refused: deque[tuple[str, str]] = deque(maxlen=REFUSED_MAX)
         self.polling = self.root.remote
+        self._leaves = not settings.takes
         self.watches: Watches | None = None
         self._quiet: dict[str, _Quiet] = {}
         if not self.polling:
@@ -62,7 +64,10 @@ class View:
 
     def everything(self) -> Iterator[Found]:
         """Find the files in every folder that is not known to be unchanged; ``OSError`` as of ``walk``."""
-        return walk(self.root.fd, enter=self._enter, refuse=self._refuse)
+        for found in walk(self.root.fd, enter=self._enter, refuse=self._refuse):
+            if self._grows(found.path):
+                self._quiet.pop(found.path.rpartition("/")[0], None)  # that leaves no trace in the folder's time
+            yield found
 
     def within(self, folder: str) -> Iterator[Found]:
         """Watch a new folder and find what is in it already: its events were before the watch."""
@@ -97,6 +102,9 @@ class View:
         except (CorruptError, LinkError) as error:
             self._look_again_at(path)
             return Seen(path, error=error)
+
+    def _grows(self, path: str) -> bool:
+        return self._leaves and is_log(path)
 
     def _refuse(self, unverified_path: str, reason: str) -> None:
         self._look_again_at(unverified_path)

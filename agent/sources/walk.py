@@ -36,6 +36,7 @@ class Found(msgspec.Struct, frozen=True):
     path: str
     size_bytes: int
     mtime_ns: int
+    inode: int
 
 
 def walk(folder_fd: int, *, enter: Enter, refuse: Refuse, folder: str = "") -> Iterator[Found]:
@@ -124,7 +125,7 @@ def _found(entry: "os.DirEntry[str]", path: str, refuse: Refuse) -> Found | None
     elif status.st_nlink != 1:
         refuse(path, "it has more than one name (hard link)")
     else:
-        return Found(path, status.st_size, status.st_mtime_ns)
+        return Found(path, status.st_size, status.st_mtime_ns, status.st_ino)
     return None
 
 
@@ -149,7 +150,7 @@ def every_file(folder_fd: int, *, folder: str = "") -> Iterator[Found]:
             except (CorruptError, FileNotFoundError):
                 continue
             if stat.S_ISREG(status.st_mode):
-                yield Found(path, status.st_size, status.st_mtime_ns)
+                yield Found(path, status.st_size, status.st_mtime_ns, status.st_ino)
     for name in inner:
         path = f"{folder}/{name}" if folder else name
         try:

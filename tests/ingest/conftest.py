@@ -43,6 +43,7 @@ class Home:
         self.policy = parse_policy(text.encode(), file="policy.toml")
         self.events: list[IngestEvent] = []
         self.rights = Rights()
+        self.now = NOW
         self.sealers: list[Sealer] = []
         self.job_limit_s = 60.0
         self.still_s = 10.0
@@ -72,7 +73,7 @@ class Home:
             vault=self.vault,
             sealer=self.sealers[-1],
             policy=lambda: policy or self.policy,
-            now=lambda: NOW,
+            now=lambda: self.now,
             rights=lambda _camera, _category: self.rights,
             reserve_bytes=reserve_bytes,
             on_event=on_event or self.events.append,

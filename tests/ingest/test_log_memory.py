@@ -27,14 +27,13 @@ def in_memory_bytes() -> int:
 def test_log_files_of_many_cameras_are_never_in_memory_together(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     """Up to 32 files of 16 MiB were, half a gigabyte, and the service may have a quarter of one."""
     seen: list[int] = []
-    write = opening._memory_file
+    write = opening._write
 
-    def watched(logs: list[bytes]) -> int:
-        made = write(logs)
+    def watched(fd: int, content: bytes) -> None:
+        write(fd, content)
         seen.append(in_memory_bytes())
-        return made
 
-    monkeypatch.setattr(opening, "_memory_file", watched)
+    monkeypatch.setattr(opening, "_write", watched)
     for n in range(CAMERAS):
         home.put(f"camera{n}/usage-log/2026-11-22T10-00-00.000Z.jsonl", LOG)
     home.scan()

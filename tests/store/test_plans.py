@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from agent import audit, rights
+from agent import audit, bookmark, rights
+from agent.bookmark import Bookmark
 from agent.index import Tx
 from agent.index import vault as rows
 from agent.index.transaction import Value
@@ -22,7 +23,7 @@ from tests.store.home import NOW, Home, made_of, run
 
 LARGE = (
     "object", "slot", "header", "upload", "remote_only", "erasure_item", "intent", "tombstone", "audit",
-    "audit_checkpoint", "object_file", "command_outcome", "command_selection", "outbox", "export_object",
+    "audit_checkpoint", "bookmark", "object_file", "command_outcome", "command_selection", "outbox", "export_object",
 )  # fmt: skip
 """Tables that grow with what is kept; a statement may not go through all of one."""
 
@@ -39,6 +40,10 @@ FIRST_OF_ALL = {
 """Scans that end with their first row: in the order of an index, without a condition behind it."""
 
 ID, TAG, UPLOAD = new_id(), b"t" * 32, new_id()
+A_BOOKMARK = Bookmark(
+    source="s", folder=1, file_tag=TAG, path_tag=TAG, base_tag=TAG, head_tag=TAG, end_tag=TAG, look_tag=TAG,
+    taken_bytes=1, since_ms=1, n=1,
+)  # fmt: skip
 
 
 class Explaining:
@@ -150,6 +155,11 @@ def asked_always(home: Home) -> dict[str, Callable[[Tx], object]]:
         "is a key busy": lambda tx: trust.unfinished_counts(tx, "kid"),
         "what is read is acknowledged": lambda tx: trust.acknowledged(tx, "kid", (ID,)),
         "the last retention pass": rights.last_pass,
+        "was nothing left of a log": lambda tx: bookmark.looked_at(tx, TAG),
+        "how far was a log taken": lambda tx: bookmark.related(tx, path_tag=TAG, base_tag=TAG, file_tag=TAG),
+        "a bookmark is kept": lambda tx: bookmark.keep(tx, A_BOOKMARK),
+        "the newest bookmark": lambda tx: bookmark.newest(tx, "s", 1),
+        "which logs are gone": lambda tx: bookmark.note_absent(tx, "s", 1, files=(), paths=(), after=0, upto=9),
         "what arrived since": lambda tx: vault.arrived(tx, since_ms=NOW.agent_ms),
     }  # fmt: skip
 

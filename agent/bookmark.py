@@ -1,0 +1,127 @@
+"""How far each usage log was taken that stays at its source and grows: no line of it is read a second time (I3).
+
+A bookmark is written in the transaction that makes what was read an object (ingest step 4). It knows its log by keyed
+hashes: of the file, of its path, of the first line and of the end of what was taken. A log **goes on** where a bookmark
+ends if it begins with that line and has that end there, and is
+
+- the same file, whatever it is called now (a rotation renamed it), or
+- at the same path, or at one that a rotation makes of that path, or the other way round (it was copied).
+
+Anything else is another log, and begins at its own beginning. Where a file holds another log than before (it was cut
+after it was copied), the bookmark before stays too: the copy may be yet to come.
+
+Forgotten is a bookmark when two looks over its whole folder, a day apart, found neither its file nor its path; and one
+whose path has another file since, when they did not find its file. Of ``BOOKMARKS_MAX`` none is forgotten for another:
+then no further log is taken (I11). A delete leaves them all, for the lines that it deleted are still at the source. The
+key is the keystore's: without it none of them says anything.
+"""
+
+import hmac
+from bisect import bisect_left
+from collections.abc import Sequence
+from typing import Any, Final
+
+import msgspec
+
+from agent.index import Tx
+from agent.index import bookmark as rows
+
+BOOKMARKS_MAX: Final = 100_000
+"""Files of logs that are at their sources: one an hour for ten cameras, for more than a year."""
+
+RELATED_MAX: Final = 256
+"""Bookmarks that are tried on one file, the longest first: all that a rotation keeps of one log."""
+
+OF_ONE_FILE: Final = 2
+"""What it is now, and what it was before it was cut."""
+
+PAGE_MAX: Final = 500
+
+_TAG_BYTES: Final = 16
+
+
+class Bookmark(msgspec.Struct, frozen=True, kw_only=True):
+    """One file of a log; lines behind ``taken_bytes`` were complete no earlier than ``since_ms`` (agent time, Unix).
+
+    ``look`` is the file's identity when nothing was left to take of it, else empty. ``n`` is 0 until it is kept.
+    """
+
+    source: str
+    folder: int
+    file_tag: bytes
+    path_tag: bytes
+    base_tag: bytes
+    head_tag: bytes
+    end_tag: bytes
+    look_tag: bytes
+    taken_bytes: int
+    since_ms: int
+    n: int = 0
+
+
+def tag(word: str, about: tuple[str | int | bytes, ...], *, key: bytes) -> bytes:
+    """Return the keyed hash of something about a log; ``word`` says what."""
+    return hmac.digest(key, b"bookmark\0" + msgspec.msgpack.encode((word, *about)), "sha256")[:_TAG_BYTES]
+
+
+def looked_at(tx: Tx, look_tag: bytes) -> bool:
+    """Tell whether nothing was left to take of the file when it looked like this."""
+    return rows.looked_at(tx, look_tag)
+
+
+def related(tx: Tx, *, path_tag: bytes, base_tag: bytes, file_tag: bytes) -> tuple[Bookmark, ...]:
+    """Return those that may end in this file, the longest first; which of them does, its content says."""
+    found = rows.related(tx, path_tag=path_tag, base_tag=base_tag, file_tag=file_tag, limit=RELATED_MAX)
+    return tuple(Bookmark(n=row[0], **dict(zip(rows.COLUMNS, row[1:], strict=True))) for row in found)
+
+
+def is_full(tx: Tx) -> bool:
+    """Tell whether there is no room for another log."""
+    return rows.at_least(tx, BOOKMARKS_MAX)
+
+
+def keep(tx: Tx, bookmark: Bookmark) -> None:
+    """Write a bookmark, in place of the one that it was made of (``n``) if that is of the same file."""
+    values: dict[str, Any] = msgspec.structs.asdict(bookmark)
+    if bookmark.n:
+        rows.drop(tx, bookmark.n)
+    rows.insert(tx, values)
+    rows.drop_older(tx, bookmark.file_tag, keep=OF_ONE_FILE)
+
+
+# -- what sources have no more
+
+
+def newest(tx: Tx, source: str, folder: int) -> int:
+    """Return the number of the newest bookmark in a source's folder, or 0."""
+    return rows.newest(tx, source, folder)
+
+
+def number(found: bytes) -> int:
+    """Return what stands for a tag among many: eight bytes of it."""
+    return int.from_bytes(found[:8], "big")
+
+
+def note_absent(
+    tx: Tx, source: str, folder: int, *, files: Sequence[int], paths: Sequence[int], after: int, upto: int
+) -> int | None:
+    """Judge one page of bookmarks above ``after`` by the sorted numbers of what the whole folder has.
+
+    Those above ``upto`` are younger than the look. Returns where the next page begins, or ``None``.
+    """
+    page = rows.page(tx, source, folder, after=after, upto=upto, limit=PAGE_MAX)
+    for n, file_tag, path_tag, missed, superseded in page:
+        there = _holds(files, file_tag) or (_holds(paths, path_tag) and not superseded)
+        if there and missed:
+            rows.set_missed(tx, n, missed=0)
+        elif not there and missed:
+            rows.drop(tx, n)
+        elif not there:
+            rows.set_missed(tx, n, missed=1)
+    return int(page[-1][0]) if page else None
+
+
+def _holds(numbers: Sequence[int], wanted: bytes) -> bool:
+    value = number(wanted)
+    at = bisect_left(numbers, value)
+    return at < len(numbers) and numbers[at] == value

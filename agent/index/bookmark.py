@@ -1,0 +1,108 @@
+"""Rows of ``agent/bookmark.py``: how far each usage log was taken that stays at its source."""
+
+from typing import Any, Final
+
+from agent.index.transaction import Tx
+
+Row = tuple[Any, ...]
+
+COLUMNS: Final = (
+    "source", "folder", "file_tag", "path_tag", "base_tag", "head_tag", "end_tag", "look_tag", "taken_bytes",
+    "since_ms",
+)  # fmt: skip
+
+MIGRATIONS: Final[tuple[str, ...]] = (
+    """
+    -- One file of a usage log, as it was when it was last taken from. Tags are keyed hashes: nothing here tells what
+    -- the log was or where. A row is never changed, but written anew with a higher number.
+    CREATE TABLE bookmark (
+        n           INTEGER PRIMARY KEY,
+        source      TEXT    NOT NULL,            -- name in agent.toml
+        folder      INTEGER NOT NULL,            -- which folder its path meant, as in object.source_folder
+        file_tag    BLOB    NOT NULL,            -- of its inode
+        path_tag    BLOB    NOT NULL,            -- of its path
+        base_tag    BLOB    NOT NULL,            -- of the path that it had before a rotation
+        head_tag    BLOB    NOT NULL,            -- of its first line
+        end_tag     BLOB    NOT NULL,            -- of the end of what was taken, and its length
+        look_tag    BLOB    NOT NULL,            -- of path, size and time when nothing was left to take; else empty
+        taken_bytes INTEGER NOT NULL,
+        since_ms    INTEGER NOT NULL,            -- agent time, Unix milliseconds: what is behind was written since
+        missed      INTEGER NOT NULL DEFAULT 0   -- 1: the last look over the whole folder did not find it
+    ) STRICT;
+    CREATE INDEX bookmark_by_path ON bookmark (path_tag);
+    CREATE INDEX bookmark_by_base ON bookmark (base_tag);
+    CREATE INDEX bookmark_by_file ON bookmark (file_tag);
+    CREATE INDEX bookmark_by_look ON bookmark (look_tag) WHERE length(look_tag) > 0;
+    CREATE INDEX bookmark_of_source ON bookmark (source, folder);  -- SQLite appends n
+    """,
+)
+
+
+def looked_at(tx: Tx, look_tag: bytes) -> bool:
+    """Tell whether nothing was left to take of a file that looked like this."""
+    return bool(tx.execute("SELECT 1 FROM bookmark WHERE look_tag = ? AND length(look_tag) > 0 LIMIT 1", (look_tag,)))
+
+
+def related(tx: Tx, *, path_tag: bytes, base_tag: bytes, file_tag: bytes, limit: int) -> list[Row]:
+    """Return (n, columns) of what may be the same log, the longest first.
+
+    That is the same file, the same path, the path before the rotation, or a path that a rotation made of this one.
+    """
+    return tx.execute(
+        f"SELECT n, {', '.join(COLUMNS)} FROM bookmark"  # noqa: S608 - our own names
+        " WHERE path_tag = ?1 OR path_tag = ?2 OR base_tag = ?1 OR file_tag = ?3"
+        " ORDER BY taken_bytes DESC, n DESC LIMIT ?4",
+        (path_tag, base_tag, file_tag, limit),
+    )
+
+
+def insert(tx: Tx, values: dict[str, Any]) -> None:
+    """Add a row."""
+    marks = ", ".join("?" for _ in COLUMNS)
+    tx.execute(
+        f"INSERT INTO bookmark ({', '.join(COLUMNS)}) VALUES ({marks})",  # noqa: S608 - our own names
+        [values[name] for name in COLUMNS],
+    )
+
+
+def drop(tx: Tx, n: int) -> None:
+    """Remove a row."""
+    tx.execute("DELETE FROM bookmark WHERE n = ?", (n,))
+
+
+def drop_older(tx: Tx, file_tag: bytes, *, keep: int) -> None:
+    """Remove all but the newest rows of one file."""
+    tx.execute(
+        "DELETE FROM bookmark WHERE file_tag = ?1 AND n NOT IN"
+        " (SELECT n FROM bookmark WHERE file_tag = ?1 ORDER BY n DESC LIMIT ?2)",
+        (file_tag, keep),
+    )
+
+
+def at_least(tx: Tx, count: int) -> bool:
+    """Tell whether there are so many rows; they are counted only where their numbers leave it open."""
+    ((span,),) = tx.execute("SELECT coalesce((SELECT max(n) FROM bookmark) - (SELECT min(n) FROM bookmark) + 1, 0)")
+    return span >= count and bool(tx.execute("SELECT 1 FROM bookmark LIMIT 1 OFFSET ?", (count - 1,)))
+
+
+def newest(tx: Tx, source: str, folder: int) -> int:
+    """Return the number of the newest row of a source's folder, or 0."""
+    ((n,),) = tx.execute(
+        "SELECT coalesce(max(n), 0) FROM bookmark WHERE source = ? AND folder IN (0, ?)", (source, folder)
+    )
+    return int(n)
+
+
+def page(tx: Tx, source: str, folder: int, *, after: int, upto: int, limit: int) -> list[Row]:
+    """Return (n, file, path, missed, whether a newer row has its path) of a source's folder, by number."""
+    return tx.execute(
+        "SELECT n, file_tag, path_tag, missed,"
+        " EXISTS (SELECT 1 FROM bookmark o WHERE o.path_tag = b.path_tag AND o.n > b.n)"
+        " FROM bookmark b WHERE source = ? AND folder IN (0, ?) AND n > ? AND n <= ? ORDER BY n LIMIT ?",
+        (source, folder, after, upto, limit),
+    )
+
+
+def set_missed(tx: Tx, n: int, *, missed: int) -> None:
+    """Note whether a look over the whole folder found it."""
+    tx.execute("UPDATE bookmark SET missed = ? WHERE n = ?", (missed, n))

@@ -1,0 +1,220 @@
+"""A usage log that stays at its source: what of it was not taken yet, up to its last whole line.
+
+Rules: the log is known again by its bookmarks (``agent/bookmark.py``), and nothing in front of where it was left is
+taken again, ever. A line is whole when its end is written, or when it is a JSON object already; half a line waits for
+the rest of it. So it does not matter whether somebody has the log open for writing. What is behind a bookmark was
+written since the log was last read: that, and not the log's name, is when it was captured.
+
+Of a log no more than ``PIECE_BYTES`` and ``LINES_MAX`` lines are read at once, and the rest after it. A line that is
+longer than a piece is bad and cut.
+"""
+
+import hmac
+import os
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+
+from agent.bookmark import Bookmark, tag
+from agent.errors import LinkError
+from agent.ingest.work import content_tag, source_tag
+from agent.sources import Candidate
+from agent.sources.candidate import IncompleteError
+from agent.sources.root import Root
+from agent.sources.rotation import is_only_rotated, unrotated
+from agent.sources.usage_log import LINES_MAX, bad_lines, is_object
+
+PIECE_BYTES: Final = 4 << 20
+WINDOW_BYTES: Final = 4096
+"""Of the first line and of the end of what was taken, which a log is known by."""
+
+_NS_PER_MS: Final = 1_000_000
+
+
+class Piece(msgspec.Struct, frozen=True, kw_only=True):
+    """What of a log is to be taken, and the bookmark behind it.
+
+    ``candidate`` is the file as it was read, captured when the piece was. ``content`` ends with a line end. Where there
+    is nothing to take it has no tags and no content, and a bookmark only if that changed. ``more`` says that the log
+    goes on behind it.
+    """
+
+    candidate: Candidate
+    content: bytes = b""
+    bad_lines: int = 0
+    source_tag: bytes = b""
+    content_tag: bytes = b""
+    bookmark: Bookmark | None = None
+    more: bool = False
+
+
+def related_tags(candidate: Candidate, *, key: bytes) -> dict[str, bytes]:
+    """Return by what a file may be known again: ``file_tag``, ``path_tag`` and ``base_tag``."""
+    source = candidate.source
+    return {
+        "file_tag": file_tag(source, candidate.inode, key=key),
+        "path_tag": path_tag(source, candidate.path, key=key),
+        "base_tag": path_tag(source, unrotated(candidate.path), key=key),
+    }
+
+
+def file_tag(source: str, inode: int, *, key: bytes) -> bytes:
+    """Return what stands for a file, whatever its path is."""
+    return tag("file", (source, inode), key=key)
+
+
+def path_tag(source: str, path: str, *, key: bytes) -> bytes:
+    """Return what stands for a path beneath a source's folder."""
+    return tag("path", (source, path), key=key)
+
+
+def look_tag(candidate: Candidate, *, key: bytes) -> bytes:
+    """Return what stands for a file as it looks from outside: nothing is read of one that looks as it did."""
+    about = (candidate.source, candidate.path, candidate.size_bytes, candidate.mtime_ns)
+    return tag("look", about, key=key)
+
+
+def next_piece(root: Root, candidate: Candidate, known: Sequence[Bookmark], *, now_ms: int, key: bytes) -> Piece:
+    """Read what comes next of a log; ``known`` are the bookmarks that may be its, the longest first.
+
+    ``now_ms`` is agent time.
+
+    Raises ``IncompleteError`` when the file is another by now or was cut while it was read, ``CorruptError`` when what
+    is there is no log.
+    """
+    fd = root.open_log(candidate)
+    try:
+        return _Reading(fd, candidate, now_ms, key).next_piece(known)
+    except OSError as error:
+        raise LinkError(f"the source cannot be read: {os.strerror(error.errno or 0)}") from error
+    finally:
+        os.close(fd)
+
+
+class _Reading:
+    """One look into an open log."""
+
+    def __init__(self, fd: int, offered: Candidate, now_ms: int, key: bytes) -> None:
+        status = os.fstat(fd)
+        self._now_ms = now_ms
+        self._fd = fd
+        self._key = key
+        self._offered = offered
+        self._now = msgspec.structs.replace(offered, size_bytes=status.st_size, mtime_ns=status.st_mtime_ns)
+        self._head = tag("head", (offered.source, _first_line(self._read(0, WINDOW_BYTES))), key=key)
+
+    def next_piece(self, known: Sequence[Bookmark]) -> Piece:
+        begun = self._fitting(known)
+        if begun is None:
+            self._require_rest(known)
+            if is_only_rotated(self._now.path):
+                return Piece(candidate=self._now)
+        start = 0 if begun is None else begun.taken_bytes
+        wanted = min(PIECE_BYTES, self._now.size_bytes - start)
+        before = self._window(start)
+        read = self._read(start, wanted)
+        if len(read) < wanted or self._window(start) != before:
+            raise IncompleteError("the file was cut while it was read", hint="it is tried again")
+        raw = read[: _whole(read)]
+        more = start + len(read) < self._now.size_bytes or b"\n" in read[len(raw) :]
+        return self._piece(raw, begun, end=(before + raw)[-WINDOW_BYTES:], more=more)
+
+    def _piece(self, raw: bytes, begun: Bookmark | None, *, end: bytes, more: bool) -> Piece:
+        now = self._captured(begun)
+        start = 0 if begun is None else begun.taken_bytes
+        bookmark = self._bookmark(begun, now, upto=start + len(raw), end=end, more=more)
+        if not raw.strip():
+            nothing_new = bookmark == begun or not bookmark.taken_bytes
+            return Piece(candidate=now, bookmark=None if nothing_new else bookmark, more=more)
+        content = raw if raw.endswith(b"\n") else raw + b"\n"
+        tag_of_content = content_tag(content, key=self._key)
+        tag_of_source = source_tag(now, key=self._key)
+        if start or more:
+            tag_of_source = self._at(start, tag_of_source, tag_of_content)
+        if start:  # what goes on is new, also where a deleted object said the same
+            tag_of_content = self._at(start, tag_of_source)
+        return Piece(
+            candidate=now,
+            content=content,
+            bad_lines=bad_lines(content, of_known_log=begun is not None),
+            source_tag=tag_of_source,
+            content_tag=tag_of_content,
+            bookmark=bookmark,
+            more=more,
+        )
+
+    def _captured(self, begun: Bookmark | None) -> Candidate:
+        if begun is None:
+            return self._now
+        to_ms = max(self._now.mtime_ns // _NS_PER_MS, begun.since_ms + 1)
+        place = msgspec.structs.replace(self._now.place, captured_from_ms=begun.since_ms, captured_to_ms=to_ms)
+        return msgspec.structs.replace(self._now, place=place)
+
+    def _bookmark(self, begun: Bookmark | None, now: Candidate, *, upto: int, end: bytes, more: bool) -> Bookmark:
+        tags = related_tags(now, key=self._key)
+        same_file = begun is not None and begun.file_tag == tags["file_tag"]
+        return Bookmark(
+            source=now.source,
+            folder=now.folder,
+            **tags,
+            head_tag=self._head,
+            end_tag=self._end_tag(upto, end),
+            look_tag=b"" if more else look_tag(now, key=self._key),
+            taken_bytes=upto,
+            since_ms=now.place.captured_from_ms if more else self._now_ms,
+            n=begun.n if begun is not None and same_file else 0,
+        )
+
+    def _fitting(self, known: Sequence[Bookmark]) -> Bookmark | None:
+        for one in known:
+            fits = one.head_tag == self._head and one.taken_bytes <= self._now.size_bytes
+            if fits and one.end_tag == self._end_tag(one.taken_bytes, self._window(one.taken_bytes)):
+                return one
+        return None
+
+    def _require_rest(self, known: Sequence[Bookmark]) -> None:
+        """Raise ``IncompleteError`` while it may be a known log that is being copied or written anew.
+
+        That begins alike and is shorter. It is another one if it rested so since it was noticed.
+        """
+        shorter = any(one.head_tag == self._head and one.taken_bytes > self._now.size_bytes for one in known)
+        if shorter and self._now != self._offered:
+            raise IncompleteError("the log is being written anew", hint="it is tried again")
+
+    def _window(self, end: int) -> bytes:
+        start = max(0, end - WINDOW_BYTES)
+        return self._read(start, end - start)
+
+    def _read(self, start: int, count: int) -> bytes:
+        parts = []
+        while count > 0 and (part := os.pread(self._fd, count, start)):
+            parts.append(part)
+            start += len(part)
+            count -= len(part)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def _end_tag(self, length: int, window: bytes) -> bytes:
+        return tag("end", (self._now.source, length, window), key=self._key)
+
+    def _at(self, start: int, *tags: bytes) -> bytes:
+        return hmac.digest(self._key, b"part\0" + msgspec.msgpack.encode((start, *tags)), "sha256")
+
+
+def _first_line(beginning: bytes) -> bytes:
+    return beginning.partition(b"\n")[0].rstrip()
+
+
+def _whole(raw: bytes) -> int:
+    """Return how much of it is whole lines; a line longer than a piece is cut."""
+    end = raw.rfind(b"\n") + 1
+    if is_object(raw[end:]):
+        end = len(raw)
+    if not end and len(raw) >= PIECE_BYTES:
+        end = len(raw)
+    found = -1
+    for _ in range(LINES_MAX):
+        found = raw.find(b"\n", found + 1)
+        if found < 0:
+            return end
+    return found + 1

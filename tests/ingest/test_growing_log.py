@@ -1,0 +1,462 @@
+"""A usage log that grows in a folder of which nothing is taken: each line is sealed once, and a deleted one is gone."""
+
+import asyncio
+import os
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agent import bookmark
+from agent.ingest.growing import PIECE_BYTES
+from agent.model import Moment, Selection
+from agent.sources import Candidate
+from agent.sources.root import Root
+from agent.sources.rotation import is_log, is_only_rotated, unrotated
+from agent.sources.usage_log import LINES_MAX
+from tests.ingest.test_ingest import NOW as LATER
+from tests.ingest.test_ingest import erase
+
+Home = Any  # the fixture's class; tests are no package
+Until = Any  # likewise
+
+LOG = "front/usage-log/camera.jsonl"
+NAMED = "front/usage-log/2026-11-22T10-00-00.000Z.jsonl"
+
+
+def line(word: object) -> bytes:
+    return b'{"said":"%s"}\n' % str(word).encode()
+
+
+def lines(words: Iterable[object]) -> bytes:
+    return b"".join(map(line, words))
+
+
+class Recorder:
+    """A folder's log, and an agent that looks at it."""
+
+    def __init__(self, home: Home, name: str = LOG) -> None:
+        self.home = home
+        self.path: Path = home.spool / name
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+
+    def write(self, *words: object) -> None:
+        with self.path.open("ab") as log:
+            log.write(lines(words))
+
+    def look(self, **changes: object) -> None:
+        self.home.scan(self.home.settings(**{"after": "leave", **changes}))
+
+    def look_after_a_restart(self) -> None:
+        self.home.reopen()
+        self.look()
+
+    def sealed(self) -> list[bytes]:
+        """All lines in the vault, in the order of objects' arrival."""
+        found = self.home.index.read_now(lambda tx: tx.execute("SELECT id FROM object ORDER BY n"))
+        held = {item.id: item for item in self.home.objects()}
+        return b"".join(self.home.opened(held[one]) for (one,) in found).splitlines(keepends=True)
+
+    def delete_all_objects(self, cutoff: Selection | None = None) -> None:
+        erase(self.home, *(item.id for item in self.home.objects()), cutoff=cutoff)
+        self.home.reopen()  # in another event loop
+
+    def rows(self) -> int:
+        ((found,),) = self.home.index.read_now(lambda tx: tx.execute("SELECT count(*) FROM bookmark"))
+        return int(found)
+
+
+@pytest.fixture
+def recorder(home: Home) -> Recorder:
+    return Recorder(home)
+
+
+def test_only_new_lines_are_sealed_and_deleted_ones_do_not_return(recorder: Recorder) -> None:
+    # The log was sealed whole at each change, and what was deleted of it came back with the next line.
+    recorder.write(1, 2)
+    recorder.look()
+    recorder.write(3)
+    recorder.look()
+    assert recorder.sealed() == [line(1), line(2), line(3)]
+    assert sorted(map(recorder.home.opened, recorder.home.objects())) == [line(1) + line(2), line(3)]
+    recorder.delete_all_objects()
+    recorder.write(4)
+    recorder.look()
+    recorder.look_after_a_restart()
+    assert recorder.sealed() == [line(4)]
+    assert recorder.home.left() == [LOG]
+
+
+def test_log_that_nobody_wrote_to_is_not_opened_again(recorder: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
+    recorder.write(1)
+    recorder.look()
+    recorder.delete_all_objects()
+    read: list[object] = []
+    monkeypatch.setattr(Root, "open_log", lambda _root, candidate: read.append(candidate))
+    recorder.look_after_a_restart()
+    assert read == []
+
+
+def test_log_that_is_always_open_is_taken_up_to_its_last_whole_line(recorder: Recorder) -> None:
+    with recorder.path.open("ab", buffering=0) as writer:
+        writer.write(line(1) + b'{"half":')
+        recorder.look()
+        assert recorder.sealed() == [line(1)]
+        writer.write(b'"done"}\n')
+        recorder.look()
+        assert recorder.sealed() == [line(1), b'{"half":"done"}\n']
+        assert recorder.home.reasons("later") == []
+
+
+def test_open_log_in_a_folder_that_is_emptied_stays_until_it_is_closed(recorder: Recorder) -> None:
+    with recorder.path.open("ab", buffering=0) as writer:
+        writer.write(line(1))
+        recorder.look(after="take")
+        assert recorder.home.objects() == ()
+        assert recorder.home.left() == [LOG]
+    recorder.look(after="take")
+    assert recorder.sealed() == [line(1)]
+    assert recorder.home.left() == []
+
+
+def test_last_line_without_its_end_is_taken_if_it_is_whole_and_once(recorder: Recorder) -> None:
+    recorder.path.write_bytes(line(1) + line(2).rstrip())
+    recorder.look()
+    assert recorder.sealed() == [line(1), line(2)]
+    with recorder.path.open("ab") as log:
+        log.write(b"\n")
+    recorder.look()
+    recorder.write(3)
+    recorder.look()
+    assert [one for one in recorder.sealed() if one.strip()] == [line(1), line(2), line(3)]
+
+
+def test_same_line_again_is_new_also_when_it_was_deleted(recorder: Recorder) -> None:
+    recorder.write("begin")
+    recorder.look()
+    recorder.write("motion")
+    recorder.look()
+    recorder.delete_all_objects()
+    recorder.write("motion")
+    recorder.look()
+    assert recorder.sealed() == [line("motion")]
+
+
+Rotate = Callable[[Recorder, str], None]
+
+
+def rename(recorder: Recorder, to: str) -> None:
+    recorder.path.rename(recorder.path.with_name(to))
+
+
+def copy_and_cut(recorder: Recorder, to: str) -> None:
+    recorder.path.with_name(to).write_bytes(recorder.path.read_bytes())
+    os.truncate(recorder.path, 0)
+
+
+@pytest.mark.parametrize("rotate", [rename, copy_and_cut])
+@pytest.mark.parametrize("name", ["camera.jsonl.1", "camera.1.jsonl", "camera.jsonl-20261122", "camera-20261122.jsonl"])
+def test_rotated_log_is_taken_to_its_end_and_nothing_of_it_twice(recorder: Recorder, rotate: Rotate, name: str) -> None:
+    recorder.write(1, 2)
+    recorder.look()
+    recorder.delete_all_objects()
+    recorder.write("between reading and rotating")
+    rotate(recorder, name)
+    recorder.write("new log")
+    recorder.look()
+    assert sorted(recorder.sealed()) == sorted([line("between reading and rotating"), line("new log")])
+    recorder.delete_all_objects()
+    recorder.look_after_a_restart()
+    recorder.write("newer")
+    recorder.look()
+    assert recorder.sealed() == [line("newer")]
+
+
+@pytest.mark.parametrize("rotate", [rename, copy_and_cut])
+def test_many_rotations_leave_nothing_deleted_to_return_and_no_line_out(recorder: Recorder, rotate: Rotate) -> None:
+    wanted = []
+    for day in range(6):
+        recorder.write(f"{day} early")
+        recorder.look()
+        recorder.delete_all_objects()
+        recorder.write(f"{day} late")
+        for older in range(4, 0, -1):
+            one = recorder.path.with_name(f"camera.jsonl.{older}")
+            if one.exists():
+                one.rename(one.with_name(f"camera.jsonl.{older + 1}"))
+        rotate(recorder, "camera.jsonl.1")
+        recorder.write(f"{day} after")
+        recorder.look_after_a_restart()
+        wanted = [line(f"{day} late"), line(f"{day} after")]
+        assert sorted(recorder.sealed()) == sorted(wanted)
+        recorder.delete_all_objects()
+    assert recorder.rows() <= 2 * 6
+
+
+def test_copy_that_was_not_cut_yet_is_sealed_once(recorder: Recorder) -> None:
+    recorder.write(1)
+    recorder.look()
+    recorder.write(2)
+    recorder.path.with_name("camera.jsonl.1").write_bytes(recorder.path.read_bytes())
+    whole = recorder.path.rename(recorder.home.top / "aside")  # the copy is met first
+    recorder.look()
+    recorder.delete_all_objects()
+    whole.rename(recorder.path)
+    recorder.look()
+    assert recorder.sealed() == []
+
+
+def test_rotated_file_of_no_known_log_is_not_read_as_a_log(recorder: Recorder) -> None:
+    recorder.write(1)
+    recorder.look()
+    recorder.path.with_name("camera.jsonl.1").write_bytes(line("of before"))
+    recorder.path.with_name("other.jsonl.7").write_bytes(line("of another"))
+    recorder.look()
+    assert recorder.sealed() == [line(1)]
+
+
+@pytest.mark.parametrize("content", [lines(("new", "log")), line("new") * 50])
+def test_log_that_took_the_place_of_another_is_a_new_log(recorder: Recorder, content: bytes) -> None:
+    recorder.write(1, 2, 3)
+    recorder.look()
+    recorder.path.unlink()
+    recorder.path.write_bytes(content)
+    recorder.look()
+    assert b"".join(recorder.sealed()) == lines((1, 2, 3)) + content
+
+
+def test_log_that_was_cut_and_begins_alike_is_a_new_log_once_it_rests(recorder: Recorder) -> None:
+    recorder.write("begin", 1, 2)
+    recorder.look()
+    os.truncate(recorder.path, 0)
+    recorder.write("begin", 3)
+    recorder.look()
+    assert recorder.sealed() == [*map(line, ("begin", 1, 2)), *map(line, ("begin", 3))]
+
+
+def test_log_that_is_being_written_anew_when_it_is_read_brings_nothing_back(
+    recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As ``cp`` does it: the file is cut, and its lines come back one by one.
+    recorder.write(*range(5))
+    recorder.look()
+    recorder.delete_all_objects()
+    content = recorder.path.read_bytes()
+    recorder.write("more")
+    open_log = Root.open_log
+
+    def opened_half_way(root: Root, candidate: Candidate) -> int:
+        recorder.path.write_bytes(content[: len(line(0)) * 2])
+        return open_log(root, candidate)
+
+    monkeypatch.setattr(Root, "open_log", opened_half_way)
+    recorder.look()
+    assert recorder.sealed() == []
+    monkeypatch.undo()
+    recorder.path.write_bytes(content + line("more"))
+    recorder.look()
+    assert recorder.sealed() == [line("more")]
+
+
+def test_log_that_was_saved_anew_under_its_name_goes_on(recorder: Recorder) -> None:
+    recorder.write(1, 2)
+    recorder.look()
+    recorder.delete_all_objects()
+    fresh = recorder.path.with_name("camera.jsonl.tmp")
+    fresh.write_bytes(recorder.path.read_bytes() + line(3))
+    fresh.rename(recorder.path)
+    recorder.look()
+    assert recorder.sealed() == [line(3)]
+
+
+def test_large_log_is_read_in_pieces_and_no_line_is_left_out(
+    recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[int] = []
+    pread = os.pread
+
+    def watched(fd: int, count: int, start: int) -> bytes:
+        part = pread(fd, count, start)
+        read.append(len(part))
+        return part
+
+    monkeypatch.setattr("agent.ingest.growing.os.pread", watched)
+    content = lines("x" * 1000 + str(n) for n in range(10_000))
+    assert len(content) > 2 * PIECE_BYTES
+    recorder.path.write_bytes(content)
+    recorder.look()
+    assert b"".join(recorder.sealed()) == content
+    assert max(read) <= PIECE_BYTES
+    recorder.delete_all_objects()
+    recorder.write("last")
+    recorder.look()
+    assert recorder.sealed() == [line("last")]
+
+
+def test_log_of_very_many_short_lines_is_taken_in_parts(recorder: Recorder) -> None:
+    recorder.path.write_bytes(b"{}\n" * (LINES_MAX + 5))
+    recorder.look()
+    assert recorder.sealed() == [b"{}\n"] * (LINES_MAX + 5)
+    assert len(recorder.home.objects()) == 2
+
+
+def test_line_longer_than_a_piece_is_bad_and_keeps_nothing_behind_it(recorder: Recorder) -> None:
+    recorder.write(1)
+    recorder.look()
+    with recorder.path.open("ab") as log:
+        log.write(b"x" * (PIECE_BYTES + 10) + b"\n" + line(2))
+    recorder.look()
+    assert recorder.sealed()[0] == line(1)
+    assert recorder.sealed()[-1] == line(2)
+    assert b"".join(recorder.sealed()).count(b"x") == PIECE_BYTES + 10
+
+
+def test_new_file_without_a_good_line_is_no_log_and_a_bad_line_of_a_known_one_is_kept(recorder: Recorder) -> None:
+    recorder.path.write_bytes(b"no log\n")
+    recorder.look()
+    assert recorder.home.reasons("unreadable") == ["it holds no line that is a JSON object"]
+    recorder.write(1)
+    recorder.look()
+    with recorder.path.open("ab") as log:
+        log.write(b"Traceback\n")
+    recorder.look()
+    assert recorder.sealed() == [b"no log\n", line(1), b"Traceback\n"]
+
+
+def test_cut_off_covers_what_was_written_before_it_and_nothing_that_comes_later(home: Home) -> None:
+    # By its name the log began before the delete, so that none of its later lines was ever taken.
+    recorder = Recorder(home, NAMED)
+    deleted_ms = LATER.agent_ms  # as ``erase`` has it
+
+    def at(seconds: int) -> None:
+        """Let it be so long after the delete, also by the log's own time."""
+        ms = deleted_ms + seconds * 1000
+        home.now = Moment(agent_ms=ms, wall_ms=ms, trusted=True)
+        os.utime(recorder.path, (ms // 1000, ms // 1000))
+
+    recorder.write("read before it")
+    at(-60)
+    recorder.look()
+    recorder.delete_all_objects(cutoff=Selection(all=True))
+    recorder.write("not known to be of after it")
+    at(10)
+    recorder.look()
+    assert recorder.sealed() == []
+    assert home.reasons("deleted_before") == ["the source's copy remains"]
+    recorder.write("after it")
+    at(20)
+    recorder.look_after_a_restart()
+    assert recorder.sealed() == [line("after it")]
+    (item,) = home.objects()
+    assert (item.captured_from_ms, item.captured_to_ms) == (deleted_ms + 10_000, deleted_ms + 20_000)
+    assert len(home.reasons("deleted_before")) == 1
+
+
+def confirm_absences(home: Home) -> None:
+    async def run() -> None:
+        flow = home.ingest(home.settings(after="leave"))
+        try:
+            await flow.confirm_absences()
+        finally:
+            flow.close()
+
+    asyncio.run(run())
+
+
+def test_bookmark_goes_when_two_looks_found_neither_the_log_nor_its_path(recorder: Recorder) -> None:
+    other = Recorder(recorder.home, "back/usage-log/camera.jsonl")
+    recorder.write(1)
+    other.write(2)
+    recorder.look()
+    assert recorder.rows() == 2
+    aside = recorder.path.rename(recorder.home.top / "aside")
+    confirm_absences(recorder.home)
+    assert recorder.rows() == 2
+    aside.rename(recorder.path)
+    confirm_absences(recorder.home)  # it was back, and is there
+    aside = recorder.path.rename(recorder.home.top / "aside")
+    confirm_absences(recorder.home)
+    assert recorder.rows() == 2
+    confirm_absences(recorder.home)
+    assert recorder.rows() == 1
+    recorder.delete_all_objects()
+    other.write(3)
+    recorder.look()
+    assert recorder.sealed() == [line(3)]
+
+
+def test_folder_that_is_another_or_empty_takes_no_bookmark_away(recorder: Recorder) -> None:
+    recorder.write(1)
+    recorder.look()
+    disk = recorder.home.spool.rename(recorder.home.top / "disk")
+    recorder.home.spool.mkdir()
+    for _ in range(2):
+        confirm_absences(recorder.home)
+    recorder.home.spool.rmdir()
+    disk.rename(recorder.home.spool)
+    (recorder.home.top / "aside").mkdir()
+    recorder.path.rename(recorder.home.top / "aside" / "log")
+    for _ in range(2):
+        confirm_absences(recorder.home)
+    assert recorder.rows() == 1
+
+
+def test_log_above_the_limit_is_told_and_left_and_known_ones_go_on(
+    recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bookmark, "BOOKMARKS_MAX", 1)
+    recorder.write(1)
+    recorder.look()
+    other = Recorder(recorder.home, "front/usage-log/other.jsonl")
+    other.write("other")
+    recorder.write(2)
+    recorder.look()
+    assert recorder.sealed() == [line(1), line(2)]
+    assert recorder.home.reasons("unreadable") == ["more logs are there than can be known"]
+
+
+def test_bookmark_tells_nothing_of_the_log(recorder: Recorder) -> None:
+    recorder.write("at the garden gate")
+    recorder.look()
+    recorder.delete_all_objects(cutoff=Selection(all=True))
+    rows = recorder.home.index.read_now(lambda tx: tx.execute("SELECT * FROM bookmark"))
+    assert len(rows) == 1
+    told = repr(rows).encode()
+    for word in (b"front", b"camera", b"garden", b"said", str(recorder.path.stat().st_ino).encode()):
+        assert word not in told
+
+
+def test_running_agent_takes_what_an_open_log_gets(recorder: Recorder, until: Until) -> None:
+    async def run() -> None:
+        home = recorder.home
+        flow = home.ingest(home.settings(after="leave", batch_age_s=0.1, rescan_s=0.2))
+        try:
+            with recorder.path.open("ab", buffering=0) as writer:
+                async with asyncio.TaskGroup() as tasks:
+                    running = tasks.create_task(flow.run())
+                    for n in range(3):
+                        writer.write(line(n))
+                        await until(lambda n=n: len(home.objects()) == n + 1)
+                    running.cancel()
+        finally:
+            flow.close()
+            await home.sealers[-1].aclose()
+
+    asyncio.run(run())
+    assert recorder.sealed() == [line(0), line(1), line(2)]
+
+
+@pytest.mark.parametrize(
+    ("path", "base"),
+    [
+        ("a/x.jsonl", "a/x.jsonl"), ("a/x.jsonl.1", "a/x.jsonl"), ("a/x.1.jsonl", "a/x.jsonl"),
+        ("a/x.ndjson-20261122", "a/x.ndjson"), ("a/x-20261122.jsonl", "a/x.jsonl"),
+        ("a/x.jsonl.2.gz", "a/x.jsonl.2.gz"), ("a/x.mp4", "a/x.mp4"),
+        ("2026-11-22T10-00-00.000Z.jsonl", "2026-11-22T10-00-00.000Z.jsonl"),
+    ],
+)  # fmt: skip
+def test_name_before_a_rotation(path: str, base: str) -> None:
+    assert unrotated(path) == base
+    assert is_only_rotated(path) == (path in {"a/x.jsonl.1", "a/x.ndjson-20261122"})
+    assert is_log(path) == (path not in {"a/x.mp4", "a/x.jsonl.2.gz"})
