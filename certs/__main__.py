@@ -8,6 +8,7 @@ import argparse
 import datetime as dt
 import sys
 from collections.abc import Callable, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
@@ -220,7 +221,15 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    parser.add_argument(
+        "--version",
+        action="version",
+        version=f"%(prog)s {version('camera-privacy-agent')}",
+        help="tell the version and end",
+    )
+    commands = parser.add_subparsers(
+        title="commands", required=True, metavar="COMMAND", help="one of these; each has a --help of its own"
+    )
 
     init = _command(
         commands,

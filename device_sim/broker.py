@@ -312,7 +312,12 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser.add_argument("--dir", type=Path, help="its files (default: a temporary folder, removed at the end)")
     parser.add_argument("--port", type=int, default=0, help="default: any free one, which is printed")
     parser.add_argument("--certs", type=Path, help="folder of `python -m certs` (default: DIR/tls, made if absent)")
-    parser.add_argument("--engine", choices=["auto", "mosquitto", "amqtt"], default="auto")
+    parser.add_argument(
+        "--engine",
+        choices=["auto", "mosquitto", "amqtt"],
+        default="auto",
+        help="which broker (default: mosquitto where it is installed, else amqtt, which checks no certificates)",
+    )
     parser.add_argument(
         "--privileged",
         action="append",

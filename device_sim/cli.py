@@ -8,6 +8,7 @@ import argparse
 import importlib
 import sys
 from collections.abc import Callable, Sequence
+from importlib.metadata import version
 from typing import Final
 
 PARTS: Final = {
@@ -27,7 +28,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         epilog="example:  device-sim demo",
         allow_abbrev=False,
     )
-    subparsers = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    parser.add_argument(
+        "--version",
+        action="version",
+        version=f"%(prog)s {version('camera-privacy-agent')}",
+        help="tell the version and end",
+    )
+    subparsers = parser.add_subparsers(
+        title="commands", required=True, metavar="COMMAND", help="one of these; each has a --help of its own"
+    )
     told = list(sys.argv[1:] if argv is None else argv)
     try:
         for name, module in PARTS.items():

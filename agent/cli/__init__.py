@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from agent.shell.ending import ended
-from agent.shell.parser import Parser
+from agent.shell.parser import Parser, Version, commands_of
 
 FILES: Final[dict[str, tuple[str, ...]]] = {
     "setup": ("init", "version", "policy"),
@@ -35,13 +35,14 @@ def _run(told: Sequence[str]) -> int:
     parser = Parser(
         prog="privacy-agent",
         description="Turns a camera's privacy policy into something the device obeys.",
-        epilog="first steps:  privacy-agent init --owner owner.pub --device cam-01 && privacy-agent run",
+        epilog="first steps:\n  privacy-agent init --owner owner.pub --device cam-01 && privacy-agent run",
     )
-    subparsers = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    parser.add_argument("--version", action=Version)
+    subparsers = commands_of(parser)
     for file, names in FILES.items():
         if not told or told[0] in names or told[0] not in _commands():
             importlib.import_module(f"agent.cli.{file}").add_parsers(subparsers)
-    arguments = parser.parse_args(told)
+    arguments = parser.read(told)
     run: Callable[[argparse.Namespace], int] = arguments.run
     return run(arguments)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from agent.shell.ending import DONE, FAILED
-from agent.shell.parser import Subparsers, add
+from agent.shell.parser import Subparsers, add, group
 
 if TYPE_CHECKING:
     from agent.config import Config
@@ -39,7 +39,7 @@ def add_parsers(subparsers: Subparsers) -> None:
         "say why an object is still here, until when, and what will end it",
         "privacy-agent explain ID",
     )
-    explain.add_argument("id", metavar="ID")
+    explain.add_argument("id", metavar="ID", help="of an object or an export, as inventory lists it")
     explain.set_defaults(run=_explain)
 
     export = add_asking(
@@ -52,12 +52,16 @@ def add_parsers(subparsers: Subparsers) -> None:
     export.add_argument("--form", choices=("objects", "zip"), default="objects", help="age files, or zips for people")
     export.set_defaults(run=_export)
 
-    audit = subparsers.add_parser("audit", help="show or verify the log of every act on personal data")
-    actions = audit.add_subparsers(title="actions", required=True, metavar="ACTION")
-    show = add_asking(actions, "show", "print the log's lines", "privacy-agent audit show > audit.jsonl")
+    audit = group(
+        subparsers,
+        "audit",
+        summary="show or verify the log of every act on personal data",
+        example="privacy-agent audit verify",
+    )
+    show = add_asking(audit, "show", "print the log's lines", "privacy-agent audit show > audit.jsonl")
     show.add_argument("--after", type=int, default=0, metavar="N", help="begin behind entry N")
     show.set_defaults(run=_audit_show)
-    verify = add_asking(actions, "verify", "check the whole chain", "privacy-agent audit verify")
+    verify = add_asking(audit, "verify", "check the whole chain", "privacy-agent audit verify")
     verify.set_defaults(run=_audit_verify)
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 from agent.errors import AgentError, CorruptError
 from agent.shell.ending import next_step
-from agent.shell.parser import Subparsers
+from agent.shell.parser import Subparsers, add
 
 if TYPE_CHECKING:
     from agent.config import Config
@@ -39,11 +39,12 @@ class Finding(NamedTuple):
 
 def add_parsers(subparsers: Subparsers) -> None:
     """Register the command."""
-    doctor = subparsers.add_parser(
+    doctor = add(
+        subparsers,
         "doctor",
-        help="tell what is wrong with this device and how to mend it",
-        description="Check config, policy, keys, folders, clock, disk and broker. Changes nothing.",
-        epilog="example:  privacy-agent doctor --config /etc/privacy-agent/agent.toml",
+        summary="tell what is wrong with this device and how to mend it",
+        example="privacy-agent doctor --config /etc/privacy-agent/agent.toml",
+        detail="It checks config, policy, keys, folders, clock, disk and broker. Changes nothing.",
     )
     doctor.add_argument("--config", type=Path, default=None, metavar="FILE", help="agent.toml")
     doctor.add_argument("--offline", action="store_true", help="leave the broker out")

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from agent.shell.parser import Subparsers
+from agent.shell.parser import Subparsers, add
 
 if TYPE_CHECKING:
     from agent.config import Config
@@ -19,12 +19,13 @@ if TYPE_CHECKING:
 
 def add_parsers(subparsers: Subparsers) -> None:
     """Register the command."""
-    run = subparsers.add_parser(
+    run = add(
+        subparsers,
         "run",
-        help="run the agent until it is told to stop",
-        description="Take in, seal, keep, upload, delete and answer, until SIGTERM or SIGINT. "
+        summary="run the agent until it is told to stop",
+        example="privacy-agent run --config /etc/privacy-agent/agent.toml",
+        detail="It takes in, seals, keeps, uploads, deletes and answers until SIGTERM or SIGINT. "
         "SIGHUP reads the policy anew.",
-        epilog="example:  privacy-agent run --config /etc/privacy-agent/agent.toml",
     )
     run.add_argument("--config", type=Path, default=None, metavar="FILE", help="agent.toml")
     run.add_argument(

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agent.errors import ConfigError
-from agent.shell.parser import Subparsers
+from agent.shell.parser import Subparsers, add, group
 
 if TYPE_CHECKING:
     from agent.config import Config
@@ -20,11 +20,12 @@ CLOCK = "ntp"
 
 def add_parsers(subparsers: Subparsers) -> None:
     """Register the commands."""
-    init = subparsers.add_parser(
+    init = add(
+        subparsers,
         "init",
-        help="give this device its keys and its owner, and write config and policy to edit",
-        description="Make the device's keys, install its owner and write commented agent.toml and policy.toml.",
-        epilog="example:  privacy-agent init --owner owner.pub --device cam-01 --source spool:/run/camera",
+        summary="give this device its keys and its owner, and write config and policy to edit",
+        example="privacy-agent init --owner owner.pub --device cam-01 --source spool:/run/camera",
+        detail="What is there already is kept.",
     )
     init.add_argument("--owner", required=True, type=Path, metavar="FILE", help="owner.pub of: privacy-owner init")
     init.add_argument(
@@ -49,18 +50,29 @@ def add_parsers(subparsers: Subparsers) -> None:
     init.add_argument("--json", action="store_true", help="answer as JSON")
     init.set_defaults(run=_init)
 
-    version = subparsers.add_parser("version", help="tell the version", epilog="example:  privacy-agent version")
+    version = add(
+        subparsers,
+        "version",
+        summary="tell the version and the protocol that it speaks",
+        example="privacy-agent version --json",
+    )
     version.add_argument("--json", action="store_true", help="answer as JSON")
     version.set_defaults(run=_version)
 
-    policy = subparsers.add_parser(
-        "policy", help="check a policy document", description="Check a policy document before anything obeys it."
+    policy = group(
+        subparsers,
+        "policy",
+        summary="check a policy document before anything obeys it",
+        example="privacy-agent policy check policy.toml",
     )
-    actions = policy.add_subparsers(title="actions", required=True, metavar="ACTION")
-    check = actions.add_parser(
-        "check", help="read it strictly", epilog="example:  privacy-agent policy check policy.toml"
+    check = add(
+        policy,
+        "check",
+        summary="read a policy as strictly as the agent does",
+        example="privacy-agent policy check --dry-run new-policy.toml",
+        detail="Nothing is changed. With --dry-run it says what the policy would delete of what is held.",
     )
-    check.add_argument("file", type=Path, nargs="?", help="default: the config's")
+    check.add_argument("file", type=Path, nargs="?", metavar="FILE", help="the policy (default: the config's)")
     check.add_argument("--config", type=Path, default=None, metavar="FILE", help="agent.toml")
     check.add_argument("--dry-run", action="store_true", help="also list what it would delete of what is held now")
     check.add_argument("--json", action="store_true", help="answer as JSON")
@@ -205,14 +217,9 @@ def _source_text(source: str, *, medium: str) -> str:
 
 
 def _version(arguments: argparse.Namespace) -> int:
-    from importlib.metadata import version
+    from agent.shell.version import version_facts, version_line
 
-    found = version("camera-privacy-agent")
-    print(
-        json.dumps({"version": found, "protocol": ["pv1"]})
-        if arguments.json
-        else f"privacy-agent {found} (protocol pv1)"
-    )
+    print(json.dumps(version_facts()) if arguments.json else version_line("privacy-agent"))
     return 0
 
 

@@ -83,11 +83,11 @@ def add_parsers(subparsers: Subparsers) -> None:
 
 def _add_selection(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("ids", nargs="*", metavar="ID", help="object ids, at most 200")
-    parser.add_argument("--camera", default="", help="a camera's id")
-    parser.add_argument("--category", default="", help=", ".join(CATEGORIES))
+    parser.add_argument("--camera", default="", metavar="ID", help="of one camera")
+    parser.add_argument("--category", default="", metavar="NAME", help=f"of one category: {', '.join(CATEGORIES)}")
     parser.add_argument("--from", dest="start", default="", metavar="T", help="captured from: 2026-03-01, 36h, 14d, …")
     parser.add_argument("--to", dest="end", default="", metavar="T", help="captured before")
-    parser.add_argument("--all", dest="everything", action="store_true", help="everything")
+    parser.add_argument("--all", dest="everything", action="store_true", help="everything that the device holds")
 
 
 def _selection(arguments: argparse.Namespace, context: Context) -> Selection:

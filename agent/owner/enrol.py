@@ -20,7 +20,7 @@ from agent.owner.members import issue, with_member, without_member
 from agent.owner.own import require_name, write_keys
 from agent.owner.reach import add_broker_arguments, settings_from
 from agent.shell.layout import clean, size, table
-from agent.shell.parser import Subparsers
+from agent.shell.parser import Subparsers, group
 from agent.shell.times import when
 
 _DESCRIPTOR_BYTES = 64 << 10
@@ -28,7 +28,12 @@ _DESCRIPTOR_BYTES = 64 << 10
 
 def add_parsers(subparsers: Subparsers) -> None:
     """Register ``device add|list`` and ``client add|list|remove|new``."""
-    device = _group(subparsers, "device", summary="the cameras and hubs that we know")
+    device = group(
+        subparsers,
+        "device",
+        summary="add the cameras and hubs that we command, and list them",
+        example="privacy-owner device list",
+    )
     one = add(
         device,
         "add",
@@ -42,7 +47,12 @@ def add_parsers(subparsers: Subparsers) -> None:
     listed = add(device, "list", summary="list the known devices", example="privacy-owner device list")
     listed.set_defaults(run=_device_list)
 
-    client = _group(subparsers, "client", summary="who may command the devices: the key set")
+    client = group(
+        subparsers,
+        "client",
+        summary="say who may command the devices: the key set",
+        example="privacy-owner client list",
+    )
     one = add(
         client,
         "add",
@@ -72,11 +82,6 @@ def add_parsers(subparsers: Subparsers) -> None:
     one.add_argument("--classic", action="store_true", help="X25519 identity instead of a post-quantum one")
     add_broker_arguments(one)
     one.set_defaults(run=_client_new)
-
-
-def _group(subparsers: Subparsers, name: str, *, summary: str) -> Subparsers:
-    parser = subparsers.add_parser(name, help=summary, description=f"{summary[:1].upper()}{summary[1:]}.")
-    return parser.add_subparsers(required=True, metavar="COMMAND")
 
 
 def _add_signing(parser: argparse.ArgumentParser) -> None:

@@ -8,7 +8,9 @@ from agent.owner.home import Home, Settings
 
 def add_broker_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the three, which win over ``owner.toml``."""
-    parser.add_argument("--broker", default="", metavar="URL", help="mqtts://HOST:8883")
+    parser.add_argument(
+        "--broker", default="", metavar="URL", help="mqtts://HOST:8883 (default: owner.toml's, as the next two)"
+    )
     parser.add_argument("--tenant", default="", metavar="NAME", help="second part of the topics")
     parser.add_argument("--tls", default="", metavar="FOLDER", help="this owner's tls.crt, tls.key and ca.crt")
 

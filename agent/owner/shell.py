@@ -5,7 +5,6 @@ exit code.
 """
 
 import argparse
-import importlib.metadata
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -18,7 +17,8 @@ from agent.owner.context import Context
 from agent.owner.context import add as add_command
 from agent.owner.home import DEFAULT_HOME, Home
 from agent.shell.ending import DONE, ended
-from agent.shell.parser import Parser, Subparsers
+from agent.shell.parser import Parser, Subparsers, Version, commands_of
+from agent.shell.version import version_facts, version_line
 
 _PARTS: Final[tuple[Callable[[Subparsers], None], ...]] = (
     own.add_parsers,
@@ -43,7 +43,7 @@ def main(argv: Sequence[str] | None = None, *, read_clock: ReadClock | None = No
 
 
 def _run(told: Sequence[str], read_clock: ReadClock) -> int:
-    arguments = _parser().parse_args(told)
+    arguments = _parser().read(told)
     run: Callable[[argparse.Namespace, Context], int] = arguments.run
     return run(
         arguments,
@@ -55,7 +55,7 @@ def _run(told: Sequence[str], read_clock: ReadClock) -> int:
     )
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser() -> Parser:
     parser = Parser(
         prog="privacy-owner",
         description="Own cameras: make the keys, say who may command them, delete, export and check what they answer.",
@@ -67,7 +67,8 @@ def _parser() -> argparse.ArgumentParser:
         metavar="DIR",
         help=f"the owner's folder (default {DEFAULT_HOME}, or PRIVACY_OWNER_HOME)",
     )
-    subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
+    parser.add_argument("--version", action=Version)
+    subparsers = commands_of(parser)
     for add in _PARTS:
         add(subparsers)
     version = add_command(subparsers, "version", summary="tell the version", example="privacy-owner version")
@@ -76,6 +77,5 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _version(_arguments: argparse.Namespace, context: Context) -> int:
-    number = importlib.metadata.version("camera-privacy-agent")
-    context.say(f"privacy-owner {number}, protocol pv1", {"version": number, "protocol": ["pv1"]})
+    context.say(version_line("privacy-owner"), version_facts())
     return DONE

@@ -1,6 +1,7 @@
 """What the two shell commands, of the device and of its owner, have in common.
 
     parser     the command line, and a sub-command with its example
+    version    what is installed
     ending     exit codes, and how an error is told in words and as JSON
     layout     tables and sizes (pure)
     times      times as people write and read them (pure)

@@ -182,6 +182,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         help="write clips, photos and usage logs into a folder, as a camera does",
         description="Write real clips (H.264, AAC), photos and usage logs into a folder, as a camera system does. "
         "Same seed, same --start, same options: the same bytes.",
+        epilog="example:  device-sim camera --spool /run/camera --count 3 --photos --logs",
     )
     parser.add_argument("--spool", type=Path, required=True, metavar="DIR", help="the folder to write into")
     parser.add_argument("--layout", choices=LAYOUTS, default="spool", help="whose file names (default: spool)")

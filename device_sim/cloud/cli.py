@@ -21,22 +21,25 @@ from device_sim.cloud.service import DEFAULT_REGION, ROLES, Cloud, init
 from device_sim.signals import ended
 
 _DESCRIPTION = """\
-A store and a backend to run an agent against. It keeps what it receives, signs what it confirms, and misbehaves on
-command."""
+A store and a backend to run an agent against. It keeps what it receives,
+signs what it confirms, and misbehaves on command."""
 
 _EPILOG = """\
 faults (--fault, may be repeated):
-  lose=KIND[:NTH[:COUNT]]   duplicate=…   reorder=…   delay=KIND:SECONDS[:NTH[:COUNT]]
+  lose=KIND[:NTH[:COUNT]]   duplicate=…   reorder=…
+  delay=KIND:SECONDS[:NTH[:COUNT]]
   lie=wrong_hash|not_stored|ack_ahead|not_erased[:COUNT]
   forge=unknown_key|stolen_kid|other_device|other_manifest:KIND[:COUNT]
   silent   refuse_region[=COUNT]   no_room[=COUNT]
-  roll_back=N (after N stored uploads, back to how it started)   offline=N (away for N seconds after its start)
-KIND is a message of docs/protocol.md: chunk begin end go upload-ack stored erased failed erase abort resync
+  roll_back=N (after N stored uploads, back to how it started)
+  offline=N (away for N seconds after its start)
+KIND is a message of docs/protocol.md: chunk begin end go upload-ack stored
+erased failed erase abort resync
 
 example:
   device-sim cloud init /tmp/cloud
-  device-sim cloud --dir /tmp/cloud --broker mqtts://127.0.0.1:8883 --identity tls/backend --tenant acme \\
-    --device-descriptor device.jws --fault lose=chunk:3
+  device-sim cloud --dir /tmp/cloud --broker mqtts://127.0.0.1:8883 \\
+    --identity tls/backend --device-descriptor device.jws --fault lose=chunk:3
 """
 
 
@@ -56,10 +59,10 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options to a parser of any name."""
-    parser.add_argument("--dir", type=Path, help="its keys and everything it keeps; made by `init`")
+    parser.add_argument("--dir", type=Path, help="folder of its keys and of all that it keeps; made by `init`")
     parser.add_argument("--broker", metavar="URL", help="mqtts://host:port, or mqtt://host:port without TLS")
     parser.add_argument("--identity", type=Path, metavar="FOLDER", help="tls.crt, tls.key and ca.crt of the backend")
-    parser.add_argument("--tenant", default="acme", help="default: acme")
+    parser.add_argument("--tenant", default="acme", help="second part of the topics (default: acme)")
     parser.add_argument("--region", default=DEFAULT_REGION, help=f"where it stores (default: {DEFAULT_REGION})")
     parser.add_argument(
         "--device-descriptor",
@@ -69,21 +72,52 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="a device it serves, as `privacy-agent init` wrote it; may be repeated",
     )
-    parser.add_argument("--fault", action="append", default=[], metavar="NAME[=ARG]", help="see below")
+    parser.add_argument(
+        "--fault",
+        action="append",
+        default=[],
+        metavar="NAME[=ARG]",
+        help="misbehave like this; may be repeated; see below",
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON line per event")
     parser.set_defaults(run=run)
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
-    keys = commands.add_parser("init", help="make keys and descriptors for the owner's key set", allow_abbrev=False)
-    keys.add_argument("new_dir", metavar="DIR", type=Path)
+    commands = parser.add_subparsers(
+        title="commands", metavar="COMMAND", help="one of these, or none: then the cloud runs until Ctrl-C"
+    )
+    keys = _command(
+        commands,
+        "init",
+        summary="make keys and descriptors for the owner's key set",
+        example="device-sim cloud init /tmp/cloud",
+    )
+    keys.add_argument("new_dir", metavar="DIR", type=Path, help="the folder that is made for them")
     keys.add_argument("--client", action="store_true", help="also keys of an owner's client, which holds every verb")
     keys.add_argument("--es256", action="store_true", help="sign with ES256 (P-256) instead of EdDSA (Ed25519)")
     keys.add_argument("--json", action="store_true", help="print one JSON line per file")
     keys.set_defaults(run=_run_init)
-    watch = commands.add_parser("observe", help="record what a subscriber to # sees", allow_abbrev=False)
-    watch.add_argument("--broker", metavar="URL", required=True)
-    watch.add_argument("--identity", type=Path, metavar="FOLDER")
-    watch.add_argument("--out", type=Path, required=True, metavar="FILE")
+    watch = _command(
+        commands,
+        "observe",
+        summary="record what a subscriber to every topic sees",
+        example="device-sim cloud observe --broker mqtts://127.0.0.1:8883 --identity tls/backend --out seen.bin",
+    )
+    watch.add_argument("--broker", metavar="URL", required=True, help="mqtts://host:port, or mqtt://host:port")
+    watch.add_argument("--identity", type=Path, metavar="FOLDER", help="tls.crt, tls.key and ca.crt to connect with")
+    watch.add_argument("--out", type=Path, required=True, metavar="FILE", help="where topics and payloads go")
     watch.set_defaults(run=_run_observe)
+
+
+def _command(
+    commands: "argparse._SubParsersAction[argparse.ArgumentParser]", name: str, *, summary: str, example: str
+) -> argparse.ArgumentParser:
+    return commands.add_parser(
+        name,
+        help=summary,
+        description=f"{summary[:1].upper()}{summary[1:]}.",
+        epilog=f"example:\n  {example}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
 
 
 def run(args: argparse.Namespace) -> int:

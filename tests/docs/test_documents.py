@@ -1,23 +1,17 @@
 """Every document: links lead somewhere, paths are there, commands and their options exist."""
 
 import ast
-import contextlib
-import functools
-import io
 import re
 import shlex
 import subprocess
 import tomllib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 import pytest
 
-import agent.cli
-import agent.owner
-import certs.__main__
-import device_sim.cli
+from tests.docs.shown import PROGRAMS, help_of
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
@@ -29,25 +23,7 @@ A_PATH = re.compile(r"(?:agent|certs|deploy|device_sim|docs|tests|\.ci)/[\w./-]*
 A_COMMENT = re.compile(r"^#.*$", re.MULTILINE)
 LONGEST_MESSAGE: Final = 400
 
-PROGRAMS: Final[dict[str, Callable[[Sequence[str]], int]]] = {
-    "privacy-agent": agent.cli.main,
-    "privacy-owner": agent.owner.main,
-    "device-sim": device_sim.cli.main,
-    "python -m certs": certs.__main__.main,
-}
 COMMAND = re.compile(rf"(?:^|[\s(]|/bin/)((?:{'|'.join(PROGRAMS)}) (?:--home|[a-z])[^\n|;&>#)]*)")
-
-
-@functools.cache
-def help_of(program: str, *words: str) -> str:
-    """Return the help of a command; "" when there is no such command."""
-    told = io.StringIO()
-    with contextlib.redirect_stdout(told), contextlib.redirect_stderr(io.StringIO()):
-        try:
-            code: object = PROGRAMS[program]([*words, "--help"])
-        except SystemExit as ended:
-            code = ended.code
-    return "" if code else told.getvalue()
 
 
 def code_of(path: Path) -> Iterator[str]:
@@ -77,7 +53,7 @@ def problem_of(program: str, arguments: str) -> str:
         if not re.fullmatch(r"[a-z]+", word) or not help_of(program, *path, word):
             break
         path.append(word)
-        if "COMMAND" not in help_of(program, *path).split("\n\n")[0] and "ACTION" not in help_of(program, *path):
+        if "COMMAND" not in help_of(program, *path).split("\n\n")[0]:
             break
     told = help_of(program, *path)
     if not path and words:

@@ -34,6 +34,9 @@ WRONG: dict[tuple[str, ...], tuple[str, str]] = {
     ("device", "add", "plain"): ("plain: ", "device.jws as privacy-agent init wrote it"),
     ("client", "add", "plain"): ("plain: ", "descriptor file"),
     ("recover", "plain", "--force"): ("plain: ", "type every R and I line"),
+    ("inventory", "--colour", "red"): ("unrecognized arguments: --colour", "privacy-owner inventory --help"),
+    ("client", "add", "plain", "--colour"): ("unrecognized arguments: --colour", "privacy-owner client add --help"),
+    ("client", "dance"): ("invalid choice: 'dance'", "privacy-owner client --help"),
     ("listen", "--timeout", "nan"): ("'nan' is no number of seconds", "privacy-owner listen --help"),
 }
 
