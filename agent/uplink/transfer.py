@@ -7,7 +7,7 @@
 While no ``go`` came, ``begin`` is repeated sooner (after 2, 4, 8 s): after a broker restarts, the store may be back
 later than we are.
 
-Rules of docs/protocol.md §6: no chunk before ``go``; at most 64 chunks beyond what the store said is durable; what it
+Rules of docs/protocol.md §6: no chunk before ``go``; at most 128 chunks beyond what the store said is durable; what it
 said is durable is sent again only if it asks for it; progress is anything that the broker or the store acknowledged.
 """
 
@@ -19,7 +19,9 @@ from agent.envelope import Go, Stored
 from agent.errors import CorruptError
 
 CHUNK_BYTES: Final = 120 * 1024
-CHUNKS_AHEAD: Final = 64  # docs/protocol.md §9: sent and not yet covered by an acknowledgement
+CHUNKS_AHEAD: Final = 128
+"""Sent and not yet covered by an acknowledgement (docs/protocol.md §9). Measured: with 64 an upload is a twentieth slower
+while other files are sealed."""
 STALLED_AFTER_S: Final = 15.0
 FIRST_ASK_AGAIN_S: Final = 2.0
 

@@ -32,7 +32,7 @@ CHANNEL_KINDS: Final[dict[str, frozenset[Kind]]] = {
 """What each channel from the agent carries."""
 
 MAX_PACKET_BYTES: Final = 131_072
-AHEAD_BYTES: Final = 8 * 1024 * 1024
+AHEAD_BYTES: Final = 16 * 1024 * 1024
 """docs/protocol.md §6: how far before the durable end a chunk may lie."""
 ACK_EVERY_BYTES: Final = 1024 * 1024
 CHUNK_PREFIX_BYTES: Final = 9

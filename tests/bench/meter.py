@@ -84,23 +84,28 @@ def cpu_s(pid: int) -> float:
 
 def pss_bytes(pid: int) -> int:
     """Return the proportional share of memory of a process and its descendants."""
-    return sum(_memory(one, "smaps_rollup", "Pss:") for one in family(pid))
+    return sum(_memory(one, "smaps_rollup", "Pss:")[0] for one in family(pid))
 
 
 def resident_bytes(pid: int) -> int:
     """Return what is private to each process of a family, and the shared pages of the one that has most of them."""
-    private = sum(_memory(one, "smaps_rollup", "Private_") for one in family(pid))
-    return private + max(_memory(one, "smaps_rollup", "Shared_") for one in family(pid))
+    return _once_bytes(family(pid))
 
 
-def _memory(pid: int, file: str, name: str) -> int:
-    """Add up the lines that begin with a name, in bytes; 0 of a process that is gone."""
-    found = 0
+def _once_bytes(pids: list[int]) -> int:
+    looked = [_memory(pid, "smaps_rollup", "Private_", "Shared_") for pid in pids]
+    return sum(private for private, _ in looked) + max(shared for _, shared in looked)
+
+
+def _memory(pid: int, file: str, *names: str) -> list[int]:
+    """Look once, and add up the lines that begin with each name, in bytes; 0 of a process that is gone."""
+    found = dict.fromkeys(names, 0)
     with suppress(OSError):
         for line in Path(f"/proc/{pid}/{file}").read_text().splitlines():
-            if line.startswith(name) and "Hugetlb" not in line:
-                found += int(line.split()[1]) * 1024
-    return found
+            for name in names:
+                if line.startswith(name) and "Hugetlb" not in line:
+                    found[name] += int(line.split()[1]) * 1024
+    return [found[name] for name in names]
 
 
 def io_of(pid: int) -> dict[str, int]:
@@ -148,9 +153,7 @@ class Peak:
             self._look()
 
     def _look(self) -> None:
-        private, shared = 0, 0
-        for pid in family(self._pid):
-            self._resident[pid] = max(self._resident.get(pid, 0), _memory(pid, "status", "VmHWM:"))
-            private += _memory(pid, "smaps_rollup", "Private_")
-            shared = max(shared, _memory(pid, "smaps_rollup", "Shared_"))
-        self.once_bytes = max(self.once_bytes, private + shared)
+        pids = family(self._pid)
+        for pid in pids:
+            self._resident[pid] = max(self._resident.get(pid, 0), _memory(pid, "status", "VmHWM:")[0])
+        self.once_bytes = max(self.once_bytes, _once_bytes(pids))

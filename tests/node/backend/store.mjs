@@ -8,7 +8,7 @@ import { DurableJson, syncFolder, writeDurably } from "./durable.mjs";
 import { newId, sha256 } from "./wire.mjs";
 
 const ACK_BYTES = 1 << 20; // section 6: at least every 1 MiB …
-const ACK_CHUNKS = 16; // … and well inside the agent's window of 64 chunks, however small those are
+const ACK_CHUNKS = 16; // … and well inside the agent's window of 128 chunks, however small those are
 
 export class Store {
   #open = new Map(); // upload -> {handle, written, unacked}: what is written but perhaps not yet durable
