@@ -18,7 +18,7 @@ from agent.commands.listing import Listing
 from agent.commands.world import BACKEND_DELETE, OWNER_ERASE, World
 from agent.envelope import Approve, Command, Delete, Export, Inventory, Key, SetTime
 from agent.erasure import Erasure
-from agent.errors import ConfigError, RefusedError
+from agent.errors import ConfigError, RefusedError, SpaceError
 from agent.ids import Ids
 from agent.index import Tx
 from agent.model import Moment, Selection
@@ -70,10 +70,14 @@ class Admission:
         self._world = world
 
     def judge(self, tx: Tx, incoming: Incoming, *, moment: Moment) -> Judged:
-        """Take a message up, refuse it, answer its repeat, or say that nobody we know sent it."""
+        """Take a message up, refuse it, answer its repeat, or say that nobody we know sent it.
+
+        Raises ``SpaceError`` where what is left of the disk is not for this message.
+        """
         heard = door.hear(tx, incoming, trust=self._trust, device=self._device, moment=moment)
         if isinstance(heard, Stranger):
             return Judged(stranger=heard.why)
+        self._require_room(heard)
         if isinstance(heard, Repeat):
             row = heard.row
             if row.receipt:
@@ -82,6 +86,14 @@ class Admission:
         if isinstance(heard, Turned):
             return self._turn(tx, heard, moment=moment)
         return self._judge_rights(tx, heard, moment=moment)
+
+    def _require_room(self, heard: Heard | Repeat | Turned) -> None:
+        """Keep the ballast for the owner, and its second half for the owner's delete: answers would eat it."""
+        index = self._vault.index
+        role = heard.row.role if isinstance(heard, Repeat) else heard.key.role
+        spent = index.short_of_room if role != "client" else index.nearly_out_of_room and not _makes_room(heard)
+        if spent:
+            raise SpaceError("the last room on the disk is for the owner's delete", hint="free space, or delete")
 
     def reconsider(self, tx: Tx, jti: str, *, moment: Moment) -> bool:
         """Judge a waiting command again; return whether anything came of it."""
@@ -311,3 +323,8 @@ class Admission:
     def _spend(self, tx: Tx, key: Key, row: CommandRow, *, moment: Moment) -> None:
         objects, size_bytes = self._trust.weight(tx, row.jti) or (row.selection_count, 0)
         self._trust.spend(tx, key, objects=objects, size_bytes=size_bytes, moment=moment)
+
+
+def _makes_room(heard: Heard | Repeat | Turned) -> bool:
+    """Tell whether it is a delete, or the word that lets one go on."""
+    return isinstance(heard, Heard) and isinstance(heard.command.request, Delete | Approve)

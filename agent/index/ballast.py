@@ -37,6 +37,11 @@ class Ballast:
         """Whether nothing is given up."""
         return self._bytes >= BALLAST_BYTES
 
+    @property
+    def half_gone(self) -> bool:
+        """Whether half of it is given up: what is left is for what makes room."""
+        return self._bytes < BALLAST_BYTES // 2
+
     def take(self) -> None:
         """Take back as much as there is room for; on a full disk nothing happens."""
         room = free_bytes(self._path.parent)[0]

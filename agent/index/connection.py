@@ -106,6 +106,11 @@ class Index:
         return self._submit("read", fn).result()
 
     @property
+    def nearly_out_of_room(self) -> bool:
+        """Whether half of the ballast is given up: then no command is heard but an owner's that makes room."""
+        return self._ballast.half_gone
+
+    @property
     def short_of_room(self) -> bool:
         """Whether a part of the ballast is given up: then nothing is taken in."""
         return not self._ballast.whole

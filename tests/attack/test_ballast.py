@@ -1,0 +1,42 @@
+"""What is kept back on a full disk is for deletes: whoever may send commands may not use it up by asking."""
+
+import os
+import secrets
+from pathlib import Path
+
+from tests.commands.office import Office, run
+from tests.disk import as_root, fill, small_disk
+
+OBJECTS = 200
+ASKED = 120
+"""Each answer tells of all objects: together several times what is kept back."""
+
+
+@as_root
+def test_backends_commands_do_not_eat_the_room_that_the_owners_delete_needs(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk", size="48m") as disk:
+        office = Office(disk / "state")
+
+        async def scenario() -> None:
+            kept = [await office.keep(secrets.token_bytes(20_000)) for _ in range(OBJECTS)]
+            fill(disk / "eaten")
+            assert os.statvfs(disk).f_bavail == 0
+            everything = {"all": True}
+            asked = [office.command(office.backend, "inventory", select=everything) for _ in range(ASKED)]
+            answered = [await office.receive(office.backend, command) for command in asked]
+            assert answered[-1] is None, "it keeps its command and sends it again"
+
+            fill(disk / "eaten")
+            select = {"ids": [one.id for one in kept[: OBJECTS // 2]]}
+            assert (await office.submit(office.client, "delete", select=select))["status"] == "done"
+            listed = await office.submit(office.client, "inventory", select=everything)
+            assert listed["selection"]["count"] == OBJECTS // 2
+
+            (disk / "eaten").unlink()
+            await office.keep()
+            receipt = await office.receive(office.backend, asked[-1])
+            assert receipt is not None
+            assert receipt["status"] == "done"
+
+        run(scenario())
+        office.close()
