@@ -33,7 +33,6 @@ from agent import audit
 from agent.audit import Event
 from agent.clock import parse_rfc3339_ms
 from agent.errors import SpaceError
-from agent.files import remove, sync_folder
 from agent.index import Index, Tx
 from agent.index import vault as rows
 from agent.keystore import Keystore
@@ -361,7 +360,7 @@ class Erasure:
         gone = await self._index.read(lambda tx: rows.intents(tx, 3, size))
         if gone:
             # Step 6. If power fails here, some files are back or still there; their intents remove them at start.
-            await _uncut(self._unlink, gone)
+            await _uncut(self._vault.payloads.remove, gone)
             self._at(6)
         finished = await self._index.write(lambda tx: self._conclude(tx, gone, moment), urgent=True, large=True)
         self._results.update(finished)
@@ -440,11 +439,6 @@ class Erasure:
             rewrapped.append((slot, again))
         rows.rewrite_slots(tx, n, key.version, rewrapped)
         return key, len(rewrapped)
-
-    def _unlink(self, gone: Sequence[str]) -> None:
-        for object_id in gone:
-            remove(self._vault.payload_path(object_id), folder_synced=False)
-        sync_folder(self._vault.objects)
 
     def _conclude(self, tx: Tx, gone: Sequence[str], moment: Moment) -> dict[int, tuple[Outcome, ...]]:
         # Step 7. If power fails before this is durable, step 6 is done again on nothing and this once more.

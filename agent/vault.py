@@ -26,7 +26,7 @@ import hashlib
 import hmac
 import secrets
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -36,7 +36,6 @@ from agent import age, audit
 from agent.audit import Event
 from agent.clock import MS_PER_S, parse_rfc3339_ms
 from agent.errors import CorruptError, RefusedError, SpaceError
-from agent.files import make_folder, new_file, remove, settle, sync_folder, translated_space
 from agent.ids import Ids
 from agent.index import Index, Tx
 from agent.index import vault as rows
@@ -54,6 +53,7 @@ from agent.keytree import (
     wrap_slot,
 )
 from agent.model import CATEGORIES, Aged, Category, Kind, Moment, Object, RandomBytes, Selection, new_id
+from agent.payload import Payloads
 
 _ABOVE_ALL: Final = 2**63 - 1
 
@@ -184,15 +184,11 @@ class Vault:
         self, *, folder: Path, index: Index, keystore: Keystore, random: RandomBytes = secrets.token_bytes
     ) -> None:
         self.folder = folder
-        self.objects = folder / OBJECTS_FOLDER
+        self.payloads = Payloads(folder / OBJECTS_FOLDER)
         self.index = index
         self.keystore = keystore
         self.random = random
         self.closed_groups: frozenset[int] = frozenset()
-        self._settled = 0
-        self._synced = 0
-        self._folder_lock = asyncio.Lock()
-        make_folder(self.objects)
         if index.read_now(rows.root_id) is None:
             index.write_now(self._adopt_root, urgent=True)
         index.read_now(self.root)
@@ -207,11 +203,12 @@ class Vault:
     def new_part(self) -> tuple[int, Path]:
         """Create a part file beside its final name; the caller closes the descriptor.
 
-        Raises ``SpaceError`` also while the last room on the disk is kept for deletes.
+        Raises ``SpaceError`` also while the last room on the disk is kept for deletes, ``LinkError`` once the agent
+        stops.
         """
         if self.index.short_of_room:
             raise SpaceError("the disk is full", hint="free space or lower the keep limits in policy.toml")
-        return new_file(self.objects)
+        return self.payloads.new_part()
 
     async def admit(
         self,
@@ -231,37 +228,29 @@ class Vault:
         cut-off, ``before_mark`` for what is only not ``Forbidden.certain``; ``SpaceError`` when the disk is full.
         ``beside`` writes in step 4's transaction, if there is a new object.
         """
-        final = self.payload_path(draft.id)
         try:
-            await self._settle(part, final)
+            # Step 3. If power fails here there is a file without a row, which ``recover`` sweeps.
+            await self.payloads.settle(part, draft.id)
             admitted = await self.index.write(
                 lambda tx: self._insert(tx, draft, group=group, moment=moment, beside=beside)
             )
         except BaseException:
             # The slot is nowhere: these bytes can never be opened, so their removal need not be durable.
-            await self._discard(draft.id, part, final)
+            await self._discard(draft.id, part)
             raise
-        if admitted.id != draft.id:
-            remove(final, folder_synced=False)
+        if admitted.id == draft.id:
+            self.payloads.accounted(draft.id)
+        else:
+            self.payloads.discard(self.payload_path(draft.id))
         return admitted
 
-    async def _settle(self, part: Path, final: Path) -> None:
-        # Step 3. If power fails here there is a file without a row, which ``recover`` sweeps.
-        with translated_space():
-            settle(part, final, folder_synced=False)
-        self._settled += 1
-        mine = self._settled
-        async with self._folder_lock:  # one sync serves every name that was settled before it began
-            if self._synced < mine:
-                now = self._settled
-                await asyncio.to_thread(sync_folder, self.objects)
-                self._synced = now
-
-    async def _discard(self, object_id: str, part: Path, final: Path) -> None:
+    async def _discard(self, object_id: str, part: Path) -> None:
         # A cancelled write may have been committed all the same: then the row keeps its file.
-        if not await asyncio.shield(self.index.read(lambda tx: rows.has_file(tx, object_id))):
-            remove(part, folder_synced=False)
-            remove(final, folder_synced=False)
+        if await asyncio.shield(self.index.read(lambda tx: rows.has_file(tx, object_id))):
+            self.payloads.accounted(object_id)
+        else:
+            self.payloads.discard(part)
+            self.payloads.discard(self.payload_path(object_id))
 
     def _insert(self, tx: Tx, draft: Draft, *, group: GroupKey, moment: Moment, beside: Callable[[Tx], None]) -> Object:
         # Step 4. If power fails before the commit is durable, nothing of this happened.
@@ -542,7 +531,7 @@ class Vault:
 
     def payload_path(self, object_id: str) -> Path:
         """Return where the payload (nonce and chunks) of an object is, or would be."""
-        return self.objects / object_id
+        return self.payloads.path(object_id)
 
     def slot_key(self, tx: Tx, object_id: str) -> bytes:
         """Return what an object's slot holds: its file key or header key (``Object.kind``).
@@ -686,20 +675,26 @@ class Vault:
         assert row is not None, "no such upload"  # noqa: S101 - a caller's mistake
         return row
 
-    # -- starting
+    # -- stopping and starting
+
+    def left_clean(self, tx: Tx, folder: str) -> None:
+        """Note what ``Payloads.leave`` returned, in a stop's last transaction.
+
+        If power fails before this is durable, the next start sweeps; after it no file is made before ``found_clean``.
+        """
+        if folder:
+            rows.note_left(tx, folder)
+
+    def found_clean(self, tx: Tx) -> bool:
+        """Take that away, in a start's first transaction; return whether the folder is still as it was left.
+
+        If power fails before this is durable, nothing happened in the folder; after it, the next start sweeps.
+        """
+        return rows.take_left(tx) == self.payloads.state()
 
     def recover(self) -> int:
         """Remove part files and payloads that no row accounts for, durably; return how many. Run before ingest."""
-        swept = 0
-        for batch in _batches(sorted(path.name for path in self.objects.iterdir()), PAGE_MAX):
-            known = self.index.read_now(_accounted(batch))
-            for name in batch:
-                if name not in known:
-                    remove(self.objects / name, folder_synced=False)
-                    swept += 1
-        if swept:
-            sync_folder(self.objects)
-        return swept
+        return self.payloads.sweep(lambda names: self.index.read_now(lambda tx: rows.unaccounted(tx, names)))
 
     def root(self, tx: Tx) -> Root:
         """Return the current root: the one that the index names, whatever else the keystore holds."""
@@ -733,12 +728,3 @@ def _object(row: tuple[Any, ...]) -> Object:
 def _holds(numbers: Sequence[int], wanted: int) -> bool:
     at = bisect_left(numbers, wanted)
     return at < len(numbers) and numbers[at] == wanted
-
-
-def _accounted(names: Iterable[str]) -> Callable[[Tx], set[str]]:
-    return lambda tx: {name for name in names if rows.has_file(tx, name)}
-
-
-def _batches(names: list[str], size: int) -> Iterator[list[str]]:
-    for start in range(0, len(names), size):
-        yield names[start : start + size]

@@ -137,24 +137,43 @@ async def opened(config: Config, *, read_clock: ReadClock, patience_s: float = 0
             parts = _assemble(config, document, keystore=keystore, index=index, read_clock=read_clock)
             await recover(parts)
             yield parts
-            await index.write(parts.timeline.keep, urgent=True)
+            await leave(parts)
         finally:
             index.close()
 
 
 async def recover(parts: Parts) -> None:
-    """Finish at start what a crash cut off: erasures first, then sweep left-overs, then commands."""
+    """Finish at start what a crash cut off, in numbered steps (docs/design.md)."""
     moment = parts.now()
 
-    def begin(tx: Tx) -> None:
+    def begin(tx: Tx) -> bool:
         parts.timeline.keep(tx)
         rights.put_in_force(tx, parts.document, version=parts.policy.version, moment=moment)
+        return parts.vault.found_clean(tx)
 
-    await parts.index.write(begin, urgent=True)
+    # Step 1. If power fails before this is durable, nothing happened; after it, the next start sweeps.
+    clean = await parts.index.write(begin, urgent=True)
+    # Step 2. If power fails here, or later, the next start comes back to this line.
     await parts.erasure.resume(moment)
-    parts.vault.recover()
+    # Step 3.
+    if not clean:
+        parts.vault.recover()
+    # Step 4.
     parts.bundle.recover(moment)
     await parts.commands.resume(moment)
+
+
+async def leave(parts: Parts) -> None:
+    """Stop in order: nobody takes anything in any more."""
+    # Step 5. If power fails here, the next start sweeps.
+    folder = parts.vault.payloads.leave()
+
+    def end(tx: Tx) -> None:
+        parts.timeline.keep(tx)
+        parts.vault.left_clean(tx, folder)
+
+    # Step 6. If power fails before this is durable, the same; after it, the folder changes no more.
+    await parts.index.write(end, urgent=True)
 
 
 def read_policy_file(config: Config) -> bytes:

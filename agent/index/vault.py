@@ -1,6 +1,6 @@
 """Tables of ``agent/vault.py`` and ``agent/erasure.py``: objects, slots, uploads, and what forgetting leaves behind."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -295,6 +295,13 @@ UPDATE erasure SET unconfirmed = (
   WHERE i.erasure = erasure.n AND i.result = 'deleted' AND u.erase = 1 AND u.stated_by = ''
 ) WHERE state = 'remote';
 CREATE INDEX erasure_local ON erasure (n) WHERE state = 'local';  -- those that wait for a store may be many
+""",
+    """
+-- Written when an agent stops in order and taken away when the next one starts: every file in objects/ has its row.
+CREATE TABLE left_clean (
+  only_row INTEGER PRIMARY KEY CHECK (only_row = 1),
+  folder   TEXT NOT NULL      -- which folder it was and when it last changed; another one, or a later time, is swept
+) STRICT;
 """,
 )
 
@@ -626,6 +633,28 @@ def drop_header(tx: Tx, object_id: str) -> None:
     tx.execute(
         "DELETE FROM header WHERE object IN (SELECT n FROM object WHERE id = ? AND kind = 'file-key')", (object_id,)
     )
+
+
+def unaccounted(tx: Tx, names: Sequence[str]) -> list[str]:
+    """Return those file names that are neither an object's nor an intent's."""
+    ours = [name for name in names if name.isascii()]
+    found = tx.execute(
+        "SELECT value FROM json_each(?) WHERE NOT EXISTS (SELECT 1 FROM object WHERE id = value)"
+        " AND NOT EXISTS (SELECT 1 FROM intent WHERE object = value)",
+        (msgspec.json.encode(ours).decode("ascii"),),
+    )
+    return [*(row[0] for row in found), *(name for name in names if not name.isascii())]
+
+
+def note_left(tx: Tx, folder: str) -> None:
+    """Note that every file has its row, and what the folder is."""
+    tx.execute("INSERT OR REPLACE INTO left_clean VALUES (1, ?)", (folder,))
+
+
+def take_left(tx: Tx) -> str:
+    """Return what was noted, and forget it; ``""`` for nothing."""
+    rows = tx.execute("DELETE FROM left_clean RETURNING folder")
+    return str(rows[0][0]) if rows else ""
 
 
 def has_file(tx: Tx, object_id: str) -> bool:

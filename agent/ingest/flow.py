@@ -291,6 +291,8 @@ class Ingest:
                 taken = await self._seal_and_admit(opened, let, moment=moment)
         finally:
             opened.close()
+            if opened.part is not None:
+                self._vault.payloads.discard(opened.part)  # does nothing once it has its final name
         if taken is not None:
             await self._acknowledged(opened, *taken, moment=moment)
             return Work(work.source, opened.more)

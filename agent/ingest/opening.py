@@ -7,7 +7,6 @@ import msgspec
 
 from agent.bookmark import Bookmark
 from agent.errors import AgentError, CorruptError, LinkError
-from agent.files import remove
 from agent.ingest.growing import Piece, next_piece
 from agent.ingest.work import Work, content_tag, source_tag
 from agent.sources import Candidate
@@ -36,14 +35,13 @@ class Opened(msgspec.Struct, frozen=True, kw_only=True):
     unreadable: tuple[tuple[Candidate, str], ...] = ()
 
     def close(self) -> None:
-        """Close both; the part file is removed unless it has its final name."""
+        """Close both."""
         if self.in_memory:
             os.close(self.source_fd)
         else:
             self.work.source.give_back(self.source_fd)
         if self.part is not None:
             os.close(self.part_fd)
-            remove(self.part, folder_synced=False)
 
 
 def open_work(root: Root, work: Work, *, vault: Vault, key: bytes) -> Opened:

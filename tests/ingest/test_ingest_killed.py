@@ -23,7 +23,7 @@ LOGS = ("front/usage-log/2026-11-22T10-00-00.000Z.jsonl", "front/usage-log/2026-
 CHILD = """
 import asyncio, os, signal, sys
 from pathlib import Path
-from agent import ingest, vault
+from agent import ingest, payload
 from agent.index import Index
 from agent.keystore import Keystore
 from agent.model import Moment
@@ -46,7 +46,7 @@ def deadly(call):
     return killing
 
 WHERE = {
-    "seal": (Sealer, "seal"), "settle": (vault, "settle"), "sync_folder": (vault, "sync_folder"),
+    "seal": (Sealer, "seal"), "settle": (payload, "settle"), "sync_folder": (payload, "sync_folder"),
     "insert": (Vault, "_insert"), "give_up": (Root, "give_up"), "mark": (Vault, "mark_source_gone"),
     "commit": (Index, "_commit"), "none": (Vault, "_nothing"),
 }

@@ -135,7 +135,7 @@ def test_large_selection_goes_in_parts_with_one_receipt(home: Home, monkeypatch:
     assert len(home.finished) == 1
     for found in survivors:
         assert len(home.slot_key(found.id)) == 16
-    assert {path.name for path in home.vault.objects.iterdir()} == {found.id for found in survivors}
+    assert {path.name for path in home.vault.payloads.folder.iterdir()} == {found.id for found in survivors}
 
 
 def test_requests_that_come_together_share_rotations_and_each_gets_its_own_answer(home: Home) -> None:
@@ -375,7 +375,7 @@ def test_recording_that_was_being_sealed_when_everything_was_deleted_is_not_take
         assert group is not None
 
     run(work())
-    assert list(home.vault.objects.iterdir()) == []
+    assert list(home.vault.payloads.folder.iterdir()) == []
 
 
 def test_delete_of_everything_takes_back_no_earlier_delete(home: Home) -> None:
@@ -597,7 +597,7 @@ def test_any_sequence_of_keeping_erasing_and_starting_anew_agrees_with_a_set(
             run(home.erasure.resume(NOW))
     assert {found: home.slot_key(found) for found in model} == model
     assert all(home.get(victim) is None for victim in gone)
-    assert {path.name for path in home.vault.objects.iterdir()} == set(model)
+    assert {path.name for path in home.vault.payloads.folder.iterdir()} == set(model)
     assert home.index.read_now(home.vault.totals).all.objects == len(model)
     assert len(home.keystore.roots()) == 1
     home.close()

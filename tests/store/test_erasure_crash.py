@@ -134,5 +134,5 @@ def test_large_delete_killed_between_its_parts_goes_on_from_its_frozen_list(tmp_
     ((command, outcomes),) = home.finished
     assert (command, len(outcomes)) == ("command", 80)
     assert {outcome.result for outcome in outcomes} == {"deleted"}
-    assert [path.name for path in home.vault.objects.iterdir()] == [late.id]
+    assert [path.name for path in home.vault.payloads.folder.iterdir()] == [late.id]
     home.close()

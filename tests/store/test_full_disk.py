@@ -52,7 +52,7 @@ def test_full_disk_refuses_new_data_and_still_deletes(tmp_path: Path) -> None:
         assert len(everything) == 50 + len(kept) - 3
         fill(eaten)
         assert {outcome.result for outcome in run(home.erase(*everything)).values()} == {"deleted"}
-        assert list(home.vault.objects.iterdir()) == []
+        assert list(home.vault.payloads.folder.iterdir()) == []
 
         eaten.unlink()
         run(home.erase())

@@ -20,7 +20,7 @@ from tests.store.home import NOW, Home, draft, made_of, run
 
 
 def files(home: Home) -> set[str]:
-    return {path.name for path in home.vault.objects.iterdir()}
+    return {path.name for path in home.vault.payloads.folder.iterdir()}
 
 
 def test_admitted_object_survives_a_new_start(home: Home) -> None:
@@ -45,7 +45,7 @@ def test_admitted_fields_are_the_drafts(home: Home) -> None:
 def test_left_overs_of_a_cut_are_swept_and_objects_stay(home: Home) -> None:
     kept = run(home.keep())
     home.part()
-    (home.vault.objects / new_id()).write_bytes(b"settled, but no row")
+    (home.vault.payloads.folder / new_id()).write_bytes(b"settled, but no row")
     assert home.vault.recover() == 2
     assert files(home) == {kept.id}
 
@@ -171,7 +171,7 @@ def test_cancelled_admit_leaves_either_all_or_nothing(home: Home) -> None:
             await asyncio.gather(task, return_exceptions=True)
 
     run(work())
-    assert files(home) - {path.name for path in home.vault.objects.glob("*.part")} == {
+    assert files(home) - {path.name for path in home.vault.payloads.folder.glob("*.part")} == {
         row[0] for row in home.rows("SELECT id FROM object")
     }
 

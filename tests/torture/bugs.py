@@ -6,18 +6,19 @@ programs: a sync left out, an acknowledgement before the commit, a removal in th
 
 import asyncio
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from agent import erasure, files, vault
+from agent import files, payload
 from agent.commands.admission import Admission
 from agent.index import opening
 from agent.index import vault as rows
 from agent.index.connection import Index
 from agent.ingest import IngestEvent, flow
 from agent.keystore import Keystore
+from agent.payload import Payloads
 from agent.vault import Vault
 
 
@@ -45,12 +46,16 @@ def _payload_not_synced() -> None:
 
 
 def _folder_not_synced() -> None:
-    setattr(vault, "sync_folder", _nothing)  # noqa: B010 - a seeded mistake
+    setattr(payload, "sync_folder", _nothing)  # noqa: B010 - a seeded mistake
 
 
 def _removal_not_synced() -> None:
     # The payload's folder is not synced after a delete: the file is back after a cut although a receipt was given.
-    setattr(erasure, "sync_folder", _nothing)  # noqa: B010 - a seeded mistake
+    def remove(self: Payloads, ids: Iterable[str]) -> None:
+        for object_id in ids:
+            files.remove(self.path(object_id), folder_synced=False)
+
+    Payloads.remove = remove  # type: ignore[method-assign]  # a seeded mistake
 
 
 def _commits_not_synced() -> None:

@@ -51,7 +51,7 @@ async def see(home: Home, *, uploads: bool) -> dict[str, Any]:
             "opened": _opened(home, parts),
             "receipts": receipts,
             "missing": missing,
-            "files": sorted(file.name for file in parts.vault.objects.iterdir()),
+            "files": sorted(file.name for file in parts.vault.payloads.folder.iterdir()),
             "left": sorted(str(file.relative_to(home.spool)) for file in home.spool.rglob("*") if file.is_file()),
         }
 

@@ -1,0 +1,126 @@
+"""The folder of the sealed payloads, and whether anything may be in it that no row accounts for.
+
+A payload is the file ``<id>``; it has its name before its row is durable, so that a crash may leave a file without a
+row, or a part file. A start sweeps them, and so must look for every file in the index, unless it knows better:
+
+- a name is *loose* from before it exists until its row is durable or it is removed;
+- an agent that stops in order (``leave``) makes no file any more, removes its part files and syncs the folder. If
+  nothing is loose then, what ``leave`` returns, which folder it is and when it last changed, goes into the index;
+- the next start takes that out of the index before it makes a file, and sweeps the folder unless it is as it was left.
+"""
+
+import asyncio
+import os
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Final
+
+from agent.errors import LinkError
+from agent.files import PART_SUFFIX, make_folder, new_file, remove, settle, sync_folder, translated_space
+
+LOOKED_UP: Final = 4_096
+"""Names that a sweep asks the index for at once: bounds its memory, and how long others wait for the index."""
+
+
+class Payloads:
+    """The payloads in ``folder``, which is made when it is not there.
+
+    ``new_part`` and ``remove`` may be called in any thread, the rest in one.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._settled = 0
+        self._synced = 0
+        self._settling = asyncio.Lock()
+        self._lock = threading.Lock()
+        self._loose: set[Path] = set()
+        self._left = False
+        make_folder(folder)
+
+    def path(self, object_id: str) -> Path:
+        """Return where the payload (nonce and chunks) of an object is, or would be."""
+        return self.folder / object_id
+
+    def new_part(self) -> tuple[int, Path]:
+        """Create a part file; the caller closes the descriptor. Raises ``LinkError`` once the agent stops."""
+        with self._lock:
+            if self._left:
+                raise LinkError("the agent stops", hint="it is tried again at the next start")
+            fd, part = new_file(self.folder)
+            self._loose.add(part)
+        return fd, part
+
+    async def settle(self, part: Path, object_id: str) -> None:
+        """Give a part file, which its writer synced, its final name, durably; it stays loose."""
+        final = self.path(object_id)
+        self._loose.add(final)
+        with translated_space():
+            settle(part, final, folder_synced=False)
+        self._loose.discard(part)
+        self._settled += 1
+        mine = self._settled
+        async with self._settling:  # one sync serves every name that was settled before it began
+            if self._synced < mine:
+                now = self._settled
+                await asyncio.to_thread(sync_folder, self.folder)
+                self._synced = now
+
+    def accounted(self, object_id: str) -> None:
+        """Note that an object's row is durable."""
+        self._loose.discard(self.path(object_id))
+
+    def discard(self, path: Path) -> None:
+        """Remove a part file or a payload without a row. What a power cut brings back can never be opened."""
+        remove(path, folder_synced=False)
+        self._loose.discard(path)
+
+    def remove(self, ids: Iterable[str]) -> None:
+        """Remove payloads, durably."""
+        for object_id in ids:
+            remove(self.path(object_id), folder_synced=False)
+        sync_folder(self.folder)
+
+    def leave(self) -> str:
+        """Make no file any more; return what the folder is now, or ``""`` when something in it may have no row.
+
+        Called when nobody seals or admits any more. What is in the folder, and what is not, is durable on return.
+        """
+        with self._lock:
+            self._left = True
+        for path in [path for path in self._loose if path.suffix == PART_SUFFIX]:
+            self.discard(path)
+        sync_folder(self.folder)
+        return "" if self._loose else self.state()
+
+    def state(self) -> str:
+        """Return which folder this is and when a name in it last came, went or changed."""
+        status = self.folder.stat()
+        return f"{status.st_ino} {status.st_mtime_ns}"
+
+    def sweep(self, unknown: Callable[[Sequence[str]], Iterable[str]]) -> int:
+        """Remove every file whose name is among what ``unknown`` returns of some names, durably; return how many."""
+        swept = 0
+        while found := self._some_unknown(unknown):
+            for name in found:
+                remove(self.folder / name, folder_synced=False)
+            swept += len(found)
+        if swept:
+            sync_folder(self.folder)
+        return swept
+
+    def _some_unknown(self, unknown: Callable[[Sequence[str]], Iterable[str]]) -> list[str]:
+        found: list[str] = []
+        names: list[str] = []
+        with os.scandir(self.folder) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    continue
+                names.append(entry.name)
+                if len(names) == LOOKED_UP:
+                    found += unknown(names)
+                    names.clear()
+                if len(found) >= LOOKED_UP:
+                    return found
+        return [*found, *unknown(names)]

@@ -1,0 +1,95 @@
+"""The folder of payloads: what is in it without a row, and how a stop says that nothing is."""
+
+import asyncio
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import pytest
+
+from agent import payload
+from agent.errors import LinkError
+from agent.files import make_folder
+from agent.model import new_id
+from agent.payload import Payloads
+
+
+@pytest.fixture
+def payloads(tmp_path: Path) -> Payloads:
+    return Payloads(tmp_path / "objects")
+
+
+def part(payloads: Payloads) -> Path:
+    fd, path = payloads.new_part()
+    os.close(fd)
+    return path
+
+
+def settled(payloads: Payloads) -> str:
+    object_id = new_id()
+    asyncio.run(payloads.settle(part(payloads), object_id))
+    return object_id
+
+
+def names(payloads: Payloads) -> set[str]:
+    return {path.name for path in payloads.folder.iterdir()}
+
+
+def test_folder_is_left_clean_when_every_payload_has_its_row(payloads: Payloads) -> None:
+    kept = settled(payloads)
+    payloads.accounted(kept)
+    payloads.discard(part(payloads))
+    payloads.discard(payloads.path(settled(payloads)))
+    assert payloads.leave() == payloads.state()
+    assert names(payloads) == {kept}
+
+
+def test_folder_with_a_payload_whose_row_may_not_be_durable_is_not_left_clean(payloads: Payloads) -> None:
+    lost = settled(payloads)
+    assert not payloads.leave()
+    assert names(payloads) == {lost}
+
+
+def test_part_file_that_a_stop_cut_off_is_removed_and_no_other_is_made(payloads: Payloads) -> None:
+    part(payloads)
+    assert payloads.leave() == payloads.state()
+    assert names(payloads) == set()
+    with pytest.raises(LinkError):
+        payloads.new_part()
+    assert names(payloads) == set()
+
+
+@pytest.mark.parametrize("change", ["added", "removed", "another"])
+def test_folder_that_was_changed_has_another_state(payloads: Payloads, change: str) -> None:
+    kept = settled(payloads)
+    os.utime(payloads.folder, ns=(1, 1))  # file systems write times down in steps; a change now is behind this one
+    before = payloads.state()
+    if change == "added":
+        (payloads.folder / "more").touch()
+    elif change == "removed":
+        payloads.path(kept).unlink()
+    else:
+        payloads.folder.rename(payloads.folder.with_name("aside"))
+        make_folder(payloads.folder)
+        os.utime(payloads.folder, ns=(1, 1))
+    assert payloads.state() != before
+
+
+@pytest.mark.parametrize("looked_up", [1, 2, 3, 100])
+def test_sweep_takes_every_unknown_file_however_many_are_asked_for_at_once(
+    payloads: Payloads, monkeypatch: pytest.MonkeyPatch, looked_up: int
+) -> None:
+    monkeypatch.setattr(payload, "LOOKED_UP", looked_up)
+    known = {new_id() for _number in range(5)}
+    for name in (*known, *(new_id() for _number in range(7)), "left.part"):
+        (payloads.folder / name).touch()
+    make_folder(payloads.folder / "folder")
+    asked: list[int] = []
+
+    def unknown(some: Sequence[str]) -> Iterable[str]:
+        asked.append(len(some))
+        return [name for name in some if name not in known]
+
+    assert payloads.sweep(unknown) == 8
+    assert names(payloads) == known | {"folder"}
+    assert max(asked) <= looked_up
