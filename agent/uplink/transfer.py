@@ -20,8 +20,8 @@ from agent.errors import CorruptError
 
 CHUNK_BYTES: Final = 120 * 1024
 CHUNKS_AHEAD: Final = 128
-"""Sent and not yet covered by an acknowledgement (docs/protocol.md §9). Measured: with 64 an upload is a twentieth slower
-while other files are sealed."""
+"""Sent and not yet covered by an acknowledgement (docs/protocol.md §9). Measured: with 64 an upload is a twentieth
+slower while other files are sealed."""
 STALLED_AFTER_S: Final = 15.0
 FIRST_ASK_AGAIN_S: Final = 2.0
 
