@@ -53,7 +53,7 @@ MEDIUM_S: Final = 5.0
 """A start waits so long for the folders of the sources; a disk that sleeps may need more, and loses nothing by it."""
 
 GOODBYE_S: Final = 6.0
-"""Longer than the broker client itself waits for the far end to close."""
+"""For the last word and for the close, each; longer than the broker client itself waits for the far end to close."""
 
 LOCK_PATIENCE_S: Final = 5.0
 """A shell command that answers without an agent has the vault this long at most, exports aside."""
@@ -187,7 +187,9 @@ async def _run(
         ingest.close()
         if broker is not None and post is not None and line is not None:
             if broker.online:
-                await post.goodbye(broker)
+                with contextlib.suppress(TimeoutError):  # one that is silent says it by our will
+                    async with asyncio.timeout(GOODBYE_S):
+                        await post.goodbye(broker)
             await broker.aclose()
             await asyncio.wait((line,), timeout=GOODBYE_S)  # else the broker would publish our will after our goodbye
         for task in reversed(running):

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 from agent.broker import Broker
+from tests.flow.house import House
 from tests.upload.conftest import tls
 from tests.upload.line import TENANT, running, short_pause, until
 
@@ -113,3 +114,19 @@ def test_messages_of_quality_2_are_not_kept_for_a_broker_that_never_lets_go_of_t
         assert tracemalloc.get_traced_memory()[1] < MEMORY_BYTES
     finally:
         tracemalloc.stop()
+
+
+def test_broker_that_never_acknowledges_does_not_hold_up_the_stop(tmp_path: Path) -> None:
+    async def say(reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+
+    async def act(house: House) -> int:
+        async with broker_that(say, house.folder / "tls" / "broker") as url:
+            house.config.write_text(house.config.read_text().replace(house.url, url))
+            await asyncio.to_thread(house.start_agent)
+            return await asyncio.to_thread(house.stop, "agent")
+
+    with House(tmp_path) as house:
+        assert asyncio.run(act(house)) == 0
+        log = house.run("privacy-agent", "audit", "show", "--config", house.config)
+        assert '"kind":"stopped"' in log
