@@ -9,7 +9,7 @@ Precedence for everything that removes, highest first:
 5. maximum age          hard: uploaded or not
 6. free-disk floor, size and count   these wait for the upload where the policy says ``before-expiry``
 
-With ``on_full = "drop-oldest"`` a full disk is a floor too, and none of row 6 waits for an upload.
+With ``on_full = "drop-oldest"`` a full disk is a floor too, the only one that waits for no upload.
 
 Withdrawn consent stops ingest and upload whatever else holds. What no rule allows is refused (invariant I9).
 """
@@ -148,16 +148,22 @@ def _expire_by(rule: Rule, subject: Subject, conditions: Conditions) -> Decision
         if due_ms is None:
             return Refuse(reason="not_due", rule=f"{rule.scope}.keep")
         return Refuse(reason="not_due", rule=f"{rule.scope}.keep.age", until_ms=due_ms)
-    if rule.upload == "before-expiry" and subject.state != "uploaded" and rule.on_full != "drop-oldest":
+    if rule.upload == "before-expiry" and subject.state != "uploaded":
+        if _drops_oldest(rule, conditions):
+            return Allow(rule=f"{rule.scope}.on_full")
         return Refuse(reason="upload_first", rule=f"{rule.scope}.upload", until_ms=due_ms)
     return Allow(rule=pressed)
+
+
+def _drops_oldest(rule: Rule, conditions: Conditions) -> bool:
+    return rule.on_full == "drop-oldest" and conditions.free_bytes < conditions.wanted_bytes
 
 
 def _pressed_by(rule: Rule, conditions: Conditions) -> str | None:
     keep = rule.keep
     if conditions.total_bytes and conditions.free_bytes < keep.floor_bytes(conditions.total_bytes):
         return f"{rule.scope}.keep.disk_free"
-    if rule.on_full == "drop-oldest" and conditions.free_bytes < conditions.wanted_bytes:
+    if _drops_oldest(rule, conditions):
         return f"{rule.scope}.on_full"
     if keep.size_bytes is not None and conditions.newer_bytes > keep.size_bytes:
         return f"{rule.scope}.keep.size"

@@ -124,7 +124,9 @@ def test_size_count_and_floor_wait_for_the_upload_where_policy_says_so() -> None
         assert reason(judge("expire", policy=policy_with(keep=keep))) == "upload_first"
         assert reason(judge("expire", policy=policy_with(keep=keep), state="uploaded")) == "allowed"
         assert reason(judge("expire", policy=policy_with(keep=keep, upload="allowed"))) == "allowed"
-        assert reason(judge("expire", policy=policy_with(keep=keep, on_full="drop-oldest"))) == "allowed"
+        assert reason(judge("expire", policy=policy_with(keep=keep, on_full="drop-oldest"))) == "upload_first", (
+            "once every limit dropped what no store had yet, on a disk with room enough"
+        )
 
 
 def test_full_disk_is_a_floor_only_where_the_policy_drops_the_oldest() -> None:
@@ -134,6 +136,12 @@ def test_full_disk_is_a_floor_only_where_the_policy_drops_the_oldest() -> None:
     assert reason(judge("expire", policy=drops, free_bytes=6, wanted_bytes=6)) == "not_due"
     assert reason(judge("expire", policy=refuses, free_bytes=5, wanted_bytes=6)) == "not_due"
     assert reason(judge("expire", policy=drops, free_bytes=5, wanted_bytes=6, rights=HELD)) == "held"
+
+
+def test_full_disk_waits_for_no_upload_whatever_other_limit_is_reached_as_well() -> None:
+    for keep in (Keep(age_ms=DAY), Keep(size_bytes=0), Keep(count=0), Keep(disk_free_share=0.6)):
+        drops = policy_with(keep=keep, on_full="drop-oldest")
+        assert judge("expire", policy=drops, free_bytes=5, wanted_bytes=6) == Allow(rule="category.recording.on_full")
 
 
 def test_floor_in_bytes_and_share_take_the_larger() -> None:
