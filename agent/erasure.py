@@ -33,8 +33,10 @@ from agent import audit
 from agent.audit import Event
 from agent.clock import parse_rfc3339_ms
 from agent.errors import SpaceError
-from agent.index import Index, Tx
-from agent.index import vault as rows
+from agent.index import Index, Row, Tx
+from agent.index import erasure as rows
+from agent.index import tombstone as tombstones
+from agent.index import vault as vault_rows
 from agent.keystore import Keystore
 from agent.keytree import GroupKey, Root, new_root, next_version, unwrap_group, unwrap_slot, wrap_group, wrap_slot
 from agent.model import Moment, Object, Outcome, Selection
@@ -236,7 +238,7 @@ class Erasure:
         event = Event(kind="remote_erased", object=found.object, actor=stated_by, detail=detail)
         audit.append(tx, event, moment=moment)
         finished = tuple(self._confirm(tx, erasure, moment) for erasure in rows.count_confirmed(tx, found.object))
-        rows.tombstones_gone_from_stores(tx, found.object)
+        tombstones.gone_from_stores(tx, found.object)
         rows.drop_confirmed(tx, (found.object,))
         return finished
 
@@ -278,7 +280,7 @@ class Erasure:
             self._intend(tx, (erasure, command, rule, actor, keeps), moment, limit=SMALL)
         return erasure
 
-    def _intend(self, tx: Tx, request: rows.Row, moment: Moment, *, limit: int) -> int:
+    def _intend(self, tx: Tx, request: Row, moment: Moment, *, limit: int) -> int:
         # Step 1 for a part. If power fails before this is durable, these are asked again by ``resume``.
         erasure, command, rule, actor, keeps = request
         answers: list[tuple[str, str, str]] = []
@@ -293,9 +295,9 @@ class Erasure:
             elif found is not None and answers[-1][1] == "pending":
                 begun.append(found)
         ids = [found.id for found in begun]
-        rows.insert_tombstones(tx, ids, rule, asked=int(command != ""))
+        tombstones.insert(tx, ids, rule, asked=int(command != ""))
         if command:
-            rows.ask_tombstones(tx, joined, rule)
+            tombstones.ask(tx, joined, rule)
         rows.begin_erasing(tx, ids)
         if keeps:
             for object_id in ids:
@@ -312,7 +314,7 @@ class Erasure:
             # The local copy went before; what a store has of it is asked for all the same.
             there = not keeps and rows.ask_store(tx, object_id, keeps=keeps)
             if there:
-                rows.ask_tombstones(tx, (object_id,), rule)
+                tombstones.ask(tx, (object_id,), rule)
             return object_id, "deleted" if there else "already_gone", ""
         if found.state != "erasing":
             spared = self._judge(tx, found, actor, rule)
@@ -407,7 +409,7 @@ class Erasure:
         current = self._vault.root(tx)
         random = self._vault.random
         gone = kept = 0
-        for n, group_id, version, wrapped in rows.groups(tx):
+        for n, group_id, version, wrapped in vault_rows.groups(tx):
             key: GroupKey | None = unwrap_group(current, wrapped, id=group_id, version=version)
             if n in groups:
                 found = rows.victims(tx, n, victims)
@@ -416,10 +418,10 @@ class Erasure:
                 key, rewrapped = self._rewrap_group(tx, n, unwrap_group(current, wrapped, id=group_id, version=version))
                 kept += rewrapped
             if key is not None:
-                rows.update_group(tx, n, version=key.version, wrapped=wrap_group(following, key, random=random))
+                vault_rows.update_group(tx, n, version=key.version, wrapped=wrap_group(following, key, random=random))
             if n in groups:
                 assert rows.stale_slots(tx, n) == 0, "a slot names an old version"  # noqa: S101 - a bug, not input
-        rows.set_root_id(tx, following.id)
+        vault_rows.set_root_id(tx, following.id)
         detail: dict[str, str | int] = {"gone": gone, "rewrapped": kept, "groups": len(groups)}
         audit.append(tx, Event(kind="keys_rotated", detail=detail), moment=moment)
 
@@ -427,7 +429,7 @@ class Erasure:
         """Return the group's next key and how many survivors are wrapped under it; ``None`` when nobody survived."""
         survivors = rows.slots_of(tx, n)
         if not survivors:
-            rows.drop_group(tx, n)  # its key goes with the old root: nothing is rewrapped
+            vault_rows.drop_group(tx, n)  # its key goes with the old root: nothing is rewrapped
             return None, 0
         key = next_version(old, self._vault.random)
         rewrapped: list[tuple[int, bytes]] = []
@@ -494,21 +496,21 @@ def _put_cutoff(tx: Tx, selection: Selection, *, rule: str, by: Commanded, befor
     from_ms = None if selection.from_ is None else parse_rfc3339_ms(selection.from_)
     to_ms = None if selection.to is None else parse_rfc3339_ms(selection.to)
     camera, category = selection.camera or "", selection.category or ""
-    rows.put_cutoff(tx, (camera, category, from_ms, to_ms, before_ms, rule), command=(by.jti, by.kid, by.seq))
+    tombstones.put_cutoff(tx, (camera, category, from_ms, to_ms, before_ms, rule), command=(by.jti, by.kid, by.seq))
     _bound_cutoffs(tx)
 
 
 def _bound_cutoffs(tx: Tx) -> None:
-    found = rows.cutoffs(tx)
+    found = tombstones.cutoffs(tx)
     if len(found) <= CUTOFFS_MAX:
         return
     one, other = _alike(found)
-    rows.merge_cutoffs(tx, one[0], other[0], _hull(one[1:], other[1:]))
+    tombstones.merge_cutoffs(tx, one[0], other[0], _hull(one[1:], other[1:]))
 
 
-def _alike(found: Sequence[rows.Row]) -> tuple[rows.Row, rows.Row]:
+def _alike(found: Sequence[Row]) -> tuple[Row, Row]:
     """Return the oldest two of the same camera and category, else the oldest two."""
-    first: dict[tuple[str, str], rows.Row] = {}
+    first: dict[tuple[str, str], Row] = {}
     for row in found:
         same = first.setdefault((row[1], row[2]), row)
         if same is not row:
@@ -516,7 +518,7 @@ def _alike(found: Sequence[rows.Row]) -> tuple[rows.Row, rows.Row]:
     return found[0], found[1]
 
 
-def _hull(one: rows.Row, other: rows.Row) -> tuple[str, str, int | None, int | None, int]:
+def _hull(one: Row, other: Row) -> tuple[str, str, int | None, int | None, int]:
     """Return (camera, category, from, to, before) that covers both; "" and ``None`` match all."""
     camera, category = (mine if mine == theirs else "" for mine, theirs in zip(one[:2], other[:2], strict=True))
     from_ms = None if None in {one[2], other[2]} else min(one[2], other[2])
@@ -525,24 +527,24 @@ def _hull(one: rows.Row, other: rows.Row) -> tuple[str, str, int | None, int | N
 
 
 def _bound_tombstones(tx: Tx, moment: Moment) -> None:
-    over = rows.tombstone_count(tx) - TOMBSTONES_MAX
+    over = tombstones.count(tx) - TOMBSTONES_MAX
     if over <= 0:
         return
-    settled = rows.settled_tombstones(tx, max(over, TOMBSTONES_MAX // 8))
-    rows.drop_tombstones(tx, settled)
+    settled = tombstones.settled(tx, max(over, TOMBSTONES_MAX // 8))
+    tombstones.drop(tx, settled)
     over -= len(settled)
     if over <= 0:
         return
-    left = rows.left_tombstones(tx, max(over, TOMBSTONES_MAX // 8))
+    left = tombstones.left(tx, max(over, TOMBSTONES_MAX // 8))
     # The last of each set is its newest.
     for (source, camera, category), captured_from_ms in {row[1:4]: row[4] for row in left}.items():
         # Never ahead of now: what is recorded from here on was deleted by nobody, whatever the camera's clock said.
         assert camera, "what a source keeps has a camera"  # noqa: S101 - ingest gives it one
         before_ms = min(captured_from_ms + 1, moment.agent_ms)
-        if rows.raise_mark(tx, source, camera, category, before_ms=before_ms):
+        if tombstones.raise_mark(tx, source, camera, category, before_ms=before_ms):
             detail: dict[str, str | int] = {"camera": camera, "category": category, "before": before_ms}
             audit.append(tx, Event(kind="mark_moved", detail=detail), moment=moment)
-    rows.drop_tombstones(tx, [row[0] for row in left])
+    tombstones.drop(tx, [row[0] for row in left])
     over -= len(left)
     if over > 0:
-        rows.drop_tombstones(tx, rows.oldest_tombstones(tx, over))
+        tombstones.drop(tx, tombstones.oldest(tx, over))

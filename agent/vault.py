@@ -38,6 +38,7 @@ from agent.clock import MS_PER_S, parse_rfc3339_ms
 from agent.errors import CorruptError, RefusedError, SpaceError
 from agent.ids import Ids
 from agent.index import Index, Tx
+from agent.index import tombstone as tombstones
 from agent.index import vault as rows
 from agent.keystore import Keystore
 from agent.keytree import (
@@ -298,7 +299,7 @@ class Vault:
         """Tell whether one of several files was deleted before."""
         for file in draft.files:
             tag = b"" if draft.source_copy == "taken" else file.source_tag
-            rule = rows.tombstone(tx, source_tag=tag, content_tag=file.content_tag)
+            rule = tombstones.rule_of(tx, source_tag=tag, content_tag=file.content_tag)
             if rule is not None:
                 return Forbidden(rule)
         return None
@@ -376,30 +377,32 @@ class Vault:
         given only where the source keeps its copy whatever the answer is. A hold beats a cut-off: whoever knows of
         holds judges the answer.
         """
-        rule = rows.tombstone(tx, source_tag=source_tag, content_tag=content_tag)
+        rule = tombstones.rule_of(tx, source_tag=source_tag, content_tag=content_tag)
         if rule is not None:
             return Forbidden(rule)
-        cutoff = rows.cutoff(
+        cutoff = tombstones.cutoff(
             tx, camera=camera, category=category, captured_from_ms=captured_from_ms, captured_to_ms=captured_to_ms
         )
         if cutoff is not None:
             return Forbidden(cutoff[0], certain=cutoff[1], by=Commanded(*cutoff[2]))
-        marked = rows.marked(tx, source=source, camera=camera, category=category, captured_from_ms=captured_from_ms)
+        marked = tombstones.marked(
+            tx, source=source, camera=camera, category=category, captured_from_ms=captured_from_ms
+        )
         return Forbidden("mark", certain=False) if marked else None
 
     def count_late(self, tx: Tx, by: Commanded, *, destroyed: bool) -> None:
         """Count a file that a cut-off met, for its command's next supplementary receipt."""
         if by.jti:
             command = (by.jti, by.kid, by.seq)
-            rows.count_late(tx, command, destroyed=int(destroyed), remaining=int(not destroyed))
+            tombstones.count_late(tx, command, destroyed=int(destroyed), remaining=int(not destroyed))
 
     def late(self, tx: Tx) -> tuple[Late, ...]:
         """Return what was counted and not told, by command: no more than there are cut-offs at a time."""
-        return tuple(Late(Commanded(*row[:3]), *row[3:]) for row in rows.late(tx))
+        return tuple(Late(Commanded(*row[:3]), *row[3:]) for row in tombstones.late(tx))
 
     def late_told(self, tx: Tx, jti: str) -> None:
         """Count anew for a command, whose sender was told."""
-        rows.drop_late(tx, jti)
+        tombstones.drop_late(tx, jti)
 
     # -- what sources have no more
 
@@ -408,11 +411,11 @@ class Vault:
 
         ``folder`` is ``Draft.source_folder`` of what is taken from the source now: another one says nothing of it.
         """
-        return rows.newest_at_source(tx, source, folder)
+        return tombstones.newest_at_source(tx, source, folder)
 
     def remembered(self, tx: Tx, source_tags: Iterable[bytes]) -> tuple[int, ...]:
         """Return the numbers of the tombstones of these source identities."""
-        return tuple(rows.tombstones_with(tx, source_tags))
+        return tuple(tombstones.of_tags(tx, source_tags))
 
     def note_absent(
         self, tx: Tx, source: str, folder: int, *, present: Sequence[int], after: int, upto: int
@@ -422,8 +425,8 @@ class Vault:
         ``present`` are the sorted numbers of those that it has, ``upto`` the newest that was judged. Returns where the
         next page begins, or ``None``.
         """
-        page = rows.at_source(tx, source, folder, after=after, upto=upto, limit=PAGE_MAX)
-        rows.absent_at_source(tx, [n for n in page if not _holds(present, n)])
+        page = tombstones.at_source(tx, source, folder, after=after, upto=upto, limit=PAGE_MAX)
+        tombstones.absent_at_source(tx, [n for n in page if not _holds(present, n)])
         return page[-1] if page else None
 
     def mark_source_gone(self, tx: Tx, object_id: str) -> None:

@@ -2,11 +2,12 @@
 
 ``connection`` opens the file and runs transactions, ``looking`` only reads it, ``transaction`` is what runs inside one,
 ``opening`` and ``ballast`` serve them. Every other file here is named after the module whose rows it keeps and is used
-by that module alone.
+by that module alone. Only the tables of vault and erasure refer to each other: they stand in ``vault_schema`` together,
+and ``tombstone`` serves both.
 """
 
 from agent.index.connection import Index, IndexLostError
 from agent.index.looking import looking
-from agent.index.transaction import Tx
+from agent.index.transaction import Row, Tx
 
-__all__ = ["Index", "IndexLostError", "Tx", "looking"]
+__all__ = ["Index", "IndexLostError", "Row", "Tx", "looking"]

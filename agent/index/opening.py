@@ -15,11 +15,11 @@ import apsw
 
 from agent.errors import ConfigError, CorruptError, LinkError, SpaceError
 from agent.files import FILE_MODE
-from agent.index import audit, bookmark, bundle, outbox, registry, rights, timeline, trust, vault
+from agent.index import audit, bookmark, bundle, outbox, registry, rights, timeline, trust, vault_schema
 
 MIGRATIONS: Final[dict[str, tuple[str, ...]]] = {
     "audit": audit.MIGRATIONS,
-    "vault": vault.MIGRATIONS,
+    "vault": vault_schema.MIGRATIONS,
     "rights": rights.MIGRATIONS,
     "trust": trust.MIGRATIONS,
     "registry": registry.MIGRATIONS,

@@ -12,6 +12,7 @@ from typing import Any
 import apsw
 
 Value = None | int | float | str | bytes
+Row = tuple[Any, ...]
 
 
 class Tx:
@@ -25,7 +26,7 @@ class Tx:
         self.statements = 0
         self.followers: list[Callable[[], None]] = []
 
-    def execute(self, sql: str, params: Sequence[Value] = ()) -> list[tuple[Any, ...]]:
+    def execute(self, sql: str, params: Sequence[Value] = ()) -> list[Row]:
         """Run one statement (or a script without parameters) and return all of its rows."""
         assert not self._over, "a transaction was used after its end"  # noqa: S101 - a caller's mistake
         self.statements += 1

@@ -14,6 +14,7 @@ import pytest
 from agent import audit, bookmark, rights
 from agent.bookmark import Bookmark
 from agent.index import Tx
+from agent.index import erasure as requests
 from agent.index import vault as rows
 from agent.index.transaction import Value
 from agent.model import Selection, new_id
@@ -139,11 +140,11 @@ def asked_always(home: Home) -> dict[str, Callable[[Tx], object]]:
         "results by kind": lambda tx: trust.tally(tx, ID),
         "an outcome": lambda tx: trust.decide(tx, ID, ()),
         "results to be hashed": lambda tx: trust.outcomes_hash(tx, ID),
-        "is anything asked, or under way": rows.any_asked_or_intended,
-        "groups with victims": lambda tx: rows.victims_groups(tx, 16),
-        "victims of a group": lambda tx: rows.victims(tx, 1, 16),
-        "slots of a group": lambda tx: rows.slots_of(tx, 1),
-        "what is next to unlink": lambda tx: rows.intents(tx, 3, 100),
+        "is anything asked, or under way": requests.any_asked_or_intended,
+        "groups with victims": lambda tx: requests.victims_groups(tx, 16),
+        "victims of a group": lambda tx: requests.victims(tx, 1, 16),
+        "slots of a group": lambda tx: requests.slots_of(tx, 1),
+        "what is next to unlink": lambda tx: requests.intents(tx, 3, 100),
         "an event": lambda tx: audit.append(tx, audit.Event(kind="started"), moment=NOW),
         "is a checkpoint due": audit.checkpoint_due,
         "a page of the log": lambda tx: audit.entries(tx, 5),

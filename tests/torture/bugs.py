@@ -14,7 +14,7 @@ from typing import Any, Final
 from agent import files, payload
 from agent.commands.admission import Admission
 from agent.index import opening
-from agent.index import vault as rows
+from agent.index import tombstone as tombstones
 from agent.index.connection import Index
 from agent.ingest import IngestEvent, flow
 from agent.keystore import Keystore
@@ -139,7 +139,7 @@ def _clear_copy() -> None:
 
 
 def _no_tombstone() -> None:
-    rows.insert_tombstones = _nothing
+    tombstones.insert = _nothing
 
 
 BUGS: Final = (

@@ -1,0 +1,281 @@
+"""Rows of ``agent/erasure.py``: requests to erase, their objects, intents, and the rewrapping of slots."""
+
+from collections.abc import Iterable
+
+from agent.index.transaction import Row, Tx
+
+
+def insert_erasure(tx: Tx, *, command: str, rule: str, actor: str, keeps: int, asked_ms: int) -> int:
+    """Add a request and return its number."""
+    ((n,),) = tx.execute(
+        "INSERT INTO erasure (command, rule, actor, keeps, state, asked_ms) VALUES (?, ?, ?, ?, 'local', ?)"
+        " RETURNING n",
+        (command, rule, actor, keeps, asked_ms),
+    )
+    return int(n)
+
+
+def retention_since(tx: Tx) -> int | None:
+    """Return when the oldest request of retention was made that is not carried out, in agent time."""
+    return tx.execute("SELECT min(asked_ms) FROM erasure WHERE state = 'local' AND command = ''")[0][0]  # type: ignore[no-any-return]  # an integer column
+
+
+def intended_bytes(tx: Tx) -> int:
+    """Return how much room the objects at step 1 take."""
+    ((size,),) = tx.execute(
+        "SELECT coalesce(sum(o.size_bytes), 0) FROM intent t JOIN object o ON o.n = t.n WHERE t.step = 1"
+    )
+    return int(size)
+
+
+def any_group_dies(tx: Tx, *, slots: int) -> bool:
+    """Tell whether a group of at least that many slots has none but those of objects at step 1."""
+    return bool(
+        tx.execute(
+            "SELECT 1 FROM (SELECT s.key_group AS n, count(*) AS victims FROM intent t JOIN slot s ON s.object = t.n"
+            " WHERE t.step = 1 GROUP BY s.key_group) v JOIN key_group g ON g.n = v.n"
+            " WHERE v.victims = g.slots AND g.slots >= ? LIMIT 1",
+            (slots,),
+        )
+    )
+
+
+def erasures(tx: Tx) -> list[Row]:
+    """Return (n, command, rule, actor, keeps) of the requests with something left here, oldest first."""
+    return tx.execute("SELECT n, command, rule, actor, keeps FROM erasure WHERE state = 'local' ORDER BY n")
+
+
+def command_of(tx: Tx, erasure: int) -> str:
+    """Return the command of a request."""
+    return str(tx.execute("SELECT command FROM erasure WHERE n = ?", (erasure,))[0][0])
+
+
+def await_stores(tx: Tx, n: int, *, copies: int) -> None:
+    """Let a request wait for the word of stores about so many copies."""
+    tx.execute("UPDATE erasure SET state = 'remote', unconfirmed = ? WHERE n = ?", (copies, n))
+
+
+def drop_erasure(tx: Tx, n: int) -> None:
+    """Remove a finished request."""
+    tx.execute("DELETE FROM erasure_item WHERE erasure = ?", (n,))
+    tx.execute("DELETE FROM erasure WHERE n = ?", (n,))
+
+
+def insert_items(tx: Tx, erasure: int, objects: Iterable[str]) -> None:
+    """Add objects to a request, as asked."""
+    tx.executemany("INSERT INTO erasure_item VALUES (?, ?, 'asked', '')", ((erasure, name) for name in objects))
+
+
+def asked(tx: Tx, erasure: int, limit: int) -> list[str]:
+    """Return objects of a request for which step 1 was not done."""
+    rows = tx.execute(
+        "SELECT object FROM erasure_item WHERE erasure = ? AND result = 'asked' ORDER BY object LIMIT ?",
+        (erasure, limit),
+    )
+    return [row[0] for row in rows]
+
+
+def answer_items(tx: Tx, erasure: int, answers: Iterable[tuple[str, str, str]]) -> None:
+    """Set (object, result, remarks) in a request."""
+    tx.executemany(
+        "UPDATE erasure_item SET result = ?3, remarks = ?4 WHERE erasure = ?1 AND object = ?2",
+        ((erasure, *answer) for answer in answers),
+    )
+
+
+def items(tx: Tx, erasure: int) -> list[Row]:
+    """Return (object, result, remarks), in the order of ids."""
+    return tx.execute("SELECT object, result, remarks FROM erasure_item WHERE erasure = ? ORDER BY object", (erasure,))
+
+
+def pending_items(tx: Tx, erasure: int) -> int:
+    """Return how many objects of a request are not gone yet."""
+    ((left,),) = tx.execute(
+        "SELECT count(*) FROM erasure_item WHERE erasure = ? AND result IN ('asked', 'pending')", (erasure,)
+    )
+    return int(left)
+
+
+def settle_items(tx: Tx, objects: Iterable[str]) -> None:
+    """Note in every request that the objects are deleted."""
+    tx.executemany(
+        "UPDATE erasure_item SET result = 'deleted' WHERE object = ? AND result = 'pending'",
+        ((object_id,) for object_id in objects),
+    )
+
+
+def cause(tx: Tx, object_id: str) -> tuple[str, str]:
+    """Return (rule, command) of the first request that an object is being erased for."""
+    found = tx.execute(
+        "SELECT e.rule, e.command FROM erasure_item i JOIN erasure e ON e.n = i.erasure WHERE i.object = ?"
+        " ORDER BY e.n LIMIT 1",
+        (object_id,),
+    )
+    return (found[0][0], found[0][1]) if found else ("", "")
+
+
+def begin_erasing(tx: Tx, objects: Iterable[str]) -> None:
+    """Mark objects and write their intents."""
+    ids = tuple((object_id,) for object_id in objects)
+    tx.executemany("UPDATE object SET state = 'erasing' WHERE id = ?", ids)
+    tx.executemany("INSERT INTO intent SELECT id, n, 1 FROM object WHERE id = ?", ids)
+
+
+def ask_store(tx: Tx, object_id: str, *, keeps: int) -> int:
+    """Ask for the erasure of an object's remote copies (``keeps``: of unfinished ones only); return how many there are.
+
+    Uploads that were never begun are forgotten: no copy of them can exist.
+    """
+    tx.execute("DELETE FROM upload WHERE object = ? AND manifest = ''", (object_id,))
+    tx.execute("UPDATE upload SET erase = 1 WHERE object = ? AND NOT (? AND stored)", (object_id, keeps))
+    if not keeps:
+        tx.execute("DELETE FROM remote_only WHERE object = ?", (object_id,))
+    return int(tx.execute("SELECT count(*) FROM upload WHERE object = ? AND erase = 1", (object_id,))[0][0])
+
+
+def keep_remote(tx: Tx, object_id: str) -> None:
+    """Remember an object of which only a store's finished copy will remain."""
+    tx.execute(
+        "INSERT OR IGNORE INTO remote_only SELECT id, n, camera, category, captured_from_ms, captured_to_ms FROM object"
+        " WHERE id = ?1 AND EXISTS (SELECT 1 FROM upload WHERE object = ?1 AND stored = 1 AND erase = 0)",
+        (object_id,),
+    )
+
+
+def bound_remote_only(tx: Tx, limit: int) -> None:
+    """Forget the oldest copies at stores above a limit."""
+    over = int(tx.execute("SELECT count(*) FROM remote_only")[0][0]) - limit
+    if over > 0:
+        oldest = "SELECT object FROM remote_only ORDER BY n LIMIT ?"
+        tx.execute(f"DELETE FROM upload WHERE object IN ({oldest})", (over,))  # noqa: S608 - our own text
+        tx.execute(f"DELETE FROM remote_only WHERE object IN ({oldest})", (over,))  # noqa: S608 - the same
+
+
+def remote_copies(tx: Tx, store: str, after: str, limit: int) -> list[Row]:
+    """Return (upload, object, manifest) that a store is asked to erase and has not confirmed."""
+    return tx.execute(
+        "SELECT id, object, manifest FROM upload WHERE erase = 1 AND stated_by = '' AND store = ? AND id > ?"
+        " ORDER BY id LIMIT ?",
+        (store, after, limit),
+    )
+
+
+def confirm_erased(tx: Tx, upload_id: str, *, stated_by: str) -> bool:
+    """Note a store's word; return whether it was news."""
+    tx.execute("UPDATE upload SET stated_by = ? WHERE id = ? AND stated_by = ''", (stated_by, upload_id))
+    return tx.changes() > 0
+
+
+def copies_of(tx: Tx, object_id: str) -> list[Row]:
+    """Return (stored, stated_by) of every remote copy that an object had when its erasure began."""
+    return tx.execute("SELECT stored, stated_by FROM upload WHERE object = ? AND erase = 1 ORDER BY id", (object_id,))
+
+
+def drop_confirmed(tx: Tx, objects: Iterable[str]) -> None:
+    """Forget the confirmed copies of erased objects that no request asks about any more."""
+    tx.executemany(
+        "DELETE FROM upload WHERE object = ?1 AND stated_by != '' AND erase = 1"
+        " AND NOT EXISTS (SELECT 1 FROM erasure_item WHERE object = ?1)"
+        " AND NOT EXISTS (SELECT 1 FROM intent WHERE object = ?1)",
+        ((object_id,) for object_id in objects),
+    )
+
+
+def count_confirmed(tx: Tx, object_id: str) -> list[int]:
+    """Count a copy of an object as confirmed; return the requests that waited for no other."""
+    waiting = tx.execute(
+        "UPDATE erasure SET unconfirmed = unconfirmed - 1 WHERE state = 'remote' AND n IN"
+        " (SELECT erasure FROM erasure_item WHERE object = ? AND result = 'deleted') RETURNING n, unconfirmed",
+        (object_id,),
+    )
+    return [n for n, left in waiting if left == 0]
+
+
+def unconfirmed(tx: Tx, erasure: int) -> int:
+    """Return how many remote copies a request still waits for."""
+    ((left,),) = tx.execute(
+        "SELECT count(*) FROM erasure_item i JOIN upload u ON u.object = i.object"
+        " WHERE i.erasure = ? AND i.result = 'deleted' AND u.erase = 1 AND u.stated_by = ''",
+        (erasure,),
+    )
+    return int(left)
+
+
+def victims_groups(tx: Tx, limit: int) -> list[int]:
+    """Return the groups, at most ``limit``, that hold slots of objects at step 1."""
+    rows = tx.execute(
+        "SELECT DISTINCT s.key_group FROM intent t JOIN slot s ON s.object = t.n WHERE t.step = 1 LIMIT ?", (limit,)
+    )
+    return [int(row[0]) for row in rows]
+
+
+def victims(tx: Tx, key_group: int, limit: int) -> list[Row]:
+    """Return (n, object id) of the objects at step 1 in a group."""
+    return tx.execute(
+        "SELECT t.n, t.object FROM slot s JOIN intent t ON t.n = s.object AND t.step = 1 WHERE s.key_group = ? LIMIT ?",
+        (key_group, limit),
+    )
+
+
+def remove_victims(tx: Tx, found: Iterable[Row]) -> None:
+    """Remove the rows of (n, object id) and move their intents to step 3."""
+    numbers = tuple((n,) for n, _ in found)
+    tx.executemany("DELETE FROM slot WHERE object = ?", numbers)
+    tx.executemany("DELETE FROM header WHERE object = ?", numbers)
+    tx.executemany("DELETE FROM object_file WHERE object = ?", numbers)
+    tx.executemany("DELETE FROM object WHERE n = ?", numbers)
+    tx.executemany("UPDATE intent SET step = 3 WHERE step = 1 AND n = ?", numbers)
+
+
+def slots_of(tx: Tx, key_group: int) -> list[Row]:
+    """Return (n, object id, payload hash, kind, wrapped) of a group."""
+    return tx.execute(
+        "SELECT s.object, o.id, o.payload_sha256, o.kind, s.wrapped FROM slot s JOIN object o ON o.n = s.object"
+        " WHERE s.key_group = ?",
+        (key_group,),
+    )
+
+
+def rewrite_slots(tx: Tx, key_group: int, version: int, slots: Iterable[tuple[int, bytes]]) -> None:
+    """Replace the (n, wrapped) of a group's slots and the group's count."""
+    tx.executemany(
+        "UPDATE slot SET version = ?, wrapped = ? WHERE object = ?", ((version, wrapped, n) for n, wrapped in slots)
+    )
+    tx.execute(
+        "UPDATE key_group SET slots = (SELECT count(*) FROM slot WHERE key_group = ?1) WHERE n = ?1", (key_group,)
+    )
+
+
+def stale_slots(tx: Tx, key_group: int) -> int:
+    """Return how many slots of a group name another version than the group's."""
+    ((found,),) = tx.execute(
+        "SELECT count(*) FROM slot s JOIN key_group g ON g.n = s.key_group WHERE g.n = ? AND g.version != s.version",
+        (key_group,),
+    )
+    return int(found)
+
+
+def intents(tx: Tx, step: int, limit: int) -> list[str]:
+    """Return the objects at a step."""
+    rows = tx.execute("SELECT object FROM intent WHERE step = ? ORDER BY n LIMIT ?", (step, limit))
+    return [row[0] for row in rows]
+
+
+def drop_intents(tx: Tx, objects: Iterable[str]) -> None:
+    """Remove intents."""
+    tx.executemany("DELETE FROM intent WHERE object = ?", ((object_id,) for object_id in objects))
+
+
+def any_asked(tx: Tx) -> bool:
+    """Tell whether any object was asked for and step 1 was not done."""
+    return bool(tx.execute("SELECT 1 FROM erasure_item WHERE result = 'asked' LIMIT 1"))
+
+
+def any_asked_or_intended(tx: Tx) -> bool:
+    """Tell whether anything is before step 7."""
+    return any_asked(tx) or bool(tx.execute("SELECT 1 FROM intent LIMIT 1"))
+
+
+def source_gone(tx: Tx, object_id: str) -> bool:
+    """Tell whether the source's copy of an object is known to be gone."""
+    return bool(tx.execute("SELECT 1 FROM object WHERE id = ? AND source_gone = 1", (object_id,)))
