@@ -70,7 +70,7 @@ class Index:
         self._connection = open_encrypted(path, key)
         try:
             migrate(self._connection, path)
-            self._ballast = Ballast(path.with_name(f"{path.name}.ballast"))
+            self._ballast = Ballast(path.with_name(f"{path.name}.ballast"), index=path)
             self._ballast.take()
             sync_folder(path.parent)
         except BaseException:
@@ -165,7 +165,7 @@ class Index:
         for job in batch:
             if job.kind == "truncate":
                 self._settle(job, self._truncate)
-        if not self._ballast.whole and self._lost is None:
+        if self._lost is None:
             self._ballast.take()
 
     def _settle(self, job: _Job, run: Callable[[_Job], Any]) -> None:

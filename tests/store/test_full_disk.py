@@ -3,7 +3,10 @@
 import os
 from pathlib import Path
 
+import pytest
+
 from agent.errors import SpaceError
+from agent.index import Index, ballast
 from agent.model import Object, Selection
 from tests.disk import as_root, fill, small_disk
 from tests.store.home import Home, run
@@ -59,3 +62,30 @@ def test_full_disk_refuses_new_data_and_still_deletes(tmp_path: Path) -> None:
         run(home.keep())
         assert not home.index.short_of_room
         home.close()
+
+
+@as_root
+def test_index_that_grew_has_room_to_write_down_what_a_delete_of_all_means(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The ids of a hundred thousand objects did not fit into what was kept back, whatever the vault held."""
+    monkeypatch.setattr(ballast, "BALLAST_BYTES", 256 * 1024)
+    monkeypatch.setattr(ballast, "PIECE_BYTES", 32 * 1024)
+    with small_disk(tmp_path / "disk", size="48m") as disk:
+        index = Index(disk / "index.db", key=bytes(32))
+        index.write_now(lambda tx: tx.execute("CREATE TABLE note (text BLOB NOT NULL) STRICT"))
+        for _number in range(16):
+            index.write_now(lambda tx: tx.execute("INSERT INTO note VALUES (zeroblob(1048576))"))
+        run(index.truncate_log())
+        fill(disk / "eaten")
+        large = bytes(600 * 1024)
+        with pytest.raises(SpaceError):
+            index.write_now(lambda tx: tx.execute("INSERT INTO note VALUES (?)", (large,)))
+        index.write_now(lambda tx: tx.execute("INSERT INTO note VALUES (?)", (large,)), urgent=True)
+        short = [index.short_of_room]
+        (disk / "eaten").unlink()
+        index.write_now(lambda tx: tx.execute("DELETE FROM note"))
+        index.read_now(lambda _tx: None)  # it is taken again behind the commit
+        short.append(index.short_of_room)
+        assert short == [True, False]
+        index.close()
