@@ -169,6 +169,7 @@ class Sending:
                 pause_s = self._rate.take(length, self._clock_s())
                 if pause_s > 0:
                     await self._wait(pause_s, asyncio.Event())
+                    self._transfer.held_back(self._clock_s())
                 await self._submit(await self._chunk(fd, offset, length), bulk=True)
             case End():
                 manifest = self._transfer.manifest

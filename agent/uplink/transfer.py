@@ -8,7 +8,8 @@ While no ``go`` came, ``begin`` is repeated sooner (after 2, 4, 8 s): after a br
 later than we are.
 
 Rules of docs/protocol.md §6: no chunk before ``go``; at most 128 chunks beyond what the store said is durable; what it
-said is durable is sent again only if it asks for it; progress is anything that the broker or the store acknowledged.
+said is durable is sent again only if it asks for it; progress is anything that the broker or the store acknowledged,
+and the end of a wait that our own rate limit asked for.
 """
 
 from typing import Final
@@ -111,6 +112,10 @@ class Transfer:
 
     def sent(self, now_s: float) -> None:
         """Note that the broker acknowledged a packet."""
+        self._progress_s = now_s
+
+    def held_back(self, now_s: float) -> None:
+        """Note that we kept a packet back until now for our own limit; that is no silence of the other side."""
         self._progress_s = now_s
 
     def go(self, value: Go, now_s: float) -> None:

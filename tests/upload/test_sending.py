@@ -8,9 +8,10 @@ import pytest
 
 from agent.broker import Broker
 from agent.clock import monotonic_s
-from agent.envelope import Erased, Failed, Key, Stored
+from agent.envelope import KIND, Erased, Failed, Key, Stored
 from agent.errors import AgentError
 from agent.uplink import Mail, Manifest, Rate, Sending, pause_until
+from agent.uplink.transfer import CHUNK_BYTES, STALLED_AFTER_S
 from device_sim.broker import Broker as BrokerProcess
 from tests.commands.office import party
 from tests.upload.cloud import Keys, cloud_at, payload_file
@@ -76,6 +77,64 @@ def test_payload_sent_through_mosquitto_is_stored_with_the_same_hashes(
     stored = asyncio.run(act())
     assert stored.payload.sha256 == manifest.payload_sha256
     assert stored.header.sha256 == manifest.header_sha256
+
+
+class Counting:
+    """Hands everything on to the broker and keeps the kinds of what was sent."""
+
+    def __init__(self, broker: Broker) -> None:
+        self._broker = broker
+        self.kinds: list[int] = []
+
+    async def submit(self, channel: str, payload: bytes | bytearray, *, bulk: bool = False) -> asyncio.Future[None]:
+        self.kinds.append(payload[0])
+        return await self._broker.submit(channel, payload, bulk=bulk)
+
+    async def next_session(self, after: int) -> int:
+        return await self._broker.next_session(after)
+
+
+def test_limit_that_makes_each_chunk_wait_longer_than_a_stall_asks_the_store_once(
+    mosquitto: BrokerProcess, tls: Path, tmp_path: Path
+) -> None:
+    """The limiter was taken for a stall, and ``begin`` went out before each chunk."""
+    keys = Keys.new("cam-1")
+    path, manifest = payload_file(tmp_path, size_bytes=6 * CHUNK_BYTES)
+    clock_s = 0.0
+
+    async def wait(seconds: float, event: asyncio.Event) -> None:
+        nonlocal clock_s
+        if event is not one._news:  # the limiter's own wait; for the store's answers it waits as ever
+            clock_s += seconds
+        else:
+            await pause_until(seconds, event)
+
+    async def act(store: Key) -> Counting:
+        nonlocal one
+        broker = Broker(mosquitto.url, tenant=TENANT, identity=tls / "cam-1", wait=no_pause)
+        line = Counting(broker)
+        mail = Mail(keys.device, store)
+        one = Sending(
+            manifest,
+            mail=mail,
+            path=path,
+            line=line,
+            rate=Rate(CHUNK_BYTES // 20, now_s=clock_s),
+            clock_s=lambda: clock_s,
+            wait=wait,
+            now_s=lambda: 1_700_000_000,
+            regions=(),
+        )
+        async with running(broker):
+            await complete(broker, one, mail)
+        return line
+
+    one: Sending
+    with cloud_at(mosquitto.url, tls=tls, folder=tmp_path / "cloud", keys=keys) as (_cloud, store):
+        line = asyncio.run(act(store))
+    assert clock_s > 6 * STALLED_AFTER_S
+    assert line.kinds.count(KIND["begin"]) == 1
+    assert line.kinds.count(KIND["chunk"]) == 6
 
 
 def test_answer_of_another_store_is_not_this_uploads(tls: Path, tmp_path: Path) -> None:
