@@ -5,6 +5,7 @@ the same loop. Everything a command needs to answer survives in the index even o
 """
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable
 from functools import partial
@@ -377,16 +378,20 @@ class Commands:
         await self._index.write(settle, urgent=True)
 
     def _progress(self, jti: str) -> Callable[[int, int], None]:
+        """Return what tells the sender how far a command is, from a worker's thread; no room for it stops nothing."""
         last_ms = self._world.now().agent_ms
+        loop = asyncio.get_running_loop()
 
         def tell(done: int, total: int) -> None:
             nonlocal last_ms
             moment = self._world.now()
             if done < total and moment.agent_ms - last_ms >= PROGRESS_MS:
                 last_ms = moment.agent_ms
-                self._index.write_now(
-                    lambda tx: self._ledger.progress(tx, jti, done=done, total=total, moment=moment), urgent=True
-                )
+                with contextlib.suppress(SpaceError):
+                    self._index.write_now(
+                        lambda tx: self._ledger.progress(tx, jti, done=done, total=total, moment=moment)
+                    )
+                    loop.call_soon_threadsafe(self._world.changed)
 
         return tell
 

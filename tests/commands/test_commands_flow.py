@@ -425,7 +425,8 @@ def test_progress_is_told_at_most_once_a_second(office: Office) -> None:
                 for message in messages:
                     last = message.row
                     told.append(office.client.open(message.body))
-                await asyncio.sleep(0)
+                await office.changed.wait()  # as the post office waits: progress that is no news is never sent
+                office.changed.clear()
 
         watching = asyncio.ensure_future(watch())
         await office.submit(office.client, "export", select=SELECT_ALL, form="objects")

@@ -14,6 +14,7 @@ import pytest
 from agent import erasure as erasing
 from agent.commands import flow, ledger
 from agent.envelope import Quota
+from agent.errors import SpaceError
 from agent.ids import Ids
 from agent.index import Tx
 from agent.model import Outcome, new_id
@@ -259,3 +260,23 @@ def test_waiting_command_of_an_older_version_waits_for_the_owner(tmp_path: Path)
 
     run(scenario())
     office.close()
+
+
+def test_delete_that_has_no_room_to_tell_how_far_it_is_goes_on(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What only informs is no urgent write: the room kept back for deletes is not spent on it."""
+    asked_for = 0
+
+    def no_room(*_: object, **_progress: object) -> None:
+        nonlocal asked_for
+        asked_for += 1
+        raise SpaceError("the disk is full")
+
+    async def scenario() -> None:
+        for _number in range(10):
+            await office.keep(b"")
+        monkeypatch.setattr(office.ledger, "progress", no_room)
+        monkeypatch.setattr(flow, "PROGRESS_MS", 0)
+        assert (await office.submit(office.client, "delete", select=SELECT_ALL))["status"] == "done"
+        assert asked_for
+
+    run(scenario())
