@@ -5,6 +5,7 @@ The document::
     device = "cam-01"                     # the name that commands are addressed to; equals the certificate's
     policy = "policy.toml"                # relative to this file
     state = "/var/lib/privacy-agent"      # vault, index, keystore
+    socket = "/run/privacy-agent/control.sock"  # the usual one, of the usual state; else it is in the state folder
 
     [broker]                              # leave it out to run without a cloud
     url = "mqtts://mqtt.example:8883"
@@ -22,7 +23,7 @@ The document::
     # and where the usual does not fit: name, patterns, timezone, settle, poll, rescan, batch_size, batch_age
 
 Sources lie beside each other and beside ``state``: what two of them saw would be taken twice, by two rules.
-Only the wiring (``agent/app.py`` and the shell commands) knows this module; everything below is handed its values.
+Only the wiring (``agent/app/`` and the shell commands) knows this module; everything below is handed its values.
 """
 
 import os
@@ -41,6 +42,10 @@ from agent.sources.settings import BATCH_MAX_BYTES, After, Medium, SourceKind
 
 DEFAULT_PATH: Final = Path("/etc/privacy-agent/agent.toml")
 DEFAULT_STATE: Final = "/var/lib/privacy-agent"
+DEFAULT_SOCKET: Final = Path("/run/privacy-agent/control.sock")
+"""In the folder that systemd makes for the service; the state folder is closed to the socket's group."""
+
+_SOCKET_NAME: Final = "control.sock"
 _NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _PORTS: Final = {"mqtts": 8883, "mqtt": 1883}
 _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
@@ -75,6 +80,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     device: str
     policy: Path
     state: Path
+    socket: Path
     broker: BrokerSettings | None
     clock: ClockSource
     sources: tuple[SourceSettings, ...]
@@ -95,11 +101,6 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         return self.state / "vault"
 
     @property
-    def socket(self) -> Path:
-        """The local socket of the running agent."""
-        return self.state / "control.sock"
-
-    @property
     def lock(self) -> Path:
         """The file whose lock says that a process has the vault open."""
         return self.state / "lock"
@@ -118,6 +119,8 @@ def parse_config(raw: bytes, *, file: Path) -> Config:
     device = _name(document, "device")
     policy = here / document.take("policy", str, "policy.toml")
     state = here / document.take("state", str, DEFAULT_STATE)
+    usual = DEFAULT_SOCKET if state == Path(DEFAULT_STATE) else state / _SOCKET_NAME
+    socket = here / document.take("socket", str, str(usual))
     broker = _broker(document.table("broker"), here=here) if "broker" in document else None
     clock_table = document.table("clock")
     clock = cast("ClockSource", clock_table.choice("source", get_args(ClockSource), "ntp"))
@@ -135,12 +138,13 @@ def parse_config(raw: bytes, *, file: Path) -> Config:
                 raise table.error("path", f"{source.path} {overlap} {what}", hint="choose a folder beside it")
         folders[f"the source {source.name!r}"] = source.path
         sources.append(source)
-    document.close(known=("device", "policy", "state", "broker", "clock", "source"))
+    document.close(known=("device", "policy", "state", "socket", "broker", "clock", "source"))
     return Config(
         file=file.absolute(),
         device=device,
         policy=policy,
         state=state,
+        socket=socket,
         broker=broker,
         clock=clock,
         sources=tuple(sources),

@@ -1,7 +1,8 @@
 """The local socket: the shell commands reach the running agent here, and nowhere else (invariant I12).
 
-One Unix stream socket, mode 0660 in a private folder. The kernel tells who is at the other end (``SO_PEERCRED``); only
-root, the agent's own user and members of the socket's group are answered. A request is one line of JSON,
+One Unix stream socket, mode 0660, in a folder where nobody but root and the agent's user can put another in its place;
+one that is missing is made, open to the group. The kernel tells who is at the other end (``SO_PEERCRED``); only root,
+the agent's own user and members of the socket's group are answered. A request is one line of JSON,
 ``{"verb": …, "args": {…}}``; the answer is lines of JSON: any number of ``{"progress": {…}}``, then exactly one
 ``{"result": …}`` or ``{"error": {"kind", "message", "hint"}}``, for a ``RefusedError`` with ``reason`` and ``retry``.
 
@@ -15,6 +16,7 @@ import json
 import logging
 import os
 import socket
+import stat
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
@@ -47,6 +49,7 @@ PROGRESS_BYTES: Final = 64 << 10
 
 _log = logging.getLogger(__name__)
 _SOCKET_MODE: Final = 0o660
+_FOLDER_MODE: Final = 0o750  # of one that we make; systemd's RuntimeDirectoryMode in deploy/ is the same
 _PEER: Final = struct.Struct("3i")
 _SO_PEERGROUPS: Final = 59  # Linux <asm-generic/socket.h>: the caller's supplementary groups
 _GROUPS_BYTES: Final = 1024  # the most that Python's getsockopt takes
@@ -55,6 +58,8 @@ Progress = Callable[[dict[str, Any]], None]
 """Tells how far a verb is; may be called from any thread."""
 
 Verb = Callable[[dict[str, Any], Progress], Awaitable[Any]]
+
+_NAME_ANOTHER: Final = 'name a shorter path, in a folder that the agent may write in: socket = "…" in agent.toml'
 
 _KINDS: Final = {kind.__name__: kind for kind in KINDS if kind is not RefusedError}
 _RETRY: Final[dict[str, Retry]] = {"later": "later", "after_fix": "after_fix"}
@@ -94,7 +99,11 @@ class ControlServer:
         self._connections = 0
 
     async def serve(self, ready: Callable[[], None]) -> None:
-        """Listen until cancelled; ``ready`` is called when the socket answers. The name goes when this ends."""
+        """Listen until cancelled; ``ready`` is called when the socket answers. The name goes when this ends.
+
+        Raises ``ConfigError`` where no socket can be put, or where none of ours would be safe.
+        """
+        _require_place(self._path)
         remove(self._path, folder_synced=False)
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
         mask = os.umask(0o777 & ~_SOCKET_MODE)
@@ -102,7 +111,7 @@ class ControlServer:
             listener.bind(str(self._path))
         except OSError as error:
             listener.close()
-            raise ConfigError(f"{self._path}: {error.strerror}", hint="choose a shorter state folder") from error
+            raise ConfigError(f"{self._path}: {error.strerror}", hint=_NAME_ANOTHER) from error
         finally:
             os.umask(mask)
         server = await asyncio.start_unix_server(self._answer, sock=listener, limit=REQUEST_BYTES)
@@ -176,6 +185,28 @@ class ControlServer:
         if verb is None or not isinstance(args, dict):
             raise ConfigError("not a question that this agent knows", hint="ask with its own privacy-agent")
         return verb, args
+
+
+def _require_place(path: Path) -> None:
+    """Make the socket's folder where there is none; raise ``ConfigError`` for one in which others may put a socket."""
+    folder = path.parent
+    mask = os.umask(0o777 & ~_FOLDER_MODE)
+    try:
+        with contextlib.suppress(FileExistsError):
+            folder.mkdir(mode=_FOLDER_MODE)
+        status = folder.stat()
+        there = path.lstat() if os.path.lexists(path) else None
+    except OSError as error:
+        raise ConfigError(f"{folder}: {error.strerror}", hint=_NAME_ANOTHER) from error
+    finally:
+        os.umask(mask)
+    if status.st_uid not in {0, os.geteuid()} or stat.S_IMODE(status.st_mode) & 0o022:
+        raise ConfigError(
+            f"{folder}: another user could answer in the agent's place",
+            hint=f"make it root's or the agent's, and chmod 750 {folder}; or name another: socket in agent.toml",
+        )
+    if there is not None and not stat.S_ISSOCK(there.st_mode):
+        raise ConfigError(f"{path}: something is there that is no socket", hint=_NAME_ANOTHER)
 
 
 def _too_long() -> ConfigError:

@@ -10,6 +10,7 @@ import socket
 import stat
 import subprocess
 import sys
+import tempfile
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -481,7 +482,7 @@ def test_folder_with_too_long_a_name_is_told_with_the_fix(tmp_path: Path) -> Non
     long.parent.mkdir()
     before = os.umask(0o022)
     try:
-        with pytest.raises(ConfigError, match="next: choose a shorter state folder"):
+        with pytest.raises(ConfigError, match="next: name a shorter path"):
             run(ControlServer(long, {}).serve(lambda: None))
         assert os.umask(0o022) == 0o022
     finally:
@@ -523,6 +524,73 @@ def test_root_the_own_user_and_the_sockets_group_may_ask_and_nobody_else(
     assert Peer(uid, groups | {gid}).may_ask(own_uid=own_uid, socket_gid=gid)
     stranger = Peer(uid, groups - {gid})
     assert stranger.may_ask(own_uid=own_uid, socket_gid=gid) == (uid in {0, own_uid})
+
+
+CALLER = """
+import os, socket, sys
+path, uid, *groups = sys.argv[1:]
+os.setgroups([int(group) for group in groups])
+os.setgid(int(uid))
+os.setuid(int(uid))
+with socket.socket(socket.AF_UNIX) as asking:
+    try:
+        asking.connect(path)
+        asking.sendall(b'{"verb": "echo", "args": {"who": "me"}}\\n')
+        print(asking.makefile().readline().strip())
+    except PermissionError:
+        print("permission denied")
+"""
+
+
+def test_member_of_the_group_is_answered_in_a_folder_that_the_agent_makes_and_others_never_get_there() -> None:
+    """In the state folder, which is nobody else's, no member of the group could ever reach the socket."""
+
+    async def say(path: Path, uid: int, *groups: int) -> str:
+        argv = [sys.executable, "-I", "-c", CALLER, str(path), *(str(number) for number in (uid, *groups))]
+        asked = await asyncio.create_subprocess_exec(*argv, stdout=subprocess.PIPE)
+        said, _ = await asked.communicate()
+        return said.decode().strip()
+
+    async def act(path: Path) -> None:
+        async with serving(path, {}):
+            modes = [stat.S_IMODE(os.stat(one).st_mode) for one in (path.parent, path)]  # noqa: PTH116 - blocks nobody
+            assert modes == [0o750, 0o660]
+            assert {os.stat(one).st_gid for one in (path.parent, path)} == {os.getegid()}  # noqa: PTH116 - the same
+            if os.geteuid() == 0:  # only root may be somebody else
+                assert json.loads(await say(path, 70_001, os.getegid())) == {"result": {"who": "me"}}
+                assert await say(path, 70_002) == "permission denied"
+
+    with tempfile.TemporaryDirectory() as parent:
+        Path(parent).chmod(0o755)  # as /run is
+        before = os.umask(0o077)  # as the unit sets it
+        try:
+            run(act(Path(parent) / "privacy-agent" / "control.sock"))
+        finally:
+            os.umask(before)
+
+
+@pytest.mark.parametrize("mode", [0o770, 0o702, 0o1777])
+def test_socket_is_not_put_where_others_could_answer_in_its_place(path: Path, mode: int) -> None:
+    path.parent.chmod(mode)
+    with pytest.raises(ConfigError, match="another user could answer"):
+        run(ControlServer(path, {}).serve(lambda: None))
+    assert not path.exists()
+
+
+def test_socket_is_not_put_into_somebody_elses_folder(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mine = path.parent.stat().st_uid
+    monkeypatch.setattr(os, "geteuid", lambda: mine + 70_001)  # as another user sees it
+    if mine == 0:
+        os.chown(path.parent, 70_002, -1)
+    with pytest.raises(ConfigError, match="another user could answer"):
+        run(ControlServer(path, {}).serve(lambda: None))
+
+
+def test_file_that_is_no_socket_is_left_alone(path: Path) -> None:
+    path.write_bytes(b"mine")
+    with pytest.raises(ConfigError, match="something is there that is no socket"):
+        run(ControlServer(path, {}).serve(lambda: None))
+    assert path.read_bytes() == b"mine"
 
 
 def test_stranger_is_refused_whatever_it_asks(path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from agent import age
 from agent.app.alarm import MEANING
-from agent.config import parse_config
+from agent.config import DEFAULT_SOCKET, parse_config
 from agent.policy import parse_policy
 from agent.shell import ending
 from device_sim.broker import access_rules
@@ -71,6 +71,13 @@ def test_service_runs_the_installed_command_and_allows_what_the_clock_asks() -> 
         settings
     ).keys()
     assert "ProtectClock" not in dict(settings)
+
+
+def test_service_has_the_folder_of_the_usual_socket_and_its_group_may_enter() -> None:
+    settings = dict(re.findall(r"^(\w+)=(.*)$", UNIT, re.MULTILINE))
+    assert Path("/run") / settings["RuntimeDirectory"] == DEFAULT_SOCKET.parent
+    assert settings["RuntimeDirectoryMode"] == "0750"
+    assert f"`{DEFAULT_SOCKET}`, mode 0660, in a folder of mode 0750" in TEXT
 
 
 def test_service_restarts_after_everything_but_what_a_person_has_to_mend() -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.config import parse_config, read_config
+from agent.config import DEFAULT_SOCKET, parse_config, read_config
 from agent.errors import ConfigError
 
 GOOD = """\
@@ -30,6 +30,22 @@ settle = "500ms"
 batch_size = "256KiB"
 """
 FILE = Path("/etc/privacy-agent/agent.toml")
+
+
+@pytest.mark.parametrize(
+    ("lines", "socket"),
+    [
+        ("", DEFAULT_SOCKET),  # the service's own folder, which its group may enter
+        ('state = "/var/lib/privacy-agent"', DEFAULT_SOCKET),
+        ('state = "/srv/state"', Path("/srv/state/control.sock")),
+        ('state = "/srv/state"\nsocket = "/run/cam-01/ask"', Path("/run/cam-01/ask")),
+        ('socket = "ask"', FILE.parent / "ask"),
+    ],
+)
+def test_socket_is_where_the_service_has_its_folder_or_in_another_state_folder_or_where_it_is_put(
+    lines: str, socket: Path
+) -> None:
+    assert parse_config(f'device = "cam-01"\n{lines}\n'.encode(), file=FILE).socket == socket
 
 
 def test_full_document_reads_with_paths_beside_the_file() -> None:
