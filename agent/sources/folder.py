@@ -49,6 +49,7 @@ HUNG_S: Final = 30.0
 """A folder that answers nothing for so long is told; a sleeping disk takes half of it to come up."""
 
 _NS_PER_MS: Final = 1_000_000
+_OTHER: Final = f"by its ending it is no recording, photo or usage log (those end in {', '.join(MEDIA)})"
 
 T = TypeVar("T")
 
@@ -380,8 +381,9 @@ class FolderSource:
         except CorruptError as error:
             self._refuse(path, error.message)
             return None
-        if place is None and path.rpartition(".")[2] in MEDIA:
-            self._refuse(path, "no pattern of the source matches its path")
+        if place is None:
+            ours = path.rpartition(".")[2].lower() in MEDIA
+            self._refuse(path, "no pattern of the source matches its path" if ours else _OTHER)
         return place
 
     # -- telling

@@ -7,7 +7,8 @@ A template is a path with words in braces and optional parts in brackets::
 ``{camera}``, ``{any}``: within one name · ``{folders}``: one or more folders · ``{category}``: recording, photo or
 usage-log · ``{time}``: UTC as ``2026-11-22T10-15-00.000Z`` (separators and fraction optional) · ``{unix}``: seconds
 since 1970 · ``{year} {month} {day} {hour} {minute} {second}``: local to the source, frigate's are UTC ·
-``{duration_s}`` · ``{ext}``: one of the endings below, which decides the category where the path does not.
+``{duration_s}`` · ``{ext}``: one of the endings below, large or small (cameras that keep to DCF write IMG_0001.JPG),
+which decides the category where the path does not.
 
 The interval is what the name says. Where it says only a start, the end is the file's last change, if that is
 plausible (a photo has no length); where it says nothing, the last change is all there is. Nothing inside the file is
@@ -82,7 +83,7 @@ _WORDS: Final = {
     "minute": r"\d\d",
     "second": r"\d\d",
     "duration_s": r"\d{1,6}(?:\.\d{1,6})?",
-    "ext": "|".join(MEDIA),
+    "ext": f"(?i:{'|'.join(MEDIA)})",
 }
 _PIECE: Final = re.compile(r"\{(\w+)\}|([\[\]])|([^{}\[\]]+)|(.)", re.DOTALL)
 _TIME_PARTS: Final = re.compile(r"(\d{4})-?(\d\d)-?(\d\d)T(\d\d)[-:]?(\d\d)[-:]?(\d\d)(?:\.(\d{1,6}))?Z")
@@ -175,7 +176,7 @@ def _zone(settings: SourceSettings) -> dt.tzinfo | None:
 def _place(
     words: dict[str, str], changed_ms: int, *, zone: dt.tzinfo | None, default_ms: int | None, source: str
 ) -> Place:
-    media_type, by_ending = MEDIA[words["ext"]]
+    media_type, by_ending = MEDIA[words["ext"].lower()]
     category = words.get("category", by_ending)
     if category != by_ending:
         raise CorruptError(f"a file ending in .{words['ext']} is no {category}")
@@ -207,7 +208,7 @@ def _interval(
         return (changed_ms, changed_ms + 1) if within else (start_ms, start_ms + _DAY_MS)
     if "duration_s" in words:
         return start_ms, start_ms + max(1, round(float(words["duration_s"]) * _MS_PER_S))
-    category = MEDIA[words["ext"]][1]
+    category = MEDIA[words["ext"].lower()][1]
     if default_ms is not None and category == "recording":
         return start_ms, start_ms + default_ms
     plausible = category != "photo" and start_ms < changed_ms <= start_ms + LONGEST_MS

@@ -10,10 +10,11 @@ from typing import Final
 
 from agent.sources.place import MEDIA
 
-_ENDING: Final = "|".join(ending for ending, (_, category) in MEDIA.items() if category == "usage-log")
-_LOG: Final = re.compile(rf".+\.(?:{_ENDING})", re.DOTALL)
-_BEHIND: Final = re.compile(rf"(.+\.(?:{_ENDING}))[.-]\d{{1,14}}", re.DOTALL)
-_BEFORE: Final = re.compile(rf"(.+?)[.-]\d{{1,14}}(\.(?:{_ENDING}))", re.DOTALL)
+_LOGS: Final = "|".join(ending for ending, (_, category) in MEDIA.items() if category == "usage-log")
+_ENDING: Final = f"(?i:{_LOGS})"
+_LOG: Final = re.compile(rf".+\.{_ENDING}", re.DOTALL)
+_BEHIND: Final = re.compile(rf"(.+\.{_ENDING})[.-]\d{{1,14}}", re.DOTALL)
+_BEFORE: Final = re.compile(rf"(.+?)[.-]\d{{1,14}}(\.{_ENDING})", re.DOTALL)
 
 
 def unrotated(path: str) -> str:

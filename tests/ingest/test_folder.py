@@ -481,8 +481,8 @@ def file_at(path: Path) -> None:
 
 
 def link_at(path: Path) -> None:
-    file_at(path.with_name("b.bin"))
-    path.symlink_to("b.bin")
+    file_at(path.with_name(".target"))
+    path.symlink_to(".target")
 
 
 def device_at(path: Path) -> None:
@@ -510,6 +510,8 @@ HOSTILE: dict[str, tuple[str, Plant]] = {
     "deep": ("deeper than", lambda spool, _: file_at(spool / "/".join("abcdefghijklmnop") / "a.mp4")),
     "impossible": ("impossible time", lambda spool, _: file_at(spool / "a/recording/2026-99-01T00-00-00Z.mp4")),
     "elsewhere": ("no pattern", lambda spool, _: file_at(spool / "a/b/c/d.mp4")),
+    "elsewhere, in capitals": ("no pattern", lambda spool, _: file_at(spool / "a/b/c/D.MP4")),
+    "of another kind": ("by its ending it is no recording", lambda spool, _: file_at(spool / "front/clip.avi")),
 }
 
 

@@ -48,6 +48,8 @@ def utc(text: str) -> int:
         ("motioneye", "Camera1/2026-11-22/10-15-20.jpg", "Camera1", "photo", "2026-11-22T08:15:20", 1),
         ("timelapse", "roof/2026-11-22/IMG_0001.jpg", "roof", "photo", "2026-11-22T12:20:00", 1),
         ("timelapse", "roof/2026-11-20/IMG_0001.jpg", "roof", "photo", "2026-11-19T22:00:00", 86_400_000),
+        ("timelapse", "trail/DCIM/100MEDIA/IMG_0001.JPG", "trail", "photo", "2026-11-22T12:20:00", 1),
+        ("spool", "front/recording/2026-11-22T10-15-00Z_10s.MP4", "front", "recording", "2026-11-22T10:15:00", 10_000),
         ("timelapse", "roof/2026/11/22/IMG_0001.jpg", "roof", "photo", "2026-11-22T12:20:00", 1),
         (
             "timelapse",
@@ -70,7 +72,7 @@ def test_path_of_a_preset_becomes_its_place(
     assert place.captured_to_ms - place.captured_from_ms == end
 
 
-@pytest.mark.parametrize("path", ["a/b/c/d/e.mp4", "front/clip.txt", "front/recording/x.MP4", "model_cache/x.db", "x"])
+@pytest.mark.parametrize("path", ["a/b/c/d/e.mp4", "front/clip.txt", "model_cache/x.db", "x"])
 def test_path_of_nothing_of_ours_has_no_place(path: str) -> None:
     assert place_finder(settings())(path, CHANGED) is None
 
