@@ -79,8 +79,14 @@ def ask_agent(arguments: argparse.Namespace, verb: str, args: dict[str, Any]) ->
 
 async def _ask(config: "Config", verb: str, args: dict[str, Any], *, as_json: bool) -> Any:  # noqa: ANN401 - JSON
     from agent.control import AwayError, ask
+    from agent.shell.terminal import LiveLine
 
-    progress = _Progress(shown=sys.stderr.isatty() and not as_json)
+    line = LiveLine(wanted=not as_json)
+
+    def progress(step: dict[str, Any]) -> None:
+        if step.get("total"):
+            line.show(f"{int(step['done']) / int(step['total']):4.0%}  {step['done']} of {step['total']}")
+
     try:
         with suppress(AwayError):
             return await ask(config.socket, verb, args, progress=progress)
@@ -91,25 +97,7 @@ async def _ask(config: "Config", verb: str, args: dict[str, Any], *, as_json: bo
         async with opened(config, read_clock=system_clock(source=config.clock)) as parts:
             return await offline(parts, verb, args, progress=progress)
     finally:
-        progress.end()
-
-
-class _Progress:
-    """One line on a terminal, nothing in a pipe."""
-
-    def __init__(self, *, shown: bool) -> None:
-        self._shown = shown
-        self._written = False
-
-    def __call__(self, step: dict[str, Any]) -> None:
-        if self._shown and step.get("total"):
-            self._written = True
-            share = int(step["done"]) / int(step["total"])
-            print(f"\r{share:4.0%}  {step['done']} of {step['total']}", end="", file=sys.stderr, flush=True)
-
-    def end(self) -> None:
-        if self._written:
-            print("\r\033[K", end="", file=sys.stderr, flush=True)
+        line.clear()
 
 
 def add_asking(subparsers: Subparsers, name: str, summary: str, example: str) -> argparse.ArgumentParser:
@@ -155,7 +143,8 @@ def print_json(answer: Any) -> int:  # noqa: ANN401 - JSON
 
 
 def _status(arguments: argparse.Namespace) -> int:
-    from agent.shell.layout import size, table
+    from agent.shell.layout import size
+    from agent.shell.terminal import table
     from agent.shell.times import when_text
 
     answer = ask_agent(arguments, "status", {})
@@ -196,7 +185,8 @@ def _status(arguments: argparse.Namespace) -> int:
 
 
 def _inventory(arguments: argparse.Namespace) -> int:
-    from agent.shell.layout import size, table
+    from agent.shell.layout import size
+    from agent.shell.terminal import table
     from agent.shell.times import when_text
 
     selection = _selection(arguments)
@@ -246,7 +236,8 @@ def _inventory(arguments: argparse.Namespace) -> int:
 
 
 def _exports(exports: list[dict[str, Any]]) -> str:
-    from agent.shell.layout import size, table
+    from agent.shell.layout import size
+    from agent.shell.terminal import table
     from agent.shell.times import when_text
 
     rows = [

@@ -54,7 +54,7 @@ def add_parsers(subparsers: Subparsers) -> None:
 
 def _run(arguments: argparse.Namespace) -> int:
     from agent.cli.asking import config_of
-    from agent.shell.layout import table
+    from agent.shell.terminal import table
 
     config = config_of(arguments)
     findings = [Finding("config", "good", str(config.file)), *_examine(config, arguments)]
@@ -62,7 +62,7 @@ def _run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps({"healthy": not bad, "findings": [finding._asdict() for finding in findings]}))
         return 1 if bad else 0
-    print(table([finding[:3] for finding in findings], head=("what", "verdict", "")))
+    print(table([finding[:3] for finding in findings], head=("what", "verdict", "found")))
     steps = [finding for finding in findings if finding.next]
     if steps:
         print("\nnext steps")

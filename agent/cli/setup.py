@@ -228,7 +228,8 @@ def _policy_check(arguments: argparse.Namespace) -> int:
     from agent.cli.asking import ask_agent, config_of
     from agent.document import DOCUMENT_BYTES
     from agent.files import read_whole
-    from agent.shell.layout import size, table
+    from agent.shell.layout import size
+    from agent.shell.terminal import table
 
     path = arguments.file or config_of(arguments).policy
     raw = read_whole(path, max_bytes=DOCUMENT_BYTES, hint="name the policy file")

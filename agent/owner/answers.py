@@ -22,8 +22,8 @@ from agent.owner.home import read_file
 from agent.owner.line import Line
 from agent.owner.reach import settings_from
 from agent.owner.receipt import Alert, Receipt
-from agent.shell.layout import table
 from agent.shell.parser import Subparsers
+from agent.shell.terminal import table
 from agent.shell.times import when
 
 _ANSWER_BYTES: Final = 256 << 10

@@ -19,8 +19,9 @@ from agent.owner.home import DESCRIPTOR, read_descriptor, read_file
 from agent.owner.members import issue, with_member, without_member
 from agent.owner.own import require_name, write_keys
 from agent.owner.reach import add_broker_arguments, settings_from
-from agent.shell.layout import clean, size, table
+from agent.shell.layout import clean, size
 from agent.shell.parser import Subparsers, group
+from agent.shell.terminal import table
 from agent.shell.times import when
 
 _DESCRIPTOR_BYTES = 64 << 10

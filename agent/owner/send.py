@@ -9,7 +9,6 @@
 
 import argparse
 import asyncio
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,6 +30,7 @@ from agent.owner.reach import add_broker_arguments, settings_from
 from agent.owner.receipt import Alert, Receipt
 from agent.shell import operand
 from agent.shell.layout import printable
+from agent.shell.terminal import LiveLine
 from agent.shell.times import parse_when
 
 WAIT_S: Final = 120.0
@@ -207,17 +207,13 @@ def alert_text(alert: Alert) -> str:
 @contextmanager
 def _progress(context: Context) -> Iterator[Callable[[Receipt], None]]:
     """Yield what shows receipts as they come: one line that changes, on a terminal only."""
-    shown = [0]
-    live = sys.stderr.isatty() and not context.json
+    line = LiveLine(wanted=not context.json)
 
     def show_one(receipt: Receipt) -> None:
-        if live and not receipt.terminal:
-            text = show.progress(receipt)
-            print(f"\r{text:<{shown[0]}}", end="", file=sys.stderr, flush=True)
-            shown[0] = len(text)
+        if not receipt.terminal:
+            line.show(show.progress(receipt))
 
     try:
         yield show_one
     finally:
-        if shown[0]:
-            print(f"\r{' ' * shown[0]}\r", end="", file=sys.stderr, flush=True)
+        line.clear()

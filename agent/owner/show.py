@@ -8,7 +8,8 @@ from agent.envelope import Command
 from agent.envelope.command import Approve, Delete, Export, Inventory, SetTime
 from agent.model import Selection
 from agent.owner.receipt import Receipt, Told
-from agent.shell.layout import clean, size, table
+from agent.shell.layout import clean, size
+from agent.shell.terminal import table
 from agent.shell.times import when, when_text
 
 _WAITS: Final = {

@@ -6,24 +6,57 @@ from typing import Final
 CELL_MAX: Final = 60
 """Longer text in a column with another to its right is cut: it would push that one off the screen."""
 
+_GAP: Final = "  "
+_WORDS_MIN: Final = 24  # a narrower column of words is harder to read than a block
 _STEP: Final = 1000
 _UNITS: Final = ("B", "kB", "MB", "GB", "TB")
 
 
-def table(rows: Iterable[Sequence[object]], *, head: Sequence[str], right: Sequence[int] = ()) -> str:
-    """Return rows as aligned columns under a head; ``right`` names the columns of numbers."""
+def table(rows: Iterable[Sequence[object]], *, head: Sequence[str], right: Sequence[int] = (), columns: int = 0) -> str:
+    """Return rows as aligned columns under a head; ``right`` names the columns of numbers.
+
+    ``columns`` is how wide the screen is, 0 where there is none. What is too wide for it has its last column broken
+    where that leaves room for words, else each row becomes a block of lines: a screen breaks lines anywhere.
+    """
     last = len(head) - 1
     every = [tuple(head)]
     every += [tuple(printable(cell) if at == last else clean(cell) for at, cell in enumerate(row)) for row in rows]
     widths = [max(len(row[at]) for row in every) for at in range(len(head))]
+    before = sum(widths[:-1]) + len(_GAP) * last
+    if not columns or before + widths[-1] <= columns:
+        broken = [(row, [row[-1]]) for row in every]
+    elif columns - before >= _WORDS_MIN:
+        broken = [(row, _words(row[-1], columns - before)) for row in every]
+    else:
+        return "\n\n".join(_block(row, head=head, columns=columns) for row in every[1:])
     lines = []
-    for row in every:
+    for row, (first, *others) in broken:
         cells = (
             cell.rjust(width) if at in right else cell.ljust(width)
-            for at, (cell, width) in enumerate(zip(row, widths, strict=True))
+            for at, (cell, width) in enumerate(zip((*row[:-1], first), widths, strict=True))
         )
-        lines.append("  ".join(cells).rstrip())
+        lines.append(_GAP.join(cells).rstrip())
+        lines += [" " * before + other for other in others]
     return "\n".join(lines)
+
+
+def _block(row: Sequence[str], *, head: Sequence[str], columns: int) -> str:
+    """Return a row as lines of its own: the first cell, and under it what else there is, by name."""
+    lines = [row[0]]
+    told = [(name, cell) for name, cell in zip(head[1:], row[1:], strict=True) if cell]
+    width = max((len(name) for name, _cell in told), default=0)
+    for name, cell in told:
+        first, *others = _words(cell, columns - width - 2 * len(_GAP))
+        lines.append(f"{_GAP}{name.ljust(width)}{_GAP}{first}")
+        lines += [" " * (width + 2 * len(_GAP)) + other for other in others]
+    return "\n".join(lines)
+
+
+def _words(text: str, width: int) -> list[str]:
+    """Break text between words; an id or a path stays whole, so that it can be copied."""
+    from textwrap import wrap
+
+    return wrap(text, max(1, width), break_long_words=False, break_on_hyphens=False) or [""]
 
 
 def size(count: float) -> str:

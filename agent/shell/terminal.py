@@ -1,22 +1,65 @@
-"""What a person at a terminal sees: a bar for long work, and never a byte that would garble the screen."""
+"""What a person at a terminal sees: tables that fit, a line that changes, and never a byte that garbles the screen.
 
+In a pipe nothing changes and nothing is broken: a program reads that.
+"""
+
+import os
 import sys
-from typing import Final
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Final, TextIO
 
-from agent.age.stream import Writer
 from agent.errors import ConfigError
+from agent.shell import layout
+
+if TYPE_CHECKING:
+    from agent.age.stream import Writer
 
 # Below this a bar would only flicker: a tenth of a second of work.
 _PROGRESS_MIN_BYTES: Final = 128 * 1024 * 1024
-_PROGRESS_WIDTH: Final = 32
+_PROGRESS_WIDTH: Final = 28
 _SHOWN_CONTROLS: Final = frozenset(b"\t\n\r\x1b")
 _FIRST_PRINTABLE: Final = 0x20
+
+
+def columns(stream: TextIO) -> int:
+    """Return how wide the terminal is that a stream goes to; 0 where it goes to none."""
+    try:
+        return os.get_terminal_size(stream.fileno()).columns
+    except (OSError, ValueError):  # no terminal, or nothing with a descriptor
+        return 0
+
+
+def table(rows: Iterable[Sequence[object]], *, head: Sequence[str], right: Sequence[int] = ()) -> str:
+    """Return a table for stdout, fitted to its width."""
+    return layout.table(rows, head=head, right=right, columns=columns(sys.stdout))
+
+
+class LiveLine:
+    """One line on stderr that changes while something goes on, never wider than the terminal; in a pipe, none."""
+
+    def __init__(self, *, wanted: bool = True) -> None:
+        self.shown = wanted and sys.stderr.isatty()
+        self._length = 0
+
+    def show(self, text: str) -> None:
+        """Put the text where the one before stood."""
+        if self.shown:
+            width = columns(sys.stderr)
+            line = layout.printable(text)[: width - 1 if width else None]  # a full line would push the cursor on
+            print(f"\r{line:<{self._length}}", end="", file=sys.stderr, flush=True)
+            self._length = len(line)
+
+    def clear(self) -> None:
+        """Leave the line as it was before."""
+        if self._length:
+            print(f"\r{'':<{self._length}}\r", end="", file=sys.stderr, flush=True)
+            self._length = 0
 
 
 class TextOnly:
     """Lets text through to a terminal and refuses what would garble it."""
 
-    def __init__(self, target: Writer) -> None:
+    def __init__(self, target: "Writer") -> None:
         self._target = target
 
     def write(self, data: memoryview, /) -> int | None:
@@ -32,19 +75,18 @@ class Progress:
     def __init__(self, size: int | None) -> None:
         self._size = size or 0
         self._done = 0
-        self._shown = -1
-        shown = self._size >= _PROGRESS_MIN_BYTES and sys.stderr.isatty()
-        self.hook = self._advance if shown else None
+        self._percent = -1
+        self._line = LiveLine(wanted=self._size >= _PROGRESS_MIN_BYTES)
+        self.hook = self._advance if self._line.shown else None
 
     def _advance(self, piece: memoryview) -> None:
         self._done += len(piece)
         percent = min(100, self._done * 100 // self._size)
-        if percent != self._shown:
-            self._shown = percent
+        if percent != self._percent:
+            self._percent = percent
             bar = "#" * (percent * _PROGRESS_WIDTH // 100)
-            print(f"\r[{bar:<{_PROGRESS_WIDTH}}] {percent:3d} %", end="", file=sys.stderr, flush=True)
+            self._line.show(f"[{bar:<{_PROGRESS_WIDTH}}] {percent:3d} %")
 
     def clear(self) -> None:
         """Leave the line as it was before."""
-        if self._shown >= 0:
-            print("\r" + " " * (_PROGRESS_WIDTH + 8) + "\r", end="", file=sys.stderr, flush=True)
+        self._line.clear()

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.shell.layout import CELL_MAX, printable, size, table
+from agent.shell.layout import CELL_MAX, clean, printable, size, table
 
 HOSTILE = ["\x1b[2J", "a\r\nb", "\u202egpj.exe", "\x9b31m", "\x00", "\x7f", "tab\t"]
 
@@ -49,3 +49,53 @@ def test_columns_line_up_under_their_head() -> None:
 )
 def test_size_is_readable(count: float, shown: str) -> None:
     assert size(count) == shown
+
+
+ROWS = (
+    ("a2b", "front door", "1 kB", "category.recording.keep.age"),
+    ("c3d", "", "2 kB", "kept because a hold says so"),
+)
+HEAD = ("id", "camera", "size", "rule")
+
+
+def test_table_that_fits_its_screen_is_as_in_a_pipe() -> None:
+    whole = table(ROWS, head=HEAD, right=(2,))
+    width = max(map(len, whole.splitlines()))
+    assert table(ROWS, head=HEAD, right=(2,), columns=width) == whole
+    assert table(ROWS, head=HEAD, right=(2,), columns=width - 1) != whole
+
+
+def test_last_column_is_broken_between_words_under_itself() -> None:
+    shown = table((("clock", "look", "unsure: ages advance by the boot clock"),), head=("what", "is", ""), columns=40)
+    assert shown.splitlines() == [
+        "what   is",
+        "clock  look  unsure: ages advance by the",
+        "             boot clock",
+    ]
+
+
+def test_row_that_is_too_wide_becomes_a_block_without_its_empty_cells() -> None:
+    shown = table(ROWS, head=HEAD, right=(2,), columns=30)
+    assert shown.splitlines() == [
+        "a2b",
+        "  camera  front door",
+        "  size    1 kB",
+        "  rule    category.recording.keep.age",
+        "",
+        "c3d",
+        "  size  2 kB",
+        "  rule  kept because a hold",
+        "        says so",
+    ]
+
+
+@given(
+    st.lists(st.lists(st.text(max_size=70), min_size=3, max_size=3), max_size=4),
+    st.integers(min_value=1, max_value=200),
+)
+def test_no_width_breaks_a_word_or_lets_one_steer(rows: list[list[str]], columns: int) -> None:
+    shown = table(rows, head=("one", "two", "three"), columns=columns)
+    assert all(line.isprintable() for line in shown.split("\n"))
+    for *others, last in rows:
+        words = [*(word for cell in others for word in clean(cell).split()), *printable(last).split()]
+        assert [word for word in words if word not in shown] == []

@@ -1,0 +1,107 @@
+"""What a person at a terminal sees: tables that fit, a line that changes and goes, and in a pipe nothing of either."""
+
+from pathlib import Path
+
+import pytest
+
+from agent.age import generate_identity
+from tests.cli.conftest import Device, device, made, shell
+from tests.screen import on_screen
+
+__all__ = ["device", "made", "shell"]  # fixtures
+
+BAR_FROM_BYTES = 128 * 1024 * 1024
+
+
+@pytest.mark.parametrize("columns", [40, 80])
+def test_inventory_fits_a_narrow_terminal_with_every_id_whole(device: Device, columns: int) -> None:
+    ids = device.take_in("front_door/a.mp4", "front_door/b.jpg")
+    code, shown = on_screen("privacy-agent", "inventory", "--config", device.config, columns=columns)
+    assert code == 0
+    lines = shown.splitlines()
+    assert max(map(len, lines)) <= columns
+    assert [line for line in lines if line in ids] == ids
+    assert shown.count("  until ") == len(ids)
+    assert "\x1b" not in shown
+
+
+def test_inventory_is_one_line_each_where_there_is_room_and_in_a_pipe(device: Device) -> None:
+    ids = device.take_in("front_door/a.mp4", "front_door/b.jpg")
+    _code, wide = on_screen("privacy-agent", "inventory", "--config", device.config, columns=300)
+    piped = device.ok("inventory").out
+    assert [line.split()[0] for line in wide.splitlines()[1:3]] == ids
+    assert piped == wide
+
+
+def test_doctor_breaks_its_words_and_keeps_the_column_of_verdicts(device: Device) -> None:
+    device.take_in("front_door/a.mp4")
+    code, shown = on_screen("privacy-agent", "doctor", "--config", device.config, columns=72)
+    table = shown.partition("\n\n")[0].splitlines()
+    assert code == 0
+    assert max(len(line) for line in table if "/" not in line) <= 72  # a path stays whole, to be copied
+    at = table[0].index("verdict")
+    assert {line[at : at + 4] for line in table[1:]} <= {"good", "look", "    "}
+    assert "    " in {line[at : at + 4] for line in table[1:]}, "nothing was long enough to be broken"
+
+
+def test_owners_tables_fit_too(device: Device) -> None:
+    code, shown = on_screen("privacy-owner", "--home", device.home, "client", "list", columns=60)
+    assert code == 0
+    assert max(map(len, shown.splitlines())) <= 60
+    assert "  VERBS  delete export" in shown
+
+
+@pytest.mark.parametrize("columns", [20, 40, 80])
+def test_bar_of_long_work_is_never_wider_than_the_terminal_and_is_gone_at_its_end(tmp_path: Path, columns: int) -> None:
+    with (tmp_path / "long").open("wb") as file:
+        file.truncate(BAR_FROM_BYTES)
+    recipient = generate_identity(post_quantum=False).recipient().to_text()
+    words = ("privacy-agent", "encrypt", "-r", recipient, "-o", "/dev/null", tmp_path / "long")
+    code, shown = on_screen(*words, columns=columns)
+    drawn = shown.split("\r")
+    assert code == 0
+    assert len(drawn) > 50
+    assert max(map(len, drawn)) < columns
+    assert drawn[-3].startswith(("[" + "#" * 28 + "] 100 %")[: columns - 1])
+    assert drawn[-2].strip() == drawn[-1] == ""
+    assert len(drawn[-2]) >= max(map(len, drawn))
+
+
+def test_short_work_and_work_in_a_pipe_show_no_bar(tmp_path: Path, device: Device) -> None:
+    (tmp_path / "short").write_bytes(b"clip")
+    with (tmp_path / "long").open("wb") as file:
+        file.truncate(BAR_FROM_BYTES)
+    recipient = generate_identity(post_quantum=False).recipient().to_text()
+    words = ("encrypt", "-r", recipient, "-o", "/dev/null")
+    assert on_screen("privacy-agent", *words, tmp_path / "short", columns=80) == (0, "")
+    ran = device.shell("privacy-agent", *words, tmp_path / "long")
+    assert (ran.code, ran.out, ran.err) == (0, "", "")
+
+
+def test_export_shows_how_far_it_is_on_a_terminal_and_nothing_of_it_with_json(device: Device) -> None:
+    device.take_in("front_door/a.mp4", "front_door/b.jpg")
+    words = ("privacy-agent", "export", "--config", device.config)
+    code, shown = on_screen(*words, columns=80)
+    assert code == 0
+    assert "\r100%  2 of 2" in shown
+    code, shown = on_screen(*words, "--json", columns=80)
+    assert code == 0
+    assert "\r" not in shown
+
+
+def test_changing_line_is_cut_cleaned_and_erased(tmp_path: Path) -> None:
+    program = """\
+from agent.shell.terminal import LiveLine
+line = LiveLine()
+line.show('front \\x1b[2Jdoor ' + 'x' * 100)
+line.show('short')
+line.clear()
+line.clear()
+"""
+    (tmp_path / "program.py").write_text(program)
+    _code, shown = on_screen("python", tmp_path / "program.py", columns=30)
+    first, second, erased, end = shown.removeprefix("\r").split("\r")
+    assert first == "front \N{REPLACEMENT CHARACTER}[2Jdoor " + "x" * 14
+    assert second == "short".ljust(len(first))
+    assert erased == " " * len("short")
+    assert end == ""
