@@ -1,7 +1,7 @@
 """Time is an argument: this is the only file that reads a clock.
 
 A flow reads once, at its start, and hands the ``Reading`` down; nothing below asks again (invariant I8). What a
-reading means for ages and deadlines is decided in ``agent/vault.py`` from the persisted floor, not here.
+reading means for ages and deadlines is decided in ``agent/timeline.py`` from the persisted floor, not here.
 """
 
 import asyncio

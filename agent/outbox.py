@@ -1,9 +1,9 @@
 """What waits for a reader until that reader has it: receipts and alerts, signed and sealed to one key each.
 
 Rules: a message is written in the transaction of what it tells; of one thing (a command, an alert code) only the
-newest message waits for a reader; rows leave when the reader's ``ack`` names them, or, light ones first, when a reader
-that never acknowledges has ``WAITING_MAX`` of them. Who sends remembers the last row sent in this connection and
-starts again from 0 at the next one and every ``REPEAT_S``.
+newest message waits for a reader; rows leave when the reader's ``ack`` names them, when its key leaves the key set, or,
+light ones first, when a reader that never acknowledges has ``WAITING_MAX`` of them. Who sends remembers the last row
+sent in this connection and starts again from 0 at the next one and every ``REPEAT_S``.
 """
 
 from typing import Any, Final, Literal, get_args
@@ -103,6 +103,10 @@ class Outbox:
     def withdraw(self, tx: Tx, *, reader: str, about: str) -> None:
         """Take back what waits for a reader about something, because it is no longer true."""
         rows.withdraw(tx, reader=reader, about=about)
+
+    def drop_others(self, tx: Tx, kids: frozenset[str]) -> int:
+        """Drop what waits for readers that are not named, whose ``ack`` nobody believes; return how many messages."""
+        return sum(rows.drop_reader(tx, reader) for reader in rows.readers(tx) if reader not in kids)
 
     def acknowledged(self, tx: Tx, kid: str, jtis: tuple[str, ...], *, moment: Moment) -> int:
         """Drop what this reader says it has, and end the alerts that are over with that; return how many messages.

@@ -5,7 +5,7 @@ window (``docs/protocol.md`` §3, §4). Everything happens inside the caller's t
 """
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import Final, Literal
 
@@ -89,8 +89,18 @@ class Trust:
         owner_raw = rows.owner(tx)
         return None if raw is None or owner_raw is None else _read_back(raw, owner_raw)
 
-    def accept_key_set(self, tx: Tx, raw: bytes, *, moment: Moment) -> KeySet:
+    def accept_key_set(
+        self,
+        tx: Tx,
+        raw: bytes,
+        *,
+        moment: Moment,
+        drop_others: Callable[[Tx, frozenset[str]], int] = lambda _tx, _kids: 0,
+    ) -> KeySet:
         """Put the next version in force; a repeat of the one in force changes nothing.
+
+        ``drop_others`` takes the kids in force, drops the messages that wait for any other, which nobody can
+        acknowledge any more, and returns how many: the audit log has the number.
 
         Raises ``CorruptError`` or ``RefusedError`` as ``envelope.parse_keyset`` does; ``not_granted`` while unowned.
         """
@@ -108,6 +118,8 @@ class Trust:
             return new
         rows.set_key_set(tx, new.raw, version=new.version)
         detail: dict[str, str | int] = {"version": new.version, "keys": len(new.keys)}
+        if dropped := drop_others(tx, frozenset(key.kid for key in new.keys)):
+            detail["messages_dropped"] = dropped
         audit.append(tx, Event(kind="keyset_accepted", rule="root", actor=owner.kid, detail=detail), moment=moment)
         return new
 

@@ -1,8 +1,8 @@
 """The resident agent: parts become one task group, and stop in order.
 
-Start: parts (a crash finished) → local socket → broker, uploads, post → timers → sources. Stop: no new files,
-what is under way ends, ``state`` says offline, the line closes, then the parts. A bug in any task ends them all and the
-process: whoever restarts it meets the ordinary recovery.
+Start: parts (a crash finished) → local socket, timers → broker, post, uploads → sources. Stop: no new files, ``state``
+says offline, the line closes, what is under way is cut off as a crash would cut it off, then the parts close. A bug in
+any task ends them all and the process: whoever restarts it meets the ordinary recovery.
 """
 
 import asyncio

@@ -171,7 +171,8 @@ class Commands:
 
     def _accept_key_set(self, tx: Tx, raw: bytes, *, moment: Moment) -> None:
         before = self._trust.key_set(tx)
-        if self._trust.accept_key_set(tx, raw, moment=moment) != before:
+        drop_others = self._outbox.drop_others
+        if self._trust.accept_key_set(tx, raw, moment=moment, drop_others=drop_others) != before:
             self._outbox.clear_alert(tx, "unusable_key", moment=moment)
             self._outbox.clear_alert(tx, "unknown_keys", moment=moment)
 

@@ -67,6 +67,17 @@ def withdraw(tx: Tx, *, reader: str, about: str) -> None:
     tx.execute("DELETE FROM outbox WHERE reader = ? AND about = ?", (reader, about))
 
 
+def readers(tx: Tx) -> list[str]:
+    """Return for whom anything waits."""
+    return [row[0] for row in tx.execute("SELECT DISTINCT reader FROM outbox")]
+
+
+def drop_reader(tx: Tx, reader: str) -> int:
+    """Drop all that waits for a reader; return how many messages."""
+    tx.execute("DELETE FROM outbox WHERE reader = ?", (reader,))
+    return tx.changes()
+
+
 def pending(tx: Tx, *, after: int, limit: int) -> tuple[Message, ...]:
     """Return what waits behind row ``after``, in order."""
     rows = tx.execute(

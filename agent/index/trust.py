@@ -11,7 +11,7 @@ from agent.model import Outcome
 
 MIGRATIONS: Final[tuple[str, ...]] = (
     """
-    -- Who owns this device. One row, written once; only erasing the device frees it.
+    -- Who owns this device. One row, written once; another owner begins with another state folder.
     CREATE TABLE owner (
         only_row     INTEGER PRIMARY KEY CHECK (only_row = 1),
         descriptor   BLOB    NOT NULL,  -- the owner's public descriptor as JSON

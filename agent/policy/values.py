@@ -36,7 +36,7 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
     """What the policy says of one category, or of one category of one camera.
 
     ``scope`` is the rule's name in the document and names the set over which size and count are summed.
-    ``recipients`` are age recipients; ``hours`` are half-open minute-of-day intervals in UTC when uploads may run.
+    ``recipients`` are age recipients.
     """
 
     scope: str
@@ -53,7 +53,7 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Policy(msgspec.Struct, frozen=True, kw_only=True):
-    """The whole document, checked."""
+    """The whole document, checked; ``hours`` are half-open minute-of-day intervals in UTC when uploads may run."""
 
     version: int
     recipients: dict[str, tuple[str, ...]]

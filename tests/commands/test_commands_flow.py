@@ -500,3 +500,20 @@ def test_command_is_not_settled_before_its_last_object_is_decided(office: Office
             assert [told["status"] for told in office.waiting(office.client)] == [status]
 
     run(scenario())
+
+
+def test_what_waits_for_a_key_is_dropped_with_the_key_and_counted_in_the_log(office: Office) -> None:
+    """Its acks are a stranger's: receipts and alerts for it were repeated at each connection for ever."""
+
+    async def scenario() -> None:
+        for who in (office.backend, office.client):
+            await office.submit(who, "delete", select={"category": "photo"})
+        raw = office.sign_keyset(2, envelope.signing_input_sha256(office.keyset_raw), office.client, office.store)
+        await office.commands.submit(raw, moment=office.moment)
+        assert office.waiting(office.backend) == []
+        assert len(office.waiting(office.client)) == 1
+        rows = office.index.read_now(lambda tx: tx.execute("SELECT line FROM audit ORDER BY seq"))
+        accepted = [line for (line,) in rows if b'"keyset_accepted"' in line]
+        assert [b'"messages_dropped":1' in line for line in accepted] == [False, True]
+
+    run(scenario())
