@@ -39,7 +39,7 @@ from agent.index import tombstone as tombstones
 from agent.index import vault as vault_rows
 from agent.keystore import Keystore
 from agent.keytree import GroupKey, Root, new_root, next_version, unwrap_group, unwrap_slot, wrap_group, wrap_slot
-from agent.model import Moment, Object, Outcome, Selection
+from agent.model import AtStore, Moment, Object, Outcome, Selection
 from agent.vault import Commanded, RemoteCopy, Vault
 
 ROTATION_GROUPS: Final = 16
@@ -70,14 +70,14 @@ _ALL_SLOTS: Final = 2**31
 T = TypeVar("T")
 
 Finish = Callable[[Tx, str, tuple[Outcome, ...], Moment], None]
-Judge = Callable[[Tx, Object, str, str], Outcome | None]
+Judge = Callable[[Tx, Object | AtStore, str, str], Outcome | None]
 
 
 def _pass(_step: int) -> None:
     return None
 
 
-def _spare_none(_tx: Tx, _found: Object, _actor: str, _rule: str) -> None:
+def _spare_none(_tx: Tx, _found: Object | AtStore, _actor: str, _rule: str) -> None:
     return None
 
 
@@ -108,9 +108,9 @@ class Erasure:
     ``finish(tx, command, outcomes, moment)`` is called again, with confirmed outcomes, when a command's last remote
     copy is confirmed; for retention ``command`` is ``""`` and only the first call is made. It may be called twice for
     the same transaction when the first try found the disk full, so it touches nothing but ``tx``.
-    ``judge(tx, object, actor, rule)`` is asked for each object inside step 1's transaction and may keep it by
-    answering with an outcome (``held``, ``restricted``). ``at`` is told each step's number as the step ends: a test
-    cuts the power there.
+    ``judge(tx, object, actor, rule)`` is asked for each object inside step 1's transaction, also for what only a store
+    still has, and may keep it by answering with an outcome (``held``, ``restricted``). ``at`` is told each step's
+    number as the step ends: a test cuts the power there.
     """
 
     def __init__(
@@ -311,7 +311,11 @@ class Erasure:
         self, tx: Tx, object_id: str, found: Object | None, *, actor: str, rule: str, keeps: int
     ) -> tuple[str, str, str]:
         if found is None:
-            # The local copy went before; what a store has of it is asked for all the same.
+            # The local copy went before; what a store has of it is asked for all the same, unless it is to be kept.
+            at_store = None if keeps else self._vault.at_store(tx, object_id)
+            spared = None if at_store is None else self._judge(tx, at_store, actor, rule)
+            if spared is not None:
+                return object_id, spared.result, " ".join(spared.remarks)
             there = not keeps and rows.ask_store(tx, object_id, keeps=keeps)
             if there:
                 tombstones.ask(tx, (object_id,), rule)

@@ -114,6 +114,19 @@ class Aged(msgspec.Struct, frozen=True):
     kind: Kind
 
 
+class AtStore(msgspec.Struct, frozen=True):
+    """An object whose copy here was given up while a store keeps its own; ``size_bytes`` 0 where it is not known."""
+
+    n: int
+    id: str
+    camera: str
+    category: Category
+    captured_from_ms: int
+    captured_to_ms: int
+    taken_in_ms: int
+    size_bytes: int
+
+
 class Selection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """Which objects a command means: ids, or any of camera, category and a half-open capture interval, or all."""
 

@@ -53,7 +53,18 @@ from agent.keytree import (
     wrap_group,
     wrap_slot,
 )
-from agent.model import CATEGORIES, Aged, Category, Kind, Moment, Object, RandomBytes, Selection, new_id
+from agent.model import (
+    CATEGORIES,
+    Aged,
+    AtStore,
+    Category,
+    Kind,
+    Moment,
+    Object,
+    RandomBytes,
+    Selection,
+    new_id,
+)
 from agent.payload import Payloads
 
 _ABOVE_ALL: Final = 2**63 - 1
@@ -473,19 +484,25 @@ class Vault:
             return tuple(sorted(name for name in set(selection.ids) if name > after)[:limit])
         return tuple(rows.page_of(tx, _chosen(selection), after=after, limit=limit))
 
-    def weigh(self, tx: Tx, selection: Selection) -> Total:
-        """Return how much of a selection is here: what a quota counts."""
-        if selection.ids is None and selection.from_ is None and selection.to is None:
-            sets = [
-                total
-                for (camera, category), total in self.totals(tx).sets.items()
-                if selection.camera in {None, camera} and selection.category in {None, category}
-            ]
-            return Total(sum(total.objects for total in sets), sum(total.bytes for total in sets))
-        if selection.ids is None:
-            return Total(*rows.weighed(tx, _chosen(selection)))
-        found = [item for item in (self.get(tx, object_id) for object_id in selection.ids) if item is not None]
-        return Total(len(found), sum(item.size_bytes for item in found))
+    def weigh(self, tx: Tx, selection: Selection, *, with_stores: bool) -> Total:
+        """Return how much of a selection is here, and what only a store still has, where that is counted too."""
+        if selection.ids is not None:
+            found = [self.get(tx, name) or (self.at_store(tx, name) if with_stores else None) for name in selection.ids]
+            return _sum(Total(1, item.size_bytes) for item in found if item is not None)
+        chosen = _chosen(selection)
+        if selection.from_ is not None or selection.to is not None:
+            weighed = (rows.weighed, rows.remote_weighed) if with_stores else (rows.weighed,)
+            return _sum(Total(*weigh(tx, chosen)) for weigh in weighed)
+        return _sum(
+            Total(objects, size)
+            for camera, category, objects, size in (*rows.totals(tx), *(rows.remote_totals(tx) if with_stores else ()))
+            if chosen.camera in {None, camera} and chosen.category in {None, category}
+        )
+
+    def at_store(self, tx: Tx, object_id: str) -> AtStore | None:
+        """Return an object that only a store still has, or ``None``."""
+        row = rows.at_store(tx, object_id)
+        return None if row is None else AtStore(*row)
 
     def arrivals(self, tx: Tx, *, above: int, limit: int = PAGE_MAX) -> tuple[tuple[int, str], ...]:
         """Return (place, id) of the objects behind a place in the order of arrival."""
@@ -494,8 +511,7 @@ class Vault:
     def totals(self, tx: Tx) -> Totals:
         """Return how much there is."""
         sets = {(camera, category): Total(objects, size) for camera, category, objects, size in rows.totals(tx)}
-        every = Total(sum(total.objects for total in sets.values()), sum(total.bytes for total in sets.values()))
-        return Totals(sets=sets, all=every)
+        return Totals(sets=sets, all=_sum(sets.values()))
 
     def oldest(
         self, tx: Tx, cameras: Sequence[str], category: Category, *, above: int = 0, limit: int = PAGE_MAX
@@ -712,6 +728,14 @@ class Vault:
 
     def _adopt_root(self, tx: Tx) -> None:
         rows.set_root_id(tx, self.keystore.roots()[0].id)
+
+
+def _sum(totals: Iterable[Total]) -> Total:
+    objects = size_bytes = 0
+    for total in totals:
+        objects += total.objects
+        size_bytes += total.bytes
+    return Total(objects, size_bytes)
 
 
 def _chosen(selection: Selection) -> rows.Chosen:

@@ -197,7 +197,7 @@ class Admission:
             ids = self._meant(tx, key, select)
         elif len(ids := self._vault.select(tx, select)) > OBJECTS_MAX:
             raise RefusedError("the export would be too large", reason="too_large", retry="after_fix")
-        total = self._vault.weigh(tx, select)
+        total = self._vault.weigh(tx, select, with_stores=isinstance(command.request, Delete))
         return ids, (total.objects, total.bytes)
 
     def _meant(self, tx: Tx, key: Key, select: Selection) -> Ids:

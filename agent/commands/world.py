@@ -7,7 +7,7 @@ import msgspec
 
 from agent.envelope import Key
 from agent.index import Tx
-from agent.model import Moment, Object, Outcome, Requester
+from agent.model import AtStore, Moment, Object, Outcome, Requester
 from agent.policy import Allow, Conditions, Policy, Refuse, Rights, Subject, decide
 
 OWNER_ERASE: Final = "owner_erase"
@@ -39,10 +39,10 @@ class World(msgspec.Struct, frozen=True, kw_only=True):
     room: Callable[[], tuple[int, int]] = lambda: (0, 0)
 
 
-def sparing(world: World) -> Callable[[Tx, Object, str, str], Outcome | None]:
+def sparing(world: World) -> Callable[[Tx, Object | AtStore, str, str], Outcome | None]:
     """Return what ``Erasure`` asks in its step 1: an outcome for what a hold or a restriction keeps, else ``None``."""
 
-    def judge(tx: Tx, found: Object, actor: str, rule: str) -> Outcome | None:
+    def judge(tx: Tx, found: Object | AtStore, actor: str, rule: str) -> Outcome | None:
         # Retention was judged by ``decide`` when it chose; what came between is only a hold or a restriction.
         rights = world.rights(tx, found.id)
         owner = rule == OWNER_ERASE or (rule != BACKEND_DELETE and not rights.restricted)

@@ -136,7 +136,9 @@ def ask_store(tx: Tx, object_id: str, *, keeps: int) -> int:
 def keep_remote(tx: Tx, object_id: str) -> None:
     """Remember an object of which only a store's finished copy will remain."""
     tx.execute(
-        "INSERT OR IGNORE INTO remote_only SELECT id, n, camera, category, captured_from_ms, captured_to_ms FROM object"
+        "INSERT OR IGNORE INTO remote_only (object, n, camera, category, captured_from_ms, captured_to_ms, taken_in_ms,"
+        " size_bytes) SELECT id, n, camera, category, captured_from_ms, captured_to_ms, taken_in_ms, size_bytes"
+        " FROM object"
         " WHERE id = ?1 AND EXISTS (SELECT 1 FROM upload WHERE object = ?1 AND stored = 1 AND erase = 0)",
         (object_id,),
     )

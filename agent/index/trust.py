@@ -93,7 +93,7 @@ MIGRATIONS: Final[tuple[str, ...]] = (
     -- time would take longer than deleting some. Not beside the ids: a change there would write all of them anew.
     CREATE TABLE command_measure (
         jti     TEXT PRIMARY KEY REFERENCES command (jti) ON DELETE CASCADE,
-        objects INTEGER NOT NULL,          -- of the selection, held when it was frozen: what a quota counts
+        objects INTEGER NOT NULL,          -- of the selection, when it was frozen: what a quota counts
         bytes   INTEGER NOT NULL,          -- sum of their sealed sizes
         open    INTEGER NOT NULL           -- ids of the selection without an outcome
     ) STRICT, WITHOUT ROWID;

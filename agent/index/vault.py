@@ -97,6 +97,21 @@ def totals(tx: Tx) -> list[Row]:
     return tx.execute("SELECT camera, category, objects, bytes FROM total ORDER BY camera, category")
 
 
+def remote_totals(tx: Tx) -> list[Row]:
+    """Return (camera, category, objects, bytes) of what only a store still has."""
+    return tx.execute("SELECT camera, category, objects, bytes FROM remote_total ORDER BY camera, category")
+
+
+def at_store(tx: Tx, object_id: str) -> Row | None:
+    """Return (n, id, camera, category, captured from, to, taken in, size) of what only a store still has."""
+    rows = tx.execute(
+        "SELECT n, object, camera, category, captured_from_ms, captured_to_ms, taken_in_ms, size_bytes FROM remote_only"
+        " WHERE object = ?",
+        (object_id,),
+    )
+    return rows[0] if rows else None
+
+
 def by_id(tx: Tx, object_id: str) -> Row | None:
     """Return an object's row."""
     rows = tx.execute(f"{_OBJECT} WHERE o.id = ?", (object_id,))
@@ -209,6 +224,16 @@ def weighed(tx: Tx, chosen: "Chosen") -> tuple[int, int]:
     ((objects, size_bytes),) = tx.execute(
         "SELECT count(*), coalesce(sum(size_bytes), 0) FROM object INDEXED BY object_of_set"  # noqa: S608 - our own names
         f" WHERE state != 'erasing' AND {clauses}",
+        params,
+    )
+    return int(objects), int(size_bytes)
+
+
+def remote_weighed(tx: Tx, chosen: "Chosen") -> tuple[int, int]:
+    """Return (objects, bytes) of what only a store still has of a selection."""
+    clauses, params = chosen.clauses()
+    ((objects, size_bytes),) = tx.execute(
+        f"SELECT count(*), coalesce(sum(size_bytes), 0) FROM remote_only WHERE {clauses}",  # noqa: S608 - our own names
         params,
     )
     return int(objects), int(size_bytes)

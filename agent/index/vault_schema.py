@@ -296,4 +296,26 @@ CREATE TABLE left_clean (
   folder   TEXT NOT NULL      -- which folder it was and when it last changed; another one, or a later time, is swept
 ) STRICT;
 """,
+    """
+-- What only a store still has is weighed, judged and told like what is here: a quota counts it too.
+ALTER TABLE remote_only ADD COLUMN taken_in_ms INTEGER NOT NULL DEFAULT 0;  -- agent time; 0 of one from before
+ALTER TABLE remote_only ADD COLUMN size_bytes INTEGER NOT NULL DEFAULT 0;   -- of the sealed payload; 0 likewise
+CREATE TABLE remote_total (   -- as total; only these two triggers write it
+  camera   TEXT    NOT NULL,
+  category TEXT    NOT NULL,
+  objects  INTEGER NOT NULL,
+  bytes    INTEGER NOT NULL,
+  PRIMARY KEY (camera, category)
+) STRICT, WITHOUT ROWID;
+INSERT INTO remote_total SELECT camera, category, count(*), 0 FROM remote_only GROUP BY camera, category;
+CREATE TRIGGER remote_total_grows AFTER INSERT ON remote_only BEGIN
+  INSERT INTO remote_total VALUES (NEW.camera, NEW.category, 1, NEW.size_bytes)
+  ON CONFLICT DO UPDATE SET objects = objects + 1, bytes = bytes + excluded.bytes;
+END;
+CREATE TRIGGER remote_total_shrinks AFTER DELETE ON remote_only BEGIN
+  UPDATE remote_total SET objects = objects - 1, bytes = bytes - OLD.size_bytes
+  WHERE camera = OLD.camera AND category = OLD.category;
+  DELETE FROM remote_total WHERE camera = OLD.camera AND category = OLD.category AND objects = 0;
+END;
+""",
 )

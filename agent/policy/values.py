@@ -4,7 +4,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from agent.model import Aged, Category, Kind, Moment, Object, State
+from agent.model import Aged, AtStore, Category, Kind, Moment, Object, State
 
 Action = Literal["ingest", "upload", "expire", "delete", "export", "inventory"]
 UploadRule = Literal["never", "allowed", "before-expiry"]
@@ -129,8 +129,10 @@ class Subject(msgspec.Struct, frozen=True, kw_only=True):
     kind: Kind = "file-key"
 
     @classmethod
-    def of(cls, item: Object | Aged) -> "Subject":
-        """Take what a decision needs from an object of the vault."""
+    def of(cls, item: Object | Aged | AtStore) -> "Subject":
+        """Take what a decision needs from an object of the vault, or from one that only a store still has."""
+        if isinstance(item, AtStore):
+            return cls(camera=item.camera, category=item.category, taken_in_ms=item.taken_in_ms, state="uploaded")
         return cls(
             camera=item.camera,
             category=item.category,

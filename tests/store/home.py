@@ -15,7 +15,7 @@ from agent.files import make_folder, translated_space
 from agent.index import Index, Tx
 from agent.keystore import Keystore
 from agent.keytree import GroupKey, seal_header, wrap_slot
-from agent.model import Moment, Object, Outcome, Selection, new_id
+from agent.model import AtStore, Moment, Object, Outcome, Selection, new_id
 from agent.vault import Draft, DraftFile, Vault
 
 NOW = Moment(agent_ms=1_800_000_000_000, wall_ms=1_800_000_000_000, trusted=True)
@@ -23,7 +23,7 @@ NOW = Moment(agent_ms=1_800_000_000_000, wall_ms=1_800_000_000_000, trusted=True
 T = TypeVar("T")
 
 
-def _spare_none(_tx: Tx, _found: Object, _actor: str, _rule: str) -> None:
+def _spare_none(_tx: Tx, _found: Object | AtStore, _actor: str, _rule: str) -> None:
     return None
 
 

@@ -18,7 +18,7 @@ from agent.ids import Ids
 from agent.index import Index
 from agent.index import vault as rows
 from agent.keystore import Keystore
-from agent.model import Object, Outcome, Selection, new_id
+from agent.model import AtStore, Object, Outcome, Selection, new_id
 from agent.vault import Vault
 from tests.store.home import NOW, Home, made_of, run
 
@@ -182,8 +182,9 @@ def test_request_that_is_cancelled_anywhere_is_finished_by_the_next_run(home: Ho
 
 
 def test_object_that_the_judge_keeps_is_told_as_held_and_stays(tmp_path: Path) -> None:
-    def judge(_tx: object, found: Object, actor: str, rule: str) -> Outcome | None:
+    def judge(_tx: object, found: Object | AtStore, actor: str, rule: str) -> Outcome | None:
         assert (actor, rule) == ("owner", "test")
+        assert isinstance(found, Object)
         return Outcome(id=found.id, result="held") if found.name == "held" else None
 
     home = Home(tmp_path / "vault", judge=judge)

@@ -135,6 +135,9 @@ def asked_always(home: Home) -> dict[str, Callable[[Tx], object]]:
         "a store's word of an erasure": lambda tx: erasure.note_erased(
             tx, UPLOAD, "m" * 64, header="erased", payload="erased", stated_by="store", moment=NOW
         ),
+        "the weight of all, with what only stores have": lambda tx: vault.weigh(
+            tx, Selection(all=True), with_stores=True
+        ),
         "a page of all ids": lambda tx: vault.page_of(tx, Selection(all=True), after=ID, limit=10),
         "what is left of a command": lambda tx: trust.left(tx, ID),
         "results by kind": lambda tx: trust.tally(tx, ID),
@@ -197,7 +200,7 @@ def test_what_an_index_was_made_for_uses_it(home: Home) -> None:
             "SEARCH object USING INDEX object_of_set (camera=? AND category=?)",
         ),
         (
-            lambda tx: vault.weigh(tx, Selection(camera="cam1", to="2026-03-01T00:00:00Z")),
+            lambda tx: vault.weigh(tx, Selection(camera="cam1", to="2026-03-01T00:00:00Z"), with_stores=True),
             "SEARCH object USING INDEX object_of_set (camera=?)",
         ),
     ):
