@@ -13,6 +13,7 @@ import pytest
 from agent.index import Index
 from agent.keystore import Keystore
 from agent.vault import Vault
+from tests.ingest.test_ingest import erase
 
 Home = Any  # the fixture's class; tests are no package
 
@@ -23,7 +24,7 @@ LOGS = ("front/usage-log/2026-11-22T10-00-00.000Z.jsonl", "front/usage-log/2026-
 CHILD = """
 import asyncio, os, signal, sys
 from pathlib import Path
-from agent import ingest, payload
+from agent import bookmark, ingest, payload
 from agent.index import Index
 from agent.keystore import Keystore
 from agent.model import Moment
@@ -35,6 +36,7 @@ from agent.vault import Vault
 
 state, spool, policy, point, count = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], sys.argv[4], int(sys.argv[5])
 left = count
+after = sys.argv[6]
 
 def deadly(call):
     def killing(*args, **kwargs):
@@ -48,7 +50,8 @@ def deadly(call):
 WHERE = {
     "seal": (Sealer, "seal"), "settle": (payload, "settle"), "sync_folder": (payload, "sync_folder"),
     "insert": (Vault, "_insert"), "give_up": (Root, "give_up"), "mark": (Vault, "mark_source_gone"),
-    "commit": (Index, "_commit"), "none": (Vault, "_nothing"),
+    "commit": (Index, "_commit"), "bookmark": (bookmark, "keep"),
+    "acknowledged": (ingest.Ingest, "_acknowledged"), "none": (Vault, "_nothing"),
 }
 owner, name = WHERE[point]
 if point != "none":
@@ -58,7 +61,7 @@ keystore = Keystore.open(state / "keystore")
 index = Index(state / "index.db", key=keystore.index_key())
 store = Vault(folder=state, index=index, keystore=keystore)
 store.recover()
-settings = SourceSettings(name="spool", kind="spool", path=spool, medium="disk")
+settings = SourceSettings(name="spool", kind="spool", path=spool, medium="disk", after=after)
 rules = parse_policy(policy.encode(), file="policy.toml")
 now = Moment(agent_ms=1_800_000_000_000, wall_ms=1_800_000_000_000, trusted=True)
 
@@ -79,6 +82,22 @@ POINTS = (
 )  # fmt: skip
 
 
+def start(home: Home, point: str, count: int, *, after: str = "take") -> int:
+    """Take in once in a process of its own, to be killed at that call; return its exit code."""
+    policy = "\n".join(
+        ["version = 1", "[recipients]", f'owner = ["{home.owner.recipient().to_text()}"]']
+        + [f'[category.{name}]\npurpose = "security"\nseal_to = ["owner"]' for name in ("recording", "usage-log")]
+    )
+    arguments = [sys.executable, "-c", CHILD, str(home.state), str(home.spool), policy, point, str(count), after]
+    return subprocess.run(arguments, check=False, timeout=60).returncode
+
+
+def opened_again(home: Home) -> None:
+    """Open the vault that the process left."""
+    home.index = Index(home.state / "index.db", key=Keystore.open(home.state / "keystore").index_key())
+    home.vault = Vault(folder=home.state, index=home.index, keystore=home.keystore)
+
+
 @pytest.mark.parametrize(("point", "count"), POINTS)
 def test_killed_before_a_step_the_next_start_ends_with_each_object_once(home: Home, point: str, count: int) -> None:
     content = os.urandom(150_000)
@@ -86,24 +105,14 @@ def test_killed_before_a_step_the_next_start_ends_with_each_object_once(home: Ho
     home.put(LOGS[0], b'{"n":1}\n')
     home.put(LOGS[1], b'{"n":2}\n')
     home.close()
-    policy = "\n".join(
-        ["version = 1", "[recipients]", f'owner = ["{home.owner.recipient().to_text()}"]']
-        + [f'[category.{name}]\npurpose = "security"\nseal_to = ["owner"]' for name in ("recording", "usage-log")]
-    )
-
-    def start(point: str, count: int) -> int:
-        arguments = [sys.executable, "-c", CHILD, str(home.state), str(home.spool), policy, point, str(count)]
-        return subprocess.run(arguments, check=False, timeout=60).returncode
-
-    first = start(point, count)
+    first = start(home, point, count)
     assert first in {0, -signal.SIGKILL}
     if point != "commit":
         assert first == -signal.SIGKILL
     clear = [path for path in home.state.rglob("*") if path.is_file() and content[:64] in path.read_bytes()]
     assert clear == []
-    assert start("none", 0) == 0
-    home.index = Index(home.state / "index.db", key=Keystore.open(home.state / "keystore").index_key())
-    home.vault = Vault(folder=home.state, index=home.index, keystore=home.keystore)
+    assert start(home, "none", 0) == 0
+    opened_again(home)
     assert sorted(home.opened(item) for item in home.objects()) == sorted([content, b'{"n":1}\n{"n":2}\n'])
     assert home.left() == []
     assert home.left_over() == ()
@@ -113,32 +122,50 @@ def test_killed_before_a_step_the_next_start_ends_with_each_object_once(home: Ho
 @pytest.mark.parametrize("names", [(NAME,), LOGS])
 def test_file_that_replaced_the_one_a_cut_left_behind_is_sealed_too(home: Home, names: tuple[str, ...]) -> None:
     # The start took whatever had the name, size and time of what was acknowledged for its copy, and removed it unread.
-    policy = "\n".join(
-        ["version = 1", "[recipients]", f'owner = ["{home.owner.recipient().to_text()}"]']
-        + [f'[category.{name}]\npurpose = "security"\nseal_to = ["owner"]' for name in ("recording", "usage-log")]
-    )
-
     def write(word: bytes) -> None:
         for number, name in enumerate(names):
             os.utime(home.put(name, b'{"%d":"%s"}\n' % (number, word)), ns=(10**18, 10**18))
 
-    def start(point: str) -> int:
-        arguments = [sys.executable, "-c", CHILD, str(home.state), str(home.spool), policy, point, "1"]
-        return subprocess.run(arguments, check=False, timeout=60).returncode
-
     write(b"one")
     home.close()
-    assert start("give_up") == -signal.SIGKILL
+    assert start(home, "give_up", 1) == -signal.SIGKILL
     assert len(home.left()) == len(names)
     write(b"two")
-    assert start("none") == 0
+    assert start(home, "none", 0) == 0
     assert home.left() == []
-    assert start("none") == 0
-    home.index = Index(home.state / "index.db", key=Keystore.open(home.state / "keystore").index_key())
-    home.vault = Vault(folder=home.state, index=home.index, keystore=home.keystore)
+    assert start(home, "none", 0) == 0
+    opened_again(home)
     wanted = [b"".join(b'{"%d":"%s"}\n' % (number, word) for number in range(len(names))) for word in (b"one", b"two")]
     assert sorted(home.opened(item) for item in home.objects()) == wanted
     assert home.left_over() == ()
+
+
+GROWING_POINTS = (
+    ("seal", 1), ("settle", 1), ("sync_folder", 1), ("insert", 1), ("bookmark", 1), ("commit", 1), ("acknowledged", 1),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("rotated", [False, True])
+@pytest.mark.parametrize(("point", "count"), GROWING_POINTS)
+def test_killed_while_a_growing_log_is_taken_no_line_is_lost_or_comes_twice_or_comes_back(
+    home: Home, point: str, count: int, *, rotated: bool
+) -> None:
+    log = home.put("front/usage-log/camera.jsonl", b'{"n":1}\n{"n":2}\n')
+    home.scan(home.settings(after="leave"))
+    erase(home, home.only().id)
+    with log.open("ab") as writer:
+        writer.write(b'{"n":3}\n')
+    home.close()
+    assert start(home, point, count, after="leave") == -signal.SIGKILL
+    with log.open("ab") as writer:
+        writer.write(b'{"n":4}\n')
+    if rotated:
+        log.rename(log.with_name("camera.jsonl.1"))
+        log.write_bytes(b'{"n":5}\n')
+    assert start(home, "none", 0, after="leave") == 0
+    opened_again(home)
+    lines = [line for item in home.objects() for line in home.opened(item).splitlines()]
+    assert sorted(lines) == [b'{"n":%d}' % n for n in ((3, 4, 5) if rotated else (3, 4))]
 
 
 def test_sealed_with_a_killed_process_is_admitted_all_the_same(home: Home) -> None:
