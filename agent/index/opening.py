@@ -15,7 +15,18 @@ import apsw
 
 from agent.errors import ConfigError, CorruptError, LinkError, SpaceError
 from agent.files import FILE_MODE
-from agent.index import audit, bookmark, bundle, outbox, registry, rights, timeline, trust, vault_schema
+from agent.index import (
+    audit,
+    bookmark,
+    bundle,
+    outbox,
+    registry,
+    remaining,
+    rights,
+    timeline,
+    trust,
+    vault_schema,
+)
 
 MIGRATIONS: Final[dict[str, tuple[str, ...]]] = {
     "audit": audit.MIGRATIONS,
@@ -27,6 +38,7 @@ MIGRATIONS: Final[dict[str, tuple[str, ...]]] = {
     "bundle": bundle.MIGRATIONS,
     "timeline": timeline.MIGRATIONS,
     "bookmark": bookmark.MIGRATIONS,
+    "remaining": remaining.MIGRATIONS,
 }
 """Scripts of each owner, oldest first; they are only ever appended to."""
 

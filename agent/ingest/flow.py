@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from agent import audit, bookmark, registry
+from agent import audit, bookmark, registry, remaining
 from agent.audit import Event
 from agent.bookmark import Bookmark
 from agent.clock import monotonic_s, pause
@@ -473,14 +473,15 @@ class Ingest:
             await self._keep([passed])
             return
         if not work.source.settings.takes:
-            is_told = not self._telling.once("deleted_before", work, reason="the source's copy remains")
+            is_new = self._telling.once("deleted_before", work, reason="the source's copy remains")
+            tag = source_tag(work.first, key=self._known.key)
 
             def note_remaining(tx: Tx) -> None:
                 _keep(tx, [passed])
-                if not is_told:
+                if is_new and remaining.note(tx, tag, forbidden.by.jti, key=self._known.key):
                     self._vault.count_late(tx, forbidden.by, destroyed=False)
 
-            if passed is not None or not is_told:
+            if passed is not None or (is_new and forbidden.by.jti):
                 await self._index.write(note_remaining)
             return
         camera = (await self._find(work)).camera

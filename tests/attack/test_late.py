@@ -121,6 +121,29 @@ def test_late_recordings_that_are_not_ours_to_remove_are_told_as_remaining(tmp_p
     played(tmp_path, act, after="leave")
 
 
+def test_late_recording_that_remains_is_counted_once_however_often_the_agent_starts(tmp_path: Path) -> None:
+    # Each start met the file anew, and each told of one more.
+    async def met(scene: Scene) -> None:
+        await scene.delete(all=True)
+        scene.put(1)
+        await scene.scan()
+
+    async def met_again(scene: Scene) -> None:
+        await scene.scan()
+
+    async def told(scene: Scene) -> None:
+        await scene.scan()
+        await scene.pass_by()
+        (receipt,) = await scene.late()
+        assert receipt["late"] == {"destroyed": 0, "remaining": 1}
+        scene.put(2)
+        await scene.scan()
+        await scene.pass_by()
+        assert [one["late"]["remaining"] for one in await scene.late()] == [1, 1]
+
+    played(tmp_path, met, met_again, told, after="leave")
+
+
 def test_what_was_destroyed_before_a_restart_is_told_after_it(tmp_path: Path) -> None:
     async def destroyed(scene: Scene) -> None:
         await scene.delete(category="recording")
