@@ -455,6 +455,21 @@ class Ingest:
         for candidate, reason in opened.unreadable:
             self._telling.once("unreadable", opened.work.alone(candidate), reason=reason)
         await self._keep(opened.passed)
+        for candidate in opened.finished:
+            await self._finished(opened.work.alone(candidate))
+
+    async def _finished(self, work: Work) -> None:
+        """Give up a log that was taken line by line before its folder became ours."""
+        try:
+            removed = await self._giving_up.destroy(work)
+        except AgentError as error:
+            self._telling.once("source_failed", work, reason=error.message)
+            self._again(work)
+            return
+        if removed:
+            event = Event(kind="source_given_up", detail={"reason": "taken_before"})
+            moment = self._now()
+            await self._index.write(lambda tx: audit.append(tx, event, moment=moment))
 
     async def _keep(self, bookmarks: Sequence[Bookmark | None]) -> None:
         if any(bookmarks):

@@ -1,4 +1,4 @@
-"""A usage log that stays at its source: what of it was not taken yet, up to its last whole line.
+"""A usage log is read: of one that stays at its source what was not taken yet, up to its last whole line.
 
 Rules: the log is known again by its bookmarks (``agent/bookmark.py``), and nothing in front of where it was left is
 taken again, ever. A line is whole when its end is written, or when it is a JSON object already; half a line waits for
@@ -6,26 +6,30 @@ the rest of it. So it does not matter whether somebody has the log open for writ
 written since the log was last read: that, and not the log's name, is when it was captured.
 
 Of a log no more than ``PIECE_BYTES`` and ``LINES_MAX`` lines are read at once, and the rest after it. A line that is
-longer than a piece is bad and cut.
+longer than a piece is bad and cut. A log that is ours to give up is read whole, to its end, and only once it is closed;
+also of that nothing that was taken while it was left alone.
 """
 
 import hmac
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import msgspec
 
 from agent.bookmark import Bookmark, tag
-from agent.errors import LinkError
+from agent.errors import CorruptError, LinkError
 from agent.ingest.work import content_tag, source_tag
+from agent.sealer.digest import ContentTag
 from agent.sources import Candidate
 from agent.sources.candidate import IncompleteError
 from agent.sources.root import Root
 from agent.sources.rotation import is_only_rotated, unrotated
-from agent.sources.usage_log import LINES_MAX, bad_lines, is_object
+from agent.sources.usage_log import FILE_MAX_BYTES, LINES_MAX, Lines, bad_lines, is_object
 
 PIECE_BYTES: Final = 4 << 20
+BLOCK_BYTES: Final = 1 << 20
+"""Of a log that is read whole, at once."""
 WINDOW_BYTES: Final = 4096
 """Of the first line and of the end of what was taken, which a log is known by."""
 
@@ -35,18 +39,22 @@ _NS_PER_MS: Final = 1_000_000
 class Piece(msgspec.Struct, frozen=True, kw_only=True):
     """What of a log is to be taken, and the bookmark behind it.
 
-    ``candidate`` is the file as it was read, captured when the piece was. ``content`` ends with a line end. Where there
-    is nothing to take it has no tags and no content, and a bookmark only if that changed. ``more`` says that the log
-    goes on behind it.
+    ``candidate`` is the file as it was read, captured when the piece was. Where there is nothing to take it has no
+    tags, and a bookmark only if that changed. ``more`` says that the log goes on behind it, ``finished`` that all of a
+    log that is ours to give up was taken before.
     """
 
     candidate: Candidate
-    content: bytes = b""
     bad_lines: int = 0
     source_tag: bytes = b""
     content_tag: bytes = b""
     bookmark: Bookmark | None = None
     more: bool = False
+    finished: bool = False
+
+
+Sink = Callable[[bytes], None]
+"""Gets what is to be taken, in order and with a line end behind the last line, so that another log may follow."""
 
 
 def related_tags(candidate: Candidate, *, key: bytes) -> dict[str, bytes]:
@@ -75,17 +83,29 @@ def look_tag(candidate: Candidate, *, key: bytes) -> bytes:
     return tag("look", about, key=key)
 
 
-def next_piece(root: Root, candidate: Candidate, known: Sequence[Bookmark], *, now_ms: int, key: bytes) -> Piece:
-    """Read what comes next of a log; ``known`` are the bookmarks that may be its, the longest first.
+def next_piece(
+    root: Root, candidate: Candidate, known: Sequence[Bookmark], *, sink: Sink, now_ms: int, key: bytes
+) -> Piece:
+    """Read what comes next of a log that stays; ``known`` are the bookmarks that may be its, the longest first.
 
     ``now_ms`` is agent time.
 
     Raises ``IncompleteError`` when the file is another by now or was cut while it was read, ``CorruptError`` when what
     is there is no log.
     """
-    fd = root.open_log(candidate)
+    return _read(root.open_log(candidate), lambda fd: _Reading(fd, candidate, now_ms, key, sink).next_piece(known))
+
+
+def last_piece(
+    root: Root, candidate: Candidate, known: Sequence[Bookmark], *, sink: Sink, now_ms: int, key: bytes
+) -> Piece:
+    """Read all that is left of a log that is ours to give up; else as ``next_piece``."""
+    return _read(root.open_file(candidate), lambda fd: _Reading(fd, candidate, now_ms, key, sink).last_piece(known))
+
+
+def _read(fd: int, read: Callable[[int], Piece]) -> Piece:
     try:
-        return _Reading(fd, candidate, now_ms, key).next_piece(known)
+        return read(fd)
     except OSError as error:
         raise LinkError(f"the source cannot be read: {os.strerror(error.errno or 0)}") from error
     finally:
@@ -95,8 +115,9 @@ def next_piece(root: Root, candidate: Candidate, known: Sequence[Bookmark], *, n
 class _Reading:
     """One look into an open log."""
 
-    def __init__(self, fd: int, offered: Candidate, now_ms: int, key: bytes) -> None:
+    def __init__(self, fd: int, offered: Candidate, now_ms: int, key: bytes, sink: Sink) -> None:
         status = os.fstat(fd)
+        self._sink = sink
         self._now_ms = now_ms
         self._fd = fd
         self._key = key
@@ -120,6 +141,42 @@ class _Reading:
         more = start + len(read) < self._now.size_bytes or b"\n" in read[len(raw) :]
         return self._piece(raw, begun, end=(before + raw)[-WINDOW_BYTES:], more=more)
 
+    def last_piece(self, known: Sequence[Bookmark]) -> Piece:
+        begun = self._fitting(known)
+        start = upto = 0 if begun is None else begun.taken_bytes
+        if self._now.size_bytes - start > FILE_MAX_BYTES:
+            raise CorruptError(f"a usage log of more than {FILE_MAX_BYTES} bytes")
+        lines, content, part, blank = Lines(), ContentTag(self._key), b"\n", True
+        while upto < self._now.size_bytes and (part := self._read(upto, min(BLOCK_BYTES, self._now.size_bytes - upto))):
+            upto += len(part)
+            blank = blank and not part.strip()
+            self._take(part, lines, content)
+        status = os.fstat(self._fd)
+        if upto != self._now.size_bytes or (status.st_size, status.st_mtime_ns) != (upto, self._offered.mtime_ns):
+            raise IncompleteError(
+                "the file changed while it was read", hint="it is tried again once its writer is done"
+            )
+        if begun is not None and blank:
+            return Piece(candidate=self._now, finished=True)
+        if not part.endswith(b"\n"):
+            self._take(b"\n", lines, content)
+        now = self._captured(begun)
+        of_source, of_content = self._tags(now, start, content.digest())
+        bad = lines.bad(of_known_log=begun is not None)
+        return Piece(candidate=now, bad_lines=bad, source_tag=of_source, content_tag=of_content)
+
+    def _take(self, part: bytes, lines: Lines, content: ContentTag) -> None:
+        lines.add(part)
+        content.update(memoryview(part))
+        self._sink(part)
+
+    def _tags(self, now: Candidate, start: int, of_content: bytes, *, more: bool = False) -> tuple[bytes, bytes]:
+        of_source = source_tag(now, key=self._key)
+        if start or more:
+            of_source = self._at(start, of_source, of_content)
+        # What goes on is new, also where a deleted object said the same.
+        return of_source, self._at(start, of_source) if start else of_content
+
     def _piece(self, raw: bytes, begun: Bookmark | None, *, end: bytes, more: bool) -> Piece:
         now = self._captured(begun)
         start = 0 if begun is None else begun.taken_bytes
@@ -128,18 +185,14 @@ class _Reading:
             nothing_new = bookmark == begun or not bookmark.taken_bytes
             return Piece(candidate=now, bookmark=None if nothing_new else bookmark, more=more)
         content = raw if raw.endswith(b"\n") else raw + b"\n"
-        tag_of_content = content_tag(content, key=self._key)
-        tag_of_source = source_tag(now, key=self._key)
-        if start or more:
-            tag_of_source = self._at(start, tag_of_source, tag_of_content)
-        if start:  # what goes on is new, also where a deleted object said the same
-            tag_of_content = self._at(start, tag_of_source)
+        of_source, of_content = self._tags(now, start, content_tag(content, key=self._key), more=more)
+        bad = bad_lines(content, of_known_log=begun is not None)
+        self._sink(content)
         return Piece(
             candidate=now,
-            content=content,
-            bad_lines=bad_lines(content, of_known_log=begun is not None),
-            source_tag=tag_of_source,
-            content_tag=tag_of_content,
+            bad_lines=bad,
+            source_tag=of_source,
+            content_tag=of_content,
             bookmark=bookmark,
             more=more,
         )

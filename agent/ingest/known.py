@@ -46,9 +46,9 @@ class Known:
         first = work.first
         camera = registry.find_camera(tx, first.source, first.place.label) or ""
         taken = not self._takes(first) and self._taken(tx, first, source_tag(first, key=self.key))
+        bookmarks = bookmark.related(tx, **related_tags(first, key=self.key)) if work.is_log and not taken else ()
         if not work.grows or taken:
-            return Found(taken, self.forbidden(tx, first, camera=camera), camera)
-        bookmarks = bookmark.related(tx, **related_tags(first, key=self.key))
+            return Found(taken, self.forbidden(tx, first, camera=camera), camera, bookmarks)
         return Found(taken, None, camera, bookmarks, one_too_many=not bookmarks and bookmark.is_full(tx))
 
     def _taken(self, tx: Tx, candidate: Candidate, tag: bytes) -> bool:

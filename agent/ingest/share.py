@@ -18,7 +18,7 @@ SEALING_AT_ONCE: Final = 2
 so that a source whose files cannot be read to their end leaves one to the others."""
 
 LOGS_AT_ONCE: Final = 1
-"""Batches of log files under way: each is read into memory whole, some 50 MB of it at most."""
+"""Batches of log files under way: it lies in memory, 16 MiB of it at most."""
 
 OPEN_BATCHES: Final = 256
 """Cameras of a source whose log files wait for company."""

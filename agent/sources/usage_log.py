@@ -13,7 +13,7 @@ import msgspec
 from agent.errors import CorruptError
 
 FILE_MAX_BYTES: Final = 16 << 20
-"""A camera's usage log of a day is some hundred kilobytes; a larger file is not read into memory."""
+"""A camera's usage log of a day is some hundred kilobytes; of a file that is taken whole, a larger one is refused."""
 
 LINE_MAX_BYTES: Final = 64 * 1024
 
@@ -23,24 +23,51 @@ LINES_MAX: Final = 100_000
 _object = msgspec.json.Decoder(dict[str, object])
 
 
-def bad_lines(unverified_log: bytes, *, of_known_log: bool = False) -> int:
-    """Return how many lines are bad; ``CorruptError`` when none of what is there is good, or there are too many.
+class Lines:
+    """Looks at a log part by part, and holds no more of it than a line."""
 
-    What follows in a log that is known may well be bad: then only the latter.
-    """
-    if unverified_log.count(b"\n") > LINES_MAX:
-        raise CorruptError(f"it holds more than {LINES_MAX} lines")
-    good = bad = 0
-    for raw in _split(unverified_log):
+    def __init__(self) -> None:
+        self._ends = 0
+        self._good = 0
+        self._bad = 0
+        self._half = b""
+
+    def add(self, unverified_part: bytes) -> None:
+        """Look at the next part; ``CorruptError`` when there are too many lines."""
+        self._ends += unverified_part.count(b"\n")
+        if self._ends > LINES_MAX:
+            raise CorruptError(f"it holds more than {LINES_MAX} lines")
+        joined = self._half + unverified_part
+        whole = joined.rfind(b"\n") + 1
+        for raw in _split(joined[:whole]):
+            self._count(raw)
+        self._half = joined[whole : whole + LINE_MAX_BYTES + 1]  # a longer one is bad, whatever follows
+
+    def bad(self, *, of_known_log: bool = False) -> int:
+        """Return how many are bad; ``CorruptError`` when none of what is there is good.
+
+        What follows in a log that is known may well be bad.
+        """
+        self._count(self._half)
+        self._half = b""
+        if self._bad and not self._good and not of_known_log:
+            raise CorruptError("it holds no line that is a JSON object")
+        return self._bad
+
+    def _count(self, raw: bytes) -> None:
         if not raw.strip():
-            continue
+            return
         if is_object(raw):
-            good += 1
+            self._good += 1
         else:
-            bad += 1
-    if bad and not good and not of_known_log:
-        raise CorruptError("it holds no line that is a JSON object")
-    return bad
+            self._bad += 1
+
+
+def bad_lines(unverified_log: bytes, *, of_known_log: bool = False) -> int:
+    """Return how many lines are bad; ``CorruptError`` as ``Lines``."""
+    lines = Lines()
+    lines.add(unverified_log)
+    return lines.bad(of_known_log=of_known_log)
 
 
 def _split(unverified_log: bytes) -> Iterable[bytes]:

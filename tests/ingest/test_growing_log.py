@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shutil
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -194,6 +195,31 @@ def test_many_rotations_leave_nothing_deleted_to_return_and_no_line_out(recorder
     assert recorder.rows() <= 2 * 6
 
 
+def test_log_that_was_renamed_to_anything_is_known_by_its_file(recorder: Recorder) -> None:
+    recorder.write(1, 2)
+    recorder.look()
+    recorder.delete_all_objects()
+    recorder.write(3)
+    rename(recorder, "of the summer.jsonl")
+    recorder.look()
+    assert recorder.sealed() == [line(3)]
+
+
+def test_copy_that_is_met_after_the_cut_log_was_taken_anew_is_taken_to_its_end(recorder: Recorder) -> None:
+    recorder.write(1)
+    recorder.look()
+    recorder.delete_all_objects()
+    recorder.write(2)
+    copy_and_cut(recorder, "camera.1.jsonl")
+    copy = recorder.path.with_name("camera.1.jsonl")
+    aside = copy.rename(recorder.home.top / "aside")
+    recorder.write(3)
+    recorder.look()
+    aside.rename(copy)
+    recorder.look()
+    assert recorder.sealed() == [line(3), line(2)]
+
+
 def test_copy_that_was_not_cut_yet_is_sealed_once(recorder: Recorder) -> None:
     recorder.write(1)
     recorder.look()
@@ -351,6 +377,37 @@ def test_cut_off_covers_what_was_written_before_it_and_nothing_that_comes_later(
     (item,) = home.objects()
     assert (item.captured_from_ms, item.captured_to_ms) == (deleted_ms + 10_000, deleted_ms + 20_000)
     assert len(home.reasons("deleted_before")) == 1
+
+
+def test_folder_that_becomes_ours_brings_nothing_back_and_is_emptied(recorder: Recorder) -> None:
+    recorder.write(1, 2)
+    recorder.look()
+    recorder.delete_all_objects()
+    recorder.write(3)
+    kept = recorder.home.top / "kept"
+    shutil.copy2(recorder.path, kept)
+    recorder.look(after="take")
+    assert recorder.sealed() == [line(3)]
+    assert recorder.home.left() == []
+    shutil.copy2(kept, recorder.path)  # as if power failed before it was given up
+    recorder.home.reopen()
+    recorder.look(after="take")
+    assert recorder.sealed() == [line(3)]
+    assert recorder.home.left() == []
+
+
+def test_log_that_was_taken_to_its_end_is_given_up_when_its_folder_becomes_ours(recorder: Recorder) -> None:
+    recorder.write(1)
+    recorder.look()
+    recorder.write(2)
+    recorder.look()
+    before = recorder.home.objects()
+    recorder.look(after="take")
+    assert recorder.home.objects() == before
+    assert recorder.home.left() == []
+    recorder.write("another of the same name")
+    recorder.look(after="take")
+    assert recorder.sealed()[-1] == line("another of the same name")
 
 
 def confirm_absences(home: Home) -> None:

@@ -7,6 +7,9 @@ from typing import Any
 import pytest
 
 from agent.ingest import opening
+from agent.ingest.growing import BLOCK_BYTES
+from agent.sources.settings import BATCH_MAX_BYTES
+from agent.sources.usage_log import FILE_MAX_BYTES
 
 Home = Any  # the fixture's class; tests are no package
 
@@ -40,3 +43,35 @@ def test_log_files_of_many_cameras_are_never_in_memory_together(home: Home, monk
     assert len(home.objects()) == CAMERAS
     assert seen == [len(LOG)] * CAMERAS
     assert home.left() == []
+
+
+def test_two_large_log_files_of_one_camera_are_not_in_memory_together(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[int] = []
+    read: list[int] = []
+    write = opening._write
+
+    def watched(fd: int, content: bytes) -> None:
+        write(fd, content)
+        seen.append(in_memory_bytes())
+        read.append(len(content))
+
+    monkeypatch.setattr(opening, "_write", watched)
+    line = b'{"event":"%s"}\n' % (b"x" * 500)
+    large = line * (FILE_MAX_BYTES // len(line) * 2 // 3)
+    for n in range(3):
+        home.put(f"front/usage-log/2026-11-22T1{n}-00-00.000Z.jsonl", large)
+    home.scan(home.settings(batch_bytes=BATCH_MAX_BYTES))
+    assert max(seen) <= FILE_MAX_BYTES
+    assert max(read) <= BLOCK_BYTES
+    assert b"".join(map(home.opened, home.objects())) == large * 3
+    assert home.left() == []
+
+
+def test_log_that_cannot_be_taken_leaves_nothing_of_itself_in_its_batch(home: Home) -> None:
+    home.put("front/usage-log/2026-11-22T10-00-00.000Z.jsonl", b'{"n":1}\n')
+    home.put("front/usage-log/2026-11-22T11-00-00.000Z.jsonl", b"no log\n")
+    home.put("front/usage-log/2026-11-22T12-00-00.000Z.jsonl", b'{"n":2}')
+    home.scan()
+    assert home.opened(home.only()) == b'{"n":1}\n{"n":2}\n'
