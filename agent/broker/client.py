@@ -59,6 +59,8 @@ STATE: Final = "state"
 _PROBE_BYTES: Final = 16
 _PACKET_OVERHEAD_BYTES: Final = 16  # fixed header, topic length, packet id, empty properties
 
+_RULES: Final = "correct the broker's access rules: docs/protocol.md section 1"
+
 _log = logging.getLogger(__name__)
 
 Alert = Callable[[str, str], None]
@@ -157,6 +159,7 @@ class Broker:
         self._submitted = False  # bulk packets since the buffers were last given back
         self._probe = b""
         self._probed_s = 0.0
+        self._echoed = asyncio.Event()
         self._window = Window(1)
         self._told: dict[str, set[str]] = {}  # causes by alert code
         self._refused: dict[tuple[str, int], float] = {}  # when a refusal of that reason was logged last, by channel
@@ -253,6 +256,17 @@ class Broker:
             ) from None
         return self.session
 
+    async def require_echo(self, *, within_s: float) -> None:
+        """Return once what we published to ourselves (docs/protocol.md §1) came back; raises ``LinkError``."""
+        try:
+            async with asyncio.timeout(within_s):
+                await self._echoed.wait()
+        except TimeoutError:
+            raise LinkError(self._silence(), hint=_RULES) from None
+
+    def _silence(self) -> str:
+        return f"what is published to {self._base}/{PROBE} does not come back"
+
     async def aclose(self) -> None:
         """End the connection with a goodbye; ``run`` then returns."""
         self._closing.set()
@@ -330,7 +344,7 @@ class Broker:
                 self._over = Closed(error, other_version=True)
         if self._probe and self._clock_s() - self._probed_s >= self._probe_s:
             self._probe = b""
-            self._tell("acl_broken", f"what is published to {self._base}/{PROBE} does not come back", cause="echo")
+            self._tell("acl_broken", self._silence(), cause="echo")
         if self._began_s is not None and self._clock_s() - self._began_s >= SHORT_SESSION_S:
             self._untell("takeover")
         if self._identity_changed():
@@ -368,6 +382,7 @@ class Broker:
 
     def _let_go(self, error: AgentError) -> None:
         self._link, self._online, self._probe = None, False, b""
+        self._echoed.clear()
         self._window.close(error)
         packets, self._packets = self._packets, {}
         for packet in packets.values():
@@ -467,6 +482,7 @@ class Broker:
         if channel == PROBE and self._may_probe:
             if self._probe and event.payload == self._probe:
                 self._probe = b""
+                self._echoed.set()
                 self._untell("acl_broken", cause="echo")
         elif (queue := self._channels.get(channel)) is None:
             self.counters.dropped_topic += 1

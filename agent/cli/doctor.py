@@ -291,6 +291,7 @@ async def _try_broker(config: "Config") -> Finding:
         line = tasks.create_task(broker.run(), name="broker")
         try:
             await broker.first_session(within_s=CONNECT_S)
+            await broker.require_echo(within_s=CONNECT_S)
             finding = Finding("broker", "good", f"{settings.url}, {broker.protocol}")
         except AgentError as error:  # caught here: out of the task group it would come as a group
             finding = Finding("broker", "bad", error.message, error.hint)

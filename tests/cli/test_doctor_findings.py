@@ -1,0 +1,162 @@
+"""``privacy-agent doctor``: what it says of policies, folders, certificates and brokers, and what to do then."""
+
+import datetime as dt
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from certs.__main__ import main as certs_main
+from certs.__main__ import system_clock
+from device_sim.broker import Broker as BrokerProcess
+from tests.cli.conftest import Device
+from tests.waiting import until
+
+
+def findings(device: Device, *words: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = device.agent("doctor", "--json", *words).json["findings"]
+    return found
+
+
+def finding(device: Device, what: str, *words: str) -> dict[str, Any]:
+    """Return the first finding about something."""
+    return next(one for one in findings(device, *words) if one["what"] == what)
+
+
+def edit(path: Path, pattern: str, text: str) -> None:
+    before = path.read_text()
+    after = re.sub(pattern, text, before, flags=re.MULTILINE | re.DOTALL)
+    assert after != before
+    path.write_text(after)
+
+
+def test_next_steps_stand_below_the_table_numbered_and_the_exit_code_is_that_of_the_worst(device: Device) -> None:
+    looked = device.agent("doctor")
+    assert looked.code == 0
+    assert re.search(r"^agent +look +does not run$", looked.out, re.MULTILINE)
+    assert f"\n\nnext steps\n  1. agent: start it: privacy-agent run --config {device.config}\n  2. " in looked.out
+    device.spool.rmdir()
+    ran = device.agent("doctor")
+    assert ran.code == 1
+    assert re.search(rf"^source spool +bad +{device.spool}: no such folder$", ran.out, re.MULTILINE)
+    assert f". source spool: mkdir -p {device.spool}\n" in ran.out
+    assert device.agent("doctor", "--json").json["healthy"] is False
+
+
+def test_policy_that_lets_nothing_in_is_told(device: Device) -> None:
+    edit(device.folder / "policy.toml", r"^\[category\..*", "")
+    assert finding(device, "policy") == {
+        "what": "policy",
+        "verdict": "look",
+        "told": "no category has a rule: nothing is taken in",
+        "next": "add [category.recording]",
+    }
+
+
+def test_category_that_is_kept_for_ever_is_told(device: Device) -> None:
+    edit(device.folder / "policy.toml", r"^keep = \{[^}]*\}\non_full", "on_full")
+    told = [one for one in findings(device) if one["what"] == "policy"]
+    assert [one["verdict"] for one in told] == ["good", "look"]
+    assert told[1]["told"] == "category.recording has no limit: it is kept for ever"
+    assert told[1]["next"] == "add keep.age to [category.recording]"
+
+
+def test_device_without_a_source_is_told_where_one_is_written(device: Device) -> None:
+    edit(device.config, r"^\[\[source\]\].*", "")
+    assert finding(device, "sources")["next"] == f"add [[source]] to {device.config}"
+
+
+def test_what_a_source_offered_in_vain_is_told_with_what_to_look_for(device: Device) -> None:
+    (device.spool / "link.mp4").symlink_to("elsewhere")
+    edit(device.folder / "policy.toml", r"^\[category\.photo\].*", "")
+    device.put("photo.jpg")
+
+    def told_of_both() -> dict[str, Any] | None:
+        found = finding(device, "source spool")
+        return found if "symbolic link" in found["told"] and found["told"].count("(") > 1 else None
+
+    with device.running():
+        told = until(told_of_both, what="both told")
+    assert told["verdict"] == "look"
+    assert f"look for what does not belong in {device.spool}" in told["next"]
+    assert f"let the category in by {device.folder / 'policy.toml'}" in told["next"]
+
+
+@pytest.fixture(scope="module")
+def tls(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("tls") / "tls"
+    assert certs_main(["init", str(folder), "--device", "cam-01", "--json"]) == 0
+    return folder
+
+
+@pytest.fixture(scope="module")
+def mosquitto(tls: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[BrokerProcess]:
+    with BrokerProcess(tmp_path_factory.mktemp("broker"), tls, engine="mosquitto") as process:
+        yield process
+
+
+def connect(device: Device, url: str, identity: Path) -> None:
+    with device.config.open("a") as config:
+        config.write(f'\n[broker]\nurl = "{url}"\ntenant = "acme"\nidentity = "{identity}"\n')
+
+
+@pytest.mark.parametrize(
+    ("age_days", "verdict", "told"),
+    [
+        (10, "good", r"cam-01, 7(?:19|20) days left"),
+        (715, "look", r"expires in 1[45] days"),
+        (740, "bad", r"has expired"),
+    ],
+)
+def test_certificate_is_told_of_before_it_ends(
+    device: Device, tmp_path: Path, age_days: int, verdict: str, told: str
+) -> None:
+    made = system_clock() - dt.timedelta(days=age_days)
+    assert certs_main(["init", str(tmp_path / "tls"), "--device", "cam-01", "--json"], clock=lambda: made) == 0
+    connect(device, "mqtts://127.0.0.1:1", tmp_path / "tls" / "cam-01")
+    found = finding(device, "TLS identity", "--offline")
+    assert found["verdict"] == verdict
+    assert re.search(told, found["told"])
+    assert found["next"] == ("" if verdict == "good" else "python -m certs renew DIR NAME")
+    assert not [one for one in findings(device, "--offline") if one["what"] == "broker"]
+
+
+def test_broker_that_answers_is_good_with_the_version_that_is_spoken(
+    device: Device, tls: Path, mosquitto: BrokerProcess
+) -> None:
+    connect(device, mosquitto.url, tls / "cam-01")
+    found = finding(device, "broker")
+    assert (found["verdict"], found["next"]) == ("good", "")
+    assert found["told"].startswith(f"{mosquitto.url}, ")
+
+
+def test_broker_that_is_away_is_bad_and_said_where(device: Device, tls: Path) -> None:
+    connect(device, "mqtts://127.0.0.1:1", tls / "cam-01")
+    found = finding(device, "broker")
+    assert found["verdict"] == "bad"
+    assert "127.0.0.1:1" in found["told"]
+    assert found["next"]
+
+
+def test_broker_of_a_running_agent_is_what_that_agent_says(device: Device, tls: Path, mosquitto: BrokerProcess) -> None:
+    connect(device, mosquitto.url, tls / "cam-01")
+    with device.running():
+        until(lambda: device.ok("status", "--json").json["broker"]["online"], what="online")
+        found = finding(device, "broker")
+    assert (found["verdict"], found["told"]) == ("good", f"{mosquitto.url}, the running agent is online")
+
+
+def test_broker_whose_rules_swallow_our_topic_is_bad_with_the_section_to_read(
+    device: Device, tls: Path, tmp_path: Path
+) -> None:
+    with BrokerProcess(tmp_path / "broker", tls, engine="mosquitto") as process:
+        rules = process.folder / "acl"
+        rules.write_text(rules.read_text().replace("pattern read pv1/+/%u/probe", ""))
+        process.reload()
+        connect(device, process.url, tls / "cam-01")
+        found = finding(device, "broker")
+    assert found["verdict"] == "bad"
+    assert "pv1/acme/cam-01/probe does not come back" in found["told"]
+    assert "docs/protocol.md" in found["next"]
