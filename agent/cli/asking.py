@@ -8,6 +8,7 @@ import asyncio
 import json
 import sys
 from collections import Counter
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -21,36 +22,35 @@ if TYPE_CHECKING:
 
 def add_parsers(subparsers: Subparsers) -> None:
     """Register the commands."""
-    status = add_asking(subparsers, "status", "tell how the device is", "privacy-agent status")
-    status.set_defaults(run=_status)
+    add_asking(subparsers, "status", "tell how the device is", "privacy-agent status", run=_status)
 
     inventory = add_asking(
         subparsers,
         "inventory",
         "list what is held, until when and by which rule",
         "privacy-agent inventory --category photo",
+        run=_inventory,
     )
     _add_selection(inventory)
-    inventory.set_defaults(run=_inventory)
 
     explain = add_asking(
         subparsers,
         "explain",
         "say why an object is still here, until when, and what will end it",
         "privacy-agent explain ID",
+        run=_explain,
     )
     explain.add_argument("id", metavar="ID", help="of an object or an export, as inventory lists it")
-    explain.set_defaults(run=_explain)
 
     export = add_asking(
         subparsers,
         "export",
         "build an export sealed to the owner",
         "privacy-agent export --from 2026-03-01 --to 2026-03-02",
+        run=_export,
     )
     _add_selection(export)
     export.add_argument("--form", choices=("objects", "zip"), default="objects", help="age files, or zips for people")
-    export.set_defaults(run=_export)
 
     audit = group(
         subparsers,
@@ -58,11 +58,9 @@ def add_parsers(subparsers: Subparsers) -> None:
         summary="show or verify the log of every act on personal data",
         example="privacy-agent audit verify",
     )
-    show = add_asking(audit, "show", "print the log's lines", "privacy-agent audit show > audit.jsonl")
+    show = add_asking(audit, "show", "print the log's lines", "privacy-agent audit show > audit.jsonl", run=_audit_show)
     show.add_argument("--after", type=int, default=0, metavar="N", help="begin behind entry N")
-    show.set_defaults(run=_audit_show)
-    verify = add_asking(audit, "verify", "check the whole chain", "privacy-agent audit verify")
-    verify.set_defaults(run=_audit_verify)
+    add_asking(audit, "verify", "check the whole chain", "privacy-agent audit verify", run=_audit_verify)
 
 
 def config_of(arguments: argparse.Namespace) -> "Config":
@@ -100,9 +98,11 @@ async def _ask(config: "Config", verb: str, args: dict[str, Any], *, as_json: bo
         line.clear()
 
 
-def add_asking(subparsers: Subparsers, name: str, summary: str, example: str) -> argparse.ArgumentParser:
+def add_asking(
+    subparsers: Subparsers, name: str, summary: str, example: str, *, run: Callable[[argparse.Namespace], int]
+) -> argparse.ArgumentParser:
     """Add a command that asks the agent of a config, and answers as JSON where that is wanted."""
-    parser = add(subparsers, name, summary=summary, example=example)
+    parser = add(subparsers, name, summary=summary, example=example, run=run)
     parser.add_argument("--config", type=Path, default=None, metavar="FILE", help="agent.toml")
     parser.add_argument("--json", action="store_true", help="answer as JSON")
     return parser

@@ -27,6 +27,7 @@ def add_parsers(subparsers: Subparsers) -> None:
         "encrypt",
         summary="seal a file to age recipients",
         example="privacy-agent encrypt -r age1pq1… -o clip.mp4.age clip.mp4",
+        run=_encrypt,
     )
     encrypt.add_argument(
         "-r", "--recipient", action="append", default=[], metavar="RECIPIENT", help="age1… or age1pq1…; repeatable"
@@ -41,13 +42,13 @@ def add_parsers(subparsers: Subparsers) -> None:
     )
     encrypt.add_argument("-a", "--armor", action="store_true", help="write text instead of binary")
     _add_files(encrypt)
-    encrypt.set_defaults(run=_encrypt)
 
     decrypt = add(
         subparsers,
         "decrypt",
         summary="open an age file with an identity",
         example="privacy-agent decrypt -i owner.key -o clip.mp4 clip.mp4.age",
+        run=_decrypt,
     )
     decrypt.add_argument(
         "-i",
@@ -58,18 +59,17 @@ def add_parsers(subparsers: Subparsers) -> None:
         help="file with AGE-SECRET-KEY-…; repeatable",
     )
     _add_files(decrypt)
-    decrypt.set_defaults(run=_decrypt)
 
     keygen = add(
         subparsers,
         "keygen",
         summary="make an age identity and tell its recipient",
         example="privacy-agent keygen --pq -o owner.key",
+        run=_keygen,
     )
     keygen.add_argument("--pq", action="store_true", help="make a post-quantum key (mlkem768x25519)")
     keygen.add_argument("-o", "--output", default=STANDARD, metavar="OUT", help="new file, 0600 (default: stdout)")
     keygen.add_argument("--json", action="store_true", help="tell the result as one JSON line")
-    keygen.set_defaults(run=_keygen)
 
 
 def _add_files(parser: argparse.ArgumentParser) -> None:

@@ -45,11 +45,11 @@ def add_parsers(subparsers: Subparsers) -> None:
         summary="tell what is wrong with this device and how to mend it",
         example="privacy-agent doctor --config /etc/privacy-agent/agent.toml",
         detail="It checks config, policy, keys, folders, clock, disk and broker. Changes nothing.",
+        run=_run,
     )
     doctor.add_argument("--config", type=Path, default=None, metavar="FILE", help="agent.toml")
     doctor.add_argument("--offline", action="store_true", help="leave the broker out")
     doctor.add_argument("--json", action="store_true", help="answer as JSON")
-    doctor.set_defaults(run=_run)
 
 
 def _run(arguments: argparse.Namespace) -> int:

@@ -26,13 +26,13 @@ def add_parsers(subparsers: Subparsers) -> None:
         example="privacy-agent run --config /etc/privacy-agent/agent.toml",
         detail="It takes in, seals, keeps, uploads, deletes and answers until SIGTERM or SIGINT. "
         "SIGHUP reads the policy anew.",
+        run=_run,
     )
     run.add_argument("--config", type=Path, default=None, metavar="FILE", help="agent.toml")
     run.add_argument(
         "-v", "--verbose", action="store_true", help="log what is taken in and sent; never names or content"
     )
     run.add_argument("--json", action="store_true", help="log JSON lines")
-    run.set_defaults(run=_run)
 
 
 def _run(arguments: argparse.Namespace) -> int:

@@ -26,6 +26,7 @@ def add_parsers(subparsers: Subparsers) -> None:
         summary="give this device its keys and its owner, and write config and policy to edit",
         example="privacy-agent init --owner owner.pub --device cam-01 --source spool:/run/camera",
         detail="What is there already is kept.",
+        run=_init,
     )
     init.add_argument("--owner", required=True, type=Path, metavar="FILE", help="owner.pub of: privacy-owner init")
     init.add_argument(
@@ -48,16 +49,15 @@ def add_parsers(subparsers: Subparsers) -> None:
     )
     init.add_argument("--clock", choices=("ntp", "system"), help=f"what makes the clock trustworthy (default: {CLOCK})")
     init.add_argument("--json", action="store_true", help="answer as JSON")
-    init.set_defaults(run=_init)
 
     version = add(
         subparsers,
         "version",
         summary="tell the version and the protocol that it speaks",
         example="privacy-agent version --json",
+        run=_version,
     )
     version.add_argument("--json", action="store_true", help="answer as JSON")
-    version.set_defaults(run=_version)
 
     policy = group(
         subparsers,
@@ -71,12 +71,12 @@ def add_parsers(subparsers: Subparsers) -> None:
         summary="read a policy as strictly as the agent does",
         example="privacy-agent policy check --dry-run new-policy.toml",
         detail="Nothing is changed. With --dry-run it says what the policy would delete of what is held.",
+        run=_policy_check,
     )
     check.add_argument("file", type=Path, nargs="?", metavar="FILE", help="the policy (default: the config's)")
     check.add_argument("--config", type=Path, default=None, metavar="FILE", help="agent.toml")
     check.add_argument("--dry-run", action="store_true", help="also list what it would delete of what is held now")
     check.add_argument("--json", action="store_true", help="answer as JSON")
-    check.set_defaults(run=_policy_check)
 
 
 def _init(arguments: argparse.Namespace) -> int:

@@ -41,10 +41,10 @@ def add_parsers(subparsers: Subparsers) -> None:
         "submit",
         "carry out a signed file without any broker",
         "privacy-agent submit cmd.jws -o receipt.age",
+        run=_submit,
     )
     submit.add_argument("file", type=Path, metavar="FILE", help="command, acknowledgement or key set")
     submit.add_argument("-o", "--output", type=Path, metavar="FILE", help="where the sealed receipt goes")
-    submit.set_defaults(run=_submit)
 
 
 def _submit(arguments: argparse.Namespace) -> int:

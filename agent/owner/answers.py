@@ -32,60 +32,66 @@ _ANSWER_BYTES: Final = 256 << 10
 def add_parsers(subparsers: Subparsers) -> None:
     """Register what deals with commands that were signed, and with their answers."""
     pending = add(
-        subparsers, "pending", summary="list commands without a final receipt", example="privacy-owner pending"
+        subparsers,
+        "pending",
+        summary="list commands without a final receipt",
+        example="privacy-owner pending",
+        run=_pending,
     )
     send.add_device(pending)
-    pending.set_defaults(run=_pending)
 
     resend = add(
         subparsers,
         "resend",
         summary="send unfinished commands again, the same bytes, and wait",
         example="privacy-owner resend --timeout 600",
+        run=_resend,
     )
     resend.add_argument("command", nargs="*", metavar="COMMAND", help="ids (default: all that are pending)")
     resend.add_argument("--yes", action="store_true", help="do not ask")
     send.add_device(resend)
     send.add_line(resend)
-    resend.set_defaults(run=_resend)
 
     forget = add(
         subparsers,
         "forget",
         summary="never send a command again; what the device got already cannot be called back",
         example="privacy-owner forget 4q3…",
+        run=_forget,
     )
     forget.add_argument("command", nargs="+", metavar="COMMAND", help="ids, as privacy-owner pending shows them")
     send.add_device(forget)
-    forget.set_defaults(run=_forget)
 
     listen = add(
         subparsers,
         "listen",
         summary="take in receipts and alerts that the device has for us",
         example="privacy-owner listen --timeout 10",
+        run=_listen,
     )
     send.add_device(listen)
     send.add_line(listen)
-    listen.set_defaults(run=_listen)
 
     receipt = add(
         subparsers,
         "receipt",
         summary="take in receipts that came as files",
         example="privacy-owner receipt answer.bin",
+        run=_receipt,
     )
     receipt.add_argument("file", nargs="+", metavar="FILE", help="what privacy-agent submit answered")
     receipt.add_argument("--ack", default="", metavar="FILE", help="write what tells the device that we have them")
     send.add_device(receipt)
-    receipt.set_defaults(run=_receipt)
 
     receipts = add(
-        subparsers, "receipts", summary="list the receipts that are kept here", example="privacy-owner receipts"
+        subparsers,
+        "receipts",
+        summary="list the receipts that are kept here",
+        example="privacy-owner receipts",
+        run=_receipts,
     )
     receipts.add_argument("command", nargs="?", default="", metavar="COMMAND", help="of this command only")
     send.add_device(receipts)
-    receipts.set_defaults(run=_receipts)
 
 
 def _pending(arguments: argparse.Namespace, context: Context) -> int:

@@ -28,17 +28,18 @@ def add_parsers(subparsers: Subparsers) -> None:
         summary="delete recordings everywhere: device, queue and store",
         example="privacy-owner delete --camera k3x9 --from 2026-03-01 --to 2026-03-02",
         detail="A delete by camera, category, time or --all also refuses what of it turns up later.",
+        run=_delete,
     )
     _add_selection(delete)
     delete.add_argument("--yes", action="store_true", help="do not ask")
     send.add_sending(delete)
-    delete.set_defaults(run=_delete)
 
     export = add(
         subparsers,
         "export",
         summary="have a sealed export built in the device's export folder",
         example="privacy-owner export --category recording --from 7d --form zip",
+        run=_export,
     )
     _add_selection(export)
     export.add_argument(
@@ -48,37 +49,39 @@ def add_parsers(subparsers: Subparsers) -> None:
         "--recipient", action="append", default=[], metavar="RECIPIENT", help="seal to age1…; repeatable"
     )
     send.add_sending(export)
-    export.set_defaults(run=_export)
 
     inventory = add(
         subparsers,
         "inventory",
         summary="list what the device holds",
         example="privacy-owner inventory --category photo",
+        run=_inventory,
     )
     _add_selection(inventory)
     inventory.add_argument("--cursor", default="", help="go on behind this one (with --out: one page a file)")
     send.add_sending(inventory)
-    inventory.set_defaults(run=_inventory)
 
     approve = add(
         subparsers,
         "approve",
         summary="let a command above its quota proceed with exactly that selection",
         example="privacy-owner approve 4q3… 9f86d0…",
+        run=_approve,
     )
     approve.add_argument("command", metavar="COMMAND", help="id of the waiting command")
     approve.add_argument("selection", metavar="SELECTION-HASH", help="hash of what it selected")
     approve.add_argument("--yes", action="store_true", help="do not ask")
     send.add_sending(approve)
-    approve.set_defaults(run=_approve)
 
     time = add(
-        subparsers, "time", summary="state trusted time to a device without a clock", example="privacy-owner time --now"
+        subparsers,
+        "time",
+        summary="state trusted time to a device without a clock",
+        example="privacy-owner time --now",
+        run=_time,
     )
     time.add_argument("--now", action="store_true", required=True, help="this machine's clock is right")
     send.add_sending(time)
-    time.set_defaults(run=_time)
 
 
 def _add_selection(parser: argparse.ArgumentParser) -> None:

@@ -3,6 +3,7 @@
 import argparse
 import json
 import sys
+from collections.abc import Callable
 
 import msgspec
 
@@ -56,8 +57,16 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
             raise ConfigError("not confirmed; nothing was done", hint=hint)
 
 
-def add(subparsers: Subparsers, name: str, *, summary: str, example: str, detail: str = "") -> argparse.ArgumentParser:
-    """Add one command with its example and ``--json``."""
-    parser = add_command(subparsers, name, summary=summary, example=example, detail=detail)
+def add(
+    subparsers: Subparsers,
+    name: str,
+    *,
+    summary: str,
+    example: str,
+    run: Callable[[argparse.Namespace, Context], int],
+    detail: str = "",
+) -> argparse.ArgumentParser:
+    """Add one command with its example and ``--json``; ``run`` carries it out and returns the exit code."""
+    parser = add_command(subparsers, name, summary=summary, example=example, detail=detail, run=run)
     parser.add_argument("--json", action="store_true", help="tell the result as JSON")
     return parser

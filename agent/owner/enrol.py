@@ -40,13 +40,12 @@ def add_parsers(subparsers: Subparsers) -> None:
         "add",
         summary="take in a device's descriptor after comparing its fingerprint",
         example="privacy-owner device add device.jws --broker mqtts://mqtt.example:8883 --tenant acme --tls tls/owner",
+        run=_device_add,
     )
     one.add_argument("descriptor", metavar="DESCRIPTOR", help="device.jws, which privacy-agent init wrote")
     one.add_argument("--accept", default="", metavar="FINGERPRINT", help="compared already: the fingerprint, not asked")
     add_broker_arguments(one)
-    one.set_defaults(run=_device_add)
-    listed = add(device, "list", summary="list the known devices", example="privacy-owner device list")
-    listed.set_defaults(run=_device_list)
+    add(device, "list", summary="list the known devices", example="privacy-owner device list", run=_device_list)
 
     client = group(
         subparsers,
@@ -60,29 +59,33 @@ def add_parsers(subparsers: Subparsers) -> None:
         summary="sign a key set with one more member",
         example="privacy-owner client add phone.json",
         detail="The role stands in the descriptor: client, backend, store or time.",
+        run=_client_add,
     )
     one.add_argument("descriptor", metavar="DESCRIPTOR", help="JSON descriptor of a client, backend, store or time")
     one.add_argument("--quota", default="", metavar="OBJECTS,BYTES,SECONDS", help="what a backend may do unasked")
     _add_signing(one)
-    one.set_defaults(run=_client_add)
-    listed = add(client, "list", summary="list who is in the key set", example="privacy-owner client list")
-    listed.set_defaults(run=_client_list)
-    one = add(client, "remove", summary="sign a key set without a member", example="privacy-owner client remove phone")
+    add(client, "list", summary="list who is in the key set", example="privacy-owner client list", run=_client_list)
+    one = add(
+        client,
+        "remove",
+        summary="sign a key set without a member",
+        example="privacy-owner client remove phone",
+        run=_client_remove,
+    )
     one.add_argument("name", metavar="NAME", help="name or key id, as client list shows it")
     one.add_argument("--yes", action="store_true", help="do not ask, even for the last client")
     _add_signing(one)
-    one.set_defaults(run=_client_remove)
     one = add(
         client,
         "new",
         summary="make a client's keys on this machine, for the owner to add",
         example="privacy-owner client new phone --out phone.json",
+        run=_client_new,
     )
     one.add_argument("name", metavar="NAME", help="what the owner will see")
     one.add_argument("--out", default="", metavar="FILE", help="where to write the descriptor (default NAME.json)")
     one.add_argument("--classic", action="store_true", help="X25519 identity instead of a post-quantum one")
     add_broker_arguments(one)
-    one.set_defaults(run=_client_new)
 
 
 def _add_signing(parser: argparse.ArgumentParser) -> None:

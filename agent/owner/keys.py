@@ -20,23 +20,23 @@ def add_parsers(subparsers: Subparsers) -> None:
         "keygen",
         summary="make an age identity and tell its recipient",
         example="privacy-owner keygen --pq -o friend.key",
+        run=_keygen,
     )
     keygen.add_argument("--pq", action="store_true", help="make a post-quantum key (mlkem768x25519)")
     keygen.add_argument("-o", "--output", default=STANDARD, metavar="OUT", help="new file, 0600 (default: stdout)")
-    keygen.set_defaults(run=_keygen)
 
     decrypt = add(
         subparsers,
         "decrypt",
         summary="open an age file with an identity",
         example="privacy-owner decrypt -o clip.mp4 clip.mp4.age",
+        run=_decrypt,
     )
     decrypt.add_argument(
         "-i", "--identity", action="append", default=[], metavar="FILE", help="identity file (default: the home's)"
     )
     decrypt.add_argument("-o", "--output", default=STANDARD, metavar="OUT", help="file to write (default: stdout)")
     decrypt.add_argument("input", nargs="?", default=STANDARD, metavar="IN", help="file to read (default: stdin)")
-    decrypt.set_defaults(run=_decrypt)
 
 
 def _keygen(arguments: argparse.Namespace, context: Context) -> int:

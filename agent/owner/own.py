@@ -33,6 +33,7 @@ def add_parsers(subparsers: Subparsers) -> None:
         "init",
         summary="make the owner's keys, the first key set and the recovery sheet",
         example="privacy-owner init --name 'Ada Example' --backend backend.json --store store.json",
+        run=_init,
     )
     init.add_argument("--name", default="owner", help="who owns the cameras; written into the descriptor")
     init.add_argument("--backend", action="append", default=[], metavar="FILE", help="descriptor of a backend")
@@ -40,18 +41,17 @@ def add_parsers(subparsers: Subparsers) -> None:
     init.add_argument("--classic", action="store_true", help="X25519 identity instead of a post-quantum one")
     init.add_argument("--force", action="store_true", help="move an existing home aside and make a new owner")
     add_broker_arguments(init)
-    init.set_defaults(run=_init)
 
     recover = add(
         subparsers,
         "recover",
         summary="rebuild the home from a typed recovery sheet",
         example="privacy-owner recover typed.txt --keyset keyset-3.jws",
+        run=_recover,
     )
     recover.add_argument("sheet", metavar="SHEET", help="text file with the R and I lines")
     recover.add_argument("--keyset", metavar="FILE", help="the newest key set, or owner.pub if it is the only one")
     recover.add_argument("--force", action="store_true", help="move an existing home aside first")
-    recover.set_defaults(run=_recover)
 
 
 def _init(arguments: argparse.Namespace, context: Context) -> int:

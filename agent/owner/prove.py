@@ -35,11 +35,11 @@ def add_parsers(subparsers: Subparsers) -> None:
         "verify",
         summary="verify receipts and audit logs offline",
         example="privacy-agent audit show --json > log.jsonl && privacy-owner verify log.jsonl answer.bin",
+        run=_verify,
     )
     verify.add_argument("file", nargs="+", metavar="FILE", help="receipt, audit log (JSON Lines), manifest or key set")
     verify.add_argument("--device", default="", metavar="NAME", help="default: the one in owner.toml")
     verify.add_argument("--descriptor", default="", metavar="FILE", help="judge by this device.jws; no home is needed")
-    verify.set_defaults(run=_verify)
 
 
 def _verify(arguments: argparse.Namespace, context: Context) -> int:

@@ -71,8 +71,13 @@ def _parser() -> Parser:
     subparsers = commands_of(parser)
     for add in _PARTS:
         add(subparsers)
-    version = add_command(subparsers, "version", summary="tell the version", example="privacy-owner version")
-    version.set_defaults(run=_version)
+    add_command(
+        subparsers,
+        "version",
+        summary="tell the version and the protocol that it speaks",
+        example="privacy-owner version --json",
+        run=_version,
+    )
     return parser
 
 

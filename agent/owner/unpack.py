@@ -55,11 +55,11 @@ def add_parsers(subparsers: Subparsers) -> None:
         "open",
         summary="check an export and open it into plain files",
         example="privacy-owner open 4q3… -o holiday",
+        run=_open,
     )
     parser.add_argument("folder", metavar="EXPORT_DIR", help="the export's folder, copied from the device")
     parser.add_argument("-o", "--output", default="", metavar="OUT", help="new folder (default EXPORT_DIR-opened)")
     parser.add_argument("-i", "--identity", default="", metavar="FILE", help="another identity file than the home's")
-    parser.set_defaults(run=_open)
 
 
 def _open(arguments: argparse.Namespace, context: Context) -> int:

@@ -1,7 +1,7 @@
 """Command lines, read the same way everywhere: an example in each help, no guessed options, mistakes are errors."""
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NoReturn, TypeAlias
 
 from agent.errors import ConfigError
@@ -66,14 +66,24 @@ def commands_of(parser: Parser) -> Subparsers:
     )
 
 
-def add(subparsers: Subparsers, name: str, *, summary: str, example: str, detail: str = "") -> Parser:
-    """Add one command; ``detail`` follows the summary in its own ``--help``."""
-    return subparsers.add_parser(
+def add(
+    subparsers: Subparsers,
+    name: str,
+    *,
+    summary: str,
+    example: str,
+    detail: str = "",
+    run: Callable[..., int] | None = None,
+) -> Parser:
+    """Add one command, which ``run`` carries out; ``detail`` follows the summary in its own ``--help``."""
+    parser = subparsers.add_parser(
         name,
         help=summary,
         description=f"{summary[:1].upper()}{summary[1:]}.{f' {detail}' if detail else ''}",
         epilog=f"example:\n  {example}",
     )
+    parser.set_defaults(run=run)
+    return parser
 
 
 def group(subparsers: Subparsers, name: str, *, summary: str, example: str, detail: str = "") -> Subparsers:
