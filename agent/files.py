@@ -21,6 +21,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from agent.access import denied
 from agent.errors import ConfigError, CorruptError, LinkError, SpaceError
 
 FILE_MODE: Final = 0o600
@@ -52,7 +53,6 @@ _NOT_OPENED: Final = {
 # What open(2) says of a path that a person mends, and how; everything else may pass.
 _NO_FOLDER: Final = {
     errno.ENOENT: "create the folder: mkdir -m 700 -p {path}",
-    **dict.fromkeys((errno.EACCES, errno.EPERM), "run this as the user whose folder it is"),
     **dict.fromkeys((errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG), "name a folder"),
 }
 _TRIED_AGAIN: Final = "it is tried again; if it stays, check the medium and the limit of open files"
@@ -73,6 +73,8 @@ def open_folder(path: Path, *, private: bool = True) -> int:
     """
     try:
         fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except PermissionError as error:
+        raise denied(path) from error
     except OSError as error:
         told = f"{path}: {os.strerror(error.errno or 0)}"
         hint = _NO_FOLDER.get(error.errno or 0)
@@ -100,7 +102,7 @@ def is_there(path: Path) -> bool:
     except (FileNotFoundError, NotADirectoryError):
         return False
     except PermissionError as error:
-        raise ConfigError(f"{path}: permission denied", hint="run this as the user whose folder it is") from error
+        raise denied(path) from error
     return True
 
 
@@ -254,6 +256,8 @@ def read_whole(path: Path, *, max_bytes: int, hint: str) -> bytes:
     try:
         with path.open("rb") as file:
             raw = file.read(max_bytes + 1)
+    except PermissionError as error:
+        raise denied(path) from error
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}", hint=hint) from error
     if len(raw) > max_bytes:

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import msgspec
 
+from agent.access import denied
 from agent.errors import ConfigError
 
 CERTIFICATE: Final = "tls.crt"
@@ -66,6 +67,10 @@ def identity_stamp(folder: Path) -> Stamp:
 def _stamp(path: Path, *, private: bool) -> tuple[int, int, int]:
     try:
         status = path.stat()
+        with path.open("rb"):
+            pass
+    except PermissionError as error:
+        raise denied(path, handed=path.parent) from error
     except OSError as error:
         raise ConfigError(
             f"{path}: {os.strerror(error.errno or 0)}", hint="put tls.crt, tls.key and ca.crt there (python -m certs)"

@@ -41,7 +41,7 @@ _QOS_2: Final = 0x04
 _LOOK_UP_S: Final = 5.0  # together with the keepalive still below the broker's limit of 1.5 keepalives
 _CERTIFICATE_EXPIRED: Final = 10  # OpenSSL <openssl/x509_vfy.h>
 _CERTIFICATE_NOT_YET_VALID: Final = 9
-_HOSTNAME_MISMATCH: Final = 62
+_OTHER_NAME: Final = frozenset({62, 64})  # X509_V_ERR_HOSTNAME_MISMATCH, X509_V_ERR_IP_ADDRESS_MISMATCH
 _SESSION_TAKEN_OVER: Final = 0x8E  # MQTT 5, 3.14.2.1
 _UNSUPPORTED_VERSION: Final = 0x84
 _FIRST_ERROR_CODE: Final = 0x80
@@ -417,9 +417,12 @@ def explain(error: Exception, address: Address) -> AgentError:
 
 
 def _explain_certificate(error: ssl.SSLCertVerificationError, where: str) -> AgentError:
-    if error.verify_code == _HOSTNAME_MISMATCH:
+    if error.verify_code in _OTHER_NAME:
+        host = where.rpartition(":")[0]
         return ConfigError(
-            f"{where}: the broker's certificate is for another name", hint="use the name it was made for"
+            f"{where}: the broker's certificate does not name {host}",
+            hint="use a name that it was made for; or make it for this one too, and put it in place at the broker: "
+            f"python -m certs issue DIR broker --kind broker --force --san {host.strip('[]')}",
         )
     if error.verify_code == _CERTIFICATE_EXPIRED:
         return LinkError(

@@ -24,6 +24,12 @@ def opened(name: str) -> Iterator[tuple[Reader, int | None]]:
     """Open for unbuffered reading; yield it and, for a plain file, its size."""
     try:
         fd = os.dup(0) if name == STANDARD else os.open(name, os.O_RDONLY | os.O_CLOEXEC)
+    except PermissionError as error:
+        from pathlib import Path
+
+        from agent.access import denied
+
+        raise denied(Path(name)) from error
     except OSError as error:
         _explain(name, error, hint="check the name and the permissions")
     status = os.fstat(fd)

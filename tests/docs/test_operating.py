@@ -44,6 +44,19 @@ def test_alerts_are_the_codes_their_meaning_and_their_next_step() -> None:
     assert {code: (meaning, following) for code, meaning, following in told} == MEANING
 
 
+def test_every_file_that_the_broker_reads_is_put_in_place_for_its_user() -> None:
+    (config,) = re.findall(r"^```\n(listener 8883\n.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
+    read = set(re.findall(r"^\w+file (/\S+)$", config, re.MULTILINE))
+    placed: set[str] = set()
+    for line in re.findall(r"^install -o mosquitto -g mosquitto -m 600 (.+)$", TEXT, re.MULTILINE):
+        *files, target = line.split()
+        placed |= {f"{target}{Path(file).name}" if target.endswith("/") else target for file in files}
+    assert len(read) > 4
+    assert placed == read
+    folders = re.findall(r"^install -d -o mosquitto -g mosquitto -m 700 (.+)$", TEXT, re.MULTILINE)
+    assert {str(Path(file).parent) for file in read} - {"/etc/mosquitto"} == set(" ".join(folders).split())
+
+
 def test_access_rules_are_those_that_the_tests_run_mosquitto_with() -> None:
     assert f"```\n{access_rules(('backend', 'owner'))}```\n" in TEXT
 
