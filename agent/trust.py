@@ -24,6 +24,9 @@ from agent.model import Moment, Outcome
 WINDOW: Final = 1024
 """Sequence numbers below the highest that may still come, §9."""
 
+LAST_SEQ: Final = 2**53 - 1
+"""A key that used it can say no more than its window still has room for; its holder needs another key, §4."""
+
 KEPT_RESULTS: Final = 1024
 """Acknowledged results that are kept for a repeat, per key, §9."""
 
@@ -169,9 +172,10 @@ class Trust:
             seen |= 1 << (highest - seq)
         rows.set_window(tx, kid, highest=highest, seen=seen)
 
-    def next_seq(self, tx: Tx, kid: str) -> int:
-        """Return the next good sequence number of a key."""
-        return rows.window(tx, kid)[0] + 1
+    def next_seq(self, tx: Tx, kid: str) -> int | None:
+        """Return the next good sequence number of a key; ``None`` for one that has used the last there is."""
+        highest = rows.window(tx, kid)[0]
+        return highest + 1 if highest < LAST_SEQ else None
 
     def issuers(self, tx: Tx) -> dict[str, dict[str, int]]:
         """Return highest and floor of every key that ever spoke, as ``state`` tells it (§7)."""

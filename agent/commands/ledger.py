@@ -106,8 +106,8 @@ class Ledger:
         """Answer a command that is not taken up; its repeats replace the answer, so they fill nothing."""
         claims = self._claims(tx, aud=key.kid, cmd=jti, verb=verb, seq=seq, status="refused", moment=moment)
         claims |= {"reason": error.reason, "retry": RETRY[error.reason]}
-        if error.reason == "stale_seq":
-            claims["next_seq"] = self._trust.next_seq(tx, key.kid)
+        if error.reason == "stale_seq" and (next_seq := self._trust.next_seq(tx, key.kid)):
+            claims["next_seq"] = next_seq
         body = self._outbox.sealed("receipt", claims, to=key)
         if body:
             about = f"refused/{digest}"

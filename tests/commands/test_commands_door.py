@@ -11,7 +11,8 @@ from agent import age, envelope
 from agent.envelope import b64url
 from agent.index import Tx
 from agent.model import Object, new_id
-from tests.commands.office import DEVICE, START_S, Office, Party, at, run
+from agent.trust import LAST_SEQ
+from tests.commands.office import DEVICE, START_S, Office, Party, at, party, run
 
 
 def raw_jws(who: Party, payload: bytes, **header: object) -> bytes:
@@ -287,6 +288,25 @@ def test_same_claims_signed_again_are_the_same_command(office: Office) -> None:
         assert one != two  # ECDSA is randomised; what is signed is not
         first = await office.receive(office.backend, office.seal(one))
         assert await office.receive(office.backend, office.seal(two)) == first
+
+    run(scenario())
+
+
+def test_key_that_used_the_last_number_is_told_none_and_its_successor_is_heard(office: Office) -> None:
+    """It was told 2^53, which no command may bear and no reader of a receipt has to take."""
+
+    async def scenario() -> None:
+        for seq, status in ((LAST_SEQ, "done"), (LAST_SEQ - 1, "done"), (7, "refused")):
+            told = await office.submit(office.client, "inventory", select={"all": True}, seq=seq)
+            assert told["status"] == status
+        assert told["reason"] == "stale_seq"
+        assert "next_seq" not in told
+        beyond = await office.submit(office.client, "inventory", select={"all": True}, seq=LAST_SEQ + 1)
+        assert beyond["reason"] == "malformed"
+        successor = party("client", "phone", *envelope.VERBS)
+        raw = office.sign_keyset(2, envelope.signing_input_sha256(office.keyset_raw), successor)
+        await office.commands.submit(raw, moment=office.moment)
+        assert (await office.submit(successor, "inventory", select={"all": True}))["status"] == "done"
 
     run(scenario())
 
