@@ -29,18 +29,17 @@ from typing import Final, TypeVar
 
 import msgspec
 
-from agent import audit
+from agent import audit, tombstone
 from agent.audit import Event
-from agent.clock import parse_rfc3339_ms
 from agent.errors import SpaceError
 from agent.index import Index, Row, Tx
 from agent.index import erasure as rows
-from agent.index import tombstone as tombstones
 from agent.index import vault as vault_rows
 from agent.keystore import Keystore
 from agent.keytree import GroupKey, Root, new_root, next_version, unwrap_group, unwrap_slot, wrap_group, wrap_slot
 from agent.model import AtStore, Moment, Object, Outcome, Selection
-from agent.vault import Commanded, RemoteCopy, Vault
+from agent.tombstone import Commanded
+from agent.vault import RemoteCopy, Vault
 
 ROTATION_GROUPS: Final = 16
 """Groups that one rotation rewrites: at most 16,384 slots."""
@@ -54,16 +53,8 @@ PART: Final = 500
 SMALL: Final = 64
 """Objects of a part, from a single group, when the disk is full."""
 
-TOMBSTONES_MAX: Final = 200_000
-"""Above it an eighth goes (I11): first what neither a source nor a store has any more, then the oldest recordings that
-sources keep copies of, which become marks, one for each camera and category of a source; then the oldest of all."""
-
 REMOTE_ONLY_MAX: Final = 1_000_000
 """Copies at stores alone that an owner's delete still finds; above it the oldest are left to the store's own rules."""
-
-CUTOFFS_MAX: Final = 1_024
-"""Above it the oldest two, of the same camera and category if there are such, become one that covers both (I11): what
-only it covers is neither taken in nor destroyed, since nobody may have deleted it."""
 
 _ALL_SLOTS: Final = 2**31
 
@@ -238,16 +229,9 @@ class Erasure:
         event = Event(kind="remote_erased", object=found.object, actor=stated_by, detail=detail)
         audit.append(tx, event, moment=moment)
         finished = tuple(self._confirm(tx, erasure, moment) for erasure in rows.count_confirmed(tx, found.object))
-        tombstones.gone_from_stores(tx, found.object)
+        tombstone.gone_from_stores(tx, found.object)
         rows.drop_confirmed(tx, (found.object,))
         return finished
-
-    def cut_off(self, tx: Tx, selection: Selection, *, rule: str, by: Commanded, before_ms: int) -> None:
-        """Refuse from now on what matches, was recorded before ``before_ms`` and turns up later.
-
-        Stands in the transaction that froze the selection: what comes between the two would be in neither.
-        """
-        _put_cutoff(tx, selection, rule=rule, by=by, before_ms=before_ms)
 
     # -- step 1
 
@@ -269,7 +253,7 @@ class Erasure:
         )
         rows.insert_items(tx, erasure, wanted)
         if cutoff is not None:
-            self.cut_off(
+            tombstone.cut_off(
                 tx, cutoff, rule=rule, by=Commanded(command, actor), before_ms=max(moment.agent_ms, moment.wall_ms)
             )
         detail: dict[str, str | int] = {"asked": len(wanted), "cutoff": int(cutoff is not None)}
@@ -295,16 +279,16 @@ class Erasure:
             elif found is not None and answers[-1][1] == "pending":
                 begun.append(found)
         ids = [found.id for found in begun]
-        tombstones.insert(tx, ids, rule, asked=int(command != ""))
+        tombstone.write(tx, ids, rule, asked=command != "")
         if command:
-            tombstones.ask(tx, joined, rule)
+            tombstone.ask(tx, joined, rule)
         rows.begin_erasing(tx, ids)
         if keeps:
             for object_id in ids:
                 rows.keep_remote(tx, object_id)
             rows.bound_remote_only(tx, REMOTE_ONLY_MAX)
         rows.answer_items(tx, erasure, answers)
-        _bound_tombstones(tx, moment)
+        tombstone.bound(tx, moment)
         return len(part)
 
     def _answer(
@@ -318,7 +302,7 @@ class Erasure:
                 return object_id, spared.result, " ".join(spared.remarks)
             there = not keeps and rows.ask_store(tx, object_id, keeps=keeps)
             if there:
-                tombstones.ask(tx, (object_id,), rule)
+                tombstone.ask(tx, (object_id,), rule)
             return object_id, "deleted" if there else "already_gone", ""
         if found.state != "erasing":
             spared = self._judge(tx, found, actor, rule)
@@ -494,61 +478,3 @@ def _outcome(tx: Tx, object_id: str, result: str, remarks: str) -> Outcome:
         said.append("cloud_confirmed")
         stated_by = copies[-1][1]
     return Outcome(id=object_id, result=result, remarks=tuple(said), stated_by=stated_by)  # type: ignore[arg-type]  # closed list, written by us
-
-
-def _put_cutoff(tx: Tx, selection: Selection, *, rule: str, by: Commanded, before_ms: int) -> None:
-    from_ms = None if selection.from_ is None else parse_rfc3339_ms(selection.from_)
-    to_ms = None if selection.to is None else parse_rfc3339_ms(selection.to)
-    camera, category = selection.camera or "", selection.category or ""
-    tombstones.put_cutoff(tx, (camera, category, from_ms, to_ms, before_ms, rule), command=(by.jti, by.kid, by.seq))
-    _bound_cutoffs(tx)
-
-
-def _bound_cutoffs(tx: Tx) -> None:
-    found = tombstones.cutoffs(tx)
-    if len(found) <= CUTOFFS_MAX:
-        return
-    one, other = _alike(found)
-    tombstones.merge_cutoffs(tx, one[0], other[0], _hull(one[1:], other[1:]))
-
-
-def _alike(found: Sequence[Row]) -> tuple[Row, Row]:
-    """Return the oldest two of the same camera and category, else the oldest two."""
-    first: dict[tuple[str, str], Row] = {}
-    for row in found:
-        same = first.setdefault((row[1], row[2]), row)
-        if same is not row:
-            return same, row
-    return found[0], found[1]
-
-
-def _hull(one: Row, other: Row) -> tuple[str, str, int | None, int | None, int]:
-    """Return (camera, category, from, to, before) that covers both; "" and ``None`` match all."""
-    camera, category = (mine if mine == theirs else "" for mine, theirs in zip(one[:2], other[:2], strict=True))
-    from_ms = None if None in {one[2], other[2]} else min(one[2], other[2])
-    to_ms = None if None in {one[3], other[3]} else max(one[3], other[3])
-    return camera, category, from_ms, to_ms, max(one[4], other[4])
-
-
-def _bound_tombstones(tx: Tx, moment: Moment) -> None:
-    over = tombstones.count(tx) - TOMBSTONES_MAX
-    if over <= 0:
-        return
-    settled = tombstones.settled(tx, max(over, TOMBSTONES_MAX // 8))
-    tombstones.drop(tx, settled)
-    over -= len(settled)
-    if over <= 0:
-        return
-    left = tombstones.left(tx, max(over, TOMBSTONES_MAX // 8))
-    # The last of each set is its newest.
-    for (source, camera, category), captured_from_ms in {row[1:4]: row[4] for row in left}.items():
-        # Never ahead of now: what is recorded from here on was deleted by nobody, whatever the camera's clock said.
-        assert camera, "what a source keeps has a camera"  # noqa: S101 - ingest gives it one
-        before_ms = min(captured_from_ms + 1, moment.agent_ms)
-        if tombstones.raise_mark(tx, source, camera, category, before_ms=before_ms):
-            detail: dict[str, str | int] = {"camera": camera, "category": category, "before": before_ms}
-            audit.append(tx, Event(kind="mark_moved", detail=detail), moment=moment)
-    tombstones.drop(tx, [row[0] for row in left])
-    over -= len(left)
-    if over > 0:
-        tombstones.drop(tx, tombstones.oldest(tx, over))

@@ -25,20 +25,18 @@ import asyncio
 import hashlib
 import hmac
 import secrets
-from bisect import bisect_left
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 
-from agent import age, audit
+from agent import age, audit, tombstone
 from agent.audit import Event
 from agent.clock import MS_PER_S, parse_rfc3339_ms
 from agent.errors import CorruptError, RefusedError, SpaceError
 from agent.ids import Ids
 from agent.index import Index, Tx
-from agent.index import tombstone as tombstones
 from agent.index import vault as rows
 from agent.keystore import Keystore
 from agent.keytree import (
@@ -66,6 +64,7 @@ from agent.model import (
     new_id,
 )
 from agent.payload import Payloads
+from agent.tombstone import Forbidden
 
 _ABOVE_ALL: Final = 2**63 - 1
 
@@ -148,34 +147,6 @@ class UploadRow(msgspec.Struct, frozen=True, kw_only=True):
     stored: bool
     erasing: bool
     current: bool
-
-
-class Commanded(msgspec.Struct, frozen=True):
-    """The command that put a cut-off: its ``jti``, its key and its sequence number; nobody's where nothing is known."""
-
-    jti: str = ""
-    kid: str = ""
-    seq: int = 0
-
-
-class Forbidden(msgspec.Struct, frozen=True):
-    """Why something may not be taken in: the rule under which it was deleted before.
-
-    Not ``certain`` is a mark that many tombstones were compacted to, or a cut-off that several became: what it covers
-    was deleted, or never seen. So a copy of it is left where it is, neither taken in nor destroyed.
-    """
-
-    rule: str
-    certain: bool = True
-    by: Commanded = Commanded()
-
-
-class Late(msgspec.Struct, frozen=True):
-    """Files that turned up after the delete that covers them: destroyed unread, or left to their source."""
-
-    by: Commanded
-    destroyed: int
-    remaining: int
 
 
 class RemoteCopy(msgspec.Struct, frozen=True):
@@ -273,7 +244,7 @@ class Vault:
             known = _object(same)
         if known is not None:
             return known
-        found = self._deleted(tx, draft) or self.forbidden(
+        found = self._deleted(tx, draft) or tombstone.forbidden(
             tx,
             source_tag=b"" if takes else draft.source_tag,
             content_tag=draft.content_tag,
@@ -310,7 +281,7 @@ class Vault:
         """Tell whether one of several files was deleted before."""
         for file in draft.files:
             tag = b"" if draft.source_copy == "taken" else file.source_tag
-            rule = tombstones.rule_of(tx, source_tag=tag, content_tag=file.content_tag)
+            rule = tombstone.deleted(tx, source_tag=tag, content_tag=file.content_tag)
             if rule is not None:
                 return Forbidden(rule)
         return None
@@ -370,79 +341,12 @@ class Vault:
         """Return where an object's files are, or were, beneath its source's folder."""
         return tuple(rows.source_paths(tx, found.id)) or (found.name,)
 
-    def forbidden(
-        self,
-        tx: Tx,
-        *,
-        source_tag: bytes,
-        content_tag: bytes,
-        camera: str,
-        category: str,
-        captured_from_ms: int,
-        captured_to_ms: int,
-        source: str,
-    ) -> Forbidden | None:
-        """Return why this was deleted before and must not return, or ``None``.
-
-        ``content_tag`` may be empty when the content was not read yet; ``admit`` asks again with it. ``source_tag`` is
-        given only where the source keeps its copy whatever the answer is. A hold beats a cut-off: whoever knows of
-        holds judges the answer.
-        """
-        rule = tombstones.rule_of(tx, source_tag=source_tag, content_tag=content_tag)
-        if rule is not None:
-            return Forbidden(rule)
-        cutoff = tombstones.cutoff(
-            tx, camera=camera, category=category, captured_from_ms=captured_from_ms, captured_to_ms=captured_to_ms
-        )
-        if cutoff is not None:
-            return Forbidden(cutoff[0], certain=cutoff[1], by=Commanded(*cutoff[2]))
-        marked = tombstones.marked(
-            tx, source=source, camera=camera, category=category, captured_from_ms=captured_from_ms
-        )
-        return Forbidden("mark", certain=False) if marked else None
-
-    def count_late(self, tx: Tx, by: Commanded, *, destroyed: bool) -> None:
-        """Count a file that a cut-off met, for its command's next supplementary receipt."""
-        if by.jti:
-            command = (by.jti, by.kid, by.seq)
-            tombstones.count_late(tx, command, destroyed=int(destroyed), remaining=int(not destroyed))
-
-    def late(self, tx: Tx) -> tuple[Late, ...]:
-        """Return what was counted and not told, by command: no more than there are cut-offs at a time."""
-        return tuple(Late(Commanded(*row[:3]), *row[3:]) for row in tombstones.late(tx))
-
-    def late_told(self, tx: Tx, jti: str) -> None:
-        """Count anew for a command, whose sender was told."""
-        tombstones.drop_late(tx, jti)
-
     # -- what sources have no more
-
-    def awaited_from(self, tx: Tx, source: str, folder: int) -> int:
-        """Return the number of the newest tombstone that stays until the folder is seen without the copy, or 0.
-
-        ``folder`` is ``Draft.source_folder`` of what is taken from the source now: another one says nothing of it.
-        """
-        return tombstones.newest_at_source(tx, source, folder)
-
-    def remembered(self, tx: Tx, source_tags: Iterable[bytes]) -> tuple[int, ...]:
-        """Return the numbers of the tombstones of these source identities."""
-        return tuple(tombstones.of_tags(tx, source_tags))
-
-    def note_absent(
-        self, tx: Tx, source: str, folder: int, *, present: Sequence[int], after: int, upto: int
-    ) -> int | None:
-        """Note, for one page of tombstones above ``after``, that the source's folder has no such copy any more.
-
-        ``present`` are the sorted numbers of those that it has, ``upto`` the newest that was judged. Returns where the
-        next page begins, or ``None``.
-        """
-        page = tombstones.at_source(tx, source, folder, after=after, upto=upto, limit=PAGE_MAX)
-        tombstones.absent_at_source(tx, [n for n in page if not _holds(present, n)])
-        return page[-1] if page else None
 
     def mark_source_gone(self, tx: Tx, object_id: str) -> None:
         """Do step 6: the source's copy is given up and its folder was synced."""
         rows.set_source_gone(tx, object_id)
+        tombstone.gone_from_source(tx, object_id)
 
     def source_left_over(self, tx: Tx, *, source: str, after: str = "", limit: int = PAGE_MAX) -> tuple[Object, ...]:
         """Return a source's objects, by id, whose copy is ours to give up and is not noted as gone: 5 may be due."""
@@ -750,8 +654,3 @@ def _chosen(selection: Selection) -> rows.Chosen:
 def _object(row: tuple[Any, ...]) -> Object:
     values = dict(zip(rows.OBJECT_COLUMNS, row[1:-1], strict=True))
     return Object(**values, recipients=tuple(row[-1].split("\n")) if row[-1] else ())
-
-
-def _holds(numbers: Sequence[int], wanted: int) -> bool:
-    at = bisect_left(numbers, wanted)
-    return at < len(numbers) and numbers[at] == wanted

@@ -6,7 +6,7 @@ that waits is judged again by the same code. What needs no work behind the trans
 
 import msgspec
 
-from agent import audit
+from agent import audit, tombstone
 from agent.audit import Event
 from agent.bundle import Bundle
 from agent.clock import MS_PER_S
@@ -23,8 +23,9 @@ from agent.ids import Ids
 from agent.index import Tx
 from agent.model import Moment, Selection
 from agent.outbox import Alert, Outbox
+from agent.tombstone import Commanded
 from agent.trust import UNCONFIRMED_MAX, UNFINISHED_MAX, CommandRow, Trust
-from agent.vault import Commanded, Vault
+from agent.vault import Vault
 
 
 class Judged(msgspec.Struct, frozen=True, kw_only=True):
@@ -318,7 +319,7 @@ class Admission:
             before_ms = min(before_ms, max(row.received_ms, command.iat * MS_PER_S))
         rule = OWNER_ERASE if key.role == "client" else BACKEND_DELETE
         by = Commanded(row.jti, row.kid, row.seq)
-        self._erasure.cut_off(tx, command.request.select, rule=rule, by=by, before_ms=before_ms)
+        tombstone.cut_off(tx, command.request.select, rule=rule, by=by, before_ms=before_ms)
 
     def _spend(self, tx: Tx, key: Key, row: CommandRow, *, moment: Moment) -> None:
         objects, size_bytes = self._trust.weight(tx, row.jti) or (row.selection_count, 0)

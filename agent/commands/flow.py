@@ -13,6 +13,7 @@ from typing import Final
 
 import msgspec
 
+from agent import tombstone
 from agent.age.failure import NoMatchError
 from agent.bundle import Bundle, Export, Form
 from agent.commands import door
@@ -254,11 +255,11 @@ class Commands:
 
         def tell(tx: Tx) -> bool:
             told = False
-            for late in self._vault.late(tx):
+            for late in tombstone.late(tx):
                 row = self._trust.command(tx, late.by.jti)
                 if row is None or row.settled_ms is not None:  # a supplement comes behind the terminal receipt
                     self._ledger.tell_late(tx, late, moment=moment)
-                    self._vault.late_told(tx, late.by.jti)
+                    tombstone.late_told(tx, late.by.jti)
                     told = True
             return told
 

@@ -21,8 +21,8 @@ from agent.index import Tx
 from agent.keystore import Keystore
 from agent.model import Moment, Outcome, RandomBytes, Requester, new_id
 from agent.outbox import Outbox
+from agent.tombstone import Late
 from agent.trust import CommandRow, Trust
-from agent.vault import Late
 
 Status = Literal["accepted", "in_progress", "waiting", "done", "partial", "refused", "failed"]
 TERMINAL: Final[frozenset[str]] = frozenset({"done", "partial", "refused", "failed"})

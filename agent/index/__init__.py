@@ -2,8 +2,8 @@
 
 ``connection`` opens the file and runs transactions, ``looking`` only reads it, ``transaction`` is what runs inside one,
 ``opening`` and ``ballast`` serve them. Every other file here is named after the module whose rows it keeps and is used
-by that module alone. Only the tables of vault and erasure refer to each other: they stand in ``vault_schema`` together,
-and ``tombstone`` serves both.
+by that module alone. Only the tables of vault, erasure and tombstone refer to each other: they stand together, in
+``vault_schema``, and erasure uses rows of the vault.
 """
 
 from agent.index.connection import Index, IndexLostError

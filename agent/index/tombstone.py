@@ -1,4 +1,4 @@
-"""What deletes leave behind: tombstones, the marks they are compacted to, and cut-offs; of vault and erasure."""
+"""Rows of ``agent/tombstone.py``: what deletes leave behind, the marks that it is compacted to, and cut-offs."""
 
 from collections.abc import Iterable
 from typing import Final

@@ -5,7 +5,6 @@ from typing import Any, Final
 
 import msgspec
 
-from agent.index import tombstone
 from agent.index.transaction import Row, Tx
 
 OBJECT_COLUMNS: Final = (
@@ -291,7 +290,6 @@ def set_source_gone(tx: Tx, object_id: str) -> None:
     """Note that the source's copy is given up; where its files were is forgotten."""
     tx.execute("UPDATE object SET source_gone = 1 WHERE id = ?", (object_id,))
     tx.execute("UPDATE object_file SET path = '' WHERE object = (SELECT n FROM object WHERE id = ?)", (object_id,))
-    tombstone.gone_from_source(tx, object_id)  # it may have been deleted meanwhile
 
 
 def insert_files(tx: Tx, n: int, files: Iterable[tuple[bytes, bytes, int, str]]) -> None:

@@ -13,7 +13,7 @@ from functools import partial
 from itertools import islice
 from typing import Final
 
-from agent import bookmark
+from agent import bookmark, tombstone
 from agent.errors import AgentError
 from agent.index import Tx
 from agent.ingest.growing import file_tag, path_tag
@@ -50,7 +50,7 @@ async def confirm_absences(source: FolderSource, *, vault: Vault) -> None:
         name, folder = source.settings.name, root.identity
 
         def newest(tx: Tx) -> tuple[int, int]:
-            return vault.awaited_from(tx, source=name, folder=folder), bookmark.newest(tx, name, folder)
+            return tombstone.awaited_from(tx, source=name, folder=folder), bookmark.newest(tx, name, folder)
 
         awaited, marked = await vault.index.read(newest)
         present = await _present(source, root, vault=vault) if awaited or marked else None
@@ -59,7 +59,7 @@ async def confirm_absences(source: FolderSource, *, vault: Vault) -> None:
         after: int | None = 0
         while after is not None:
             page = partial(
-                vault.note_absent, source=name, folder=folder, present=present.tombstones, after=after, upto=awaited
+                tombstone.note_absent, source=name, folder=folder, present=present.tombstones, after=after, upto=awaited
             )
             after = await vault.index.write(page)
         after = 0
@@ -85,7 +85,7 @@ async def _present(source: FolderSource, root: Root, *, vault: Vault) -> _Presen
     while found := await source.do(partial(_next, files)):
         looked_at += len(found)
         tags = [identity_tag(name, item.path, item.size_bytes, item.mtime_ns, key=key) for item in found]
-        present.tombstones.extend(await vault.index.read(partial(vault.remembered, source_tags=tags)))
+        present.tombstones.extend(await vault.index.read(partial(tombstone.remembered, source_tags=tags)))
         for item in found:
             if is_log(item.path):
                 present.files.append(bookmark.number(file_tag(name, item.inode, key=key)))

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from agent import audit, bookmark, registry, remaining
+from agent import audit, bookmark, registry, remaining, tombstone
 from agent.audit import Event
 from agent.bookmark import Bookmark
 from agent.clock import monotonic_s, pause
@@ -39,7 +39,8 @@ from agent.policy import Allow, Conditions, Policy, Refuse, Rights, Subject, dec
 from agent.sealer import Sealer, SealJob, SourceChangedError
 from agent.sources import Candidate, FolderSource, SourceSettings
 from agent.sources.candidate import IncompleteError, MediumError
-from agent.vault import Draft, Forbidden, Vault
+from agent.tombstone import Forbidden
+from agent.vault import Draft, Vault
 
 GROUP_USES: Final = 64
 """Objects sealed under one look at the open group; the vault rewraps a slot whose group changed meanwhile."""
@@ -494,7 +495,7 @@ class Ingest:
             def note_remaining(tx: Tx) -> None:
                 _keep(tx, [passed])
                 if is_new and remaining.note(tx, tag, forbidden.by.jti, key=self._known.key):
-                    self._vault.count_late(tx, forbidden.by, destroyed=False)
+                    tombstone.count_late(tx, forbidden.by, destroyed=False)
 
             if passed is not None or (is_new and forbidden.by.jti):
                 await self._index.write(note_remaining)
@@ -510,7 +511,7 @@ class Ingest:
 
         def note(tx: Tx) -> None:
             audit.append(tx, event, moment=moment)
-            self._vault.count_late(tx, forbidden.by, destroyed=True)
+            tombstone.count_late(tx, forbidden.by, destroyed=True)
 
         await self._index.write(note)
         self._telling.tell(work.event("deleted_before", reason="the source's copy was destroyed"))

@@ -2,13 +2,14 @@
 
 import msgspec
 
-from agent import bookmark, registry
+from agent import bookmark, registry, tombstone
 from agent.bookmark import Bookmark
 from agent.index import Tx
 from agent.ingest.growing import look_tag, related_tags
 from agent.ingest.work import Work, source_tag
 from agent.sources import Candidate
-from agent.vault import Forbidden, Vault
+from agent.tombstone import Forbidden
+from agent.vault import Vault
 
 
 class Found(msgspec.Struct, frozen=True):
@@ -63,7 +64,7 @@ class Known:
         A log that was read is known by its content alone: what looks like a deleted one may have gone on.
         """
         place = candidate.place
-        return self._vault.forbidden(
+        return tombstone.forbidden(
             tx,
             source_tag=b"" if content or self._takes(candidate) else source_tag(candidate, key=self.key),
             content_tag=content,

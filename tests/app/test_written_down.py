@@ -13,7 +13,7 @@ from typing import Any, get_args
 
 import pytest
 
-from agent import audit, chain, erasure, registry
+from agent import audit, chain, registry, tombstone
 from agent.app.parts import Parts
 from agent.app.running import run
 from agent.control import ask
@@ -196,7 +196,7 @@ def test_upload_that_may_leave_a_copy_stands_in_the_log_with_its_store(tmp_path:
 
 
 def test_mark_stands_in_the_log_when_it_moves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(erasure, "TOMBSTONES_MAX", 8)
+    monkeypatch.setattr(tombstone, "TOMBSTONES_MAX", 8)
     home = Home(tmp_path / "vault")
     times = [1_700_000_000_000 + 1000 * number for number in range(12)]
     for time_ms in times:

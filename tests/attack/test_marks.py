@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from agent import erasure
+from agent import tombstone
 from agent.erasure import Erasure
 from agent.ingest import Ingest
 from agent.model import Selection
@@ -64,7 +64,7 @@ def test_older_recordings_that_nobody_deleted_are_sealed_and_not_destroyed_unrea
 ) -> None:
     # Camera A's expired recordings made one mark of the whole source. Camera B delivered a card of three days ago, and
     # every file of it was removed from the spool unread, as deleted before.
-    monkeypatch.setattr(erasure, "TOMBSTONES_MAX", 16)
+    monkeypatch.setattr(tombstone, "TOMBSTONES_MAX", 16)
     many_expired(home)
     assert home.left() == []
     late = {DAY.format(day=1).replace("front", "back"): b"back", DAY.format(day=2).replace("10-15", "11-15"): b"front"}
@@ -77,7 +77,7 @@ def test_older_recordings_that_nobody_deleted_are_sealed_and_not_destroyed_unrea
 def test_recording_older_than_a_recorders_mark_is_left_and_told_and_other_cameras_are_sealed(
     home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(erasure, "TOMBSTONES_MAX", 16)
+    monkeypatch.setattr(tombstone, "TOMBSTONES_MAX", 16)
     many_expired(home, after="leave")
     home.put(DAY.format(day=1).replace("10-15", "11-15"), b"older than the mark")
     home.put(DAY.format(day=1).replace("front", "back"), b"another camera")
@@ -95,7 +95,7 @@ def test_recording_older_than_a_recorders_mark_is_left_and_told_and_other_camera
 def test_mark_of_a_source_that_was_left_alone_destroys_nothing_once_it_is_ours_to_empty(
     home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(erasure, "TOMBSTONES_MAX", 16)
+    monkeypatch.setattr(tombstone, "TOMBSTONES_MAX", 16)
     many_expired(home, after="leave")
     never_seen = DAY.format(day=1).replace("10-15", "11-15")
     home.put(never_seen, b"never seen")
@@ -109,7 +109,7 @@ def test_recording_between_two_deleted_hours_is_not_destroyed_unread(
 ) -> None:
     # Two intervals became one that covers both, to keep their number bounded, and with it the day between them, of
     # which nobody had deleted anything: what a camera delivered late of it was removed from the spool unread.
-    monkeypatch.setattr(erasure, "CUTOFFS_MAX", 1)
+    monkeypatch.setattr(tombstone, "CUTOFFS_MAX", 1)
     for day in (1, 3):
         erase(home, cutoff=Selection(from_=f"2026-11-{day:02}T10:00:00Z", to=f"2026-11-{day:02}T11:00:00Z"))
     deleted, between, after = (DAY.format(day=day) for day in (1, 2, 4))
@@ -119,7 +119,7 @@ def test_recording_between_two_deleted_hours_is_not_destroyed_unread(
     assert home.left() == [deleted, between]
     assert [home.opened(item) for item in home.objects()] == [after.encode()]
     assert home.reasons("refused") == ["before_mark"]
-    monkeypatch.setattr(erasure, "CUTOFFS_MAX", 2)
+    monkeypatch.setattr(tombstone, "CUTOFFS_MAX", 2)
     erase(home, cutoff=Selection(from_="2026-11-01T10:00:00Z", to="2026-11-01T11:00:00Z"))
     home.reopen()
     home.scan()

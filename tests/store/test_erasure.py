@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from agent import audit, chain, erasure, vault
+from agent import audit, chain, erasure, tombstone, vault
 from agent.errors import CorruptError, RefusedError
 from agent.ids import Ids
 from agent.index import Index
@@ -396,7 +396,7 @@ def test_same_cut_off_again_moves_its_mark_and_adds_no_row(home: Home) -> None:
 
 
 def test_too_many_cut_offs_become_wider_ones(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(erasure, "CUTOFFS_MAX", 4)
+    monkeypatch.setattr(tombstone, "CUTOFFS_MAX", 4)
     for second in range(0, 40, 2):
         times = [f"2023-11-14T22:13:{value:02}Z" for value in (second, second + 1)]
         run(home.erase(cutoff=Selection(camera="cam1", from_=times[0], to=times[1])))
@@ -422,7 +422,7 @@ def test_cut_offs_of_every_kind_are_bounded_and_go_on_refusing(
     home: Home, monkeypatch: pytest.MonkeyPatch, cutoffs: list[Selection]
 ) -> None:
     # Only intervals with both ends became one: a device whose owner deletes with a begin alone kept them all.
-    monkeypatch.setattr(erasure, "CUTOFFS_MAX", 4)
+    monkeypatch.setattr(tombstone, "CUTOFFS_MAX", 4)
     for cutoff in cutoffs:
         run(home.erase(cutoff=cutoff))
         assert home.rows("SELECT count(*) <= 4 FROM cutoff") == [(1,)]
@@ -456,7 +456,7 @@ def test_each_file_of_a_deleted_batch_stays_away_by_itself(home: Home, monkeypat
         run(home.keep(files=(*made_of(1), msgspec.structs.replace(batch[7], source_tag=secrets.token_bytes(32)))))
     assert home.rows("SELECT count(*) FROM object_file") == [(0,)]
     assert home.rows("SELECT count(*) FROM tombstone") == [(21,)]
-    monkeypatch.setattr(erasure, "TOMBSTONES_MAX", 16)
+    monkeypatch.setattr(tombstone, "TOMBSTONES_MAX", 16)
     run(home.erase(run(home.keep(files=made_of(40))).id))
     assert home.rows("SELECT count(*) FROM tombstone")[0][0] <= 16
 
@@ -469,7 +469,7 @@ def tombstones(home: Home) -> int:
 def test_too_many_tombstones_of_what_a_source_keeps_become_a_mark_that_still_refuses_each(
     home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(erasure, "TOMBSTONES_MAX", 16)
+    monkeypatch.setattr(tombstone, "TOMBSTONES_MAX", 16)
     tags = [secrets.token_bytes(32) for _ in range(40)]
     left: dict[str, Any] = {"source_copy": "left", "captured_to_ms": 100_000}
     for number, tag in enumerate(tags):
@@ -488,7 +488,7 @@ def test_too_many_tombstones_of_what_a_source_keeps_become_a_mark_that_still_ref
 
 def test_mark_never_lies_ahead_of_now(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     # A camera whose clock ran ahead: its mark would refuse everything that it records until then.
-    monkeypatch.setattr(erasure, "TOMBSTONES_MAX", 16)
+    monkeypatch.setattr(tombstone, "TOMBSTONES_MAX", 16)
     ahead: dict[str, Any] = {
         "captured_from_ms": NOW.agent_ms * 2,
         "captured_to_ms": NOW.agent_ms * 2 + 1,
@@ -543,7 +543,7 @@ def test_tombstone_of_a_delete_that_was_asked_for_stays_and_goes_before_any_that
     assert home.rows("SELECT DISTINCT object, camera, category, asked FROM tombstone") == [("", "", "", 1)]
     needed = [run(home.keep(source_copy="left")) for _ in range(8)]
     run(home.erase(*(one.id for one in needed)))
-    monkeypatch.setattr(erasure, "TOMBSTONES_MAX", 10)
+    monkeypatch.setattr(tombstone, "TOMBSTONES_MAX", 10)
     run(home.erase(run(home.keep(source_copy="left")).id))
     assert home.rows("SELECT at_source, count(*) FROM tombstone GROUP BY 1 ORDER BY 1") == [(0, 1), (1, 9)]
     assert home.rows("SELECT count(*) FROM mark") == [(0,)]

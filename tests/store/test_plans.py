@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from agent import audit, bookmark, rights
+from agent import audit, bookmark, rights, tombstone
 from agent.bookmark import Bookmark
 from agent.index import Tx
 from agent.index import erasure as requests
@@ -113,7 +113,7 @@ def asked_always(home: Home) -> dict[str, Callable[[Tx], object]]:
         "the upload queue": lambda tx: vault.queued(tx, 10),
         "is it held, before a file is taken": lambda tx: vault.held(tx, TAG, TAG),
         "was it seen, for a file that stays": lambda tx: vault.seen(tx, TAG),
-        "is it forbidden": lambda tx: vault.forbidden(
+        "is it forbidden": lambda tx: tombstone.forbidden(
             tx, source_tag=TAG, content_tag=TAG, camera="c", category="photo", captured_from_ms=1, captured_to_ms=2,
             source="s",
         ),
