@@ -9,9 +9,10 @@ import asyncio
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
-from agent.envelope import Erased, Failed, Go, Stored
+from agent.envelope import Erased, ErasedItem, Failed, Go, Stored
 from agent.erasure import Erasure
 from agent.errors import LinkError, RefusedError
 from agent.index import Index, Tx
@@ -22,6 +23,11 @@ from agent.vault import RemoteCopy, Vault
 FIRST_AGAIN_S: Final = 15.0  # an unanswered request is repeated, first after this
 LONGEST_AGAIN_S: Final = 900.0
 OPEN_REQUESTS: Final = 64
+
+NOTED_AT_ONCE: Final = 8
+"""Erasures of one message that share a transaction. With the last copy of a part of a large delete its outcomes are
+written anew, hundreds; the copies are random, so the last message ends many parts."""
+
 _MS_PER_S: Final = 1000
 
 Pair = tuple[str, str]
@@ -158,21 +164,25 @@ class Copies:
         items = [item for item in answer.items if (item.upload, item.manifest) in request.open]
         moment = self._now()
 
-        def note(tx: Tx) -> None:
-            for item in items:
-                self._erasure.note_erased(
-                    tx,
-                    item.upload,
-                    item.manifest,
-                    header=item.header,
-                    payload=item.payload,
-                    stated_by=answer.iss,
-                    moment=moment,
-                )
-
-        await self._index.write(note, urgent=True)
+        for start in range(0, len(items), NOTED_AT_ONCE):
+            note = partial(
+                self._note_some, items=items[start : start + NOTED_AT_ONCE], stated_by=answer.iss, moment=moment
+            )
+            await self._index.write(note, urgent=True)
         self._changed()
         self._erase_news.set()  # there may be more than one message names
+
+    def _note_some(self, tx: Tx, *, items: Sequence[ErasedItem], stated_by: str, moment: Moment) -> None:
+        for item in items:
+            self._erasure.note_erased(
+                tx,
+                item.upload,
+                item.manifest,
+                header=item.header,
+                payload=item.payload,
+                stated_by=stated_by,
+                moment=moment,
+            )
 
     async def _watch(self) -> None:
         session = 0

@@ -3,14 +3,17 @@
 import asyncio
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 
 from agent.broker import Broker
 from agent.errors import SpaceError
+from agent.index import Tx
 from agent.model import Object
 from agent.uplink import CHUNK_BYTES, CHUNKS_AHEAD
+from agent.upload.copies import NOTED_AT_ONCE
 from device_sim.broker import Broker as BrokerProcess
 from device_sim.cloud.faults import Forgery
 from device_sim.cloud.service import Cloud
@@ -330,6 +333,33 @@ def test_deleted_while_uploading_is_stopped_at_once_and_erased_at_the_store(
                 assert not flow.progress()
             assert not stored(cloud)
         assert hub.state(item) == "gone"
+
+    asyncio.run(act())
+
+
+def test_word_of_many_erasures_is_noted_in_short_transactions(
+    mosquitto: BrokerProcess, tls: Path, tmp_path: Path, hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last message about a delete of a hundred thousand held every other write up for four seconds."""
+    together: dict[Tx, int] = {}
+    note = hub.erasure.note_erased
+
+    def noted(tx: Tx, *about: str, **more: Any) -> tuple[str, ...]:  # noqa: ANN401 - as it came
+        together[tx] = together.get(tx, 0) + 1
+        return note(tx, *about, **more)
+
+    monkeypatch.setattr(hub.erasure, "note_erased", noted)
+
+    async def act() -> None:
+        items = [await hub.add(size_bytes=100) for _number in range(2 * NOTED_AT_ONCE + 1)]
+        with cloud_at(mosquitto.url, tls=tls, folder=tmp_path / "cloud", keys=Keys.of(hub)) as (_cloud, store):
+            async with uploading(hub, line(mosquitto.url, tls), store):
+                await until(lambda: hub.uploaded(*items))
+            ids = [item.id for item in items]
+            await hub.erasure.erase(ids, actor="local", rule="owner_erase", command="a" * 26, moment=hub.moment)
+            async with uploading(hub, line(mosquitto.url, tls), store):
+                await until(lambda: hub.finished.count("a" * 26) == 2)
+        assert list(together.values()) == [NOTED_AT_ONCE, NOTED_AT_ONCE, 1]
 
     asyncio.run(act())
 
