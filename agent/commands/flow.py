@@ -237,10 +237,10 @@ class Commands:
     async def resume(self, moment: Moment) -> None:
         """At start, after ``Erasure.resume``: release what may go on and finish the deletes that a crash cut off.
 
-        Exports may be long and are left to ``run``.
+        What may be long is left to ``run``: exports, and deletes of which more than one part is left.
         """
         await self.tick(moment)
-        await self._drain(but="export")
+        await self._drain(long=False)
 
     async def tick(self, moment: Moment) -> None:
         """Judge every waiting command again: its time may be trusted, its predecessor done, its expiry past.
@@ -266,15 +266,22 @@ class Commands:
         if await self._index.write(tell, urgent=True):
             self._world.changed()
 
-    async def _drain(self, *, but: str = "") -> None:
-        while ready := await self._ready(but=but):
+    async def _drain(self, *, long: bool = True) -> None:
+        while ready := await self._ready(long=long):
             for row in ready:
                 await self._work_on(row.jti)
 
-    async def _ready(self, *, but: str = "") -> list[CommandRow]:
-        rows = await self._index.read(lambda tx: self._trust.running(tx, limit=_PAGE))
+    async def _ready(self, *, long: bool = True) -> list[CommandRow]:
         busy = self._running.keys() | self._later
-        return [row for row in rows if row.jti not in busy and row.verb != but]
+
+        def ready(tx: Tx) -> list[CommandRow]:
+            rows = [row for row in self._trust.running(tx, limit=_PAGE) if row.jti not in busy]
+            return rows if long else [row for row in rows if not self._is_long(tx, row)]
+
+        return await self._index.read(ready)
+
+    def _is_long(self, tx: Tx, row: CommandRow) -> bool:
+        return row.verb == "export" or self._trust.left(tx, row.jti) > PART
 
     async def _release(self, moment: Moment) -> None:
         waiting = await self._index.read(self._trust.waiting)
