@@ -144,7 +144,7 @@ def print_json(answer: Any) -> int:  # noqa: ANN401 - JSON
 
 def _status(arguments: argparse.Namespace) -> int:
     from agent.shell.layout import size
-    from agent.shell.terminal import table
+    from agent.shell.terminal import pairs, table
     from agent.shell.times import when_text
 
     answer = ask_agent(arguments, "status", {})
@@ -170,7 +170,7 @@ def _status(arguments: argparse.Namespace) -> int:
         ("keys", f"{answer['protection']} keystore, key set version {answer['key_set']}"),
         ("log", f"{answer['audit_head']['seq']} entries"),
     ]
-    print("\n".join(f"{name:<10} {value}" for name, value in rows))
+    print(pairs(rows))
     if answer["alerts"]:
         alerts = [(one["code"], when_text(one["since"]), str(one["count"])) for one in answer["alerts"]]
         print("\n" + table(alerts, head=("alert", "since", "times"), right=(2,)))
@@ -261,42 +261,54 @@ def _camera(item: dict[str, Any]) -> str:
 
 def _explain(arguments: argparse.Namespace) -> int:
     from agent.shell.layout import printable, size
+    from agent.shell.terminal import pairs
     from agent.shell.times import when_text
 
     answer = ask_agent(arguments, "explain", {"id": arguments.id})
     if arguments.json:
         return print_json(answer)
     if answer["category"] == "export":
-        _explain_export(answer)
+        print(f"export of {answer['objects']} objects, {size(answer['bytes'])}")
+        print(pairs(_about_export(answer)))
         return DONE
     decision = answer["decision"]
-    print(f"{answer['category']} of camera {printable(_camera(answer))}, {size(answer['bytes'])}")
-    print(f"captured   {when_text(answer['captured_from'])} to {when_text(answer['captured_to'])}")
-    print(f"taken in   {when_text(answer['taken_in'])}, for the purpose {answer['purpose']!r}")
+    until = when_text(decision["until"]) if "until" in decision else ""
     if "ends" in decision:
-        until = f"; its key is destroyed by {when_text(decision['until'])}" if "until" in decision else ""
-        print(f"goes       {decision['ends']}, by {decision['rule']}{until}")
+        destroyed = f"; its key is destroyed by {until}" if until else ""
+        fate = ("goes", f"{decision['ends']}, by {decision['rule']}{destroyed}")
     else:
-        until = f" until {when_text(decision['until'])}" if "until" in decision else ""
-        print(f"stays      {decision['stays_because'].replace('_', ' ')}{until}, by {decision['rule']}")
+        because = decision["stays_because"].replace("_", " ")
+        fate = ("stays", f"{because}{f' until {until}' if until else ''}, by {decision['rule']}")
+    copies = [
+        (
+            "copy",
+            f"{copy['where']}: {copy['state']}" + (f", until {when_text(copy['until'])}" if "until" in copy else ""),
+        )
+        for copy in answer["copies"]
+    ]
     device = " and this device" if answer["readable_by_device"] else ""
-    print(f"can read   {len(answer['recipients'])} recipient(s){device}")
-    for copy in answer["copies"]:
-        until = f", until {when_text(copy['until'])}" if "until" in copy else ""
-        print(f"copy       {copy['where']}: {copy['state']}{until}")
+    print(f"{answer['category']} of camera {printable(_camera(answer))}, {size(answer['bytes'])}")
+    rows = [
+        ("captured", f"{when_text(answer['captured_from'])} to {when_text(answer['captured_to'])}"),
+        ("taken in", f"{when_text(answer['taken_in'])}, for the purpose {answer['purpose']!r}"),
+        fate,
+        ("can read", f"{len(answer['recipients'])} recipient(s){device}"),
+        *copies,
+    ]
+    print(pairs(rows))
     return DONE
 
 
-def _explain_export(answer: dict[str, Any]) -> None:
-    from agent.shell.layout import size
+def _about_export(answer: dict[str, Any]) -> list[tuple[str, object]]:
     from agent.shell.times import when_text
 
-    print(f"export of {answer['objects']} objects, {size(answer['bytes'])}")
-    print(f"made       {when_text(answer['taken_in'])}")
-    print(f"goes       at {when_text(answer['until'])}, by {answer['rule']}")
-    print(f"can read   {len(answer['recipients'])} recipient(s)")
-    print(f"lies in    {answer['folder']}")
-    print(f"remove it  privacy-owner delete {answer['id']}")
+    return [
+        ("made", when_text(answer["taken_in"])),
+        ("goes", f"at {when_text(answer['until'])}, by {answer['rule']}"),
+        ("can read", f"{len(answer['recipients'])} recipient(s)"),
+        ("lies in", answer["folder"]),
+        ("remove it", f"privacy-owner delete {answer['id']}"),
+    ]
 
 
 _LEFT_OUT: Final = {

@@ -40,16 +40,21 @@ def table(rows: Iterable[Sequence[object]], *, head: Sequence[str], right: Seque
     return "\n".join(lines)
 
 
+def pairs(rows: Sequence[tuple[str, object]], *, columns: int = 0) -> str:
+    """Return names and what each stands for, one under the other; broken between words where the screen is narrow."""
+    width = max((len(name) for name, _value in rows), default=0) + len(_GAP)
+    lines = []
+    for name, value in rows:
+        first, *others = _words(printable(value), columns - width) if columns else [printable(value)]
+        lines.append(f"{name.ljust(width)}{first}")
+        lines += [" " * width + other for other in others]
+    return "\n".join(lines)
+
+
 def _block(row: Sequence[str], *, head: Sequence[str], columns: int) -> str:
     """Return a row as lines of its own: the first cell, and under it what else there is, by name."""
-    lines = [row[0]]
-    told = [(name, cell) for name, cell in zip(head[1:], row[1:], strict=True) if cell]
-    width = max((len(name) for name, _cell in told), default=0)
-    for name, cell in told:
-        first, *others = _words(cell, columns - width - 2 * len(_GAP))
-        lines.append(f"{_GAP}{name.ljust(width)}{_GAP}{first}")
-        lines += [" " * (width + 2 * len(_GAP)) + other for other in others]
-    return "\n".join(lines)
+    told = [(f"{_GAP}{name}", cell) for name, cell in zip(head[1:], row[1:], strict=True) if cell]
+    return "\n".join((row[0], pairs(told, columns=columns))).rstrip("\n")
 
 
 def _words(text: str, width: int) -> list[str]:

@@ -34,6 +34,11 @@ def table(rows: Iterable[Sequence[object]], *, head: Sequence[str], right: Seque
     return layout.table(rows, head=head, right=right, columns=columns(sys.stdout))
 
 
+def pairs(rows: Sequence[tuple[str, object]]) -> str:
+    """Return names and values for stdout, fitted to its width."""
+    return layout.pairs(rows, columns=columns(sys.stdout))
+
+
 class LiveLine:
     """One line on stderr that changes while something goes on, never wider than the terminal; in a pipe, none."""
 

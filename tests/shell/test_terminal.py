@@ -44,6 +44,20 @@ def test_doctor_breaks_its_words_and_keeps_the_column_of_verdicts(device: Device
     assert "    " in {line[at : at + 4] for line in table[1:]}, "nothing was long enough to be broken"
 
 
+@pytest.mark.parametrize("columns", [40, 80])
+def test_status_and_explain_break_between_words_under_what_they_tell(device: Device, columns: int) -> None:
+    (one,) = device.take_in("front_door/a.mp4")
+    code, explained = on_screen("privacy-agent", "explain", one, "--config", device.config, columns=columns)
+    assert code == 0
+    assert max(map(len, explained.splitlines()[1:])) <= columns
+    assert explained.split() == device.ok("explain", one).out.split()
+    code, status = on_screen("privacy-agent", "status", "--config", device.config, columns=columns)
+    assert code == 0
+    assert max(map(len, status.splitlines())) <= columns
+    names = [line.split("  ")[0] for line in device.ok("status").out.splitlines()]
+    assert [line.split("  ")[0] for line in status.splitlines() if not line.startswith(" ")] == names
+
+
 def test_owners_tables_fit_too(device: Device) -> None:
     code, shown = on_screen("privacy-owner", "--home", device.home, "client", "list", columns=60)
     assert code == 0
