@@ -44,7 +44,7 @@ def test_hostile_files_are_told_by_the_log_by_status_and_by_doctor(device: Devic
     device.config.write_text(device.config.read_text().replace("[[source]]", '[[source]]\nbatch_age = "1s"'))
 
     with device.running() as log:
-        until(lambda: log.read_text().count("not taken in") >= 3, what="three files told")
+        until(lambda: log.read_text().count("not taken in") >= 4, what="four files told")
         said = log.read_text()
         status = device.ok("status")
         counts = device.ok("status", "--json").json["sources"]
