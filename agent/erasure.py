@@ -10,7 +10,9 @@ The numbered procedure (invariant I3):
    index's root id set to the next, audit;
 4. ``wal_checkpoint(TRUNCATE)`` returned not-busy;
 5. the old root is destroyed, one copy at a time, each read back; the groups reopen;
-6. files are unlinked, their folder synced; a file system mounted with ``discard`` tells the medium by itself;
+6. files are unlinked, their folder synced; a file system mounted with ``discard`` tells the medium by itself. A file
+   that cannot be removed is put off: its intent stays, its request is not answered, everything else goes on, and
+   ``retry`` tries again;
 7. intents are removed and the receipt is stored in one transaction (``waiting`` while a remote copy is unconfirmed).
    Until 7 the object is ``erasing``.
 
@@ -24,6 +26,7 @@ back.
 """
 
 import asyncio
+import logging
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final, TypeVar
 
@@ -31,7 +34,7 @@ import msgspec
 
 from agent import audit, tombstone
 from agent.audit import Event
-from agent.errors import SpaceError
+from agent.errors import AgentError, LinkError, SpaceError
 from agent.index import Index, Row, Tx
 from agent.index import erasure as rows
 from agent.index import vault as vault_rows
@@ -58,7 +61,10 @@ REMOTE_ONLY_MAX: Final = 1_000_000
 
 _ALL_SLOTS: Final = 2**31
 
+_LOG: Final = logging.getLogger(__name__)
+
 T = TypeVar("T")
+R = TypeVar("R")
 
 Finish = Callable[[Tx, str, tuple[Outcome, ...], Moment], None]
 Judge = Callable[[Tx, Object | AtStore, str, str], Outcome | None]
@@ -72,17 +78,22 @@ def _spare_none(_tx: Tx, _found: Object | AtStore, _actor: str, _rule: str) -> N
     return None
 
 
-async def _uncut(act: Callable[[T], None], argument: T) -> None:
+async def _uncut(act: Callable[[T], R], argument: T) -> R:
     """Do blocking work in a thread and come back only when it has ended, even when the caller is cancelled.
 
     The next run would otherwise begin while this one still writes.
     """
     work = asyncio.ensure_future(asyncio.to_thread(act, argument))
     try:
-        await asyncio.shield(work)
+        return await asyncio.shield(work)
     except asyncio.CancelledError:
         await asyncio.wait([work])
         raise
+
+
+def put_off(tx: Tx, *, limit: int) -> tuple[str, ...]:
+    """Return objects whose keys are destroyed and whose files could not be removed."""
+    return tuple(rows.those_put_off(tx, limit))
 
 
 class Begun(msgspec.Struct, frozen=True, kw_only=True):
@@ -139,7 +150,7 @@ class Erasure:
         ``cutoff`` is the selection that also forbids what was recorded before now and turns up later. Whoever has more
         than ``PART`` asks for them one part after the other, in the order of arrival: so others get their turn, and
         whole keys go. Raises ``SpaceError`` when not even the ballast gave room: what was begun goes on at the next
-        call or at ``resume``.
+        call or at ``resume``. Raises ``LinkError`` when a file was put off: ``finish`` is called once it is gone.
         """
         wanted = sorted(set(ids))
         self._callers += 1
@@ -160,6 +171,11 @@ class Erasure:
             async with self._lock:
                 if erasure not in self._results:
                     await self._run(moment)
+            if erasure not in self._results:
+                raise LinkError(
+                    "a deleted file cannot be removed; its key is destroyed",
+                    hint="privacy-agent doctor says which; it is tried again by itself",
+                )
             return self._results.pop(erasure)
         finally:
             self._callers -= 1
@@ -204,6 +220,25 @@ class Erasure:
             await self._run(moment)
             if self._callers == 0:
                 self._results.clear()
+
+    async def retry(self, moment: Moment) -> int:
+        """Try again to remove files that were put off, some of them; return how many still are."""
+        async with self._lock:
+            while some := await self._index.read(lambda tx: rows.those_put_off(tx, PART)):
+                if await self._remove(some, moment):
+                    break
+            if self._callers == 0:
+                self._results.clear()
+        return len(await self._index.read(lambda tx: rows.those_put_off(tx, PART)))
+
+    def pending(self, tx: Tx, command: str, ids: Iterable[str]) -> frozenset[str]:
+        """Return those of some objects that ``command`` asked for and that are not gone yet."""
+        erasures = rows.local_erasures(tx, command)
+        return frozenset(one for one in ids if rows.pending_in(tx, erasures, one)) if erasures else frozenset()
+
+    def is_open(self, tx: Tx, command: str) -> bool:
+        """Tell whether anything that ``command`` asked for is not gone yet."""
+        return bool(rows.local_erasures(tx, command))
 
     def pending_remote(self, tx: Tx, store: str, limit: int, *, after: str = "") -> tuple[RemoteCopy, ...]:
         """Return copies that this store (a key id) is asked to erase and has not confirmed, by upload id."""
@@ -294,6 +329,12 @@ class Erasure:
     def _answer(
         self, tx: Tx, object_id: str, found: Object | None, *, actor: str, rule: str, keeps: int
     ) -> tuple[str, str, str]:
+        if found is None and (remarks_of := rows.pending_remarks(tx, object_id)) is not None:
+            # Another request took its row and its key; its file lies there still.
+            rows.ask_store(tx, object_id, keeps=keeps)
+            if not keeps:
+                tombstone.ask(tx, (object_id,), rule)
+            return object_id, "pending", remarks_of
         if found is None:
             # The local copy went before; what a store has of it is asked for all the same, unless it is to be kept.
             at_store = None if keeps else self._vault.at_store(tx, object_id)
@@ -348,16 +389,27 @@ class Erasure:
             finally:
                 self._vault.closed_groups = frozenset()
         gone = await self._index.read(lambda tx: rows.intents(tx, 3, size))
-        if gone:
-            # Step 6. If power fails here, some files are back or still there; their intents remove them at start.
-            await _uncut(self._vault.payloads.remove, gone)
-            self._at(6)
-        finished = await self._index.write(lambda tx: self._conclude(tx, gone, moment), urgent=True, large=True)
-        self._results.update(finished)
-        self._at(7)
+        await self._remove(gone, moment)
         left = await self._index.read(rows.any_asked_or_intended)
         assert not left or asked or groups or gone, "forgetting does not get on"  # noqa: S101 - a bug, not input
         return left
+
+    async def _remove(self, gone: Sequence[str], moment: Moment) -> int:
+        """Do steps 6 and 7 of some objects; return how many were put off."""
+        kept: dict[str, AgentError] = {}
+        if gone:
+            # Step 6. If power fails here, some files are back or still there; their intents remove them at start.
+            kept = await _uncut(self._vault.payloads.remove, gone)
+            self._at(6)
+        if kept:
+            _LOG.warning("%s deleted files are there still: %s", len(kept), next(iter(kept.values())).message)
+        removed = [object_id for object_id in gone if object_id not in kept]
+        finished = await self._index.write(
+            lambda tx: self._conclude(tx, removed, moment, kept=tuple(kept)), urgent=True, large=True
+        )
+        self._results.update(finished)
+        self._at(7)
+        return len(kept)
 
     def _intend_more(self, tx: Tx, moment: Moment, size: int) -> None:
         for request in rows.erasures(tx):
@@ -430,8 +482,11 @@ class Erasure:
         rows.rewrite_slots(tx, n, key.version, rewrapped)
         return key, len(rewrapped)
 
-    def _conclude(self, tx: Tx, gone: Sequence[str], moment: Moment) -> dict[int, tuple[Outcome, ...]]:
+    def _conclude(
+        self, tx: Tx, gone: Sequence[str], moment: Moment, *, kept: Sequence[str]
+    ) -> dict[int, tuple[Outcome, ...]]:
         # Step 7. If power fails before this is durable, step 6 is done again on nothing and this once more.
+        rows.put_off(tx, kept)
         rows.drop_intents(tx, gone)
         rows.settle_items(tx, gone)
         for object_id in gone:

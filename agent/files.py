@@ -4,7 +4,8 @@ Rules that every caller gets from here and nowhere else:
 
 - a file appears under its final name only when its bytes are on the medium (``fsync`` of the file, link or rename,
   ``fsync`` of the directory);
-- a removal counts only after ``fsync`` of the directory, else a power cut brings the file back;
+- a removal counts only after ``fsync`` of the directory, else a power cut brings the file back; one that fails says in
+  its kind of error whether a person or time mends it;
 - a source's file is opened beneath its folder and must be a plain file with one name (``open_beneath``);
 - a failed ``fsync`` is never retried: the kernel may have dropped the pages and marked them clean.
 
@@ -15,6 +16,7 @@ import ctypes
 import errno
 import os
 import secrets
+import shutil
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -54,6 +56,14 @@ _NOT_OPENED: Final = {
 _NO_FOLDER: Final = {
     errno.ENOENT: "create the folder: mkdir -m 700 -p {path}",
     **dict.fromkeys((errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG), "name a folder"),
+}
+# What unlink(2) says of what only a person can remove.
+_NOT_REMOVED: Final = {
+    **dict.fromkeys(
+        (errno.EPERM, errno.EACCES), "look at its attributes and rights: lsattr -d {path}; chattr -i {path}"
+    ),
+    errno.EROFS: "mount its file system for writing: {path}",
+    **dict.fromkeys((errno.EISDIR, errno.ENOTDIR, errno.ENOTEMPTY), "it is none of ours, move it away: ls -ld {path}"),
 }
 _TRIED_AGAIN: Final = "it is tried again; if it stays, check the medium and the limit of open files"
 
@@ -202,16 +212,56 @@ def write_durably(path: Path, data: bytes) -> None:
         os.close(fd)
 
 
-def remove(path: Path, *, folder_synced: bool = True) -> bool:
-    """Remove a file; return whether it was there. With ``folder_synced`` the removal survives a power cut on return."""
+@contextmanager
+def translated_removal(path: Path) -> Iterator[None]:
+    """Turn what keeps a file from being removed into an error that says who mends it; "not there" passes through.
+
+    ``ConfigError`` where a person does, ``LinkError`` where it is the medium's weather.
+    """
     try:
-        os.unlink(path)  # noqa: TID251, PTH108 - removals stand here
+        yield
     except FileNotFoundError:
-        existed = False
-    else:
-        existed = True
-    if folder_synced:
-        sync_folder(path.parent)
+        raise
+    except OSError as error:
+        named = Path(os.fsdecode(error.filename or path))
+        where = named if named.is_absolute() else path
+        told = f"{where}: cannot be removed: {error.strerror or error}"
+        hint = _NOT_REMOVED.get(error.errno or 0)
+        if hint is None:
+            raise LinkError(told, hint=_TRIED_AGAIN) from error
+        raise ConfigError(told, hint=hint.format(path=where)) from error
+
+
+def remove(path: Path, *, folder_synced: bool = True) -> bool:
+    """Remove a file; return whether it was there. With ``folder_synced`` the removal survives a power cut on return.
+
+    Raises what ``translated_removal`` makes of a failure.
+    """
+    with translated_removal(path):
+        try:
+            os.unlink(path)  # noqa: TID251, PTH108 - removals stand here
+        except FileNotFoundError:
+            existed = False
+        else:
+            existed = True
+        if folder_synced:
+            sync_folder(path.parent)
+    return existed
+
+
+def remove_tree(folder: Path) -> bool:
+    """Remove a folder with all that is in it, durably; return whether it was there. A link to one is refused.
+
+    Raises what ``translated_removal`` makes of a failure; some of it may then be gone.
+    """
+    with translated_removal(folder):
+        try:
+            shutil.rmtree(folder)
+        except FileNotFoundError:
+            existed = False
+        else:
+            existed = True
+            sync_folder(folder.parent)
     return existed
 
 

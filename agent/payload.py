@@ -10,14 +10,26 @@ row, or a part file. A start sweeps them, and so must look for every file in the
 """
 
 import asyncio
+import logging
 import os
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
-from agent.errors import LinkError
-from agent.files import PART_SUFFIX, make_folder, new_file, remove, settle, sync_folder, translated_space
+from agent.errors import AgentError, ConfigError, LinkError
+from agent.files import (
+    PART_SUFFIX,
+    make_folder,
+    new_file,
+    remove,
+    settle,
+    sync_folder,
+    translated_removal,
+    translated_space,
+)
+
+_LOG: Final = logging.getLogger(__name__)
 
 LOOKED_UP: Final = 4_096
 """Names that a sweep asks the index for at once: bounds its memory, and how long others wait for the index."""
@@ -76,11 +88,20 @@ class Payloads:
         remove(path, folder_synced=False)
         self._loose.discard(path)
 
-    def remove(self, ids: Iterable[str]) -> None:
-        """Remove payloads, durably."""
+    def remove(self, ids: Sequence[str]) -> dict[str, AgentError]:
+        """Remove payloads, durably; return those that are, or after a power cut may be, there still, and why."""
+        kept: dict[str, AgentError] = {}
         for object_id in ids:
-            remove(self.path(object_id), folder_synced=False)
-        sync_folder(self.folder)
+            try:
+                remove(self.path(object_id), folder_synced=False)
+            except (ConfigError, LinkError) as error:
+                kept[object_id] = error
+        try:
+            with translated_removal(self.folder):
+                sync_folder(self.folder)
+        except (ConfigError, LinkError) as error:
+            kept = dict.fromkeys(ids, error)
+        return kept
 
     def leave(self) -> str:
         """Make no file any more; return what the folder is now, or ``""`` when something in it may have no row.
@@ -100,14 +121,17 @@ class Payloads:
         return f"{status.st_ino} {status.st_mtime_ns}"
 
     def sweep(self, unknown: Callable[[Sequence[str]], Iterable[str]]) -> int:
-        """Remove every file whose name is among what ``unknown`` returns of some names, durably; return how many."""
+        """Remove every file whose name is among what ``unknown`` returns of some names, durably; return how many.
+
+        A folder is none of ours and left alone; a file that cannot be removed is told and left to the next sweep.
+        """
         swept = 0
         while found := self._some_unknown(unknown):
-            for name in found:
-                remove(self.folder / name, folder_synced=False)
-            swept += len(found)
-        if swept:
-            sync_folder(self.folder)
+            kept = self.remove(found)
+            swept += len(found) - len(kept)
+            if kept:
+                _LOG.warning("%s files without a row stay: %s", len(kept), next(iter(kept.values())).message)
+                break  # else they would be found for ever
         return swept
 
     def _some_unknown(self, unknown: Callable[[Sequence[str]], Iterable[str]]) -> list[str]:

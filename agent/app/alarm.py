@@ -73,6 +73,10 @@ MEANING: Final[dict[str, tuple[str, str]]] = {
         "The broker filters or refuses this device's topics: commands do not arrive, or receipts and uploads wait.",
         "Correct the broker's access rules, the log names the topic: docs/protocol.md section 1",
     ),
+    "removal_failed": (
+        "Files of deleted recordings, without their keys, or exports lie there still; their deletes are not answered.",
+        "Look at what is in the way: privacy-agent doctor; it is tried again each minute",
+    ),
     "unusable_key": (
         "That key is told nothing; a store with such a key gets no upload.",
         "Get its descriptor again and sign the next key set: privacy-owner client remove, then client add",

@@ -155,6 +155,7 @@ async def recover(parts: Parts) -> None:
     clean = await parts.index.write(begin, urgent=True)
     # Step 2. If power fails here, or later, the next start comes back to this line.
     await parts.erasure.resume(moment)
+    await parts.erasure.retry(moment)
     # Step 3.
     if not clean:
         parts.vault.recover()

@@ -89,6 +89,8 @@ class Live:
     """Set when a recording was refused that may drive others out."""
     late_told_ms: int | None = None
     """When what turned up late was told last, in agent time."""
+    not_removed: int = 0
+    """Deleted files and exports that could not be removed when that was tried last."""
     good_until_ms: int = 0
     """The end of the certificate that was looked at last."""
 
@@ -448,6 +450,7 @@ async def _pass(live: Live, tell: Callable[[str, str], None], moment: Moment) ->
     # Exports are copies: those that have to go make room before any recording does.
     ends = partial(parts.retention.ends_export, moment=moment, disk=parts.disk())
     await asyncio.to_thread(parts.bundle.expire, ends, moment=moment)
+    await _remove_again(live, moment)
     try:
         passed = await parts.retention.run_pass(moment, parts.disk())
     except (LinkError, CorruptError) as error:
@@ -468,6 +471,23 @@ async def _pass(live: Live, tell: Callable[[str, str], None], moment: Moment) ->
     if live.late_told_ms is None or moment.agent_ms - live.late_told_ms >= LATE_MS:
         live.late_told_ms = moment.agent_ms
         await parts.commands.tell_late(moment)
+
+
+async def _remove_again(live: Live, moment: Moment) -> None:
+    """Try again what could not be removed; tell of it when that becomes more, and when it is over."""
+    parts = live.parts
+    try:
+        kept = await parts.erasure.retry(moment) + len(parts.bundle.kept)
+    except SpaceError as error:  # the pass, which gives room, goes on
+        _log.warning("what could not be removed is tried again later: %s", error.message)
+        return
+    if kept > live.not_removed:
+        what = f"{kept} deleted files or exports cannot be removed."
+        if await live.alarm.raise_("removal_failed", what, moment=moment):
+            parts.changed()
+    elif not kept:
+        await live.alarm.clear("removal_failed", moment=moment)
+    live.not_removed = kept
 
 
 async def _next_pass_s(parts: Parts) -> float:

@@ -7,9 +7,9 @@ migrates and signs nothing: that is for the agent, at its start.
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Any
+from typing import Any, Final
 
-from agent import audit, chain
+from agent import audit, chain, erasure
 from agent.app.parts import locked
 from agent.clock import ReadClock, rfc3339_ms
 from agent.config import Config
@@ -19,10 +19,14 @@ from agent.keystore import Keystore
 from agent.outbox import Outbox
 from agent.timeline import Timeline
 from agent.trust import Trust
+from agent.vault import OBJECTS_FOLDER
+
+NAMED_MAX: Final = 8
+"""Files that could not be removed and are named."""
 
 
 def standing(tx: Tx, outbox: Outbox) -> dict[str, Any]:
-    """Return the owner, the key set's version and the alerts that stand, as ``status`` has them."""
+    """Return the owner, the key set's version, the alerts, and deleted files that are there still, for ``status``."""
     trust = Trust()
     owner, keys = trust.owner(tx), trust.key_set(tx)
     return {
@@ -31,6 +35,7 @@ def standing(tx: Tx, outbox: Outbox) -> dict[str, Any]:
         "alerts": [
             {"code": code, "since": rfc3339_ms(since_ms), "count": count} for code, since_ms, count in outbox.alerts(tx)
         ],
+        "not_removed": [f"{OBJECTS_FOLDER}/{object_id}" for object_id in erasure.put_off(tx, limit=NAMED_MAX)],
     }
 
 

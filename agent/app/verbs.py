@@ -17,9 +17,9 @@ from agent.app.judging import judge
 from agent.app.parts import Parts
 from agent.app.policy_file import read_policy
 from agent.app.refusals import Refusals
-from agent.app.standing import standing
+from agent.app.standing import NAMED_MAX, standing
 from agent.broker import Broker
-from agent.bundle import Form
+from agent.bundle import EXPORTS_FOLDER, Form
 from agent.bundle import view as export_view
 from agent.clock import parse_rfc3339_ms, rfc3339_ms
 from agent.control import ANSWER_BYTES, Progress, Verb
@@ -107,6 +107,7 @@ class Verbs:
             }
 
         told = await parts.index.read(read)
+        told["not_removed"] += [f"{EXPORTS_FOLDER}/{export_id}" for export_id in sorted(parts.bundle.kept)[:NAMED_MAX]]
         disk = parts.disk()
         broker = self._live.broker
         line: dict[str, Any] = {"configured": parts.config.broker is not None, "online": False}

@@ -6,7 +6,7 @@ building the same export again replaces. Everything here is synchronous and runs
 """
 
 import contextlib
-import shutil
+import logging
 import threading
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -22,8 +22,8 @@ from agent.bundle.packing import Zip
 from agent.bundle.work import ExportFile, Source, Work, about, join
 from agent.clock import MS_PER_S
 from agent.envelope import MAX_MANIFEST_BYTES, TYP_EXPORT, sign
-from agent.errors import CorruptError, LinkError
-from agent.files import make_folder, settle, sync_folder, translated_space
+from agent.errors import AgentError, ConfigError, CorruptError, LinkError
+from agent.files import make_folder, remove_tree, settle, sync_folder, translated_space
 from agent.index import Index, Tx
 from agent.index import bundle as rows
 from agent.keystore import Keystore
@@ -42,6 +42,7 @@ NAMED_MAX: Final = 8
 """Exports that are named where an object's copies are told."""
 
 _MANIFEST: Final = "manifest.jws.age"
+_LOG: Final = logging.getLogger(__name__)
 
 
 class Export(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,7 +69,10 @@ Ends = Callable[[Lying, int], str | None]
 
 
 class Bundle:
-    """The exports beside the objects of ``vault``; opening it makes the folder."""
+    """The exports beside the objects of ``vault``; opening it makes the folder.
+
+    ``kept`` are the exports, by id, that had to go and could not be removed when that was tried last.
+    """
 
     def __init__(self, *, device: str, index: Index, vault: Vault, keystore: Keystore) -> None:
         self.folder = vault.folder / EXPORTS_FOLDER
@@ -77,6 +81,7 @@ class Bundle:
         self._vault = vault
         self._keystore = keystore
         self._removing = threading.Lock()
+        self.kept: set[str] = set()
         make_folder(self.folder)
 
     # --- what is there
@@ -119,13 +124,13 @@ class Bundle:
     def remove(self, export_id: str, note: Callable[[Tx], None]) -> None:
         """Remove an export's files, then its row; ``note`` writes down why in the row's transaction (invariant I7).
 
-        If power fails between the two, ``recover`` does the second.
+        If power fails between the two, ``recover`` does the second. Raises ``ConfigError`` or ``LinkError`` when files
+        cannot be removed; the row is then there still.
         """
-        folder = self.folder / export_id
         with self._removing:  # a delete and a limit of the policy may mean the same one at the same moment
-            if folder.exists():
-                shutil.rmtree(folder)
-                sync_folder(self.folder)
+            self.kept.add(export_id)
+            remove_tree(self.folder / export_id)
+            self.kept.discard(export_id)
 
         def drop(tx: Tx) -> None:
             rows.drop(tx, export_id)
@@ -152,29 +157,43 @@ class Bundle:
         return tuple(reversed(found))
 
     def expire(self, ends: Ends, *, moment: Moment) -> tuple[str, ...]:
-        """Remove the exports for which ``ends(export, bytes removed so far)`` names a rule; return their ids."""
+        """Remove the exports for which ``ends(export, bytes removed so far)`` names a rule; return their ids.
+
+        One that cannot be removed is ``kept``, and the next call tries it again, whoever wanted it gone.
+        """
         due: list[str] = []
         freed = 0
         for one in self._index.read_now(self.lying):
-            rule = ends(one, freed)
-            if rule is not None:
+            rule = ends(one, freed) or ("export" if one.id in self.kept else None)
+            if rule is None:
+                continue
+            try:
                 self.remove(one.id, partial(_note_erased, export_id=one.id, rule=rule, moment=moment))
-                due.append(one.id)
-                freed += one.size_bytes
+            except (ConfigError, LinkError) as error:
+                _LOG.warning("an export stays: %s", error.message)
+                continue
+            due.append(one.id)
+            freed += one.size_bytes
         return tuple(due)
 
     def recover(self, moment: Moment) -> int:
-        """Remove, at start, folders without a row and rows without a folder; return how many folders that were."""
+        """Remove, at start, folders without a row and rows without a folder; return how many folders that were.
+
+        What is no folder is none of ours and left alone; what cannot be removed is told and left to the next start.
+        """
         known = self._index.read_now(self.exports)
         for export_id in known:
             if not (self.folder / export_id).exists():  # a removal was cut between its two halves
                 self.remove(export_id, partial(_note_erased, export_id=export_id, rule="export", moment=moment))
-        stale = [path for path in self.folder.iterdir() if path.name not in known]
-        for path in stale:
-            shutil.rmtree(path)
-        if stale:
-            sync_folder(self.folder)
-        return len(stale)
+        swept = 0
+        for path in [path for path in self.folder.iterdir() if path.name not in known]:
+            if path.is_symlink() or not path.is_dir():
+                continue
+            try:
+                swept += remove_tree(path)
+            except (ConfigError, LinkError) as error:
+                _LOG.warning("an export without a row stays: %s", error.message)
+        return swept
 
     # --- building
 
@@ -202,8 +221,7 @@ class Bundle:
         part = self.folder / f"{export_id}.part"
         final = self.folder / export_id
         for left_over in (part, final):
-            if left_over.exists():
-                shutil.rmtree(left_over)
+            remove_tree(left_over)
         make_folder(part)
         work = Work(part, tuple(age.parse_recipient(text) for text in recipients))
         try:
@@ -216,7 +234,7 @@ class Bundle:
                     settle(part, final)
                 else:
                     work.files.clear()
-                    shutil.rmtree(part)
+                    remove_tree(part)
                 export = self._note(work, export_id, recipients=recipients, moment=moment, note=note)
         except OSError as error:
             _discard(part)
@@ -368,5 +386,5 @@ def _note_erased(tx: Tx, *, export_id: str, rule: str, moment: Moment) -> None:
 
 
 def _discard(part: Path) -> None:
-    with contextlib.suppress(OSError):
-        shutil.rmtree(part)
+    with contextlib.suppress(AgentError):  # the next start tries again
+        remove_tree(part)

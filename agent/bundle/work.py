@@ -18,7 +18,7 @@ from agent.bundle.content import PieceReader
 from agent.clock import rfc3339_ms
 from agent.envelope import MAX_MANIFEST_BYTES, encode
 from agent.errors import RefusedError
-from agent.files import FILE_MODE
+from agent.files import FILE_MODE, remove
 from agent.model import Object, Outcome
 
 _COPY_BYTES: Final = 1024 * 1024
@@ -125,7 +125,7 @@ def join(work: Work, name: str, header: bytes, payload: Path, *, item: Object) -
             done = file.finish()
             work.files.append(done)
             return done
-    (work.folder / name).unlink()
+    remove(work.folder / name, folder_synced=False)
     return None
 
 

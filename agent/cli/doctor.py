@@ -26,6 +26,7 @@ _EXPIRY_DAYS: Final = 30
 _WATCHES_FEW: Final = 1024
 _INOTIFY_LIMIT: Final = Path("/proc/sys/fs/inotify/max_user_watches")
 _LOW_SHARE: Final = 0.05
+_NAMED: Final = 3
 
 
 class Finding(NamedTuple):
@@ -76,6 +77,7 @@ def _examine(config: "Config", arguments: argparse.Namespace) -> Iterator[Findin
         ("policy", lambda: _policy(config)),
         ("keys", lambda: _keys(config)),
         ("state folder", lambda: _folder(config)),
+        ("vault folders", lambda: _vault_folders(config)),
         ("vault", lambda: _vault(config)),
         ("audit log", lambda: _audit_log(config)),
         ("sources", lambda: _sources(config)),
@@ -136,6 +138,30 @@ def _folder(config: "Config") -> Iterator[Finding]:
     yield Finding("disk", verdict, f"{free:.0%} free", "" if verdict == "good" else "lower keep limits, or add room")
 
 
+def _vault_folders(config: "Config") -> Iterator[Finding]:
+    """Look for what would keep a file from being removed, and for what is none of ours."""
+    from agent.bundle import EXPORTS_FOLDER
+    from agent.shell.layout import printable
+    from agent.vault import OBJECTS_FOLDER
+
+    for name, holds_folders in ((OBJECTS_FOLDER, False), (EXPORTS_FOLDER, True)):
+        folder = config.vault / name
+        if not folder.is_dir():
+            continue  # no agent has ever run here
+        if not os.access(folder, os.W_OK | os.X_OK):
+            yield Finding(name, "bad", f"{folder}: nothing can be removed", "mount it for writing, or mend its rights")
+            continue
+        with os.scandir(folder) as entries:
+            strange = sorted(
+                printable(entry.name) for entry in entries if entry.is_dir(follow_symlinks=False) != holds_folders
+            )
+        if strange:
+            told = f"{len(strange)} in it are none of the agent's: {', '.join(strange[:_NAMED])}"
+            yield Finding(name, "look", told, f"move them out of {folder}")
+        else:
+            yield Finding(name, "good", str(folder))
+
+
 def _vault(config: "Config") -> Iterator[Finding]:
     from agent.app.alarm import MEANING
     from agent.app.standing import seen
@@ -163,6 +189,12 @@ def _vault(config: "Config") -> Iterator[Finding]:
             "unsure: ages advance by the boot clock",
             'give it network time; where the clock is set otherwise, write source = "system" in [clock]',
         )
+    for name in answer["not_removed"]:
+        path = config.vault / name
+        following = (
+            f"look at its attributes and rights: lsattr -d {path}; chattr -i {path}; it is tried again by itself"
+        )
+        yield Finding("removal", "bad", f"{path} was deleted and cannot be removed", following)
     for alert in answer["alerts"]:
         effect, following = MEANING[alert["code"]]
         yield Finding("alert", "look", f"{alert['code']} since {when_text(alert['since'])}: {effect}", following)

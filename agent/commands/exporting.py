@@ -6,6 +6,7 @@ delete that means exports removes them here, before the erasure is asked for the
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import Callable
 from functools import partial
 from typing import Final
@@ -16,7 +17,7 @@ from agent.bundle import Bundle, Export, Form
 from agent.commands.ledger import Ledger
 from agent.commands.world import World, kept
 from agent.envelope import Export as ExportRequest
-from agent.errors import RefusedError, SpaceError
+from agent.errors import ConfigError, LinkError, RefusedError, SpaceError
 from agent.ids import Ids
 from agent.index import Index, Tx
 from agent.model import Moment, Object, Outcome, Requester, Selection
@@ -28,6 +29,7 @@ OBJECTS_MAX: Final = 10_000
 """Objects of one export: bounds its manifest; a larger selection is asked for in parts."""
 
 _PAGE: Final = 500
+_LOG: Final = logging.getLogger(__name__)
 
 Progress = Callable[[int, int], None]
 
@@ -118,8 +120,9 @@ class Exports:
     ) -> None:
         """Remove, and decide, the exports that an owner's delete means.
 
-        An export that is being built when everything is deleted is waited for, and goes too. A backend's delete never
-        removes what was made for the owner.
+        An export that is being built when everything is deleted is waited for, and goes too. One that cannot be removed
+        has failed; it is tried again with the exports that are due. A backend's delete never removes what was made for
+        the owner.
         """
         whole = requester.role == "client" and (select.all is True or select.category == "export")
         async with self.line if whole else contextlib.nullcontext(), self._removing:  # two may mean the same one
@@ -131,11 +134,15 @@ class Exports:
                 if requester.role == "client":
                     gone = Outcome(id=export_id, result="deleted")
                     note = partial(self._decide, row=row, outcome=gone, selected=export_id in ids, moment=moment)
-                    await asyncio.to_thread(self._bundle.remove, export_id, note)
-                else:
-                    kept_here = Outcome(id=export_id, result="failed")
-                    decide_it = partial(self._decide, row=row, outcome=kept_here, selected=True, moment=moment)
-                    await self._index.write(decide_it, urgent=True)
+                    try:
+                        await asyncio.to_thread(self._bundle.remove, export_id, note)
+                        continue
+                    except (ConfigError, LinkError) as error:
+                        _LOG.warning("an export stays: %s", error.message)
+                kept_here = Outcome(id=export_id, result="failed")
+                selected = export_id in ids
+                decide_it = partial(self._decide, row=row, outcome=kept_here, selected=selected, moment=moment)
+                await self._index.write(decide_it, urgent=True)
 
     def _decide(self, tx: Tx, *, row: CommandRow, outcome: Outcome, selected: bool, moment: Moment) -> None:
         self._trust.decide(tx, row.jti, (outcome,), selected=selected)

@@ -7,7 +7,7 @@ the same loop. Everything a command needs to answer survives in the index even o
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from functools import partial
 from typing import Final
 
@@ -27,7 +27,7 @@ from agent.commands.world import BACKEND_DELETE, OWNER_ERASE, World
 from agent.envelope import TYP_KEYSET, Delete, parse
 from agent.envelope import Export as ExportRequest
 from agent.erasure import PART, Erasure
-from agent.errors import AgentError, CorruptError, RefusedError, SpaceError
+from agent.errors import AgentError, CorruptError, LinkError, RefusedError, SpaceError
 from agent.ids import Ids
 from agent.index import Index, Tx
 from agent.keystore import Keystore
@@ -336,18 +336,26 @@ class Commands:
             return
         ids = await self._index.read(lambda tx: self._trust.frozen(tx, row.jti))
         await self._exports.remove(row, ids, request.select, requester=requester, moment=moment)
+        kept: LinkError | None = None
         tell = self._progress(row.jti)
         done = len(ids) - await self._index.read(lambda tx: self._trust.left(tx, row.jti))
         async for part in self._parts(row.jti, ids):
             await asyncio.to_thread(tell, done, len(ids))
-            await self._erasure.erase(
-                part,
-                actor=row.kid,
-                rule=OWNER_ERASE if requester.role == "client" else BACKEND_DELETE,
-                command=row.jti,
-                moment=moment,
-            )
+            try:
+                await self._erasure.erase(
+                    part,
+                    actor=row.kid,
+                    rule=OWNER_ERASE if requester.role == "client" else BACKEND_DELETE,
+                    command=row.jti,
+                    moment=moment,
+                )
+            except LinkError as error:  # some file of it cannot be removed: the other parts go on
+                kept = error
             done += len(part)
+        if kept is None and await self._index.read(lambda tx: self._erasure.is_open(tx, row.jti)):
+            kept = LinkError("deleted files of it cannot be removed yet", hint="privacy-agent doctor says which")
+        if kept is not None:
+            raise kept
         await self._settle_open(row.jti)
 
     async def _parts(self, jti: str, ids: Ids) -> AsyncIterator[tuple[str, ...]]:
@@ -366,15 +374,21 @@ class Commands:
                 part = part[PART:]
         for start in range(0, len(ids), PART):
             some = tuple(ids[start : start + PART])
-            rest = await self._index.read(partial(self._trust.undecided, jti=jti, ids=some))
+            rest = await self._index.read(partial(self._unasked, jti=jti, ids=some))
             if rest:
                 yield rest
 
     def _arrived(self, tx: Tx, jti: str, ids: Ids, above: int) -> tuple[tuple[str, ...], int | None]:
         """Return what is undecided of the next page of the vault, and where the page behind it begins."""
         page = self._vault.arrivals(tx, above=above)
-        meant = self._trust.undecided(tx, jti, (object_id for _, object_id in page if object_id in ids))
+        meant = self._unasked(tx, jti, (object_id for _, object_id in page if object_id in ids))
         return meant, page[-1][0] if page else None
+
+    def _unasked(self, tx: Tx, jti: str, ids: Iterable[str]) -> tuple[str, ...]:
+        """Return those of some ids that have no outcome yet and that no erasure works on for this command."""
+        undecided = self._trust.undecided(tx, jti, ids)
+        pending = self._erasure.pending(tx, jti, undecided)
+        return tuple(object_id for object_id in undecided if object_id not in pending)
 
     async def _settle_open(self, jti: str) -> None:
         """Settle a command whose last object was decided outside an erasure."""

@@ -1,8 +1,12 @@
 """Rows of ``agent/erasure.py``: requests to erase, their objects, intents, and the rewrapping of slots."""
 
 from collections.abc import Iterable
+from typing import Final
 
 from agent.index.transaction import Row, Tx
+
+PUT_OFF: Final = 1 << 48
+"""Above every number of an object: the place of an intent whose file could not be removed."""
 
 
 def insert_erasure(tx: Tx, *, command: str, rule: str, actor: str, keeps: int, asked_ms: int) -> int:
@@ -17,7 +21,13 @@ def insert_erasure(tx: Tx, *, command: str, rule: str, actor: str, keeps: int, a
 
 def retention_since(tx: Tx) -> int | None:
     """Return when the oldest request of retention was made that is not carried out, in agent time."""
-    return tx.execute("SELECT min(asked_ms) FROM erasure WHERE state = 'local' AND command = ''")[0][0]  # type: ignore[no-any-return]  # an integer column
+    return tx.execute(  # type: ignore[no-any-return]  # an integer column
+        "SELECT min(asked_ms) FROM erasure e WHERE state = 'local' AND command = ''"
+        " AND (EXISTS (SELECT 1 FROM erasure_item WHERE erasure = e.n AND result = 'asked')"
+        " OR EXISTS (SELECT 1 FROM erasure_item i JOIN intent t ON t.object = i.object WHERE i.erasure = e.n"
+        " AND NOT (t.step = 3 AND t.n >= ?)))",
+        (PUT_OFF,),
+    )[0][0]
 
 
 def intended_bytes(tx: Tx) -> int:
@@ -258,9 +268,45 @@ def stale_slots(tx: Tx, key_group: int) -> int:
 
 
 def intents(tx: Tx, step: int, limit: int) -> list[str]:
-    """Return the objects at a step."""
-    rows = tx.execute("SELECT object FROM intent WHERE step = ? ORDER BY n LIMIT ?", (step, limit))
+    """Return the objects at a step, without those that were put off."""
+    rows = tx.execute("SELECT object FROM intent WHERE step = ? AND n < ? ORDER BY n LIMIT ?", (step, PUT_OFF, limit))
     return [row[0] for row in rows]
+
+
+def put_off(tx: Tx, objects: Iterable[str]) -> None:
+    """Put intents, whose files could not be removed, behind all others."""
+    tx.executemany(
+        "UPDATE intent SET n = 1 + max(?, (SELECT max(n) FROM intent WHERE step = 3)) WHERE object = ?",
+        ((PUT_OFF, object_id) for object_id in objects),
+    )
+
+
+def those_put_off(tx: Tx, limit: int) -> list[str]:
+    """Return objects that were put off, what was tried longest ago first."""
+    rows = tx.execute("SELECT object FROM intent WHERE step = 3 AND n >= ? ORDER BY n LIMIT ?", (PUT_OFF, limit))
+    return [row[0] for row in rows]
+
+
+def pending_remarks(tx: Tx, object_id: str) -> str | None:
+    """Return the remarks of the request that an object is being erased for, or ``None`` when it is not."""
+    rows = tx.execute("SELECT remarks FROM erasure_item WHERE object = ? AND result = 'pending' LIMIT 1", (object_id,))
+    return rows[0][0] if rows else None
+
+
+def local_erasures(tx: Tx, command: str) -> list[int]:
+    """Return a command's requests of which something is before step 7."""
+    return [row[0] for row in tx.execute("SELECT n FROM erasure WHERE command = ? AND state = 'local'", (command,))]
+
+
+def pending_in(tx: Tx, erasures: Iterable[int], object_id: str) -> bool:
+    """Tell whether an object is before step 7 in one of some requests."""
+    return any(
+        tx.execute(
+            "SELECT 1 FROM erasure_item WHERE erasure = ? AND object = ? AND result IN ('asked', 'pending')",
+            (n, object_id),
+        )
+        for n in erasures
+    )
 
 
 def drop_intents(tx: Tx, objects: Iterable[str]) -> None:
@@ -274,8 +320,12 @@ def any_asked(tx: Tx) -> bool:
 
 
 def any_asked_or_intended(tx: Tx) -> bool:
-    """Tell whether anything is before step 7."""
-    return any_asked(tx) or bool(tx.execute("SELECT 1 FROM intent LIMIT 1"))
+    """Tell whether anything is before step 7 that was not put off."""
+    return (
+        any_asked(tx)
+        or bool(tx.execute("SELECT 1 FROM intent WHERE step = 1 LIMIT 1"))
+        or bool(tx.execute("SELECT 1 FROM intent WHERE step = 3 AND n < ? LIMIT 1", (PUT_OFF,)))
+    )
 
 
 def source_gone(tx: Tx, object_id: str) -> bool:

@@ -134,7 +134,7 @@ CREATE INDEX erasure_item_asked ON erasure_item (erasure) WHERE result = 'asked'
 -- An object between step 1 and step 7 of forgetting. Its file is objects/<object>.
 CREATE TABLE intent (
   object TEXT    PRIMARY KEY,
-  n      INTEGER NOT NULL,    -- object.n while step is 1
+  n      INTEGER NOT NULL,    -- object.n; from PUT_OFF on: step 6 failed, it is tried again
   step   INTEGER NOT NULL CHECK (step IN (1, 3))  -- the last step that is known to be durable
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX intent_by_step ON intent (step, n);

@@ -24,7 +24,7 @@ START_S = 1_800_000_000
 class Station:
     """``reading`` is what its clocks show; ``parts`` opens it, and is opened once at a time."""
 
-    def __init__(self, folder: Path, *, synchronised: bool = True) -> None:
+    def __init__(self, folder: Path, *, synchronised: bool = True, sources: str = "") -> None:
         self.reading = Reading(wall_ms=START_S * 1000, boot_ms=60_000, boot_id="one", synchronised=synchronised)
         self.client = party("client", "phone", *envelope.VERBS)
         self.clock = party("time", "clock", "time")
@@ -32,7 +32,7 @@ class Station:
         self.root = Ed25519PrivateKey.generate()
         self.recipient = age.generate_identity(post_quantum=False).recipient().to_text()
         self.config: Config = parse_config(
-            f'device = "{DEVICE}"\nstate = "state"\n'.encode(), file=folder / "agent.toml"
+            f'device = "{DEVICE}"\nstate = "state"\n{sources}'.encode(), file=folder / "agent.toml"
         )
         self.key_set = self.sign_key_set(1, "", self.client, self.clock, self.store)
         owner = Descriptor(

@@ -34,9 +34,6 @@ FIRST_OF_ALL = {
         "SCAN erasure_item USING COVERING INDEX erasure_item_asked",
         "SELECT 1 FROM erasure_item WHERE result = 'asked' LIMIT 1",
     ),
-    ("SCAN intent USING COVERING INDEX sqlite_autoindex_intent_1", "SELECT 1 FROM intent LIMIT 1"),
-    ("SCAN intent USING COVERING INDEX intent_by_step", "SELECT 1 FROM intent LIMIT 1"),
-    ("SCAN intent", "SELECT 1 FROM intent LIMIT 1"),
 }
 """Scans that end with their first row: in the order of an index, without a condition behind it."""
 
@@ -148,6 +145,9 @@ def asked_always(home: Home) -> dict[str, Callable[[Tx], object]]:
         "victims of a group": lambda tx: requests.victims(tx, 1, 16),
         "slots of a group": lambda tx: requests.slots_of(tx, 1),
         "what is next to unlink": lambda tx: requests.intents(tx, 3, 100),
+        "what was put off": lambda tx: requests.those_put_off(tx, 100),
+        "what is put off": lambda tx: requests.put_off(tx, (ID,)),
+        "what retention has begun": requests.retention_since,
         "an event": lambda tx: audit.append(tx, audit.Event(kind="started"), moment=NOW),
         "is a checkpoint due": audit.checkpoint_due,
         "a page of the log": lambda tx: audit.entries(tx, 5),

@@ -6,13 +6,14 @@ programs: a sync left out, an acknowledgement before the commit, a removal in th
 
 import asyncio
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from agent import files, payload
 from agent.commands.admission import Admission
+from agent.errors import AgentError
 from agent.index import opening
 from agent.index import tombstone as tombstones
 from agent.index.connection import Index
@@ -51,9 +52,10 @@ def _folder_not_synced() -> None:
 
 def _removal_not_synced() -> None:
     # The payload's folder is not synced after a delete: the file is back after a cut although a receipt was given.
-    def remove(self: Payloads, ids: Iterable[str]) -> None:
+    def remove(self: Payloads, ids: Sequence[str]) -> dict[str, AgentError]:
         for object_id in ids:
             files.remove(self.path(object_id), folder_synced=False)
+        return {}
 
     Payloads.remove = remove  # type: ignore[method-assign]  # a seeded mistake
 

@@ -1,0 +1,78 @@
+"""What was deleted cannot be removed from the disk: no command and no start ends by it, and doctor says what stays."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Device
+from tests.failing import failing
+
+ROOT = Path(__file__).parents[2]
+LIMIT_S = 60
+
+
+def submit_where_removals_fail(
+    device: Device, file: Path, path: Path, error: str
+) -> "subprocess.CompletedProcess[str]":
+    program = [sys.executable, "-m", "agent.cli", "submit", str(file), "--config", str(device.config)]
+    medium = failing(path, f"?unlink={error}", f"unlinkat={error}", f"?rmdir={error}")
+    return subprocess.run([*medium, *program], cwd=ROOT, capture_output=True, text=True, timeout=LIMIT_S, check=False)
+
+
+def delete(device: Device, *words: str) -> Path:
+    file = device.folder / "delete.jws"
+    assert device.owner("delete", *words, "--yes", "--out", file).code == 0
+    return file
+
+
+def findings(device: Device) -> dict[str, dict[str, str]]:
+    return {one["what"]: one for one in device.agent("doctor", "--json").json["findings"]}
+
+
+@pytest.mark.parametrize("error", ["EPERM", "EIO"])
+def test_recording_that_cannot_be_removed_is_told_and_tried_again(device: Device, error: str) -> None:
+    bad, good = device.take_in("front/a.mp4", "front/b.mp4")
+    objects = device.state / "vault" / "objects"
+    file = delete(device, bad, good)
+    for _ in range(2):  # the second start meets what the first left
+        ran = submit_where_removals_fail(device, file, objects / bad, error)
+        assert (ran.returncode, ran.stdout.split(";")[0]) == (0, "accepted"), ran.stderr
+        assert [path.name for path in objects.iterdir()] == [bad]
+    told = findings(device)["removal"]
+    assert told["verdict"] == "bad"
+    assert str(objects / bad) in told["told"]
+    assert "lsattr" in told["next"]
+
+    assert device.ok("submit", file).out.startswith("done")
+    assert not any(objects.iterdir())
+    assert "removal" not in findings(device)
+
+
+@pytest.mark.parametrize("error", ["EPERM", "EIO"])
+def test_export_that_cannot_be_removed_has_failed_and_its_recordings_go(device: Device, error: str) -> None:
+    (kept,) = device.take_in("front/a.mp4")
+    export = Path(device.ok("export", "--json").json["folder"])
+    file = delete(device, "--all")
+    ran = submit_where_removals_fail(device, file, export, error)
+    assert ran.stdout.startswith("partial"), ran.stderr
+    assert f"{export}: cannot be removed" in ran.stderr
+    assert export.is_dir()
+    assert not (device.state / "vault" / "objects" / kept).exists(), "the rest of the delete goes on"
+    assert device.ok("submit", delete(device, export.name)).out.startswith("done")
+    assert not export.exists()
+
+
+def test_strangers_in_the_vaults_folders_keep_nobody_from_starting_and_are_named(device: Device) -> None:
+    device.take_in("front/a.mp4")
+    folder = device.state / "vault"
+    (folder / "exports" / "notes.txt").touch()
+    (folder / "objects" / "lost+found").mkdir()
+    device.kill_running()  # without the word of a stop the next start sweeps
+    device.ok("status")
+    found = findings(device)
+    for name, stranger in (("exports", "notes.txt"), ("objects", "lost+found")):
+        assert found[name]["verdict"] == "look"
+        assert stranger in found[name]["told"]
+        assert (folder / name / stranger).exists()
