@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from agent.shell.times import when, when_text
 from device_sim.cloud import jws
 from device_sim.cloud.jws import PublicKey, SigningKey
 from tests.owner.conftest import NOW_S, MakeOwner, Owner, fingerprint_of, known_peer
@@ -308,3 +309,24 @@ def test_command_without_broker_or_out_says_both_ways(owner: Owner, peer: Peer) 
 
     assert ran.code == 2
     assert "--out FILE" in ran.err
+
+
+def test_pending_says_in_words_what_each_command_wants(owner: Owner, peer: Peer) -> None:
+    assert peer.id
+    owner.ok("export", "--category", "photo", "--from", "2026-02-01", "--form", "zip", "--out", "export.cmd")
+    owner.ok("inventory", "--all", "--out", "inventory.cmd")
+    owner.ok("approve", "a" * 26, "0" * 64, "--yes", "--out", "approve.cmd")
+    owner.ok("time", "--now", "--out", "time.cmd")
+    owner.ok("delete", "b" * 26, "c" * 26, "--yes", "--out", "delete.cmd")
+
+    told = owner.ok("pending", "--json").json
+
+    assert {one["verb"]: one["what"] for one in told} == {
+        "export": f"every photo from {when_text('2026-02-01')}, as zip",
+        "inventory": "everything that the device holds",
+        "approve": f"let {'a' * 26} proceed",
+        "time": when(owner.now_s * 1000),
+        "delete": "2 objects by id",
+    }
+    shown = owner.ok("pending").out
+    assert all(one["what"] in shown and one["command"] in shown for one in told)
