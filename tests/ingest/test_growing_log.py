@@ -252,6 +252,15 @@ def test_log_that_took_the_place_of_another_is_a_new_log(recorder: Recorder, con
     assert b"".join(recorder.sealed()) == lines((1, 2, 3)) + content
 
 
+def test_log_that_begins_alike_and_is_longer_is_a_new_log(recorder: Recorder) -> None:
+    recorder.write("begin", 1)
+    recorder.look()
+    os.truncate(recorder.path, 0)
+    recorder.write("begin", 2, 3)
+    recorder.look()
+    assert recorder.sealed() == [*map(line, ("begin", 1)), *map(line, ("begin", 2, 3))]
+
+
 def test_log_that_was_cut_and_begins_alike_is_a_new_log_once_it_rests(recorder: Recorder) -> None:
     recorder.write("begin", 1, 2)
     recorder.look()
@@ -447,10 +456,11 @@ def test_folder_that_is_another_or_empty_takes_no_bookmark_away(recorder: Record
     recorder.write(1)
     recorder.look()
     disk = recorder.home.spool.rename(recorder.home.top / "disk")
-    recorder.home.spool.mkdir()
+    other = recorder.home.put("front/recording/2026-11-22T10-15-00.000Z_10s.mp4", b"on another disk")
     for _ in range(2):
         confirm_absences(recorder.home)
-    recorder.home.spool.rmdir()
+    assert recorder.rows() == 1
+    shutil.rmtree(other.parents[2])
     disk.rename(recorder.home.spool)
     (recorder.home.top / "aside").mkdir()
     recorder.path.rename(recorder.home.top / "aside" / "log")
