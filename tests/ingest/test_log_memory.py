@@ -9,7 +9,6 @@ import pytest
 from agent.ingest import opening
 from agent.ingest.growing import BLOCK_BYTES
 from agent.sources.settings import BATCH_MAX_BYTES
-from agent.sources.usage_log import FILE_MAX_BYTES
 
 Home = Any  # the fixture's class; tests are no package
 
@@ -59,13 +58,13 @@ def test_two_large_log_files_of_one_camera_are_not_in_memory_together(
 
     monkeypatch.setattr(opening, "_write", watched)
     line = b'{"event":"%s"}\n' % (b"x" * 500)
-    large = line * (FILE_MAX_BYTES // len(line) * 2 // 3)
-    for n in range(3):
-        home.put(f"front/usage-log/2026-11-22T1{n}-00-00.000Z.jsonl", large)
+    log = line * (BATCH_MAX_BYTES // len(line))  # just not a batch by itself
+    for n in range(2):
+        home.put(f"front/usage-log/2026-11-22T1{n}-00-00.000Z.jsonl", log)
     home.scan(home.settings(batch_bytes=BATCH_MAX_BYTES))
-    assert max(seen) <= FILE_MAX_BYTES
+    assert max(seen) <= BATCH_MAX_BYTES
     assert max(read) <= BLOCK_BYTES
-    assert b"".join(map(home.opened, home.objects())) == large * 3
+    assert list(map(home.opened, home.objects())) == [log, log]
     assert home.left() == []
 
 
