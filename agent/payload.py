@@ -13,7 +13,7 @@ import asyncio
 import logging
 import os
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -28,11 +28,12 @@ from agent.files import (
     translated_removal,
     translated_space,
 )
+from agent.ids import ID_BYTES, Ids
 
 _LOG: Final = logging.getLogger(__name__)
 
 LOOKED_UP: Final = 4_096
-"""Names that a sweep asks the index for at once: bounds its memory, and how long others wait for the index."""
+"""Names that a sweep asks the index for at once: bounds how long others wait for it."""
 
 
 class Payloads:
@@ -110,8 +111,9 @@ class Payloads:
         """
         with self._lock:
             self._left = True
-        for path in [path for path in self._loose if path.suffix == PART_SUFFIX]:
-            self.discard(path)
+        parts = [path for path in self._loose if path.suffix == PART_SUFFIX]
+        kept = self.remove([path.name for path in parts])
+        self._loose.difference_update(path for path in parts if path.name not in kept)
         sync_folder(self.folder)
         return "" if self._loose else self.state()
 
@@ -123,28 +125,35 @@ class Payloads:
     def sweep(self, unknown: Callable[[Sequence[str]], Iterable[str]]) -> int:
         """Remove every file whose name is among what ``unknown`` returns of some names, durably; return how many.
 
-        A folder is none of ours and left alone; a file that cannot be removed is told and left to the next sweep.
+        It is asked in the order of names, the index's own: in the folder's each name would be a look at another page.
+        A folder is none of ours and left alone; a file that cannot be removed is told and left to the next start.
         """
-        swept = 0
-        while found := self._some_unknown(unknown):
-            kept = self.remove(found)
-            swept += len(found) - len(kept)
-            if kept:
-                _LOG.warning("%s files without a row stay: %s", len(kept), next(iter(kept.values())).message)
-                break  # else they would be found for ever
-        return swept
+        stray, sealed = self._names()
+        for some in _pages(sealed):
+            stray += unknown(some)
+        kept = self.remove(stray) if stray else {}
+        if kept:
+            self._loose.update(self.folder / name for name in kept)
+            _LOG.warning("%s files without a row stay: %s", len(kept), next(iter(kept.values())).message)
+        return len(stray) - len(kept)
 
-    def _some_unknown(self, unknown: Callable[[Sequence[str]], Iterable[str]]) -> list[str]:
-        found: list[str] = []
-        names: list[str] = []
+    def _names(self) -> tuple[list[str], dict[str, bytearray]]:
+        """Return names that no payload has, and those that one may have, by their first letter, 26 bytes each."""
+        others: list[str] = []
+        sealed: dict[str, bytearray] = {}
         with os.scandir(self.folder) as entries:
             for entry in entries:
                 if entry.is_dir(follow_symlinks=False):
                     continue
-                names.append(entry.name)
-                if len(names) == LOOKED_UP:
-                    found += unknown(names)
-                    names.clear()
-                if len(found) >= LOOKED_UP:
-                    return found
-        return [*found, *unknown(names)]
+                if len(entry.name) == ID_BYTES and entry.name.isascii():
+                    sealed.setdefault(entry.name[0], bytearray()).extend(entry.name.encode("ascii"))
+                else:
+                    others.append(entry.name)
+        return others, sealed
+
+
+def _pages(sealed: dict[str, bytearray]) -> Iterator[Sequence[str]]:
+    for _letter, names in sorted(sealed.items()):
+        ids = Ids.of(names[start : start + ID_BYTES].decode("ascii") for start in range(0, len(names), ID_BYTES))
+        for start in range(0, len(ids), LOOKED_UP):
+            yield ids[start : start + LOOKED_UP]

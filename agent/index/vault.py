@@ -363,13 +363,12 @@ def drop_header(tx: Tx, object_id: str) -> None:
 
 def unaccounted(tx: Tx, names: Sequence[str]) -> list[str]:
     """Return those file names that are neither an object's nor an intent's."""
-    ours = [name for name in names if name.isascii()]
     found = tx.execute(
         "SELECT value FROM json_each(?) WHERE NOT EXISTS (SELECT 1 FROM object WHERE id = value)"
         " AND NOT EXISTS (SELECT 1 FROM intent WHERE object = value)",
-        (msgspec.json.encode(ours).decode("ascii"),),
+        (msgspec.json.encode(tuple(names)).decode("ascii"),),
     )
-    return [*(row[0] for row in found), *(name for name in names if not name.isascii())]
+    return [row[0] for row in found]
 
 
 def note_left(tx: Tx, folder: str) -> None:

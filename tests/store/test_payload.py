@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from agent import payload
-from agent.errors import LinkError
+from agent.errors import ConfigError, LinkError
 from agent.files import make_folder
 from agent.model import new_id
 from agent.payload import Payloads
@@ -81,15 +81,33 @@ def test_sweep_takes_every_unknown_file_however_many_are_asked_for_at_once(
 ) -> None:
     monkeypatch.setattr(payload, "LOOKED_UP", looked_up)
     known = {new_id() for _number in range(5)}
-    for name in (*known, *(new_id() for _number in range(7)), "left.part"):
+    for name in (*known, *(new_id() for _number in range(7)), "left.part", os.fsdecode(b"\xff" * 26), "short"):
         (payloads.folder / name).touch()
     make_folder(payloads.folder / "folder")
     asked: list[int] = []
 
     def unknown(some: Sequence[str]) -> Iterable[str]:
         asked.append(len(some))
+        assert list(some) == sorted(some)
         return [name for name in some if name not in known]
 
-    assert payloads.sweep(unknown) == 8
+    assert payloads.sweep(unknown) == 10
     assert names(payloads) == known | {"folder"}
     assert max(asked) <= looked_up
+
+
+def test_file_that_a_sweep_could_not_remove_is_swept_for_again_after_an_orderly_stop(
+    payloads: Payloads, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stray = part(payloads).rename(payloads.folder / new_id())
+    payloads = Payloads(payloads.folder)
+
+    def refuse(*_arguments: object, **_options: object) -> bool:
+        raise ConfigError("not permitted")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(payload, "remove", refuse)
+        assert payloads.sweep(lambda some: some) == 0
+    assert not payloads.leave()
+    assert names(payloads) == {stray.name}
+    assert payloads.sweep(lambda some: some) == 1
