@@ -23,8 +23,6 @@ _NS_PER_MS: Final = 1_000_000
 _TIME_ERROR: Final = 5
 _TIMEX_BYTES: Final = 512  # larger than struct timex on every supported platform
 
-_TIMESYNCD_MARK: Final = Path("/run/systemd/timesync/synchronized")
-
 
 class Reading(msgspec.Struct, frozen=True):
     """One look at all clocks.
@@ -63,8 +61,11 @@ def system_clock(*, source: ClockSource = "ntp") -> ReadClock:
 
 
 def _kernel_synchronised() -> bool:
-    if _TIMESYNCD_MARK.exists():
-        return True
+    """Ask the kernel, which takes its word back when the clock is set by hand or nobody disciplined it for hours.
+
+    Every NTP client tells it, systemd-timesyncd too unless the hardware clock runs in local time. That one's own mark
+    beneath /run/systemd/timesync says only that it succeeded once in this boot.
+    """
     libc = ctypes.CDLL(None, use_errno=True)
     answer: int = libc.adjtimex(ctypes.create_string_buffer(_TIMEX_BYTES))
     return 0 <= answer < _TIME_ERROR
