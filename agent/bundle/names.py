@@ -2,7 +2,7 @@
 
 A file name is made from a closed alphabet (a-z, 0-9, point, dash, underscore), never taken over from a source: no
 separator, no control or direction character, no leading point or dash, no reserved device name, two never equal. A cell
-that a spreadsheet would take for a formula gets an apostrophe in front.
+that a spreadsheet would take for a formula, also behind space or what is not seen, gets an apostrophe in front.
 """
 
 import datetime as dt
@@ -25,7 +25,9 @@ _ID_LENGTH: Final = 26
 _NOT_IN_SLUG: Final = re.compile(r"[^a-z0-9]+")
 _MS_PER_S: Final = 1000
 
-FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r")
+FORMULA_STARTS: Final = "=+-@"
+_NOT_SEEN: Final = frozenset({"Cc", "Cf", "Zs", "Zl", "Zp"})
+"""Unicode's categories of control, format, space and separator characters, which spreadsheets pass over."""
 
 
 def slug(label: str) -> str:
@@ -44,4 +46,6 @@ def file_name(item: Object, *, label: str) -> str:
 
 def cell(value: str) -> str:
     """Return a table cell that a spreadsheet shows and never computes."""
-    return f"'{value}" if value.startswith(FORMULA_STARTS) else value
+    first = next((letter for letter in value if unicodedata.category(letter) not in _NOT_SEEN), "")
+    starts = first != "" and unicodedata.normalize("NFKC", first) in FORMULA_STARTS  # also those of full width
+    return f"'{value}" if starts else value

@@ -187,14 +187,16 @@ class Exports:
                 conditions=conditions(found.size_bytes),
             )
             if isinstance(decision, Refuse):
-                _require_room(decision)
+                _require_room(decision, lie=lie)
                 return kept(found.id, decision)
             copies_bytes += found.size_bytes
             return None
 
+        lie = copies_bytes > 0
         whole = conditions(await self._weigh(ids))  # else a large one would be written and fail in the end
         subject = Subject(camera="", category="export", taken_in_ms=moment.agent_ms)
-        _require_room(decide(policy, "export", requester=requester, subject=subject, rights=Rights(), conditions=whole))
+        decision = decide(policy, "export", requester=requester, subject=subject, rights=Rights(), conditions=whole)
+        _require_room(decision, lie=lie)
         return await asyncio.to_thread(
             self._bundle.build,
             export_id,
@@ -246,9 +248,10 @@ class Exports:
         await self._index.write(fail, urgent=True)
 
 
-def _require_room(decision: Decision) -> None:
+def _require_room(decision: Decision, *, lie: bool) -> None:
+    """Raise ``SpaceError`` where there is no room; ``lie`` tells whether other exports lie there."""
     if isinstance(decision, Refuse) and decision.reason == "disk_full":
-        raise SpaceError(
-            f"there is no room for this export ({decision.rule})",
-            hint="delete older exports: privacy-owner delete --category export; export less; or see docs/operating.md",
-        )
+        why = "the disk is full" if decision.rule == "reserve" else decision.rule
+        less = "export less, or make room on the disk: docs/operating.md, Disk"
+        older = "delete older exports: privacy-owner delete --category export"
+        raise SpaceError(f"there is no room for this export ({why})", hint=f"{older}; {less}" if lie else less)

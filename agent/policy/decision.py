@@ -107,13 +107,14 @@ def _room_for_copy(policy: Policy, conditions: Conditions) -> Refuse | None:
     if not total:
         return None
     for rule in policy.rules:
-        if conditions.free_bytes < rule.keep.floor_bytes(total):
+        floor_bytes = rule.keep.floor_bytes(total)
+        if floor_bytes and conditions.free_bytes < floor_bytes:
             return Refuse(reason="disk_full", rule=f"{rule.scope}.keep.disk_free")
     rule = policy.export_rule()
     size_bytes = rule.keep.size_bytes
     if conditions.copies_bytes > (total // EXPORTS_SHARE if size_bytes is None else size_bytes):
         return Refuse(reason="disk_full", rule=f"{rule.scope}.keep.size")
-    return Refuse(reason="disk_full", rule=f"{rule.scope}.on_full") if conditions.free_bytes <= 0 else None
+    return Refuse(reason="disk_full", rule="reserve") if conditions.free_bytes <= 0 else None
 
 
 def _may_have(requester: Requester, rights: Rights, conditions: Conditions) -> Decision:

@@ -322,6 +322,14 @@ def test_label_without_any_letter_falls_back_to_the_camera_id(office: Office) ->
     assert cell("plain") == "plain"
 
 
+def test_cell_that_hides_its_formula_behind_what_is_not_seen_is_no_formula() -> None:
+    assert cell("") == ""
+    assert cell(" \t 1 - 2") == " \t 1 - 2"
+    for hidden in (" ", "\t", "\n", "\r\n", "\u00a0", "\ufeff", "\u200b", "\x00", " \n\t"):
+        for sign in "=+-@\uff1d\uff0b\uff0d\uff20":
+            assert cell(f"{hidden}{sign}1") == f"'{hidden}{sign}1"
+
+
 def test_clear_bytes_never_reach_the_disk_and_memory_stays_bounded(office: Office) -> None:
     async def scenario() -> None:
         marker = b"CLEAR-PERSONAL-DATA-" * 52_000  # 1 MB
@@ -480,6 +488,23 @@ def test_export_takes_no_room_that_recordings_need(office: Office, free: int, to
             assert receipt["reason"] == "disk_full"
             with pytest.raises(SpaceError, match="no room for this export"):
                 await office.commands.export_here(new_id(), Selection(all=True), form="zip", moment=office.moment)
+
+    run(scenario())
+
+
+def test_export_on_a_full_disk_is_told_what_is_full_and_what_helps(office: Office) -> None:
+    # It named a ``disk_free`` that the policy does not have, and older exports where there were none.
+    async def scenario() -> None:
+        await office.keep(os.urandom(60_000))
+        office.room = (50_000, 10**9)
+        for rule, hint in (("the disk is full", "export less"), ("the disk is full", "delete older exports")):
+            with pytest.raises(SpaceError) as told:
+                await office.commands.export_here(new_id(), Selection(all=True), form="objects", moment=office.moment)
+            assert told.value.message == f"there is no room for this export ({rule})"
+            assert told.value.hint.startswith(hint)
+            office.room = (10**9, 10**9)
+            await office.commands.export_here(new_id(), Selection(all=True), form="objects", moment=office.moment)
+            office.room = (50_000, 10**9)
 
     run(scenario())
 
