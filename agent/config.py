@@ -109,7 +109,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
 def read_config(path: Path) -> Config:
     """Read ``agent.toml``; raises ``ConfigError`` naming file, line, key and fix."""
     hint = "privacy-agent init writes one; or name yours: --config FILE behind the command"
-    return parse_config(read_whole(path, max_bytes=DOCUMENT_BYTES, hint=hint), file=path)
+    too_large = "name the agent.toml that is meant, with --config: this is none"
+    return parse_config(read_whole(path, max_bytes=DOCUMENT_BYTES, hint=hint, too_large=too_large), file=path)
 
 
 def parse_config(raw: bytes, *, file: Path) -> Config:

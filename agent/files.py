@@ -301,8 +301,11 @@ def _open_folder_beneath(folder_fd: int, name: str) -> int:
     return fd
 
 
-def read_whole(path: Path, *, max_bytes: int, hint: str) -> bytes:
-    """Read a file that a person named; raises ``ConfigError`` when it cannot be read or is larger."""
+def read_whole(path: Path, *, max_bytes: int, hint: str, too_large: str = "") -> bytes:
+    """Read a file that a person named; raises ``ConfigError`` when it cannot be read or is larger.
+
+    ``too_large`` is the next step of what is larger, where that is another than ``hint``.
+    """
     try:
         with path.open("rb") as file:
             raw = file.read(max_bytes + 1)
@@ -311,7 +314,7 @@ def read_whole(path: Path, *, max_bytes: int, hint: str) -> bytes:
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}", hint=hint) from error
     if len(raw) > max_bytes:
-        raise ConfigError(f"{path}: larger than {max_bytes} bytes", hint=hint)
+        raise ConfigError(f"{path}: larger than {max_bytes} bytes", hint=too_large or hint)
     return raw
 
 

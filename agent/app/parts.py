@@ -180,12 +180,14 @@ async def leave(parts: Parts) -> None:
 def read_policy_file(config: Config) -> bytes:
     """Return the policy document's bytes; ``ConfigError`` when there is none."""
     hint = "privacy-agent init writes one; without a policy nothing is allowed"
-    return read_whole(config.policy, max_bytes=DOCUMENT_BYTES, hint=hint)
+    too_large = f"name the policy in {config.file}: this is none"
+    return read_whole(config.policy, max_bytes=DOCUMENT_BYTES, hint=hint, too_large=too_large)
 
 
 @asynccontextmanager
 async def locked(config: Config, *, patience_s: float) -> AsyncIterator[None]:
-    """Hold the vault's lock; raises ``LinkError`` when a running agent holds it, ``ConfigError`` before ``init``."""
+    """Hold the vault's lock; raises ``LinkError`` when a running agent holds it, ``ConfigError`` where keys are not."""
+    require_no_orphan(config)
     if not is_there(config.keystore):
         raise ConfigError(
             f"{config.state}: this device was not set up", hint="privacy-agent init --owner owner.pub --device NAME"
@@ -197,6 +199,16 @@ async def locked(config: Config, *, patience_s: float) -> AsyncIterator[None]:
         yield
     finally:
         os.close(fd)
+
+
+def require_no_orphan(config: Config) -> None:
+    """Raise ``ConfigError`` where there is an index without its keystore: new keys would open nothing of it."""
+    if is_there(config.index) and not is_there(config.keystore):
+        raise ConfigError(
+            f"{config.keystore} is missing, and {config.index} is there, which only it opens",
+            hint="put that very file back, init does not help; if it is lost, so is what the device held: "
+            f"move {config.state} away, then: privacy-agent init",
+        )
 
 
 async def _take_lock(fd: int, config: Config, *, patience_s: float) -> None:

@@ -12,6 +12,7 @@ from typing import Final
 import msgspec
 
 from agent import files
+from agent.app.parts import require_no_orphan
 from agent.clock import ReadClock
 from agent.config import Config
 from agent.envelope import Descriptor, KeySet, parse_descriptor, sign
@@ -86,6 +87,7 @@ def initialise(
 def _initialise(
     config: Config, owner_file: OwnerFile, *, documents: dict[Path, str], read_clock: ReadClock
 ) -> Initialised:
+    require_no_orphan(config)
     files.make_folder(config.state)
     keystore = Keystore.open(config.keystore) if config.keystore.exists() else Keystore.create(config.keystore)
     index = Index(config.index, key=keystore.index_key())

@@ -111,8 +111,10 @@ _LIMITS: Final = ("age_ms", "size_bytes", "count", "disk_free_bytes", "disk_free
 
 
 def _keys(config: "Config") -> Iterator[Finding]:
+    from agent.app.parts import require_no_orphan
     from agent.keystore import Keystore
 
+    require_no_orphan(config)
     keystore = Keystore.open(config.keystore, mend=False)
     told = f"{keystore.protection} keystore, {keystore.alg}"
     if keystore.sound:

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from agent.config import read_config
+from agent.document import DOCUMENT_BYTES
 from certs.__main__ import main as certs
 from tests.cli.conftest import Device, Shell
 from tests.ran import Ran
@@ -91,3 +92,34 @@ def test_second_owner_is_told_how_a_device_is_given_away(device: Device, shell: 
     assert "privacy-owner delete --all" in hint
     assert "keystore" in hint
     assert "docs/operating.md" in hint
+
+
+def test_config_or_policy_that_is_far_too_large_is_no_reason_to_init(device: Device) -> None:
+    policy = device.folder / "policy.toml"
+    for file, meant in ((policy, f"name the policy in {device.config}"), (device.config, "with --config")):
+        with file.open("ab") as longer:
+            longer.write(b"#" * DOCUMENT_BYTES)
+        ran = device.agent("status")
+        assert ran.code == 2
+        assert f"{file}: larger than" in ran.err
+        assert meant in ran.err
+        assert "init" not in ran.err
+
+
+def test_keystore_that_is_gone_beside_an_index_is_said_and_init_makes_no_other(device: Device, made: Path) -> None:
+    # ``run`` said "was not set up, next: init"; that wrote another keystore, which opened nothing, and then failed.
+    device.take_in("front/a.mp4")
+    keystore = device.state / "keystore"
+    aside = keystore.rename(device.folder / "aside")
+    before = sorted(device.state.rglob("*"))
+    tries = [device.agent("run"), device.agent("status"), device.agent("init", "--owner", made / "home/owner.pub",
+             "--state", device.state)]  # fmt: skip
+    for ran in tries:
+        assert ran.code == 2
+        assert f"{keystore} is missing, and {device.state / 'index.db'} is there" in ran.err
+        assert "next: put that very file back, init does not help" in ran.err
+    found = {one["what"]: one for one in device.agent("doctor", "--json").json["findings"]}
+    assert found["keys"]["next"].startswith("put that very file back")
+    assert sorted(device.state.rglob("*")) == before, "nothing was written"
+    aside.rename(keystore)
+    assert len(device.ok("inventory", "--json").json["objects"]) == 1
