@@ -15,7 +15,7 @@ from agent.commands.door import Heard, Incoming, Repeat, Stranger, Turned
 from agent.commands.exporting import OBJECTS_MAX
 from agent.commands.ledger import RUNNING, Ledger, command_of
 from agent.commands.listing import Listing
-from agent.commands.world import BACKEND_DELETE, OWNER_ERASE, World
+from agent.commands.world import OWNER_ERASE, World
 from agent.envelope import Approve, Command, Delete, Export, Inventory, Key, SetTime
 from agent.erasure import Erasure
 from agent.errors import ConfigError, RefusedError, SpaceError
@@ -304,22 +304,23 @@ class Admission:
         waiting_key = self._trust.valid_key(tx, row.kid, moment=moment)
         if waiting_key is None:
             raise RefusedError("its key is no longer trusted", reason="nothing_waiting", retry="after_fix")
-        self._cut_off(tx, waiting_key, command_of(row), row, moment=moment)
         self._ledger.accept(tx, row, approved_by=key.kid, moment=moment)
         self._spend(tx, waiting_key, row, moment=moment)
         self._end_quota_alert(tx, moment=moment)
 
     def _cut_off(self, tx: Tx, key: Key, command: Command, row: CommandRow, *, moment: Moment) -> None:
-        """Put a delete's cut-off when it is accepted; of one that waited it ends when it was commanded."""
-        if not isinstance(command.request, Delete) or command.request.select.ids is not None:
+        """Put the cut-off of an owner's delete when it is accepted; of one that waited it ends when it was commanded.
+
+        A backend's delete leaves none: no quota can weigh what is yet to come.
+        """
+        if key.role != "client" or not isinstance(command.request, Delete) or command.request.select.ids is not None:
             return
         # Whichever clock is ahead: a camera with the right time recorded before the command, whatever ours thought.
         before_ms = max(moment.agent_ms, moment.wall_ms)
         if row.status == "waiting":
             before_ms = min(before_ms, max(row.received_ms, command.iat * MS_PER_S))
-        rule = OWNER_ERASE if key.role == "client" else BACKEND_DELETE
         by = Commanded(row.jti, row.kid, row.seq)
-        tombstone.cut_off(tx, command.request.select, rule=rule, by=by, before_ms=before_ms)
+        tombstone.cut_off(tx, command.request.select, rule=OWNER_ERASE, by=by, before_ms=before_ms)
 
     def _spend(self, tx: Tx, key: Key, row: CommandRow, *, moment: Moment) -> None:
         objects, size_bytes = self._trust.weight(tx, row.jti) or (row.selection_count, 0)

@@ -318,4 +318,9 @@ CREATE TRIGGER remote_total_shrinks AFTER DELETE ON remote_only BEGIN
   DELETE FROM remote_total WHERE camera = OLD.camera AND category = OLD.category AND objects = 0;
 END;
 """,
+    """
+-- A backend's delete reaches what it names and what is there, and leaves no cut-off: no quota weighs what is yet to
+-- come. One that several became may be an owner's too, and destroys nothing.
+DELETE FROM cutoff WHERE rule = 'backend_delete' AND certain = 1;
+""",
 )

@@ -1,6 +1,7 @@
-"""Between a delete's acceptance and its end nothing slips through; what was recorded while it waited stays."""
+"""Between an owner's delete and its end nothing slips through; a backend's reaches what is there and no further."""
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,8 @@ import pytest
 
 from agent.envelope import Quota
 from agent.errors import RefusedError
+from agent.index import opening, tombstone
+from agent.model import new_id
 from tests.commands.office import START_S, Office, at, run
 
 HOUR_S = 3600
@@ -51,47 +54,79 @@ def test_recording_that_arrives_while_an_accepted_delete_has_not_begun_is_refuse
     run(scenario())
 
 
-def test_approved_delete_reaches_nothing_that_was_recorded_while_it_waited(careful: Office) -> None:
+def test_owners_delete_that_waited_cuts_off_where_it_was_commanded(careful: Office) -> None:
+    async def scenario() -> None:
+        before = new_id()
+        order = careful.command(careful.client, "delete", select={"all": True}, after=before)
+        first = await careful.receive(careful.client, order)
+        assert first is not None
+        assert first["reason"] == "after_pending"
+        careful.moment = at(10 * HOUR_S)
+        await careful.submit(careful.client, "inventory", select={"all": True}, jti=before)
+        await careful.commands.resume(careful.moment)
+        with pytest.raises(RefusedError):
+            await careful.keep(**recorded(-5 * HOUR_S))
+        later = await careful.keep(**recorded(5 * HOUR_S))
+        assert careful.get(later.id) is not None, "recorded after the command, and named by nobody"
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("select", [{"all": True}, {"camera": "cam1"}, {"category": "recording"}, RANGE], ids=str)
+def test_backends_delete_of_nothing_has_no_recording_refused(careful: Office, select: dict[str, Any]) -> None:
+    """What is yet to come weighs nothing: a cut-off for it would cost no quota, however often it is sent."""
+
+    async def scenario() -> None:
+        for minute in range(5):
+            careful.moment = at(60 * minute)
+            answer = await careful.submit(careful.backend, "delete", select=select)
+            assert answer["status"] == "done"
+            assert answer["selection"]["count"] == 0
+            under_way = await careful.keep(**recorded(60 * minute - 30))
+            assert careful.get(under_way.id) is not None
+            await careful.submit(careful.client, "delete", select={"ids": [under_way.id]})
+
+    run(scenario())
+
+
+def test_backends_delete_ends_what_was_there_and_refuses_nothing_that_comes(careful: Office) -> None:
     async def scenario() -> None:
         kept = [await careful.keep(), await careful.keep()]
         first = await careful.receive(careful.backend, careful.command(careful.backend, "delete", select={"all": True}))
         assert first is not None
         assert first["reason"] == "quota_exceeded"
-        careful.moment = at(10 * HOUR_S)
+        careful.moment = at(HOUR_S)
         told = first["selection"]["hash"]
         await careful.submit(careful.client, "approve", command=first["cmd"], selection=told)
+        under_way = await careful.keep()
         await careful.commands.resume(careful.moment)
+        late = await careful.keep(**recorded(-5 * HOUR_S))
         assert [careful.get(one.id) for one in kept] == [None, None]
-        later = await careful.keep(**recorded(5 * HOUR_S))
-        assert careful.get(later.id) is not None, "recorded after the command, and named by nobody"
-        with pytest.raises(RefusedError):
-            await careful.keep(**recorded(-5 * HOUR_S))
+        assert all(careful.get(one.id) is not None for one in (under_way, late))
 
     run(scenario())
 
 
-def test_delete_that_waited_for_time_cuts_off_where_it_was_commanded(careful: Office) -> None:
-    async def scenario() -> None:
-        careful.moment = at(-HOUR_S, trusted=False)  # off for an hour, and the clock with it
-        first = await careful.receive(careful.backend, careful.command(careful.backend, "delete", select={"all": True}))
-        assert first is not None
-        assert first["reason"] == "clock_unconfirmed"
-        careful.moment = at(2 * HOUR_S)
-        await careful.commands.tick(careful.moment)
-        await careful.commands.resume(careful.moment)
-        with pytest.raises(RefusedError):
-            await careful.keep(**recorded(-HOUR_S // 2))
-        later = await careful.keep(**recorded(HOUR_S))
-        assert careful.get(later.id) is not None
-
-    run(scenario())
+def test_cut_off_that_a_backend_left_before_goes_with_the_newer_version(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = {**opening.MIGRATIONS, "vault": opening.MIGRATIONS["vault"][:-1]}
+    with monkeypatch.context() as patched:
+        patched.setattr(opening, "MIGRATIONS", old)
+        office = Office(tmp_path / "state")
+        for rule in ("backend_delete", "owner_erase"):
+            values = (rule, "", None, None, START_S * 1000, rule)
+            office.index.write_now(partial(tombstone.put_cutoff, values=values, command=("", "", 0)))
+    office.restart()
+    assert [row[1] for row in office.index.read_now(tombstone.cutoffs)] == ["owner_erase"]
+    office.close()
 
 
 def test_refused_delete_leaves_no_cut_off(careful: Office) -> None:
     async def scenario() -> None:
         await careful.keep()
-        await careful.keep()
-        await careful.receive(careful.backend, careful.command(careful.backend, "delete", select={"all": True}))
+        order = careful.command(careful.client, "delete", select={"all": True}, after=new_id())
+        await careful.receive(careful.client, order)
         careful.moment = at(2 * 86_400)
         await careful.commands.tick(careful.moment)
         late = await careful.keep()
