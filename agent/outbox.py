@@ -166,6 +166,19 @@ class Outbox:
             rows.drop_beyond(tx, reader.kid, keep=WAITING_MAX)
         return True
 
+    def tell_again(self, tx: Tx, kid: str) -> None:
+        """Queue anew the alerts that wait for a reader who is there now: the next repeat may be 15 minutes away."""
+        for message in rows.on_channel(tx, kid, "alert"):
+            rows.put(
+                tx,
+                reader=kid,
+                about=message.about,
+                jti=message.jti,
+                channel=message.channel,
+                weight=1,
+                body=message.body,
+            )
+
     def protocol_of(self, tx: Tx, url: str, *, moment: Moment) -> int | None:
         """Return the MQTT version that this broker spoke last, while that is recent enough to rest on."""
         found = rows.line(tx)

@@ -133,6 +133,8 @@ class Admission:
 
     def _judge_rights(self, tx: Tx, heard: Heard, *, moment: Moment) -> Judged:
         key, command = heard.key, heard.command
+        if key.role == "client":  # in front of the answer, after which the owner's command ends
+            self._outbox.tell_again(tx, key.kid)
         try:
             door.judge_verb(heard, moment=moment)
             selection, weight = self._resolve(tx, key, command)

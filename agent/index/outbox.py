@@ -86,6 +86,15 @@ def pending(tx: Tx, *, after: int, limit: int) -> tuple[Message, ...]:
     return tuple(Message(*row) for row in rows)
 
 
+def on_channel(tx: Tx, reader: str, channel: str) -> tuple[Message, ...]:
+    """Return what waits for a reader on one channel, in order."""
+    rows = tx.execute(
+        "SELECT row, reader, about, jti, channel, body FROM outbox WHERE reader = ? AND channel = ? ORDER BY row",
+        (reader, channel),
+    )
+    return tuple(Message(*row) for row in rows)
+
+
 def body(tx: Tx, *, reader: str, about: str) -> bytes | None:
     """Return the message to a reader about something, if one waits."""
     rows = tx.execute("SELECT body FROM outbox WHERE reader = ? AND about = ?", (reader, about))

@@ -201,8 +201,12 @@ def _listen(arguments: argparse.Namespace, context: Context) -> int:
             await Exchange(session, line).listen(for_s=arguments.timeout)
 
     asyncio.run(run())
-    lines = [show.progress(receipt) for receipt in receipts] + [send.alert_text(alert) for alert in alerts]
-    context.say("\n".join(lines) or "nothing came", {"receipts": receipts, "alerts": alerts})
+    lines = [show.news(receipt) for receipt in receipts] + [show.alert(alert) for alert in alerts]
+    nothing = (
+        f"nothing came in {arguments.timeout:g} s; what waits for us comes every 15 minutes at least, "
+        "alerts with any command too: privacy-owner inventory"
+    )
+    context.say("\n".join(lines) or nothing, {"receipts": receipts, "alerts": alerts})
     return 0
 
 
@@ -224,7 +228,9 @@ def _receipt(arguments: argparse.Namespace, context: Context) -> int:
         payload = requests.ack(jtis, me=session.me, device=device.name, iat_s=context.now_s())
         _write_file(Path(arguments.ack), payload)
         context.note(f"next: on the device: privacy-agent submit {arguments.ack}")
-    context.say("\n\n".join(show.end(one) if one.terminal else show.progress(one) for one in taken), taken)
+    further = "" if context.home.settings().url else " --out FILE"
+    shown = (show.end(one, further=further) if one.terminal else show.progress(one) for one in taken)
+    context.say("\n\n".join(shown), taken)
     return _note_all([show.shortfall(receipt) for receipt in ended], context)
 
 

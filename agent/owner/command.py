@@ -68,7 +68,7 @@ def selection(
     by_range = any((camera, category, start, end))
     if bool(ids) + by_range + everything != 1:
         raise ConfigError(
-            "nothing, or two kinds of selection",
+            "which objects? nothing was selected, or by two kinds at once",
             hint="name ids, or some of --camera --category --from --to, or --all",
         )
     if category and category not in CATEGORIES:

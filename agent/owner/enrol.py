@@ -114,10 +114,17 @@ def _device_add(arguments: argparse.Namespace, context: Context) -> int:
         known = devices.add(context.home, raw, descriptor, first_seq=context.now_s())
         context.home.write_settings(settings)
     context.say(
-        f"device       {known.name}\nfingerprint  {descriptor.fingerprint}\n\nnext: privacy-owner inventory",
+        f"device       {known.name}\nfingerprint  {descriptor.fingerprint}\n\nnext: "
+        + ("privacy-owner inventory" if settings.url else _WITHOUT_BROKER),
         {"device": known.name, "fingerprint": descriptor.fingerprint, "kid": descriptor.kid},
     )
     return 0
+
+
+_WITHOUT_BROKER: Final = (
+    "privacy-owner inventory --out ask.cmd, and on the device: privacy-agent submit ask.cmd -o ask.receipt\n"
+    "      with a broker: the same again with --broker mqtts://HOST:8883 --tenant NAME --tls FOLDER"
+)
 
 
 def _compare(accepted: str, descriptor: Descriptor, context: Context) -> None:

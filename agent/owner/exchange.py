@@ -21,6 +21,8 @@ from agent.owner.receipt import Alert, Receipt, jws_of, read_alert, read_receipt
 FIRST_RECEIPT_S: Final = 5.0
 """A device takes a command up within 2 s of its arrival; after this we say that it is silent."""
 
+_KEPT: Final = "sent again if it returns while this waits, later by: privacy-owner resend"
+
 Tell = Callable[[str], None]
 
 
@@ -59,7 +61,7 @@ class Exchange:
                 if monotonic_s() >= deadline_s:
                     break
                 silent_s = deadline_s
-                self._session.tell("no answer yet: the device may be offline; the command is kept and sent again")
+                self._session.tell(f"no answer yet: the device may be offline; {_KEPT}")
                 continue
             receipt = await self._hear(heard, open_)
             if receipt is not None and receipt.cmd in open_:
@@ -107,7 +109,8 @@ class Exchange:
         came = state.online and self._online is not None and state.session > self._online
         self._online = state.session
         if not state.online:
-            self._session.tell("the device is offline; the command is kept and sent again when it returns")
+            waits = _KEPT if open_ else "what it has for us comes when it returns"
+            self._session.tell(f"the device is offline; {waits}")
         elif came:
             await self._send(open_)
 

@@ -27,9 +27,8 @@ from agent.owner.device import Device
 from agent.owner.exchange import Exchange, Session
 from agent.owner.line import Line
 from agent.owner.reach import add_broker_arguments, settings_from
-from agent.owner.receipt import Alert, Receipt
+from agent.owner.receipt import Receipt
 from agent.shell import operand
-from agent.shell.layout import printable
 from agent.shell.terminal import LiveLine
 from agent.shell.times import parse_when
 
@@ -179,7 +178,11 @@ def converse(
 
         async def run() -> dict[str, Receipt]:
             async with Line(context.home, settings, device=device.name, kid=session.me.kid) as line:
-                return await Exchange(session, line).converse(wanted(), timeout_s=arguments.timeout)
+                going = wanted()
+                context.kept.extend(signed.jti for signed in going)
+                newest = await Exchange(session, line).converse(going, timeout_s=arguments.timeout)
+                context.kept.clear()
+                return newest
 
         return asyncio.run(run())
 
@@ -193,15 +196,9 @@ def session_of(context: Context, device: Device, on_receipt: Callable[[Receipt],
         identities=context.home.identities(),
         read_clock=context.read_clock,
         on_receipt=on_receipt,
-        on_alert=lambda alert: context.note(alert_text(alert)),
+        on_alert=lambda alert: context.note(show.alert(alert)),
         tell=context.note,
     )
-
-
-def alert_text(alert: Alert) -> str:
-    """Say what the device tells without being asked."""
-    said = f"alert {alert.code}: {alert.what} {alert.effect}"
-    return f"{printable(said)}\n  next: {printable(alert.next)}"
 
 
 @contextmanager

@@ -34,15 +34,27 @@ _PARTS: Final[tuple[Callable[[Subparsers], None], ...]] = (
 def main(argv: Sequence[str] | None = None, *, read_clock: ReadClock | None = None) -> int:
     """Run one command and return its exit code; ``read_clock`` is this machine's clock where it is not given."""
     told = list(sys.argv[1:] if argv is None else argv)
+    kept: list[str] = []
     return ended(
-        lambda: _run(told, read_clock or system_clock()),
+        lambda: _run(told, read_clock or system_clock(), kept),
         program="privacy-owner",
         as_json="--json" in told,
-        interrupted="stopped; what was signed is kept: privacy-owner pending",
+        interrupted=lambda: _stopped(kept),
     )
 
 
-def _run(told: Sequence[str], read_clock: ReadClock) -> int:
+def _stopped(kept: Sequence[str]) -> str:
+    """Say what a command leaves behind that Ctrl-C ended."""
+    if not kept:
+        return "stopped; nothing was sent"
+    what = f"command {kept[0]} is" if len(kept) == 1 else f"{len(kept)} commands are"
+    return (
+        f"stopped; {what} kept, and the device may have {'it' if len(kept) == 1 else 'them'}\n"
+        "  next: privacy-owner resend sends again what has no final answer; privacy-owner pending shows it"
+    )
+
+
+def _run(told: Sequence[str], read_clock: ReadClock, kept: list[str]) -> int:
     arguments = _parser().read(told)
     run: Callable[[argparse.Namespace, Context], int] = arguments.run
     return run(
@@ -51,6 +63,7 @@ def _run(told: Sequence[str], read_clock: ReadClock) -> int:
             home=Home(Path(arguments.home).expanduser()),
             json=bool(getattr(arguments, "json", False)),
             read_clock=read_clock,
+            kept=kept,
         ),
     )
 

@@ -7,8 +7,9 @@ from agent.clock import MS_PER_S
 from agent.envelope import Command
 from agent.envelope.command import Approve, Delete, Export, Inventory, SetTime
 from agent.model import Selection
-from agent.owner.receipt import Receipt, Told
-from agent.shell.layout import clean, size
+from agent.owner.receipt import Alert, Receipt, Told
+from agent.owner.remark import REMARKS
+from agent.shell.layout import clean, printable, size
 from agent.shell.terminal import table
 from agent.shell.times import when, when_text
 
@@ -97,6 +98,25 @@ def progress(receipt: Receipt) -> str:
     return f"{receipt.verb}: {words}{count}{done}"
 
 
+def news(receipt: Receipt) -> str:
+    """Say in a line what a receipt tells that nobody waits for: of which command, and what has changed."""
+    if receipt.late is None:
+        return f"{progress(receipt)}  ({receipt.cmd})"
+    late = receipt.late
+    return (
+        f"{receipt.verb} {receipt.cmd}: turned up after it: {late.destroyed} destroyed unread, "
+        f"{late.remaining} left to their source"
+    )
+
+
+def alert(told: Alert) -> str:
+    """Say what the device tells without being asked."""
+    lines = [f"alert {told.code} since {when_text(told.since)}", f"  {told.what}"]
+    if told.effect != told.what:
+        lines.append(f"  {told.effect}")
+    return "\n".join(printable(line) for line in (*lines, f"  next: {told.next}"))
+
+
 def waits_for(receipt: Receipt) -> str:
     """Say what a waiting command waits for."""
     text = _WAITS.get(receipt.reason, clean(receipt.reason))
@@ -145,18 +165,18 @@ def after_refusal(receipt: Receipt) -> str:
     return "give the command again" if receipt.retry in {"after_fix", "later"} else "see docs/protocol.md §5"
 
 
-def end(receipt: Receipt) -> str:
-    """Show a terminal receipt."""
+def end(receipt: Receipt, *, further: str = "") -> str:
+    """Show a terminal receipt; ``further`` is what the next command needs to reach the device."""
     lines = [f"{receipt.verb}  {receipt.status}  {receipt.cmd}"]
     listed = [one for one in receipt.outcomes or () if one.object is not None]
     if listed:
         lines += ["", inventory(listed)]
     elif receipt.outcomes:
-        lines += ["", outcomes(receipt.outcomes)]
+        lines += ["", outcomes(receipt.outcomes, further=further)]
     elif receipt.verb == "inventory" and receipt.status == "done":
         lines += ["", "nothing of that selection is held"]
     elif receipt.outcomes_hash:
-        lines.append(f"too many outcomes for one receipt: privacy-owner inventory --cursor {receipt.cursor}")
+        lines.append(f"too many outcomes for one receipt: privacy-owner inventory --cursor {receipt.cursor}{further}")
     if receipt.late is not None:
         late = receipt.late
         lines.append(f"turned up after it: {late.destroyed} destroyed unread, {late.remaining} left to their source")
@@ -192,16 +212,24 @@ def shortfall(receipt: Receipt) -> str:
     return f"{receipt.status}: {len(left)} of it did not happen; the table names why\n  next: {then}"
 
 
-def outcomes(told: Iterable[Told]) -> str:
-    """Show what became of each object, and which exports still hold copies."""
+def outcomes(told: Iterable[Told], *, further: str = "") -> str:
+    """Show what became of each object, and which exports still hold copies; ``further`` ends the next command."""
     told = tuple(told)
+    remarks = list(dict.fromkeys(remark for one in told for remark in one.remarks))
+    numbers = {remark: str(number) for number, remark in enumerate(remarks, start=1)}
     shown = table(
-        ((one.id, one.result, ", ".join(one.remarks), one.stated_by[:12]) for one in told),
-        head=("ID", "RESULT", "REMARKS", "STATED BY"),
+        ((one.id, one.result, " ".join(numbers[remark] for remark in one.remarks), one.stated_by[:12]) for one in told),
+        head=("ID", "RESULT", "NOTES", "STATED BY"),
     )
+    parts = [shown]
+    if remarks:
+        meant = [(numbers[code], f"{REMARKS.get(code, 'see docs/protocol.md §5')} ({code})") for code in remarks]
+        parts.append("\n" + table(meant, head=("NOTE", "MEANS")))
     exports = sorted({clean(export) for one in told for export in one.exports})
-    lines = [f"export {export} still holds copies; remove it: privacy-owner delete {export}" for export in exports]
-    return "\n".join((shown, *lines))
+    parts += [
+        f"export {export} still holds copies; remove it: privacy-owner delete {export}{further}" for export in exports
+    ]
+    return "\n".join(parts)
 
 
 def inventory(told: Iterable[Told]) -> str:

@@ -37,10 +37,10 @@ _NEXT: Final[dict[type[AgentError], str]] = {
 """The next step where the error itself names none."""
 
 
-def ended(run: Callable[[], int], *, program: str, as_json: bool, interrupted: str = "") -> int:
+def ended(run: Callable[[], int], *, program: str, as_json: bool, interrupted: Callable[[], str] = str) -> int:
     """Run a command and return its exit code; an error that is none of the five kinds is a bug and goes on.
 
-    ``interrupted`` is said when the command is stopped by Ctrl-C.
+    What ``interrupted`` returns is said when the command is stopped by Ctrl-C.
     """
     try:
         try:
@@ -59,8 +59,8 @@ def ended(run: Callable[[], int], *, program: str, as_json: bool, interrupted: s
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what is left unsaid goes there when the process ends
         return BROKEN_PIPE
     except KeyboardInterrupt:
-        if interrupted:
-            print(interrupted, file=sys.stderr)
+        if left := interrupted():
+            print(left, file=sys.stderr)
         return INTERRUPTED
     return code
 

@@ -123,9 +123,7 @@ class Copies:
         known = pages.epoch or before
         pages.epoch = epoch
         if known and known != epoch:
-            self._alert(
-                "store_rolled_back", "the store has another incarnation: it may have lost what it had confirmed"
-            )
+            self._alert("store_rolled_back", "The store has another incarnation, as after a restore from a backup.")
             pages.start_over()
             self._compare_news.set()
 
@@ -153,7 +151,7 @@ class Copies:
         moment = self._now()
         if await self._index.write(lambda tx: self._vault.note_lost(tx, upload, moment=moment), urgent=True):
             self.lost += 1
-            self._alert("store_rolled_back", "the store lost recordings that it had confirmed; they are sent again")
+            self._alert("store_rolled_back", "The store was asked about its copies, and does not have them all.")
             self._changed()
 
     async def _note_erased(self, answer: Erased) -> None:

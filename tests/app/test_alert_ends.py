@@ -175,3 +175,20 @@ def test_clock_has_one_alert_at_a_time_and_none_once_it_is_trusted(tmp_path: Pat
         await alerts(station, set())
 
     asyncio.run(resident(station, act))
+
+
+# --- while its reader is there
+
+
+def test_alert_that_waits_is_queued_in_front_of_the_answer_to_its_readers_command(office: Office, alarm: Alarm) -> None:
+    run(alarm.raise_("disk_full", "It went wrong.", moment=at()))
+    (before,) = office.index.read_now(office.outbox.pending)
+    run(office.submit(office.backend, "inventory", select={"all": True}))
+    assert before in office.index.read_now(office.outbox.pending)
+
+    run(office.submit(office.client, "inventory", select={"all": True}))
+
+    behind = [one for one in office.index.read_now(office.outbox.pending) if one.row > before.row]
+    mine = [one for one in behind if one.reader == office.client.kid]
+    assert [one.channel for one in mine] == ["alert", f"rcpt/{office.client.kid}"]
+    assert mine[0].body == before.body

@@ -216,4 +216,44 @@ def test_interrupted_wait_ends_with_130_and_says_where_the_command_is(owner: Own
                 told = running.stderr.read().decode()
 
     assert running.returncode == INTERRUPTED
-    assert told == "stopped; what was signed is kept: privacy-owner pending\n"
+    assert told == "stopped; nothing was sent\n"
+
+
+def test_interrupted_question_says_that_nothing_was_sent(owner: Owner, peer: Peer) -> None:
+    before = seq_of(owner, peer)
+    main_end, other_end = pty.openpty()
+    command = [sys.executable, "-m", "agent.owner", "--home", str(owner.home), "delete", "--all", "--out", "cmd.bin"]
+    with subprocess.Popen(command, stdin=other_end, stdout=subprocess.PIPE, stderr=other_end) as process:
+        shown = b""
+        while b"Type yes:" not in shown:
+            assert select.select([main_end], [], [], 20)[0], shown
+            shown += os.read(main_end, 1000)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20) == INTERRUPTED
+        shown += os.read(main_end, 1000)
+    os.close(main_end)
+    os.close(other_end)
+
+    assert b"stopped; nothing was sent" in shown
+    assert b"kept" not in shown
+    assert seq_of(owner, peer) == before
+
+
+def test_interrupted_wait_for_an_answer_names_the_command_and_who_sends_it_again(
+    owner: Owner, peer: Peer, place: Place
+) -> None:
+    peer.answers = lambda _peer, _command: []
+    words = ["--home", str(owner.home), "inventory", *reach(place)]
+    with (
+        peer.online(place.url, place.device),
+        subprocess.Popen([sys.executable, "-m", "agent.owner", *words], stderr=subprocess.PIPE) as running,
+    ):
+        peer.wait_until(lambda: bool(peer.commands))
+        running.send_signal(signal.SIGINT)
+        assert running.stderr is not None
+        told = running.stderr.read().decode()
+
+    assert running.returncode == INTERRUPTED
+    (waiting,) = owner.ok("pending", "--json").json
+    assert f"stopped; command {waiting['command']} is kept" in told
+    assert "next: privacy-owner resend" in told

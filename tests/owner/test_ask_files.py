@@ -122,7 +122,7 @@ def test_receipt_file_ends_the_command_and_tells_the_outcome(owner: Owner, peer:
 
     told = owner.ok("receipt", answer(owner, peer.receipt(claims, outcomes=[outcome])))
 
-    assert re.search(rf"{outcome['id']} +deleted +cloud_confirmed +k{{12}}", told.out)
+    assert re.search(rf"{outcome['id']} +deleted +1 +k{{12}}", told.out)
     assert owner.ok("pending").out == "nothing is pending\n"
     assert owner.ok("receipts", "--json").json[0]["status"] == "done"
 

@@ -1,0 +1,13 @@
+"""What a remark of a receipt means to a person: the sentences of docs/protocol.md §5, which its codes stand for."""
+
+from typing import Final
+
+REMARKS: Final[dict[str, str]] = {
+    "source_copy_remains": "the recorder still has its own file; it was not ours to remove",
+    "clear_source_blocks_may_remain": "the camera wrote in clear to a disk, which may keep old blocks",
+    "export_copy_remains": "a sealed export on the device still holds a copy, until it is deleted or its time is over "
+    "(7 days, if the policy names no other)",
+    "half_upload_aborted": "it was on its way to the store, which was told to forget what it had",
+    "cloud_unconfirmed": "the store has not yet stated that its copies are gone",
+    "cloud_confirmed": "the store has stated that its copies are gone",
+}
