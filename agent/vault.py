@@ -574,6 +574,11 @@ class Vault:
         """
         rows.retire_upload(tx, upload)
 
+    def take_back_upload(self, tx: Tx, upload: str) -> None:
+        """Give an upload up, and have the store asked to erase the copy that it should not have, until it confirms."""
+        rows.retire_upload(tx, upload)
+        rows.ask_back(tx, upload)
+
     def stored_page(self, tx: Tx, store: str, *, after: str = "", limit: int = 100) -> tuple[RemoteCopy, ...]:
         """Return copies that a storage receipt of this store is held for, by upload id; 100 are one ``resync``."""
         return tuple(RemoteCopy(*row) for row in rows.stored_uploads(tx, store, after, limit))

@@ -445,6 +445,11 @@ def retire_upload(tx: Tx, upload_id: str) -> None:
     tx.execute("UPDATE upload SET current = 0, stored = 0 WHERE id = ?", (upload_id,))
 
 
+def ask_back(tx: Tx, upload_id: str) -> None:
+    """Let the store be asked to erase its copy, whatever becomes of the object."""
+    tx.execute("UPDATE upload SET erase = 1 WHERE id = ?", (upload_id,))
+
+
 def stored_uploads(tx: Tx, store: str, after: str, limit: int) -> list[Row]:
     """Return (upload, object, manifest) that a storage receipt of this store is held for."""
     return tx.execute(

@@ -91,6 +91,7 @@ class Sending:
         self._lost = 0
         self._durable_at_loss = 0
         self._chunks: dict[int, bytearray] = {}
+        self.kept_elsewhere = False  # the store stated that it keeps the copy in a region that it may not be in
 
     @property
     def durable_bytes(self) -> int:
@@ -204,7 +205,9 @@ class Sending:
                     self._transfer.acknowledged(answer.offset, self._clock_s())
                 case Stored():
                     self._transfer.stored(answer)
+                    self.kept_elsewhere = True
                     self._check_region(answer.region)
+                    self.kept_elsewhere = False
                     return answer
                 case Failed():
                     await self._give_up(answer, fd)

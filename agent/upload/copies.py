@@ -6,12 +6,14 @@ whose key left the key set is not asked, so what it has stays unconfirmed.
 """
 
 import asyncio
+import math
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
+from agent.clock import monotonic_s
 from agent.envelope import Erased, ErasedItem, Failed, Go, Stored
 from agent.erasure import Erasure
 from agent.errors import LinkError, RefusedError
@@ -23,6 +25,8 @@ from agent.vault import RemoteCopy, Vault
 FIRST_AGAIN_S: Final = 15.0  # an unanswered request is repeated, first after this
 LONGEST_AGAIN_S: Final = 900.0
 OPEN_REQUESTS: Final = 64
+WHOLE_AGAIN_S: Final = 600.0
+"""Between two comparisons of everything: a store may name a new incarnation in each answer."""
 
 NOTED_AT_ONCE: Final = 8
 """Erasures of one message that share a transaction. With the last copy of a part of a large delete its outcomes are
@@ -48,6 +52,8 @@ class _Pages:
     epoch: str = ""
     page_due: bool = False
     every_page_due: bool = False
+    changed: bool = False  # another incarnation was named since the last comparison of everything began
+    whole_s: float = -math.inf  # when that was
     cursor: str = ""  # the page asked about comes after this upload id
     end: str = ""  # where the next one starts; "" after the last
 
@@ -57,10 +63,16 @@ class _Pages:
         self.page_due = False
         self.every_page_due = self.every_page_due and bool(self.cursor)
 
-    def start_over(self) -> None:
+    def start_over(self, now_s: float) -> None:
         """Ask about everything."""
+        self.changed = False
+        self.whole_s = now_s
         self.every_page_due = True
         self.cursor = ""
+
+    def start_over_in_s(self, now_s: float) -> float | None:
+        """Return in how many seconds everything is to be asked about, if it is."""
+        return max(0.0, self.whole_s + WHOLE_AGAIN_S - now_s) if self.changed else None
 
 
 class Copies:
@@ -80,6 +92,7 @@ class Copies:
         now: Callable[[], Moment],
         alert: Callable[[str, str], None],
         changed: Callable[[], None],
+        clock_s: Callable[[], float] = monotonic_s,
         wait: Wait = pause_until,
         random: RandomBytes = secrets.token_bytes,
     ) -> None:
@@ -91,6 +104,7 @@ class Copies:
         self._now = now
         self._alert = alert
         self._changed = changed
+        self._clock_s = clock_s
         self._wait = wait
         self._random = random
         self._erasing: dict[str, _Request] = {}
@@ -122,9 +136,8 @@ class Copies:
         pages = self._pages_of(store)
         known = pages.epoch or before
         pages.epoch = epoch
-        if known and known != epoch:
-            self._alert("store_rolled_back", "The store has another incarnation, as after a restore from a backup.")
-            pages.start_over()
+        if known and known != epoch and not pages.changed:
+            pages.changed = True
             self._compare_news.set()
 
     async def take(self, answer: Go | Stored | Erased | Failed) -> bool:
@@ -223,7 +236,14 @@ class Copies:
         while True:
             self._compare_news.clear()
             asked = [await self._compare_with(mail) for mail in tuple(self._mails().values())]
-            again_s = await self._pause(again_s, self._compare_news, asked=any(asked))
+            again_s = await self._pause(
+                again_s, self._compare_news, asked=any(asked), at_most_s=self._start_over_in_s()
+            )
+
+    def _start_over_in_s(self) -> float | None:
+        now_s = self._clock_s()
+        waits = [wait_s for kid in self._mails() if (wait_s := self._pages_of(kid).start_over_in_s(now_s)) is not None]
+        return min(waits, default=None)
 
     async def _compare_with(self, mail: Mail) -> bool:
         copies = await self._page(mail.store_kid)
@@ -240,6 +260,9 @@ class Copies:
     async def _page(self, store: str) -> tuple[RemoteCopy, ...]:
         """Return the copies to ask about now: one page for each connection, all pages after a new epoch."""
         pages = self._pages_of(store)
+        if pages.start_over_in_s(self._clock_s()) == 0:
+            self._alert("store_rolled_back", "The store has another incarnation, as after a restore from a backup.")
+            pages.start_over(self._clock_s())
         if not (pages.page_due or pages.every_page_due):
             return ()
         after = pages.cursor
@@ -250,10 +273,14 @@ class Copies:
             pages.page_due = pages.every_page_due = False
         return copies
 
-    async def _pause(self, again_s: float, news: asyncio.Event, *, asked: bool) -> float:
+    async def _pause(
+        self, again_s: float, news: asyncio.Event, *, asked: bool, at_most_s: float | None = None
+    ) -> float:
         """Wait for news, or for the time to ask again; return how long the next wait is."""
         if asked:
-            await self._wait(again_s, news)
+            await self._wait(again_s if at_most_s is None else min(again_s, at_most_s), news)
+        elif at_most_s is not None:
+            await self._wait(at_most_s, news)
         else:
             await news.wait()
         return FIRST_AGAIN_S if news.is_set() else min(LONGEST_AGAIN_S, 2 * again_s)

@@ -125,6 +125,7 @@ class Upload:
             now=now,
             alert=alert,
             changed=self.wake,
+            clock_s=clock_s,
             wait=wait,
             random=random,
         )
@@ -318,7 +319,10 @@ class Upload:
         try:
             stored = await sending.run()
         except RefusedError as error:
-            if error.reason == "region_refused":
+            if sending.kept_elsewhere:
+                await self._index.write(lambda tx: self._vault.take_back_upload(tx, manifest.upload), urgent=True)
+                self.copies.wake()
+            elif error.reason == "region_refused":
                 await self._abort(manifest.upload, sending.manifest_hash, mail)
             raise
         finally:

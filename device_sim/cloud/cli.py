@@ -28,7 +28,8 @@ _EPILOG = """\
 faults (--fault, may be repeated):
   lose=KIND[:NTH[:COUNT]]   duplicate=…   reorder=…
   delay=KIND:SECONDS[:NTH[:COUNT]]
-  lie=wrong_hash|not_stored|ack_ahead|not_erased[:COUNT]
+  lie=wrong_hash|not_stored|ack_ahead|not_erased|
+      other_region|new_epoch[:COUNT]
   forge=unknown_key|stolen_kid|other_device|other_manifest:KIND[:COUNT]
   silent   refuse_region[=COUNT]   no_room[=COUNT]
   roll_back=N (after N stored uploads, back to how it started)

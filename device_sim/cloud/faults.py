@@ -17,7 +17,7 @@ from device_sim.cloud.keys import Party
 from device_sim.cloud.strictjson import Claims
 from device_sim.cloud.wire import BYTE, Kind
 
-Lie = Literal["wrong_hash", "not_stored", "ack_ahead", "not_erased"]
+Lie = Literal["wrong_hash", "not_stored", "ack_ahead", "not_erased", "other_region", "new_epoch"]
 Forgery = Literal["unknown_key", "stolen_kid", "other_device", "other_manifest"]
 Traffic = Literal["lose", "delay", "duplicate", "reorder"]
 Deliver = Callable[[], None]
@@ -99,6 +99,7 @@ class Faults:
 
         ``wrong_hash``: ``stored`` with another payload hash. ``not_stored``: ``stored``, and nothing is kept.
         ``ack_ahead``: the whole payload acknowledged with the next ack. ``not_erased``: ``erased``, and all is kept.
+        ``other_region``: ``stored`` elsewhere than ``go`` promised. ``new_epoch``: another incarnation.
         """
         with self._lock:
             self._lies[how].left += count

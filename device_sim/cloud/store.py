@@ -35,6 +35,7 @@ QUEUE_MESSAGES: Final = 128
 CHUNKS_BEFORE_ASKING: Final = 4
 """That many chunks behind a gap mean loss rather than disorder."""
 MAX_OPEN_UPLOADS: Final = 256
+_ELSEWHERE: Final = "elsewhere"
 
 
 @dataclass(slots=True)
@@ -349,7 +350,7 @@ class Store:
                 "manifest": manifest,
                 "region": self._region,
                 "offset": offset,
-                "epoch": self._shelf.epoch,
+                "epoch": self._said_epoch(),
                 **_re(re),
             },
         )
@@ -374,11 +375,14 @@ class Store:
                 "object": row.object,
                 "payload": payload,
                 "header": row.header.claims(),
-                "region": self._region,
-                "epoch": self._shelf.epoch,
+                "region": _ELSEWHERE if self._faults.lies("other_region") else self._region,
+                "epoch": self._said_epoch(),
                 **_re(re),
             },
         )
+
+    def _said_epoch(self) -> str:
+        return _new_id() if self._faults.lies("new_epoch") else self._shelf.epoch
 
     def _fail(self, device: Device, upload: str, manifest: str, *, reason: str, re: str = "") -> None:
         self._journal.note("failed", device=device.id, upload=upload, reason=reason)

@@ -74,13 +74,13 @@ def test_cut_line_is_resumed_from_what_was_durable(
     mosquitto: BrokerProcess, tls: Path, tmp_path: Path, hub: Hub
 ) -> None:
     async def act() -> Proxy:
-        size = 24 * MIB
+        size = 64 * MIB
         item = await hub.add(size_bytes=size)
         with cloud_at(mosquitto.url, tls=tls, folder=tmp_path / "cloud", keys=Keys.of(hub)) as (cloud, store):
             async with proxy_to(mosquitto.port) as proxy, uploading(hub, line(proxy.url, tls), store):
-                proxy.cut_after(10 * MIB)
+                proxy.cut_after(24 * MIB)
                 await until(lambda: proxy.cuts == 1)
-                proxy.cut_after(6 * MIB)
+                proxy.cut_after(12 * MIB)
                 await until(lambda: hub.uploaded(item))
             resumed = [offset for offset in offsets(cloud, "go") if offset > 0]
         assert len(resumed) >= 2
@@ -290,6 +290,54 @@ def test_store_that_claims_another_region_only_afterwards_is_not_believed(
                 await until(lambda: bool(hub.alerts))
         assert hub.alerts[0][0] == "upload_region_refused"
         assert hub.state(item) == "sealed"
+
+    asyncio.run(act())
+
+
+def test_copy_that_a_store_keeps_elsewhere_than_it_promised_is_erased_there(
+    mosquitto: BrokerProcess, tls: Path, tmp_path: Path, hub: Hub
+) -> None:
+    hub.policy = policy("[upload]\nregions = ['eu']")
+
+    async def act() -> None:
+        item = await hub.add(size_bytes=1000)
+        with cloud_at(mosquitto.url, tls=tls, folder=tmp_path / "c", keys=Keys.of(hub), region="eu") as (cloud, store):
+            cloud.faults.lie("other_region")
+            async with uploading(hub, line(mosquitto.url, tls), store) as flow:
+                await until(lambda: bool(cloud.journal.events("erased", result="erased")))
+                assert not stored(cloud)
+                assert hub.state(item) == "sealed"
+                flow.changed()
+                await until(lambda: hub.uploaded(item))  # under an upload id of its own
+            assert list(stored(cloud)) == [item.id]
+        assert ("upload_region_refused", "") in hub.alerts
+        assert not hub.index.read_now(lambda tx: hub.erasure.pending_remote(tx, store.kid, 10))
+
+    asyncio.run(act())
+
+
+def test_store_that_names_a_new_incarnation_each_time_is_not_asked_for_each_answer(
+    mosquitto: BrokerProcess, tls: Path, tmp_path: Path, hub: Hub
+) -> None:
+    async def act() -> None:
+        items = [await hub.add(size_bytes=1000) for _ in range(3)]
+        with cloud_at(mosquitto.url, tls=tls, folder=tmp_path / "cloud", keys=Keys.of(hub)) as (cloud, store):
+            async with uploading(hub, line(mosquitto.url, tls), store):
+                await until(lambda: hub.uploaded(*items))
+            before = len(cloud.journal.events("resync"))
+            cloud.faults.lie("new_epoch", count=1_000_000)
+            async with uploading(hub, line(mosquitto.url, tls), store) as flow:
+                # The connection's page, then everything.
+                await until(lambda: len(cloud.journal.events("resync")) >= before + 2)
+                last = await hub.add(size_bytes=1000)
+                flow.wake()
+                await until(lambda: hub.uploaded(last))  # its answers name new ones too
+            first = len(cloud.journal.events("resync"))
+            assert first <= before + 4  # each of the two may be repeated once while its answers come
+            hub.hurry = 1000.0  # ten minutes pass
+            async with uploading(hub, line(mosquitto.url, tls), store):
+                await until(lambda: len(cloud.journal.events("resync")) >= first + 4)
+        assert [code for code, _ in hub.alerts[:1]] == ["store_rolled_back"]
 
     asyncio.run(act())
 
