@@ -19,6 +19,7 @@ A file's failure is that file's alone: it is told, counted, left where it is and
 
 - ``flow``       ``Ingest``: the steps, and what is told of them
 - ``giving_up``  steps 5 and 6
+- ``room``       what of the disk is free for a file, beside others that are under way
 - ``share``      what one source has of the flow for itself
 - ``work``       what becomes one object, and the identity by which it is known again
 - ``known``      what the index knows of a file at its source

@@ -5,6 +5,7 @@ asked in one trip; what is told is bounded and told once.
 """
 
 import asyncio
+import itertools
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
@@ -15,13 +16,13 @@ from agent.audit import Event
 from agent.bookmark import Bookmark
 from agent.clock import monotonic_s, pause
 from agent.errors import AgentError, ConfigError, LinkError, RefusedError, SpaceError
-from agent.files import free_bytes
 from agent.index import Tx
 from agent.ingest.absence import confirm_absences
 from agent.ingest.giving_up import GivingUp
 from agent.ingest.growing import Piece
 from agent.ingest.known import Known
 from agent.ingest.opening import Opened, open_work
+from agent.ingest.room import Room
 from agent.ingest.share import OPEN_BATCHES, Share
 from agent.ingest.telling import Telling
 from agent.ingest.together import Together, in_transaction
@@ -93,7 +94,8 @@ class Ingest:
         self._policy = policy
         self._now = now
         self._rights = rights
-        self._reserve_bytes = reserve_bytes
+        self._room = Room(vault.folder, reserve_bytes=reserve_bytes)
+        self._numbers = itertools.count()
         self._on_full = on_full
         self._monotonic = monotonic
         self._sources = {
@@ -282,6 +284,12 @@ class Ingest:
         let = await self._gate(work, moment, camera=camera) if work.members else None
         if let is None:
             return Work(work.source, ())
+        try:
+            return await self._take_let(work, let, moment=moment)
+        finally:
+            self._room.give_back(let.number)
+
+    async def _take_let(self, work: Work, let: Let, *, moment: Moment) -> Work:
         opened = await self._share(work).open(work)
         taken = None
         try:
@@ -321,7 +329,7 @@ class Ingest:
     async def _gate(self, work: Work, moment: Moment, *, camera: str) -> Let | None:
         """Ask the policy, in step 1; ``None`` when it is not to be taken, which was told."""
         place = work.first.place
-        free, total = free_bytes(self._vault.folder)
+        free, total = self._room.left()
         policy = self._policy()
         decision = decide(
             policy,
@@ -329,19 +337,20 @@ class Ingest:
             requester=_DEVICE,
             subject=Subject(camera=camera, category=place.category, taken_in_ms=moment.agent_ms),
             rights=self._rights(camera, place.category),
-            conditions=Conditions(
-                moment=moment, free_bytes=free - self._reserve_bytes - work.size_bytes, total_bytes=total
-            ),
-        )  # fmt: skip
+            conditions=Conditions(moment=moment, free_bytes=free - work.size_bytes, total_bytes=total),
+        )
         rule = policy.rule_for(camera, place.category)
         if isinstance(decision, Allow):
             assert rule is not None  # noqa: S101 - decide refuses without one
-            return Let(rule=rule, camera=camera)
+            let = Let(rule=rule, camera=camera, number=next(self._numbers))
+            self._room.promise(let.number, work.size_bytes)  # before anybody else is judged
+            return let
         if decision.reason == "disk_full":
             if rule is not None and rule.on_full == "drop-oldest":
                 self._on_full(work.size_bytes)
             raise SpaceError(
-                f"{free} bytes are free, {self._reserve_bytes} of them reserved; {work.size_bytes} are needed",
+                f"{max(free, 0)} bytes are free for it, {self._room.reserve_bytes} more are reserved; "
+                f"{work.size_bytes} are needed",
                 hint="free space or lower the keep limits in policy.toml",
             )
         await self._refused(work, decision, moment)
@@ -371,7 +380,8 @@ class Ingest:
         )
         # 2. Sealed while it is read.
         async with self._share(work).sealing:
-            sealed = await self._sealer.seal(job, source_fd=opened.source_fd, part_fd=opened.part_fd)
+            with self._room.writing(let.number, opened.part_fd):
+                sealed = await self._sealer.seal(job, source_fd=opened.source_fd, part_fd=opened.part_fd)
         log_tags = [(piece.source_tag, piece.content_tag) for piece in opened.pieces]
         told = draft(work, let, job, sealed, camera=camera, log_tags=log_tags)
 

@@ -87,10 +87,11 @@ class Work(msgspec.Struct, frozen=True):
 
 
 class Let(msgspec.Struct, frozen=True, kw_only=True):
-    """The gate's yes: under which rule, for which camera (``""``: a new one)."""
+    """The gate's yes: under which rule, for which camera (``""``: a new one). ``number`` tells it from every other."""
 
     rule: Rule
     camera: str
+    number: int
 
 
 class OpenBatch:

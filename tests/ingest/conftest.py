@@ -37,7 +37,7 @@ class Home:
         self.spool = top / "spool"
         self.spool.mkdir(mode=0o700)
         self.state = top / "state"
-        self.state.mkdir(mode=0o700)
+        self.state.mkdir(mode=0o700, exist_ok=True)
         self.owner: Identity = generate_identity(post_quantum=False)
         text = policy_text(self.owner.recipient().to_text(), recording="", photo="", usage_log="")
         self.policy = parse_policy(text.encode(), file="policy.toml")
