@@ -1,5 +1,8 @@
 """The precedence table of ``agent/policy/decision.py``, row by row and against each other."""
 
+from datetime import datetime
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -173,6 +176,48 @@ def test_upload_outside_its_hours_says_when_they_begin() -> None:
     assert judge("upload", policy=night) == Refuse(reason="outside_hours", rule="upload.hours", until_ms=22 * 3_600_000)
     assert reason(judge("upload", policy=night, now_ms=23 * 3_600_000)) == "allowed"
     assert reason(judge("upload", policy=night, now_ms=5 * 3_600_000)) == "allowed"
+
+
+NIGHT = ("22:30-06:15",)
+DAYTIME = ("09:05-17:20",)
+TWICE = ("06:30-07:00", "18:45-23:10")
+TO_MIDNIGHT = ("20:00-00:00",)
+FROM_MIDNIGHT = ("00:00-05:00",)
+
+
+def utc(day: str, time: str, *, ms: int = 0) -> int:
+    return int(datetime.fromisoformat(f"{day}T{time}+00:00").timestamp() * 1000) + ms
+
+
+@pytest.mark.parametrize(
+    "day", ["1970-01-02", "2026-03-29", "2026-10-25"]
+)  # clocks change on the last two, UTC does not
+@pytest.mark.parametrize(
+    ("hours", "now", "opens"),
+    [
+        (NIGHT, "22:29:59", "22:30"), (NIGHT, "22:30:00", ""), (NIGHT, "23:59:59", ""), (NIGHT, "00:00:00", ""),
+        (NIGHT, "06:14:59", ""), (NIGHT, "06:15:00", "22:30"), (NIGHT, "06:16:00", "22:30"),
+        (DAYTIME, "00:00:00", "09:05"), (DAYTIME, "09:04:59", "09:05"), (DAYTIME, "09:05:00", ""),
+        (DAYTIME, "17:19:59", ""), (DAYTIME, "17:20:00", "+09:05"), (DAYTIME, "23:59:59", "+09:05"),
+        (TWICE, "06:00:00", "06:30"), (TWICE, "07:00:00", "18:45"), (TWICE, "12:00:00", "18:45"),
+        (TWICE, "18:45:00", ""), (TWICE, "23:10:00", "+06:30"),
+        (TO_MIDNIGHT, "19:59:59", "20:00"), (TO_MIDNIGHT, "23:59:59", ""), (TO_MIDNIGHT, "00:00:00", "20:00"),
+        (FROM_MIDNIGHT, "00:00:00", ""), (FROM_MIDNIGHT, "04:59:59", ""), (FROM_MIDNIGHT, "05:00:00", "+00:00"),
+        (FROM_MIDNIGHT, "23:59:59", "+00:00"),
+        ((), "03:00:00", ""),
+    ],
+)  # fmt: skip
+def test_hours_are_half_open_minutes_of_the_day_in_utc(hours: tuple[str, ...], now: str, opens: str, day: str) -> None:
+    # ``opens``: when uploads may go next, ``+`` on the day after, nothing when they may go now
+    minutes = tuple((int(one[:2]) * 60 + int(one[3:5]), int(one[6:8]) * 60 + int(one[9:])) for one in hours)
+    for ms in (0, 999):
+        found = judge("upload", policy=policy_with(hours=minutes), now_ms=utc(day, now, ms=ms))
+        until_ms = utc(day, opens.removeprefix("+")) + DAY * opens.startswith("+") if opens else 0
+        assert found == (
+            Refuse(reason="outside_hours", rule="upload.hours", until_ms=until_ms)
+            if opens
+            else Allow(rule="category.recording.upload")
+        )
 
 
 def test_export_to_others_needs_an_owner_client() -> None:

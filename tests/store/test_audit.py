@@ -135,6 +135,23 @@ def test_log_that_forked_from_the_anchor_is_found(home: Home) -> None:
         judged(home, lines, Head(7, "0" * 64))
 
 
+def test_first_entry_that_names_an_earlier_one_begins_no_log_even_under_a_checkpoint(home: Home) -> None:
+    # Who may sign could otherwise drop the oldest entries and number the rest anew, and nothing would show it.
+    forged = chain.entry_line(Event(kind="started"), head=Head(0, "1" * 64), moment=NOW)
+    keystore = home.keystore
+    checkpoint = chain.checkpoint_line(
+        Head(1, chain.line_hash(forged)), keystore.sign, alg=keystore.alg, kid=keystore.kid, moment=NOW
+    )
+    with pytest.raises(CorruptError, match="line 1: the first entry does not begin a log"):
+        judged(home, [forged, checkpoint])
+
+
+def test_entry_before_the_first_begins_no_log(home: Home) -> None:
+    forged = chain.entry_line(Event(kind="started"), head=Head(-1, "0" * 64), moment=NOW)
+    with pytest.raises(CorruptError, match="line 1: the first entry does not begin a log"):
+        judged(home, [forged])
+
+
 def prune(home: Home, limit: int = EVENTS) -> int:
     return home.index.write_now(lambda tx: audit.prune(tx, home.keystore, moment=NOW, limit=limit))
 

@@ -100,3 +100,15 @@ def test_look_between_the_signing_and_its_commit_is_not_run_behind_nor_counted_t
     index.write_now(sign)
     after = line.look(reading(START + 65_000, 61_000))
     assert after.agent_ms == seen[0].agent_ms + 1000
+
+
+def test_look_between_the_signing_and_its_commit_counts_on_from_the_signed_time(index: Index) -> None:
+    line = unsure(index)
+
+    def sign(tx: Tx) -> None:
+        line.sign_in(tx, reading(0, 2000, synchronised=False), now_ms=START + 9 * DAY)
+        line.look(reading(0, 60_000, synchronised=False))  # as another thread may, before the commit
+
+    index.write_now(sign)
+    after = line.look(reading(0, 61_000, synchronised=False))
+    assert after == Moment(agent_ms=START + 9 * DAY + 59_000, wall_ms=0, trusted=True)

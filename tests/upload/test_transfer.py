@@ -115,6 +115,20 @@ def test_silence_of_15_seconds_begins_again() -> None:
     assert isinstance(transfer.step(15), Ask)
 
 
+def test_acknowledgement_that_tells_nothing_new_is_no_progress() -> None:
+    # A store that repeated its last word for ever would hold the next begin off for ever.
+    transfer = begun()
+    transfer.go(go(0), 0)
+    for _ in range(4):
+        transfer.step(0)
+    transfer.acknowledged(10, 1)
+    transfer.acknowledged(10, 10)
+    transfer.acknowledged(5, 10)
+    assert transfer.durable == 10
+    assert transfer.step(10) == Idle(STALLED_AFTER_S - 9)
+    assert isinstance(transfer.step(16), Ask)
+
+
 def test_packet_that_the_broker_took_is_progress_on_a_slow_line() -> None:
     transfer = begun()
     transfer.go(go(0), 0)
