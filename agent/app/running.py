@@ -310,7 +310,9 @@ def _on_ingest(live: Live, event: IngestEvent, tell: Callable[[str, str], None])
         tell("source_failed", f"Source {event.source} cannot be read: {event.reason}")
     if count := live.refusals.note(event):
         _log.warning("not taken in: source=%s %s: %s (%s so far)", event.source, event.kind, event.reason, count)
-    _log.info("ingest %s source=%s object=%s reason=%s", event.kind, event.source, event.object, event.reason)
+    about = {"source": event.source, "object": event.object, "reason": event.reason}
+    what = "source_opened" if event.kind == "source_back" else event.kind
+    _log.info("ingest %s %s", what, " ".join(f"{name}={value}" for name, value in about.items() if value))
 
 
 async def _look_at_keys(live: Live, tell: Callable[[str, str], None]) -> None:

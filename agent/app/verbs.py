@@ -131,6 +131,7 @@ class Verbs:
             ]
         return {
             "device": parts.config.device,
+            "running": refusals is not None,
             "fingerprint": parts.fingerprint(),
             "protection": parts.keystore.protection,
             "clock": {"trusted": moment.trusted, "agent_time": rfc3339_ms(moment.agent_ms)},

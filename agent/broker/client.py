@@ -361,6 +361,7 @@ class Broker:
         except ConfigError as error:
             _log.warning("the renewed certificate is not used: %s", error)
             return False
+        _log.info("the TLS identity was renewed: connecting again with it")
         return True
 
     def _pause_after(self, closed: Closed) -> float:

@@ -286,7 +286,9 @@ class Link:
             return Closed(
                 ConfigError(
                     f"{where} refuses our certificate ({_alert(said)})",
-                    hint="renew tls.crt, or have it accepted by the broker's CA (python -m certs renew)",
+                    hint="it was revoked: python -m certs issue DIR NAME --kind KIND --force with another key"
+                    if "REVOKED" in said.upper()
+                    else "renew tls.crt, or have it accepted by the broker's CA (python -m certs renew)",
                 )
             )
         if self._stopping:

@@ -152,11 +152,14 @@ def _status(arguments: argparse.Namespace) -> int:
         return print_json(answer)
     line = answer["broker"]
     state = "not configured" if not line["configured"] else "online" if line["online"] else "offline"
+    if line["configured"] and not answer["running"]:
+        state = "not connected: the agent does not run"
     if "trouble" in line:
         state = f"offline: {line['trouble']}"
     owner = answer["owner"]
     rows = [
         ("device", f"{answer['device']}  ({answer['fingerprint']})"),
+        ("agent", "runs" if answer["running"] else "does not run; start it: privacy-agent run"),
         ("owner", "none" if owner is None else f"{owner['name']}  ({owner['fingerprint']})"),
         ("holds", f"{answer['held']['objects']} objects, {size(answer['held']['bytes'])}"),
         ("exports", f"{answer['exports']['count']}, {size(answer['exports']['bytes'])}"),

@@ -20,6 +20,7 @@ from agent.shell.parser import Subparsers, add
 if TYPE_CHECKING:
     from agent.config import Config
 
+_MQTT: Final = {4: "3.1.1", 5: "5"}
 CONNECT_S: Final = 10.0
 _DAY_MS: Final = 86_400_000
 _EXPIRY_DAYS: Final = 30
@@ -249,13 +250,14 @@ def _not_taken(config: "Config", source: dict[str, Any]) -> Iterator[Finding]:
 
 
 def _sources(config: "Config") -> Iterator[Finding]:
+    from agent.files import is_there
     from agent.sources import check_medium
 
     if not config.sources:
         yield Finding("sources", "look", "none: nothing is taken in", f"add [[source]] to {config.file}")
     for settings in config.sources:
         name = f"source {settings.name}"
-        if not settings.path.is_dir():
+        if not is_there(settings.path) or not settings.path.is_dir():
             yield Finding(name, "bad", f"{settings.path}: no such folder", f"mkdir -p {settings.path}")
             continue
         if not os.access(settings.path, os.R_OK | os.X_OK | (os.W_OK if settings.takes else 0)):
@@ -263,9 +265,15 @@ def _sources(config: "Config") -> Iterator[Finding]:
             continue
         warning = check_medium(settings)
         if warning:
-            yield Finding(name, "look", "clear blocks may remain on its disk", "put it on a tmpfs, or encrypt the disk")
+            yield Finding(
+                name,
+                "look",
+                "clear blocks may remain on its disk",
+                "let its camera write to a tmpfs, or encrypt the disk; then say so: medium = …",
+            )
         else:
-            yield Finding(name, "good", f"{settings.kind}, {settings.medium}")
+            left = "" if settings.takes or settings.medium != "disk" else "; its own files stay there, in clear"
+            yield Finding(name, "good", f"{settings.kind}, {settings.medium}{left}")
     watches = int(_INOTIFY_LIMIT.read_text(encoding="ascii")) if _INOTIFY_LIMIT.exists() else 0
     if watches < _WATCHES_FEW:
         yield Finding(
@@ -326,7 +334,7 @@ async def _try_broker(config: "Config") -> Finding:
         try:
             await broker.first_session(within_s=CONNECT_S)
             await broker.require_echo(within_s=CONNECT_S)
-            finding = Finding("broker", "good", f"{settings.url}, {broker.protocol}")
+            finding = Finding("broker", "good", f"{settings.url}, MQTT {_MQTT[broker.protocol]}")
         except AgentError as error:  # caught here: out of the task group it would come as a group
             finding = Finding("broker", "bad", error.message, error.hint)
         await broker.aclose()

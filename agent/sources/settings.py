@@ -48,11 +48,14 @@ class SourceSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def check_medium(settings: SourceSettings) -> str:
-    """Return the warning to show at start, empty when there is none; ``ConfigError`` when the medium is not as said."""
+    """Return the warning to show at start, empty when there is none; of what is left alone nothing is removed.
+
+    Raises ``ConfigError`` when the medium is not as said.
+    """
     if not settings.path.is_dir():
         return "it is not there; nothing is taken in until it is"
     require_medium(settings, settings.path)
-    if settings.medium == "disk":
+    if settings.medium == "disk" and settings.takes:
         return (
             "it is on a disk that is not said to be encrypted: "
             "blocks of clear recordings may remain there after they are removed"

@@ -329,6 +329,7 @@ class Upload:
             del self._sendings[manifest.upload]
             self._noted.pop(manifest.upload, None)
         await self._note_stored(stored)
+        _log.info("stored %s upload=%s region=%s", item.id, stored.upload, stored.region)
 
     def _prepare(self, tx: Tx, object_id: str, *, mail: Mail, moment: Moment) -> _Prepared | None:
         """Fix everything that ``begin`` states; an upload whose statement changed since gets a new id."""

@@ -129,7 +129,7 @@ def test_broker_that_answers_is_good_with_the_version_that_is_spoken(
     connect(device, mosquitto.url, tls / "cam-01")
     found = finding(device, "broker")
     assert (found["verdict"], found["next"]) == ("good", "")
-    assert found["told"].startswith(f"{mosquitto.url}, ")
+    assert found["told"] == f"{mosquitto.url}, MQTT 5"
 
 
 def test_broker_that_is_away_is_bad_and_said_where(device: Device, tls: Path) -> None:
@@ -138,6 +138,37 @@ def test_broker_that_is_away_is_bad_and_said_where(device: Device, tls: Path) ->
     assert found["verdict"] == "bad"
     assert "127.0.0.1:1" in found["told"]
     assert found["next"]
+
+
+def test_recorders_folder_on_a_disk_is_good_and_needs_no_tmpfs_over_it(device: Device) -> None:
+    (device.folder / "nvr").mkdir()
+    with device.config.open("a") as config:
+        config.write(f'\n[[source]]\nkind = "frigate"\npath = "{device.folder / "nvr"}"\nmedium = "disk"\n')
+    assert finding(device, "source nvr") == {
+        "what": "source nvr",
+        "verdict": "good",
+        "told": "frigate, disk; its own files stay there, in clear",
+        "next": "",
+    }
+
+
+def test_status_says_whether_the_agent_runs(device: Device, tls: Path) -> None:
+    connect(device, "mqtts://127.0.0.1:1", tls / "cam-01")
+    away = device.ok("status")
+    assert re.search(r"^agent +does not run; start it: privacy-agent run$", away.out, re.MULTILINE)
+    assert re.search(r"^broker +not connected: the agent does not run$", away.out, re.MULTILINE)
+    assert device.ok("status", "--json").json["running"] is False
+    with device.running():
+        here = device.ok("status")
+        assert device.ok("status", "--json").json["running"] is True
+    assert re.search(r"^agent +runs$", here.out, re.MULTILINE)
+    assert not re.search(r"^broker +not connected", here.out, re.MULTILINE)
+
+
+def test_log_names_what_there_is_to_name_and_nothing_that_was_never_away(device: Device) -> None:
+    with device.running("-v") as log:
+        until(lambda: "ingest source_opened source=spool\n" in log.read_text(), what="the source is open")
+    assert not re.search(r"=( |$)|source_back", log.read_text(), re.MULTILINE)
 
 
 def test_broker_of_a_running_agent_is_what_that_agent_says(device: Device, tls: Path, mosquitto: BrokerProcess) -> None:

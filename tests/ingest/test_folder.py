@@ -655,3 +655,5 @@ def test_medium_said_to_be_tmpfs_must_be_one(tmp_path: Path) -> None:
     assert check_medium(of(Path("/dev/shm"), "tmpfs")) == ""  # noqa: S108 - the tmpfs that every Linux has
     assert "may remain" in check_medium(of(tmp_path, "disk"))
     assert check_medium(of(tmp_path, "encrypted")) == ""
+    left = SourceSettings(name="nvr", kind="frigate", path=tmp_path, medium="disk")
+    assert check_medium(left) == "", "nothing is removed from what is left alone"

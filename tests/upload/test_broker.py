@@ -279,7 +279,25 @@ def test_broker_with_too_small_packets_is_named_as_misconfigured(tmp_path: Path,
         asyncio.run(connect(line(process, tls / "cam-1")))
 
 
-def test_renewed_certificate_is_used_without_a_restart(mosquitto: BrokerProcess, tls: Path, tmp_path: Path) -> None:
+def test_revoked_certificate_is_told_with_the_command_that_makes_another(tls: Path, tmp_path: Path) -> None:
+    ca = tmp_path / "ca"
+    shutil.copytree(tls, ca)
+    assert certs_main(["revoke", str(ca), "cam-1", "--json"]) == 0
+    with (
+        BrokerProcess(tmp_path / "broker", ca, engine="mosquitto") as process,
+        pytest.raises(ConfigError, match="revoked") as refused,
+    ):
+        asyncio.run(connect(line(process, ca / "cam-1")))
+    assert "renew" not in refused.value.hint
+    mend = refused.value.hint.partition("python -m certs ")[2].partition(" with ")[0].split()
+    meant = {"DIR": str(ca), "NAME": "cam-1", "KIND": "device"}
+    assert certs_main([meant.get(word, word) for word in mend]) == 0
+
+
+def test_renewed_certificate_is_used_without_a_restart(
+    mosquitto: BrokerProcess, tls: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
     identity = tmp_path / "identity"
     shutil.copytree(tls / "cam-1", identity)
     expires = dt.datetime.fromtimestamp(load_identity(identity).expires_ms / 1000, tz=dt.UTC)
@@ -298,6 +316,7 @@ def test_renewed_certificate_is_used_without_a_restart(mosquitto: BrokerProcess,
             await broker.publish("alert", b"still here")
 
     asyncio.run(act())
+    assert "the TLS identity was renewed: connecting again with it" in caplog.text
 
 
 def test_broken_renewal_keeps_the_old_certificate_in_use(

@@ -1,6 +1,7 @@
 """The flow of uploads over a real vault, broker and store."""
 
 import asyncio
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -60,12 +61,16 @@ def test_queued_objects_are_stored_and_only_then_noted(
     asyncio.run(act())
 
 
-def test_amqtt_without_mqtt5_carries_an_upload(amqtt: BrokerProcess, tls: Path, tmp_path: Path, hub: Hub) -> None:
+def test_amqtt_without_mqtt5_carries_an_upload_and_the_log_says_so(
+    amqtt: BrokerProcess, tls: Path, tmp_path: Path, hub: Hub, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+
     async def act() -> None:
         item = await hub.add(size_bytes=2 * MIB)
         with cloud_at(amqtt.url, tls=tls, folder=tmp_path / "cloud", keys=Keys.of(hub)) as (_, store):
             async with uploading(hub, line(amqtt.url, tls), store):
-                await until(lambda: hub.uploaded(item))
+                await until(lambda: hub.uploaded(item) and f"stored {item.id} upload=" in caplog.text)
 
     asyncio.run(act())
 
