@@ -16,7 +16,7 @@ import msgspec
 
 from certs.authority import KINDS, Kind, checked_name, checked_san
 from certs.errors import CertsError, UsageError
-from certs.folder import DUE_WITHIN, Folder, Issued
+from certs.folder import DUE_WITHIN, Folder, Issued, move
 
 Clock = Callable[[], dt.datetime]
 _MAX_DAYS: Final = 3652
@@ -72,7 +72,7 @@ def _init(args: argparse.Namespace, now: dt.datetime) -> Lines:
     folder = Folder.create(fresh, now=now)
     for name, kind in names:
         folder.issue(name, kind=kind, sans=args.san if kind == "broker" else (), now=now)
-    fresh.rename(path)
+    move(fresh, path)
     with Folder.opened(path) as made:
         return _table(made, now=now, every=False)
 
@@ -89,7 +89,7 @@ def _make_room(path: Path, *, force: bool, now: dt.datetime) -> None:
             hint=f"python -m certs issue {path} NAME   (or init --force: the present one is moved aside)",
         )
     aside = path.with_name(f"{path.name}.replaced-{now:%Y%m%d%H%M%S}")
-    path.rename(aside)
+    move(path, aside)
     print(f"certs: the former CA is now {aside}", file=sys.stderr)
 
 

@@ -266,6 +266,12 @@ def _place(folder: Path, files: dict[str, bytes]) -> None:
     _sync(folder.parent)
 
 
+def move(folder: Path, target: Path) -> None:
+    """Give a folder another name beside its own, durably."""
+    folder.rename(target)
+    _sync(target.parent)
+
+
 def _content(file: Path) -> bytes | None:
     try:
         return file.read_bytes()

@@ -16,6 +16,7 @@ import msgspec
 from agent import tombstone
 from agent.age.failure import NoMatchError
 from agent.bundle import Bundle, Export, Form
+from agent.clock import pause
 from agent.commands import door
 from agent.commands.admission import Admission, Judged
 from agent.commands.door import Incoming, Stranger
@@ -229,7 +230,7 @@ class Commands:
                             if row.verb == "export":  # one at a time anyway: the others would stand in a delete's way
                                 self._exporting = row.jti
                             group.create_task(self._work_on(row.jti), name=f"command {row.jti}")
-                            await asyncio.sleep(0)
+                            await pause(0)
                     await self._wake.wait()
         finally:
             self._serving = False

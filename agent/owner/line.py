@@ -29,7 +29,7 @@ from agent.broker.link import (
     Protocol,
     Subscribed,
 )
-from agent.clock import monotonic_s
+from agent.clock import monotonic_s, pause
 from agent.errors import ConfigError, LinkError
 from agent.owner.home import Home, Settings
 
@@ -143,7 +143,7 @@ class Line:
     async def _again(self, deadline_s: float) -> bool:
         while monotonic_s() < deadline_s:
             pause_s = min(self._reconnect.failed(), LONGEST_PAUSE_S, max(0.0, deadline_s - monotonic_s()))
-            await asyncio.sleep(pause_s)
+            await pause(pause_s)
             try:
                 await self._connect()
             except LinkError:
