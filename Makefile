@@ -60,9 +60,9 @@ bench: ## The table of speed and memory, with other tools measured beside ours
 	$(call set_up,test)
 	@$(BIN)/python -m tests.bench
 
-torture: ## Power cuts and full disks at every system call; SEED=n repeats a run
+torture: ## Kills and full disks at the system calls, some power cuts; LONG=1 all of all, SEED=n repeats a run
 	$(call set_up,test)
-	@$(BIN)/python -m tests.torture $(if $(SEED),--seed $(SEED))
+	@$(BIN)/python -m tests.torture $(if $(LONG),--long) $(if $(SEED),--seed $(SEED))
 
 certs: ## A CA and TLS identities in DIR=folder
 	$(call set_up,demo)

@@ -229,7 +229,7 @@ class Upload:
         if offsets:
             with suppress(SpaceError):  # the store's own word says where to go on; ours is for who asks
                 await self._index.write(lambda tx: self._note_offsets(tx, offsets))
-                self._noted.update(offsets)
+                self._noted.update({upload: n for upload, n in offsets.items() if upload in self._sendings})
 
     def _still_waiting(self, tx: Tx, object_ids: tuple[str, ...]) -> frozenset[str]:
         found = (self._vault.get(tx, object_id) for object_id in object_ids)

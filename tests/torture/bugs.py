@@ -11,15 +11,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import msgspec
+
 from agent import files, payload
 from agent.commands.admission import Admission
+from agent.envelope import Part, Stored
 from agent.errors import AgentError
 from agent.index import opening
 from agent.index import tombstone as tombstones
+from agent.index import vault as vault_rows
 from agent.index.connection import Index
 from agent.ingest import IngestEvent, flow
 from agent.keystore import Keystore
 from agent.payload import Payloads
+from agent.uplink import Sending, Transfer
+from agent.upload import Upload
+from agent.upload import flow as flow_of_uploads
 from agent.vault import Vault
 
 
@@ -144,6 +151,78 @@ def _no_tombstone() -> None:
     tombstones.insert = _nothing
 
 
+def _begun_before_its_manifest() -> None:
+    real_set, real_note, waiting = Vault.set_manifest, Upload._note_stored, {}
+
+    def set_manifest(_self: Any, _tx: Any, upload: str, manifest: str, **options: Any) -> None:  # noqa: ANN401 - as the real one
+        waiting[upload] = (manifest, options)
+
+    async def note_stored(self: Any, stored: Any) -> None:  # noqa: ANN401 - as the real one
+        manifest, options = waiting[stored.upload]
+        await self._index.write(lambda tx: real_set(self._vault, tx, stored.upload, manifest, **options))
+        await real_note(self, stored)
+
+    Vault.set_manifest = set_manifest  # type: ignore[method-assign, assignment]  # a seeded mistake
+    Upload._note_stored = note_stored  # type: ignore[method-assign]  # a seeded mistake
+
+
+def _stated_anew_at_each_start() -> None:
+    # ``iat`` is not kept, so the same upload id stands over another manifest after a restart.
+    real = Upload._manifest
+
+    def manifest(self: Any, tx: Any, item: Any, *, moment: Any) -> Any:  # noqa: ANN401 - as the real one
+        made, _, store = real(self, tx, item, moment=moment)
+        made = msgspec.structs.replace(made, iat_s=int.from_bytes(os.urandom(4)))
+        return made, self._mail.manifest_hash(made), store
+
+    def prepare(self: Any, tx: Any, object_id: str, *, mail: Any, moment: Any) -> Any:  # noqa: ANN401 - as the real one
+        item = self._vault.get(tx, object_id)
+        made, was, _ = self._manifest(tx, item, moment=moment)
+        self._vault.set_manifest(tx, made.upload, was, store=mail.store_kid, moment=moment)
+        return flow_of_uploads._Prepared(made, "", "", "")
+
+    Upload._manifest = manifest  # type: ignore[method-assign]  # a seeded mistake
+    Upload._prepare = prepare  # type: ignore[method-assign]  # a seeded mistake
+
+
+def _brokers_word_is_the_receipt() -> None:
+    real = Sending._do_next
+
+    async def do_next(self: Any, fd: Any) -> None:  # noqa: ANN401 - as the real one
+        await real(self, fd)
+        sent = self._transfer.manifest
+        if self._transfer._ended:  # ``end`` was handed to the broker, which has it
+            header = Part(bytes=len(sent.header), sha256=sent.header_sha256)
+            payload = Part(bytes=sent.payload_bytes, sha256=sent.payload_sha256)
+            ours = {"upload": sent.upload, "manifest": self.manifest_hash, "object": sent.object}
+            said = Stored(
+                iss=self._mail.store_kid, aud="", iat=1, header=header, payload=payload, region="eu", epoch="", **ours
+            )
+            self.deliver(said)
+
+    Sending._do_next = do_next  # type: ignore[method-assign]  # a seeded mistake
+
+
+def _header_dropped_at_the_begin() -> None:
+    real = Upload._prepare
+
+    def prepare(self: Any, tx: Any, object_id: str, **options: Any) -> Any:  # noqa: ANN401 - as the real one
+        found = real(self, tx, object_id, **options)
+        vault_rows.drop_header(tx, object_id)
+        return found
+
+    Upload._prepare = prepare  # type: ignore[method-assign]  # a seeded mistake
+
+
+def _sent_from_the_start_again() -> None:
+    real = Transfer.go
+
+    def go(self: Any, value: Any, now_s: float) -> None:  # noqa: ANN401 - as the real one
+        real(self, msgspec.structs.replace(value, offset=0), now_s)
+
+    Transfer.go = go  # type: ignore[method-assign]  # a seeded mistake
+
+
 BUGS: Final = (
     Bug("payload not synced", "ingest", _payload_not_synced),
     Bug("folder not synced after a payload's name", "ingest", _folder_not_synced),
@@ -152,6 +231,11 @@ BUGS: Final = (
     Bug("acknowledged before the commit", "ingest", _acknowledged_before_the_commit),
     Bug("clear copy beside the sealed one", "ingest", _clear_copy),
     Bug("audit event not in the change's transaction", "ingest", _event_beside_the_change),
+    Bug("begun before its manifest is durable", "upload", _begun_before_its_manifest),
+    Bug("another manifest under an upload id", "upload", _stated_anew_at_each_start),
+    Bug("uploaded on the broker's word", "upload", _brokers_word_is_the_receipt),
+    Bug("header dropped before the receipt", "upload", _header_dropped_at_the_begin),
+    Bug("sent from the start again", "upload", _sent_from_the_start_again),
     Bug("folder not synced after a delete", "delete", _removal_not_synced),
     Bug("payload unlinked before the tombstone", "delete", _unlinked_before_the_tombstone),
     Bug("no tombstone", "delete", _no_tombstone),

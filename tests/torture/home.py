@@ -10,7 +10,7 @@ import io
 import os
 import random
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -48,6 +48,8 @@ path = "spool"
 medium = "disk"
 """
 
+_MAY_GO: Final = 'upload = "allowed"'
+
 RECORDING: Final = "front/recording/2026-11-22T10-15-00.000Z_10s.mp4"
 PHOTO: Final = "front/photo/2026-11-22T10-16-00.000Z.jpg"
 LOGS: Final = ("front/usage-log/2026-11-22T10-00-00.000Z.jsonl", "front/usage-log/2026-11-22T11-00-00.000Z.jsonl")
@@ -65,7 +67,7 @@ class Home:
 
     ``sources`` are what the camera wrote, by path; ``objects`` what the vault held at the start, by id; ``commands``
     sealed commands by name; ``doomed`` what those delete, id and path; ``roots`` keys of the key tree at the start;
-    ``told`` what an earlier life promised.
+    ``told`` what earlier lives promised, and what a store said to them; ``uploading`` whether there is one.
     """
 
     top: Path
@@ -78,6 +80,7 @@ class Home:
     doomed: dict[str, str] = field(default_factory=dict)
     roots: tuple[bytes, ...] = ()
     told: list[str] = field(default_factory=list)
+    uploading: bool = False
 
     @property
     def state(self) -> Path:
@@ -89,18 +92,7 @@ class Home:
 
     def at(self, top: Path) -> "Home":
         """Return the same device in a copy of its folder."""
-        return Home(
-            top=top,
-            owner=self.owner,
-            client=self.client,
-            store=self.store,
-            sources=self.sources,
-            objects=self.objects,
-            commands=self.commands,
-            doomed=self.doomed,
-            roots=self.roots,
-            told=self.told,
-        )
+        return replace(self, top=top)
 
     def config(self) -> Config:
         return parse_config(CONFIG.encode(), file=self.top / "agent.toml")
@@ -132,7 +124,7 @@ class Home:
             OwnerFile(owner, key_set),
             documents={
                 config.file: CONFIG,
-                config.policy: policy_text(recipient, recording='upload = "allowed"', photo="", usage_log=""),
+                config.policy: policy_text(recipient, recording=_MAY_GO, photo=_MAY_GO, usage_log=""),
             },
             read_clock=lambda: clock_at(0),
         )

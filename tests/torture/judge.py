@@ -9,7 +9,8 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Final
 
-from tests.torture.home import SAMPLE_BYTES, Home
+from tests.torture.home import SAMPLE_BYTES, Home, digest
+from tests.torture.store import Memory
 
 TERMINAL: Final = frozenset({"done", "partial", "refused", "failed"})
 
@@ -40,14 +41,14 @@ def clear_files(home: Home) -> list[str]:
     return found
 
 
-def afterwards(home: Home, said: list[str], seen: dict[str, Any], *, uploads: bool) -> list[str]:
+def afterwards(home: Home, said: list[str], seen: dict[str, Any]) -> list[str]:
     """Judge what the next start finished and found."""
     return [
         *_contents(home, said, seen),
         *_vault(seen),
         *_history(home, seen),
         *_answers(home, said, seen),
-        *(_uploads(said, seen) if uploads else ()),
+        *(_uploads(home, said, seen) if home.uploading else ()),
         *(f"I1 clear bytes of a source in {name}" for name in clear_files(home)),
     ]
 
@@ -89,7 +90,7 @@ def _contents(home: Home, said: list[str], seen: dict[str, Any]) -> list[str]:
     )
     if sum(map(len, opened.values())) != sum(len(c) for p, c in home.sources.items() if p not in doomed):
         wrong.append("I7 there is more or less in the vault than the camera wrote")
-    wrong.extend(f"I2 {object_id} had no payload at the start" for object_id in seen["missing"])
+    wrong.extend(f"I2 {object_id} had no payload at the start" for object_id in seen["found"]["missing"])
     wrong.extend(f"I2 {path} was neither taken in nor told" for path in seen["left"])
     return wrong
 
@@ -133,7 +134,7 @@ def _history(home: Home, seen: dict[str, Any]) -> list[str]:
 def _answers(home: Home, said: list[str], seen: dict[str, Any]) -> list[str]:
     """A terminal receipt never changes, and what it says has happened."""
     wrong = []
-    before, after = _receipts(home, said), _receipts(home, seen["receipts"])
+    before, after = _receipts(home, said), _receipts(home, seen["lines"])
     for name in home.commands:
         status, jti = after.get(name, ("none", ""))
         if status != "done":
@@ -155,31 +156,45 @@ def _receipts(home: Home, lines: list[str]) -> dict[str, tuple[str, str]]:
     return found
 
 
-def _uploads(said: list[str], seen: dict[str, Any]) -> list[str]:
-    begun, offsets = _begun(said)
+def _uploads(home: Home, said: list[str], seen: dict[str, Any]) -> list[str]:
+    wrong = [f"I2 {line}" for line in (*said, *seen["lines"]) if line.startswith("wrong: ")]
+    wrong.extend(_at_the_start(said, seen["found"]))
     kinds = Counter((event["kind"], event["object"]) for event in seen["audit"])
-    wrong = []
+    lost = Memory([*said, *seen["lines"]]).losses
     for object_id, item in seen["objects"].items():
         stored, losses = kinds["stored", object_id], kinds["lost", object_id]
         if item["state"] != "uploaded":
             wrong.append(f"I2 {object_id} is not uploaded at the end")
-        if stored - losses != 1:
+        if stored - losses != 1 or losses > lost:
             wrong.append(f"I7 {object_id} was stored {stored} times and lost {losses} times")
-        if not losses and begun.get(object_id, item["upload"]) != item["upload"]:
-            wrong.append(f"I2 the upload that was begun for {object_id} is forgotten")
-        if item["offset"] < offsets.get(item["upload"], 0):
-            wrong.append("I2 an offset went back")
+        if seen["stored"].get(item["upload"]) != digest(home.objects[object_id]):
+            wrong.append(f"I2 the store has not {object_id} as it was taken in")
     return wrong
 
 
-def _begun(said: list[str]) -> tuple[dict[str, str], dict[str, int]]:
-    """Return the last upload that was begun for each object, and the offsets that were told."""
-    begun: dict[str, str] = {}
-    offsets: dict[str, int] = {}
+def _at_the_start(said: list[str], found: dict[str, Any]) -> list[str]:
+    """Hold what the store was told, and what was noted of its answers, against what the next start finds."""
+    memory = Memory(said)
+    wrong = [
+        f"I2 the store was told to begin {upload}, and its manifest is not here"
+        for upload, copy in memory.copies.items()
+        if found["manifests"].get(upload) != copy.manifest
+    ]
+    objects = found["objects"]
+    confirmed = {memory.copies[upload].object for upload in memory.confirmed}
+    for object_id, item in objects.items():
+        if item["state"] == "uploaded" and item["upload"] not in memory.confirmed:
+            wrong.append(f"I2 {object_id} counts as uploaded without a storage receipt")
+        if object_id in found["without_header"] and object_id not in confirmed:
+            wrong.append(f"I2 the header of {object_id} is gone without a storage receipt")
     for line in said:
         word, name, *rest = line.split()
-        if word == "begun":
-            begun[name] = rest[0]
-        elif word == "offset":
-            offsets[name] = int(rest[0])
-    return begun, offsets
+        if word == "noted" and memory.has(rest[0]) and objects[name]["upload"] != rest[0]:
+            wrong.append(f"I2 the noted storage receipt of {name} is gone")
+    offsets = {line.split()[1]: int(line.split()[2]) for line in said if line.startswith("offset ")}
+    wrong.extend(
+        f"I2 the noted offset of {item['upload']} went back"
+        for item in objects.values()
+        if item["offset"] < offsets.get(item["upload"], 0)
+    )
+    return wrong

@@ -1,10 +1,11 @@
-"""Every scenario, every way to fail, every call: which of them are tried, and what each one came to.
+"""Every scenario and every way to fail: at which calls it is tried, and what each one came to.
 
 A point is the n-th call of one run; the same scenario is run again for each, so the points are counted in the run that
 meets them and each must fire. A run that ended before its point (its threads shared one commit more than the first
 time) is tried again a few times; one that never fires fails the whole.
 
-The short form tries every point with the faults that find most, and a sample by seed of the others.
+The short form tries the faults that find most at every point, except in long rows of writes to one file, and the
+others at a sample by seed.
 """
 
 import asyncio
@@ -17,7 +18,7 @@ import signal
 import tempfile
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import groupby
 from pathlib import Path
@@ -159,7 +160,7 @@ class Bench:
             for home, ended in self._cuts(origin, scenario, left):
                 left.discard(len(ended.points))
                 row.fired += 1
-                self._enter(row, "power cut", ended, self.judged(home, scenario, ended))
+                self._enter(row, "power cut", ended, self.judged(home, ended))
                 shutil.rmtree(home.top)
                 tell()
             if not left:
@@ -190,7 +191,7 @@ class Bench:
             return known
         copy = self.copy(origin)
         ended = live_once(lambda: _live(copy, scenario), copy.top, Fault())
-        wrong = [*self.judged(copy, scenario, ended), *([] if ended.code == 0 else [ended.words])]
+        wrong = [*self.judged(copy, ended), *([] if ended.code == 0 else [ended.words])]
         shutil.rmtree(copy.top)
         if wrong:
             raise AssertionError(f"{scenario} is wrong without any fault: {wrong}")
@@ -239,7 +240,7 @@ class Bench:
             medium.after_cut(cut)
             shutil.rmtree(copy.top)
             copy = copy.at(cut)
-        self._enter(row, way.name, ended, [*wrong, *self.judged(copy, scenario, ended)])
+        self._enter(row, way.name, ended, [*wrong, *self.judged(copy, ended)])
         shutil.rmtree(copy.top)
 
     def _enter(self, row: Row, way: str, ended: Ended, wrong: Sequence[str]) -> None:
@@ -249,19 +250,18 @@ class Bench:
         where = f"{row.scenario}: {way} at call {len(ended.points)} ({ended.points[-1]})"
         row.wrong.extend(f"{where}: {line}" for line in wrong)
 
-    def judged(self, home: Home, scenario: str, ended: Ended) -> list[str]:
+    def judged(self, home: Home, ended: Ended) -> list[str]:
         """Judge a home after a life, before and after its next start."""
-        uploads = scenario == "upload"
         said = [*home.told, *ended.said]
         wrong = judge.at_death(home, said)
         if ended.hangs:
             wrong.append("the process hangs")
         if ended.code == LEAKED:
             wrong.append(f"the process ended by what is no error of its kinds: {ended.words.strip().splitlines()[-1:]}")
-        seen = _seen(home, uploads=uploads)
+        seen = _seen(replace(home, told=said))
         if "failed" in seen:
             return [*wrong, f"I2 the next start fails: {seen['failed']}"]
-        return [*wrong, *judge.afterwards(home, said, seen, uploads=uploads)]
+        return [*wrong, *judge.afterwards(home, said, seen)]
 
     def sweep_starts(self, ways: Sequence[Way], *, tell: Callable[[], None]) -> list[Row]:
         """Kill a delete and an ingest somewhere, then try the start that follows (a fault within a recovery).
@@ -291,7 +291,7 @@ class Bench:
         ended = live_once(
             partial(_live, copy, bug.scenario, bug=bug), copy.top, Fault(), watch=partial(_watch, copy, wrong)
         )
-        wrong += self.judged(copy, bug.scenario, ended)
+        wrong += self.judged(copy, ended)
         if wrong:
             return f"no fault needed: {wrong[0]}"
         for way in (SHORT[2], SHORT[0], SHORT[3]):
@@ -342,7 +342,7 @@ def _at_step(home: Home, line: str) -> list[str]:
     return []
 
 
-def _seen(home: Home, *, uploads: bool) -> dict[str, Any]:
+def _seen(home: Home) -> dict[str, Any]:
     """Let a fresh process start, finish and tell."""
     out, out_in = os.pipe()
     pid = os.fork()
@@ -350,7 +350,7 @@ def _seen(home: Home, *, uploads: bool) -> dict[str, Any]:
         os.close(out)
         signal.alarm(START_LIMIT_S)
         try:
-            told = asyncio.run(witness.see(home, uploads=uploads))
+            told = asyncio.run(witness.see(home))
         except BaseException as error:  # noqa: BLE001 - told to the judge
             told = {"failed": f"{type(error).__name__}: {error}"}
         with os.fdopen(out_in, "w") as stream:

@@ -8,7 +8,7 @@ is killed at every call (``life_start.py``).
 import json
 from typing import Any
 
-from agent import audit, chain
+from agent import age, audit, chain
 from agent.app.parts import Parts, opened
 from agent.index import Tx
 from agent.model import Object
@@ -16,49 +16,64 @@ from tests.intake import take_in
 from tests.torture import life_delete, life_upload
 from tests.torture.home import Home, admitted, clock_at, digest
 from tests.torture.say import Say
+from tests.torture.store import Memory
 
 
-async def settle(parts: Parts, home: Home, say: Say, *, uploads: bool) -> None:
+async def settle(parts: Parts, home: Home, say: Say) -> None:
     """Do what is left to do."""
     await take_in(parts, lambda event: say(f"admitted {admitted(event)}") if admitted(event) else None)
     await life_delete.command(parts, home, say)
-    if uploads:
+    if home.uploading:
         await life_upload.upload(parts, home, say)
 
 
-async def start(home: Home, say: Say, *, uploads: bool = False) -> None:
+async def start(home: Home, say: Say) -> None:
     """Be the start after a fault, as a life of its own."""
     async with opened(home.config(), read_clock=lambda: clock_at(60)) as parts:
         parts.erasure._at = lambda step: say(f"step {step}")
-        await settle(parts, home, say, uploads=uploads)
+        await settle(parts, home, say)
 
 
-async def see(home: Home, *, uploads: bool) -> dict[str, Any]:
+async def see(home: Home) -> dict[str, Any]:
     """Start, finish, bring back what was deleted, and tell what is there."""
-    receipts: list[str] = []
-
-    def say(line: str) -> None:
-        if line.startswith("receipt "):
-            receipts.append(line)
+    lines: list[str] = []
 
     async with opened(home.config(), read_clock=lambda: clock_at(120)) as parts:
-        missing = parts.index.read_now(lambda tx: _without_payload(tx, parts))
-        await settle(parts, home, say, uploads=uploads)
+        found = parts.index.read_now(lambda tx: _found(tx, parts, home.told))
+        await settle(parts, home, lines.append)
         for path in home.doomed.values():
             home.put_back(path)
         await take_in(parts)
         return parts.index.read_now(lambda tx: _tell(tx, parts)) | {
             "opened": _opened(home, parts),
-            "receipts": receipts,
-            "missing": missing,
+            "lines": lines,
+            "found": found,
+            "stored": _stored(home, [*home.told, *lines]),
             "files": sorted(file.name for file in parts.vault.payloads.folder.iterdir()),
             "left": sorted(str(file.relative_to(home.spool)) for file in home.spool.rglob("*") if file.is_file()),
         }
 
 
-def _without_payload(tx: Tx, parts: Parts) -> list[str]:
-    """Return objects that a start finds in the index and not on the disk."""
-    return [item.id for item in parts.vault.page(tx) if not parts.vault.payload_path(item.id).exists()]
+def _found(tx: Tx, parts: Parts, told: list[str]) -> dict[str, Any]:
+    """Tell what a start finds before it does anything: objects without a payload, and what is known of uploads."""
+    items = parts.vault.page(tx)
+    rows = {upload: parts.vault.upload_of(tx, upload) for upload in Memory(told).copies}
+    return {
+        "missing": [item.id for item in items if not parts.vault.payload_path(item.id).exists()],
+        "objects": {item.id: _object(tx, parts, item) for item in items},
+        "manifests": {upload: row.manifest for upload, row in rows.items() if row is not None},
+        "without_header": [item.id for item in items if parts.vault.header(tx, item.id) is None],
+    }
+
+
+def _stored(home: Home, lines: list[str]) -> dict[str, str]:
+    """Open what the store holds as its owner does, by upload: header and payload are a whole age file."""
+    copies = Memory(lines).copies
+    return {
+        upload: digest(age.decrypt(copy.header + copy.data, [home.owner]))
+        for upload, copy in copies.items()
+        if copy.stored
+    }
 
 
 def _opened(home: Home, parts: Parts) -> dict[str, str]:
