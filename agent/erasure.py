@@ -207,6 +207,14 @@ class Erasure:
             since_ms=since_ms, bytes=rows.intended_bytes(tx), whole_group=rows.any_group_dies(tx, slots=WHOLE_GROUP)
         )
 
+    def under_way(self, tx: Tx) -> int:
+        """Return how many objects are being erased."""
+        return rows.intended(tx)
+
+    def retention_since(self, tx: Tx) -> int | None:
+        """Return when the oldest of what retention has begun was begun, in agent time; ``None`` when nothing is."""
+        return rows.retention_since(tx)
+
     def cause(self, tx: Tx, object_id: str) -> str:
         """Return the rule by which an object is being erased."""
         return rows.cause(tx, object_id)[0]

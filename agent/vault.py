@@ -382,11 +382,16 @@ class Vault:
             return Ids.of(selection.ids)
         return Ids(rows.selected(tx, _chosen(selection)))
 
-    def page_of(self, tx: Tx, selection: Selection, *, after: str, limit: int) -> tuple[str, ...]:
-        """Return the first ids above ``after`` of those that ``select`` returns; named ones may be anything."""
+    def page_of(
+        self, tx: Tx, selection: Selection, *, after: str, limit: int, erasing: bool = False
+    ) -> tuple[str, ...]:
+        """Return the first ids above ``after`` of those that ``select`` returns; named ones may be anything.
+
+        With ``erasing`` also of objects of the selection that are on their way out.
+        """
         if selection.ids is not None:
             return tuple(sorted(name for name in set(selection.ids) if name > after)[:limit])
-        return tuple(rows.page_of(tx, _chosen(selection), after=after, limit=limit))
+        return tuple(rows.page_of(tx, _chosen(selection), after=after, limit=limit, erasing=erasing))
 
     def weigh(self, tx: Tx, selection: Selection, *, with_stores: bool) -> Total:
         """Return how much of a selection is here, and what only a store still has, where that is counted too."""
@@ -403,10 +408,18 @@ class Vault:
             if chosen.camera in {None, camera} and chosen.category in {None, category}
         )
 
+    def at_stores(self, tx: Tx) -> Total:
+        """Return how much only stores still have; objects of before whose size is not known count none."""
+        return _sum(Total(objects, size) for _camera, _category, objects, size in rows.remote_totals(tx))
+
     def at_store(self, tx: Tx, object_id: str) -> AtStore | None:
         """Return an object that only a store still has, or ``None``."""
         row = rows.at_store(tx, object_id)
         return None if row is None else AtStore(*row)
+
+    def regions(self, tx: Tx, object_id: str) -> tuple[str, ...]:
+        """Return the regions of an object's finished copies at stores; ``""`` for one that was not told."""
+        return tuple(rows.stored_regions(tx, object_id))
 
     def arrivals(self, tx: Tx, *, above: int, limit: int = PAGE_MAX) -> tuple[tuple[int, str], ...]:
         """Return (place, id) of the objects behind a place in the order of arrival."""

@@ -22,11 +22,12 @@ from agent.broker import Broker
 from agent.bundle import EXPORTS_FOLDER, Form
 from agent.bundle import view as export_view
 from agent.clock import parse_rfc3339_ms, rfc3339_ms
+from agent.commands.listing import at_store_view, held_view
 from agent.control import ANSWER_BYTES, Progress, Verb
 from agent.errors import ConfigError, CorruptError, RefusedError
 from agent.files import read_whole
 from agent.index import Tx
-from agent.model import Object, Selection, new_id
+from agent.model import AtStore, Moment, Object, Selection, new_id
 from agent.policy import Allow, Decision, Refuse
 from agent.retention import Retention
 from agent.upload import Upload
@@ -96,11 +97,16 @@ class Verbs:
         def read(tx: Tx) -> dict[str, Any]:
             totals = parts.vault.totals(tx)
             exports = parts.bundle.lying(tx)
+            away = parts.vault.at_stores(tx)
+            by_ms = parts.retention.forgets_by_ms(tx)
+            gone_by = {} if by_ms is None else {"until": rfc3339_ms(by_ms)}
             waiting, waiting_bytes = parts.waiting_uploads(tx)
             keys = parts.trust.key_set(tx)
             return standing(tx, parts.outbox) | {
                 "key_set_jws": None if keys is None else keys.raw.decode("ascii"),
                 "held": {"objects": totals.all.objects, "bytes": totals.all.bytes},
+                "erasing": {"objects": parts.erasure.under_way(tx)} | gone_by,
+                "at_store": {"objects": away.objects, "bytes": away.bytes},
                 "exports": {"count": len(exports), "bytes": sum(export.size_bytes for export in exports)},
                 "uploads": {"waiting": waiting, "bytes": waiting_bytes},
                 "audit_head": msgspec.to_builtins(audit.head(tx)),
@@ -149,21 +155,18 @@ class Verbs:
 
         def read(tx: Tx) -> dict[str, Any]:
             _require_camera(tx, selection)
-            if selection.all:
-                found = parts.vault.page(tx, after=after)
-                more = found[-1].id if found and parts.vault.page(tx, after=found[-1].id, limit=1) else ""
-            else:
-                ids = parts.vault.page_of(tx, selection, after=after, limit=LISTED_MAX + 1)
-                page = ids[:LISTED_MAX]
-                found = tuple(item for object_id in page if (item := parts.vault.get(tx, object_id)) is not None)
-                more = page[-1] if len(ids) > len(page) else ""
-            outlook = parts.retention.outlook
+            ids = parts.vault.page_of(tx, selection, after=after, limit=LISTED_MAX + 1, erasing=True)
+            page = ids[:LISTED_MAX]
+            more = page[-1] if len(ids) > len(page) else ""
+            forgotten_ms = parts.retention.forgets_by_ms(tx)
             views: list[dict[str, Any]] = []
             exports = [] if after else self._exports(tx, selection)
             beside = {"exports": exports[:EXPORTS_LISTED_MAX], "more_exports": len(exports[EXPORTS_LISTED_MAX:])}
             size_bytes = len(json.dumps(beside))
-            for item in found:
-                view = self._view(tx, item, outlook(item, moment))
+            for object_id in page:
+                view = self._listed(tx, object_id, moment=moment, forgotten_ms=forgotten_ms)
+                if view is None:
+                    continue
                 size_bytes += len(json.dumps(view))
                 if views and size_bytes > LISTED_BYTES:
                     return {"objects": views, "next": views[-1]["id"]} | beside
@@ -183,6 +186,9 @@ class Verbs:
             if export is not None:
                 return export_view(export, policy=parts.policy) | {"folder": str(parts.bundle.folder / export.id)}
             item = parts.vault.get(tx, object_id)
+            away = parts.vault.at_store(tx, object_id) if item is None else None
+            if away is not None:
+                return self._away(tx, away)
             if item is None:
                 raise RefusedError(
                     f"no object {object_id!r} is held here",
@@ -286,24 +292,29 @@ class Verbs:
         return told if by_ms is None else told | {"until": rfc3339_ms(by_ms)}
 
     def _view(self, tx: Tx, item: Object, decision: Decision) -> dict[str, Any]:
-        camera = registry.camera(tx, item.camera)
-        view: dict[str, Any] = {
-            "id": item.id,
-            "camera": item.camera,
-            "camera_label": "" if camera is None else camera.label,
-            "category": item.category,
-            "name": item.name,
-            "captured_from": rfc3339_ms(item.captured_from_ms),
-            "captured_to": rfc3339_ms(item.captured_to_ms),
-            "taken_in": rfc3339_ms(item.taken_in_ms),
-            "bytes": item.plain_bytes,
-            "state": item.state,
-            "recipients": list(item.recipients),
-            "rule": decision.rule,
-        }
-        if isinstance(decision, Refuse) and decision.until_ms is not None:
-            view["until"] = rfc3339_ms(decision.until_ms)
-        return view
+        until_ms = decision.until_ms if isinstance(decision, Refuse) else None
+        return held_view(item, label=_label(tx, item.camera), rule=decision.rule, until_ms=until_ms)
+
+    def _listed(self, tx: Tx, object_id: str, *, moment: Moment, forgotten_ms: int | None) -> dict[str, Any] | None:
+        """Return what an inventory tells of an id: what is here, on its way out, or at a store only."""
+        parts = self._parts
+        item = parts.vault.get(tx, object_id)
+        if item is None:
+            away = parts.vault.at_store(tx, object_id)
+            return None if away is None else at_store_view(away, label=_label(tx, away.camera))
+        if item.state == "erasing":
+            cause = parts.erasure.cause(tx, object_id)
+            return held_view(item, label=_label(tx, item.camera), rule=cause, until_ms=forgotten_ms)
+        return self._view(tx, item, parts.retention.outlook(item, moment))
+
+    def _away(self, tx: Tx, away: AtStore) -> dict[str, Any]:
+        """Explain an object of which only a store has a copy."""
+        copies = [
+            {"where": f"store, region {region}" if region else "store", "state": "stored"}
+            for region in self._parts.vault.regions(tx, away.id)
+        ]
+        decision = {"stays_at_store": "until a delete; this device's own copy is gone"}
+        return at_store_view(away, label=_label(tx, away.camera)) | {"decision": decision, "copies": copies}
 
     def _exports(self, tx: Tx, selection: Selection) -> list[dict[str, Any]]:
         """Return the exports that a selection names or means."""
@@ -328,6 +339,11 @@ class Verbs:
             until = export_view(export, policy=self._parts.policy)["until"]
             copies.append({"where": f"export {export.id}", "state": "sealed", "until": until})
         return copies
+
+
+def _label(tx: Tx, camera: str) -> str:
+    known = registry.camera(tx, camera)
+    return "" if known is None else known.label
 
 
 def selection_of(args: dict[str, Any]) -> Selection:

@@ -162,6 +162,7 @@ def _status(arguments: argparse.Namespace) -> int:
         ("agent", "runs" if answer["running"] else "does not run; start it: privacy-agent run"),
         ("owner", "none" if owner is None else f"{owner['name']}  ({owner['fingerprint']})"),
         ("holds", f"{answer['held']['objects']} objects, {size(answer['held']['bytes'])}"),
+        *_not_here(answer),
         ("exports", f"{answer['exports']['count']}, {size(answer['exports']['bytes'])}"),
         ("to upload", f"{answer['uploads']['waiting']} objects, {size(answer['uploads']['bytes'])}"),
         ("broker", state),
@@ -187,7 +188,23 @@ def _status(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _not_here(answer: dict[str, Any]) -> list[tuple[str, object]]:
+    """Return the rows of ``status`` for what is on its way out and what only a store has, where there is any."""
+    from agent.shell.layout import size
+    from agent.shell.times import when_text
+
+    going, away = answer["erasing"], answer["at_store"]
+    rows: list[tuple[str, object]] = []
+    if going["objects"]:
+        by = f", keys gone by {when_text(going['until'])}" if "until" in going else ""
+        rows.append(("being erased", f"{going['objects']} objects{by}"))
+    if away["objects"]:
+        rows.append(("store only", f"{away['objects']} objects, {size(away['bytes'])}: kept there until a delete"))
+    return rows
+
+
 def _inventory(arguments: argparse.Namespace) -> int:
+    from agent.shell.held import summed, until
     from agent.shell.layout import size
     from agent.shell.terminal import table
     from agent.shell.times import when_text
@@ -220,7 +237,7 @@ def _inventory(arguments: argparse.Namespace) -> int:
             when_text(item["captured_from"]),
             size(item["bytes"]),
             item["state"],
-            when_text(item["until"]) if "until" in item else "-",
+            until(item, usual="-"),
             item["rule"],
         )
         for item in objects
@@ -228,7 +245,7 @@ def _inventory(arguments: argparse.Namespace) -> int:
     if rows:
         head = ("id", "camera", "category", "captured", "size", "state", "until", "rule")
         print(table(rows, head=head, right=(4,)))
-        print(f"\n{len(rows)} objects, {size(sum(item['bytes'] for item in objects))}")
+        print(f"\n{summed(objects)}")
     if rows and exports:
         print()
     if exports:
@@ -274,6 +291,10 @@ def _explain(arguments: argparse.Namespace) -> int:
         print(f"export of {answer['objects']} objects, {size(answer['bytes'])}")
         print(pairs(_about_export(answer)))
         return DONE
+    if answer["state"] == "at_store":
+        print(f"{answer['category']} of camera {printable(_camera(answer))}, {size(answer['bytes'])} sealed")
+        print(pairs(_about_away(answer)))
+        return DONE
     decision = answer["decision"]
     until = when_text(decision["until"]) if "until" in decision else ""
     if "ends" in decision:
@@ -300,6 +321,17 @@ def _explain(arguments: argparse.Namespace) -> int:
     ]
     print(pairs(rows))
     return DONE
+
+
+def _about_away(answer: dict[str, Any]) -> list[tuple[str, object]]:
+    from agent.shell.times import when_text
+
+    return [
+        ("captured", f"{when_text(answer['captured_from'])} to {when_text(answer['captured_to'])}"),
+        ("goes", "with a delete: this device's own copy is gone, a store keeps its own"),
+        *(("copy", f"{copy['where']}: {copy['state']}") for copy in answer["copies"]),
+        ("remove it", f"privacy-owner delete {answer['id']}"),
+    ]
 
 
 def _about_export(answer: dict[str, Any]) -> list[tuple[str, object]]:

@@ -81,7 +81,7 @@ class Commands:
         self._outbox = outbox
         self._ledger = ledger
         self._world = world
-        self._listing = Listing(vault=vault, bundle=bundle, trust=trust, ledger=ledger, world=world)
+        self._listing = Listing(vault=vault, erasure=erasure, bundle=bundle, trust=trust, ledger=ledger, world=world)
         self._exports = Exports(index=index, vault=vault, bundle=bundle, trust=trust, ledger=ledger, world=world)
         self._strangers = Strangers(index=index, trust=trust, outbox=outbox)
         self._admission = Admission(

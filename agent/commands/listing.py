@@ -13,8 +13,9 @@ from agent.clock import rfc3339_ms
 from agent.commands.ledger import Answer, Ledger
 from agent.commands.world import World
 from agent.envelope import Inventory, Key, encode
+from agent.erasure import Erasure
 from agent.index import Tx
-from agent.model import Moment, Object, Requester
+from agent.model import AtStore, Moment, Object, Requester
 from agent.policy import Allow, Conditions, Policy, Rights, Subject, decide
 from agent.trust import CommandRow, Trust
 from agent.vault import Vault
@@ -52,17 +53,35 @@ def listed(
     return tuple(outcomes), ""
 
 
-def backend_view(found: Object) -> dict[str, Any]:
-    """Return what a backend may know of an object."""
-    return {"id": found.id, "category": found.category, "bytes": found.size_bytes, "state": found.state}
+def backend_view(found: Object | AtStore) -> dict[str, Any]:
+    """Return what a backend may know of an object, or of a copy that only a store has."""
+    state = "at_store" if isinstance(found, AtStore) else found.state
+    return {"id": found.id, "category": found.category, "bytes": found.size_bytes, "state": state}
 
 
-def owner_view(found: Object, *, label: str, policy: Policy, rights: Rights, moment: Moment) -> dict[str, Any]:
-    """Return all that the device knows of an object, with the rule that will end it and when, where that is known."""
-    subject = Subject.of(found)
-    decision = decide(
-        policy, "expire", requester=_DEVICE, subject=subject, rights=rights, conditions=Conditions(moment=moment)
-    )
+def at_store_view(found: AtStore, *, label: str) -> dict[str, Any]:
+    """Return what the device still knows of an object that only a store has: it stays there until a delete."""
+    return {
+        "id": found.id,
+        "camera": found.camera,
+        "camera_label": label,
+        "category": found.category,
+        "name": "",
+        "captured_from": rfc3339_ms(found.captured_from_ms),
+        "captured_to": rfc3339_ms(found.captured_to_ms),
+        "taken_in": rfc3339_ms(found.taken_in_ms),
+        "bytes": found.size_bytes,
+        "state": "at_store",
+        "recipients": [],
+        "rule": "",
+    }
+
+
+def held_view(found: Object, *, label: str, rule: str, until_ms: int | None) -> dict[str, Any]:
+    """Return all that the device knows of an object, with the rule that will end it and when, where that is known.
+
+    Of one that is being erased that is when its key is gone.
+    """
     view: dict[str, Any] = {
         "id": found.id,
         "camera": found.camera,
@@ -75,19 +94,31 @@ def owner_view(found: Object, *, label: str, policy: Policy, rights: Rights, mom
         "bytes": found.plain_bytes,
         "state": found.state,
         "recipients": list(found.recipients),
-        "rule": decision.rule,
+        "rule": rule,
     }
-    until_ms = moment.agent_ms if isinstance(decision, Allow) else decision.until_ms
     if until_ms is not None:
         view["until"] = rfc3339_ms(until_ms)
     return view
 
 
+def owner_view(found: Object, *, label: str, policy: Policy, rights: Rights, moment: Moment) -> dict[str, Any]:
+    """Return a ``held_view`` by what the policy says of an object's age."""
+    subject = Subject.of(found)
+    decision = decide(
+        policy, "expire", requester=_DEVICE, subject=subject, rights=rights, conditions=Conditions(moment=moment)
+    )
+    until_ms = moment.agent_ms if isinstance(decision, Allow) else decision.until_ms
+    return held_view(found, label=label, rule=decision.rule, until_ms=until_ms)
+
+
 class Listing:
     """Tells what is held; each telling is audited in its transaction."""
 
-    def __init__(self, *, vault: Vault, bundle: Bundle, trust: Trust, ledger: Ledger, world: World) -> None:
+    def __init__(
+        self, *, vault: Vault, erasure: Erasure, bundle: Bundle, trust: Trust, ledger: Ledger, world: World
+    ) -> None:
         self._vault = vault
+        self._erasure = erasure
         self._bundle = bundle
         self._trust = trust
         self._ledger = ledger
@@ -102,7 +133,7 @@ class Listing:
             tx,
             ids=self._page(tx, key, request),
             limit=request.limit,
-            view=self._view(key.role, moment=moment),
+            view=self._view(tx, key.role, moment=moment),
         )
         event = Event(kind="inventory_told", actor=key.kid, command=row.jti, detail={"count": len(outcomes)})
         audit.append(tx, event, moment=moment)
@@ -110,9 +141,11 @@ class Listing:
         return self._ledger.settle(tx, row, status="done", answer=answer, moment=moment)
 
     def _page(self, tx: Tx, key: Key, request: Inventory) -> tuple[str, ...]:
-        """Return the ids behind the cursor, one more than are told: objects, and for an owner exports."""
-        ids = set(self._vault.page_of(tx, request.select, after=request.cursor, limit=request.limit + 1))
-        if key.role == "client":
+        """Return the ids behind the cursor, one more than are told; for an owner also what goes, and exports."""
+        owner = key.role == "client"
+        page = self._vault.page_of(tx, request.select, after=request.cursor, limit=request.limit + 1, erasing=owner)
+        ids = set(page)
+        if owner:
             ids.update(name for name in self._bundle.select(tx, request.select) if name > request.cursor)
         return tuple(sorted(ids)[: request.limit + 1])
 
@@ -128,27 +161,33 @@ class Listing:
         cursor = f"{command}.{page[-1]['id']}" if len(found) > limit else ""
         return self._ledger.settle(tx, row, status="done", answer=Answer(outcomes=page, cursor=cursor), moment=moment)
 
-    def _held(self, tx: Tx, object_id: str) -> Object | None:
-        found = self._vault.get(tx, object_id)
-        return None if found is None or found.state == "erasing" else found
-
-    def _view(self, role: str, *, moment: Moment) -> Callable[[Tx, str], dict[str, Any] | None]:
+    def _view(self, tx: Tx, role: str, *, moment: Moment) -> Callable[[Tx, str], dict[str, Any] | None]:
         """Return what tells a reader of one id: of an object, and an owner also of an export."""
+        if role == "backend":
+            return self._tell_backend
         policy = self._world.policy()
+        since_ms = self._erasure.retention_since(tx)
+        forgotten_ms = None if since_ms is None else since_ms + policy.forget_within_ms
 
         def tell(tx: Tx, object_id: str) -> dict[str, Any] | None:
-            found = self._held(tx, object_id)
-            if role == "backend":
-                return None if found is None else backend_view(found)
+            found = self._vault.get(tx, object_id)
             if found is None:
+                away = self._vault.at_store(tx, object_id)
+                if away is not None:
+                    return at_store_view(away, label=self._world.label(tx, away.camera))
                 export = self._bundle.get(tx, object_id)
                 return None if export is None else export_view(export, policy=policy)
-            return owner_view(
-                found,
-                label=self._world.label(tx, found.camera),
-                policy=policy,
-                rights=self._world.rights(tx, found.id),
-                moment=moment,
-            )
+            label = self._world.label(tx, found.camera)
+            if found.state == "erasing":
+                cause = self._erasure.cause(tx, object_id)
+                return held_view(found, label=label, rule=cause, until_ms=forgotten_ms)
+            rights = self._world.rights(tx, found.id)
+            return owner_view(found, label=label, policy=policy, rights=rights, moment=moment)
 
         return tell
+
+    def _tell_backend(self, tx: Tx, object_id: str) -> dict[str, Any] | None:
+        """Tell of what is here and not on its way out, or else at a store."""
+        found = self._vault.get(tx, object_id)
+        kept = found if found is not None and found.state != "erasing" else self._vault.at_store(tx, object_id)
+        return None if kept is None else backend_view(kept)

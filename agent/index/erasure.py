@@ -30,6 +30,11 @@ def retention_since(tx: Tx) -> int | None:
     )[0][0]
 
 
+def intended(tx: Tx) -> int:
+    """Return how many objects are being erased."""
+    return int(tx.execute("SELECT count(*) FROM intent t JOIN object o ON o.id = t.object")[0][0])
+
+
 def intended_bytes(tx: Tx) -> int:
     """Return how much room the objects at step 1 take."""
     ((size,),) = tx.execute(

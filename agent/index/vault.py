@@ -211,9 +211,15 @@ def selected(tx: Tx, chosen: "Chosen") -> bytes:
     return found or b""
 
 
-def page_of(tx: Tx, chosen: "Chosen", *, after: str, limit: int) -> list[str]:
-    """Return the first ids above ``after`` of what ``selected`` returns all of."""
+def page_of(tx: Tx, chosen: "Chosen", *, after: str, limit: int, erasing: bool) -> list[str]:
+    """Return the first ids above ``after`` of what ``selected`` returns all of, and of what is ``erasing``."""
     ids, params = _selected(chosen, after=after)
+    if erasing:
+        clauses, more = chosen.clauses()
+        ids += (
+            f" UNION SELECT o.id FROM intent i CROSS JOIN object o ON o.id = i.object WHERE i.object > ? AND {clauses}"  # noqa: S608 - our own names
+        )
+        params += [after, *more]
     return [row[0] for row in tx.execute(f"{ids} ORDER BY 1 LIMIT ?", (*params, limit))]
 
 
@@ -448,6 +454,14 @@ def retire_upload(tx: Tx, upload_id: str) -> None:
 def ask_back(tx: Tx, upload_id: str) -> None:
     """Let the store be asked to erase its copy, whatever becomes of the object."""
     tx.execute("UPDATE upload SET erase = 1 WHERE id = ?", (upload_id,))
+
+
+def stored_regions(tx: Tx, object_id: str) -> list[str]:
+    """Return the regions of an object's uploads that a storage receipt is held for."""
+    found = tx.execute(
+        "SELECT region FROM upload WHERE object = ? AND stored = 1 AND erase = 0 ORDER BY id", (object_id,)
+    )
+    return [str(row[0]) for row in found]
 
 
 def stored_uploads(tx: Tx, store: str, after: str, limit: int) -> list[Row]:

@@ -9,6 +9,7 @@ from agent.envelope.command import Approve, Delete, Export, Inventory, SetTime
 from agent.model import Selection
 from agent.owner.receipt import Alert, Receipt, Told
 from agent.owner.remark import REMARKS
+from agent.shell.held import summed, until
 from agent.shell.layout import clean, printable, size
 from agent.shell.terminal import table
 from agent.shell.times import when, when_text
@@ -134,8 +135,7 @@ def held(told: Sequence[Told], select: Selection) -> str:
     listed = [one.object for one in told if one.object is not None]
     if not listed:
         return "nothing is held" if select.all else "nothing of that selection is held"
-    count = f"{len(listed)} object{'s' if len(listed) != 1 else ''}, {size(_sum(listed))}"
-    return f"{inventory(told)}\n\n{count}"
+    return f"{inventory(told)}\n\n{summed(listed)}"
 
 
 def held_facts(told: Sequence[Told]) -> dict[str, Any]:
@@ -251,6 +251,6 @@ def _held(object_id: str, held: dict[str, Any]) -> tuple[object, ...]:
         when_text(held.get("captured_from", "")),
         size(bytes_) if isinstance(bytes_, int) else "",
         held.get("state", ""),
-        when_text(held["until"]) if "until" in held else "no rule",
+        until(held, usual="no rule"),
         held.get("name", ""),
     )

@@ -1,0 +1,36 @@
+"""The sum beneath an inventory, for the device and for its owner: what is here, what goes, what is away."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from agent.shell.layout import size
+from agent.shell.times import when_text
+
+
+def summed(objects: Sequence[dict[str, Any]]) -> str:
+    """Say how much is here, being erased with keys gone by when, and at a store only; in a line each."""
+    going = [one for one in objects if one.get("state") == "erasing"]
+    away = [one for one in objects if one.get("state") == "at_store"]
+    here = [one for one in objects if one.get("state") not in {"erasing", "at_store"}]
+    lines = [f"{_count(here)}, {size(_bytes(here))}"] if here else []
+    if going:
+        by = max((one["until"] for one in going if "until" in one), default="")
+        lines.append(f"{_count(going)} being erased" + (f", keys gone by {when_text(by)}" if by else ""))
+    if away:
+        lines.append(f"{_count(away)} at the store only, {size(_bytes(away))}: kept there until a delete")
+    return "\n".join(lines)
+
+
+def until(one: dict[str, Any], *, usual: str) -> str:
+    """Say until when an object is kept; ``usual`` where nothing ends it here."""
+    if one.get("state") == "at_store":
+        return "a delete"
+    return when_text(one["until"]) if "until" in one else usual
+
+
+def _count(objects: Sequence[dict[str, Any]]) -> str:
+    return f"{len(objects)} object{'s' if len(objects) != 1 else ''}"
+
+
+def _bytes(objects: Sequence[dict[str, Any]]) -> int:
+    return sum(bytes_ for one in objects if isinstance(bytes_ := one.get("bytes"), int))
