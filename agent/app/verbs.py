@@ -278,8 +278,20 @@ class Verbs:
                 document=document,
             )
         plan = await retention.plan(parts.now(), parts.disk(), listed=LISTED_MAX)
+
+        def what(tx: Tx) -> list[dict[str, str]]:
+            found = (parts.vault.get(tx, due.id) for due in plan.due)
+            return [
+                {} if one is None else {"camera": one.camera, "captured_from": rfc3339_ms(one.captured_from_ms)}
+                for one in found
+            ]
+
+        of = await parts.index.read(what)
         return {
-            "objects": [{"id": due.id, "rule": due.rule, "bytes": due.size_bytes} for due in plan.due],
+            "objects": [
+                {"id": due.id, "rule": due.rule, "bytes": due.size_bytes} | beside
+                for due, beside in zip(plan.due, of, strict=True)
+            ],
             "count": plan.count,
             "kept": plan.kept,
             "held": plan.objects,

@@ -316,7 +316,7 @@ def _explain(arguments: argparse.Namespace) -> int:
         ("captured", f"{when_text(answer['captured_from'])} to {when_text(answer['captured_to'])}"),
         ("taken in", f"{when_text(answer['taken_in'])}, for the purpose {answer['purpose']!r}"),
         fate,
-        ("can read", f"{len(answer['recipients'])} recipient(s){device}"),
+        ("can read", _readers(answer) + device),
         *copies,
     ]
     print(pairs(rows))
@@ -334,13 +334,18 @@ def _about_away(answer: dict[str, Any]) -> list[tuple[str, object]]:
     ]
 
 
+def _readers(answer: dict[str, Any]) -> str:
+    count = len(answer["recipients"])
+    return f"{count} recipient{'s' if count != 1 else ''}, to whom it is sealed"
+
+
 def _about_export(answer: dict[str, Any]) -> list[tuple[str, object]]:
     from agent.shell.times import when_text
 
     return [
         ("made", when_text(answer["taken_in"])),
         ("goes", f"at {when_text(answer['until'])}, by {answer['rule']}"),
-        ("can read", f"{len(answer['recipients'])} recipient(s)"),
+        ("can read", _readers(answer)),
         ("lies in", answer["folder"]),
         ("remove it", f"privacy-owner delete {answer['id']}"),
     ]

@@ -230,6 +230,7 @@ def _policy_check(arguments: argparse.Namespace) -> int:
     from agent.files import read_whole
     from agent.shell.layout import size
     from agent.shell.terminal import table
+    from agent.shell.times import when_text
 
     path = arguments.file or config_of(arguments).policy
     raw = read_whole(path, max_bytes=DOCUMENT_BYTES, hint="name the policy file")
@@ -242,14 +243,21 @@ def _policy_check(arguments: argparse.Namespace) -> int:
         return 0
     print(f"{path}: good, {len(policy.rules)} rules")
     if plan is not None:
-        rows = [(item["id"], item["rule"], size(item["bytes"])) for item in plan["objects"]]
-        print(
-            table(rows, head=("would delete", "by rule", "size"), right=(2,))
-            if rows
-            else "It would delete nothing now."
-        )
-        if plan["count"] > len(rows):
-            print(f"and {plan['count'] - len(rows)} more")
+        rows = [
+            (
+                item["id"],
+                item.get("camera", ""),
+                when_text(item.get("captured_from", "")),
+                size(item["bytes"]),
+                item["rule"],
+            )
+            for item in plan["objects"]
+        ]
+        if rows:
+            print(table(rows, head=("would delete", "camera", "captured", "size", "by rule"), right=(3,)))
+        more = f", {plan['count'] - len(rows)} of them not listed" if plan["count"] > len(rows) else ""
+        sum_ = f"\nIt would delete {plan['count']} of {plan['held']} objects now{more}."
+        print(sum_ if rows else "It would delete nothing now.")
         if plan["asks_first"]:
             print("That is far more than expected: the pass would stop and ask the owner first.")
     return 0

@@ -62,6 +62,7 @@ def add_parsers(subparsers: Subparsers) -> None:
         run=_client_add,
     )
     one.add_argument("descriptor", metavar="DESCRIPTOR", help="JSON descriptor of a client, backend, store or time")
+    one.add_argument("--accept", default="", metavar="FINGERPRINT", help="it was compared already: do not ask")
     one.add_argument("--quota", default="", metavar="OBJECTS,BYTES,SECONDS", help="what a backend may do unasked")
     _add_signing(one)
     add(client, "list", summary="list who is in the key set", example="privacy-owner client list", run=_client_list)
@@ -133,7 +134,7 @@ def _compare(accepted: str, descriptor: Descriptor, context: Context) -> None:
         if "".join(accepted.split()).lower() != shown.replace(" ", ""):
             raise ConfigError(
                 f"the descriptor's fingerprint is {shown}, not the accepted one",
-                hint="do not add it; fetch device.jws again from the device itself",
+                hint=f"do not add it; {_again(descriptor)}",
             )
         return
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
@@ -141,10 +142,13 @@ def _compare(accepted: str, descriptor: Descriptor, context: Context) -> None:
             f"{descriptor.name} has the fingerprint {shown}; nobody is here to compare it",
             hint='compare it with what the device shows, then add --accept "FINGERPRINT"',
         )
-    print(f"device       {descriptor.name}\nfingerprint  {shown}", file=sys.stderr)
-    context.confirm(
-        "Does the device show the same fingerprint?", yes=False, hint="fetch device.jws again from the device itself"
-    )
+    print(f"{descriptor.role:<12} {clean(descriptor.name)}\nfingerprint  {shown}", file=sys.stderr)
+    context.confirm(f"Does the {descriptor.role} show the same fingerprint?", yes=False, hint=_again(descriptor))
+
+
+def _again(descriptor: Descriptor) -> str:
+    what = "device.jws" if descriptor.role == "device" else "its descriptor"
+    return f"fetch {what} again from the {descriptor.role} itself"
 
 
 def _device_list(_arguments: argparse.Namespace, context: Context) -> int:
@@ -186,11 +190,15 @@ def _current(context: Context) -> KeySet:
 def _client_add(arguments: argparse.Namespace, context: Context) -> int:
     quota = _quota(arguments.quota) if arguments.quota else None
     descriptor = read_descriptor(Path(arguments.descriptor))
+    if arguments.accept or (sys.stdin.isatty() and sys.stderr.isatty()):
+        _compare(arguments.accept, descriptor, context)
     with context.home.locked():
         current = _current(context)
         keys = with_member(current, descriptor, quota=quota)
         new, path = _sign(arguments, context, keys, current=current)
-    return _hand_out(context, new, path, told=f"added    {descriptor.role} {descriptor.name} {descriptor.fingerprint}")
+    first = "" if arguments.accept else f"compare the fingerprint with what the {descriptor.role} shows; then "
+    told = f"added    {descriptor.role} {descriptor.name} {descriptor.fingerprint}"
+    return _hand_out(context, new, path, told=told, first=first)
 
 
 def _client_remove(arguments: argparse.Namespace, context: Context) -> int:
@@ -238,10 +246,10 @@ def _sign(
     return new, path
 
 
-def _hand_out(context: Context, new: KeySet, path: Path, *, told: str) -> int:
+def _hand_out(context: Context, new: KeySet, path: Path, *, told: str, first: str = "") -> int:
     context.say(
         f"{told}\nversion  {new.version}, {len(new.keys)} keys\n\n"
-        f"next: on each device, and in this order if there are several: privacy-agent submit {path}",
+        f"next: {first}on each device, and in this order if there are several: privacy-agent submit {path}",
         {"version": new.version, "keys": len(new.keys), "file": str(path)},
     )
     return 0

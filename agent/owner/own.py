@@ -20,6 +20,7 @@ from agent.owner.home import Home, read_descriptor, read_file, recovered_key_set
 from agent.owner.members import entry, issue
 from agent.owner.reach import add_broker_arguments, settings_from
 from agent.owner.sheet import first_client, read_sheet, write_sheet
+from agent.shell.layout import clean
 from agent.shell.parser import Subparsers
 
 _NAME_MAX: Final = 100
@@ -54,6 +55,12 @@ def add_parsers(subparsers: Subparsers) -> None:
     recover.add_argument("--force", action="store_true", help="move an existing home aside first")
 
 
+_COMPARE: Final = (
+    "  0. compare each fingerprint with what that backend or store shows its operator: it may delete, or gets the\n"
+    "     uploads. One that differs: begin again with --force and the true file\n"
+)
+
+
 def _init(arguments: argparse.Namespace, context: Context) -> int:
     members = [read_descriptor(Path(name)) for name in (*arguments.backend, *arguments.store)]
     _require_roles(arguments, members)
@@ -78,6 +85,7 @@ def _init(arguments: argparse.Namespace, context: Context) -> int:
         "fingerprint": owner.fingerprint,
         "recipient": owner.recipient,
         "client": me.kid,
+        "members": [{"role": one.role, "name": one.name, "fingerprint": one.fingerprint} for one in members],
         "sheet": str(context.home.path / place.SHEET),
         "moved_aside": str(aside) if aside else "",
     }
@@ -85,7 +93,8 @@ def _init(arguments: argparse.Namespace, context: Context) -> int:
         f"owner        {owner.name}\n"
         f"fingerprint  {owner.fingerprint}\n"
         f"home         {context.home.path}\n"
-        f"\nnext:\n"
+        + "".join(f"{one.role:<12} {clean(one.name)}  {one.fingerprint}\n" for one in members)
+        + f"\nnext:\n{_COMPARE if members else ''}"
         f"  1. print {context.home.path / place.SHEET}, hide the paper, delete the file (shred -u)\n"
         f"  2. on the device: privacy-agent init --owner {path}\n"
         f"  3. here again:    privacy-owner device add DEVICE.jws\n"

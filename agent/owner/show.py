@@ -94,7 +94,9 @@ def progress(receipt: Receipt) -> str:
         "waiting": f"waits for {waits_for(receipt)}",
         "refused": f"refused: {reason(receipt)}",
     }.get(receipt.status, receipt.status)
-    count = f", {receipt.selection.count} selected" if receipt.selection is not None else ""
+    count = (
+        f", {receipt.selection.count} selected" if receipt.selection is not None and receipt.verb != "inventory" else ""
+    )
     done = f", {receipt.progress.done} of {receipt.progress.total} done" if receipt.progress is not None else ""
     return f"{receipt.verb}: {words}{count}{done}"
 

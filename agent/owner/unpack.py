@@ -53,32 +53,54 @@ def add_parsers(subparsers: Subparsers) -> None:
     parser = add(
         subparsers,
         "open",
-        summary="check an export and open it into plain files",
+        summary="check exports and open them into plain files",
         example="privacy-owner open 4q3… -o holiday",
+        detail="Several exports are opened into OUT/ID each; those that lie there already are left as they are.",
         run=_open,
     )
-    parser.add_argument("folder", metavar="EXPORT_DIR", help="the export's folder, copied from the device")
+    parser.add_argument("folder", nargs="+", metavar="EXPORT_DIR", help="an export's folder, copied from the device")
     parser.add_argument("-o", "--output", default="", metavar="OUT", help="new folder (default EXPORT_DIR-opened)")
     parser.add_argument("-i", "--identity", default="", metavar="FILE", help="another identity file than the home's")
 
 
 def _open(arguments: argparse.Namespace, context: Context) -> int:
-    folder = Path(arguments.folder)
-    out = Path(arguments.output or f"{folder.absolute()}-opened")
+    folders = [Path(folder) for folder in arguments.folder]
     identity_file = Path(arguments.identity) if arguments.identity else context.home.path / IDENTITY
     identities = age.parse_identity_file(read_private(identity_file).decode("utf-8", "replace"))
-    device, manifest, digest = _manifest(folder, identities, context)
-    _check_receipt(device, manifest, digest)
+    every: list[Opened] = []
+    told: list[str] = []
+    for folder in folders:
+        device, manifest, digest = _manifest(folder, identities, context)
+        _check_receipt(device, manifest, digest)
+        out = _room_for(manifest, arguments, folder, among=len(folders))
+        if out is None:
+            context.note(f"export {manifest.export}: opened already, left as it is")
+            continue
+        opened = _Unpacking(folder, out, identities).run(manifest)
+        every.append(opened)
+        told.append(_text(opened))
+        for problem in opened.problems:
+            context.note(f"{opened.export}: {problem}" if len(folders) > 1 else problem)
+        if opened.intact and folder == folders[-1]:
+            told.append(_stock(folder / opened.intact[0], identity_file))
+    bad = any(opened.problems for opened in every)
+    if bad:
+        context.note("  next: copy the export's folder again, whole, and open it into another folder with -o")
+    context.say("\n\n".join(told), every if len(folders) > 1 else every[0])
+    return 1 if bad else 0
+
+
+def _room_for(manifest: Manifest, arguments: argparse.Namespace, folder: Path, *, among: int) -> Path | None:
+    """Make the folder that an export is opened into; ``None`` where it is one of several and lies there already."""
+    out = Path(arguments.output or f"{folder.absolute()}-opened")
+    if among > 1 and arguments.output:
+        out /= manifest.export
     if out.exists() and any(out.iterdir()):
+        if among > 1:
+            return None
         raise ConfigError(f"{out}: is there already and not empty", hint="name another folder with -o")
     files.make_folder(out)
-    opened = _Unpacking(folder, out, identities).run(manifest)
-    context.say(_text(opened, folder, identity_file), opened)
-    for problem in opened.problems:
-        context.note(problem)
-    if opened.problems:
-        context.note("  next: copy the export's folder again, whole, and open it into another folder with -o")
-    return 1 if opened.problems else 0
+    return out
 
 
 def _manifest(folder: Path, identities: tuple[age.Identity, ...], context: Context) -> tuple[Device, Manifest, str]:
@@ -229,13 +251,13 @@ def _require_size(found_bytes: int, told_bytes: int | None) -> None:
         raise CorruptError(f"holds {found_bytes} bytes, not {told_bytes} as the manifest says")
 
 
-def _text(opened: Opened, folder: Path, identity_file: Path) -> str:
+def _text(opened: Opened) -> str:
     left = f"\nleft out     {opened.left_out}, as the receipt says" if opened.left_out else ""
-    told = f"export       {opened.export}\nopened       {len(opened.files)} files into {opened.folder}{left}"
-    if not opened.intact:
-        return told
-    sealed = opened.intact[0]
+    return f"export       {opened.export}\nopened       {len(opened.files)} files into {opened.folder}{left}"
+
+
+def _stock(sealed: Path, identity_file: Path) -> str:
     return (
-        f"{told}\n\nwith stock tools (a post-quantum identity needs age 1.3 or newer):\n"
-        f"  age -d -i {identity_file} -o {sealed.removesuffix('.age')} {folder / sealed}"
+        "with stock tools (a post-quantum identity needs age 1.3 or newer):\n"
+        f"  age -d -i {identity_file} -o {sealed.name.removesuffix('.age')} {sealed}"
     )

@@ -216,6 +216,29 @@ def test_added_and_removed_members_make_a_chain_that_devices_accept(owner: Owner
     assert (quota.objects, quota.bytes, quota.window_s) == (5, 1000, 60)
 
 
+def test_member_whose_fingerprint_is_another_than_the_accepted_one_is_not_added(owner: Owner, tmp_path: Path) -> None:
+    path = descriptor_of("backend", tmp_path)
+    true = parse_descriptor(path.read_bytes()).fingerprint
+
+    refused = owner.run("client", "add", path, "--accept", true.replace(true[0], "0" if true[0] != "0" else "1"))
+    assert refused.code == 2
+    assert "fetch its descriptor again from the backend itself" in refused.err
+    assert not (owner.home / "keysets/2.jws").exists()
+
+    assert "compare" not in owner.ok("client", "add", path, "--accept", true).out
+    unasked = owner.ok("client", "add", descriptor_of("store", tmp_path))
+    assert "next: compare the fingerprint with what the store shows; then on each device" in unasked.out
+
+
+def test_init_shows_the_fingerprints_of_those_who_may_command(make_owner: MakeOwner, tmp_path: Path) -> None:
+    backend, store = descriptor_of("backend", tmp_path), descriptor_of("store", tmp_path)
+    made = make_owner("home").ok("init", "--backend", backend, "--store", store).out
+    for role, path in (("backend", backend), ("store", store)):
+        assert f"{role:<12} the {role}  {parse_descriptor(path.read_bytes()).fingerprint}\n" in made
+    assert "compare each fingerprint" in made
+    assert "compare" not in make_owner("alone").ok("init").out
+
+
 def test_client_made_elsewhere_is_added_with_every_verb(owner: Owner, make_owner: MakeOwner, tmp_path: Path) -> None:
     phone = make_owner("phone")
     made = phone.ok("client", "new", "phone", "--out", tmp_path / "phone.json", "--json")

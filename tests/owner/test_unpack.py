@@ -91,6 +91,23 @@ def test_export_of_objects_is_opened_into_safe_names(owner: Owner, export: Expor
     assert {stat.S_IMODE(path.stat().st_mode) for path in opened} == {0o600}
 
 
+def test_several_exports_are_opened_beside_each_other_and_again_without_harm(
+    owner: Owner, peer: Peer, export: Export, tmp_path: Path
+) -> None:
+    second = Export(peer, owner, tmp_path / "second").objects()
+    folders, out = (export.sign(), second.sign()), tmp_path / "opened"
+    told = owner.ok("open", *folders, "-o", out, "--json").json
+    assert [one["export"] for one in told] == [export.claims["export"], second.claims["export"]]
+    for one in told:
+        assert sorted(path.read_bytes() for path in (out / one["export"]).iterdir()) == sorted(CLIPS)
+
+    shutil.rmtree(out / told[0]["export"])
+    again = owner.ok("open", *folders, "-o", out)
+
+    assert (out / told[0]["export"]).is_dir()
+    assert f"export {told[1]['export']}: opened already" in again.err
+
+
 def test_stock_age_opens_what_the_command_names(owner: Owner, export: Export) -> None:
     told = owner.ok("open", export.sign())
     words = told.out[told.out.index("age -d ") :].split()

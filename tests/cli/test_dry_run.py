@@ -1,0 +1,25 @@
+"""``policy check --dry-run``: what a policy would delete, of which camera and time, and how much of all that is."""
+
+import re
+
+from tests.cli.conftest import Device
+
+
+def test_dry_run_names_camera_and_time_of_what_would_go_and_its_share_of_all(device: Device) -> None:
+    device.take_in("a.mp4", "b.mp4", "c.mp4")
+    policy = device.folder / "stricter.toml"
+    text = (device.folder / "policy.toml").read_text()
+    policy.write_text(re.sub(r"^keep = \{[^}]*\}\non_full", "keep = { count = 1 }\non_full", text, flags=re.MULTILINE))
+
+    told = device.ok("policy", "check", policy, "--dry-run")
+
+    plan = device.ok("policy", "check", policy, "--dry-run", "--json").json["would_delete"]
+    held = {one["id"]: one for one in device.ok("inventory", "--json").json["objects"]}
+    assert len(plan["objects"]) == 2
+    for one in plan["objects"]:
+        assert (one["camera"], one["captured_from"]) == (
+            held[one["id"]]["camera"],
+            held[one["id"]]["captured_from"],
+        )
+        assert re.search(rf"^{one['id']} +{one['camera']} +\d{{4}}-", told.out, re.MULTILINE)
+    assert "\nIt would delete 2 of 3 objects now.\n" in told.out
