@@ -62,7 +62,7 @@ class Found:
     killed_at_bytes: int = 0
     durable_bytes: int = 0
     resumed_at_bytes: int = 0
-    resent_bytes: int | None = None
+    resent_bytes: int = 0
     searched: list[tuple[str, int, int, int]] = field(default_factory=list)
     """(where, files, bytes, hits) of each search for clear bytes."""
     planted_found: int = 0

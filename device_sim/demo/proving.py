@@ -18,6 +18,9 @@ def audit(stage: Stage, found: Found, *, live: Live) -> Told:
     log.write_text(stage.agent("audit", "show").out, encoding="utf-8")
     good = stage.owner("verify", log, "--json").json()[0]
     lines = log.read_bytes().splitlines(keepends=True)
+    entries = sum(
+        "seq" in json.loads(line) for line in lines
+    )  # the others are the device's signatures of the entry above
     number, seq = _line_of(lines, found.objects["deleted"])
     line = bytearray(lines[number])
     place = bytes(line).index(found.objects["deleted"].encode()) + 3
@@ -30,9 +33,9 @@ def audit(stage: Stage, found: Found, *, live: Live) -> Told:
     found.flipped_before, found.flipped_after = lines[number].decode().strip(), line.decode("latin-1").strip()
     found.flip_named, found.log_said = str(told["says"]), str(good["says"])
     return Told(
-        seen=f"{len(lines)} lines: {good['says']}; with one bit of entry {seq} flipped: {told['says']}",
+        seen=f"{entries} entries: {good['says']}; with one bit of entry {seq} flipped: {told['says']}",
         proves="nobody rewrites what happened: an edit, a gap or a cut end is found and named",
-        figure=f"entry {seq} of {len(lines)} named",
+        figure=f"entry {seq} of {entries} named",
         claims={
             "the true log holds, anchored by a receipt": bool(good["holds"])
             and str(good["says"]).endswith(", anchored"),

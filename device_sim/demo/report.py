@@ -44,8 +44,9 @@ def _sealing(found: Found) -> dict[str, str]:
     width, height = found.frame_size
     samples = sum(source.needles.count for source in found.sources.values())
     rows = [
-        f'<tr><td>{_text(where)}</td><td class="n" style="text-align:left">{files:,}</td>'
-        f'<td class="n" style="text-align:left">{size(bytes_)}</td><td>{_tag(str(hits), good=hits == 0)}</td></tr>'
+        f'<tr><td>{_text(where)}</td><td class="n" style="text-align:left" data-label="files">{files:,}</td>'
+        f'<td class="n" style="text-align:left" data-label="bytes">{size(bytes_)}</td>'
+        f'<td data-label="clear samples and names">{_tag(str(hits), good=hits == 0)}</td></tr>'
         for where, files, bytes_, hits in found.searched
     ]
     return {
@@ -69,7 +70,7 @@ def _sealing(found: Found) -> dict[str, str]:
 def _upload(found: Found) -> dict[str, str]:
     total, resumed = found.payload_bytes, found.resumed_at_bytes
     share = 100 * resumed / total
-    resent = "not measured" if found.resent_bytes is None else size(found.resent_bytes)
+    resent = size(found.resent_bytes)
     return {
         "upload_text": f"The agent was ended with kill -9 while it sent {total:,} bytes, and started again. It asked"
         " the store how far it had durably come, and went on from there.",
@@ -94,8 +95,10 @@ def _forgetting(found: Found) -> dict[str, str]:
 def _thief_row(one: Try) -> str:
     return (
         f"<tr><td>{_text(one.label)}<br><code class='hex'>{_text(one.object)}</code></td><td>{_text(one.fate)}</td>"
-        f"<td>{_tag('opens', good=None) if one.opened_with_old_key else _tag('closed', good=True)}</td>"
-        f"<td>{_tag('opens', good=None) if one.opened_after else _tag('gone for good', good=True)}</td></tr>"
+        f"<td data-label='with the keystore of back then, a control: it is gone'>"
+        f"{_tag('opens', good=None) if one.opened_with_old_key else _tag('closed', good=True)}</td>"
+        f"<td data-label='with the device as it is now'>"
+        f"{_tag('opens', good=None) if one.opened_after else _tag('gone for good', good=True)}</td></tr>"
     )
 
 

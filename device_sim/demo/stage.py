@@ -1,10 +1,11 @@
 """The stage: folders, child processes and commands, each as a person would type it; and all of it cleared at the end.
 
 Rules: every child has its own process group and log file; whoever leaves the stage, in whatever way, stops all of them;
-a folder is only replaced when an earlier demo made it.
+a folder is only replaced when an earlier demo made it, and while one is on stage nobody else has it.
 """
 
 import contextlib
+import fcntl
 import json
 import os
 import secrets
@@ -26,7 +27,10 @@ from device_sim.signals import held
 Event = dict[str, Any]
 
 MARK: Final = ".device-sim-demo"
-"""The file that says that a folder is a demo's; it holds the path of the spool beside it, if there is one."""
+"""The file that says that a folder is a demo's; it holds the path of the spool beside it, if there is one.
+
+It is locked (flock(2)) as long as the demo uses the folder.
+"""
 
 DEVICE: Final = "cam-01"
 TENANT: Final = "acme"
@@ -176,14 +180,16 @@ class Stage:
         self.logs = self.folder / "log"
         self.spool = self.folder / "spool"
         self.spool_medium = "disk"
+        self._mark: int | None = None
         self._children: list[Child] = []
 
     def __enter__(self) -> Self:
         if len(os.fsencode(self.state / "control.sock")) > _SOCKET_PATH_MAX:
             raise DemoError(f"{self.folder}: too long for the agent's socket\n  next: a shorter one with --dir")
         _clear(self.folder)
-        for folder in (self.folder, self.logs):
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._mark = _locked(self.folder, os.O_RDWR | os.O_CREAT)
+        self.logs.mkdir(mode=0o700)
         beside = ""
         if os.access(_MEMORY, os.W_OK):
             self.spool = _MEMORY / f"{MARK.lstrip('.')}-{secrets.token_hex(4)}" / "spool"
@@ -199,6 +205,8 @@ class Stage:
         for child in reversed(self._children):
             child.stop()
         _clear_beside(self.folder)
+        if self._mark is not None:
+            os.close(self._mark)
 
     def shown(self, path: Path) -> str:
         """Return a path as a person here would type it."""
@@ -299,8 +307,28 @@ def _clear(folder: Path) -> None:
         return
     if not folder.is_dir() or (any(folder.iterdir()) and not (folder / MARK).is_file()):
         raise DemoError(f"{folder} is there and was not made by a demo\n  next: name another one with --dir")
-    _clear_beside(folder)
-    shutil.rmtree(folder)
+    if (folder / MARK).is_file():
+        mark = _locked(folder, os.O_RDONLY)
+        try:
+            _clear_beside(folder)
+            shutil.rmtree(folder)
+        finally:
+            os.close(mark)
+
+
+def _locked(folder: Path, flags: int) -> int:
+    """Open the mark and lock it; raises ``DemoError`` when another demo has it, or took the folder away meanwhile."""
+    fd = -1
+    try:
+        fd = os.open(folder / MARK, flags | os.O_CLOEXEC, 0o600)
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, FileNotFoundError) as error:
+        if fd >= 0:
+            os.close(fd)
+        raise DemoError(
+            f"another demo uses {folder}\n  next: wait for its end, or name another one with --dir"
+        ) from error
+    return fd
 
 
 def _clear_beside(folder: Path) -> None:

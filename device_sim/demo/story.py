@@ -16,7 +16,7 @@ TITLES: Final = (
     "Keys for everybody",
     "A camera writes",
     "Sealed before it is stored",
-    "An upload, killed at 60 %",
+    "An upload, killed past 60 %",
     "Storage receipts",
     "What the cloud can see",
     "Opened with stock tools",

@@ -14,7 +14,7 @@ import av
 import psutil
 import pytest
 
-from device_sim.demo import picture, residue
+from device_sim.demo import crossing, picture, residue
 from device_sim.demo.found import Told
 from device_sim.demo.screen import Silent
 from device_sim.demo.stage import MARK, DemoError, Stage
@@ -96,6 +96,9 @@ def _check_report(page: str) -> None:
     assert len(inline.findall(page)) == 2
     assert OUTSIDE.findall(inline.sub("", page)) == []
     assert page.count("gone for good") >= 2
+    # On a narrow screen the columns stand below each other, and each value says what it is.
+    assert ".scroll td { display: block; }" in page
+    assert page.count("data-label='with the device as it is now'") == 3
 
 
 def test_demo_interrupted_ends_everything_that_it_started(tmp_path: Path) -> None:
@@ -143,6 +146,32 @@ def test_demo_in_a_folder_too_deep_for_a_socket_says_so_at_once(tmp_path: Path) 
     assert done.returncode == 1
     assert "too long" in done.stderr
     assert "next:" in done.stderr
+
+
+def test_demo_in_a_folder_that_another_demo_uses_says_so_and_touches_nothing(tmp_path: Path) -> None:
+    # Two of them destroyed each other, and each told of something else that had gone wrong.
+    folder = tmp_path / "demo"
+    with Stage(folder) as stage:
+        (folder / "theirs").write_text("here")
+        done = run_demo(folder)
+        assert done.returncode != 0
+        assert f"another demo uses {folder}" in done.stderr
+        assert "next: wait for its end, or name another one with --dir" in done.stderr
+        assert (folder / "theirs").read_text() == "here"
+        assert stage.spool.is_dir()
+    with Stage(folder):
+        assert not (folder / "theirs").exists()
+
+
+@pytest.mark.parametrize(
+    ("chunks", "durable", "again"),
+    [([(0, 10), (10, 10)], 10, 0), ([(0, 10), (0, 10), (10, 10)], 10, 10), ([(0, 10), (10, 10), (10, 10)], 10, 0),
+     ([(0, 10), (5, 10)], 10, 5), ([(0, 10), (10, 10)], 0, 0)],
+)  # fmt: skip
+def test_bytes_sent_again_below_what_was_durable_are_counted(
+    chunks: list[tuple[int, int]], durable: int, again: int
+) -> None:
+    assert crossing._again_below(chunks, durable) == again
 
 
 def test_demo_in_a_folder_of_somebody_else_touches_nothing(tmp_path: Path) -> None:
