@@ -1,20 +1,8 @@
 """Forgetting: every copy of an object, until each is confirmed gone.
 
-The numbered procedure (invariant I3):
+The steps of docs/design.md (invariant I3), whose numbers the code quotes:
 
-1. one transaction: tombstones, intent (object id, which is the file's name, and every remote copy's upload id and
-   manifest hash), audit; remote erasure may start now;
-2. the groups are closed to inserts (an insert with a stale version is refused and rewrapped); the next root is written
-   beside the current one and read back, the current copy intact;
-3. one transaction: survivors rewrapped, victims' slots and rows gone, no row names an old version (checked inside), the
-   index's root id set to the next, audit;
-4. ``wal_checkpoint(TRUNCATE)`` returned not-busy;
-5. the old root is destroyed, one copy at a time, each read back; the groups reopen;
-6. files are unlinked, their folder synced; a file system mounted with ``discard`` tells the medium by itself. A file
-   that cannot be removed is put off: its intent stays, its request is not answered, everything else goes on, and
-   ``retry`` tries again;
-7. intents are removed and the receipt is stored in one transaction (``waiting`` while a remote copy is unconfirmed).
-   Until 7 the object is ``erasing``.
+    1 intend · 2 stage · 3 rewrap · 4 truncate · 5 destroy · 6 unlink · 7 answer
 
 One rotation runs at a time and takes at most ``ROTATION_GROUPS`` groups: a request that comes meanwhile joins the next,
 and a large one goes through steps 1 to 7 in parts, from a list that its first transaction froze. Retention does step 1

@@ -1,14 +1,9 @@
 """The sealed objects: the only module that moves an object from one state to the next.
 
-A payload is the file ``objects/<id>`` in the vault's folder; everything else is a row. Taking one in has numbered
-steps, quoted in the code; 1, 2, 5 and 6 are the ingest flow's:
+A payload is the file ``objects/<id>`` in the vault's folder; everything else is a row. Taking one in has the steps of
+docs/design.md, whose numbers the code quotes; 1, 2, 5 and 6 are the ingest flow's:
 
-1. the gate asks whether the object may be kept at all;
-2. it is sealed while it is read, into a part file that is synced;
-3. the part file gets its final name and the folder is synced;
-4. row, slot, header and audit entry are committed in one transaction: from here on it is acknowledged (invariant I2);
-5. the source's copy is given up and its folder synced;
-6. that is noted.
+    1 gate · 2 seal · 3 name · 4 commit · 5 give up · 6 note
 
 If power fails before 4 is durable, the source still has its copy and ``recover`` sweeps the file; after 4 ``admit``
 returns the object that is here already, so ingest goes on with 5.

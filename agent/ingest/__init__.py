@@ -1,13 +1,8 @@
 """Take in what the sources offer: gate → seal while reading → vault → give the source's copy up.
 
-The steps, numbered as in ``agent/vault.py``; this flow does 1, 2, 5 and 6 and calls the vault for 3 and 4:
+The steps of docs/design.md, whose numbers the code quotes; this flow does 1, 2, 5 and 6, the vault the others:
 
-1. the gate: was it taken or deleted before, and does ``policy.decide`` let it in?
-2. it is sealed while it is read, into a part file that is synced;
-3. the part file gets its final name and the folder is synced;
-4. row, slot, header and audit entry are committed: from here on it is acknowledged (invariant I2);
-5. the source's copy is given up (``take``) and its folder synced;
-6. that is noted.
+    1 gate · 2 seal · 3 name · 4 commit · 5 give up · 6 note
 
 A cut before 4 leaves the source as it was. After 4 the file is never taken again. Where the source keeps its copy, its
 identity (path, size, time) says so and nothing is read. Where the copy is ours to destroy, it is read first: only the
