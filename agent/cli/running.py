@@ -30,7 +30,7 @@ def add_parsers(subparsers: Subparsers) -> None:
     )
     run.add_argument("--config", type=Path, default=None, metavar="FILE", help="agent.toml")
     run.add_argument(
-        "-v", "--verbose", action="store_true", help="log what is taken in and sent; never names or content"
+        "-v", "--verbose", action="store_true", help="log what is taken in, stored and renewed; never names or content"
     )
     run.add_argument("--json", action="store_true", help="log JSON lines")
 

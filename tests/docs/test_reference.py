@@ -1,0 +1,62 @@
+"""The reference of what a source may say, and of the libraries for a peer: held to the code that does it."""
+
+import json
+import re
+from pathlib import Path
+
+from agent.config import _SOURCE_KEYS, parse_config
+from agent.sources.place import FRIGATE_SEGMENT_MS, MEDIA, PRESETS
+
+ROOT = Path(__file__).resolve().parents[2]
+OPERATING = (ROOT / "docs/operating.md").read_text(encoding="utf-8")
+PROTOCOL = (ROOT / "docs/protocol.md").read_text(encoding="utf-8")
+LEAST = 'device = "cam-01"\n[[source]]\nkind = "{kind}"\npath = "/srv/nvr"\nmedium = "disk"\n'
+
+
+def rows_below(head: str) -> list[list[str]]:
+    table = OPERATING.split(head, 1)[1].split("\n\n", 1)[0]
+    return [line.strip("| ").split(" | ") for line in table.splitlines()[2:]]
+
+
+def test_every_key_of_a_source_is_listed_and_no_other() -> None:
+    listed = [row[0].strip("`") for row in rows_below("| key | left out | meaning |")]
+    assert sorted(listed) == sorted(_SOURCE_KEYS)
+
+
+def test_value_that_counts_where_a_key_is_left_out_is_the_one_that_is_listed() -> None:
+    usual = {row[0].strip("`"): row[1].strip("`") for row in rows_below("| key | left out | meaning |")}
+    written = "".join(f"{key} = {value}\n" for key, value in usual.items() if value.startswith('"'))
+    assert written.count("\n") == 5
+    file = ROOT / "agent.toml"
+    left_out = parse_config(LEAST.format(kind="frigate").encode(), file=file)
+    assert parse_config((LEAST.format(kind="frigate") + written).encode(), file=file) == left_out
+    assert usual["after"] == "take` for a spool, else `leave"
+    for kind in PRESETS:
+        (source,) = parse_config(LEAST.format(kind=kind).encode(), file=file).sources
+        assert source.takes is (kind == "spool")
+    must = [key for key, value in usual.items() if value == "must be there"]
+    assert sorted(must) == ["kind", "medium", "path"]
+
+
+def test_names_that_a_kind_expects_are_listed() -> None:
+    listed = {row[0].strip("`"): tuple(re.findall(r"`([^`]+)`", row[1])) for row in rows_below("| kind | names, as")}
+    assert listed == dict(PRESETS)
+    endings = re.search(r"`\{ext\}` is one of `([a-z0-9 ]+)`", OPERATING)
+    assert endings is not None
+    assert endings[1].split() == list(MEDIA)
+    assert f"recordings {FRIGATE_SEGMENT_MS // 1000} s are assumed" in OPERATING
+
+
+def test_libraries_that_the_protocol_names_are_those_that_the_tests_run() -> None:
+    tested = json.loads((ROOT / "tests/node/package.json").read_text(encoding="utf-8"))["dependencies"]
+    (told,) = re.findall(r"^.*npm's `age-encryption`.*$", PROTOCOL, re.MULTILINE)
+    named = dict(re.findall(r"`([a-z-]+)` (\d[\d.]*\d)", told))
+    assert set(named) == {"age-encryption", "jose", "mqtt"}
+    assert named == {name: tested[name] for name in named}
+
+
+def test_what_is_installed_is_pinned_by_the_lock() -> None:
+    (pattern,) = re.findall(r"^grep -oE '([^']+)' requirements.lock > versions.txt$", OPERATING, re.MULTILINE)
+    pinned = re.findall(pattern, (ROOT / "requirements.lock").read_text(encoding="utf-8"), re.MULTILINE)
+    assert {one.split("==")[0] for one in pinned} >= {"cryptography", "msgspec", "paho-mqtt", "apsw-sqlite3mc"}
+    assert not [line for line in OPERATING.splitlines() if re.search(r"pip install \.(\s|`|$)", line)]
