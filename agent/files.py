@@ -60,7 +60,7 @@ _NO_FOLDER: Final = {
 # What unlink(2) says of what only a person can remove.
 _NOT_REMOVED: Final = {
     **dict.fromkeys(
-        (errno.EPERM, errno.EACCES), "look at its attributes and rights: lsattr -d {path}; chattr -i {path}"
+        (errno.EPERM, errno.EACCES), "look at its attributes and rights: lsattr -R {path}; chattr -R -i {path}"
     ),
     errno.EROFS: "mount its file system for writing: {path}",
     **dict.fromkeys((errno.EISDIR, errno.ENOTDIR, errno.ENOTEMPTY), "it is none of ours, move it away: ls -ld {path}"),

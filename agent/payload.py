@@ -14,6 +14,7 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -57,11 +58,15 @@ class Payloads:
         return self.folder / object_id
 
     def new_part(self) -> tuple[int, Path]:
-        """Create a part file; the caller closes the descriptor. Raises ``LinkError`` once the agent stops."""
+        """Create a part file; the caller closes the descriptor.
+
+        Raises ``LinkError`` once the agent stops, or when the folder cannot be written.
+        """
         with self._lock:
             if self._left:
                 raise LinkError("the agent stops", hint="it is tried again at the next start")
-            fd, part = new_file(self.folder)
+            with _translated_failure():
+                fd, part = new_file(self.folder)
             self._loose.add(part)
         return fd, part
 
@@ -69,7 +74,7 @@ class Payloads:
         """Give a part file, which its writer synced, its final name, durably; it stays loose."""
         final = self.path(object_id)
         self._loose.add(final)
-        with translated_space():
+        with _translated_failure(), translated_space():
             settle(part, final, folder_synced=False)
         self._loose.discard(part)
         self._settled += 1
@@ -150,6 +155,17 @@ class Payloads:
                 else:
                     others.append(entry.name)
         return others, sealed
+
+
+@contextmanager
+def _translated_failure() -> Iterator[None]:
+    """Turn what a medium says that takes no file into ``LinkError``: read-only, or failing."""
+    try:
+        yield
+    except OSError as error:
+        raise LinkError(
+            f"the vault cannot be written: {error.strerror}", hint="look at the disk that holds the vault"
+        ) from error
 
 
 def _pages(sealed: dict[str, bytearray]) -> Iterator[Sequence[str]]:

@@ -307,7 +307,7 @@ def _on_ingest(live: Live, event: IngestEvent, tell: Callable[[str, str], None])
         tell("disk_full", "There is no room for new recordings.")
     elif event.kind == "source_failed":
         live.refusing["source_failed"].add(event.source)
-        tell("source_failed", f"Source {event.source} cannot be read: {event.reason}")
+        tell("source_failed", f"Source {event.source} is not taken in: {event.reason}")
     if count := live.refusals.note(event):
         _log.warning("not taken in: source=%s %s: %s (%s so far)", event.source, event.kind, event.reason, count)
     about = {"source": event.source, "object": event.object, "reason": event.reason}

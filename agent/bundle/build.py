@@ -222,10 +222,10 @@ class Bundle:
         final = self.folder / export_id
         for left_over in (part, final):
             remove_tree(left_over)
-        make_folder(part)
         work = Work(part, tuple(age.parse_recipient(text) for text in recipients))
         try:
             with translated_space():
+                make_folder(part)
                 sources = self._sources(ids, recipients=recipients, judge=judge, label=label, work=work)
                 described = self._fill(work, sources, form=form, total=len(ids), progress=progress)
                 if described:

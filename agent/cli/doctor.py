@@ -195,7 +195,7 @@ def _vault(config: "Config") -> Iterator[Finding]:
     for name in answer["not_removed"]:
         path = config.vault / name
         following = (
-            f"look at its attributes and rights: lsattr -d {path}; chattr -i {path}; it is tried again by itself"
+            f"look at its attributes and rights: lsattr -R {path}; chattr -R -i {path}; it is tried again by itself"
         )
         yield Finding("removal", "bad", f"{path} was deleted and cannot be removed", following)
     for alert in answer["alerts"]:

@@ -100,6 +100,7 @@ class Commands:
         self._exporting = ""
         self._serving = False
         self._later: set[str] = set()
+        self._unfinished: dict[str, str] = {}
         self.counters = self._strangers.counters
 
     @property
@@ -304,7 +305,13 @@ class Commands:
         except AgentError as error:
             # The row stays accepted: the next tick tries again, and a restart does too.
             self._later.add(jti)
-            _LOG.warning("command %s is not finished: %s", jti, error.message)
+            if self._unfinished.get(jti) != error.message:  # not at each try
+                if len(self._unfinished) >= _PAGE:
+                    self._unfinished.clear()
+                self._unfinished[jti] = error.message
+                _LOG.warning("command %s is not finished: %s", jti, error.message)
+        else:
+            self._unfinished.pop(jti, None)
         finally:
             del self._running[jti]
             if self._exporting == jti:

@@ -25,12 +25,13 @@ from agent.bundle import packing, work
 from agent.bundle.names import cell, file_name, slug
 from agent.bundle.table import COLUMNS_MAX, LINE_BYTES, columns, rows
 from agent.envelope import selection_hash
-from agent.errors import RefusedError, SpaceError
+from agent.errors import LinkError, RefusedError, SpaceError
 from agent.index import Tx
 from agent.model import Moment, Object, Selection, new_id
 from agent.policy import Rights, parse_policy
 from agent.retention import Disk, Retention
 from tests.commands.office import Office, at, run
+from tests.disk import as_root, read_only
 from tests.failing import failing
 
 ROOT = Path(__file__).parents[2]
@@ -654,3 +655,18 @@ def test_export_that_the_medium_does_not_take_is_told_and_leaves_nothing(office:
     assert list(office.bundle.folder.iterdir()) == []
     office.restart()
     assert office.index.read_now(office.bundle.exports) == frozenset()
+
+
+@as_root
+def test_export_where_the_vault_became_read_only_is_weather_and_tried_again(tmp_path: Path) -> None:
+    office = Office(tmp_path / "state")
+    everything = Selection(all=True)
+
+    async def scenario() -> None:
+        await office.keep()
+        with read_only(office.bundle.folder), pytest.raises(LinkError, match="cannot be written: Read-only"):
+            await office.commands.export_here(new_id(), everything, form="zip", moment=office.moment)
+        await office.commands.export_here(new_id(), everything, form="zip", moment=office.moment)
+
+    run(scenario())
+    office.close()

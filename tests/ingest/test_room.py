@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 from agent.app.parts import RESERVE_BYTES
-from tests.disk import as_root, small_disk
+from tests.disk import as_root, read_only, small_disk
 from tests.ingest.conftest import Home
 
 CLIP_BYTES = 4_200_000
@@ -31,3 +31,17 @@ def test_files_that_are_sealed_side_by_side_leave_the_reserve_alone(tmp_path: Pa
             home.vault.payload_path(item.id).unlink()
         assert home.scan(reserve_bytes=RESERVE_BYTES).counts["admitted"] == 2, "room that is there again is used"
         home.close()
+
+
+@as_root
+def test_vault_that_became_read_only_ends_nothing_and_is_used_once_it_is_writable_again(tmp_path: Path) -> None:
+    # The first file that was taken in ended the agent, and so at every start while one lay there.
+    home = Home(tmp_path)
+    home.put("front/a.mp4", b"frames")
+    with read_only(home.vault.payloads.folder):
+        home.scan()
+    assert home.reasons("source_failed") == ["the vault cannot be written: Read-only file system"]
+    assert home.left() == ["front/a.mp4"]
+    home.scan()
+    assert home.only().plain_bytes == len(b"frames")
+    home.close()
