@@ -9,7 +9,7 @@ import pytest
 
 from agent import erasure, rights
 from agent.model import Moment, Object, Requester, Selection
-from agent.policy import parse_policy
+from agent.policy import Allow, parse_policy
 from agent.retention import ASK_FROM, Disk, Retention
 from tests.commands.office import Office
 from tests.writing import policy_text
@@ -120,12 +120,35 @@ def test_surprising_pass_stops_until_the_owner_approves_exactly_it(office: Offic
         return office.index.write_now(lambda tx: rights.approve(tx, waiting=waiting, selection=selection, by=by))
 
     assert not approve(asked.waiting, "0" * 64, OWNER)
+    assert not approve("a" * 26, asked.selection, OWNER)
     assert not approve(asked.waiting, asked.selection, Requester(role="backend", kid="cloud"))
     assert approve(asked.waiting, asked.selection, OWNER)
     fresh = keep(office, b"came after the question")
     asyncio.run(hasty.run_pass(office.moment, Disk()))
     assert held(office) == {fresh.id}
     assert not asyncio.run(hasty.run_pass(office.moment, Disk())).waiting
+    assert not approve("", "", OWNER), "nothing waits any more"
+
+
+def test_nothing_is_approved_where_no_pass_has_run(office: Office) -> None:
+    assert not office.index.write_now(lambda tx: rights.approve(tx, waiting="", selection="", by=OWNER))
+
+
+def test_explanation_counts_what_is_newer_and_says_which_limit_ends_it(office: Office) -> None:
+    made = [keep(office, b"x" * 1000) for _ in range(3)]
+    size = made[0].size_bytes
+    by_count, by_size = retention(office, "count = 2"), retention(office, f'size = "{2 * size}B"')
+
+    def told(policy: Retention, item: Object) -> tuple[int, int, bool, str]:
+        why = office.index.read_now(lambda tx: policy.explain(tx, item, moment=office.moment, disk=Disk()))
+        assert why.rule is not None
+        return why.rank, why.newer_bytes, isinstance(why.decision, Allow), why.decision.rule
+
+    for policy, limit in ((by_count, "count"), (by_size, "size")):
+        ends = f"category.recording.keep.{limit}"
+        assert told(policy, made[0]) == (2, 3 * size, True, ends)
+        assert told(policy, made[1]) == (1, 2 * size, False, "category.recording.keep")
+        assert told(policy, made[2]) == (0, size, False, "category.recording.keep")
 
 
 def test_ordinary_day_of_deletions_never_asks(office: Office) -> None:

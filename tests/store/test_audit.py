@@ -146,6 +146,24 @@ def test_first_entry_that_names_an_earlier_one_begins_no_log_even_under_a_checkp
         judged(home, [forged, checkpoint])
 
 
+def test_checkpoint_in_any_other_form_is_refused(home: Home) -> None:
+    # One text for one statement: else two files that say the same would differ, and one could be told from the other.
+    lines = write_log(home)
+    place = next(place for place, line in enumerate(lines) if line.startswith(b'{"checkpoint"'))
+    true = lines[place]
+    sig = json.loads(true)["sig"]
+    letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+    other_bits = sig[:-1] + letters[letters.index(sig[-1]) ^ 1]  # the same 64 bytes for a reader that is not strict
+    for forged in (
+        true.replace(b'":', b'": '),
+        true.replace(sig.encode(), other_bits.encode()),
+        true.replace(sig.encode(), sig.encode() + b"=="),
+    ):
+        assert forged != true
+        with pytest.raises(CorruptError, match=f"line {place + 1}: the checkpoint.*(form|base64url)"):
+            judged(home, [*lines[:place], forged, *lines[place + 1 :]])
+
+
 def test_entry_before_the_first_begins_no_log(home: Home) -> None:
     forged = chain.entry_line(Event(kind="started"), head=Head(-1, "0" * 64), moment=NOW)
     with pytest.raises(CorruptError, match="line 1: the first entry does not begin a log"):

@@ -112,3 +112,16 @@ def test_look_between_the_signing_and_its_commit_counts_on_from_the_signed_time(
     index.write_now(sign)
     after = line.look(reading(0, 61_000, synchronised=False))
     assert after == Moment(agent_ms=START + 9 * DAY + 59_000, wall_ms=0, trusted=True)
+
+
+def test_floor_that_is_kept_is_where_the_next_start_begins(index: Index) -> None:
+    line = unsure(index)
+    line.look(reading(0, 61_000, synchronised=False))
+    index.write_now(line.keep)
+    line.look(reading(0, 90_000, synchronised=False))
+    assert index.read_now(Timeline.load).look(reading(0, 5, boot="two", synchronised=False)).agent_ms == START + 60_000
+    index.write_now(index.read_now(Timeline.load).keep)
+    behind = Timeline()
+    behind.look(reading(START - DAY, 0, boot="two", synchronised=False))
+    index.write_now(behind.keep)
+    assert index.read_now(Timeline.load).look(reading(0, 5, boot="two", synchronised=False)).agent_ms == START + 60_000
