@@ -48,7 +48,6 @@ DEFAULT_SOCKET: Final = Path("/run/privacy-agent/control.sock")
 _SOCKET_NAME: Final = "control.sock"
 _NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _PORTS: Final = {"mqtts": 8883, "mqtt": 1883}
-_LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 _SOURCE_KEYS: Final = (
     "name",
     "kind",
@@ -174,8 +173,8 @@ def _broker(table: Table, *, here: Path) -> BrokerSettings:
     parts = urlsplit(url)
     if parts.scheme not in _PORTS or not parts.hostname or parts.path not in {"", "/"}:
         raise table.error("url", f"{url!r} is not a broker address", hint="write mqtts://HOST:8883")
-    if parts.scheme == "mqtt" and parts.hostname not in _LOOPBACK:
-        raise table.error("url", "would send in clear over the network", hint="use mqtts://")
+    if parts.scheme == "mqtt":
+        raise table.error("url", "means a line in clear, where identity is for TLS", hint="write mqtts://")
     if parts.username or parts.password:
         raise table.error("url", "holds a user name or password", hint="remove it: the TLS identity says who we are")
     tenant = _name(table, "tenant")

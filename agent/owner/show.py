@@ -229,7 +229,8 @@ def outcomes(told: Iterable[Told], *, further: str = "") -> str:
         parts.append("\n" + table(meant, head=("NOTE", "MEANS")))
     exports = sorted({clean(export) for one in told for export in one.exports})
     parts += [
-        f"export {export} still holds copies; remove it: privacy-owner delete {export}{further}" for export in exports
+        f"\nexport {export} still holds copies; remove it:\n  privacy-owner delete {export}{further}"
+        for export in exports
     ]
     return "\n".join(parts)
 

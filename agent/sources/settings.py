@@ -69,7 +69,8 @@ def require_medium(settings: SourceSettings, folder: Path | int) -> None:
     That a disk is encrypted cannot be seen from here.
     """
     if settings.medium == "tmpfs" and file_system_magic(folder) not in {TMPFS_MAGIC, RAMFS_MAGIC}:
+        mount = f"mount one, over what is there: mount -t tmpfs -o size=256m,mode=0700 tmpfs {settings.path}; or "
         raise ConfigError(
             f"source {settings.name!r}: {settings.path} is not on a tmpfs",
-            hint=f'mount one: mount -t tmpfs -o size=256m,mode=0700 tmpfs {settings.path}; or say medium = "disk"',
+            hint=f'{mount if settings.takes else ""}say what it is on: medium = "encrypted" or "disk"',
         )

@@ -89,7 +89,7 @@ def test_owner_s_inventory_lists_exports_and_a_delete_s_receipt_names_them(
     assert "export_copy_remains" in gone["remarks"]
     assert gone["exports"] == [export]
     shown = device.owner("receipt", tmp_path / "answer.bin").out
-    assert f"export {export} still holds copies; remove it: privacy-owner delete {export}" in shown
+    assert f"export {export} still holds copies; remove it:\n  privacy-owner delete {export} --out FILE\n" in shown
 
     (removed,) = owner_asks(device, tmp_path, "delete", export, "--yes")["outcomes"]
     assert removed["result"] == "deleted"

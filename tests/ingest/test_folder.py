@@ -655,5 +655,8 @@ def test_medium_said_to_be_tmpfs_must_be_one(tmp_path: Path) -> None:
     assert check_medium(of(Path("/dev/shm"), "tmpfs")) == ""  # noqa: S108 - the tmpfs that every Linux has
     assert "may remain" in check_medium(of(tmp_path, "disk"))
     assert check_medium(of(tmp_path, "encrypted")) == ""
+    with pytest.raises(ConfigError, match="not on a tmpfs") as caught:
+        check_medium(SourceSettings(name="nvr", kind="frigate", path=Path("/proc"), medium="tmpfs"))
+    assert caught.value.hint == 'say what it is on: medium = "encrypted" or "disk"', "a mount would hide the recordings"
     left = SourceSettings(name="nvr", kind="frigate", path=tmp_path, medium="disk")
     assert check_medium(left) == "", "nothing is removed from what is left alone"

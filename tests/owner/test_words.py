@@ -109,4 +109,4 @@ def test_export_that_still_holds_copies_is_removed_by_the_command_that_is_shown(
     claims = asked(owner, peer, "delete", new_id())
     outcome = {"id": claims["select"]["ids"][0], "result": "deleted", "remarks": [], "exports": [export]}
     told = owner.ok("receipt", answer(owner, peer.receipt(claims, outcomes=[outcome]))).out
-    assert f"remove it: privacy-owner delete {export}{ends}\n" in told
+    assert f"export {export} still holds copies; remove it:\n  privacy-owner delete {export}{ends}\n" in told

@@ -67,6 +67,7 @@ def test_full_document_reads_with_paths_beside_the_file() -> None:
         (('device = "cam-01"\n', ""), 1, "is missing"),
         (('"cam-01"', '"cam 01"'), 1, "not a good name"),
         (("mqtts://", "mqtt://"), 5, "in clear"),
+        (("mqtts://mqtt.example", "mqtt://localhost"), 5, "in clear"),
         (("mqtts://", "https://"), 5, "not a broker address"),
         (("mqtts://", "mqtts://joe:pw@"), 5, "user name"),
         (('source = "system"', 'source = "gps"'), 9, "'gps' is not known"),
