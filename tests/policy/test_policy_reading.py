@@ -68,6 +68,9 @@ def test_full_document_reads_into_rules() -> None:
         (('["age1pq1owner"]', '["ssh-ed25519 AAAA"]'), 3, "not an age recipient"),
         (('purpose = "security"\n', ""), 12, "is missing"),
         (("version = 1", "version = 1\nversion = 1"), 2, ""),
+        (('purpose = "security"', 'purpose = "security"\npriority = 101'), 14, "101 is out of range"),
+        (('purpose = "security"', 'purpose = "security"\npriority = -1'), 14, "-1 is out of range"),
+        (('"22:00-06:00"', '"06:00-06:00"'), 8, "is empty"),
     ],
 )
 def test_mistake_names_file_line_and_fix(change: tuple[str, str], line: int, words: str) -> None:

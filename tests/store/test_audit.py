@@ -185,6 +185,18 @@ def test_pruned_log_begins_in_the_middle_under_a_checkpoint(home: Home, monkeypa
         judged(home, lines[:3])
 
 
+def test_anchor_that_lies_before_what_is_left_of_a_log_anchors_nothing(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(audit, "KEEP_ENTRIES", 4)
+    write_log(home)
+    prune(home)
+    lines = read_log(home)
+    assert not judged(home, lines, Head(2, "0" * 64)).anchored
+    assert judged(home, lines, chain.EMPTY).anchored
+    assert judged(home, [], chain.EMPTY).anchored
+
+
 def test_log_is_pruned_in_bounded_parts_and_never_beyond_what_is_kept(
     home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
