@@ -40,6 +40,14 @@ class _Forked:
         return os.waitpid(self.pid, 0)[1]
 
 
+def start_sealers() -> None:
+    """From now on every sealing process is started the ordinary way again.
+
+    A fork of a process that has threads comes out, now and then, with a lock that one of them held, and stands still.
+    """
+    setattr(client, "subprocess", subprocess)  # noqa: B010 - a module's own import is put back
+
+
 def fork_sealers() -> None:
     """From now on every sealing process that this process or a child of it needs is forked."""
     instead = types.SimpleNamespace(Popen=_Forked, DEVNULL=subprocess.DEVNULL)  # as much of the module as is used

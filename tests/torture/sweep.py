@@ -26,6 +26,7 @@ from typing import Any, Final
 
 from tests.torture import judge, life_delete, life_ingest, life_start, life_upload, witness
 from tests.torture.bugs import Bug
+from tests.torture.forked import start_sealers
 from tests.torture.home import Home
 from tests.torture.medium import Medium
 from tests.torture.run import LEAKED, Ended, Fault, Mode, live_once
@@ -264,12 +265,12 @@ class Bench:
         return [*wrong, *judge.afterwards(home, said, seen)]
 
     def sweep_starts(self, ways: Sequence[Way], *, tell: Callable[[], None]) -> list[Row]:
-        """Kill a delete and an ingest somewhere, then try the start that follows (a fault within a recovery).
+        """Kill a life of each scenario somewhere, then try the start that follows (a fault within a recovery).
 
         The short form tries the start after one death of each as it does the other scenarios, and a tenth after others.
         """
         rows: list[Row] = []
-        for scenario in ("ingest", "delete"):
+        for scenario in LIVES:
             origin = self.home_of(scenario)
             length = len(self.measure(origin, scenario))
             dice = random.Random(f"{self.seed} starts {scenario}")  # noqa: S311 - repeats by its seed
@@ -343,12 +344,18 @@ def _at_step(home: Home, line: str) -> list[str]:
 
 
 def _seen(home: Home) -> dict[str, Any]:
-    """Let a fresh process start, finish and tell."""
+    """Let a fresh process start, finish and tell; one that stands still is started once more, with nothing forked."""
+    return _started(home) or _started(home, forking=False) or {"failed": f"it says nothing for {START_LIMIT_S} s"}
+
+
+def _started(home: Home, *, forking: bool = True) -> dict[str, Any]:
     out, out_in = os.pipe()
     pid = os.fork()
     if pid == 0:
         os.close(out)
         signal.alarm(START_LIMIT_S)
+        if not forking:
+            start_sealers()
         try:
             told = asyncio.run(witness.see(home))
         except BaseException as error:  # noqa: BLE001 - told to the judge
@@ -360,5 +367,5 @@ def _seen(home: Home) -> dict[str, Any]:
     with os.fdopen(out) as stream:
         raw = stream.read()
     os.waitpid(pid, 0)
-    seen: dict[str, Any] = json.loads(raw) if raw else {"failed": f"it says nothing for {START_LIMIT_S} s"}
+    seen: dict[str, Any] = json.loads(raw) if raw else {}
     return seen
