@@ -45,6 +45,7 @@ SIGNED_FILE_BYTES: Final = 128 << 10
 """Commands and key sets are below it; the local socket takes no more."""
 
 _COUNT_MAX: Final = 2**53
+_FILE_NAMES: Final = frozenset({"file", "name"})
 
 
 class Living(Protocol):
@@ -79,7 +80,7 @@ class Verbs:
 
     def table(self) -> dict[str, Verb]:
         """Return the verbs by name."""
-        return {
+        verbs: dict[str, Verb] = {
             "status": self.status,
             "inventory": self.inventory,
             "explain": self.explain,
@@ -88,6 +89,7 @@ class Verbs:
             "audit": self.audit,
             "dry-run": self.dry_run,
         }
+        return {name: _in_whole_characters(verb) for name, verb in verbs.items()}
 
     async def status(self, _args: dict[str, Any], _progress: Progress) -> dict[str, Any]:
         """Tell who owns this device, what it holds, how the line and the clock are, and what is wrong."""
@@ -356,6 +358,25 @@ class Verbs:
 def _label(tx: Tx, camera: str) -> str:
     known = registry.camera(tx, camera)
     return "" if known is None else known.label
+
+
+def _in_whole_characters(verb: Verb) -> Verb:
+    """Refuse half a character, which JSON can write and neither the index nor UTF-8 can hold, before it gets there.
+
+    How a file is called, which is only told back, may be any bytes.
+    """
+
+    async def asked(args: dict[str, Any], progress: Progress) -> Any:  # noqa: ANN401 - JSON
+        try:
+            meant = {name: value for name, value in args.items() if name not in _FILE_NAMES}
+            json.dumps(meant, ensure_ascii=False).encode()
+        except (UnicodeEncodeError, RecursionError):
+            raise RefusedError(
+                "the question is not UTF-8 text", reason="malformed", retry="after_fix", hint="give ids as text"
+            ) from None
+        return await verb(args, progress)
+
+    return asked
 
 
 def selection_of(args: dict[str, Any]) -> Selection:

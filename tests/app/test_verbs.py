@@ -21,7 +21,7 @@ from agent.audit import Event
 from agent.clock import Reading
 from agent.config import Config, parse_config
 from agent.control import ANSWER_BYTES
-from agent.errors import CorruptError
+from agent.errors import CorruptError, RefusedError
 from agent.index import Tx
 from agent.model import Moment, Object
 from agent.owner import main as privacy_owner
@@ -128,6 +128,45 @@ def test_dry_run_counts_all_that_would_go_and_lists_the_first(config: Config, mo
             assert [item["id"] for item in told["objects"]] == [item.id for item in kept[:2]]
             unchanged = await asked.dry_run({}, nothing)
             assert (unchanged["count"], unchanged["objects"]) == (0, [])
+
+    asyncio.run(act())
+
+
+HALF = "\ud800"
+
+
+@pytest.mark.parametrize(
+    ("verb", "args"),
+    [
+        ("explain", {"id": HALF}),
+        ("inventory", {"camera": HALF}),
+        ("inventory", {"ids": [HALF]}),
+        ("inventory", {"after": HALF}),
+        ("inventory", {HALF: 1}),
+        ("export", {"camera": HALF}),
+        ("dry-run", {"policy": HALF}),
+    ],
+)
+def test_half_a_character_is_refused_as_malformed_whatever_is_asked(
+    config: Config, verb: str, args: dict[str, Any]
+) -> None:
+    """JSON can write it and the index cannot hold it: it was a fault of the agent's own, with a traceback."""
+
+    async def act() -> None:
+        async with asking(config) as (_parts, asked):
+            with pytest.raises(RefusedError) as refused:
+                await asked.table()[verb](args, nothing)
+            assert (refused.value.reason, refused.value.retry) == ("malformed", "after_fix")
+            assert HALF not in refused.value.message
+
+    asyncio.run(act())
+
+
+def test_file_whose_name_is_no_text_is_submitted_all_the_same(config: Config) -> None:
+    async def act() -> None:
+        async with asking(config) as (_parts, asked):
+            with pytest.raises(CorruptError, match="\udcff"):
+                await asked.table()["submit"]({"file": "YQ==", "name": "\udcff.jws"}, nothing)
 
     asyncio.run(act())
 
