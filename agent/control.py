@@ -101,14 +101,16 @@ class ControlServer:
     async def serve(self, ready: Callable[[], None]) -> None:
         """Listen until cancelled; ``ready`` is called when the socket answers. The name goes when this ends.
 
-        Raises ``ConfigError`` where no socket can be put, or where none of ours would be safe.
+        Raises ``ConfigError`` where no socket can be put, where none of ours would be safe, or where another answers.
         """
         _require_place(self._path)
+        _require_silence(self._path)
         remove(self._path, folder_synced=False)
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
         mask = os.umask(0o777 & ~_SOCKET_MODE)
         try:
             listener.bind(str(self._path))
+            listener.listen()  # at once: who looks whether somebody answers here finds us
         except OSError as error:
             listener.close()
             raise ConfigError(f"{self._path}: {error.strerror}", hint=_NAME_ANOTHER) from error
@@ -188,18 +190,27 @@ class ControlServer:
 
 
 def _require_place(path: Path) -> None:
-    """Make the socket's folder where there is none; raise ``ConfigError`` for one in which others may put a socket."""
+    """Make the socket's folder where there is none; raise ``ConfigError`` for one that is not safe."""
     folder = path.parent
     mask = os.umask(0o777 & ~_FOLDER_MODE)
     try:
         with contextlib.suppress(FileExistsError):
             folder.mkdir(mode=_FOLDER_MODE)
-        status = folder.stat()
-        there = path.lstat() if os.path.lexists(path) else None
     except OSError as error:
         raise ConfigError(f"{folder}: {error.strerror}", hint=_NAME_ANOTHER) from error
     finally:
         os.umask(mask)
+    require_safe_place(path)
+
+
+def require_safe_place(path: Path) -> None:
+    """Raise ``ConfigError`` for a folder in which others may put a socket, and for a name that something else has."""
+    folder = path.parent
+    try:
+        status = folder.stat()
+        there = path.lstat() if os.path.lexists(path) else None
+    except OSError as error:
+        raise ConfigError(f"{folder}: {error.strerror}", hint=_NAME_ANOTHER) from error
     if status.st_uid not in {0, os.geteuid()} or stat.S_IMODE(status.st_mode) & 0o022:
         raise ConfigError(
             f"{folder}: another user could answer in the agent's place",
@@ -207,6 +218,22 @@ def _require_place(path: Path) -> None:
         )
     if there is not None and not stat.S_ISSOCK(there.st_mode):
         raise ConfigError(f"{path}: something is there that is no socket", hint=_NAME_ANOTHER)
+
+
+def _require_silence(path: Path) -> None:
+    """Raise ``ConfigError`` where somebody answers: taking the name would take that agent's callers from it."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as caller:
+        caller.settimeout(0)
+        try:
+            caller.connect(str(path))
+        except BlockingIOError:
+            pass  # it listens, and so many wait that it takes no more
+        except OSError:
+            return  # nothing is there, or a dead agent left it
+    raise ConfigError(
+        f"{path}: another agent answers there",
+        hint='give each agent a socket of its own: socket = "…" in agent.toml; or stop the other one',
+    )
 
 
 def _too_long() -> ConfigError:

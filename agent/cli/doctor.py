@@ -78,6 +78,7 @@ def _examine(config: "Config", arguments: argparse.Namespace) -> Iterator[Findin
         ("policy", lambda: _policy(config)),
         ("keys", lambda: _keys(config)),
         ("state folder", lambda: _folder(config)),
+        ("socket", lambda: _socket(config)),
         ("vault folders", lambda: _vault_folders(config)),
         ("vault", lambda: _vault(config)),
         ("audit log", lambda: _audit_log(config)),
@@ -139,6 +140,26 @@ def _folder(config: "Config") -> Iterator[Finding]:
     free = status.f_bavail / status.f_blocks if status.f_blocks else 0.0
     verdict: Literal["good", "look"] = "look" if free < _LOW_SHARE else "good"
     yield Finding("disk", verdict, f"{free:.0%} free", "" if verdict == "good" else "lower keep limits, or add room")
+
+
+def _socket(config: "Config") -> Iterator[Finding]:
+    """Look whether the agent may put its socket there, and whether it is this agent that answers."""
+    from agent.control import require_safe_place
+
+    if not config.socket.parent.exists() and config.socket.parent.parent.is_dir():
+        yield Finding("socket", "good", f"{config.socket}: its folder is made at the start")
+        return
+    require_safe_place(config.socket)
+    answer = _ask_running(config, "status", {})
+    if answer is not None and answer["device"] != config.device:
+        yield Finding(
+            "socket",
+            "bad",
+            f"{config.socket}: the agent of {answer['device']} answers there",
+            f'give each agent a socket of its own: socket = "…" in {config.file}',
+        )
+        return
+    yield Finding("socket", "good", str(config.socket))
 
 
 def _vault_folders(config: "Config") -> Iterator[Finding]:

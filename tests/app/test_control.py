@@ -477,6 +477,33 @@ def test_socket_of_a_dead_agent_is_replaced_and_ours_goes_with_us(path: Path) ->
     assert not path.exists()
 
 
+def test_second_agent_leaves_the_socket_of_one_that_answers(path: Path) -> None:
+    """It took the first one's place: the shell commands of the one agent were answered by the other."""
+
+    async def act() -> None:
+        async with serving(path, {}):
+            with pytest.raises(ConfigError, match="another agent answers there"):
+                await ControlServer(path, {}).serve(lambda: None)
+            assert await ask(path, "echo", {"still": "here"}, progress=nothing) == {"still": "here"}
+
+    run(act())
+
+
+def test_second_agent_leaves_the_socket_of_one_that_is_too_busy_to_answer(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as busy, contextlib.ExitStack() as callers:
+        busy.bind(str(path))
+        busy.listen(0)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                caller = callers.enter_context(socket.socket(socket.AF_UNIX))
+                caller.settimeout(0)
+                caller.connect(str(path))
+        before = path.lstat().st_ino
+        with pytest.raises(ConfigError, match="another agent answers there"):
+            run(ControlServer(path, {}).serve(lambda: None))
+        assert path.lstat().st_ino == before
+
+
 def test_folder_with_too_long_a_name_is_told_with_the_fix(tmp_path: Path) -> None:
     long = tmp_path / ("x" * 110) / "control.sock"
     long.parent.mkdir()

@@ -45,6 +45,34 @@ def test_next_steps_stand_below_the_table_numbered_and_the_exit_code_is_that_of_
     assert device.agent("doctor", "--json").json["healthy"] is False
 
 
+def test_socket_in_a_folder_where_others_could_answer_is_told_before_the_agent_starts(device: Device) -> None:
+    place = device.folder / "run"
+    place.mkdir()
+    edit(device.config, r"\A", f'socket = "{place}/control.sock"\n')
+    assert finding(device, "socket")["verdict"] == "good"
+    place.chmod(0o777)
+    told = finding(device, "socket")
+    assert (told["verdict"], told["told"]) == ("bad", f"{place}: another user could answer in the agent's place")
+    assert f"chmod 750 {place}" in told["next"]
+
+
+def test_folder_of_the_socket_that_the_start_will_make_is_told_from_one_that_it_cannot(device: Device) -> None:
+    place = device.folder / "run" / "privacy-agent"
+    edit(device.config, r"\A", f'socket = "{place}/control.sock"\n')
+    assert finding(device, "socket")["verdict"] == "bad"
+    place.parent.mkdir()
+    assert finding(device, "socket")["verdict"] == "good"
+
+
+def test_agent_of_another_device_at_the_socket_is_told(device: Device) -> None:
+    with device.running():
+        assert finding(device, "socket")["verdict"] == "good"
+        edit(device.config, r'^device = "[^"]*"', 'device = "another"')
+        told = finding(device, "socket")
+    assert told["verdict"] == "bad"
+    assert "answers there" in told["told"]
+
+
 def test_policy_that_lets_nothing_in_is_told(device: Device) -> None:
     edit(device.folder / "policy.toml", r"^\[category\..*", "")
     assert finding(device, "policy") == {
