@@ -517,3 +517,18 @@ def test_what_waits_for_a_key_is_dropped_with_the_key_and_counted_in_the_log(off
         assert [b'"messages_dropped":1' in line for line in accepted] == [False, True]
 
     run(scenario())
+
+
+def test_command_that_is_answered_or_unknown_is_never_judged_again(office: Office) -> None:
+    async def act() -> None:
+        await office.keep()
+        done = await office.submit(office.client, "delete", select=SELECT_ALL)
+        refused = await office.submit(office.backend, "approve", **OWN["approve"])
+        assert (done["status"], refused["status"]) == ("done", "refused")
+        before = office.audit_kinds()
+        for jti in (done["cmd"], refused["cmd"], "a" * 26):
+            again = partial(office.commands._admission.reconsider, jti=jti, moment=office.moment)
+            assert await office.index.write(again) is False
+        assert office.audit_kinds() == before
+
+    run(act())
