@@ -294,7 +294,8 @@ class Ledger:
         claims = self._claims(tx, aud=row.kid, cmd=row.jti, verb=row.verb, seq=row.seq, status=status, moment=moment)
         if reason:
             claims |= {"reason": reason, "retry": RETRY[reason]}
-        claims["selection"] = {"count": row.selection_count, "hash": row.selection_hash}
+        if row.verb in _FROZEN_VERBS:
+            claims["selection"] = {"count": row.selection_count, "hash": row.selection_hash}
         if answer is not None:
             self._add(tx, claims, row, answer, status=status)
         key = self._trust.key(tx, row.kid)

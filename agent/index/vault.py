@@ -216,9 +216,8 @@ def page_of(tx: Tx, chosen: "Chosen", *, after: str, limit: int, erasing: bool) 
     ids, params = _selected(chosen, after=after)
     if erasing:
         clauses, more = chosen.clauses()
-        ids += (
-            f" UNION SELECT o.id FROM intent i CROSS JOIN object o ON o.id = i.object WHERE i.object > ? AND {clauses}"  # noqa: S608 - our own names
-        )
+        ids += " UNION SELECT i.object FROM intent i CROSS JOIN object o ON o.id = i.object"
+        ids += f" WHERE i.object > ? AND {clauses}"
         params += [after, *more]
     return [row[0] for row in tx.execute(f"{ids} ORDER BY 1 LIMIT ?", (*params, limit))]
 

@@ -17,7 +17,7 @@ from agent.owner.receipt import Told
 from agent.shell.parser import Subparsers
 
 PAGES_MAX: Final = 1000
-"""Pages of one inventory: 200,000 objects."""
+"""Pages of one inventory, of up to 200 objects each: what is beyond them is told by its cursor."""
 
 
 def add_parsers(subparsers: Subparsers) -> None:
@@ -160,16 +160,18 @@ def _inventory(arguments: argparse.Namespace, context: Context) -> int:
     for _page in range(PAGES_MAX):
         receipt = send.send(arguments, context, device, send.order(arguments, context, device, "inventory", dict(own)))
         told.extend(receipt.outcomes or ())
-        if receipt.status != "done" or not receipt.cursor:
-            break
         own["cursor"] = receipt.cursor
+        if not receipt.cursor:
+            break
+    more = own["cursor"]
     if "." in arguments.cursor:  # pages of another command's outcomes
         context.say(show.outcomes(told), told)
-        return 0
-    context.say(show.held(told, select), show.held_facts(told))
-    missing = show.missing(told)
-    context.note(missing)
-    return 1 if missing else 0
+    else:
+        context.say(show.held(told, select), show.held_facts(told) | ({"cursor": more} if more else {}))
+    missing = "" if "." in arguments.cursor else show.missing(told)
+    short = "\n".join(note for note in (missing, show.unread(more)) if note)
+    context.note(short)
+    return 1 if short else 0
 
 
 def _ask(arguments: argparse.Namespace, context: Context, device: Device, order: send.Order) -> int:

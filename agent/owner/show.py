@@ -158,6 +158,17 @@ def missing(told: Sequence[Told]) -> str:
     )
 
 
+def unread(cursor: str) -> str:
+    """Say that an inventory has more pages than were read, and how to read on; "" where there is no more."""
+    if not cursor:
+        return ""
+    return (
+        "this is not all: more is held behind what is shown\n"
+        f"  next: privacy-owner inventory --cursor {clean(cursor)} with the same selection goes on; "
+        "or take a smaller one by --camera, --from, --to"
+    )
+
+
 def _sum(listed: Sequence[dict[str, Any]]) -> int:
     return sum(bytes_ for one in listed if isinstance(bytes_ := one.get("bytes"), int))
 

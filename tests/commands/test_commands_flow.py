@@ -1,6 +1,8 @@
 """What a key of the key set may ask, and what it is answered: roles, verbs, waits, receipts."""
 
 import asyncio
+import json
+import re
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from agent.outbox import WAITING_MAX, Alert
 from agent.policy import Rights
 from tests.commands.office import START_S, Office, at, run
 
+DOCS = Path(__file__).parents[2] / "docs"
 SELECT_ALL = {"all": True}
 
 # (role, verb) -> status of an otherwise good command
@@ -311,12 +314,35 @@ def test_inventory_is_paged(office: Office) -> None:
         own = {"select": SELECT_ALL, "limit": 2}
         while True:
             receipt = await office.submit(office.client, "inventory", **own)
-            assert receipt["selection"] == {"count": 5, "hash": selection_hash(kept)}
+            assert "selection" not in receipt, "no page counts or hashes what is not on it"
             seen += [outcome["id"] for outcome in receipt["outcomes"]]
             if "cursor" not in receipt:
                 break
             own["cursor"] = receipt["cursor"]
         assert seen == kept
+
+    run(scenario())
+
+
+def test_claims_of_every_receipt_are_those_of_prose_and_schema(office: Office) -> None:
+    schema = json.loads((DOCS / "schemas" / "receipt.json").read_text())
+    claims = re.search(r"^## 5\..*?^Claims: .*?\n\n", (DOCS / "protocol.md").read_text(), re.DOTALL | re.MULTILINE)
+    assert claims is not None
+    optional = set(re.findall(r"`(\w+)`\?", claims[0]))
+    assert optional == set(schema["properties"]) - set(schema["required"])
+
+    async def scenario() -> None:
+        kept = await office.keep()
+        listed = await office.submit(office.client, "inventory", select=SELECT_ALL)
+        reused = await office.submit(office.client, "inventory", select=SELECT_ALL, seq=listed["seq"])
+        assert reused["reason"] == "seq_reused"
+        approve = {"command": "a" * 26, "selection": "0" * 64}
+        refused = await office.submit(office.client, "approve", **approve)
+        deleted = await office.submit(office.client, "delete", select={"ids": [kept.id]})
+        told = (listed, reused, refused, deleted)
+        assert ["selection" in receipt for receipt in told] == [False, False, False, True]
+        for receipt in told:
+            assert set(schema["required"]) <= set(receipt) <= set(schema["properties"])
 
     run(scenario())
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from agent.owner import ask
 from agent.owner.home import Home
 from agent.owner.line import _take_place
 from device_sim.broker import Broker
@@ -72,6 +73,32 @@ def test_inventory_goes_through_every_page(owner: Owner, peer: Peer, place: Plac
     assert all(one in table.out for one in ids)
     assert "5 objects, 5.0 kB" in table.out
     assert len(peer.commands) == 6
+
+
+def test_inventory_of_more_pages_than_are_read_says_so_and_how_to_go_on(
+    owner: Owner, peer: Peer, place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it had was printed as the whole, with exit code 0."""
+    monkeypatch.setattr(ask, "PAGES_MAX", 2)
+    ids = sorted(new_id() for _ in range(5))
+
+    def page(_peer: Peer, command: dict[str, Any]) -> list[dict[str, Any]]:
+        behind = [one for one in ids if one > command.get("cursor", "")]
+        view = {"category": "photo", "bytes": 1000, "state": "sealed"}
+        told: dict[str, Any] = {"id": behind[0], "result": "listed", "object": view | {"id": behind[0]}}
+        return [{"outcomes": [told], **({"cursor": behind[0]} if len(behind) > 1 else {})}]
+
+    peer.answers = page
+    with peer.online(place.url, place.device):
+        ran = owner.run("inventory", *reach(place))
+        told = owner.run("inventory", "--json", *reach(place))
+        rest = owner.run("inventory", "--cursor", ids[1], *reach(place))
+
+    assert (ran.code, told.code) == (1, 1)
+    assert "this is not all" in ran.err
+    assert f"--cursor {ids[1]} " in ran.err
+    assert (len(told.json["objects"]), told.json["cursor"]) == (2, ids[1])
+    assert ids[2] in rest.out
 
 
 @pytest.mark.parametrize(

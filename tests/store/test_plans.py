@@ -136,6 +136,9 @@ def asked_always(home: Home) -> dict[str, Callable[[Tx], object]]:
             tx, Selection(all=True), with_stores=True
         ),
         "a page of all ids": lambda tx: vault.page_of(tx, Selection(all=True), after=ID, limit=10),
+        "a page of all ids, with what goes": lambda tx: vault.page_of(
+            tx, Selection(all=True), after=ID, limit=10, erasing=True
+        ),
         "what is left of a command": lambda tx: trust.left(tx, ID),
         "results by kind": lambda tx: trust.tally(tx, ID),
         "an outcome": lambda tx: trust.decide(tx, ID, ()),
