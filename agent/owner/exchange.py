@@ -138,10 +138,16 @@ def keep(session: Session, raw: bytes) -> Receipt:
     device = session.device
     jws = jws_of(raw, kind="receipt", identities=session.identities)
     receipt = read_receipt(jws, device=device.descriptor, kid=session.me.kid)
-    if device.command(receipt.cmd) is None:
+    signed = device.command(receipt.cmd)
+    if signed is None:
         raise CorruptError(
             f"a receipt of command {receipt.cmd or '(none)'}, which was not sent from here",
             hint="take it in where the command was signed",
+        )
+    if receipt.verb not in {"", signed.verb}:
+        raise CorruptError(
+            f"it answers another verb than {receipt.cmd}, which is to {signed.verb}",
+            hint="rely on nothing in it; look at the device: privacy-agent doctor",
         )
     with session.home.locked():
         device.keep_receipt(jws, receipt)

@@ -19,6 +19,7 @@ from agent.owner.context import Context, add
 from agent.owner.home import read_file
 from agent.owner.manifest import read_manifest
 from agent.owner.receipt import jws_of, read_receipt
+from agent.shell.layout import clean
 from agent.shell.parser import Subparsers
 from agent.shell.times import when
 
@@ -82,7 +83,7 @@ class _Judge:
             raise _nothing_known()
         receipt = read_receipt(jws, device=descriptor, kid="")
         signed = when(receipt.iat * MS_PER_S)
-        return f"a receipt that {descriptor.name} signed at {signed}: {receipt.verb} {receipt.status}"
+        return f"a receipt that {descriptor.name} signed at {signed}: {clean(receipt.verb)} {receipt.status}"
 
     def _unsealed(self, raw: bytes) -> bytes:
         if not raw.startswith((bytes((KIND["receipt"],)), b"age-encryption.org/")):

@@ -98,16 +98,16 @@ def progress(receipt: Receipt) -> str:
         f", {receipt.selection.count} selected" if receipt.selection is not None and receipt.verb != "inventory" else ""
     )
     done = f", {receipt.progress.done} of {receipt.progress.total} done" if receipt.progress is not None else ""
-    return f"{receipt.verb}: {words}{count}{done}"
+    return f"{clean(receipt.verb)}: {words}{count}{done}"
 
 
 def news(receipt: Receipt) -> str:
     """Say in a line what a receipt tells that nobody waits for: of which command, and what has changed."""
     if receipt.late is None:
-        return f"{progress(receipt)}  ({receipt.cmd})"
+        return f"{progress(receipt)}  ({clean(receipt.cmd)})"
     late = receipt.late
     return (
-        f"{receipt.verb} {receipt.cmd}: turned up after it: {late.destroyed} destroyed unread, "
+        f"{clean(receipt.verb)} {clean(receipt.cmd)}: turned up after it: {late.destroyed} destroyed unread, "
         f"{late.remaining} left to their source"
     )
 
@@ -122,9 +122,11 @@ def alert(told: Alert) -> str:
 
 def waits_for(receipt: Receipt) -> str:
     """Say what a waiting command waits for."""
-    text = _WAITS.get(receipt.reason, clean(receipt.reason))
+    known = _WAITS.get(receipt.reason)
+    if known is None:
+        return clean(receipt.reason)
     chosen = receipt.selection.hash if receipt.selection is not None else ""
-    return text.format(cmd=receipt.cmd, hash=chosen)
+    return known.format(cmd=clean(receipt.cmd), hash=chosen)
 
 
 def reason(receipt: Receipt) -> str:
@@ -180,7 +182,7 @@ def after_refusal(receipt: Receipt) -> str:
 
 def end(receipt: Receipt, *, further: str = "") -> str:
     """Show a terminal receipt; ``further`` is what the next command needs to reach the device."""
-    lines = [f"{receipt.verb}  {receipt.status}  {receipt.cmd}"]
+    lines = [f"{clean(receipt.verb)}  {receipt.status}  {clean(receipt.cmd)}"]
     listed = [one for one in receipt.outcomes or () if one.object is not None]
     if listed:
         lines += ["", inventory(listed)]
@@ -189,17 +191,17 @@ def end(receipt: Receipt, *, further: str = "") -> str:
     elif receipt.verb == "inventory" and receipt.status == "done":
         lines += ["", "nothing of that selection is held"]
     elif receipt.outcomes_hash:
-        lines.append(f"too many outcomes for one receipt: privacy-owner inventory --cursor {receipt.cursor}{further}")
+        lines.append(
+            f"too many outcomes for one receipt: privacy-owner inventory --cursor {printable(receipt.cursor)}{further}"
+        )
     if receipt.late is not None:
         late = receipt.late
         lines.append(f"turned up after it: {late.destroyed} destroyed unread, {late.remaining} left to their source")
     if receipt.export is not None:
-        told = receipt.export
+        told, named = receipt.export, clean(receipt.export.object)
         bytes_ = size(sum(file.bytes for file in told.files))
-        lines += ["", f"export {told.object}: {len(told.files)} files, {bytes_}"]
-        lines.append(
-            f"next: copy the folder exports/{told.object} from the device, then: privacy-owner open {told.object}"
-        )
+        lines += ["", f"export {named}: {len(told.files)} files, {bytes_}"]
+        lines.append(f"next: copy the folder exports/{named} from the device, then: privacy-owner open {named}")
     return "\n".join(lines)
 
 
@@ -219,7 +221,7 @@ def shortfall(receipt: Receipt) -> str:
     if not left:
         return (
             f"{receipt.status}: not all of it happened\n"
-            f"  next: privacy-owner inventory --cursor {receipt.cursor or receipt.cmd + '.'} tells of each"
+            f"  next: privacy-owner inventory --cursor {printable(receipt.cursor or receipt.cmd + '.')} tells of each"
         )
     then = next((step for result, step in _AFTER.items() if result in left), "see docs/protocol.md §5")
     return f"{receipt.status}: {len(left)} of it did not happen; the table names why\n  next: {then}"

@@ -19,8 +19,11 @@ FORMS: Final = "2026-03-01, 2026-03-01T10:15, 2026-03-01T10:15:00Z, 36h, 14d or 
 
 
 def when(unix_ms: int) -> str:
-    """Write Unix milliseconds: ``2026-03-01 10:15:00 +0100``."""
-    return f"{dt.datetime.fromtimestamp(unix_ms / _MS_PER_S).astimezone():%Y-%m-%d %H:%M:%S %z}"
+    """Write Unix milliseconds: ``2026-03-01 10:15:00 +0100``; what no calendar has, as seconds since 1970."""
+    try:
+        return f"{dt.datetime.fromtimestamp(unix_ms / _MS_PER_S).astimezone():%Y-%m-%d %H:%M:%S %z}"
+    except (ValueError, OverflowError, OSError):
+        return f"{unix_ms // _MS_PER_S} s since 1970"
 
 
 def when_text(text: object) -> str:
