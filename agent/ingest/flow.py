@@ -50,6 +50,9 @@ ABSENCE_FIRST_S: Final = 600.0
 ABSENCE_S: Final = 86_400.0
 """How often a source is looked over for what was deleted here and is not there any more: a tombstone less to keep."""
 
+LARGEST_SHARE: Final = 2
+"""What finds no room and is larger than half of the disk is too large to keep: most of what is kept would go for it."""
+
 NOTES: Final = 64
 """Copies that were given up and not yet noted, at most, while more work is under way."""
 
@@ -345,6 +348,11 @@ class Ingest:
             let = Let(rule=rule, camera=camera, number=next(self._numbers))
             self._room.promise(let.number, work.size_bytes)  # before anybody else is judged
             return let
+        if decision.reason == "disk_full" and work.size_bytes > total // LARGEST_SHARE:
+            # No room for it is no want of room: nobody is called, nothing makes way, and it is looked at again with all
+            # else, not by itself.
+            await self._refused(work, Refuse(reason="too_large", rule=decision.rule), moment)
+            return None
         if decision.reason == "disk_full":
             if rule is not None and rule.on_full == "drop-oldest":
                 self._on_full(work.size_bytes)

@@ -84,3 +84,19 @@ def test_last_times_that_can_be_written_are_taken_and_listed(home: Home) -> None
     home.scan()
     times = {rfc3339_ms(item.captured_from_ms) + rfc3339_ms(item.captured_to_ms) for item in home.objects()}
     assert len(times) == 2
+
+
+def test_file_that_the_disk_could_never_hold_is_told_as_too_large_and_stops_nothing_else(home: Home) -> None:
+    """A sparse file of a terabyte said that there was no room for new recordings, while there was for every other."""
+    vast = home.spool / "front" / "recording" / "2026-11-22T10-15-00.000Z_2s.mp4"
+    home.put("front/photo/2026-11-22T10-15-00.000Z.jpg", b"small")
+    vast.parent.mkdir(parents=True)
+    status = os.statvfs(home.top)
+    vast.touch()
+    os.truncate(vast, status.f_blocks * status.f_frsize)
+    flow = home.scan()
+    assert home.reasons("disk_full") == []
+    assert home.reasons("refused") == ["too_large"]
+    assert flow.counts["refused"] == 1
+    assert [item.category for item in home.objects()] == ["photo"]
+    assert vast.exists(), "the source keeps what is not taken in"
