@@ -30,8 +30,13 @@ LAST_SEQ: Final = 2**53 - 1
 KEPT_RESULTS: Final = 1024
 """Acknowledged results that are kept for a repeat, per key, §9."""
 
-KEPT_UNREAD_RESULTS: Final = 4096
-"""Settled commands of a key in all, acknowledged or not, so that a reader who never acknowledges fills no disk."""
+KEPT_RESULTS_BYTES: Final = 16 << 20
+"""Of their receipts, per key, §9."""
+
+UNREAD_RESULTS_MAX: Final = 4096
+UNREAD_BYTES_MAX: Final = 16 << 20
+"""Settled commands of a backend that it has not acknowledged, and what is kept for them, §9: then it is told ``busy``
+until it acknowledges, so that nothing of what it does not know yet has to go."""
 
 UNFINISHED_MAX: Final = 64
 """Commands of one key that run or wait for a reason, §9."""
@@ -39,6 +44,9 @@ UNFINISHED_MAX: Final = 64
 UNCONFIRMED_MAX: Final = 4096
 """Commands of one key that wait for a store's word alone, §9: a store that is away for a month stops nobody, and a key
 that goes on deleting behind it fills no disk."""
+
+KEPT_SETTLED_MAX: Final = UNREAD_RESULTS_MAX + UNCONFIRMED_MAX + UNFINISHED_MAX
+"""Settled commands of a key in all: as many as a backend can have unacknowledged, and an end for an owner's client."""
 
 OUTCOMES_PAGE: Final = 500
 
@@ -193,7 +201,7 @@ class Trust:
         """Write a command or what changed of it; old results are bounded."""
         rows.put_command(tx, row)
         if row.settled_ms is not None:
-            rows.forget_oldest_settled(tx, row.kid, keep=KEPT_UNREAD_RESULTS)
+            rows.forget_oldest_settled(tx, row.kid, keep=KEPT_SETTLED_MAX)
 
     def running(self, tx: Tx, *, limit: int) -> tuple[CommandRow, ...]:
         """Return commands that were accepted and have no terminal receipt, oldest first."""
@@ -214,9 +222,16 @@ class Trust:
         """Return how many commands of a key run or wait for a reason, and how many wait for a store's word alone."""
         return rows.unfinished_counts(tx, kid)
 
+    def reads_nothing(self, tx: Tx, key: Key) -> bool:
+        """Tell whether so much waits for a backend's acknowledgement that no more is taken up; an owner always may."""
+        if key.role == "client":
+            return False
+        count, size_bytes = rows.unread(tx, key.kid)
+        return count >= UNREAD_RESULTS_MAX or size_bytes >= UNREAD_BYTES_MAX
+
     def acknowledged(self, tx: Tx, kid: str, receipt_jtis: tuple[str, ...]) -> int:
         """Note that the issuer has these terminal receipts; return how many were news."""
-        return rows.acknowledge(tx, kid, receipt_jtis, keep=KEPT_RESULTS)
+        return rows.acknowledge(tx, kid, receipt_jtis, keep=KEPT_RESULTS, keep_bytes=KEPT_RESULTS_BYTES)
 
     def freeze(self, tx: Tx, jti: str, ids: Ids, *, objects: int, size_bytes: int) -> None:
         """Write the selection that a command resolved to when it arrived, and what a quota counts of it."""

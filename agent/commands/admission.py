@@ -135,6 +135,8 @@ class Admission:
         key, command = heard.key, heard.command
         if key.role == "client":  # in front of the answer, after which the owner's command ends
             self._outbox.tell_again(tx, key.kid)
+        if self._trust.reads_nothing(tx, key):
+            return self._turn_busy(tx, heard, "too much waits for this key's acknowledgement", moment=moment)
         try:
             door.judge_verb(heard, moment=moment)
             selection, weight = self._resolve(tx, key, command)
@@ -147,16 +149,20 @@ class Admission:
             return Judged.of(row)
         lasting = bool(waits_for) or isinstance(command.request, Delete | Export)
         if lasting and self._is_busy(tx, key):
-            busy = RefusedError("too many commands of this key are not finished", reason="busy", retry="later")
-            turned = Turned(
-                key=key, digest=heard.digest, jti=command.jti, verb=command.verb, seq=command.seq, error=busy
-            )
-            return self._turn(tx, turned, moment=moment)
+            return self._turn_busy(tx, heard, "too many commands of this key are not finished", moment=moment)
         row = self._take_up(tx, heard, selection, weight, moment=moment)
         if waits_for:
             row = self._await(tx, row, waits_for, moment=moment)
             return Judged.of(row)
         return self._start(tx, key, command, row, moment=moment)
+
+    def _turn_busy(self, tx: Tx, heard: Heard, because: str, *, moment: Moment) -> Judged:
+        command = heard.command
+        busy = RefusedError(because, reason="busy", retry="later")
+        turned = Turned(
+            key=heard.key, digest=heard.digest, jti=command.jti, verb=command.verb, seq=command.seq, error=busy
+        )
+        return self._turn(tx, turned, moment=moment)
 
     def _is_busy(self, tx: Tx, key: Key) -> bool:
         unfinished, unconfirmed = self._trust.unfinished_counts(tx, key.kid)

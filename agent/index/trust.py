@@ -138,6 +138,9 @@ class CommandRow(msgspec.Struct, frozen=True, kw_only=True):
     receipt: bytes
 
 
+_OUTCOME_BYTES: Final = 256
+"""What an id of a selection takes, about: its place in the selection, and its outcome with the row around it."""
+
 _COLUMNS: Final = ", ".join(CommandRow.__struct_fields__)
 _PLACES: Final = ", ".join("?" for _name in CommandRow.__struct_fields__)
 _CHANGES: Final = ", ".join(f"{name} = excluded.{name}" for name in CommandRow.__struct_fields__[1:])
@@ -235,8 +238,25 @@ def unfinished_counts(tx: Tx, kid: str) -> tuple[int, int]:
     return every - unconfirmed, unconfirmed
 
 
-def acknowledge(tx: Tx, kid: str, receipt_jtis: Iterable[str], *, keep: int) -> int:
-    """Mark settled commands whose receipt the key has and keep the newest ``keep``; return how many are news."""
+def unread(tx: Tx, kid: str) -> tuple[int, int]:
+    """Return how many settled commands of a key are not acknowledged, and about how many bytes are kept for them.
+
+    A receipt lies here and in the outbox; of a frozen selection each id and its outcome.
+    """
+    rows = tx.execute(
+        "SELECT count(*), coalesce(sum(2 * length(receipt)"
+        " + iif(verb IN ('delete', 'export'), ?, 0) * selection_count), 0)"
+        " FROM command WHERE kid = ? AND settled_ms IS NOT NULL AND acknowledged = 0",
+        (_OUTCOME_BYTES, kid),
+    )
+    return rows[0][0], rows[0][1]
+
+
+def acknowledge(tx: Tx, kid: str, receipt_jtis: Iterable[str], *, keep: int, keep_bytes: int) -> int:
+    """Mark settled commands whose receipt the key has; return how many are news.
+
+    Of all that are marked the newest ``keep`` stay, as far as their receipts have ``keep_bytes`` together.
+    """
     marked = 0
     for receipt_jti in receipt_jtis:
         rows = tx.execute(
@@ -249,21 +269,23 @@ def acknowledge(tx: Tx, kid: str, receipt_jtis: Iterable[str], *, keep: int) -> 
             tx.executemany(f"DELETE FROM command_{table} WHERE jti = ?", rows)  # noqa: S608 - our own names
     tx.execute(
         "DELETE FROM command WHERE kid = ?1 AND acknowledged = 1 AND jti NOT IN"
-        " (SELECT jti FROM command WHERE kid = ?1 AND acknowledged = 1 ORDER BY settled_ms DESC, rowid DESC LIMIT ?2)",
-        (kid, keep),
+        " (SELECT jti FROM (SELECT jti, row_number() OVER newest AS place, sum(length(receipt)) OVER newest AS bytes"
+        " FROM command WHERE kid = ?1 AND acknowledged = 1 WINDOW newest AS (ORDER BY settled_ms DESC, rowid DESC))"
+        " WHERE place <= ?2 AND bytes <= ?3)",
+        (kid, keep, keep_bytes),
     )
     return marked
 
 
 def forget_oldest_settled(tx: Tx, kid: str, *, keep: int) -> None:
-    """Drop a key's oldest settled commands beyond ``keep``, acknowledged or not: who never acks is bounded too."""
+    """Drop a key's settled commands beyond ``keep``: acknowledged ones first, deletes last, of each the oldest."""
     count = tx.execute("SELECT count(*) FROM command WHERE kid = ? AND settled_ms IS NOT NULL", (kid,))[0][0]
     if count <= keep:
         return
     tx.execute(
         "DELETE FROM command WHERE kid = ?1 AND settled_ms IS NOT NULL AND jti NOT IN"
         " (SELECT jti FROM command WHERE kid = ?1 AND settled_ms IS NOT NULL"
-        " ORDER BY settled_ms DESC, rowid DESC LIMIT ?2)",
+        " ORDER BY acknowledged, verb = 'delete' DESC, settled_ms DESC, rowid DESC LIMIT ?2)",
         (kid, keep),
     )
 
