@@ -7,6 +7,7 @@ look at everything and may export to the policy's owner; whatever else changes d
 import base64
 import json
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, Protocol, cast
 
@@ -18,13 +19,14 @@ from agent.app.parts import Parts
 from agent.app.policy_file import read_policy
 from agent.app.refusals import Refusals
 from agent.app.standing import NAMED_MAX, standing
+from agent.audit import Event
 from agent.broker import Broker
 from agent.bundle import EXPORTS_FOLDER, Form
 from agent.bundle import view as export_view
 from agent.clock import parse_rfc3339_ms, rfc3339_ms
 from agent.commands.listing import at_store_view, held_view
 from agent.control import ANSWER_BYTES, Progress, Verb
-from agent.errors import ConfigError, CorruptError, RefusedError
+from agent.errors import ConfigError, CorruptError, RefusedError, SpaceError
 from agent.files import read_whole
 from agent.index import Tx
 from agent.model import AtStore, Moment, Object, Selection, new_id
@@ -37,6 +39,9 @@ LISTED_MAX: Final = 1000
 
 LISTED_BYTES: Final = ANSWER_BYTES // 2
 """Of one answer: objects sealed to several post-quantum recipients take thousands of bytes each."""
+
+LOOKED_MS: Final = 3_600_000
+"""Whoever looks at the inventory here is noted in the log at most this often: a screen may refresh each second."""
 
 EXPORTS_LISTED_MAX: Final = 200
 """Exports of one answer, the oldest; of more only the number is told."""
@@ -77,6 +82,7 @@ class Verbs:
     def __init__(self, live: Living) -> None:
         self._live = live
         self._parts = live.parts
+        self._looked_ms: int | None = None
 
     def table(self) -> dict[str, Verb]:
         """Return the verbs by name."""
@@ -175,7 +181,18 @@ class Verbs:
                 views.append(view)
             return {"objects": views, "next": more} | beside
 
-        return await parts.index.read(read)
+        told = await parts.index.read(read)
+        await self._note_look(moment)
+        return told
+
+    async def _note_look(self, moment: Moment) -> None:
+        """Note in the log that somebody here was told what is held; a full disk keeps nobody from looking."""
+        if self._looked_ms is not None and moment.agent_ms - self._looked_ms < LOOKED_MS:
+            return
+        event = Event(kind="inventory_told", actor="local")
+        with suppress(SpaceError):
+            await self._parts.index.write(lambda tx: audit.append(tx, event, moment=moment))
+            self._looked_ms = moment.agent_ms
 
     async def explain(self, args: dict[str, Any], _progress: Progress) -> dict[str, Any]:
         """Say why an object is still here, until when, and which rule will end it."""

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from agent.config import Config
 
 
+LISTED_MAX: Final = 100_000
+"""Objects that one inventory holds in memory to put them in order; of more it says so and fails."""
+
+
 def add_parsers(subparsers: Subparsers) -> None:
     """Register the commands."""
     add_asking(subparsers, "status", "tell how the device is", "privacy-agent status", run=_status)
@@ -212,11 +216,19 @@ def _inventory(arguments: argparse.Namespace) -> int:
     selection = _selection(arguments)
     answer = ask_agent(arguments, "inventory", selection)
     objects, exports, more_exports = answer["objects"], answer["exports"], answer["more_exports"]
-    while answer["next"]:
+    while answer["next"] and len(objects) < LISTED_MAX:
         answer = ask_agent(arguments, "inventory", selection | {"after": answer["next"]})
         objects += answer["objects"]
+    objects.sort(key=lambda item: (item["captured_from"], item["id"]))
+    more = bool(answer["next"])
     missing = sorted(set(arguments.ids) - {item["id"] for item in (*objects, *exports)})
-    code = FAILED if missing else DONE
+    code = FAILED if missing or more else DONE
+    if more:
+        print(
+            f"privacy-agent: this is not all: more than {LISTED_MAX} objects are held\n"
+            "  next: take a smaller selection by --camera, --category, --from, --to",
+            file=sys.stderr,
+        )
     if missing:
         print(
             f"privacy-agent: not held here: {', '.join(missing)}\n  next: privacy-agent inventory lists what is held; "
@@ -224,7 +236,8 @@ def _inventory(arguments: argparse.Namespace) -> int:
             file=sys.stderr,
         )
     if arguments.json:
-        print_json({"objects": objects, "exports": exports, "more_exports": more_exports, "missing": missing})
+        told = {"objects": objects, "exports": exports, "more_exports": more_exports, "missing": missing}
+        print_json(told | {"more": more})
         return code
     if not objects and not exports:
         print("Nothing of that selection is held." if any(selection.values()) else "Nothing is held.")

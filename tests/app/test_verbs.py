@@ -25,6 +25,7 @@ from agent.errors import CorruptError, RefusedError
 from agent.index import Tx
 from agent.model import Moment, Object
 from agent.owner import main as privacy_owner
+from tests.app.station import Station
 from tests.store.home import draft
 
 READING = Reading(wall_ms=1_800_000_000_000, boot_ms=5, boot_id="b", synchronised=True)
@@ -219,5 +220,25 @@ def test_verifying_a_long_log_holds_a_page_of_it_and_never_the_whole(config: Con
                 tracemalloc.stop()
             assert told["verdict"]["last"] >= 8_000
             assert peak_bytes < log_bytes / 3
+
+    asyncio.run(act())
+
+
+def test_look_at_the_inventory_stands_in_the_log_once_an_hour(tmp_path: Path) -> None:
+    station = Station(tmp_path)
+
+    async def act() -> None:
+        async with station.parts() as parts:
+            asked = Verbs(Offline(parts))
+
+            def looks() -> int:
+                _next, lines = parts.index.read_now(lambda tx: audit.entries(tx, 0))
+                told = [json.loads(line) for line in lines]
+                return sum((one["kind"], one["actor"]) == ("inventory_told", "local") for one in told)
+
+            for minutes, count in ((0, 1), (1, 1), (58, 1), (1, 2), (1, 2)):
+                station.let_pass(minutes * 60_000)
+                await asked.inventory({}, nothing)
+                assert looks() == count
 
     asyncio.run(act())

@@ -2,6 +2,8 @@
 
 import pytest
 
+from agent.app import verbs
+from agent.cli import asking
 from tests.cli.conftest import Device
 
 NOBODY = "a" * 26
@@ -70,3 +72,21 @@ def test_camera_is_listed_by_the_id_that_the_policy_and_the_option_take(device: 
     ran = device.ok("inventory", "--camera", camera, "--json")
     assert [item["camera_label"] for item in ran.json["objects"]] == ["back"]
     assert f"camera {camera} back" in device.ok("explain", ran.json["objects"][0]["id"]).out
+
+
+def test_inventory_is_in_the_order_of_capture_and_says_where_it_is_not_all(
+    device: Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = [f"front/recording/2026-03-{day:02}T10-15-00.000Z_10s.mp4" for day in (9, 3, 7, 1, 5, 8, 2)]
+    device.take_in(*names)
+    told = device.ok("inventory", "--json").json
+    assert [one["name"] for one in told["objects"]] == sorted(one["name"] for one in told["objects"])
+    assert told["more"] is False
+    few = device.ok("inventory", "--from", "2026-03-05", "--to", "2026-03-08", "--json").json
+    assert len(few["objects"]) == 2
+    monkeypatch.setattr(verbs, "LISTED_MAX", 2)
+    monkeypatch.setattr(asking, "LISTED_MAX", 4)
+    ran = device.agent("inventory", "--json")
+    assert (ran.code, len(ran.json["objects"]), ran.json["more"]) == (1, 4, True)
+    assert "this is not all" in ran.err
+    assert "next: " in ran.err
