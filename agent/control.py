@@ -126,16 +126,19 @@ class ControlServer:
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._connections += 1
+        closed = False
         try:
             writer.write(await self._answered(reader, writer))
             async with asyncio.timeout(ANSWER_WITHIN_S):
                 writer.close()
                 await writer.wait_closed()
+            closed = True
         except (ConnectionError, TimeoutError):
             pass  # the caller went away or takes nothing; what it asked for has happened or not, as the log says
         finally:
             self._connections -= 1
-            writer.transport.abort()
+            if not closed:  # abort() of what was closed behind a full buffer fails
+                writer.transport.abort()
 
     async def _answered(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bytes:
         loop = asyncio.get_running_loop()

@@ -278,6 +278,21 @@ def test_question_that_is_too_long_is_told_so_and_others_are_served(path: Path) 
     run(act())
 
 
+def test_answer_that_is_taken_in_more_than_one_go_leaves_no_fault_in_the_log(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def long(_args: dict[str, Any], _progress: Progress) -> dict[str, Any]:
+        return {"long": "x" * (ANSWER_BYTES // 2)}
+
+    async def work() -> dict[str, Any]:
+        async with serving(path, {"long": long}):
+            answer: dict[str, Any] = await ask(path, "long", {}, progress=nothing)
+            return answer
+
+    assert len(run(work())["long"]) == ANSWER_BYTES // 2
+    assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []
+
+
 def test_answer_that_is_too_long_is_told_so(path: Path) -> None:
     async def much(args: dict[str, Any], _progress: Progress) -> str:
         return "y" * int(args["size"])
