@@ -209,9 +209,9 @@ class House:
         return content
 
     def held(self) -> list[dict[str, Any]]:
-        """Return the agent's inventory."""
+        """Return what the agent's inventory lists as held here, without what only the store has."""
         found: list[dict[str, Any]] = self.agent_json("inventory")["objects"]
-        return found
+        return [item for item in found if item["state"] != "at_store"]
 
     def one(self, state: str, *, count: int = 1) -> list[dict[str, Any]]:
         """Wait until that many objects are held in a state and return them."""
