@@ -10,6 +10,11 @@ ends if it begins with that line and has that end there, and is
 Anything else is another log, and begins at its own beginning. Where a file holds another log than before (it was cut
 after it was copied), the bookmark before stays too: the copy may be yet to come.
 
+A log that **lost its end** (power failed before its last lines were on the medium, an older copy was put back) goes on
+behind the last earlier line that is still there as it was. For that a bookmark knows the ends of the last
+``LAST_LINES`` lines, and of older ones of ``EARLIER_ENDS``, ever further apart. The end of the first line alone says
+nothing: many logs begin alike.
+
 Forgotten is a bookmark when two looks over its whole folder, a day apart, found neither its file nor its path; and one
 whose path has another file since, when they did not find its file. Of ``BOOKMARKS_MAX`` none is forgotten for another:
 then no further log is taken (I11). A delete leaves them all, for the lines that it deleted are still at the source. The
@@ -18,7 +23,7 @@ key is the keystore's: without it none of them says anything.
 
 import hmac
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -37,7 +42,12 @@ OF_ONE_FILE: Final = 2
 
 PAGE_MAX: Final = 500
 
+LAST_LINES: Final = 64
+EARLIER_ENDS: Final = 64
+
 _TAG_BYTES: Final = 16
+_MARK_BYTES: Final = 16
+_POSITION_BYTES: Final = 6
 
 
 class Bookmark(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,7 +66,24 @@ class Bookmark(msgspec.Struct, frozen=True, kw_only=True):
     look_tag: bytes
     taken_bytes: int
     since_ms: int
+    marks: bytes = b""
     n: int = 0
+
+
+def earlier_ends(marks: bytes) -> Iterator[tuple[int, bytes]]:
+    """Return (position, beginning of its ``end_tag``) of the ends of earlier lines, the last first."""
+    for at in range(len(marks) - _MARK_BYTES, -1, -_MARK_BYTES):
+        mark = marks[at : at + _MARK_BYTES]
+        yield int.from_bytes(mark[:_POSITION_BYTES]), mark[_POSITION_BYTES:]
+
+
+def with_ends(marks: bytes, ends: Iterable[tuple[int, bytes]]) -> bytes:
+    """Return ``marks`` and the ends (position, ``end_tag``) behind them; of too many every other older one goes."""
+    marks += b"".join((at.to_bytes(_POSITION_BYTES) + end)[:_MARK_BYTES] for at, end in ends)
+    each = [marks[at : at + _MARK_BYTES] for at in range(0, len(marks), _MARK_BYTES)]
+    while len(each) > LAST_LINES + EARLIER_ENDS:
+        each[:-LAST_LINES] = each[:-LAST_LINES][::2]
+    return b"".join(each)
 
 
 def tag(word: str, about: tuple[str | int | bytes, ...], *, key: bytes) -> bytes:

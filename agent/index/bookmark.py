@@ -8,7 +8,7 @@ Row = tuple[Any, ...]
 
 COLUMNS: Final = (
     "source", "folder", "file_tag", "path_tag", "base_tag", "head_tag", "end_tag", "look_tag", "taken_bytes",
-    "since_ms",
+    "since_ms", "marks",
 )  # fmt: skip
 
 MIGRATIONS: Final[tuple[str, ...]] = (
@@ -34,6 +34,10 @@ MIGRATIONS: Final[tuple[str, ...]] = (
     CREATE INDEX bookmark_by_file ON bookmark (file_tag);
     CREATE INDEX bookmark_by_look ON bookmark (look_tag) WHERE length(look_tag) > 0;
     CREATE INDEX bookmark_of_source ON bookmark (source, folder);  -- SQLite appends n
+    """,
+    """
+    -- Ends of earlier lines: position and the beginning of such an end_tag, 16 bytes each, in order.
+    ALTER TABLE bookmark ADD COLUMN marks BLOB NOT NULL DEFAULT x'';
     """,
 )
 

@@ -17,7 +17,7 @@ from typing import Final
 
 import msgspec
 
-from agent.bookmark import Bookmark, tag
+from agent.bookmark import LAST_LINES, Bookmark, earlier_ends, tag, with_ends
 from agent.errors import CorruptError, LinkError
 from agent.ingest.work import content_tag, source_tag
 from agent.sealer.digest import ContentTag
@@ -129,8 +129,9 @@ class _Reading:
         begun = self._fitting(known)
         if begun is None:
             self._require_rest(known)
-            if is_only_rotated(self._now.path):
-                return Piece(candidate=self._now)
+            begun = self._cut_back(known)
+        if begun is None and is_only_rotated(self._now.path):
+            return Piece(candidate=self._now)
         start = 0 if begun is None else begun.taken_bytes
         wanted = min(PIECE_BYTES, self._now.size_bytes - start)
         before = self._window(start)
@@ -139,10 +140,10 @@ class _Reading:
             raise IncompleteError("the file was cut while it was read", hint="it is tried again")
         raw = read[: _whole(read)]
         more = start + len(read) < self._now.size_bytes or b"\n" in read[len(raw) :]
-        return self._piece(raw, begun, end=(before + raw)[-WINDOW_BYTES:], more=more)
+        return self._piece(raw, begun, before=before, more=more)
 
     def last_piece(self, known: Sequence[Bookmark]) -> Piece:
-        begun = self._fitting(known)
+        begun = self._fitting(known) or self._cut_back(known)
         start = upto = 0 if begun is None else begun.taken_bytes
         if self._now.size_bytes - start > FILE_MAX_BYTES:
             raise CorruptError(f"a usage log of more than {FILE_MAX_BYTES} bytes")
@@ -177,10 +178,10 @@ class _Reading:
         # What goes on is new, also where a deleted object said the same.
         return of_source, self._at(start, of_source) if start else of_content
 
-    def _piece(self, raw: bytes, begun: Bookmark | None, *, end: bytes, more: bool) -> Piece:
+    def _piece(self, raw: bytes, begun: Bookmark | None, *, before: bytes, more: bool) -> Piece:
         now = self._captured(begun)
         start = 0 if begun is None else begun.taken_bytes
-        bookmark = self._bookmark(begun, now, upto=start + len(raw), end=end, more=more)
+        bookmark = self._bookmark(begun, now, raw, before=before, more=more)
         if not raw.strip():
             nothing_new = bookmark == begun or not bookmark.taken_bytes
             return Piece(candidate=now, bookmark=None if nothing_new else bookmark, more=more)
@@ -204,18 +205,21 @@ class _Reading:
         place = msgspec.structs.replace(self._now.place, captured_from_ms=begun.since_ms, captured_to_ms=to_ms)
         return msgspec.structs.replace(self._now, place=place)
 
-    def _bookmark(self, begun: Bookmark | None, now: Candidate, *, upto: int, end: bytes, more: bool) -> Bookmark:
+    def _bookmark(self, begun: Bookmark | None, now: Candidate, raw: bytes, *, before: bytes, more: bool) -> Bookmark:
         tags = related_tags(now, key=self._key)
+        start = 0 if begun is None else begun.taken_bytes
+        upto = start + len(raw)
         same_file = begun is not None and begun.file_tag == tags["file_tag"]
         return Bookmark(
             source=now.source,
             folder=now.folder,
             **tags,
             head_tag=self._head,
-            end_tag=self._end_tag(upto, end),
+            end_tag=self._end_tag(upto, (before + raw)[-WINDOW_BYTES:]),
             look_tag=b"" if more else look_tag(now, key=self._key),
             taken_bytes=upto,
             since_ms=now.place.captured_from_ms if more else self._now_ms,
+            marks=with_ends(b"" if begun is None else begun.marks, self._ends(start, raw, before=before)),
             n=begun.n if begun is not None and same_file else 0,
         )
 
@@ -224,6 +228,33 @@ class _Reading:
             fits = one.head_tag == self._head and one.taken_bytes <= self._now.size_bytes
             if fits and one.end_tag == self._end_tag(one.taken_bytes, self._window(one.taken_bytes)):
                 return one
+        return None
+
+    def _ends(self, start: int, raw: bytes, *, before: bytes) -> list[tuple[int, bytes]]:
+        """Return the ends of the last lines of a piece but that of the log's first line."""
+        whole, ends, end = before + raw, list[tuple[int, bytes]](), len(raw)
+        while len(ends) < LAST_LINES and (end := raw.rfind(b"\n", 0, end)) >= 0:
+            at = end + 1
+            window = whole[max(0, len(before) + at - WINDOW_BYTES) : len(before) + at]
+            ends.append((start + at, self._end_tag(start + at, window)))
+        if not start and raw.count(b"\n", 0, WINDOW_BYTES) and ends[-1][0] == raw.index(b"\n") + 1:
+            ends.pop()
+        return ends[::-1]
+
+    def _cut_back(self, known: Sequence[Bookmark]) -> Bookmark | None:
+        """Return the bookmark of a log that lost its end, put back to behind the last line that is there as it was."""
+        for one in known:
+            if one.head_tag != self._head:
+                continue
+            for at, beginning in earlier_ends(one.marks):
+                if at > self._now.size_bytes:
+                    continue
+                end = self._end_tag(at, self._window(at))
+                if hmac.compare_digest(end[: len(beginning)], beginning):
+                    kept = (mark for mark in earlier_ends(one.marks) if mark[0] <= at)
+                    marks = with_ends(b"", reversed([*kept]))
+                    # The longer one stays: what was lost may be put back.
+                    return msgspec.structs.replace(one, taken_bytes=at, end_tag=end, marks=marks, n=0)
         return None
 
     def _require_rest(self, known: Sequence[Bookmark]) -> None:

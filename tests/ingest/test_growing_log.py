@@ -294,6 +294,80 @@ def test_log_that_is_being_written_anew_when_it_is_read_brings_nothing_back(
     assert recorder.sealed() == [line("more")]
 
 
+def taken_in_pieces(recorder: Recorder, *, lines_each: int = 50) -> None:
+    for first in range(0, 5 * lines_each, lines_each):
+        recorder.write(*range(first, first + lines_each))
+        recorder.look()
+    recorder.delete_all_objects()
+    assert recorder.sealed() == []
+
+
+@pytest.mark.parametrize("new", [(), ("new",), tuple(f"new {n}" for n in range(9))], ids=["shorter", "short", "longer"])
+def test_log_that_lost_its_end_goes_on_behind_what_is_left(recorder: Recorder, new: tuple[str, ...]) -> None:
+    taken_in_pieces(recorder)
+    os.truncate(recorder.path, recorder.path.stat().st_size - 3 * len(line(249)))
+    recorder.write(*new)
+    recorder.look_after_a_restart()
+    assert recorder.sealed() == [line(one) for one in new]
+
+
+def test_log_whose_last_line_became_zeros_goes_on_behind_them(recorder: Recorder) -> None:
+    taken_in_pieces(recorder)
+    with recorder.path.open("r+b") as file:
+        file.seek(-5, os.SEEK_END)
+        file.write(bytes(5))
+    recorder.write("new")
+    recorder.look_after_a_restart()
+    (whole,) = recorder.sealed()  # what was a line is none any more, and has no end
+    assert whole.endswith(bytes(5) + line("new"))
+
+
+def test_log_that_lost_its_end_is_held_once(recorder: Recorder) -> None:
+    recorder.write(*range(100))
+    recorder.look()
+    os.truncate(recorder.path, recorder.path.stat().st_size - len(line(99)))
+    recorder.write("new")
+    recorder.look()
+    assert recorder.sealed() == [*map(line, range(100)), line("new")]
+
+
+def test_copy_that_stopped_half_way_brings_nothing_back(recorder: Recorder) -> None:
+    taken_in_pieces(recorder)
+    copy = recorder.path.with_name("camera-20261122.jsonl")
+    copy.write_bytes(recorder.path.read_bytes()[: len(lines(range(100)))])
+    recorder.look()
+    assert recorder.sealed() == []
+
+
+def test_older_copy_that_is_put_back_and_then_the_newer_one_bring_nothing_back(recorder: Recorder) -> None:
+    taken_in_pieces(recorder)
+    newer = recorder.path.read_bytes()
+    recorder.path.write_bytes(lines(range(210)))
+    recorder.look()
+    recorder.path.write_bytes(newer + line("new"))
+    recorder.look()
+    assert recorder.sealed() == [line("new")]
+
+
+def test_log_that_lost_more_than_its_last_lines_goes_on_behind_an_earlier_piece(recorder: Recorder) -> None:
+    taken_in_pieces(recorder, lines_each=400)
+    os.truncate(recorder.path, len(lines(range(900))))
+    recorder.look()
+    again = recorder.sealed()
+    assert len(again) <= 100 + bookmark.LAST_LINES  # the last lines of the piece before were known, some still are
+    assert again == [line(n) for n in range(900)][-len(again) :]
+
+
+def test_ends_that_a_bookmark_knows_are_bounded_and_the_last_lines_are_among_them() -> None:
+    marks = b""
+    for first in range(0, 10_000, 100):
+        marks = bookmark.with_ends(marks, [(at, at.to_bytes(16)) for at in range(first, first + 100)])
+    known = [at for at, _ in bookmark.earlier_ends(marks)]
+    assert len(known) <= bookmark.LAST_LINES + bookmark.EARLIER_ENDS
+    assert known[: bookmark.LAST_LINES] == list(range(9_999, 9_999 - bookmark.LAST_LINES, -1))
+    assert min(known) < 5_000
+
+
 def test_log_that_was_saved_anew_under_its_name_goes_on(recorder: Recorder) -> None:
     recorder.write(1, 2)
     recorder.look()
