@@ -7,7 +7,7 @@ import tracemalloc
 import pytest
 
 from agent.age import Sizes, decrypt_stream, encrypt_stream, payload_size
-from agent.age.stream import BATCH_CHUNKS, CHUNK_BYTES, encrypt_bytes
+from agent.age.stream import BATCH_CHUNKS, CHUNK_BYTES, Buffers, encrypt_bytes
 
 FILE_KEY = b"sixteen byte key"
 NONCE = b"a payload nonce!"
@@ -43,6 +43,24 @@ def test_stream_of_any_size_and_threads_equals_the_one_shot_payload(size: int, t
     sizes = encrypt_stream(FILE_KEY, io.BytesIO(content(size)), out, nonce=NONCE, threads=threads)
     assert out.getvalue() == encrypt_bytes(FILE_KEY, content(size), nonce=NONCE)
     assert sizes == Sizes(size, payload_size(size)) == Sizes(size, len(out.getvalue()))
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_streams_that_use_the_same_buffers_one_after_another_hold_nothing_of_each_other(threads: int) -> None:
+    buffers = Buffers()
+    for size in (*SIZES[::-1], *SIZES):
+        out = io.BytesIO()
+        encrypt_stream(FILE_KEY, io.BytesIO(content(size)), out, nonce=NONCE, threads=threads, buffers=buffers)
+        assert out.getvalue() == encrypt_bytes(FILE_KEY, content(size), nonce=NONCE)
+
+
+def test_streams_that_run_at_once_share_no_buffer() -> None:
+    buffers = Buffers()
+    one, other = buffers.take(), buffers.take()
+    assert one is not other
+    buffers.keep(one)
+    assert buffers.take() is one
+    assert buffers.take() not in {one, other}
 
 
 @pytest.mark.parametrize("size", [0, CHUNK_BYTES, BATCH_BYTES, BATCH_BYTES + 1])
