@@ -5,7 +5,7 @@ sealed although it must be never becomes a value.
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, Self
 
 import msgspec
 
@@ -29,6 +29,7 @@ from agent.envelope import (
 )
 from agent.envelope.kinds import UNSEALED
 from agent.errors import CorruptError, RefusedError
+from agent.keystore import Keystore
 from agent.uplink.transfer import Manifest
 
 UPACK: Final = "upack"
@@ -45,6 +46,11 @@ class Device(msgspec.Struct, frozen=True, kw_only=True):
     alg: Alg
     sign: Callable[[bytes], bytes]
     identities: tuple[age.Identity, ...]
+
+    @classmethod
+    def of(cls, keystore: Keystore, *, name: str) -> Self:
+        """Return the device of this name whose keys these are."""
+        return cls(name=name, kid=keystore.kid, alg=keystore.alg, sign=keystore.sign, identities=keystore.identities())
 
 
 class Copy(Protocol):

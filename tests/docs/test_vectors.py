@@ -119,11 +119,7 @@ def test_good_command_is_read_as_a_command(vector: dict[str, Any]) -> None:
 
 
 def mail(folder: Path) -> Mail:
-    keystore = device_keystore(folder / "keystore")
-    device = Device(
-        name=DEVICE, kid=keystore.kid, alg=keystore.alg, sign=keystore.sign, identities=keystore.identities()
-    )
-    return Mail(device, key_of("store"))
+    return Mail(Device.of(device_keystore(folder / "keystore"), name=DEVICE), key_of("store"))
 
 
 @pytest.mark.parametrize("vector", [v for v in GOOD if v["channel"] == "upack"], ids=name_of)

@@ -51,13 +51,7 @@ class Hub:
             keystore=self.keystore,
             finish=lambda _tx, command, _outcomes, _moment: self.finished.append(command),
         )
-        self.device = Device(
-            name=name,
-            kid=self.keystore.kid,
-            alg=self.keystore.alg,
-            sign=self.keystore.sign,
-            identities=self.keystore.identities(),
-        )
+        self.device = Device.of(self.keystore, name=name)
         self.policy = policy()
         self.moment = NOW
         self.alerts: list[tuple[str, str]] = []
