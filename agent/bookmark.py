@@ -23,7 +23,7 @@ key is the keystore's: without it none of them says anything.
 
 import hmac
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -75,6 +75,19 @@ def earlier_ends(marks: bytes) -> Iterator[tuple[int, bytes]]:
     for at in range(len(marks) - _MARK_BYTES, -1, -_MARK_BYTES):
         mark = marks[at : at + _MARK_BYTES]
         yield int.from_bytes(mark[:_POSITION_BYTES]), mark[_POSITION_BYTES:]
+
+
+def put_back(one: Bookmark, size_bytes: int, *, end_tag: Callable[[int], bytes]) -> Bookmark | None:
+    """Return a bookmark behind the last earlier line that is within ``size_bytes`` and still there, if one is.
+
+    ``end_tag`` makes the tag of what ends at a position now. The bookmark that it was made of stays: what was lost may
+    be put back.
+    """
+    for gone, (at, beginning) in enumerate(earlier_ends(one.marks)):
+        if at <= size_bytes and (end := end_tag(at)).startswith(beginning):
+            marks = one.marks[: len(one.marks) - gone * _MARK_BYTES]
+            return msgspec.structs.replace(one, taken_bytes=at, end_tag=end, marks=marks, n=0)
+    return None
 
 
 def with_ends(marks: bytes, ends: Iterable[tuple[int, bytes]]) -> bytes:

@@ -17,7 +17,7 @@ from typing import Final
 
 import msgspec
 
-from agent.bookmark import LAST_LINES, Bookmark, earlier_ends, tag, with_ends
+from agent.bookmark import LAST_LINES, Bookmark, put_back, tag, with_ends
 from agent.errors import CorruptError, LinkError
 from agent.ingest.work import content_tag, source_tag
 from agent.sealer.digest import ContentTag
@@ -226,7 +226,7 @@ class _Reading:
     def _fitting(self, known: Sequence[Bookmark]) -> Bookmark | None:
         for one in known:
             fits = one.head_tag == self._head and one.taken_bytes <= self._now.size_bytes
-            if fits and one.end_tag == self._end_tag(one.taken_bytes, self._window(one.taken_bytes)):
+            if fits and one.end_tag == self._end_tag_at(one.taken_bytes):
                 return one
         return None
 
@@ -237,24 +237,15 @@ class _Reading:
             at = end + 1
             window = whole[max(0, len(before) + at - WINDOW_BYTES) : len(before) + at]
             ends.append((start + at, self._end_tag(start + at, window)))
-        if not start and raw.count(b"\n", 0, WINDOW_BYTES) and ends[-1][0] == raw.index(b"\n") + 1:
+        if not start and ends and ends[-1][0] == raw.find(b"\n", 0, WINDOW_BYTES) + 1:
             ends.pop()
         return ends[::-1]
 
     def _cut_back(self, known: Sequence[Bookmark]) -> Bookmark | None:
         """Return the bookmark of a log that lost its end, put back to behind the last line that is there as it was."""
         for one in known:
-            if one.head_tag != self._head:
-                continue
-            for at, beginning in earlier_ends(one.marks):
-                if at > self._now.size_bytes:
-                    continue
-                end = self._end_tag(at, self._window(at))
-                if hmac.compare_digest(end[: len(beginning)], beginning):
-                    kept = (mark for mark in earlier_ends(one.marks) if mark[0] <= at)
-                    marks = with_ends(b"", reversed([*kept]))
-                    # The longer one stays: what was lost may be put back.
-                    return msgspec.structs.replace(one, taken_bytes=at, end_tag=end, marks=marks, n=0)
+            if one.head_tag == self._head and (back := put_back(one, self._now.size_bytes, end_tag=self._end_tag_at)):
+                return back
         return None
 
     def _require_rest(self, known: Sequence[Bookmark]) -> None:
@@ -280,6 +271,9 @@ class _Reading:
 
     def _end_tag(self, length: int, window: bytes) -> bytes:
         return tag("end", (self._now.source, length, window), key=self._key)
+
+    def _end_tag_at(self, end: int) -> bytes:
+        return self._end_tag(end, self._window(end))
 
     def _at(self, start: int, *tags: bytes) -> bytes:
         return hmac.digest(self._key, b"part\0" + msgspec.msgpack.encode((start, *tags)), "sha256")
