@@ -5,7 +5,7 @@ import contextlib
 import ssl
 import struct
 import tracemalloc
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from pathlib import Path
 
 from agent.broker import Broker
@@ -78,6 +78,15 @@ async def _send(writer: asyncio.StreamWriter, head: bytes, payload_bytes: int) -
         await writer.drain()
 
 
+def run_in_little_memory(act: Coroutine[None, None, None]) -> None:
+    tracemalloc.start()
+    try:
+        asyncio.run(act)
+        assert tracemalloc.get_traced_memory()[1] < MEMORY_BYTES
+    finally:
+        tracemalloc.stop()
+
+
 def test_packet_of_any_length_is_dropped_without_being_held_and_the_line_goes_on(tls: Path) -> None:
     async def say(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await _send(writer, *publish(1, 64 << 20))
@@ -91,12 +100,7 @@ def test_packet_of_any_length_is_dropped_without_being_held_and_the_line_goes_on
             assert broker.counters.dropped_large == 1
             assert broker.counters.connections == 1
 
-    tracemalloc.start()
-    try:
-        asyncio.run(act())
-        assert tracemalloc.get_traced_memory()[1] < MEMORY_BYTES
-    finally:
-        tracemalloc.stop()
+    run_in_little_memory(act())
 
 
 def test_messages_of_quality_2_are_not_kept_for_a_broker_that_never_lets_go_of_them(tls: Path) -> None:
@@ -108,12 +112,7 @@ def test_messages_of_quality_2_are_not_kept_for_a_broker_that_never_lets_go_of_t
         async with broker_that(say, tls / "broker") as url, running(line(url, tls)) as broker:
             await until(lambda: broker.counters.connections >= 2, what="a broker that may not send this is left")
 
-    tracemalloc.start()
-    try:
-        asyncio.run(act())
-        assert tracemalloc.get_traced_memory()[1] < MEMORY_BYTES
-    finally:
-        tracemalloc.stop()
+    run_in_little_memory(act())
 
 
 def test_broker_that_never_acknowledges_does_not_hold_up_the_stop(tmp_path: Path) -> None:
