@@ -283,8 +283,6 @@ class Buffers:
 
     def keep(self, batch: _Batch) -> None:
         """Take back what is used no more."""
-        batch.count = batch.number = 0
-        batch.ends = False
         self._spare.append(batch)
 
 

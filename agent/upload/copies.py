@@ -70,9 +70,9 @@ class _Pages:
         self.every_page_due = True
         self.cursor = ""
 
-    def start_over_in_s(self, now_s: float) -> float | None:
-        """Return in how many seconds everything is to be asked about, if it is."""
-        return max(0.0, self.whole_s + WHOLE_AGAIN_S - now_s) if self.changed else None
+    def start_over_in_s(self, now_s: float) -> float:
+        """Return in how many seconds everything is to be asked about; infinite when it is not."""
+        return max(0.0, self.whole_s + WHOLE_AGAIN_S - now_s) if self.changed else math.inf
 
 
 class Copies:
@@ -240,10 +240,9 @@ class Copies:
                 again_s, self._compare_news, asked=any(asked), at_most_s=self._start_over_in_s()
             )
 
-    def _start_over_in_s(self) -> float | None:
+    def _start_over_in_s(self) -> float:
         now_s = self._clock_s()
-        waits = [wait_s for kid in self._mails() if (wait_s := self._pages_of(kid).start_over_in_s(now_s)) is not None]
-        return min(waits, default=None)
+        return min((self._pages_of(kid).start_over_in_s(now_s) for kid in self._mails()), default=math.inf)
 
     async def _compare_with(self, mail: Mail) -> bool:
         copies = await self._page(mail.store_kid)
@@ -273,14 +272,11 @@ class Copies:
             pages.page_due = pages.every_page_due = False
         return copies
 
-    async def _pause(
-        self, again_s: float, news: asyncio.Event, *, asked: bool, at_most_s: float | None = None
-    ) -> float:
+    async def _pause(self, again_s: float, news: asyncio.Event, *, asked: bool, at_most_s: float = math.inf) -> float:
         """Wait for news, or for the time to ask again; return how long the next wait is."""
-        if asked:
-            await self._wait(again_s if at_most_s is None else min(again_s, at_most_s), news)
-        elif at_most_s is not None:
-            await self._wait(at_most_s, news)
+        wait_s = min(at_most_s, again_s if asked else math.inf)
+        if wait_s < math.inf:
+            await self._wait(wait_s, news)
         else:
             await news.wait()
         return FIRST_AGAIN_S if news.is_set() else min(LONGEST_AGAIN_S, 2 * again_s)
