@@ -117,9 +117,11 @@ class Payloads:
         with self._lock:
             self._left = True
         parts = [path for path in self._loose if path.suffix == PART_SUFFIX]
-        kept = self.remove([path.name for path in parts])
-        self._loose.difference_update(path for path in parts if path.name not in kept)
-        sync_folder(self.folder)
+        if parts:
+            kept = self.remove([path.name for path in parts])
+            self._loose.difference_update(path for path in parts if path.name not in kept)
+        else:
+            sync_folder(self.folder)  # once: what a second one says after a failure is nothing to rely on
         return "" if self._loose else self.state()
 
     def state(self) -> str:
@@ -170,6 +172,6 @@ def _translated_failure() -> Iterator[None]:
 
 def _pages(sealed: dict[str, bytearray]) -> Iterator[Sequence[str]]:
     for _letter, names in sorted(sealed.items()):
-        ids = Ids.of(names[start : start + ID_BYTES].decode("ascii") for start in range(0, len(names), ID_BYTES))
+        ids = Ids.of(Ids(bytes(names)))
         for start in range(0, len(ids), LOOKED_UP):
             yield ids[start : start + LOOKED_UP]

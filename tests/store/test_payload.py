@@ -2,6 +2,8 @@
 
 import asyncio
 import os
+import subprocess
+import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -12,6 +14,14 @@ from agent.errors import ConfigError, LinkError
 from agent.files import make_folder
 from agent.model import new_id
 from agent.payload import Payloads
+from tests.failing import failing
+
+LEAVE = """
+import sys
+from pathlib import Path
+from agent.payload import Payloads
+print(Payloads(Path(sys.argv[1])).leave())
+"""
 
 
 @pytest.fixture
@@ -42,6 +52,14 @@ def test_folder_is_left_clean_when_every_payload_has_its_row(payloads: Payloads)
     payloads.discard(payloads.path(settled(payloads)))
     assert payloads.leave() == payloads.state()
     assert names(payloads) == {kept}
+
+
+def test_folder_whose_sync_failed_once_is_not_left_clean(payloads: Payloads) -> None:
+    command = [*failing(payloads.folder, "fsync=EIO:when=1"), sys.executable, "-c", LEAVE, str(payloads.folder)]
+    left = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert left.returncode == 1
+    assert "Input/output error" in left.stderr
+    assert not left.stdout
 
 
 def test_folder_with_a_payload_whose_row_may_not_be_durable_is_not_left_clean(payloads: Payloads) -> None:
