@@ -5,7 +5,7 @@ what is asked of it (is an id in it, what comes behind one, its hash) is found w
 """
 
 import hashlib
-from bisect import bisect_left, bisect_right
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, Self, overload
 
@@ -66,10 +66,6 @@ class Ids(Sequence[str]):
 
     def __repr__(self) -> str:
         return f"Ids({len(self)})"
-
-    def after(self, wanted: str) -> Self:
-        """Return those above an id, which need not be among them."""
-        return self[bisect_right(self, wanted) :]
 
     def joined(self, more: Iterable[str]) -> Self:
         """Return them and a few more."""

@@ -74,7 +74,7 @@ def keep_pass(tx: Tx, told: Pass) -> None:
 def freeze(tx: Tx, items: tuple[tuple[str, str], ...]) -> str:
     """Freeze (object, rule) pairs and return the hash of the selection, as ``docs/protocol.md`` §5 defines it."""
     rows.freeze(tx, items)
-    return selection_hash(tuple(object_id for object_id, _rule in items))
+    return Ids.of(object_id for object_id, _rule in items).selection_hash()
 
 
 def frozen(tx: Tx) -> tuple[tuple[str, str], ...]:
@@ -90,11 +90,6 @@ def frozen_count(tx: Tx) -> int:
 def frozen_remains(tx: Tx) -> bool:
     """Tell whether an object that is frozen is still in the vault."""
     return rows.frozen_remains(tx)
-
-
-def selection_hash(ids: tuple[str, ...]) -> str:
-    """Return SHA-256 (hex) over the sorted ids, each followed by a line feed."""
-    return Ids.of(ids).selection_hash()
 
 
 def approve(tx: Tx, *, waiting: str, selection: str, by: Requester) -> bool:

@@ -22,7 +22,6 @@ from agent.envelope.command import (
     claimed_jti,
     parse_ack,
     parse_command,
-    selection_hash,
 )
 from agent.envelope.json import decode_strictly, encode
 from agent.envelope.jws import (
@@ -131,7 +130,6 @@ __all__ = [
     "public_jwk",
     "raw_signature",
     "read_keyset",
-    "selection_hash",
     "sign",
     "signing_input_sha256",
     "thumbprint",

@@ -4,9 +4,7 @@ Every member is named; one more, one less or one of another type refuses the who
 sender but what the document calls a default.
 """
 
-import hashlib
 import re
-from collections.abc import Iterable
 from typing import Annotated, Any, Final
 
 import msgspec
@@ -158,14 +156,6 @@ def parse_ack(claims: dict[str, Any]) -> Ack:
         return msgspec.convert(claims, Ack)
     except msgspec.ValidationError as error:
         raise _malformed(str(error)) from error
-
-
-def selection_hash(ids: Iterable[str]) -> str:
-    """Return the SHA-256 in hex over the sorted ids, each followed by a line feed (§5)."""
-    digest = hashlib.sha256()
-    for object_id in sorted(ids):
-        digest.update(object_id.encode("ascii") + b"\n")
-    return digest.hexdigest()
 
 
 def _check_request(request: Request) -> None:

@@ -24,8 +24,8 @@ from agent.bundle import build as building
 from agent.bundle import packing, work
 from agent.bundle.names import cell, file_name, slug
 from agent.bundle.table import COLUMNS_MAX, LINE_BYTES, columns, rows
-from agent.envelope import selection_hash
 from agent.errors import LinkError, RefusedError, SpaceError
+from agent.ids import Ids
 from agent.index import Tx
 from agent.model import Moment, Object, Selection, new_id
 from agent.policy import Rights, parse_policy
@@ -190,7 +190,7 @@ def test_damaged_restricted_and_absent_objects_are_left_out_by_name(office: Offi
             found = {outcome["id"]: outcome["result"] for outcome in receipt["outcomes"]}
             assert found == {good.id: "exported", bad.id: "failed", bound.id: "restricted", gone: "already_gone"}
             assert receipt["status"] == "partial"
-            assert receipt["selection"]["hash"] == selection_hash(ids)
+            assert receipt["selection"]["hash"] == Ids.of(ids).selection_hash()
             left_out = manifest_of(office, folder_of(office, receipt))["left_out"]
             assert {entry["id"] for entry in left_out} == {bad.id, bound.id, gone}
         assert office.audit_kinds().count("corrupt_object") == 2

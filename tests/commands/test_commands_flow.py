@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from agent import age, envelope
-from agent.envelope import Quota, selection_hash
+from agent.envelope import Quota
 from agent.errors import RefusedError
+from agent.ids import Ids
 from agent.index import Tx
 from agent.model import Outcome, new_id
 from agent.outbox import WAITING_MAX, Alert
@@ -77,7 +78,7 @@ def test_delete_is_accepted_first_and_done_after_its_last_effect(office: Office)
         first = await office.receive(office.client, raw)
         assert first is not None
         assert first["status"] == "accepted"
-        assert first["selection"] == {"count": 2, "hash": selection_hash([one.id, two.id])}
+        assert first["selection"] == {"count": 2, "hash": Ids.of([one.id, two.id]).selection_hash()}
         assert first["protection"] == "software"
         await office.commands.resume(office.moment)
         (last,) = office.waiting(office.client)
@@ -190,7 +191,7 @@ def test_above_its_quota_a_command_waits_for_the_owners_word_on_that_very_select
         assert first["status"] == "done"
         waiting = await office.submit(office.backend, "delete", select={"ids": ids[1:]})
         assert (waiting["status"], waiting["reason"], waiting["retry"]) == ("waiting", "quota_exceeded", "later")
-        assert waiting["selection"] == {"count": 2, "hash": selection_hash(ids[1:])}
+        assert waiting["selection"] == {"count": 2, "hash": Ids.of(ids[1:]).selection_hash()}
         assert [message["code"] for message in office.waiting(office.client)] == ["mass_delete_waiting"]
         own = {"command": waiting["cmd"], "selection": "0" * 64}
         wrong = await office.submit(office.client, "approve", **own)

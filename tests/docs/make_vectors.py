@@ -25,6 +25,7 @@ from agent.age.format import Stanza
 from agent.age.stream import encrypt_bytes
 from agent.age.x25519 import X25519Recipient
 from agent.envelope import KIND, TYP, Alg, Kind, PrivateKey, b64url, public_jwk, thumbprint
+from agent.ids import Ids
 from agent.keystore import Keystore
 
 VECTORS: Final = Path(__file__).resolve().parents[2] / "docs" / "vectors"
@@ -227,7 +228,7 @@ def _good_commands(cast: Cast) -> list[tuple[str, Party, Claims]]:
         (
             "approve",
             cast.client,
-            {"verb": "approve", "command": an_id("waiting"), "selection": envelope.selection_hash(objects)},
+            {"verb": "approve", "command": an_id("waiting"), "selection": Ids.of(objects).selection_hash()},
         ),
         ("time", cast.clock, {"verb": "time", "now": NOW_S}),
     ]
@@ -332,7 +333,7 @@ def _receipts(cast: Cast, say: Callable[..., str]) -> None:
         "verb": "delete",
         "status": "done",
         "seq": 1,
-        "selection": {"count": len(objects), "hash": envelope.selection_hash(objects)},
+        "selection": {"count": len(objects), "hash": Ids.of(objects).selection_hash()},
         "outcomes": [
             {"id": objects[0], "result": "deleted"},
             {"id": objects[1], "result": "deleted", "remarks": ["cloud_confirmed"], "stated_by": cast.store.kid},
@@ -624,8 +625,8 @@ def hashes(cast: Cast, told: list[Claims]) -> Claims:
             "payload": _b64(upload["payload_bytes"]),
             "plain_sha256": upload["plain_sha256"],
         },
-        "selection": {"ids": ids, "hash": envelope.selection_hash(ids)},
-        "empty_selection": {"ids": [], "hash": envelope.selection_hash([])},
+        "selection": {"ids": ids, "hash": Ids.of(ids).selection_hash()},
+        "empty_selection": {"ids": [], "hash": Ids.of([]).selection_hash()},
         "manifest": {"begin_jws": begin["jws"], "hash": begin["signing_input_sha256"]},
         "key_ids": [{"jwk": party.jwk, "kid": party.kid} for party in cast.parties().values()],
         "fingerprints": [

@@ -19,6 +19,7 @@ from agent import age, envelope
 from agent.app.setup import describe
 from agent.envelope import KIND, TYP, Descriptor, Key, parse_descriptor
 from agent.errors import AgentError, CorruptError, RefusedError
+from agent.ids import Ids
 from agent.owner import receipt as answers
 from agent.uplink.mail import Device, Mail
 from device_sim.cloud import jws as second
@@ -249,7 +250,7 @@ def test_device_descriptor_is_what_init_writes(tmp_path: Path) -> None:
 
 def test_hashes_are_the_agents(tmp_path: Path) -> None:
     for name in ("selection", "empty_selection"):
-        assert envelope.selection_hash(HASHES[name]["ids"]) == HASHES[name]["hash"]
+        assert Ids.of(HASHES[name]["ids"]).selection_hash() == HASHES[name]["hash"]
     assert envelope.signing_input_sha256(HASHES["manifest"]["begin_jws"].encode()) == HASHES["manifest"]["hash"]
     for entry in HASHES["key_ids"]:
         assert envelope.thumbprint(entry["jwk"]) == second.thumbprint(entry["jwk"]) == entry["kid"]
