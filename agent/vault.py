@@ -224,11 +224,11 @@ class Vault:
 
     async def _discard(self, object_id: str, part: Path) -> None:
         # A cancelled write may have been committed all the same: then the row keeps its file.
-        if await asyncio.shield(self.index.read(lambda tx: rows.has_file(tx, object_id))):
-            self.payloads.accounted(object_id)
-        else:
+        if await asyncio.shield(self.index.read(lambda tx: rows.unaccounted(tx, (object_id,)))):
             self.payloads.discard(part)
             self.payloads.discard(self.payload_path(object_id))
+        else:
+            self.payloads.accounted(object_id)
 
     def _insert(self, tx: Tx, draft: Draft, *, group: GroupKey, moment: Moment, beside: Callable[[Tx], None]) -> Object:
         # Step 4. If power fails before the commit is durable, nothing of this happened.
@@ -445,19 +445,19 @@ class Vault:
         n = rows.number(tx, object_id)
         if n is None:
             return Total(0, 0)
-        found = [rows.newer(tx, camera=camera, category=category, n=n) for camera in cameras]
-        return Total(sum(objects for objects, _ in found), sum(size for _, size in found))
+        return _sum(Total(*rows.newer(tx, camera=camera, category=category, n=n)) for camera in cameras)
 
     def arrived(self, tx: Tx, *, since_ms: int) -> dict[tuple[str, Category], Total]:
         """Return how much was taken in after a moment and is still here, by (camera, category)."""
         found: dict[tuple[str, Category], Total] = {}
         below = _ABOVE_ALL
         while page := rows.newest(tx, below=below, limit=PAGE_MAX):
-            for below, camera, category, size_bytes, taken_in_ms in page:  # noqa: B007 - the next page begins there
+            for _n, camera, category, size_bytes, taken_in_ms in page:
                 if taken_in_ms <= since_ms:
                     return found
                 before = found.get((camera, category), Total(0, 0))
                 found[camera, category] = Total(before.objects + 1, before.bytes + size_bytes)
+            below = page[-1][0]
         return found
 
     def payload_path(self, object_id: str) -> Path:

@@ -17,7 +17,6 @@ from agent.commands.ledger import RUNNING, Ledger, command_of
 from agent.commands.listing import Listing
 from agent.commands.world import OWNER_ERASE, World
 from agent.envelope import Approve, Command, Delete, Export, Inventory, Key, SetTime
-from agent.erasure import Erasure
 from agent.errors import ConfigError, RefusedError, SpaceError
 from agent.ids import Ids
 from agent.index import Tx
@@ -52,7 +51,6 @@ class Admission:
         *,
         device: str,
         vault: Vault,
-        erasure: Erasure,
         bundle: Bundle,
         trust: Trust,
         outbox: Outbox,
@@ -62,7 +60,6 @@ class Admission:
     ) -> None:
         self._device = device
         self._vault = vault
-        self._erasure = erasure
         self._bundle = bundle
         self._trust = trust
         self._outbox = outbox

@@ -87,7 +87,6 @@ class Commands:
         self._admission = Admission(
             device=device,
             vault=vault,
-            erasure=erasure,
             bundle=bundle,
             trust=trust,
             outbox=outbox,

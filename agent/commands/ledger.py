@@ -253,10 +253,7 @@ class Ledger:
         if any(outcome.result not in _SUCCESS for outcome in outcomes):
             claims["status"] = "partial"
         claims["outcomes"] = [msgspec.to_builtins(outcome) for outcome in outcomes[:MAX_OUTCOMES]]
-        body = self._outbox.sealed("receipt", claims, to=key)
-        if body:
-            about = f"{row.jti}/{claims['jti']}"
-            self._outbox.put_receipt(tx, to=row.kid, about=about, jti=claims["jti"], body=body)
+        self._put_beside(tx, key, claims)
 
     def tell_late(self, tx: Tx, late: Late, *, moment: Moment) -> None:
         """Tell a command's sender what turned up after its delete: a supplementary receipt under a new ``jti``."""
@@ -268,9 +265,13 @@ class Ledger:
             tx, aud=key.kid, cmd=late.by.jti, verb="delete", seq=late.by.seq, status=status, moment=moment
         )
         claims["late"] = {"destroyed": late.destroyed, "remaining": late.remaining}
+        self._put_beside(tx, key, claims)
+
+    def _put_beside(self, tx: Tx, key: Key, claims: dict[str, Any]) -> None:
+        """Queue a supplementary receipt: it takes the place of none."""
         body = self._outbox.sealed("receipt", claims, to=key)
         if body:
-            about = f"{late.by.jti}/{claims['jti']}"
+            about = f"{claims['cmd']}/{claims['jti']}"
             self._outbox.put_receipt(tx, to=key.kid, about=about, jti=claims["jti"], body=body)
 
     # --- receipts

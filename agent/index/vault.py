@@ -387,15 +387,6 @@ def take_left(tx: Tx) -> str:
     return str(rows[0][0]) if rows else ""
 
 
-def has_file(tx: Tx, object_id: str) -> bool:
-    """Tell whether an object or an intent accounts for the file."""
-    return bool(
-        tx.execute(
-            "SELECT 1 FROM object WHERE id = ?1 UNION ALL SELECT 1 FROM intent WHERE object = ?1 LIMIT 1", (object_id,)
-        )
-    )
-
-
 # -- uploads
 
 

@@ -119,7 +119,7 @@ def asked_always(home: Home) -> dict[str, Callable[[Tx], object]]:
         "the oldest of some sets": lambda tx: vault.oldest(tx, ("cam1", "cam2"), "recording"),
         "a group for the next object": lambda tx: rows.group_with_room(tx, room=9, closed=(1, 2)),
         "what a cut left to give up, at start": lambda tx: vault.source_left_over(tx, source="door"),
-        "which files a row accounts for": lambda tx: rows.has_file(tx, ID),
+        "which files a row accounts for": lambda tx: rows.unaccounted(tx, (ID,)),
         "an upload": lambda tx: vault.upload_of(tx, UPLOAD),
         "an upload begins": lambda tx: vault.begin_upload(tx, kept.id, moment=NOW),
         "an upload is given up": lambda tx: vault.forget_upload(tx, kept.upload or UPLOAD),
