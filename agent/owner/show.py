@@ -9,7 +9,7 @@ from agent.envelope.command import Approve, Delete, Export, Inventory, SetTime
 from agent.model import Selection
 from agent.owner.receipt import Alert, Receipt, Told
 from agent.owner.remark import REMARKS
-from agent.shell.held import summed, until
+from agent.shell.held import summed, until, weight
 from agent.shell.layout import clean, printable, size
 from agent.shell.terminal import table
 from agent.shell.times import when, when_text
@@ -146,7 +146,7 @@ def held_facts(told: Sequence[Told]) -> dict[str, Any]:
     """Return the same for a program."""
     listed = [one.object for one in told if one.object is not None]
     gone = [one.id for one in told if one.object is None]
-    return {"objects": listed, "count": len(listed), "bytes": _sum(listed), "missing": gone}
+    return {"objects": listed, "count": len(listed), "bytes": weight(listed), "missing": gone}
 
 
 def missing(told: Sequence[Told]) -> str:
@@ -169,10 +169,6 @@ def unread(cursor: str) -> str:
         f"  next: privacy-owner inventory --cursor {clean(cursor)} with the same selection goes on; "
         "or take a smaller one by --camera, --from, --to"
     )
-
-
-def _sum(listed: Sequence[dict[str, Any]]) -> int:
-    return sum(bytes_ for one in listed if isinstance(bytes_ := one.get("bytes"), int))
 
 
 def after_refusal(receipt: Receipt) -> str:

@@ -12,13 +12,18 @@ def summed(objects: Sequence[dict[str, Any]]) -> str:
     going = [one for one in objects if one.get("state") == "erasing"]
     away = [one for one in objects if one.get("state") == "at_store"]
     here = [one for one in objects if one.get("state") not in {"erasing", "at_store"}]
-    lines = [f"{_count(here)}, {size(_bytes(here))}"] if here else []
+    lines = [f"{_count(here)}, {size(weight(here))}"] if here else []
     if going:
         by = max((one["until"] for one in going if "until" in one), default="")
         lines.append(f"{_count(going)} being erased" + (f", keys gone by {when_text(by)}" if by else ""))
     if away:
-        lines.append(f"{_count(away)} at the store only, {size(_bytes(away))}: kept there until a delete")
+        lines.append(f"{_count(away)} at the store only, {size(weight(away))}: kept there until a delete")
     return "\n".join(lines)
+
+
+def weight(objects: Sequence[dict[str, Any]]) -> int:
+    """Add up the bytes that are told."""
+    return sum(bytes_ for one in objects if isinstance(bytes_ := one.get("bytes"), int))
 
 
 def until(one: dict[str, Any], *, usual: str) -> str:
@@ -30,7 +35,3 @@ def until(one: dict[str, Any], *, usual: str) -> str:
 
 def _count(objects: Sequence[dict[str, Any]]) -> str:
     return f"{len(objects)} object{'s' if len(objects) != 1 else ''}"
-
-
-def _bytes(objects: Sequence[dict[str, Any]]) -> int:
-    return sum(bytes_ for one in objects if isinstance(bytes_ := one.get("bytes"), int))
