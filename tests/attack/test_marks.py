@@ -38,17 +38,6 @@ def tombstones(home: Home) -> int:
     return int(found)
 
 
-def confirm_absences(home: Home, **changes: object) -> None:
-    async def run() -> None:
-        flow: Ingest = home.ingest(home.settings(**changes))
-        try:
-            await flow.confirm_absences()
-        finally:
-            flow.close()
-
-    asyncio.run(run())
-
-
 def many_expired(home: Home, **changes: object) -> None:
     """Take in twenty days of one camera and let them expire, where there is room for sixteen tombstones."""
     for day in range(1, 21):
@@ -128,11 +117,11 @@ def test_recording_between_two_deleted_hours_is_not_destroyed_unread(
 
 def test_tombstones_go_with_the_recorders_own_files_and_no_earlier(home: Home) -> None:
     many_expired(home, after="leave")
-    confirm_absences(home, after="leave")
+    home.confirm_absences(home.settings(after="leave"))
     assert tombstones(home) == 20
     for day in range(1, 16):
         (home.spool / DAY.format(day=day)).unlink()
-    confirm_absences(home, after="leave")
+    home.confirm_absences(home.settings(after="leave"))
     assert tombstones(home) == 5
     home.scan(home.settings(after="leave"))
     assert home.objects() == (), "what is still there was deleted before"
@@ -141,16 +130,16 @@ def test_tombstones_go_with_the_recorders_own_files_and_no_earlier(home: Home) -
 def test_folder_that_cannot_be_looked_at_whole_confirms_nothing(home: Home) -> None:
     many_expired(home, after="leave")
     away = home.spool.rename(home.top / "away")
-    confirm_absences(home, after="leave")  # there is no folder
+    home.confirm_absences(home.settings(after="leave"))  # there is no folder
     home.spool.mkdir()
-    confirm_absences(home, after="leave")  # its disk is not mounted: an empty folder
+    home.confirm_absences(home.settings(after="leave"))  # its disk is not mounted: an empty folder
     home.spool.rmdir()
     away.rename(home.spool)
     second = home.spool / DAY.format(day=20)
     second.rename(second.with_name(f"{second.name}.held"))
     linked = home.spool / DAY.format(day=19)
     linked.with_suffix(".link").hardlink_to(linked)  # not acceptable for now, and still there
-    confirm_absences(home, after="leave")
+    home.confirm_absences(home.settings(after="leave"))
     assert tombstones(home) == 19
 
 
@@ -158,7 +147,7 @@ def test_file_whose_name_is_no_utf_8_keeps_no_other_from_being_found_absent(home
     many_expired(home, after="leave")
     (home.spool / DAY.format(day=1)).unlink()
     (home.spool / os.fsdecode(b"\xff\xfe.mp4")).write_bytes(b"whoever writes here may name it so")
-    confirm_absences(home, after="leave")
+    home.confirm_absences(home.settings(after="leave"))
     assert tombstones(home) == 19
 
 
@@ -193,18 +182,18 @@ def test_disk_that_was_not_mounted_when_the_source_was_looked_over_brings_nothin
     subprocess.run(["umount", str(home.spool)], check=True)
     home.put("front/recording/0001.mp4", b"written beneath the mount point")
     home.scan(home.settings(after="leave"))
-    confirm_absences(home, after="leave")
+    home.confirm_absences(home.settings(after="leave"))
     assert tombstones(home) == 20
     subprocess.run(mount, check=True)
     try:
         home.scan(home.settings(after="leave"))
         assert home.opened(home.only()) == b"written beneath the mount point"
-        confirm_absences(home, after="leave")
+        home.confirm_absences(home.settings(after="leave"))
         assert tombstones(home) == 20
         for file in disk.rglob("*.mp4"):
             file.unlink()
         (disk / "other.txt").touch()
-        confirm_absences(home, after="leave")
+        home.confirm_absences(home.settings(after="leave"))
         assert tombstones(home) == 0
     finally:
         subprocess.run(["umount", "--lazy", str(home.spool)], check=True)

@@ -93,6 +93,18 @@ class Home:
 
         return asyncio.run(once())
 
+    def confirm_absences(self, *sources: SourceSettings) -> None:
+        """Look once which of what was taken is gone from its source."""
+
+        async def once() -> None:
+            flow = self.ingest(*sources)
+            try:
+                await flow.confirm_absences()
+            finally:
+                flow.close()
+
+        asyncio.run(once())
+
     def put(self, path: str, content: bytes, *, folder: Path | None = None) -> Path:
         """Write a complete file beneath the source's folder."""
         file = (folder or self.spool) / path

@@ -53,6 +53,9 @@ class Recorder:
         self.home.reopen()
         self.look()
 
+    def confirm_absences(self) -> None:
+        self.home.confirm_absences(self.home.settings(after="leave"))
+
     def sealed(self) -> list[bytes]:
         """All lines in the vault, in the order of objects' arrival."""
         found = self.home.index.read_now(lambda tx: tx.execute("SELECT id FROM object ORDER BY n"))
@@ -493,17 +496,6 @@ def test_log_that_was_taken_to_its_end_is_given_up_when_its_folder_becomes_ours(
     assert recorder.sealed()[-1] == line("another of the same name")
 
 
-def confirm_absences(home: Home) -> None:
-    async def run() -> None:
-        flow = home.ingest(home.settings(after="leave"))
-        try:
-            await flow.confirm_absences()
-        finally:
-            flow.close()
-
-    asyncio.run(run())
-
-
 def test_bookmark_goes_when_two_looks_found_neither_the_log_nor_its_path(recorder: Recorder) -> None:
     other = Recorder(recorder.home, "back/usage-log/camera.jsonl")
     recorder.write(1)
@@ -511,14 +503,14 @@ def test_bookmark_goes_when_two_looks_found_neither_the_log_nor_its_path(recorde
     recorder.look()
     assert recorder.rows() == 2
     aside = recorder.path.rename(recorder.home.top / "aside")
-    confirm_absences(recorder.home)
+    recorder.confirm_absences()
     assert recorder.rows() == 2
     aside.rename(recorder.path)
-    confirm_absences(recorder.home)  # it was back, and is there
+    recorder.confirm_absences()  # it was back, and is there
     aside = recorder.path.rename(recorder.home.top / "aside")
-    confirm_absences(recorder.home)
+    recorder.confirm_absences()
     assert recorder.rows() == 2
-    confirm_absences(recorder.home)
+    recorder.confirm_absences()
     assert recorder.rows() == 1
     recorder.delete_all_objects()
     other.write(3)
@@ -532,14 +524,14 @@ def test_folder_that_is_another_or_empty_takes_no_bookmark_away(recorder: Record
     disk = recorder.home.spool.rename(recorder.home.top / "disk")
     other = recorder.home.put("front/recording/2026-11-22T10-15-00.000Z_10s.mp4", b"on another disk")
     for _ in range(2):
-        confirm_absences(recorder.home)
+        recorder.confirm_absences()
     assert recorder.rows() == 1
     shutil.rmtree(other.parents[2])
     disk.rename(recorder.home.spool)
     (recorder.home.top / "aside").mkdir()
     recorder.path.rename(recorder.home.top / "aside" / "log")
     for _ in range(2):
-        confirm_absences(recorder.home)
+        recorder.confirm_absences()
     assert recorder.rows() == 1
 
 
