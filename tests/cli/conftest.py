@@ -18,6 +18,7 @@ from agent.app.alarm import Alarm
 from agent.app.parts import opened
 from agent.clock import system_clock
 from agent.config import read_config
+from certs.__main__ import main as certs
 from tests.intake import take_in
 from tests.ran import Ran
 from tests.waiting import until
@@ -151,6 +152,13 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def _run(main: Callable[[list[str]], int], *words: object) -> None:
     assert main([str(word) for word in words]) == 0
+
+
+@pytest.fixture(scope="session")
+def tls(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("tls") / "tls"
+    assert certs(["init", str(folder), "--device", "cam-01"]) == 0
+    return folder
 
 
 @pytest.fixture

@@ -113,13 +113,6 @@ def test_what_a_source_offered_in_vain_is_told_with_what_to_look_for(device: Dev
 
 
 @pytest.fixture(scope="module")
-def tls(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("tls") / "tls"
-    assert certs_main(["init", str(folder), "--device", "cam-01", "--json"]) == 0
-    return folder
-
-
-@pytest.fixture(scope="module")
 def mosquitto(tls: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[BrokerProcess]:
     with BrokerProcess(tmp_path_factory.mktemp("broker"), tls, engine="mosquitto") as process:
         yield process

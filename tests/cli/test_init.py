@@ -6,16 +6,8 @@ import pytest
 
 from agent.config import read_config
 from agent.document import DOCUMENT_BYTES
-from certs.__main__ import main as certs
 from tests.cli.conftest import Device, Shell
 from tests.ran import Ran
-
-
-@pytest.fixture(scope="session")
-def tls(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("tls") / "tls"
-    assert certs(["init", str(folder), "--device", "cam-01"]) == 0
-    return folder
 
 
 @pytest.fixture
