@@ -11,8 +11,9 @@ from agent.owner import show
 from agent.owner.receipt import Alert, Receipt
 from agent.owner.remark import REMARKS
 from tests.owner.conftest import Owner, Place
-from tests.owner.peer import TENANT, Peer
+from tests.owner.peer import Peer
 from tests.owner.test_ask_files import answer, asked
+from tests.owner.test_ask_mqtt import reach
 from tests.owner.test_late import receipt as late_receipt
 from tests.sim.fake_device import new_id
 
@@ -64,10 +65,6 @@ def test_news_of_a_command_names_it_and_what_turned_up_later() -> None:
     later = late_receipt(destroyed=3, remaining=2)
     assert show.news(later) == f"delete {later.cmd}: turned up after it: 3 destroyed unread, 2 left to their source"
     assert later.cmd in show.news(ended())
-
-
-def reach(place: Place) -> tuple[object, ...]:
-    return ("--broker", place.url, "--tenant", TENANT, "--tls", place.owner)
 
 
 def test_listening_speaks_of_no_command_where_none_is_sent(owner: Owner, peer: Peer, place: Place) -> None:
