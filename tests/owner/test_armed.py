@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -175,8 +176,13 @@ def test_forgetting_what_is_unknown_forgets_nothing(owner: Owner, peer: Peer) ->
 # --- on a terminal
 
 
-def on_terminal(home: Path, words: tuple[str, ...], *, until: bytes, answer: bytes) -> tuple[int, bytes]:
-    """Run ``privacy-owner`` on a terminal and answer its question; return its exit code and what was shown."""
+def on_terminal(
+    home: Path, words: tuple[str, ...], *, until: bytes, then: Callable[["subprocess.Popen[bytes]", int], object]
+) -> tuple[int, bytes]:
+    """Run ``privacy-owner`` on a terminal up to its question, and ``then`` act on the process or on the terminal.
+
+    Returns its exit code and what was shown.
+    """
     main_end, other_end = pty.openpty()
     command = [sys.executable, "-m", "agent.owner", "--home", str(home), *words]
     with subprocess.Popen(command, stdin=other_end, stdout=subprocess.PIPE, stderr=other_end) as process:
@@ -185,8 +191,9 @@ def on_terminal(home: Path, words: tuple[str, ...], *, until: bytes, answer: byt
         while until not in shown:
             assert select.select([main_end], [], [], 20)[0], shown
             shown += os.read(main_end, 1000)
-        os.write(main_end, answer)
+        then(process, main_end)
         code = process.wait(20)
+        shown += os.read(main_end, 1000)
     os.close(main_end)
     return code, shown
 
@@ -195,7 +202,12 @@ def on_terminal(home: Path, words: tuple[str, ...], *, until: bytes, answer: byt
 def test_terminal_is_asked_before_a_delete_is_signed(owner: Owner, peer: Peer, answer: bytes, code: int) -> None:
     before = seq_of(owner, peer)
 
-    ended, shown = on_terminal(owner.home, ("delete", "--all", "--out", "cmd.bin"), until=b"Type yes:", answer=answer)
+    ended, shown = on_terminal(
+        owner.home,
+        ("delete", "--all", "--out", "cmd.bin"),
+        until=b"Type yes:",
+        then=lambda _process, terminal: os.write(terminal, answer),
+    )
 
     assert ended == code
     assert b"EVERYTHING" in shown
@@ -203,7 +215,7 @@ def test_terminal_is_asked_before_a_delete_is_signed(owner: Owner, peer: Peer, a
     assert Path("cmd.bin").exists() is (code == 0)
 
 
-def test_interrupted_wait_ends_with_130_and_says_where_the_command_is(owner: Owner, peer: Peer) -> None:
+def test_interrupted_listening_ends_with_130_and_says_that_nothing_was_sent(owner: Owner, peer: Peer) -> None:
     assert peer.id
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"mqtt://127.0.0.1:{silent.getsockname()[1]}"
@@ -221,19 +233,15 @@ def test_interrupted_wait_ends_with_130_and_says_where_the_command_is(owner: Own
 
 def test_interrupted_question_says_that_nothing_was_sent(owner: Owner, peer: Peer) -> None:
     before = seq_of(owner, peer)
-    main_end, other_end = pty.openpty()
-    command = [sys.executable, "-m", "agent.owner", "--home", str(owner.home), "delete", "--all", "--out", "cmd.bin"]
-    with subprocess.Popen(command, stdin=other_end, stdout=subprocess.PIPE, stderr=other_end) as process:
-        shown = b""
-        while b"Type yes:" not in shown:
-            assert select.select([main_end], [], [], 20)[0], shown
-            shown += os.read(main_end, 1000)
-        process.send_signal(signal.SIGINT)
-        assert process.wait(20) == INTERRUPTED
-        shown += os.read(main_end, 1000)
-    os.close(main_end)
-    os.close(other_end)
 
+    code, shown = on_terminal(
+        owner.home,
+        ("delete", "--all", "--out", "cmd.bin"),
+        until=b"Type yes:",
+        then=lambda process, _terminal: process.send_signal(signal.SIGINT),
+    )
+
+    assert code == INTERRUPTED
     assert b"stopped; nothing was sent" in shown
     assert b"kept" not in shown
     assert seq_of(owner, peer) == before
