@@ -207,8 +207,9 @@ def test_maximum_age_goes_on_while_a_question_stands(office: Office) -> None:
     assert (again.waiting, again.selection) == (asked.waiting, asked.selection), "the answer must find it"
     assert held(office) == {item.id for item in young}
     assert all(office.get(item.id) is None for item in old)
-    approve = {"waiting": asked.waiting, "selection": asked.selection, "by": OWNER}
-    assert office.index.write_now(lambda tx: rights.approve(tx, **approve))  # type: ignore[arg-type] # as it is named
+    assert office.index.write_now(
+        lambda tx: rights.approve(tx, waiting=asked.waiting, selection=asked.selection, by=OWNER)
+    )
     asyncio.run(hasty.run_pass(office.moment, Disk()))
     assert held(office) == {item.id for item in young[-2:]}
 
