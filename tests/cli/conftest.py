@@ -5,8 +5,8 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +15,7 @@ import pytest
 import agent.cli
 import agent.owner
 from agent.app.alarm import Alarm
-from agent.app.parts import opened
+from agent.app.parts import Parts, opened
 from agent.clock import system_clock
 from agent.config import read_config
 from certs.__main__ import main as certs
@@ -80,6 +80,13 @@ class Device:
         assert ran.code == 0, ran.out + ran.err
         return ran
 
+    @asynccontextmanager
+    async def parts(self) -> AsyncIterator[Parts]:
+        """Open what the agent is made of, as a command does where none runs."""
+        config = read_config(self.config)
+        async with opened(config, read_clock=system_clock(source=config.clock)) as parts:
+            yield parts
+
     def put(self, name: str, content: bytes = b"") -> Path:
         path = self.spool / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -94,16 +101,14 @@ class Device:
         return [item["id"] for item in self.ok("inventory", "--json").json["objects"]]
 
     async def _scan(self) -> None:
-        config = read_config(self.config)
-        async with opened(config, read_clock=system_clock(source=config.clock)) as parts:
+        async with self.parts() as parts:
             await take_in(parts)
 
     def raise_alert(self, code: str) -> None:
         """Let an alert stand, as a running agent raises it."""
 
         async def raise_it() -> None:
-            config = read_config(self.config)
-            async with opened(config, read_clock=system_clock(source=config.clock)) as parts:
+            async with self.parts() as parts:
                 alarm = Alarm(index=parts.index, trust=parts.trust, outbox=parts.outbox)
                 await alarm.raise_(code, "It stands for this test.", moment=parts.now())
 

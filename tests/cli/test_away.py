@@ -6,10 +6,8 @@ from typing import Any
 
 import pytest
 
-from agent.app.parts import Parts, opened
+from agent.app.parts import Parts
 from agent.app.verbs import Offline, Verbs
-from agent.clock import system_clock
-from agent.config import read_config
 from agent.index import Tx
 from agent.model import Selection
 from agent.owner import show
@@ -40,8 +38,7 @@ def expired(device: Device) -> list[str]:
     ids = device.take_in(*NAMES)
 
     async def act() -> None:
-        config = read_config(device.config)
-        async with opened(config, read_clock=system_clock(source=config.clock)) as parts:
+        async with device.parts() as parts:
             await expire(parts, ids)
             await parts.erasure.resume(parts.now())
 
