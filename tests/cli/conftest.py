@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -86,6 +87,10 @@ class Device:
         config = read_config(self.config)
         async with opened(config, read_clock=system_clock(source=config.clock)) as parts:
             yield parts
+
+    def examined(self, *words: object) -> dict[str, dict[str, Any]]:
+        """Return what doctor finds, by what it is about; of several about one thing the last."""
+        return {one["what"]: one for one in self.agent("doctor", "--json", *words).json["findings"]}
 
     def put(self, name: str, content: bytes = b"") -> Path:
         path = self.spool / name

@@ -24,9 +24,9 @@ def examine(device: Device, *words: str) -> dict[str, Any]:
     """Run doctor twice, in both forms, and return the findings; the state folder must be as it was."""
     before = contents(device.state)
     device.agent("doctor", *words)
-    told = device.agent("doctor", "--json", *words).json
+    found = device.examined(*words)
     assert contents(device.state) == before
-    return {one["what"]: one for one in told["findings"]}
+    return found
 
 
 def test_device_that_never_ran_is_examined_without_a_trace(device: Device) -> None:
@@ -59,7 +59,7 @@ def test_running_agent_is_asked_and_its_log_does_not_grow(device: Device) -> Non
     device.take_in("front/a.mp4")
     with device.running():
         before = device.ok("audit", "show").out
-        found = {one["what"]: one for one in device.agent("doctor", "--json").json["findings"]}
+        found = device.examined()
         assert device.ok("audit", "show").out == before
     assert found["agent"]["told"] == "runs"
 

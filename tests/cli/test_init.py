@@ -110,8 +110,7 @@ def test_keystore_that_is_gone_beside_an_index_is_said_and_init_makes_no_other(d
         assert ran.code == 2
         assert f"{keystore} is missing, and {device.state / 'index.db'} is there" in ran.err
         assert "next: put that very file back, init does not help" in ran.err
-    found = {one["what"]: one for one in device.agent("doctor", "--json").json["findings"]}
-    assert found["keys"]["next"].startswith("put that very file back")
+    assert device.examined()["keys"]["next"].startswith("put that very file back")
     assert sorted(device.state.rglob("*")) == before, "nothing was written"
     aside.rename(keystore)
     assert len(device.ok("inventory", "--json").json["objects"]) == 1

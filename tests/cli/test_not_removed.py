@@ -27,10 +27,6 @@ def delete(device: Device, *words: str) -> Path:
     return file
 
 
-def findings(device: Device) -> dict[str, dict[str, str]]:
-    return {one["what"]: one for one in device.agent("doctor", "--json").json["findings"]}
-
-
 @pytest.mark.parametrize("error", ["EPERM", "EIO"])
 def test_recording_that_cannot_be_removed_is_told_and_tried_again(device: Device, error: str) -> None:
     bad, good = device.take_in("front/a.mp4", "front/b.mp4")
@@ -40,14 +36,14 @@ def test_recording_that_cannot_be_removed_is_told_and_tried_again(device: Device
         ran = submit_where_removals_fail(device, file, objects / bad, error)
         assert (ran.returncode, ran.stdout.split(";")[0]) == (0, "accepted"), ran.stderr
         assert [path.name for path in objects.iterdir()] == [bad]
-    told = findings(device)["removal"]
+    told = device.examined()["removal"]
     assert told["verdict"] == "bad"
     assert str(objects / bad) in told["told"]
     assert "lsattr" in told["next"]
 
     assert device.ok("submit", file).out.startswith("done")
     assert not any(objects.iterdir())
-    assert "removal" not in findings(device)
+    assert "removal" not in device.examined()
 
 
 @pytest.mark.parametrize("error", ["EPERM", "EIO"])
@@ -71,7 +67,7 @@ def test_strangers_in_the_vaults_folders_keep_nobody_from_starting_and_are_named
     (folder / "objects" / "lost+found").mkdir()
     device.kill_running()  # without the word of a stop the next start sweeps
     device.ok("status")
-    found = findings(device)
+    found = device.examined()
     for name, stranger in (("exports", "notes.txt"), ("objects", "lost+found")):
         assert found[name]["verdict"] == "look"
         assert stranger in found[name]["told"]
