@@ -166,9 +166,10 @@ def _inventory(arguments: argparse.Namespace, context: Context) -> int:
     more = own["cursor"]
     if "." in arguments.cursor:  # pages of another command's outcomes
         context.say(show.outcomes(told), told)
+        missing = ""
     else:
         context.say(show.held(told, select), show.held_facts(told) | ({"cursor": more} if more else {}))
-    missing = "" if "." in arguments.cursor else show.missing(told)
+        missing = show.missing(told)
     short = "\n".join(note for note in (missing, show.unread(more)) if note)
     context.note(short)
     return 1 if short else 0

@@ -7,7 +7,7 @@ from agent.clock import MS_PER_S
 from agent.envelope import Command
 from agent.envelope.command import Approve, Delete, Export, Inventory, SetTime
 from agent.model import Selection
-from agent.owner.receipt import Alert, Receipt, Told
+from agent.owner.receipt import Alert, LateTold, Receipt, Told
 from agent.owner.remark import REMARKS
 from agent.shell.held import summed, until, weight
 from agent.shell.layout import clean, printable, size
@@ -105,11 +105,11 @@ def news(receipt: Receipt) -> str:
     """Say in a line what a receipt tells that nobody waits for: of which command, and what has changed."""
     if receipt.late is None:
         return f"{progress(receipt)}  ({clean(receipt.cmd)})"
-    late = receipt.late
-    return (
-        f"{clean(receipt.verb)} {clean(receipt.cmd)}: turned up after it: {late.destroyed} destroyed unread, "
-        f"{late.remaining} left to their source"
-    )
+    return f"{clean(receipt.verb)} {clean(receipt.cmd)}: {_late(receipt.late)}"
+
+
+def _late(late: LateTold) -> str:
+    return f"turned up after it: {late.destroyed} destroyed unread, {late.remaining} left to their source"
 
 
 def alert(told: Alert) -> str:
@@ -191,8 +191,7 @@ def end(receipt: Receipt, *, further: str = "") -> str:
             f"too many outcomes for one receipt: privacy-owner inventory --cursor {printable(receipt.cursor)}{further}"
         )
     if receipt.late is not None:
-        late = receipt.late
-        lines.append(f"turned up after it: {late.destroyed} destroyed unread, {late.remaining} left to their source")
+        lines.append(_late(receipt.late))
     if receipt.export is not None:
         told, named = receipt.export, clean(receipt.export.object)
         bytes_ = size(sum(file.bytes for file in told.files))
