@@ -316,34 +316,43 @@ def _explain(arguments: argparse.Namespace) -> int:
     else:
         because = decision["stays_because"].replace("_", " ")
         fate = ("stays", f"{because}{f' until {until}' if until else ''}, by {decision['rule']}")
-    copies = [
-        (
-            "copy",
-            f"{copy['where']}: {copy['state']}" + (f", until {when_text(copy['until'])}" if "until" in copy else ""),
-        )
-        for copy in answer["copies"]
-    ]
     device = " and this device" if answer["readable_by_device"] else ""
     print(f"{answer['category']} of camera {printable(_camera(answer))}, {size(answer['bytes'])}")
     rows = [
-        ("captured", f"{when_text(answer['captured_from'])} to {when_text(answer['captured_to'])}"),
+        _captured(answer),
         ("taken in", f"{when_text(answer['taken_in'])}, for the purpose {answer['purpose']!r}"),
         fate,
         ("can read", _readers(answer) + device),
-        *copies,
+        *_copies(answer),
     ]
     print(pairs(rows))
     return DONE
 
 
 def _about_away(answer: dict[str, Any]) -> list[tuple[str, object]]:
+    return [
+        _captured(answer),
+        ("goes", "with a delete: this device's own copy is gone, a store keeps its own"),
+        *_copies(answer),
+        ("remove it", f"privacy-owner delete {answer['id']}"),
+    ]
+
+
+def _captured(answer: dict[str, Any]) -> tuple[str, object]:
+    from agent.shell.times import when_text
+
+    return "captured", f"{when_text(answer['captured_from'])} to {when_text(answer['captured_to'])}"
+
+
+def _copies(answer: dict[str, Any]) -> list[tuple[str, object]]:
     from agent.shell.times import when_text
 
     return [
-        ("captured", f"{when_text(answer['captured_from'])} to {when_text(answer['captured_to'])}"),
-        ("goes", "with a delete: this device's own copy is gone, a store keeps its own"),
-        *(("copy", f"{copy['where']}: {copy['state']}") for copy in answer["copies"]),
-        ("remove it", f"privacy-owner delete {answer['id']}"),
+        (
+            "copy",
+            f"{copy['where']}: {copy['state']}" + (f", until {when_text(copy['until'])}" if "until" in copy else ""),
+        )
+        for copy in answer["copies"]
     ]
 
 
