@@ -6,6 +6,7 @@ asked; where none runs, the state folder is read as it is, and what a crash left
 
 import argparse
 import asyncio
+import functools
 import json
 import os
 import stat
@@ -28,6 +29,9 @@ _WATCHES_FEW: Final = 1024
 _INOTIFY_LIMIT: Final = Path("/proc/sys/fs/inotify/max_user_watches")
 _LOW_SHARE: Final = 0.05
 _NAMED: Final = 3
+
+AskStatus = Callable[[], Any]
+"""Asks the running agent how it is, once in an examination; ``None`` when there is none."""
 
 
 class Finding(NamedTuple):
@@ -74,20 +78,21 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 def _examine(config: "Config", arguments: argparse.Namespace) -> Iterator[Finding]:
+    ask_status = functools.cache(lambda: _ask_running(config, "status", {}))  # what it raises comes up at each check
     checks: list[tuple[str, Callable[[], Iterator[Finding]]]] = [
         ("policy", lambda: _policy(config)),
         ("keys", lambda: _keys(config)),
         ("state folder", lambda: _folder(config)),
-        ("socket", lambda: _socket(config)),
+        ("socket", lambda: _socket(config, ask_status)),
         ("vault folders", lambda: _vault_folders(config)),
-        ("vault", lambda: _vault(config)),
+        ("vault", lambda: _vault(config, ask_status)),
         ("audit log", lambda: _audit_log(config)),
         ("sources", lambda: _sources(config)),
     ]
     if config.broker is not None:
         checks.append(("TLS identity", lambda: _identity(config)))
         if not arguments.offline:
-            checks.append(("broker", lambda: _broker(config)))
+            checks.append(("broker", lambda: _broker(config, ask_status)))
     for what, check in checks:
         try:
             yield from check()
@@ -142,7 +147,7 @@ def _folder(config: "Config") -> Iterator[Finding]:
     yield Finding("disk", verdict, f"{free:.0%} free", "" if verdict == "good" else "lower keep limits, or add room")
 
 
-def _socket(config: "Config") -> Iterator[Finding]:
+def _socket(config: "Config", ask_status: AskStatus) -> Iterator[Finding]:
     """Look whether the agent may put its socket there, and whether it is this agent that answers."""
     from agent.control import require_safe_place
 
@@ -150,7 +155,7 @@ def _socket(config: "Config") -> Iterator[Finding]:
         yield Finding("socket", "good", f"{config.socket}: its folder is made at the start")
         return
     require_safe_place(config.socket)
-    answer = _ask_running(config, "status", {})
+    answer = ask_status()
     if answer is not None and answer["device"] != config.device:
         yield Finding(
             "socket",
@@ -186,13 +191,13 @@ def _vault_folders(config: "Config") -> Iterator[Finding]:
             yield Finding(name, "good", str(folder))
 
 
-def _vault(config: "Config") -> Iterator[Finding]:
+def _vault(config: "Config", ask_status: AskStatus) -> Iterator[Finding]:
     from agent.app.alarm import MEANING
     from agent.app.standing import seen
     from agent.clock import system_clock
     from agent.shell.times import when_text
 
-    answer = _ask_running(config, "status", {})
+    answer = ask_status()
     if answer is not None:
         yield Finding("agent", "good", "runs")
     else:
@@ -325,9 +330,9 @@ def _identity(config: "Config") -> Iterator[Finding]:
         yield Finding("TLS identity", "good", f"{identity.name}, {days} days left")
 
 
-def _broker(config: "Config") -> Iterator[Finding]:
+def _broker(config: "Config", ask_status: AskStatus) -> Iterator[Finding]:
     assert config.broker is not None  # noqa: S101 - the caller asked for a broker
-    answer = _ask_running(config, "status", {})
+    answer = ask_status()
     if answer is None:
         yield asyncio.run(_try_broker(config))
     elif answer["broker"]["online"]:
