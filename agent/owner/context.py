@@ -20,7 +20,7 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
     home: Home
     json: bool
     read_clock: ReadClock
-    kept: list[str] = msgspec.field(default_factory=list)
+    kept: list[str]
     """Commands that are on their way: what a person who stops this has to know of."""
 
     def now_ms(self) -> int:

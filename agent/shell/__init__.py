@@ -5,6 +5,7 @@
     ending     exit codes, and how an error is told in words and as JSON
     layout     tables and sizes (pure)
     times      times as people write and read them (pure)
+    held       the sum beneath an inventory (pure)
     operand    the files and pipes that a command line names
     terminal   what a person sees while it works, and what may be shown at all
     crypt      keys made, files opened: as ``age-keygen`` and ``age`` do
