@@ -91,6 +91,12 @@ def camera(tx: Tx, camera_id: str) -> Camera | None:
     return None if row is None else Camera(id=row[0], source=row[1], label=row[2])
 
 
+def label(tx: Tx, camera_id: str) -> str:
+    """Return a camera's label, "" for one that is not known."""
+    known = camera(tx, camera_id)
+    return "" if known is None else known.label
+
+
 def cameras(tx: Tx, *, after: str = "", limit: int = PAGE_MAX) -> tuple[Camera, ...]:
     """Return a page of cameras with ids above ``after``."""
     found = rows.cameras(tx, after=after, limit=min(limit, PAGE_MAX))

@@ -264,7 +264,7 @@ def _assemble(config: Config, document: bytes, *, keystore: Keystore, index: Ind
     world = World(
         policy=lambda: parts.policy,
         rights=lambda _tx, _object: Rights(),
-        label=_label,
+        label=registry.label,
         set_time=set_time,
         approve_pass=_approve_pass,
         now=lambda: timeline.look(read_clock()),
@@ -303,11 +303,6 @@ def _assemble(config: Config, document: bytes, *, keystore: Keystore, index: Ind
         changed=lambda: None,
     )
     return parts
-
-
-def _label(tx: Tx, camera_id: str) -> str:
-    camera = registry.camera(tx, camera_id)
-    return "" if camera is None else camera.label
 
 
 def _approve_pass(tx: Tx, waiting: str, selection: str, key: Key) -> bool:

@@ -324,7 +324,7 @@ class Verbs:
 
     def _view(self, tx: Tx, item: Object, decision: Decision) -> dict[str, Any]:
         until_ms = decision.until_ms if isinstance(decision, Refuse) else None
-        return held_view(item, label=_label(tx, item.camera), rule=decision.rule, until_ms=until_ms)
+        return held_view(item, label=registry.label(tx, item.camera), rule=decision.rule, until_ms=until_ms)
 
     def _listed(self, tx: Tx, object_id: str, *, moment: Moment, forgotten_ms: int | None) -> dict[str, Any] | None:
         """Return what an inventory tells of an id: what is here, on its way out, or at a store only."""
@@ -332,10 +332,10 @@ class Verbs:
         item = parts.vault.get(tx, object_id)
         if item is None:
             away = parts.vault.at_store(tx, object_id)
-            return None if away is None else at_store_view(away, label=_label(tx, away.camera))
+            return None if away is None else at_store_view(away, label=registry.label(tx, away.camera))
         if item.state == "erasing":
             cause = parts.erasure.cause(tx, object_id)
-            return held_view(item, label=_label(tx, item.camera), rule=cause, until_ms=forgotten_ms)
+            return held_view(item, label=registry.label(tx, item.camera), rule=cause, until_ms=forgotten_ms)
         return self._view(tx, item, parts.retention.outlook(item, moment))
 
     def _away(self, tx: Tx, away: AtStore) -> dict[str, Any]:
@@ -345,7 +345,7 @@ class Verbs:
             for region in self._parts.vault.regions(tx, away.id)
         ]
         decision = {"stays_at_store": "until a delete; this device's own copy is gone"}
-        return at_store_view(away, label=_label(tx, away.camera)) | {"decision": decision, "copies": copies}
+        return at_store_view(away, label=registry.label(tx, away.camera)) | {"decision": decision, "copies": copies}
 
     def _exports(self, tx: Tx, selection: Selection) -> list[dict[str, Any]]:
         """Return the exports that a selection names or means."""
@@ -370,11 +370,6 @@ class Verbs:
             until = export_view(export, policy=self._parts.policy)["until"]
             copies.append({"where": f"export {export.id}", "state": "sealed", "until": until})
         return copies
-
-
-def _label(tx: Tx, camera: str) -> str:
-    known = registry.camera(tx, camera)
-    return "" if known is None else known.label
 
 
 def _in_whole_characters(verb: Verb) -> Verb:
