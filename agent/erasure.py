@@ -199,9 +199,13 @@ class Erasure:
         """Return how many objects are being erased."""
         return rows.intended(tx)
 
-    def retention_since(self, tx: Tx) -> int | None:
-        """Return when the oldest of what retention has begun was begun, in agent time; ``None`` when nothing is."""
-        return rows.retention_since(tx)
+    def forgets_by_ms(self, tx: Tx, within_ms: int) -> int | None:
+        """Return the agent time by which the keys of what retention has begun go, each ``within_ms`` of its beginning.
+
+        ``None`` when nothing is begun.
+        """
+        since_ms = rows.retention_since(tx)
+        return None if since_ms is None else since_ms + within_ms
 
     def cause(self, tx: Tx, object_id: str) -> str:
         """Return the rule by which an object is being erased."""

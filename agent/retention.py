@@ -250,8 +250,7 @@ class Retention:
 
     def forgets_by_ms(self, tx: Tx) -> int | None:
         """Return the agent time by which the keys of what is begun are to be destroyed; ``None`` when nothing is."""
-        since_ms = self._erasure.retention_since(tx)
-        return None if since_ms is None else since_ms + self._policy.forget_within_ms
+        return self._erasure.forgets_by_ms(tx, self._policy.forget_within_ms)
 
     def _must_forget(self, tx: Tx, moment: Moment, disk: Disk) -> bool:
         begun = self._erasure.begun(tx)

@@ -24,7 +24,7 @@ from agent.broker import Broker
 from agent.bundle import EXPORTS_FOLDER, Form
 from agent.bundle import view as export_view
 from agent.clock import parse_rfc3339_ms, rfc3339_ms
-from agent.commands.listing import at_store_view, held_view
+from agent.commands.listing import at_store_view, held_view, owner_listed
 from agent.control import ANSWER_BYTES, Progress, Verb
 from agent.errors import ConfigError, CorruptError, RefusedError, SpaceError
 from agent.files import read_whole
@@ -219,7 +219,7 @@ class Verbs:
             decision = _decision(told.decision)
             if item.state == "erasing":
                 decision = self._erasing(tx, item)
-            view = self._view(tx, item, told.decision)
+            view = _view(item, told.decision, label=registry.label(tx, item.camera))
             keep = None if told.rule is None else msgspec.to_builtins(told.rule.keep)
             return view | {
                 "decision": decision,
@@ -322,21 +322,17 @@ class Verbs:
         by_ms = self._parts.retention.forgets_by_ms(tx)
         return told if by_ms is None else told | {"until": rfc3339_ms(by_ms)}
 
-    def _view(self, tx: Tx, item: Object, decision: Decision) -> dict[str, Any]:
-        until_ms = decision.until_ms if isinstance(decision, Refuse) else None
-        return held_view(item, label=registry.label(tx, item.camera), rule=decision.rule, until_ms=until_ms)
-
     def _listed(self, tx: Tx, object_id: str, *, moment: Moment, forgotten_ms: int | None) -> dict[str, Any] | None:
-        """Return what an inventory tells of an id: what is here, on its way out, or at a store only."""
         parts = self._parts
-        item = parts.vault.get(tx, object_id)
-        if item is None:
-            away = parts.vault.at_store(tx, object_id)
-            return None if away is None else at_store_view(away, label=registry.label(tx, away.camera))
-        if item.state == "erasing":
-            cause = parts.erasure.cause(tx, object_id)
-            return held_view(item, label=registry.label(tx, item.camera), rule=cause, until_ms=forgotten_ms)
-        return self._view(tx, item, parts.retention.outlook(item, moment))
+        return owner_listed(
+            tx,
+            object_id,
+            vault=parts.vault,
+            erasure=parts.erasure,
+            label=registry.label,
+            forgotten_ms=forgotten_ms,
+            held=lambda item, label: _view(item, parts.retention.outlook(item, moment), label=label),
+        )
 
     def _away(self, tx: Tx, away: AtStore) -> dict[str, Any]:
         """Explain an object of which only a store has a copy."""
@@ -370,6 +366,11 @@ class Verbs:
             until = export_view(export, policy=self._parts.policy)["until"]
             copies.append({"where": f"export {export.id}", "state": "sealed", "until": until})
         return copies
+
+
+def _view(item: Object, decision: Decision, *, label: str) -> dict[str, Any]:
+    until_ms = decision.until_ms if isinstance(decision, Refuse) else None
+    return held_view(item, label=label, rule=decision.rule, until_ms=until_ms)
 
 
 def _in_whole_characters(verb: Verb) -> Verb:

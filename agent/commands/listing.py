@@ -111,6 +111,30 @@ def owner_view(found: Object, *, label: str, policy: Policy, rights: Rights, mom
     return held_view(found, label=label, rule=decision.rule, until_ms=until_ms)
 
 
+def owner_listed(
+    tx: Tx,
+    object_id: str,
+    *,
+    vault: Vault,
+    erasure: Erasure,
+    label: Callable[[Tx, str], str],
+    forgotten_ms: int | None,
+    held: Callable[[Object, str], dict[str, Any]],
+) -> dict[str, Any] | None:
+    """Return what an owner is told of an object: what is here, on its way out, or at a store only; ``None`` of none.
+
+    ``held`` tells, with the camera's label, of what is here and stays.
+    """
+    found = vault.get(tx, object_id)
+    if found is None:
+        away = vault.at_store(tx, object_id)
+        return None if away is None else at_store_view(away, label=label(tx, away.camera))
+    camera_label = label(tx, found.camera)
+    if found.state == "erasing":
+        return held_view(found, label=camera_label, rule=erasure.cause(tx, object_id), until_ms=forgotten_ms)
+    return held(found, camera_label)
+
+
 class Listing:
     """Tells what is held; each telling is audited in its transaction."""
 
@@ -166,23 +190,24 @@ class Listing:
         if role == "backend":
             return self._tell_backend
         policy = self._world.policy()
-        since_ms = self._erasure.retention_since(tx)
-        forgotten_ms = None if since_ms is None else since_ms + policy.forget_within_ms
+        forgotten_ms = self._erasure.forgets_by_ms(tx, policy.forget_within_ms)
 
         def tell(tx: Tx, object_id: str) -> dict[str, Any] | None:
-            found = self._vault.get(tx, object_id)
-            if found is None:
-                away = self._vault.at_store(tx, object_id)
-                if away is not None:
-                    return at_store_view(away, label=self._world.label(tx, away.camera))
-                export = self._bundle.get(tx, object_id)
-                return None if export is None else export_view(export, policy=policy)
-            label = self._world.label(tx, found.camera)
-            if found.state == "erasing":
-                cause = self._erasure.cause(tx, object_id)
-                return held_view(found, label=label, rule=cause, until_ms=forgotten_ms)
-            rights = self._world.rights(tx, found.id)
-            return owner_view(found, label=label, policy=policy, rights=rights, moment=moment)
+            told = owner_listed(
+                tx,
+                object_id,
+                vault=self._vault,
+                erasure=self._erasure,
+                label=self._world.label,
+                forgotten_ms=forgotten_ms,
+                held=lambda found, label: owner_view(
+                    found, label=label, policy=policy, rights=self._world.rights(tx, found.id), moment=moment
+                ),
+            )
+            if told is not None:
+                return told
+            export = self._bundle.get(tx, object_id)
+            return None if export is None else export_view(export, policy=policy)
 
         return tell
 
