@@ -134,8 +134,10 @@ class GivingUp:
 
     async def _note_if_gone(self, item: Object) -> None:
         """Let step 6 follow if nothing stands at the source where the object's copy was."""
-        folder = await self._index.read(partial(self._vault.source_folder, object_id=item.id))
-        for path in await self._index.read(lambda tx: self._vault.source_paths(tx, item)):
+        folder, paths = await self._index.read(
+            lambda tx: (self._vault.source_folder(tx, item.id), self._vault.source_paths(tx, item))
+        )
+        for path in paths:
             standing = True  # also when it cannot be seen: the folder is away, or what is there may not be opened
             with suppress(AgentError):
                 standing = await self._sources[item.source].do(partial(_stands, path, folder))
