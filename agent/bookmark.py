@@ -22,12 +22,12 @@ key is the keystore's: without it none of them says anything.
 """
 
 import hmac
-from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Final
 
 import msgspec
 
+from agent.ids import among
 from agent.index import Tx
 from agent.index import bookmark as rows
 
@@ -151,7 +151,7 @@ def note_absent(
     """
     page = rows.page(tx, source, folder, after=after, upto=upto, limit=PAGE_MAX)
     for n, file_tag, path_tag, missed, superseded in page:
-        there = _holds(files, file_tag) or (_holds(paths, path_tag) and not superseded)
+        there = among(files, number(file_tag)) or (among(paths, number(path_tag)) and not superseded)
         if there and missed:
             rows.set_missed(tx, n, missed=0)
         elif not there and missed:
@@ -159,9 +159,3 @@ def note_absent(
         elif not there:
             rows.set_missed(tx, n, missed=1)
     return int(page[-1][0]) if page else None
-
-
-def _holds(numbers: Sequence[int], wanted: bytes) -> bool:
-    value = number(wanted)
-    at = bisect_left(numbers, value)
-    return at < len(numbers) and numbers[at] == value

@@ -7,12 +7,20 @@ what is asked of it (is an id in it, what comes behind one, its hash) is found w
 import hashlib
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Final, Self, overload
+from typing import Final, Self, TypeVar, overload
 
 ID_BYTES: Final = 26
 
 _BLOCK: Final = 1 << 14
 """Ids that are hashed at once: bounds memory, and how long nobody else runs."""
+
+Value = TypeVar("Value", int, str)
+
+
+def among(ordered: Sequence[Value], wanted: Value) -> bool:
+    """Tell whether a value is among sorted ones."""
+    place = bisect_left(ordered, wanted)
+    return place < len(ordered) and ordered[place] == wanted
 
 
 class Ids(Sequence[str]):
@@ -53,10 +61,7 @@ class Ids(Sequence[str]):
             yield self.value[start : start + ID_BYTES].decode("ascii")
 
     def __contains__(self, wanted: object) -> bool:
-        if not isinstance(wanted, str):
-            return False
-        place = bisect_left(self, wanted)
-        return place < len(self) and self[place] == wanted
+        return isinstance(wanted, str) and among(self, wanted)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Ids) and self.value == other.value

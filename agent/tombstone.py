@@ -5,7 +5,6 @@ all covers and turns up later, a mark what is older than many tombstones that it
 functions here run in the caller's transaction.
 """
 
-from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from typing import Final
 
@@ -14,6 +13,7 @@ import msgspec
 from agent import audit
 from agent.audit import Event
 from agent.clock import parse_rfc3339_ms
+from agent.ids import among
 from agent.index import Row, Tx
 from agent.index import tombstone as rows
 from agent.model import Moment, Selection
@@ -132,7 +132,7 @@ def note_absent(tx: Tx, source: str, folder: int, *, present: Sequence[int], aft
     next page begins, or ``None``.
     """
     page = rows.at_source(tx, source, folder, after=after, upto=upto, limit=PAGE_MAX)
-    rows.absent_at_source(tx, [n for n in page if not _holds(present, n)])
+    rows.absent_at_source(tx, [n for n in page if not among(present, n)])
     return page[-1] if page else None
 
 
@@ -223,8 +223,3 @@ def bound(tx: Tx, moment: Moment) -> None:
     over -= len(left)
     if over > 0:
         rows.drop(tx, rows.oldest(tx, over))
-
-
-def _holds(numbers: Sequence[int], wanted: int) -> bool:
-    at = bisect_left(numbers, wanted)
-    return at < len(numbers) and numbers[at] == wanted

@@ -2,9 +2,7 @@
 
 from typing import Any, Final
 
-from agent.index.transaction import Tx
-
-Row = tuple[Any, ...]
+from agent.index.transaction import Row, Tx
 
 COLUMNS: Final = (
     "source", "folder", "file_tag", "path_tag", "base_tag", "head_tag", "end_tag", "look_tag", "taken_bytes",
