@@ -5,7 +5,6 @@ asked in one trip; what is told is bounded and told once.
 """
 
 import asyncio
-import itertools
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
@@ -98,7 +97,6 @@ class Ingest:
         self._now = now
         self._rights = rights
         self._room = Room(vault.folder, reserve_bytes=reserve_bytes)
-        self._numbers = itertools.count()
         self._on_full = on_full
         self._monotonic = monotonic
         self._sources = {
@@ -290,7 +288,7 @@ class Ingest:
         try:
             return await self._take_let(work, let, moment=moment)
         finally:
-            self._room.give_back(let.number)
+            self._room.give_back(let.room)
 
     async def _take_let(self, work: Work, let: Let, *, moment: Moment) -> Work:
         opened = await self._share(work).open(work)
@@ -345,9 +343,8 @@ class Ingest:
         rule = policy.rule_for(camera, place.category)
         if isinstance(decision, Allow):
             assert rule is not None  # noqa: S101 - decide refuses without one
-            let = Let(rule=rule, camera=camera, number=next(self._numbers))
-            self._room.promise(let.number, work.size_bytes)  # before anybody else is judged
-            return let
+            # Promised before anybody else is judged.
+            return Let(rule=rule, camera=camera, room=self._room.promise(work.size_bytes))
         if decision.reason == "disk_full" and work.size_bytes > total // LARGEST_SHARE:
             # No room for it is no want of room: nobody is called, nothing makes way, and it is looked at again with all
             # else, not by itself.
@@ -388,7 +385,7 @@ class Ingest:
         )
         # 2. Sealed while it is read.
         async with self._share(work).sealing:
-            with self._room.writing(let.number, opened.part_fd):
+            with let.room.writing(opened.part_fd):
                 sealed = await self._sealer.seal(job, source_fd=opened.source_fd, part_fd=opened.part_fd)
         log_tags = [(piece.source_tag, piece.content_tag) for piece in opened.pieces]
         told = draft(work, let, job, sealed, camera=camera, log_tags=log_tags)

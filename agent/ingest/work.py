@@ -7,6 +7,7 @@ from typing import Final, Literal
 import msgspec
 
 from agent.bookmark import Bookmark
+from agent.ingest.room import Promise
 from agent.model import Moment
 from agent.policy import Rule
 from agent.sealer import Sealed, SealJob
@@ -87,11 +88,11 @@ class Work(msgspec.Struct, frozen=True):
 
 
 class Let(msgspec.Struct, frozen=True, kw_only=True):
-    """The gate's yes: under which rule, for which camera (``""``: a new one). ``number`` tells it from every other."""
+    """The gate's yes: under which rule, for which camera (``""``: a new one), and the room that it was promised."""
 
     rule: Rule
     camera: str
-    number: int
+    room: Promise
 
 
 class OpenBatch:
