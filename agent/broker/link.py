@@ -406,7 +406,7 @@ def explain(error: Exception, address: Address) -> AgentError:
     """Turn what connecting raised into words with a next step."""
     where = f"{address.host}:{address.port}"
     if isinstance(error, ssl.SSLCertVerificationError):
-        return _explain_certificate(error, where)
+        return _explain_certificate(error, where, host=address.host)
     if isinstance(error, ssl.SSLError):
         return LinkError(f"TLS with {where} failed: {error.reason}", hint="see the broker's log; is this its TLS port?")
     if isinstance(error, socket.gaierror):
@@ -418,9 +418,8 @@ def explain(error: Exception, address: Address) -> AgentError:
     return LinkError(f"{where}: {error}", hint="check the network; the agent tries again by itself")
 
 
-def _explain_certificate(error: ssl.SSLCertVerificationError, where: str) -> AgentError:
+def _explain_certificate(error: ssl.SSLCertVerificationError, where: str, *, host: str) -> AgentError:
     if error.verify_code in _OTHER_NAME:
-        host = where.rpartition(":")[0]
         return ConfigError(
             f"{where}: the broker's certificate does not name {host}",
             hint="use a name that it was made for; or make it for this one too, and put it in place at the broker: "
