@@ -63,10 +63,7 @@ class Root:
         Raises ``IncompleteError`` when it vanished, changed since, or is open for writing; ``CorruptError`` when what
         stands there now is not acceptable.
         """
-        try:
-            fd = open_beneath(self.fd, candidate.path)
-        except FileNotFoundError:
-            raise IncompleteError("the file vanished", hint="nothing to do") from None
+        fd = self._open(candidate)
         problem = ""
         if not _same(os.fstat(fd), candidate):
             problem = "the file changed"
@@ -82,15 +79,18 @@ class Root:
 
         The caller closes the descriptor. Raises ``IncompleteError`` when another file stands there, or none.
         """
-        try:
-            fd = open_beneath(self.fd, candidate.path)
-        except FileNotFoundError:
-            raise IncompleteError("the file vanished", hint="nothing to do") from None
+        fd = self._open(candidate)
         status = os.fstat(fd)
         if (status.st_ino, status.st_dev) != (candidate.inode, candidate.device):
             os.close(fd)
             raise IncompleteError("another file took its place", hint="that one is taken by itself")
         return fd
+
+    def _open(self, candidate: Candidate) -> int:
+        try:
+            return open_beneath(self.fd, candidate.path)
+        except FileNotFoundError:
+            raise IncompleteError("the file vanished", hint="nothing to do") from None
 
     def give_up(self, candidate: Candidate) -> bool:
         """Remove the file that was read; return whether it was there, after which the removal survives a power cut.
