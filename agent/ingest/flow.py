@@ -173,7 +173,7 @@ class Ingest:
     async def _offer(self, candidates: tuple[Candidate, ...]) -> None:
         for candidate in candidates:
             share = self._shares[candidate.source]
-            if candidate.place.category != "usage-log":
+            if not candidate.place.is_log:
                 await self._start(Work(share.source, (candidate,)))
                 continue
             label = candidate.place.label

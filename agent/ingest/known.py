@@ -54,8 +54,7 @@ class Known:
 
     def _taken(self, tx: Tx, candidate: Candidate, tag: bytes) -> bool:
         """Tell whether it was taken as it is; of a log nothing is read then."""
-        is_log = candidate.place.category == "usage-log"
-        looked_at = is_log and bookmark.looked_at(tx, look_tag(candidate, key=self.key))
+        looked_at = candidate.place.is_log and bookmark.looked_at(tx, look_tag(candidate, key=self.key))
         return looked_at or self._vault.seen(tx, tag)
 
     def forbidden(self, tx: Tx, candidate: Candidate, *, camera: str, content: bytes = b"") -> Forbidden | None:

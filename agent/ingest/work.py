@@ -65,7 +65,7 @@ class Work(msgspec.Struct, frozen=True):
     @property
     def is_log(self) -> bool:
         """Whether it is read line by line."""
-        return self.first.place.category == "usage-log"
+        return self.first.place.is_log
 
     @property
     def grows(self) -> bool:

@@ -300,7 +300,7 @@ class FolderSource:
         self._note(item.path, size_bytes, mtime_ns, after_s=self.settings.settle_s)
 
     def _grows(self, place: Place) -> bool:
-        return not self.settings.takes and place.category == "usage-log"
+        return not self.settings.takes and place.is_log
 
     def _note(self, path: str, size_bytes: int, mtime_ns: int, *, after_s: float) -> None:
         held = self._pending.get(path)

@@ -100,6 +100,11 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
     captured_from_ms: int
     captured_to_ms: int
 
+    @property
+    def is_log(self) -> bool:
+        """Whether it is read line by line."""
+        return self.category == "usage-log"
+
 
 FindPlace = Callable[[str, int], Place | None]
 """(path beneath the folder, last change in Unix ms) → its place; ``None`` when it is none of ours."""
