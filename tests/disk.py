@@ -1,5 +1,6 @@
 """A small disk of a test's own, what eats the last byte of it, and the right to mount it."""
 
+import ctypes
 import errno
 import functools
 import inspect
@@ -12,10 +13,25 @@ from pathlib import Path
 from typing import Any
 
 DEADLINE_S = 240
+CLONE_NEWNS = 0x00020000  # unshare(2); the standard library has it from Python 3.12 on
+
+
+@functools.cache
+def mounts_of_our_own() -> None:
+    """Let whatever this process mounts be gone when it ends, however it ends: what a killed run left nobody can remove.
+
+    In a chroot, whose root folder is no mount point, they are seen outside if mounts are shared there.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.unshare(CLONE_NEWNS) != 0:
+        raise OSError(ctypes.get_errno(), "this machine lets nobody have mounts of his own")
+    mounts = Path("/proc/self/mountinfo").read_text().splitlines()
+    if any(mount.split()[4] == "/" for mount in mounts):  # proc(5): the fifth field is the mount point
+        subprocess.run(["mount", "--make-rprivate", "/"], check=True)
 
 
 def as_root(test: Callable[..., None]) -> Callable[..., None]:
-    """Let a test mount: for anybody but root it runs in a process of its own, in name spaces where root is but a name.
+    """Let a test mount where nobody else sees it; for anybody but root in a process that is root but in name.
 
     A machine that forbids these makes the test fail; it then wants root.
     """
@@ -23,6 +39,7 @@ def as_root(test: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(test)
     def run(tmp_path: Path, **fixtures: Any) -> None:  # noqa: ANN401 - whatever the test asks for
         if os.geteuid() == 0:
+            mounts_of_our_own()
             test(tmp_path, **fixtures)
             return
         command = [

@@ -178,8 +178,10 @@ def test_disk_that_was_not_mounted_when_the_source_was_looked_over_brings_nothin
     disk.mkdir()
     mount = ["mount", "--bind", str(disk), str(home.spool)]
     subprocess.run(mount, check=True)
-    many_expired(home, after="leave")
-    subprocess.run(["umount", str(home.spool)], check=True)
+    try:
+        many_expired(home, after="leave")
+    finally:
+        subprocess.run(["umount", "--lazy", str(home.spool)], check=True)
     home.put("front/recording/0001.mp4", b"written beneath the mount point")
     home.scan(home.settings(after="leave"))
     home.confirm_absences(home.settings(after="leave"))
