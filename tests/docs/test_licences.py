@@ -15,7 +15,15 @@ TEXT = (ROOT / "docs" / "licences.md").read_text(encoding="utf-8")
 PROJECT: Final = "camera-privacy-agent"
 
 # What their metadata does not say in one word; each was read in the licence file that the package carries.
-READ: Final = {"apsw-sqlite3mc": "any-OSI", "pyrage": "MIT"}
+READ: Final = {
+    "apsw-sqlite3mc": "any-OSI",
+    "isodate": "BSD-3-Clause",
+    "prompt-toolkit": "BSD-3-Clause",
+    "pyrage": "MIT",
+    "pyserial": "BSD-3-Clause",
+    "pyserial-asyncio": "BSD-3-Clause",
+    "pyusb": "BSD-3-Clause",
+}
 SPELLED: Final = {
     "MIT License": "MIT",
     "BSD 2-Clause License": "BSD-2-Clause",
@@ -37,7 +45,7 @@ def asked() -> dict[str, str]:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     groups = {"runtime": project["dependencies"], **project["optional-dependencies"]}
     found: dict[str, str] = {}
-    for group in ("runtime", "sim", "test"):
+    for group in ("runtime", "onvif", "rtsp", "sim", "test"):
         for line in groups[group]:
             name = canonicalize_name(Requirement(line).name)
             if name != PROJECT:
@@ -66,7 +74,7 @@ def rows() -> dict[str, tuple[str, str]]:
 
 def test_every_package_that_is_asked_for_stands_there_with_its_licence() -> None:
     assert {name: (group, licence_of(name)) for name, group in asked().items()} == {
-        name: row for name, row in rows().items() if row[0] in {"runtime", "sim", "test"}
+        name: row for name, row in rows().items() if row[0] in {"runtime", "onvif", "rtsp", "sim", "test"}
     }
 
 
