@@ -5,6 +5,7 @@
     kinds.py     kind bytes, channels, sizes
     command.py   verified claims become a ``Command`` or an ``Ack`` here and nowhere else
     uploads.py   verified claims become ``Go``, ``UploadAck``, ``Stored``, ``Erased`` or ``Failed`` here
+    label.py     what is printed on a camera: its id and its key's fingerprint
     keyset.py    keys, the owner-signed key set and its chain, descriptors and fingerprints
 
 Verification raises, it never returns a bool: ``CorruptError`` for bytes without a form, ``RefusedError`` with a code of

@@ -19,6 +19,7 @@ from agent.index import (
     audit,
     bookmark,
     bundle,
+    enrolment,
     outbox,
     registry,
     remaining,
@@ -39,6 +40,7 @@ MIGRATIONS: Final[dict[str, tuple[str, ...]]] = {
     "timeline": timeline.MIGRATIONS,
     "bookmark": bookmark.MIGRATIONS,
     "remaining": remaining.MIGRATIONS,
+    "enrolment": enrolment.MIGRATIONS,
 }
 """Scripts of each owner, oldest first; they are only ever appended to."""
 

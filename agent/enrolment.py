@@ -1,0 +1,216 @@
+"""The cameras that a person enrolled, how far each is proved, and the key that this agent shows them.
+
+Rules: only what a person does here, at this device, writes a row; nothing heard does (invariant I10). Each change is in
+one transaction with its audit event (I7). A camera's key is never replaced: one that really changed its key is
+forgotten and enrolled again, by a person. Levels, the strongest first:
+
+- ``proved``: its device key is pinned; each session proves it.
+- ``pinned``: its TLS certificate is pinned by SHA-256; it says nothing about which device holds it.
+- ``configured``: an address alone. Folders, RTSP and ONVIF can do no better, so a camera that is not here is that too.
+"""
+
+import datetime as dt
+import secrets
+from typing import Final, Literal, get_args
+
+import msgspec
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
+
+from agent import audit, registry
+from agent.audit import Event
+from agent.envelope.label import is_device_id
+from agent.errors import ConfigError, SpaceError
+from agent.index import Tx
+from agent.index import enrolment as rows
+from agent.index.transaction import Row
+from agent.model import Moment, RandomBytes, new_id
+
+Level = Literal["proved", "pinned", "configured"]
+LEVELS: Final[tuple[Level, ...]] = get_args(Level)
+
+ENROLLED_MAX: Final = 256
+"""A hub has some dozens of cameras; each enrolled one is looked for, probed and collected from."""
+
+NAME_MAX: Final = 64
+ENDPOINT_MAX: Final = 512
+ADVERT_KEY_BYTES: Final = 32
+
+SOURCE: Final = "camera-link"
+"""Stands for the name of a ``[[source]]`` with cameras that are enrolled: they are read from by no folder."""
+
+_NOT_BEFORE: Final = dt.datetime(2000, 1, 1, tzinfo=dt.UTC)
+_NOT_AFTER: Final = dt.datetime(9999, 12, 31, 23, 59, 59, tzinfo=dt.UTC)
+"""The key is pinned, and neither clock is to be relied on: RFC 5280 §4.1.2.5 writes "no end" like this."""
+
+
+class Enrolled(msgspec.Struct, frozen=True, kw_only=True):
+    """An enrolled camera. ``name`` is personal; ``advert_key`` and ``endpoint`` tell where it may be looked for."""
+
+    camera: str
+    """Its id in the registry, which policy, messages and audit say."""
+    device: str = ""
+    """The id that it calls itself by; empty unless proved."""
+    level: Level
+    kid: str = ""
+    certificate_sha256: bytes = b""
+    endpoint: str = ""
+    """``host:port`` or a URL; empty is wherever it is heard."""
+    name: str = ""
+    advert_key: bytes = b""
+    enrolled_ms: int = 0
+
+
+class LinkIdentity(msgspec.Struct, frozen=True, kw_only=True):
+    """What this agent shows to a camera: PEM of a P-256 key and of its self-signed certificate, named at random."""
+
+    key_pem: bytes
+    certificate_pem: bytes
+
+
+def enrol(
+    tx: Tx,
+    *,
+    level: Level,
+    device: str = "",
+    kid: str = "",
+    certificate_sha256: bytes = b"",
+    endpoint: str = "",
+    name: str = "",
+    moment: Moment,
+    random: RandomBytes = secrets.token_bytes,
+) -> Enrolled:
+    """Enrol a camera that was checked, and mint its id.
+
+    The same camera again is answered with what is there. Raises ``ConfigError`` for an id, a key or an endpoint that
+    another one has, ``SpaceError`` when ``ENROLLED_MAX`` are there.
+    """
+    _require_form(level, device=device, kid=kid, certificate_sha256=certificate_sha256, endpoint=endpoint, name=name)
+    for found in (*rows.of_device(tx, device), *rows.of_kid(tx, kid), *rows.of_endpoint(tx, endpoint)):
+        known = _of(found)
+        if (known.device, known.kid, known.certificate_sha256, known.endpoint) == (
+            device,
+            kid,
+            certificate_sha256,
+            endpoint,
+        ):
+            return known
+        raise ConfigError(
+            f"camera {known.camera} is enrolled with that id, key or address, and is not the same",
+            hint=f"if this one takes its place: forget {known.camera}, then enrol it again",
+        )
+    if len(rows.all_of(tx)) >= ENROLLED_MAX:
+        raise SpaceError(f"{ENROLLED_MAX} cameras are enrolled", hint="forget one that is gone")
+    camera = registry.camera_id(tx, SOURCE, device or endpoint, moment=moment, random=random)
+    made = Enrolled(
+        camera=camera,
+        device=device,
+        level=level,
+        kid=kid,
+        certificate_sha256=certificate_sha256,
+        endpoint=endpoint,
+        name=name,
+        enrolled_ms=moment.agent_ms,
+    )
+    rows.insert(tx, msgspec.structs.astuple(made))
+    event = Event(kind="camera_trusted", rule=level, actor="local", detail={"camera": camera})
+    audit.append(tx, event, moment=moment)
+    return made
+
+
+def forget(tx: Tx, camera: str, *, moment: Moment) -> Enrolled:
+    """Take a camera's trust away; what is held of it stays. Raises ``ConfigError`` for one that is not enrolled."""
+    known = by_camera(tx, camera)
+    if known is None:
+        raise ConfigError(f"camera {camera} is not enrolled", hint="name one that is")
+    rows.delete(tx, camera)
+    event = Event(kind="camera_forgotten", rule=known.level, actor="local", detail={"camera": camera})
+    audit.append(tx, event, moment=moment)
+    return known
+
+
+def enrolled(tx: Tx) -> tuple[Enrolled, ...]:
+    """Return every enrolled camera; the one enrolled first comes first."""
+    return tuple(_of(row) for row in rows.all_of(tx))
+
+
+def by_camera(tx: Tx, camera: str) -> Enrolled | None:
+    """Return a camera by its id in the registry."""
+    found = rows.of_camera(tx, camera)
+    return _of(found[0]) if found else None
+
+
+def by_device(tx: Tx, device: str) -> Enrolled | None:
+    """Return a camera by the id that it calls itself by."""
+    found = rows.of_device(tx, device)
+    return _of(found[0]) if found else None
+
+
+def level_of(tx: Tx, camera: str) -> Level:
+    """Return how far a camera is proved; one that is not enrolled has an address or a folder alone."""
+    known = by_camera(tx, camera)
+    return "configured" if known is None else known.level
+
+
+def pair(tx: Tx, camera: str, *, advert_key: bytes, moment: Moment) -> None:
+    """Keep the key of a camera's rotating ids, told by the camera itself over a proved session."""
+    assert len(advert_key) == ADVERT_KEY_BYTES  # noqa: S101 - whoever reads the answer judges its form
+    known = by_camera(tx, camera)
+    if known is None or known.advert_key == advert_key:
+        return
+    rows.set_advert_key(tx, camera, advert_key)
+    audit.append(tx, Event(kind="camera_paired", detail={"camera": camera}), moment=moment)
+
+
+def refuse(tx: Tx, camera: str, *, rule: str, moment: Moment) -> None:
+    """Write down that something answered for an enrolled camera and is not it; nothing else changes (I10)."""
+    audit.append(tx, Event(kind="camera_refused", rule=rule, detail={"camera": camera}), moment=moment)
+
+
+def link_identity(tx: Tx, *, moment: Moment) -> LinkIdentity:
+    """Return the key and certificate that this agent shows to cameras; made at the first call, then always the same."""
+    found = rows.link_identity(tx)
+    if found is None:
+        found = _make_identity()
+        rows.insert_link_identity(tx, key_pem=found[0], certificate_pem=found[1])
+        audit.append(tx, Event(kind="link_key_made"), moment=moment)
+    return LinkIdentity(key_pem=found[0], certificate_pem=found[1])
+
+
+def _make_identity() -> tuple[bytes, bytes]:
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, new_id())])
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(_NOT_BEFORE)
+        .not_valid_after(_NOT_AFTER)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .sign(key, SHA256())
+    )
+    key_pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    return key_pem, certificate.public_bytes(Encoding.PEM)
+
+
+def _require_form(level: Level, *, device: str, kid: str, certificate_sha256: bytes, endpoint: str, name: str) -> None:
+    """Raise ``ConfigError`` for what a person typed; a level without what it rests on is a caller's mistake."""
+    if len(name) > NAME_MAX or not name.isprintable():
+        raise ConfigError(f"a camera's name has at most {NAME_MAX} printable characters", hint="choose another name")
+    if len(endpoint) > ENDPOINT_MAX or not endpoint.isprintable():
+        raise ConfigError(f"an address has at most {ENDPOINT_MAX} printable characters", hint="give host:port or a URL")
+    rests = {
+        "proved": bool(kid) and is_device_id(device) and not certificate_sha256,
+        "pinned": not kid and not device and len(certificate_sha256) == SHA256.digest_size and bool(endpoint),
+        "configured": not kid and not device and not certificate_sha256 and bool(endpoint),
+    }
+    assert rests[level]  # noqa: S101 - a caller's mistake
+
+
+def _of(row: Row) -> Enrolled:
+    return Enrolled(**dict(zip(rows.COLUMNS, row, strict=True)))
