@@ -14,11 +14,9 @@ import secrets
 from typing import Final, Literal, get_args
 
 import msgspec
-from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from cryptography.x509.oid import NameOID
 
 from agent import audit, registry
 from agent.audit import Event
@@ -181,6 +179,9 @@ def link_identity(tx: Tx, *, moment: Moment) -> LinkIdentity:
 
 
 def _make_identity() -> tuple[bytes, bytes]:
+    from cryptography import x509  # noqa: PLC0415 - 2 MB that only a device with cameras to reach needs
+    from cryptography.x509.oid import NameOID  # noqa: PLC0415 - the same
+
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, new_id())])
     certificate = (
