@@ -26,8 +26,10 @@ READ: Final = {
 }
 SPELLED: Final = {
     "MIT License": "MIT",
+    "MIT license": "MIT",
     "BSD 2-Clause License": "BSD-2-Clause",
     "Apache 2.0": "Apache-2.0",
+    "Apache License, Version 2.0": "Apache-2.0",
     "ISC License": "ISC",
     "Mozilla Public License 2.0 (MPL 2.0)": "MPL-2.0",
 }
