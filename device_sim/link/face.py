@@ -1,0 +1,56 @@
+"""The camera link as a face of a simulated camera: listens, and ends every conversation when it is cancelled."""
+
+import asyncio
+import socket
+from typing import Final
+
+from device_sim.camera.device import Device
+from device_sim.link.http import Conversation
+from device_sim.link.tls import TlsStream, context
+
+MAX_CONNECTIONS: Final = 8
+"""docs/camera-link.md §2 asks for 4 at least; more are not accepted until one ends."""
+
+
+class LinkFace:
+    """Serves ``device`` at ``host`` (none: at every address); port 0 takes a free one, which ``device.port`` tells."""
+
+    def __init__(self, device: Device, *, host: str = "", port: int = 0) -> None:
+        self._device, self._host, self._port = device, host, port
+        self._room = asyncio.Semaphore(MAX_CONNECTIONS)
+
+    async def run(self) -> None:
+        """Serve until cancelled; connections are then cut. Raises ``OSError`` where it cannot listen."""
+        device = self._device
+        talking: set[asyncio.Task[None]] = set()
+
+        async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            task = asyncio.current_task()
+            assert task is not None  # noqa: S101 - asyncio runs this as one
+            talking.add(task)
+            try:
+                async with self._room:
+                    stream = TlsStream(reader, writer, made_of=context(device.identity))
+                    await Conversation(device, stream).run()
+            finally:
+                talking.discard(task)
+                writer.transport.abort()
+
+        listening = _listen(self._host, self._port)
+        server = await asyncio.start_server(accept, sock=listening)
+        try:
+            device.note_port(listening.getsockname()[1])
+            await asyncio.Event().wait()
+        finally:
+            device.note_port(0)
+            server.close()
+            for task in talking:
+                task.cancel()
+            await asyncio.gather(*talking, return_exceptions=True)
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    if not host and socket.has_dualstack_ipv6():
+        return socket.create_server(("", port), family=socket.AF_INET6, dualstack_ipv6=True)
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    return socket.create_server((host, port), family=family)
