@@ -14,6 +14,7 @@ from typing import Final
 PARTS: Final = {
     "demo": "device_sim.demo.cli",
     "camera": "device_sim.camera.cli",
+    "tell": "device_sim.camera.tell",
     "cloud": "device_sim.cloud.cli",
     "broker": "device_sim.broker",
 }

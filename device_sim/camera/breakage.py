@@ -18,29 +18,23 @@ Breakage = Literal[
     "link-slow",
     "link-cut",
     "link-silent",
-    "advert-spoofed",
     "identity-changed",
-    "bluetoothd-dead",
-    "adapter-gone",
 ]
 
 BREAKAGES: Final[tuple[Breakage, ...]] = get_args(Breakage)
 ONCE: Final[frozenset[Breakage]] = frozenset({"power-cut", "reset"})
 
 MEANING: Final[dict[Breakage, str]] = {
-    "power-cut": "everything stops at once, unsaid; what was being recorded is lost; `mend` puts the power back",
-    "reset": "forgets its agent and empties its card, as by a long press on its button",
-    "clock-wrong": "its clock is ten years behind, and it believes it",
-    "clock-unsure": "its clock is ten years behind, and it says that it does not believe it",
+    "power-cut": "all stops at once, unsaid; mend it to put the power back",
+    "reset": "it forgets its agent and empties its card (once)",
+    "clock-wrong": "ten years behind, and it believes it",
+    "clock-unsure": "ten years behind, and it says that it is unsure",
     "card-full": "no room on its card",
     "card-missing": "no card in it",
     "card-failing": "its card answers with errors",
     "card-corrupt": "one bit of each recording has turned",
     "link-slow": "its camera link gives 16 KiB a second",
-    "link-cut": "its camera link breaks off after 64 KiB of every answer",
-    "link-silent": "its camera link takes connections and never answers",
-    "advert-spoofed": "somebody else announces it at another address",
+    "link-cut": "its camera link breaks off after each 64 KiB",
+    "link-silent": "its camera link never answers",
     "identity-changed": "it answers with another key, as an impostor would",
-    "bluetoothd-dead": "the Bluetooth daemon of the machine that looks for it is killed",
-    "adapter-gone": "the Bluetooth adapter of the machine that looks for it is pulled out",
 }

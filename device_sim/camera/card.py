@@ -129,6 +129,10 @@ class Card:
         except KeyError:
             raise CardError("not_found", "no such recording") from None
 
+    def holds(self, name: str) -> bool:
+        """Whether it is there, whole or not."""
+        return name in self._entries
+
     def begin(self, number: int, category: Kind, *, start: datetime, clock: Clock, media_type: str = "") -> Entry:
         """Begin to record; ``number`` is one that the camera never used before."""
         self._working()

@@ -1,4 +1,4 @@
-"""``device-sim camera``: files into a folder as a camera system would leave them, until told to stop.
+"""``device-sim camera``: files into a folder as a camera system would leave them, or hardware, until told to stop.
 
 Rules: the wall clock is read here and nowhere else of the camera; a signal ends the work between two files; what was
 begun is then finished or removed, so no final name holds a partial file (unless ``--fault`` asks for one).
@@ -19,16 +19,40 @@ from pathlib import Path
 from threading import Event
 from typing import IO, Final
 
+from device_sim.camera.breakage import BREAKAGES
 from device_sim.camera.fault import FAULTS, Fault, plant
+from device_sim.camera.hardware import BREAKAGES_HELP, Hardware, HardwareError, run_hardware
 from device_sim.camera.identity import DEFAULT_NAME
 from device_sim.camera.layout import LAYOUTS, Kind, Layout, finished, place
 from device_sim.camera.media import DEFAULT_BITS_PER_S, DEFAULT_FPS, DEFAULT_SIZE, write_clip, write_photo
+from device_sim.camera.scenario import CameraPart, Pace, Scenario, ScenarioError, check, read_scenario
 from device_sim.camera.usage_log import stamp, usage_log_lines
 from device_sim.signals import ended
 
 DEFAULT_RATE_PER_MINUTE: Final = 6.0
 DEFAULT_SECONDS: Final = 10.0
 LOG_LINES: Final = 20  # per file
+
+_DESCRIPTION: Final = """\
+Write real clips (H.264, AAC), photos and usage logs into a folder (--spool), or
+be cameras as hardware (--state): with keys, cards and labels, paired with and
+asked over the network, and broken on command."""
+
+_FOLDER: Final = "As a camera system writes them. Same seed, same --start, same options: the same bytes."
+_HARDWARE: Final = "They record once an agent is paired and has switched collection on."
+_EPILOG: Final = f"""\
+what breaks (--break, `device-sim tell`, or a line on stdin):
+{BREAKAGES_HELP}
+
+orders on stdin, one a line, answered by one line of JSON:
+  break NAME WHAT          mend NAME WHAT
+  setup NAME [SECONDS]     collect NAME on|off     consent NAME on|off
+  show                     stop
+
+example:
+  device-sim camera --spool /run/camera --count 3 --photos --logs
+  device-sim camera --state cameras --link --setup --name "Front door"
+"""
 
 _EXIT_DONE: Final = 0
 _EXIT_FAILED: Final = 1
@@ -179,15 +203,27 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser = subparsers.add_parser(
         "camera",
         allow_abbrev=False,
-        help="write clips, photos and usage logs into a folder, as a camera does",
-        description="Write real clips (H.264, AAC), photos and usage logs into a folder, as a camera system does. "
-        "Same seed, same --start, same options: the same bytes.",
-        epilog="example:  device-sim camera --spool /run/camera --count 3 --photos --logs",
+        help="write clips, photos and logs into a folder, or be cameras as hardware",
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--spool", type=Path, required=True, metavar="DIR", help="the folder to write into")
-    parser.add_argument("--layout", choices=LAYOUTS, default="spool", help="whose file names (default: spool)")
-    parser.add_argument("--name", default=DEFAULT_NAME, help=f"the owner's name for the camera ({DEFAULT_NAME})")
-    parser.add_argument("--seed", type=int, default=1, help="which camera, and what it sees (1)")
+    _add_what(parser)
+    _add_folder(parser.add_argument_group("into a folder", _FOLDER))
+    _add_hardware(parser.add_argument_group("as hardware", _HARDWARE))
+    parser.add_argument("--json", action="store_true", help="one JSON object a line for each file, or each event")
+    parser.set_defaults(run=run)
+    return parser
+
+
+def _add_what(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--name",
+        action="append",
+        default=[],
+        help=f"the owner's name for the camera ({DEFAULT_NAME}); as hardware, again for each further camera",
+    )
+    parser.add_argument("--seed", type=int, help="which camera, and what it sees (1; as hardware 1, 2, …)")
     parser.add_argument(
         "--rate",
         type=_not_negative,
@@ -210,26 +246,48 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         metavar="N",
         help=f"a clip's rate ({DEFAULT_BITS_PER_S})",
     )
-    parser.add_argument("--start", type=_moment, metavar="TIME", help="capture time of the first clip, RFC 3339 (now)")
     parser.add_argument("--clip", type=Path, metavar="FILE", help="your own clip instead of a drawn one")
     parser.add_argument("--no-clips", action="store_true", help="only what --photos and --logs ask for")
     parser.add_argument("--photos", action="store_true", help="a photo with every round")
     parser.add_argument("--logs", action="store_true", help=f"a usage log of {LOG_LINES} lines with every round")
-    parser.add_argument(
-        "--fault", action="append", choices=FAULTS, default=[], help="do this wrong; several take turns"
+
+
+def _add_folder(group: "argparse._ArgumentGroup") -> None:
+    group.add_argument("--spool", type=Path, metavar="DIR", help="the folder to write into")
+    group.add_argument("--layout", choices=LAYOUTS, default="spool", help="whose file names (default: spool)")
+    group.add_argument("--start", type=_moment, metavar="TIME", help="capture time of the first clip, RFC 3339 (now)")
+    group.add_argument("--fault", action="append", choices=FAULTS, default=[], help="do this wrong; several take turns")
+
+
+def _add_hardware(group: "argparse._ArgumentGroup") -> None:
+    group.add_argument("--state", type=Path, metavar="DIR", help="keys, cards and settings of these cameras; made anew")
+    group.add_argument("--link", action="store_true", help="serve the camera link (docs/camera-link.md)")
+    group.add_argument("--hub", default="", metavar="NAME", help="they are behind a hub, and share its power")
+    group.add_argument("--setup", action="store_true", help="their set-up windows are open for five minutes")
+    group.add_argument(
+        "--break", dest="broken", action="append", choices=BREAKAGES, default=[], metavar="WHAT", help="from the start"
     )
-    parser.add_argument("--json", action="store_true", help="one JSON object a line for each file")
-    parser.set_defaults(run=run)
-    return parser
+    group.add_argument("--host", default="", metavar="ADDRESS", help="listen there (default: at every address)")
+    group.add_argument("--port", type=_port, default=0, metavar="N", help="of the first camera's link (any free one)")
+    group.add_argument("--scenario", type=Path, metavar="FILE", help="play this instead (docs/simulator.md)")
+    group.add_argument("--control", type=Path, metavar="SOCKET", help="for `device-sim tell` (DIR/control)")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Run ``device-sim camera``; 0 done or interrupted, 1 folder or clip cannot be used, 2 bad usage."""
+    if (arguments.spool is None) == (arguments.state is None):
+        return _misused("one of --spool and --state is needed", step="--spool DIR for files, --state DIR for hardware")
+    return _record(arguments) if arguments.state is None else _be(arguments)
+
+
+def _record(arguments: argparse.Namespace) -> int:
+    if len(arguments.name) > 1:
+        return _misused("a folder is of one camera", step="give --name once, or use --state DIR")
     options = Options(
         spool=arguments.spool,
         layout=arguments.layout,
-        name=arguments.name,
-        seed=arguments.seed,
+        name=(arguments.name or [DEFAULT_NAME])[0],
+        seed=1 if arguments.seed is None else arguments.seed,
         rate_per_minute=arguments.rate,
         count=arguments.count,
         seconds=arguments.seconds,
@@ -259,6 +317,58 @@ def run(arguments: argparse.Namespace) -> int:
         print("  next: name a folder (and a clip) that you may use and that has room: --spool DIR", file=sys.stderr)
         return _EXIT_FAILED
     return _EXIT_DONE
+
+
+def _be(arguments: argparse.Namespace) -> int:
+    if arguments.start or arguments.fault or arguments.layout != "spool":
+        return _misused("--start, --fault and --layout are for a folder", step="see --break, or use --spool DIR")
+    try:
+        scenario = read_scenario(arguments.scenario) if arguments.scenario else _scenario(arguments)
+        return run_hardware(
+            Hardware(
+                scenario=scenario,
+                state=arguments.state,
+                host=arguments.host,
+                port=arguments.port,
+                control=arguments.control,
+                json=arguments.json,
+            )
+        )
+    except (ScenarioError, HardwareError) as error:
+        print(f"device-sim camera: {error}", file=sys.stderr)
+        return _EXIT_FAILED
+
+
+def _scenario(arguments: argparse.Namespace) -> Scenario:
+    pace = Pace(
+        rate_per_minute=arguments.rate,
+        seconds=arguments.seconds,
+        count=arguments.count,
+        clips=not arguments.no_clips,
+        photos=arguments.photos,
+        logs=arguments.logs,
+        size="x".join(map(str, arguments.size)),
+        fps=arguments.fps,
+        bits_per_s=arguments.bits_per_s,
+        clip=str(arguments.clip or ""),
+    )
+    made = Scenario(
+        name="from options",
+        cameras=tuple(
+            CameraPart(
+                name=name,
+                faces=("link",) if arguments.link else (),
+                hub=arguments.hub,
+                seed=None if arguments.seed is None else arguments.seed + index,
+                setup=arguments.setup,
+                broken=tuple(arguments.broken),
+                pace=pace,
+            )
+            for index, name in enumerate(arguments.name or [DEFAULT_NAME])
+        ),
+    )
+    check(made)
+    return made
 
 
 def _misused(reason: str, *, step: str) -> int:
@@ -334,3 +444,9 @@ def _moment(text: str) -> datetime:
     if moment.tzinfo is None:
         raise argparse.ArgumentTypeError(f"{text} has no zone: end it with Z")
     return moment
+
+
+def _port(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and int(text) < 1 << 16):
+        raise argparse.ArgumentTypeError(f"{text} is no port")
+    return int(text)

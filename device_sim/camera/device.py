@@ -10,6 +10,7 @@ Rules: a written change is on the disk before it is answered for; the clock is a
 from it by what is broken; nothing that is announced names the camera, its maker or its owner.
 """
 
+import asyncio
 import base64
 import hashlib
 import hmac
@@ -41,6 +42,29 @@ from device_sim.camera.kid import kid_of
 from device_sim.camera.layout import make_folders, private_file
 from device_sim.camera.usage_log import stamp
 
+Event = Literal[
+    "ready",
+    "stopped",
+    "setup",
+    "paired",
+    "unpaired",
+    "reset",
+    "power-cut",
+    "power-on",
+    "broken",
+    "mended",
+    "collecting",
+    "not-collecting",
+    "consent",
+    "recorded",
+    "not-recorded",
+    "fetching",
+    "fetched",
+    "acknowledged",
+    "deleted",
+    "refused",
+]
+"""What a person, a script or a scenario may wait for."""
 Change = Literal["power", "pairing", "setup", "state", "advert", "breakage", "card"]
 PairingCode = Literal["setup_closed", "paired_elsewhere"]
 
@@ -119,6 +143,11 @@ class Device:
         self.folder = folder
         self.faults: set[Breakage] = set()
         self.changed: list[Callable[[Change], None]] = []
+        """Called for faces, that something is to be shown otherwise."""
+        self.happened: list[Callable[[Event, dict[str, object]], None]] = []
+        """Called for people, with what there is to say of it."""
+        self.mimics: Device | None = None
+        """Whom it pretends to be, with a key of its own."""
         self.powered = True
         self.port = 0
         """Where its camera link listens; 0 while it does not."""
@@ -144,11 +173,11 @@ class Device:
 
     @property
     def identity(self) -> Identity:
-        """The key that it shows now; another one while ``identity-changed``."""
-        if "identity-changed" not in self.faults:
+        """The key that it shows now; another one while ``identity-changed``, and of an impostor."""
+        if self.mimics is None and "identity-changed" not in self.faults:
             return self._own
         if self._other is None:
-            self._other = new_identity(self.id, self._now())
+            self._other = new_identity((self.mimics or self).id, self._now())
         return self._other
 
     @property
@@ -217,6 +246,8 @@ class Device:
 
     def rotating(self) -> bytes:
         """Today's 32 bytes of which adverts carry the beginning; random and of this boot without an agent."""
+        if self.mimics is not None:
+            return self.mimics.rotating()
         if not self.advert_key:
             return self._boot_advert
         day = int(self.now().timestamp()) // _DAY_S
@@ -253,6 +284,7 @@ class Device:
         """As by its button."""
         self._setup_until = self._monotonic() + for_s
         self._tell("setup")
+        self.tell("setup", seconds=for_s)
 
     def close_setup(self) -> None:
         """Before its time."""
@@ -272,14 +304,15 @@ class Device:
         self._save(agent=kid, last_agent=kid, advert_key=secrets.token_hex(_KEY_BYTES), **self._stopped())
         self._setup_until = 0.0
         self._tell("pairing")
+        self.tell("paired", agent=kid)
         return True
 
     def unpair(self) -> None:
         """Forget the agent and the advert key; what is on the card is kept for its return alone."""
-        self.recording = False
         self._save(agent="", advert_key="", **self._stopped())
         self._boot_names()
         self._tell("pairing")
+        self.tell("unpaired")
 
     # What it does.
 
@@ -316,16 +349,42 @@ class Device:
             "consent": self.consent,
         }
 
+    @property
+    def storage(self) -> str:
+        """How its card is, as docs/camera-link.md §5 names it."""
+        return self.card.state
+
+    def heard_by(self, hear: Callable[[], None]) -> None:
+        """Call this at every change, for a face that needs not know which."""
+        self.changed.append(lambda _change: hear())
+
     def collect(self, *, enabled: bool) -> None:
-        """Switch recording, microphone and stream; ``changed`` has ended what runs when this returns."""
+        """Switch recording, microphone and stream; off is only true once ``settled``."""
         if enabled != self.collecting:
             self._save(collecting=enabled, collecting_since=stamp(self.now()))
+            self.tell("collecting" if enabled else "not-collecting")
         self._tell("state")
 
     def note_consent(self, *, given: bool) -> None:
         """Somebody at the camera agreed, or no longer does."""
         self._save(consent=given)
         self._tell("state")
+        self.tell("consent", given=given)
+
+    async def settled(self) -> None:
+        """Wait until nothing is recorded that may not be."""
+        done = asyncio.Event()
+
+        def hear(_change: Change) -> None:
+            if self.may_record or not self.recording:
+                done.set()
+
+        self.changed.append(hear)
+        try:
+            hear("state")
+            await done.wait()
+        finally:
+            self.changed.remove(hear)
 
     def note_recording(self, *, running: bool) -> None:
         """By its recorder."""
@@ -333,9 +392,10 @@ class Device:
             self.recording = running
             self._tell("state")
 
-    def note_deleted(self) -> None:
+    def note_deleted(self, count: int) -> None:
         """Something was taken off its card: a recorder ends what it was recording there."""
         self._tell("card")
+        self.tell("deleted", count=count)
 
     def note_port(self, port: int) -> None:
         """Where its camera link listens now."""
@@ -366,6 +426,7 @@ class Device:
         else:
             self.faults.add(breakage)
             self._tell("breakage")
+            self.tell("broken", what=breakage)
 
     def mend(self, breakage: Breakage) -> None:
         """Undo it; of a power cut: put the power back."""
@@ -374,6 +435,7 @@ class Device:
         elif breakage not in ONCE:
             self.faults.discard(breakage)
             self._tell("breakage")
+            self.tell("mended", what=breakage)
 
     def cut_power(self) -> None:
         """Everything stops at once; faces are cancelled by whoever runs them."""
@@ -381,6 +443,7 @@ class Device:
         self.recording, self.watchers, self.port, self.rtsp_port = False, 0, 0, 0
         self._setup_until = 0.0
         self._tell("power")
+        self.tell("power-cut")
 
     def start(self) -> None:
         """Boot: from what was written down."""
@@ -390,15 +453,21 @@ class Device:
             self.card.boot()
             self._boot_names()
             self._tell("power")
+            self.tell("power-on")
 
     def reset(self) -> None:
         """As from the factory, but for its key, its id and its count of recordings."""
-        self.recording = False
         self._empty_card()
         self._save(agent="", last_agent="", advert_key="", **self._stopped())
         self._setup_until = 0.0
         self._boot_names()
         self._tell("pairing")
+        self.tell("reset")
+
+    def tell(self, event: Event, **facts: object) -> None:
+        """Say to people what happened."""
+        for hear in tuple(self.happened):
+            hear(event, facts)
 
     def _empty_card(self) -> None:
         self.card.delete([entry.id for entry in self.card.entries()])

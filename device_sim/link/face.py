@@ -32,6 +32,8 @@ class LinkFace:
                 async with self._room:
                     stream = TlsStream(reader, writer, made_of=context(device.identity))
                     await Conversation(device, stream).run()
+            except asyncio.CancelledError:
+                return  # by the end of ``run``; asyncio would report it as an error of this task
             finally:
                 talking.discard(task)
                 writer.transport.abort()

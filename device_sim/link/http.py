@@ -75,8 +75,11 @@ class Conversation:
             if "link-silent" in self._device.faults:
                 await asyncio.Event().wait()
             said = answer(self._device, request)
+            if said.after is not None:
+                await said.after()
         except AnswerError as error:
             said = refused(error)
+            self._device.tell("refused", code=error.code)
         except h11.RemoteProtocolError as error:
             if self._line.our_state not in {h11.IDLE, h11.SEND_RESPONSE}:
                 return False
@@ -142,6 +145,7 @@ class Conversation:
                 file.seek(said.at)
                 await self._send(head)
                 left, sent = said.size, 0
+                self._device.tell("fetching", recording=said.name, at=said.at)
                 while left:
                     piece = file.read(min(left, RECORD_BYTES))
                     if not piece:
@@ -149,6 +153,7 @@ class Conversation:
                     await self._send(h11.Data(data=piece))
                     left, sent = left - len(piece), sent + len(piece)
                     await self._struck(len(piece), sent)
+            self._device.tell("fetched", recording=said.name)
         except CardError as error:
             await self._say(refused(AnswerError(error.code, str(error))))
 

@@ -1,7 +1,7 @@
 """A request as it was read, an answer as it will be written, and what is refused before any resource sees it."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -87,6 +87,10 @@ class Answer:
     content: Callable[[], AbstractContextManager[Content]] | None = None
     at: int = 0
     size: int = 0
+    name: str = ""
+    """Of the recording whose bytes these are."""
+    after: Callable[[], Awaitable[None]] | None = None
+    """Is awaited before the answer is sent: it is true only then."""
 
 
 def refused(error: AnswerError) -> Answer:

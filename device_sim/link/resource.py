@@ -5,6 +5,7 @@ Rules: who asks is looked at before what is asked; an answer that promises somet
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -70,7 +71,7 @@ def _pair(device: Device, request: Request) -> Answer:
 def _unpair(device: Device, request: Request) -> Answer:
     request.parameters()
     device.unpair()
-    return Answer(status=HTTPStatus.NO_CONTENT)
+    return Answer(status=HTTPStatus.NO_CONTENT, after=device.settled)
 
 
 def _describe(device: Device, request: Request) -> Answer:
@@ -103,8 +104,9 @@ def _collects(device: Device, request: Request) -> Answer:
 
 
 def _collect(device: Device, request: Request) -> Answer:
+    request.parameters()
     device.collect(enabled=request.json(enabled=bool)["enabled"])
-    return _collects(device, request)
+    return replace(_collects(device, request), after=device.settled)
 
 
 def _list(device: Device, request: Request) -> Answer:
@@ -153,7 +155,7 @@ def _remove(device: Device, request: Request, name: str) -> Answer:
 
 def _delete(device: Device, entries: list[Entry]) -> int:
     deleted = device.card.delete([entry.id for entry in entries])
-    device.note_deleted()
+    device.note_deleted(deleted)
     return deleted
 
 
@@ -179,6 +181,7 @@ def _fetch(device: Device, request: Request, name: str) -> Answer:
         status=HTTPStatus.OK if part is None else HTTPStatus.PARTIAL_CONTENT,
         headers=headers,
         content=lambda: device.card.reading(name),
+        name=name,
         at=begin,
         size=end - begin,
     )
@@ -190,6 +193,7 @@ def _acknowledge(device: Device, request: Request, name: str) -> Answer:
     if not _SHA256.fullmatch(sha256):
         raise AnswerError("bad_request", "sha256 is 64 hexadecimal characters")
     device.card.acknowledge(name, sha256)
+    device.tell("acknowledged", recording=name)
     return Answer(status=HTTPStatus.NO_CONTENT)
 
 

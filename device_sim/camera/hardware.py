@@ -1,0 +1,166 @@
+"""``device-sim camera`` as hardware: cameras with faces, from a scenario or from options, until told to stop.
+
+The wall clock is read here, and handed on. Whoever runs it sees one line for each thing that happens.
+"""
+
+import asyncio
+import contextlib
+import fcntl
+import json
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from device_sim.camera.breakage import MEANING
+from device_sim.camera.control import ControlSocket, answer, read_stdin
+from device_sim.camera.device import Change, Device, Event, Face, make_device
+from device_sim.camera.layout import make_folders, private_file, slug
+from device_sim.camera.recorder import Recorder
+from device_sim.camera.rig import Hear, Place, Rig
+from device_sim.camera.scenario import CameraPart, Play, Scenario
+from device_sim.link.face import LinkFace
+
+CONTROL: Final = "control"
+BREAKAGES_HELP: Final = "\n".join(f"  {name:<17} {meaning}" for name, meaning in MEANING.items())
+
+_LOCK: Final = "lock"
+
+
+class HardwareError(Exception):
+    """It cannot run like this; the text ends in the next step."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hardware:
+    """What to run, and where."""
+
+    scenario: Scenario
+    state: Path
+    host: str = ""
+    port: int = 0
+    """Of the first camera's link; those after it have the next ones. 0: any free ones."""
+    control: Path | None = None
+    json: bool = False
+
+    @property
+    def socket(self) -> Path:
+        """Where ``device-sim tell`` reaches it."""
+        return self.control or self.state / CONTROL
+
+
+def run_hardware(hardware: Hardware) -> int:
+    """Run until a signal or the order ``stop``; raises ``HardwareError``."""
+    make_folders(hardware.state)
+    with _alone(hardware.state):
+        try:
+            asyncio.run(_run(hardware))
+        except* OSError as errors:
+            raise HardwareError(f"{_first(errors)}\n  next: free what it names, or use --port, --host") from None
+    return 0
+
+
+async def _run(hardware: Hardware) -> None:
+    play = Play(hardware.scenario)
+    say = _say_json if hardware.json else _say
+
+    def hear(name: str, event: Event, facts: dict[str, object]) -> None:
+        say(name, event, facts)
+        play.hear(name, event, facts)
+
+    rig = _rig(hardware, hear)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, rig.stop)
+    read_stdin(sys.stdin, lambda line: print(json.dumps(answer(line, rig.obey), ensure_ascii=False), flush=True))
+    async with asyncio.TaskGroup() as group:
+        beside = [
+            group.create_task(ControlSocket(hardware.socket, rig.obey).run(), name="control"),
+            group.create_task(play.run(rig), name="scenario"),
+        ]
+        await rig.run()
+        for task in beside:
+            task.cancel()
+
+
+def _rig(hardware: Hardware, hear: Hear) -> Rig:
+    parts = hardware.scenario.cameras
+    devices = {part.name: _device(hardware.state, part, seed=index + 1) for index, part in enumerate(parts)}
+    for part in parts:
+        devices[part.name].mimics = devices.get(part.mimics)
+    places = []
+    for index, part in enumerate(parts):
+        faces = _faces(devices[part.name], part, host=hardware.host, port=hardware.port and hardware.port + index)
+        places.append(Place(device=devices[part.name], faces=faces, listens="link" in part.faces, hub=part.hub))
+    return Rig(places, hear=hear)
+
+
+def _device(state: Path, part: CameraPart, *, seed: int) -> Device:
+    folder = state / slug(part.name)
+    make_device(folder, now=_now(), name=part.name, seed=seed if part.seed is None else part.seed)
+    device = Device(folder, now=_now, monotonic=_monotonic_s)
+    for breakage in part.broken:
+        device.break_(breakage)
+    if part.setup:
+        device.open_setup()
+    return device
+
+
+def _faces(device: Device, part: CameraPart, *, host: str, port: int) -> Callable[[], Sequence[Face]]:
+    """Return what makes them for each boot; the camera link stays at the port that it found first."""
+    kept = [port]
+
+    def hear(_change: Change) -> None:
+        kept[0] = device.port or kept[0]
+
+    device.changed.append(hear)
+
+    def faces() -> list[Face]:
+        made: list[Face] = [Recorder(device, part.pace.habit())]
+        if "link" in part.faces:
+            made.append(LinkFace(device, host=host, port=kept[0]))
+        return made
+
+    return faces
+
+
+def _say(name: str, event: Event, facts: dict[str, object]) -> None:
+    told = " ".join(f"{key}={value}" for key, value in facts.items() if key in _TOLD)
+    print(f"{_now():%H:%M:%S}  {name}: {event}{'  ' if told else ''}{told}", flush=True)
+
+
+def _say_json(name: str, event: Event, facts: dict[str, object]) -> None:
+    line = {"event": event, "camera": name, **facts}
+    print(json.dumps(line, ensure_ascii=False), flush=True)
+
+
+_TOLD: Final = ("label", "port", "agent", "what", "recording", "count", "code", "reason", "seconds", "given")
+
+
+@contextlib.contextmanager
+def _alone(state: Path) -> Iterator[None]:
+    with private_file(state / _LOCK) as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise HardwareError(f"a simulator runs at {state}\n  next: stop it, or use another --state") from None
+        yield
+
+
+def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:
+    found: BaseException = errors
+    while isinstance(found, BaseExceptionGroup):
+        found = found.exceptions[0]
+    return found
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)  # noqa: TID251 - the one place of the hardware that reads the wall clock
+
+
+def _monotonic_s() -> float:
+    return time.monotonic()  # noqa: TID251 - the same, for what lasts

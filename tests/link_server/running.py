@@ -1,0 +1,82 @@
+"""``device-sim camera`` as hardware, in a process of its own, with what it says."""
+
+import json
+import queue
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from agent.clock import monotonic_s
+
+LIMIT_S = 60.0
+
+
+class Running:
+    """One simulator; ``heard`` waits for what it says."""
+
+    def __init__(self, state: Path, *options: str) -> None:
+        self.state = state
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "device_sim", "camera", "--state", state, "--host", "127.0.0.1", "--json", *options],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        self._said: queue.Queue[dict[str, Any]] = queue.Queue()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def heard(self, event: str, *, camera: str = "") -> dict[str, Any]:
+        """Return the next such event; what was said before it is passed over."""
+        deadline_s = monotonic_s() + LIMIT_S
+        while True:
+            said = self._said.get(timeout=max(deadline_s - monotonic_s(), 0.001))
+            if said.get("event") == event and camera in {"", said["camera"]}:
+                return said
+
+    def order(self, line: str) -> dict[str, Any]:
+        """Type an order and return its answer."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(line.encode() + b"\n")
+        self.process.stdin.flush()
+        while "ok" not in (said := self._said.get(timeout=LIMIT_S)):
+            pass
+        return said
+
+    def end(self) -> int:
+        if self.process.poll() is None:
+            self.process.terminate()
+        code = self.process.wait(LIMIT_S)
+        self._reader.join(LIMIT_S)
+        for pipe in (self.process.stdin, self.process.stdout):
+            if pipe is not None:
+                pipe.close()
+        return code
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self._said.put(json.loads(line))
+
+
+@contextmanager
+def running(state: Path, *options: str) -> Iterator[Running]:
+    made = Running(state, *options)
+    try:
+        yield made
+    finally:
+        made.end()
+
+
+def tell(state: Path, *order: str) -> "subprocess.CompletedProcess[str]":
+    """``device-sim tell`` as a person would type it."""
+    return subprocess.run(
+        [sys.executable, "-m", "device_sim", "tell", "--state", state, *order],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=LIMIT_S,
+    )
