@@ -57,6 +57,7 @@ SYSTEM_PROGRAMS = {
     "age": "age",
     "strace": "strace",
     "openssl": "openssl",
+    "ip": "iproute2",
 }
 SYSTEM_PATH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/local/sbin", "/usr/sbin", "/sbin"])
 

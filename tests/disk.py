@@ -42,15 +42,20 @@ def as_root(test: Callable[..., None]) -> Callable[..., None]:
             mounts_of_our_own()
             test(tmp_path, **fixtures)
             return
-        command = [
-            *("unshare", "--user", "--map-root-user", "--mount"),
-            *(sys.executable, "-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider"),
-            *("--basetemp", str(tmp_path / "apart"), f"{inspect.getfile(test)}::{test.__name__}"),
-        ]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE_S, check=False)
-        assert done.returncode == 0, f"as root it would run here:\n{done.stdout}{done.stderr}"
+        again_as_root(test, tmp_path)
 
     return run
+
+
+def again_as_root(test: Callable[..., None], folder: Path) -> None:
+    """Run a test again in a process that is root but in name, with a folder for what it makes."""
+    command = [
+        *("unshare", "--user", "--map-root-user", "--mount"),
+        *(sys.executable, "-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider"),
+        *("--basetemp", str(folder / "apart"), f"{inspect.getfile(test)}::{test.__name__}"),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE_S, check=False)
+    assert done.returncode == 0, f"as root it would run here:\n{done.stdout}{done.stderr}"
 
 
 @contextmanager

@@ -2,7 +2,14 @@
 
 The map::
 
-    sighting  what was heard, as values
+    sighting        what was heard, as values
+    mdns            DNS-SD over multicast DNS
+    onvif           ONVIF's WS-Discovery; onvif_message reads and writes its messages
+    presence        what is shown as being there: goodbyes, names that lead elsewhere, silence
+    interface       which network interfaces are listened on, and what lies on their links
+    reach           whether something still answers where it was heard
+    leak            what an advert gives away
+    clean           the text of strangers, made fit to be shown
 
 A sighting may start a check; it changes nothing that is trusted.
 """

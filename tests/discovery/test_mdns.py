@@ -1,0 +1,214 @@
+"""FIND-LAN: cameras and hubs are found by DNS-SD, and no announcement stalls, crashes or misleads whoever listens.
+
+The agent's discoverer and the simulated cameras are processes in network namespaces of their own, on one bridge.
+"""
+
+import signal
+
+from tests.discovery.scene import camera, ears, lie
+from tests.netns import Network, network, on_network
+
+LINK = ("--mdns", "--txt", "v=1", "--txt", "id=abcdefghijklmnop")
+
+
+@on_network(hosts=2)
+def test_camera_that_is_there_is_found_with_its_addresses_of_both_kinds(net: Network) -> None:
+    with camera(net.hosts[1], *LINK, "--instance", "quiet", "--port", "8444"), ears(net.hosts[0], "mdns") as heard:
+        found = heard.hear("the camera", key="quiet._camera-link._tcp")
+    assert (found["way"], found["place"], found["service"], found["port"]) == (
+        "mdns",
+        "lan0",
+        "_camera-link._tcp",
+        8444,
+    )
+    assert {"10.77.0.2", "fd77::2"} <= set(found["addresses"])
+    assert any(address.startswith("fe80:") and address.endswith("%lan0") for address in found["addresses"])
+    assert found["unverified_id"] == "abcdefghijklmnop"
+    assert found["leaks"] == []
+
+
+@on_network(hosts=2)
+def test_camera_over_ipv6_alone_is_found(net: Network) -> None:
+    for number, host in enumerate(net.hosts, start=1):
+        host.ip("address", "del", f"10.77.0.{number}/24", "dev", "lan0")
+    with camera(net.hosts[1], *LINK), ears(net.hosts[0], "mdns") as heard:
+        found = heard.hear("the camera", service="_camera-link._tcp")
+    assert all(":" in address for address in found["addresses"])
+
+
+@on_network(hosts=2)
+def test_camera_that_comes_later_is_found_and_its_leaving_is_told(net: Network) -> None:
+    with ears(net.hosts[0], "mdns") as heard:
+        with camera(net.hosts[1], *LINK, "--instance", "later"):
+            heard.hear("the camera", key="later._camera-link._tcp")
+        heard.until(lambda: heard.lost("later._camera-link._tcp"), "its goodbye")
+
+
+@on_network(hosts=2)
+def test_camera_whose_power_is_cut_is_lost_though_its_name_lives_on(net: Network) -> None:
+    """It says no goodbye, and its name stays in the cache for 19 minutes: zeroconf lifts every PTR's life to that."""
+    cut = camera(net.hosts[1], *LINK, "--instance", "cut", "--host-ttl", "3")
+    with ears(net.hosts[0], "mdns", "--refresh", "1") as heard, cut as process:
+        heard.hear("the camera", key="cut._camera-link._tcp")
+        process.send_signal(signal.SIGKILL)
+        heard.until(lambda: heard.lost("cut._camera-link._tcp"), "its loss", within_s=40)
+
+
+@on_network(hosts=2)
+def test_camera_that_is_silent_but_answers_stays(net: Network) -> None:
+    still = camera(net.hosts[1], *LINK, "--instance", "still", "--host-ttl", "3")
+    with ears(net.hosts[0], "mdns", "--refresh", "1") as heard, still:
+        heard.hear("the camera", key="still._camera-link._tcp")
+        later = heard.hear("it again", key="still._camera-link._tcp", after=2)
+    assert later["seen_ms"] > heard.sightings()[0]["seen_ms"]
+    assert not any(one["kind"] == "Lost" for one in heard.told[: heard.told.index(later)])
+
+
+@on_network(hosts=3)
+def test_spoofed_goodbye_removes_no_living_camera(net: Network) -> None:
+    with ears(net.hosts[0], "mdns", "--refresh", "1") as heard, camera(net.hosts[1], *LINK, "--instance", "alive"):
+        heard.hear("the camera", key="alive._camera-link._tcp")
+        for _ in range(3):
+            lie(net.hosts[2], "goodbye", "--instance", "alive", "--address", "10.77.0.3")
+        heard.hear("it again", key="alive._camera-link._tcp", after=len(heard.sightings()) + 2)
+        assert not heard.lost("alive._camera-link._tcp")
+        assert [one for one in heard.told if one["kind"] == "Lost"] == []
+
+
+@on_network(hosts=3)
+def test_who_takes_a_name_over_is_told_beside_the_camera_that_still_answers(net: Network) -> None:
+    with ears(net.hosts[0], "mdns", "--refresh", "1") as heard, camera(net.hosts[1], *LINK, "--instance", "mine"):
+        true = heard.hear("the camera", key="mine._camera-link._tcp")
+        lie(net.hosts[2], "takeover", "--instance", "mine", "--address", "10.77.0.3", "--port", "666")
+        heard.hear("the impostor", key="mine._camera-link._tcp#other", addresses=["10.77.0.3"], port=666)
+        again = heard.hear("it again", key="mine._camera-link._tcp", after=len(heard.sightings()))
+    assert (again["addresses"], again["port"]) == (true["addresses"], true["port"])
+    assert {one["port"] for one in heard.sightings(key="mine._camera-link._tcp")} == {8443}
+
+
+@on_network(hosts=3)
+def test_camera_that_moved_is_told_at_its_new_address_alone(net: Network) -> None:
+    before = camera(net.hosts[1], *LINK, "--instance", "moved", "--address", "10.77.0.2")
+    with ears(net.hosts[0], "mdns") as heard, before as process:
+        heard.hear("the camera", key="moved._camera-link._tcp", addresses=["10.77.0.2"])
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        with camera(net.hosts[2], *LINK, "--instance", "moved", "--host", "other", "--address", "10.77.0.3"):
+            heard.hear("it elsewhere", key="moved._camera-link._tcp", addresses=["10.77.0.3"])
+    assert heard.sightings(key="moved._camera-link._tcp#other") == []
+
+
+@on_network(hosts=3)
+def test_address_that_is_not_on_the_link_is_refused(net: Network) -> None:
+    """An agent that tries whatever is announced would ask hosts elsewhere for whoever lies."""
+    away = ("8.8.8.8", "169.254.169.254", "127.0.0.1", "10.78.0.1", "10.77.0.255", "10.77.0.0", "224.0.0.1")
+    with ears(net.hosts[0], "mdns") as heard:
+        for number, address in enumerate(away):
+            lie(net.hosts[2], "service", "--instance", f"away{number}", "--host", f"h{number}", "--address", address)
+        lie(net.hosts[2], "service", "--instance", "near", "--address", "10.77.0.2")
+        heard.hear("what is near", unverified_name="near")
+    assert [one["unverified_name"] for one in heard.sightings()] == ["near"]
+
+
+@on_network(hosts=3)
+def test_names_that_no_service_may_have_crash_nothing_and_reach_no_terminal(net: Network) -> None:
+    with ears(net.hosts[0], "mdns") as heard:
+        lie(net.hosts[2], "control", "--address", "10.77.0.3")
+        with camera(net.hosts[1], *LINK, "--instance", "good"):
+            heard.hear("the camera", key="good._camera-link._tcp")
+    for one in heard.sightings():
+        assert one["unverified_name"].isprintable()
+        assert one["key"].isprintable()
+        assert len(one["unverified_name"]) <= 64
+    assert len({one["key"] for one in heard.sightings()}) == len(
+        {repr(one["addresses"] + [one["key"]]) for one in heard.sightings()}
+    )
+
+
+@on_network(hosts=3)
+def test_noise_crashes_nothing(net: Network) -> None:
+    with ears(net.hosts[0], "mdns") as heard:
+        lie(net.hosts[2], "noise", "--count", "2000", "--address", "10.77.0.3")
+        with camera(net.hosts[1], *LINK, "--instance", "good"):
+            heard.hear("the camera", key="good._camera-link._tcp")
+
+
+@on_network(hosts=3)
+def test_names_that_lead_nowhere_stall_no_camera(net: Network) -> None:
+    """Asked one by one, three seconds each, 100 of them took five minutes."""
+    with ears(net.hosts[0], "mdns") as heard:
+        lie(net.hosts[2], "unresolvable", "--count", "100", "--address", "10.77.0.3")
+        with camera(net.hosts[1], *LINK, "--instance", "good"):
+            heard.hear("the camera", key="good._camera-link._tcp", within_s=6)
+
+
+@on_network(hosts=3)
+def test_flood_of_services_hides_no_camera(net: Network) -> None:
+    with ears(net.hosts[0], "mdns") as heard:
+        lie(net.hosts[2], "flood", "--count", "1000", "--address", "10.77.0.3")
+        with camera(net.hosts[1], *LINK, "--instance", "good"):
+            heard.hear("the camera", key="good._camera-link._tcp")
+        assert len(heard.sightings(addresses=["10.77.0.3"])) > 500
+
+
+@on_network(hosts=1)
+def test_link_that_comes_later_is_asked_on(net: Network) -> None:
+    agent = net.host()
+    with camera(net.hosts[0], *LINK, "--instance", "first"), ears(agent, "mdns") as heard:
+        heard.until(lambda: any(one["reason"] == "no_interface" for one in heard.troubles), "why there is nothing")
+        net.plug(agent)
+        agent.add_address("10.77.0.9/24")
+        heard.hear("the camera", key="first._camera-link._tcp")
+        assert heard.troubles[-1]["reason"] in {"", "container_network"}
+        agent.ip("link", "del", "lan0")
+        heard.until(lambda: heard.lost("first._camera-link._tcp"), "its loss with its link")
+        assert heard.troubles[-1]["reason"] == "no_interface"
+
+
+@on_network(hosts=2)
+def test_each_of_two_links_is_listened_on_and_named(net: Network) -> None:
+    with network(hosts=2) as other:
+        agent = net.hosts[0]
+        other.plug(agent, link="lan1")
+        agent.add_address("10.99.0.1/24", link="lan1")
+        other.hosts[1].add_address("10.99.0.2/24")
+        first = camera(net.hosts[1], *LINK, "--instance", "one", "--address", "10.77.0.2")
+        second = camera(other.hosts[1], *LINK, "--instance", "two", "--address", "10.99.0.2")
+        with first, second, ears(agent, "mdns") as heard:
+            assert heard.hear("the first", key="one._camera-link._tcp")["place"] == "lan0"
+            assert heard.hear("the second", key="two._camera-link._tcp")["place"] == "lan1"
+
+
+@on_network(hosts=0)
+def test_loopback_is_listened_on_where_it_is_named(net: Network) -> None:
+    alone = net.host()
+    same = camera(alone, *LINK, "--instance", "same", "--interface", "lo", "--address", "127.0.0.1")
+    with same, ears(alone, "mdns", "--interface", "lo") as heard:
+        heard.hear("the camera", key="same._camera-link._tcp", addresses=["127.0.0.1"])
+
+
+@on_network(hosts=3)
+def test_what_an_advert_gives_away_is_told_with_what_to_do(net: Network) -> None:
+    mac = "B8A44F0A98A1"
+    axis = ("--mdns", "--type", "_axis-video._tcp", "--instance", f"AXIS M2026 - {mac}")
+    with ears(net.hosts[0], "mdns") as heard:
+        with camera(net.hosts[1], *axis, "--txt", f"macaddress={mac}"):
+            found = heard.hear("the camera", service="_axis-video._tcp")
+            assert [one["code"] for one in found["leaks"]] == ["mac"]
+            assert "another name" in found["leaks"][0]["advice"]
+        open_doorbell = (
+            "--mdns",
+            "--type",
+            "_hap._tcp",
+            "--txt",
+            "ci=18",
+            "--txt",
+            "sf=1",
+            "--txt",
+            "id=AA:BB:CC:DD:EE:FF",
+        )
+        lamp = ("--mdns", "--type", "_hap._tcp", "--instance", "lamp", "--txt", "ci=5", "--txt", "sf=1", "--port", "81")
+        with camera(net.hosts[2], *lamp), camera(net.hosts[1], *open_doorbell):
+            found = heard.hear("the doorbell", service="_hap._tcp")
+            assert [one["code"] for one in found["leaks"]] == ["setup_mode"]
+    assert heard.sightings(unverified_name="lamp") == []

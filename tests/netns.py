@@ -1,0 +1,169 @@
+"""Hosts of a test's own on a network of its own: a bridge with one network namespace per host, over veth pairs.
+
+Rules: nothing of this machine's network is touched and nothing has a name outside: each namespace is held by a process
+that ends with the test's, and the kernel then removes what was in it. For anybody but root a test runs in a process
+that is root but in name.
+
+A host ``n`` (1, 2, …) has 10.77.0.n/24, fd77::n/64 and a link-local address on ``lan0``.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from tests.disk import again_as_root
+from tests.waiting import until
+
+PREFIX: Final = "10.77.0"
+PREFIX6: Final = "fd77::"
+SYSTEM_PATH: Final = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
+
+_HOLD: Final = "import signal; print('held', flush=True); signal.pause()"
+
+
+class Host:
+    """One network namespace, held by a process of its own."""
+
+    def __init__(self, stack: ExitStack) -> None:
+        self._holder = stack.enter_context(
+            _ending([_tool("unshare"), "--net", sys.executable, "-I", "-S", "-c", _HOLD])
+        )
+        assert self._holder.stdout is not None
+        assert self._holder.stdout.readline() == b"held\n", "this machine makes no network namespace for us"
+        self._run("ip", "link", "set", "lo", "up")
+        # A duplicate is looked for for a second or two before an IPv6 address may be used; there are none here.
+        for scope in ("default", "all"):
+            self._run("sh", "-c", f"echo 0 > /proc/sys/net/ipv6/conf/{scope}/accept_dad")
+
+    @property
+    def pid(self) -> int:
+        """The process whose namespace it is."""
+        return self._holder.pid
+
+    def command(self, *arguments: str | Path) -> list[str]:
+        """Return the command that runs these there."""
+        return [_tool("nsenter"), f"--net=/proc/{self.pid}/ns/net", "--", *map(str, arguments)]
+
+    @contextmanager
+    def running(
+        self,
+        *arguments: str | Path,
+        env: Mapping[str, str] | None = None,
+        **options: Any,  # noqa: ANN401 - Popen's own
+    ) -> "Iterator[subprocess.Popen[bytes]]":
+        """Start a program there; it is told to end (SIGTERM), then killed, at the end of the context."""
+        with _ending(self.command(*arguments), env=env, **options) as process:
+            yield process
+
+    def ip(self, *arguments: str) -> None:
+        """Change its links and addresses with the program of this name."""
+        self._run("ip", *arguments)
+
+    def add_address(self, address: str, *, link: str = "lan0") -> None:
+        """Give a link one more address, ``10.0.0.1/24``; an IPv6 one may be used at once."""
+        self.ip("address", "add", address, "dev", link, *(("nodad",) if ":" in address else ()))
+
+    def _run(self, *arguments: str) -> None:
+        subprocess.run(self.command(*arguments), check=True, env={**os.environ, "PATH": SYSTEM_PATH})
+
+
+class Network:
+    """A bridge, in a namespace that no host is in, and its hosts."""
+
+    def __init__(self, stack: ExitStack) -> None:
+        self._stack = stack
+        self._switch = Host(stack)
+        self._links = 0
+        self.hosts: list[Host] = []
+        self._switch.ip("link", "add", "bridge", "type", "bridge", "mcast_snooping", "0")
+        self._switch.ip("link", "set", "bridge", "up")
+
+    def host(self, *, number: int | None = None) -> Host:
+        """Add a host; with ``number`` it gets its link and its addresses at once."""
+        host = Host(self._stack)
+        self.hosts.append(host)
+        if number is not None:
+            self.plug(host)
+            host.add_address(f"{PREFIX}.{number}/24")
+            host.add_address(f"{PREFIX6}{number}/64")
+        return host
+
+    def plug(self, host: Host, *, link: str = "lan0") -> None:
+        """Give a host a link to the bridge, up, with no address but its link-local one."""
+        self._links += 1
+        port = f"port{self._links}"
+        self._switch.ip(
+            *("link", "add", port, "type", "veth", "peer", "name", link, "netns", f"/proc/{host.pid}/ns/net")
+        )
+        self._switch.ip("link", "set", port, "master", "bridge", "up")
+        host.ip("link", "set", link, "up")
+        until(lambda: _has_link_local(host, link), what=f"a link-local address on {link}", within_s=10)
+
+
+@contextmanager
+def network(*, hosts: int) -> Iterator[Network]:
+    """Make a network with hosts 1 to ``hosts``; all of it is gone afterwards."""
+    with ExitStack() as stack:
+        made = Network(stack)
+        for number in range(1, hosts + 1):
+            made.host(number=number)
+        yield made
+
+
+def on_network(*, hosts: int) -> Callable[[Callable[[Network], None]], Callable[[Path], None]]:
+    """Let a test have a network of its own; on a machine that forbids users namespaces it fails, and wants root."""
+
+    def decorate(test: Callable[[Network], None]) -> Callable[[Path], None]:
+        def run(tmp_path: Path) -> None:
+            if os.geteuid() != 0:
+                again_as_root(test, tmp_path)
+                return
+            with network(hosts=hosts) as net:
+                test(net)
+
+        run.__name__, run.__doc__, run.__module__ = test.__name__, test.__doc__, test.__module__
+        return run
+
+    return decorate
+
+
+def _has_link_local(host: Host, link: str) -> bool:
+    lines = Path(f"/proc/{host.pid}/net/if_inet6").read_text(encoding="ascii").splitlines()
+    return any(line.startswith("fe80") and line.endswith(link) for line in lines)
+
+
+def _tool(name: str) -> str:
+    path = shutil.which(name, path=SYSTEM_PATH)
+    assert path is not None, f"{name} is not installed"
+    return path
+
+
+@contextmanager
+def _ending(
+    command: Sequence[str],
+    *,
+    env: Mapping[str, str] | None = None,
+    **options: Any,  # noqa: ANN401 - Popen's own
+) -> "Iterator[subprocess.Popen[bytes]]":
+    process = subprocess.Popen(
+        [_tool("setpriv"), "--pdeathsig", "KILL", *command],  # it ends with this process, however that ends
+        stdin=subprocess.DEVNULL,
+        env=env,
+        **{"stdout": subprocess.PIPE, **options},
+    )
+    try:
+        yield process
+    finally:
+        process.terminate()
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        if process.stdout is not None:
+            process.stdout.close()
