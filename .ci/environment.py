@@ -59,6 +59,12 @@ SYSTEM_PROGRAMS = {
     "openssl": "openssl",
     "ip": "iproute2",
 }
+# And of what has no program of its own: a file beneath / -> its package.
+SYSTEM_FILES = {
+    "usr/lib/*/girepository-1.0/GstRtspServer-1.0.typelib": "gir1.2-gst-rtsp-server-1.0",
+    "usr/lib/*/gstreamer-1.0/libgstrtp.so": "gstreamer1.0-plugins-good",
+    "usr/lib/python3/dist-packages/gi/__init__.py": "python3-gi",
+}
 SYSTEM_PATH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/local/sbin", "/usr/sbin", "/sbin"])
 
 
@@ -326,8 +332,9 @@ def ensure_node_modules() -> None:
 
 
 def missing_programs() -> list[str]:
-    """Debian packages whose program is not here."""
-    return sorted({p for tool, p in SYSTEM_PROGRAMS.items() if shutil.which(tool, path=SYSTEM_PATH) is None})
+    """Debian packages whose program, or file, is not here."""
+    programs = {p for tool, p in SYSTEM_PROGRAMS.items() if shutil.which(tool, path=SYSTEM_PATH) is None}
+    return sorted(programs | {p for file, p in SYSTEM_FILES.items() if not list(Path("/").glob(file))})
 
 
 def ensure_packages() -> None:

@@ -16,13 +16,20 @@ The document::
     source = "ntp"                        # or "system": this machine's clock is set by something trustworthy
 
     [[source]]
-    kind = "frigate"                      # spool | frigate | motioneye | timelapse
+    kind = "frigate"                      # spool | frigate | motioneye | timelapse, or rtsp (below)
     path = "/media/frigate/recordings"
     after = "leave"                       # take | leave
     medium = "disk"                       # tmpfs | encrypted | disk
     # and where the usual does not fit: name, patterns, timezone, settle, poll, rescan, batch_size, batch_age
 
-Sources lie beside each other and beside ``state``: what two of them saw would be taken twice, by two rules.
+    [[source]]
+    kind = "rtsp"                         # a camera that streams
+    name = "door"
+    url = "rtsp://192.0.2.7:554/main"     # rtsps:// with certificate_sha256 = "…"
+    credentials = "door.credentials"      # a file of two lines, user and password, mode 0600
+    # and where the usual does not fit: camera, segment, stall
+
+Folders of sources lie beside each other and beside ``state``: what two of them saw would be taken twice, by two rules.
 Only the wiring (``agent/app/`` and the shell commands) knows this module; everything below is handed its values.
 """
 
@@ -36,7 +43,16 @@ import msgspec
 
 from agent.clock import MS_PER_S, ClockSource
 from agent.document import DOCUMENT_BYTES, Table, read_document
+from agent.errors import ConfigError
 from agent.files import read_whole
+from agent.rtsp.settings import (
+    SEGMENT_LEAST_S,
+    SEGMENT_MOST_S,
+    STREAMS_MAX,
+    Address,
+    StreamSettings,
+    read_address,
+)
 from agent.sources import SourceSettings
 from agent.sources.settings import BATCH_MAX_BYTES, After, Medium, SourceKind
 
@@ -48,6 +64,7 @@ DEFAULT_SOCKET: Final = Path("/run/privacy-agent/control.sock")
 _SOCKET_NAME: Final = "control.sock"
 _NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _PORTS: Final = {"mqtts": 8883, "mqtt": 1883}
+STREAM_KIND: Final = "rtsp"
 _SOURCE_KEYS: Final = (
     "name",
     "kind",
@@ -62,6 +79,11 @@ _SOURCE_KEYS: Final = (
     "batch_size",
     "batch_age",
 )
+
+
+_STREAM_KEYS: Final = ("kind", "name", "url", "camera", "credentials", "certificate_sha256", "segment", "stall")
+_CAMERA: Final = re.compile(r"[^\x00-\x1f\x7f/]{1,64}")
+_DIGEST: Final = re.compile(r"(?:[0-9A-Fa-f]{2}:?){31}[0-9A-Fa-f]{2}")
 
 
 class BrokerSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -83,6 +105,12 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     broker: BrokerSettings | None
     clock: ClockSource
     sources: tuple[SourceSettings, ...]
+    streams: tuple[StreamSettings, ...] = ()
+
+    @property
+    def source_names(self) -> tuple[str, ...]:
+        """What the sources are called, folders first."""
+        return (*(one.name for one in self.sources), *(one.name for one in self.streams))
 
     @property
     def keystore(self) -> Path:
@@ -125,19 +153,7 @@ def parse_config(raw: bytes, *, file: Path) -> Config:
     clock_table = document.table("clock")
     clock = cast("ClockSource", clock_table.choice("source", get_args(ClockSource), "ntp"))
     clock_table.close(known=("source",))
-    sources: list[SourceSettings] = []
-    folders = {"the state folder": state}
-    for table in document.tables("source"):
-        source = _source(table, here=here)
-        if any(source.name == other.name for other in sources):
-            raise table.error(
-                "name", f"two sources are named {source.name!r}", hint='give this one its own: name = "…"'
-            )
-        for what, folder in folders.items():
-            if overlap := _overlap(source.path, folder):
-                raise table.error("path", f"{source.path} {overlap} {what}", hint="choose a folder beside it")
-        folders[f"the source {source.name!r}"] = source.path
-        sources.append(source)
+    sources, streams = _sources(document, here=here, state=state)
     document.close(known=("device", "policy", "state", "socket", "broker", "clock", "source"))
     return Config(
         file=file.absolute(),
@@ -147,8 +163,35 @@ def parse_config(raw: bytes, *, file: Path) -> Config:
         socket=socket,
         broker=broker,
         clock=clock,
-        sources=tuple(sources),
+        sources=sources,
+        streams=streams,
     )
+
+
+def _sources(
+    document: Table, *, here: Path, state: Path
+) -> tuple[tuple[SourceSettings, ...], tuple[StreamSettings, ...]]:
+    sources: list[SourceSettings] = []
+    streams: list[StreamSettings] = []
+    folders = {"the state folder": state}
+    for table in document.tables("source"):
+        kind = table.choice("kind", (*get_args(SourceKind), STREAM_KIND))
+        source = _stream(table, here=here) if kind == STREAM_KIND else _source(table, kind=kind, here=here)
+        if source.name in {other.name for other in sources} | {other.name for other in streams}:
+            raise table.error(
+                "name", f"two sources are named {source.name!r}", hint='give this one its own: name = "…"'
+            )
+        if isinstance(source, StreamSettings):
+            if len(streams) >= STREAMS_MAX:
+                raise table.error("", f"is one camera too many: {STREAMS_MAX} are read", hint="remove one")
+            streams.append(source)
+            continue
+        for what, folder in folders.items():
+            if overlap := _overlap(source.path, folder):
+                raise table.error("path", f"{source.path} {overlap} {what}", hint="choose a folder beside it")
+        folders[f"the source {source.name!r}"] = source.path
+        sources.append(source)
+    return tuple(sources), tuple(streams)
 
 
 def _overlap(one: Path, other: Path) -> str:
@@ -183,13 +226,12 @@ def _broker(table: Table, *, here: Path) -> BrokerSettings:
     return BrokerSettings(url=url, tenant=tenant, identity=identity)
 
 
-def _source(table: Table, *, here: Path) -> SourceSettings:
-    kind = cast("SourceKind", table.choice("kind", get_args(SourceKind)))
+def _source(table: Table, *, kind: str, here: Path) -> SourceSettings:
     path = here / table.take("path", str)
     name = _name(table, "name") if "name" in table else path.name
     if not _NAME.fullmatch(name):
         raise table.error("path", f"its last part {name!r} cannot name the source", hint='add name = "…"')
-    usual = SourceSettings(name=name, kind=kind, path=path, medium="disk")
+    usual = SourceSettings(name=name, kind=cast("SourceKind", kind), path=path, medium="disk")
     medium = cast("Medium", table.choice("medium", get_args(Medium)))
     after = cast("After", table.choice("after", get_args(After))) if "after" in table else None
     batch_bytes = table.size_bytes("batch_size")
@@ -197,7 +239,7 @@ def _source(table: Table, *, here: Path) -> SourceSettings:
         raise table.error("batch_size", "is too large: a batch is held in memory", hint="write 8MiB or less")
     settings = SourceSettings(
         name=name,
-        kind=kind,
+        kind=usual.kind,
         path=path,
         after=after,
         medium=medium,
@@ -211,6 +253,53 @@ def _source(table: Table, *, here: Path) -> SourceSettings:
     )
     table.close(known=_SOURCE_KEYS)
     return settings
+
+
+def _stream(table: Table, *, here: Path) -> StreamSettings:
+    name = _name(table, "name")
+    url = table.take("url", str)
+    try:
+        address = read_address(url)
+    except ConfigError as error:
+        raise table.error("url", error.message, hint=error.hint) from None
+    camera = table.take("camera", str, name)
+    if not _CAMERA.fullmatch(camera):
+        raise table.error("camera", f"{camera!r} is not a good label", hint="use 1-64 characters, and no /")
+    usual = StreamSettings(name=name, url=url, camera=camera)
+    segment_s = _seconds(table, "segment", usual.segment_s)
+    if not SEGMENT_LEAST_S <= segment_s <= SEGMENT_MOST_S:
+        raise table.error("segment", "is too short or too long", hint='write from "1s" to "5m"')
+    stall_s = _seconds(table, "stall", usual.stall_s)
+    if not SEGMENT_LEAST_S <= stall_s <= SEGMENT_MOST_S:
+        raise table.error("stall", "is too short or too long", hint='write from "1s" to "5m"')
+    settings = StreamSettings(
+        name=name,
+        url=url,
+        camera=camera,
+        credentials=here / table.take("credentials", str) if "credentials" in table else None,
+        certificate_sha256=_pinned(table, address),
+        segment_s=segment_s,
+        stall_s=stall_s,
+    )
+    table.close(known=_STREAM_KEYS)
+    return settings
+
+
+def _pinned(table: Table, address: Address) -> bytes:
+    """Return what the certificate of a camera with TLS hashes to."""
+    key = "certificate_sha256"
+    if not address.secure:
+        if key in table:
+            raise table.error(key, "is of no use without TLS", hint="write rtsps:// in url, or remove it")
+        return b""
+    where = f"{address.host}:{address.port}"
+    show = f"openssl s_client -connect {where} </dev/null | openssl x509 -noout -fingerprint -sha256"
+    if key not in table:
+        raise table.error(key, "is missing: nothing else tells the camera from another device", hint=f"ask it: {show}")
+    text = table.take(key, str)
+    if not _DIGEST.fullmatch(text):
+        raise table.error(key, "is no SHA-256", hint=f"write the 64 digits that are shown by: {show}")
+    return bytes.fromhex(text.replace(":", ""))
 
 
 def _seconds(table: Table, key: str, usual: float) -> float:

@@ -31,6 +31,7 @@ from agent.errors import ConfigError, CorruptError, LinkError, SpaceError
 from agent.index import Tx
 from agent.ingest import Ingest, IngestEvent
 from agent.model import Moment
+from agent.rtsp import require_extra
 from agent.sealer import Sealer
 from agent.sources import check_medium
 from agent.sources.lane import Lane
@@ -111,6 +112,8 @@ async def run(
     """
     async with opened(config, read_clock=read_clock, patience_s=LOCK_PATIENCE_S) as parts:
         _require_owner(parts)
+        if config.streams:
+            require_extra()
         await _look_at_media(config)
         await _note(parts, "started")
         sealer = Sealer()
@@ -145,6 +148,7 @@ async def _run(
 
     ingest = Ingest(
         parts.config.sources,
+        streams=parts.config.streams,
         vault=parts.vault,
         sealer=sealer,
         policy=parts.policy_in_force,

@@ -134,9 +134,7 @@ class Verbs:
                 line["certificate_expires"] = rfc3339_ms(expires_ms)
         refusals = self._live.refusals
         if refusals is not None:
-            told["sources"] = [
-                {"name": source.name, "not_taken": refusals.of(source.name)} for source in parts.config.sources
-            ]
+            told["sources"] = [{"name": name, "not_taken": refusals.of(name)} for name in parts.config.source_names]
         upload = self._live.upload
         if upload is not None:
             told["uploads"]["under_way"] = [

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
-from agent.errors import AgentError, CorruptError
+from agent.errors import AgentError, ConfigError, CorruptError
 from agent.shell.ending import next_step
 from agent.shell.parser import Subparsers, add
 
@@ -279,7 +279,7 @@ def _sources(config: "Config") -> Iterator[Finding]:
     from agent.files import is_there
     from agent.sources import check_medium
 
-    if not config.sources:
+    if not config.sources and not config.streams:
         yield Finding("sources", "look", "none: nothing is taken in", f"add [[source]] to {config.file}")
     for settings in config.sources:
         name = f"source {settings.name}"
@@ -300,11 +300,37 @@ def _sources(config: "Config") -> Iterator[Finding]:
         else:
             left = "" if settings.takes or settings.medium != "disk" else "; its own files stay there, in clear"
             yield Finding(name, "good", f"{settings.kind}, {settings.medium}{left}")
+    yield from _streams(config)
     watches = int(_INOTIFY_LIMIT.read_text(encoding="ascii")) if _INOTIFY_LIMIT.exists() else 0
     if watches < _WATCHES_FEW:
         yield Finding(
             "inotify", "look", f"{watches} watches: folders are polled", "sysctl fs.inotify.max_user_watches=65536"
         )
+
+
+def _streams(config: "Config") -> Iterator[Finding]:
+    """Say what of a camera that streams can be seen without calling it."""
+    from agent.rtsp import require_extra
+    from agent.rtsp.settings import open_credentials, read_address
+
+    for settings in config.streams:
+        name = f"source {settings.name}"
+        try:
+            require_extra()
+            if settings.credentials is not None:
+                os.close(open_credentials(settings.credentials))
+        except ConfigError as error:
+            yield Finding(name, "bad", error.message, error.hint)
+            continue
+        if read_address(settings.url).secure:
+            yield Finding(name, "good", "rtsps, its certificate pinned")
+        else:
+            yield Finding(
+                name,
+                "look",
+                "rtsp: its pictures cross the network in clear, and who answers at its address is believed",
+                "write rtsps:// with certificate_sha256, if the camera has TLS; or give it a network of its own",
+            )
 
 
 def _identity(config: "Config") -> Iterator[Finding]:

@@ -13,6 +13,8 @@ several files of one camera become one object, which knows each of them by itsel
 A file's failure is that file's alone: it is told, counted, left where it is and, where that can help, tried again.
 
 - ``flow``       ``Ingest``: the steps, and what is told of them
+- ``gate``       step 1: the policy, the owner's rights, the room
+- ``stream``     a camera that streams, segment by segment
 - ``giving_up``  steps 5 and 6
 - ``room``       what of the disk is free for a file, beside others that are under way
 - ``share``      what one source has of the flow for itself

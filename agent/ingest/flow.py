@@ -7,7 +7,6 @@ asked in one trip; what is told is bounded and told once.
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Final
 
 from agent import audit, bookmark, registry, remaining, tombstone
@@ -17,25 +16,29 @@ from agent.clock import monotonic_s, pause
 from agent.errors import AgentError, ConfigError, LinkError, RefusedError, SpaceError
 from agent.index import Tx
 from agent.ingest.absence import confirm_absences
+from agent.ingest.gate import Gate
 from agent.ingest.giving_up import GivingUp
 from agent.ingest.growing import Piece
 from agent.ingest.known import Known
 from agent.ingest.opening import Opened, open_work
 from agent.ingest.room import Room
 from agent.ingest.share import OPEN_BATCHES, Share
+from agent.ingest.stream import StreamFlow
 from agent.ingest.telling import Telling
 from agent.ingest.together import Together, in_transaction
 from agent.ingest.work import (
     IngestEvent,
     Let,
     OpenBatch,
+    Told,
     Work,
     draft,
     source_tag,
 )
 from agent.keytree import GroupKey
-from agent.model import Moment, Object, Requester, new_id
-from agent.policy import Allow, Conditions, Policy, Refuse, Rights, Subject, decide
+from agent.model import Moment, Object, new_id
+from agent.policy import Policy, Refuse, Rights
+from agent.rtsp import StreamSettings
 from agent.sealer import Sealer, SealJob, SourceChangedError
 from agent.sources import Candidate, FolderSource, SourceSettings
 from agent.sources.candidate import IncompleteError, MediumError
@@ -49,17 +52,8 @@ ABSENCE_FIRST_S: Final = 600.0
 ABSENCE_S: Final = 86_400.0
 """How often a source is looked over for what was deleted here and is not there any more: a tombstone less to keep."""
 
-LARGEST_SHARE: Final = 2
-"""What finds no room and is larger than half of the disk is too large to keep: most of what is kept would go for it."""
-
 NOTES: Final = 64
 """Copies that were given up and not yet noted, at most, while more work is under way."""
-
-_DEVICE: Final = Requester(role="device")
-
-
-_Told = tuple[Draft, Path, GroupKey, Moment, Callable[[Tx], None]]
-"""Draft, part file, group, moment and what else is written in step 4."""
 
 
 def _no_rights(_camera: str, _category: str) -> Rights:
@@ -78,6 +72,7 @@ class Ingest:
         self,
         sources: Sequence[SourceSettings],
         *,
+        streams: Sequence[StreamSettings] = (),
         vault: Vault,
         sealer: Sealer,
         policy: Callable[[], Policy],
@@ -97,7 +92,7 @@ class Ingest:
         self._now = now
         self._rights = rights
         self._room = Room(vault.folder, reserve_bytes=reserve_bytes)
-        self._on_full = on_full
+        self._at_gate = Gate(self._room, policy=policy, rights=rights, on_full=on_full)
         self._monotonic = monotonic
         self._sources = {
             settings.name: FolderSource(
@@ -117,6 +112,21 @@ class Ingest:
         self._find = in_transaction(self._index.read, self._known.find)
         self._giving_up = GivingUp(self._sources, vault=vault, now=now)
         self._admit = Together(self._admit_all)
+        self._streams = tuple(
+            StreamFlow(
+                settings,
+                vault=vault,
+                sealer=sealer,
+                room=self._room,
+                gate=self._at_gate,
+                admit=self._admit,
+                named=lambda: policy().cameras(),
+                telling=self._telling,
+                now=now,
+                monotonic=monotonic,
+            )
+            for settings in streams
+        )
 
     # -- running
 
@@ -129,6 +139,8 @@ class Ingest:
                 tasks.create_task(share.source.run(self._offer, self._fresh, recover), name=f"source {name}")
                 tasks.create_task(self._close_batches(share), name=f"log batches {name}")
                 tasks.create_task(self._look_over(share.source), name=f"absences {name}")
+            for stream in self._streams:
+                tasks.create_task(stream.run(), name=f"stream {stream.name}")
 
     async def scan_once(self) -> None:
         """Recover, then take what is there now and nobody is writing; returns when it is durable or refused."""
@@ -154,6 +166,8 @@ class Ingest:
         self._telling.forget()
         for source in self._sources.values():
             source.reconsider()
+        for stream in self._streams:
+            stream.reconsider()
 
     def close(self) -> None:
         """Give folders and watches back, once nothing runs any more."""
@@ -328,37 +342,11 @@ class Ingest:
             await self._giving_up.taken_before(work, item)
 
     async def _gate(self, work: Work, moment: Moment, *, camera: str) -> Let | None:
-        """Ask the policy, in step 1; ``None`` when it is not to be taken, which was told."""
-        place = work.first.place
-        free, total = self._room.left()
-        policy = self._policy()
-        decision = decide(
-            policy,
-            "ingest",
-            requester=_DEVICE,
-            subject=Subject(camera=camera, category=place.category, taken_in_ms=moment.agent_ms),
-            rights=self._rights(camera, place.category),
-            conditions=Conditions(moment=moment, free_bytes=free - work.size_bytes, total_bytes=total),
-        )
-        rule = policy.rule_for(camera, place.category)
-        if isinstance(decision, Allow):
-            assert rule is not None  # noqa: S101 - decide refuses without one
-            # Promised before anybody else is judged.
-            return Let(rule=rule, camera=camera, room=self._room.promise(work.size_bytes))
-        if decision.reason == "disk_full" and work.size_bytes > total // LARGEST_SHARE:
-            # No room for it is no want of room: nobody is called, nothing makes way, and it is looked at again with all
-            # else, not by itself.
-            await self._refused(work, Refuse(reason="too_large", rule=decision.rule), moment)
-            return None
-        if decision.reason == "disk_full":
-            if rule is not None and rule.on_full == "drop-oldest":
-                self._on_full(work.size_bytes)
-            raise SpaceError(
-                f"{max(free, 0)} bytes are free for it, {self._room.reserve_bytes} more are reserved; "
-                f"{work.size_bytes} are needed",
-                hint="free space or lower the keep limits in policy.toml",
-            )
-        await self._refused(work, decision, moment)
+        """Ask in step 1; ``None`` when it is not to be taken, which was told."""
+        found = self._at_gate.ask(camera, work.first.place.category, size_bytes=work.size_bytes, moment=moment)
+        if isinstance(found, Let):
+            return found
+        await self._refused(work, found, moment)
         return None
 
     async def _seal_and_admit(self, opened: Opened, let: Let, *, moment: Moment) -> tuple[Object, Draft]:
@@ -397,7 +385,7 @@ class Ingest:
         # 3 and 4.
         return await self._admit((told, opened.part, group, moment, beside)), told
 
-    async def _admit_all(self, all_told: Sequence[_Told]) -> list[Object | Exception]:
+    async def _admit_all(self, all_told: Sequence[Told]) -> list[Object | Exception]:
         """Do steps 3 and 4 for what was sealed meanwhile: one sync of the folder, one commit."""
         admitting = (
             self._vault.admit(told, part=part, group=group, moment=moment, beside=beside)

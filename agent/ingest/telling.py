@@ -25,15 +25,18 @@ class Telling:
 
     def once(self, kind: EventKind, work: Work, *, reason: str, key: tuple[str, ...] = ()) -> bool:
         """Tell it if it was not told of this file (or ``key``) lately; count it always."""
-        source = work.source.settings.name
-        told = (kind, source, reason, *(key or (work.first.path,)))
+        return self.once_of(work.event(kind, reason=reason), key=key or (work.first.path,))
+
+    def once_of(self, event: IngestEvent, *, key: tuple[str, ...]) -> bool:
+        """Tell it if it was not told of ``key`` lately; count it always."""
+        told = (event.kind, event.source, event.reason, *key)
         if told in self._told:
-            self.counts[kind] += 1
+            self.counts[event.kind] += 1
             return False
         while len(self._told) >= TOLD_MAX:
             del self._told[next(iter(self._told))]
         self._told[told] = None
-        self.tell(work.event(kind, reason=reason))
+        self.tell(event)
         return True
 
     def forget(self) -> None:

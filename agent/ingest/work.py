@@ -2,12 +2,15 @@
 
 import hmac
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Final, Literal
 
 import msgspec
 
 from agent.bookmark import Bookmark
+from agent.index import Tx
 from agent.ingest.room import Promise
+from agent.keytree import GroupKey
 from agent.model import Moment
 from agent.policy import Rule
 from agent.sealer import Sealed, SealJob
@@ -29,6 +32,9 @@ EventKind = Literal[
 
 
 Now = Callable[[], Moment]
+
+Told = tuple[Draft, Path, GroupKey, Moment, Callable[[Tx], None]]
+"""What step 4 is told: draft, part file, group, moment and what else is written in its transaction."""
 
 
 class IngestEvent(msgspec.Struct, frozen=True, kw_only=True):

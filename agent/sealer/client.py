@@ -15,7 +15,17 @@ from contextlib import contextmanager
 from typing import Final
 
 from agent.errors import LinkError
-from agent.sealer.job import JOBS_MAX, MESSAGE_MAX_BYTES, Answer, Request, Sealed, SealJob, decode_answer, encode
+from agent.sealer.job import (
+    FILES_MAX,
+    LIVE_MAX,
+    MESSAGE_MAX_BYTES,
+    Answer,
+    Request,
+    Sealed,
+    SealJob,
+    decode_answer,
+    encode,
+)
 
 IDLE_S: Final = 4.0
 """Longer than the gap between two segments of one busy moment, shorter than a person's patience with memory use."""
@@ -44,7 +54,8 @@ class Sealer:
         self._idle_s = idle_s
         self._job_limit_s = job_limit_s
         self._still_s = still_s
-        self._room = asyncio.Semaphore(JOBS_MAX)
+        self._room = asyncio.Semaphore(FILES_MAX)
+        self._live_room = asyncio.Semaphore(LIVE_MAX)
         self._places = asyncio.Semaphore(PLACES)
         self._process: _Process | None = None
         self._leaving: set[_Process] = set()
@@ -69,6 +80,11 @@ class Sealer:
                 return await self._sealed(job, place, source_fd=source_fd, part_fd=part_fd)
             finally:
                 place.leave()
+
+    async def seal_live(self, job: SealJob, *, source_fd: int, part_fd: int) -> Sealed:
+        """Do the same for a pipe that comes as slowly as it is recorded: it takes nobody's place while it waits."""
+        async with self._live_room:
+            return await self._sealed(job, _Place(None), source_fd=source_fd, part_fd=part_fd)
 
     async def _sealed(self, job: SealJob, place: "_Place", *, source_fd: int, part_fd: int) -> Sealed:
         for _ in range(_TRIES if _can_be_read_again(source_fd) else 1):
@@ -143,10 +159,10 @@ class Sealer:
 
 
 class _Place:
-    """One of the places; whoever leaves it twice left it once."""
+    """One of the places, or none; whoever leaves it twice left it once."""
 
-    def __init__(self, places: asyncio.Semaphore) -> None:
-        self._places: asyncio.Semaphore | None = places
+    def __init__(self, places: asyncio.Semaphore | None) -> None:
+        self._places = places
 
     def leave(self) -> None:
         if self._places is not None:

@@ -17,8 +17,13 @@ MESSAGE_MAX_BYTES: Final = 96 * 1024
 
 DESCRIPTORS: Final = 2
 
-JOBS_MAX: Final = 16
-"""Jobs that one process has, those that stand still for their source's medium included."""
+FILES_MAX: Final = 16
+"""Jobs of files that one process has, those that stand still for their source's medium included."""
+
+LIVE_MAX: Final = 48
+"""Jobs that come as slowly as they are recorded: of each camera one, and one that is being finished."""
+
+JOBS_MAX: Final = FILES_MAX + LIVE_MAX
 
 
 class SealJob(msgspec.Struct, frozen=True, kw_only=True):

@@ -28,6 +28,7 @@ def test_configuration_that_is_shown_is_good() -> None:
     (text,) = CONFIGS
     config = parse_config(text.encode(), file=Path("/etc/privacy-agent/agent.toml"))
     assert [source.kind for source in config.sources] == ["spool", "frigate", "timelapse"]
+    assert [stream.name for stream in config.streams] == ["door"]
 
 
 @pytest.mark.parametrize("text", POLICIES, ids=range(len(POLICIES)))

@@ -4,7 +4,7 @@ import json
 import re
 from pathlib import Path
 
-from agent.config import _SOURCE_KEYS, parse_config
+from agent.config import _SOURCE_KEYS, _STREAM_KEYS, parse_config
 from agent.sources.place import FRIGATE_SEGMENT_MS, MEDIA, PRESETS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -21,6 +21,21 @@ def rows_below(head: str) -> list[list[str]]:
 def test_every_key_of_a_source_is_listed_and_no_other() -> None:
     listed = [row[0].strip("`") for row in rows_below("| key | left out | meaning |")]
     assert sorted(listed) == sorted(_SOURCE_KEYS)
+
+
+def test_every_key_of_a_camera_that_streams_is_listed_with_the_value_that_counts_where_it_is_left_out() -> None:
+    usual = {row[0].strip("`"): row[1] for row in rows_below("| key of a camera | left out | meaning |")}
+    assert sorted(usual) == sorted(_STREAM_KEYS)
+    least = 'device = "cam-01"\n[[source]]\nkind = "rtsp"\nname = "door"\nurl = "rtsp://camera/main"\n'
+    written = "".join(f"{key} = {value.strip('`')}\n" for key, value in usual.items() if value.startswith('`"'))
+    assert written.count("\n") == 2
+    file = ROOT / "agent.toml"
+    (left_out,) = parse_config(least.encode(), file=file).streams
+    assert parse_config((least + written + 'camera = "door"\n').encode(), file=file).streams == (left_out,)
+    assert left_out.credentials is None
+    assert sorted(key for key, value in usual.items() if value.startswith("must be there")) == [
+        "certificate_sha256", "kind", "name", "url",
+    ]  # fmt: skip
 
 
 def test_value_that_counts_where_a_key_is_left_out_is_the_one_that_is_listed() -> None:

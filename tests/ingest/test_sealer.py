@@ -25,7 +25,7 @@ from agent.keytree import new_group, open_header, unwrap_slot
 from agent.model import Kind, new_id
 from agent.sealer import Sealed, Sealer, SealJob, SourceChangedError
 from agent.sealer.client import PLACES
-from agent.sealer.job import JOBS_MAX, Request, encode
+from agent.sealer.job import FILES_MAX, Request, encode
 from agent.sealer.worker import LONG_BYTES, SHORT_BYTES, seal
 
 Until = Callable[[Callable[[], bool]], Awaitable[None]]
@@ -358,8 +358,8 @@ def test_job_beyond_its_limit_costs_the_process_its_life(tmp_path: Path) -> None
 def test_jobs_that_stand_still_give_their_places_to_others(tmp_path: Path, until: Until) -> None:
     # Sources on a network that does not answer held all places for a quarter of an hour.
     async def run() -> None:
-        pipes = [os.pipe() for _ in range(JOBS_MAX - 1)]
-        parts = [os.open(tmp_path / f"part{number}", os.O_RDWR | os.O_CREAT, 0o600) for number in range(JOBS_MAX)]
+        pipes = [os.pipe() for _ in range(FILES_MAX - 1)]
+        parts = [os.open(tmp_path / f"part{number}", os.O_RDWR | os.O_CREAT, 0o600) for number in range(FILES_MAX)]
         source = memory_file(b"content")
         sealer = Sealer(still_s=0.05)
         try:

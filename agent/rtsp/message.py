@@ -1,0 +1,75 @@
+"""What is asked of the process that reads a camera, and what it tells; each fits one datagram of its socket.
+
+Rules: a message is at most ``MESSAGE_MAX_BYTES``; it carries one descriptor at most: the file of credentials to the
+process, the end of a pipe from it. No credential is ever in one, nor a camera's address in what the process tells.
+"""
+
+from typing import Final, Literal
+
+import msgspec
+
+from agent.errors import AgentError, ConfigError, CorruptError, LinkError
+
+MESSAGE_MAX_BYTES: Final = 8 * 1024
+
+
+class Ask(msgspec.Struct, frozen=True, kw_only=True, tag="ask"):
+    """Read this camera; the file of its credentials comes along where ``has_credentials``."""
+
+    url: str
+    certificate_sha256: bytes
+    has_credentials: bool
+    segment_ms: int
+    stall_ms: int
+
+
+class Began(msgspec.Struct, frozen=True, kw_only=True, tag="began"):
+    """A segment begins: its first picture is ``stream_ms`` after the first of this connection, its bytes come by pipe.
+
+    ``behind_ms`` have passed since that very first picture arrived.
+    """
+
+    number: int
+    stream_ms: int
+    behind_ms: int
+
+
+class Ended(msgspec.Struct, frozen=True, kw_only=True, tag="ended"):
+    """A segment is whole: all its bytes are in the pipe."""
+
+    number: int
+    length_ms: int
+
+
+FailureKind = Literal["config", "corrupt", "link"]
+
+_ERRORS: Final[dict[FailureKind, type[AgentError]]] = {
+    "config": ConfigError,
+    "corrupt": CorruptError,
+    "link": LinkError,
+}
+
+
+class Failed(msgspec.Struct, frozen=True, kw_only=True, tag="failed"):
+    """Why the connection ended; nothing follows."""
+
+    kind: FailureKind
+    message: str
+    hint: str
+
+    def error(self) -> AgentError:
+        """Return the error to raise on the asking side."""
+        return _ERRORS[self.kind](self.message, hint=self.hint)
+
+
+def failure_of(error: AgentError) -> Failed:
+    """Return the form of ``error`` that travels."""
+    kind: FailureKind = next((kind for kind, cls in _ERRORS.items() if isinstance(error, cls)), "link")
+    return Failed(kind=kind, message=error.message, hint=error.hint)
+
+
+Told = Began | Ended | Failed
+
+encode = msgspec.msgpack.encode
+decode_ask = msgspec.msgpack.Decoder(Ask).decode
+decode_told = msgspec.msgpack.Decoder(Told).decode

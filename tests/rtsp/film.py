@@ -1,0 +1,66 @@
+"""A film as a camera sends it: H.264 whose pictures stand at uneven times, each of them another one."""
+
+import io
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import av
+from av.video.frame import VideoFrame
+
+TICK = Fraction(1, 90_000)  # of RTP's clock for pictures, RFC 6184 section 8.2.1
+SIZE = (192, 108)
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One picture as it lies in a file: its time in ticks, and its coded bytes."""
+
+    pts: int
+    is_key: bool
+    coded: bytes
+
+
+def shoot(file: Path, *, pictures: int, per_s: int = 10, reordered: bool = False) -> tuple[Picture, ...]:
+    """Write a film with a key frame each second; return its pictures in the order of the file."""
+    with av.open(str(file), mode="w", format="mp4") as output:
+        track = output.add_stream("libx264", rate=per_s)
+        track.width, track.height = SIZE
+        track.pix_fmt = "yuv420p"
+        track.options = {
+            "g": str(per_s),
+            "keyint_min": str(per_s),
+            "sc_threshold": "0",
+            "bf": "2" if reordered else "0",
+            "x264-params": "slices=1:sliced-threads=0",
+            "threads": "1",
+        }
+        track.codec_context.time_base = TICK
+        at = 0
+        for number in range(pictures):
+            frame = VideoFrame(*SIZE, "yuv420p")
+            for plane in frame.planes:
+                row = bytes((number * 7 + column * (3 + number % 5)) % 256 for column in range(plane.line_size))
+                plane.update(row * plane.height)
+            frame.pts, frame.time_base = at, TICK
+            at += round(1 / TICK / per_s) + 90 * (number % 3)  # a camera's pictures do not come like a clock's ticks
+            for packet in track.encode(frame):
+                output.mux(packet)
+        for packet in track.encode():
+            output.mux(packet)
+    return seen(file.read_bytes())
+
+
+def seen(clip: bytes) -> tuple[Picture, ...]:
+    """Return the pictures of a clip, in the order of the file."""
+    with av.open(io.BytesIO(clip), mode="r") as opened:
+        (track,) = opened.streams
+        assert track.time_base == TICK
+        packets = [packet for packet in opened.demux(track) if packet.size]
+        return tuple(Picture(int(packet.pts or 0), packet.is_keyframe, bytes(packet)) for packet in packets)
+
+
+def shown(clip: bytes) -> int:
+    """Return how many pictures a player shows of it."""
+    with av.open(io.BytesIO(clip), mode="r") as opened:
+        return sum(1 for _ in opened.decode(video=0))

@@ -1,0 +1,50 @@
+"""GStreamer's RTSP server, which nobody here wrote, with one film: run by Debian's Python, which has its bindings.
+
+    /usr/bin/python3 served.py FILM PORT [USER PASSWORD basic|digest]
+
+It prints its port and plays the film from its start to whoever connects, at the speed at which it was recorded.
+"""
+
+import sys
+
+import gi
+
+for name in ("Gst", "GstRtsp", "GstRtspServer"):
+    gi.require_version(name, "1.0")
+
+from gi.repository import GLib, Gst, GstRtsp, GstRtspServer  # noqa: E402 - as PyGObject wants it
+
+PATH = "/main"
+ROLE = "viewer"
+
+
+def main(film: str, port: str, *credentials: str) -> None:
+    """Serve until it is killed."""
+    Gst.init(None)
+    server = GstRtspServer.RTSPServer()
+    server.set_address("127.0.0.1")
+    server.set_service(port)
+    factory = GstRtspServer.RTSPMediaFactory()
+    factory.set_launch(f"( filesrc location={film} ! qtdemux ! rtph264pay name=pay0 pt=96 )")
+    if credentials:
+        user, password, method = credentials
+        auth = GstRtspServer.RTSPAuth()
+        token = GstRtspServer.RTSPToken()
+        token.set_string(GstRtspServer.RTSP_TOKEN_MEDIA_FACTORY_ROLE, ROLE)
+        if method == "digest":
+            auth.set_supported_methods(GstRtsp.RTSPAuthMethod.DIGEST)
+            auth.add_digest(user, password, token)
+        else:
+            auth.add_basic(GstRtspServer.RTSPAuth.make_basic(user, password), token)
+        server.set_auth(auth)
+        rights = (GstRtspServer.RTSP_PERM_MEDIA_FACTORY_ACCESS, GstRtspServer.RTSP_PERM_MEDIA_FACTORY_CONSTRUCT)
+        role = ", ".join((ROLE, *(f"{right}=(boolean)true" for right in rights)))
+        factory.add_role_from_structure(Gst.Structure.new_from_string(role))
+    server.get_mount_points().add_factory(PATH, factory)
+    server.attach(None)
+    print(server.get_bound_port(), flush=True)
+    GLib.MainLoop().run()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
