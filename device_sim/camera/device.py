@@ -63,6 +63,7 @@ Event = Literal[
     "acknowledged",
     "deleted",
     "refused",
+    "silent",
 ]
 """What a person, a script or a scenario may wait for."""
 Change = Literal["power", "pairing", "setup", "state", "advert", "breakage", "card"]

@@ -73,6 +73,7 @@ class Conversation:
             if request is None:
                 return False
             if "link-silent" in self._device.faults:
+                self._device.tell("silent")
                 await asyncio.Event().wait()
             said = answer(self._device, request)
             if said.after is not None:

@@ -198,9 +198,14 @@ class Stand:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._loop.call_soon_threadsafe(self._face.cancel)
-        self._thread.join(LIMIT_S)
+        self.end()
         self._loop.close()
+
+    def end(self) -> None:
+        """Stop serving."""
+        if self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._face.cancel)
+            self._thread.join(LIMIT_S)
 
     @property
     def port(self) -> int:

@@ -4,6 +4,7 @@ import http.client
 import json
 import os
 import ssl
+import threading
 from datetime import timedelta
 from pathlib import Path
 
@@ -333,3 +334,30 @@ def test_connections_beyond_the_most_wait_and_then_are_served(stand: Stand, agen
     assert agent.ask(stand.port, "GET", "/v1/camera").status == 200
     for line in held:
         line.close()
+
+
+def test_silent_link_takes_the_request_and_never_answers(stand: Stand, agent: Caller) -> None:
+    heard = threading.Event()
+    stand.do(lambda: stand.device.break_("link-silent"))
+    stand.do(lambda: stand.device.happened.append(lambda event, _facts: heard.set() if event == "silent" else None))
+    with agent.connected(stand.port) as line:
+        line.request("GET", "/v1/camera")
+        assert heard.wait(20)
+        stand.end()
+        with pytest.raises((http.client.RemoteDisconnected, ConnectionError, ssl.SSLError)):
+            line.getresponse()
+
+
+def test_clock_ticks_over_midnight_and_the_advert_changes(stand: Stand, agent: Caller) -> None:
+    assert agent.kid
+    told: list[str] = []
+    stand.do(lambda: stand.device.changed.append(told.append))
+    before = stand.device.rotating_id
+    stand.do(stand.device.tick)
+    assert told == []
+    stand.hands.turn(timedelta(days=1))
+    stand.do(stand.device.tick)
+    assert told == ["advert"]
+    assert stand.device.rotating_id != before
+    stand.do(stand.device.tick)
+    assert told == ["advert"]
