@@ -53,6 +53,7 @@ _VERSION_KEYS: Final = frozenset(
 )
 _HOMEKIT: Final = frozenset({"_hap._tcp.local.", "_hap._udp.local."})
 _MATTER_SETUP: Final = "_matterc._udp.local."
+_CAMERA_LINK: Final = "_camera-link._tcp.local."
 _RTSP: Final = "_rtsp._tcp.local."
 
 
@@ -68,6 +69,8 @@ def of_service(service_type: str, *, name: str, host: str, properties: Mapping[s
     if homekit and _number(properties.get("sf", "")) & 1:  # status flags, bit 0: not paired yet
         found.add("setup_mode")
     if service_type == _MATTER_SETUP and _number(properties.get("CM", "")) > 0:
+        found.add("setup_mode")
+    if service_type == _CAMERA_LINK and properties.get("setup") == "1":  # docs/camera-link.md §7
         found.add("setup_mode")
     if service_type == _RTSP:
         found.add("cleartext_rtsp")

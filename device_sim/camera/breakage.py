@@ -18,6 +18,7 @@ Breakage = Literal[
     "link-slow",
     "link-cut",
     "link-silent",
+    "advert-spoofed",
     "identity-changed",
 ]
 
@@ -36,5 +37,8 @@ MEANING: Final[dict[Breakage, str]] = {
     "link-slow": "its camera link gives 16 KiB a second",
     "link-cut": "its camera link breaks off after each 64 KiB",
     "link-silent": "its camera link never answers",
+    "advert-spoofed": "its advert leads to an address where nobody is",
     "identity-changed": "it answers with another key, as an impostor would",
 }
+
+BREAKAGES_HELP: Final = "\n".join(f"  {name:<17} {meaning}" for name, meaning in MEANING.items())

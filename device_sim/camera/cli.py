@@ -17,17 +17,19 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from threading import Event
-from typing import IO, Final
+from typing import IO, TYPE_CHECKING, Final
 
-from device_sim.camera.breakage import BREAKAGES
+from device_sim.camera.breakage import BREAKAGES, BREAKAGES_HELP
 from device_sim.camera.fault import FAULTS, Fault, plant
-from device_sim.camera.hardware import BREAKAGES_HELP, Hardware, HardwareError, run_hardware
 from device_sim.camera.identity import DEFAULT_NAME
 from device_sim.camera.layout import LAYOUTS, Kind, Layout, finished, place
 from device_sim.camera.media import DEFAULT_BITS_PER_S, DEFAULT_FPS, DEFAULT_SIZE, write_clip, write_photo
-from device_sim.camera.scenario import CameraPart, Pace, Scenario, ScenarioError, check, read_scenario
 from device_sim.camera.usage_log import stamp, usage_log_lines
 from device_sim.signals import ended
+
+if TYPE_CHECKING:
+    from device_sim.camera.face import FaceName
+    from device_sim.camera.scenario import Scenario
 
 DEFAULT_RATE_PER_MINUTE: Final = 6.0
 DEFAULT_SECONDS: Final = 10.0
@@ -262,6 +264,9 @@ def _add_folder(group: "argparse._ArgumentGroup") -> None:
 def _add_hardware(group: "argparse._ArgumentGroup") -> None:
     group.add_argument("--state", type=Path, metavar="DIR", help="keys, cards and settings of these cameras; made anew")
     group.add_argument("--link", action="store_true", help="serve the camera link (docs/camera-link.md)")
+    group.add_argument("--mdns", action="store_true", help="announce the link by multicast DNS")
+    group.add_argument("--onvif", action="store_true", help="answer ONVIF's WS-Discovery")
+    group.add_argument("--interface", action="append", default=[], metavar="NAME", help="announce here alone (all)")
     group.add_argument("--hub", default="", metavar="NAME", help="they are behind a hub, and share its power")
     group.add_argument("--setup", action="store_true", help="their set-up windows are open for five minutes")
     group.add_argument(
@@ -320,27 +325,32 @@ def _record(arguments: argparse.Namespace) -> int:
 
 
 def _be(arguments: argparse.Namespace) -> int:
+    from device_sim.camera import hardware, scenario  # noqa: PLC0415 - slow to load, and a folder needs none of it
+
     if arguments.start or arguments.fault or arguments.layout != "spool":
         return _misused("--start, --fault and --layout are for a folder", step="see --break, or use --spool DIR")
     try:
-        scenario = read_scenario(arguments.scenario) if arguments.scenario else _scenario(arguments)
-        return run_hardware(
-            Hardware(
-                scenario=scenario,
+        played = scenario.read_scenario(arguments.scenario) if arguments.scenario else _scenario(arguments)
+        return hardware.run_hardware(
+            hardware.Hardware(
+                scenario=played,
                 state=arguments.state,
                 host=arguments.host,
                 port=arguments.port,
+                interfaces=tuple(arguments.interface),
                 control=arguments.control,
                 json=arguments.json,
             )
         )
-    except (ScenarioError, HardwareError) as error:
+    except (scenario.ScenarioError, hardware.HardwareError) as error:
         print(f"device-sim camera: {error}", file=sys.stderr)
         return _EXIT_FAILED
 
 
-def _scenario(arguments: argparse.Namespace) -> Scenario:
-    pace = Pace(
+def _scenario(arguments: argparse.Namespace) -> "Scenario":
+    from device_sim.camera import scenario  # noqa: PLC0415 - as above
+
+    pace = scenario.Pace(
         rate_per_minute=arguments.rate,
         seconds=arguments.seconds,
         count=arguments.count,
@@ -352,12 +362,17 @@ def _scenario(arguments: argparse.Namespace) -> Scenario:
         bits_per_s=arguments.bits_per_s,
         clip=str(arguments.clip or ""),
     )
-    made = Scenario(
+    shown: dict[FaceName, bool] = {
+        "link": arguments.link,
+        "mdns": arguments.mdns,
+        "onvif": arguments.onvif,
+    }
+    made = scenario.Scenario(
         name="from options",
         cameras=tuple(
-            CameraPart(
+            scenario.CameraPart(
                 name=name,
-                faces=("link",) if arguments.link else (),
+                faces=tuple(face for face, asked in shown.items() if asked),
                 hub=arguments.hub,
                 seed=None if arguments.seed is None else arguments.seed + index,
                 setup=arguments.setup,
@@ -367,7 +382,7 @@ def _scenario(arguments: argparse.Namespace) -> Scenario:
             for index, name in enumerate(arguments.name or [DEFAULT_NAME])
         ),
     )
-    check(made)
+    scenario.check(made)
     return made
 
 

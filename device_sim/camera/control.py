@@ -17,6 +17,8 @@ from device_sim.camera.card import CardError
 from device_sim.camera.order import LINE_BYTES, Order, OrderError, read
 
 ANSWER_S: Final = 30.0
+CONTROL: Final = "control"
+"""The socket's name in the folder of `--state`."""
 
 Obey = Callable[[Order], dict[str, object]]
 

@@ -10,23 +10,18 @@ import json
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from device_sim.camera.breakage import MEANING
-from device_sim.camera.control import ControlSocket, answer, read_stdin
-from device_sim.camera.device import Change, Device, Event, Face, make_device
+from device_sim.camera.control import CONTROL, ControlSocket, answer, read_stdin
+from device_sim.camera.device import Device, Event, make_device
+from device_sim.camera.face import faces
 from device_sim.camera.layout import make_folders, private_file, slug
-from device_sim.camera.recorder import Recorder
 from device_sim.camera.rig import Hear, Place, Rig
 from device_sim.camera.scenario import CameraPart, Play, Scenario
-from device_sim.link.face import LinkFace
-
-CONTROL: Final = "control"
-BREAKAGES_HELP: Final = "\n".join(f"  {name:<17} {meaning}" for name, meaning in MEANING.items())
 
 _LOCK: Final = "lock"
 
@@ -44,6 +39,8 @@ class Hardware:
     host: str = ""
     port: int = 0
     """Of the first camera's link; those after it have the next ones. 0: any free ones."""
+    interfaces: tuple[str, ...] = ()
+    """Where it announces; none: on all but loopback."""
     control: Path | None = None
     json: bool = False
 
@@ -72,12 +69,11 @@ async def _run(hardware: Hardware) -> None:
         say(name, event, facts)
         play.hear(name, event, facts)
 
-    rig = _rig(hardware, hear)
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, rig.stop)
-    read_stdin(sys.stdin, lambda line: print(json.dumps(answer(line, rig.obey), ensure_ascii=False), flush=True))
+    rig = _rig(hardware, _devices(hardware), hear)
     async with asyncio.TaskGroup() as group:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, rig.stop)
+        read_stdin(sys.stdin, lambda line: print(json.dumps(answer(line, rig.obey), ensure_ascii=False), flush=True))
         beside = [
             group.create_task(ControlSocket(hardware.socket, rig.obey).run(), name="control"),
             group.create_task(play.run(rig), name="scenario"),
@@ -87,15 +83,26 @@ async def _run(hardware: Hardware) -> None:
             task.cancel()
 
 
-def _rig(hardware: Hardware, hear: Hear) -> Rig:
+def _devices(hardware: Hardware) -> dict[str, Device]:
     parts = hardware.scenario.cameras
     devices = {part.name: _device(hardware.state, part, seed=index + 1) for index, part in enumerate(parts)}
     for part in parts:
         devices[part.name].mimics = devices.get(part.mimics)
+    return devices
+
+
+def _rig(hardware: Hardware, devices: dict[str, Device], hear: Hear) -> Rig:
     places = []
-    for index, part in enumerate(parts):
-        faces = _faces(devices[part.name], part, host=hardware.host, port=hardware.port and hardware.port + index)
-        places.append(Place(device=devices[part.name], faces=faces, listens="link" in part.faces, hub=part.hub))
+    for index, part in enumerate(hardware.scenario.cameras):
+        shown = faces(
+            devices[part.name],
+            part.faces,
+            habit=part.pace.habit(),
+            host=hardware.host,
+            port=hardware.port and hardware.port + index,
+            interfaces=hardware.interfaces,
+        )
+        places.append(Place(device=devices[part.name], faces=shown, listens="link" in part.faces, hub=part.hub))
     return Rig(places, hear=hear)
 
 
@@ -110,24 +117,6 @@ def _device(state: Path, part: CameraPart, *, seed: int) -> Device:
     return device
 
 
-def _faces(device: Device, part: CameraPart, *, host: str, port: int) -> Callable[[], Sequence[Face]]:
-    """Return what makes them for each boot; the camera link stays at the port that it found first."""
-    kept = [port]
-
-    def hear(_change: Change) -> None:
-        kept[0] = device.port or kept[0]
-
-    device.changed.append(hear)
-
-    def faces() -> list[Face]:
-        made: list[Face] = [Recorder(device, part.pace.habit())]
-        if "link" in part.faces:
-            made.append(LinkFace(device, host=host, port=kept[0]))
-        return made
-
-    return faces
-
-
 def _say(name: str, event: Event, facts: dict[str, object]) -> None:
     told = " ".join(f"{key}={value}" for key, value in facts.items() if key in _TOLD)
     print(f"{_now():%H:%M:%S}  {name}: {event}{'  ' if told else ''}{told}", flush=True)
@@ -138,7 +127,20 @@ def _say_json(name: str, event: Event, facts: dict[str, object]) -> None:
     print(json.dumps(line, ensure_ascii=False), flush=True)
 
 
-_TOLD: Final = ("label", "port", "agent", "what", "recording", "count", "code", "reason", "seconds", "given")
+_TOLD: Final = (
+    "DBUS_SYSTEM_BUS_ADDRESS",
+    "hci",
+    "label",
+    "port",
+    "agent",
+    "what",
+    "recording",
+    "count",
+    "code",
+    "reason",
+    "seconds",
+    "given",
+)
 
 
 @contextlib.contextmanager

@@ -7,19 +7,18 @@ Unknown keys are refused.
 import asyncio
 import tomllib
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import msgspec
 
 from device_sim.camera.breakage import Breakage
 from device_sim.camera.device import Event
+from device_sim.camera.face import FaceName
 from device_sim.camera.layout import slug
 from device_sim.camera.media import DEFAULT_BITS_PER_S
 from device_sim.camera.order import OrderError, read
 from device_sim.camera.recorder import Habit
 from device_sim.camera.rig import Rig
-
-FaceName = Literal["link", "mdns", "onvif", "ble", "rtsp"]
 
 CAMERAS_MAX: Final = 32
 STEPS_MAX: Final = 256
@@ -127,6 +126,8 @@ def check(scenario: Scenario) -> None:
     if len(scenario.steps) > STEPS_MAX:
         raise ScenarioError(f"at most {STEPS_MAX} steps")
     for camera in scenario.cameras:
+        if not {"mdns", "onvif"}.isdisjoint(camera.faces) and "link" not in camera.faces:
+            raise ScenarioError(f"{camera.name}: mdns and onvif announce its link, so its faces need link too")
         if camera.mimics and (camera.mimics not in names or camera.mimics == camera.name):
             raise ScenarioError(f"{camera.name} mimics no other camera of this scenario")
         try:

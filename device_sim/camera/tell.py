@@ -6,8 +6,8 @@ import shlex
 import sys
 from pathlib import Path
 
-from device_sim.camera.control import NobodyError, tell
-from device_sim.camera.hardware import BREAKAGES_HELP, CONTROL
+from device_sim.camera.breakage import BREAKAGES_HELP
+from device_sim.camera.control import CONTROL, NobodyError, tell
 from device_sim.camera.order import OrderError, read
 
 _EPILOG = f"""\

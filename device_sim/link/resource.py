@@ -9,7 +9,7 @@ from dataclasses import replace
 from http import HTTPStatus
 from typing import Any, Final
 
-from device_sim.camera.card import CardError, Entry, told
+from device_sim.camera.card import CardError, told
 from device_sim.camera.device import Device, PairingError
 from device_sim.camera.kid import b64
 from device_sim.camera.usage_log import stamp
@@ -139,9 +139,9 @@ def _limit(text: str) -> int:
 def _erase(device: Device, request: Request) -> Answer:
     asked = request.parameters("before", "all")
     if asked.keys() == {"all"} and asked["all"] == "true":
-        chosen = device.card.entries()
+        chosen = [entry.id for entry in device.card.entries()]
     elif asked.keys() == {"before"} and _TIME.fullmatch(asked["before"]):
-        chosen = [entry for entry in device.card.entries() if entry.start < asked["before"]]
+        chosen = [entry.id for entry in device.card.entries() if entry.start < asked["before"]]
     else:
         raise AnswerError("bad_request", "either all=true or before=TIME")
     return Answer(status=HTTPStatus.OK, document={"deleted": _delete(device, chosen)})
@@ -149,12 +149,12 @@ def _erase(device: Device, request: Request) -> Answer:
 
 def _remove(device: Device, request: Request, name: str) -> Answer:
     request.parameters()
-    _delete(device, [entry for entry in device.card.entries() if entry.id == name])
+    _delete(device, [name])
     return Answer(status=HTTPStatus.NO_CONTENT)
 
 
-def _delete(device: Device, entries: list[Entry]) -> int:
-    deleted = device.card.delete([entry.id for entry in entries])
+def _delete(device: Device, names: list[str]) -> int:
+    deleted = device.card.delete(names)
     device.note_deleted(deleted)
     return deleted
 

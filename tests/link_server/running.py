@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from agent.clock import monotonic_s
+from tests.netns import Host
 
 LIMIT_S = 60.0
 
@@ -18,10 +19,12 @@ LIMIT_S = 60.0
 class Running:
     """One simulator; ``heard`` waits for what it says."""
 
-    def __init__(self, state: Path, *options: str) -> None:
+    def __init__(self, state: Path, *options: str, host: Host | None = None) -> None:
         self.state = state
+        where = ["--host", "127.0.0.1"] if host is None else []
+        command = [sys.executable, "-m", "device_sim", "camera", "--state", str(state), "--json", *where, *options]
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "device_sim", "camera", "--state", state, "--host", "127.0.0.1", "--json", *options],
+            command if host is None else host.command(*command),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
         )
@@ -63,8 +66,9 @@ class Running:
 
 
 @contextmanager
-def running(state: Path, *options: str) -> Iterator[Running]:
-    made = Running(state, *options)
+def running(state: Path, *options: str, host: Host | None = None) -> Iterator[Running]:
+    """Run one until the block ends, on loopback or on a host of a test's own network."""
+    made = Running(state, *options, host=host)
     try:
         yield made
     finally:

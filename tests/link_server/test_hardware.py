@@ -16,7 +16,7 @@ from tests.link_server.stand import Caller, Said, sha256
 from tests.waiting import until
 
 QUICK = ["--rate", "0", "--count", "1", "--seconds", "0.4", "--size", "160x90"]
-LASTING = ["--rate", "6", "--seconds", "9", "--size", "160x90"]
+LASTING = ["--rate", "6", "--seconds", "3600", "--size", "160x90"]
 
 
 def pair(port: int, caller: Caller, *, collect: bool = True) -> None:

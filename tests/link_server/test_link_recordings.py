@@ -281,6 +281,28 @@ def test_collection_is_off_until_switched_on_and_kept_over_a_power_cut(stand: St
     assert Device(stand.device.folder, now=lambda: NOW, monotonic=lambda: 0.0).collecting
 
 
+def test_switched_off_is_answered_after_the_recording_has_ended(stand: Stand, agent: Caller) -> None:
+    agent.ask(stand.port, "PUT", "/v1/collection", {"enabled": True})
+    stand.do(lambda: stand.device.note_recording(running=True))
+    ordered, answered = threading.Event(), threading.Event()
+    stand.do(
+        lambda: stand.device.happened.append(lambda event, _: ordered.set() if event == "not-collecting" else None)
+    )
+
+    def switch() -> None:
+        agent.ask(stand.port, "PUT", "/v1/collection", {"enabled": False})
+        answered.set()
+
+    asking = threading.Thread(target=switch)
+    asking.start()
+    assert ordered.wait(20)
+    assert agent.ask(stand.port, "GET", "/v1/camera").json["state"]["recording"] is False
+    assert not answered.is_set()
+    stand.do(lambda: stand.device.note_recording(running=False))
+    asking.join(20)
+    assert answered.is_set()
+
+
 @pytest.mark.parametrize(
     "body",
     [b"", b"{", b"[]", b'{"enabled": 1}', b'{"enabled": true, "more": 1}', b'{"enabled": true, "enabled": false}',

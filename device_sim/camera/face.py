@@ -1,0 +1,91 @@
+"""Which faces a camera shows, by the names that people give: each made anew for each boot.
+
+What breaks in an advert strikes here; a camera whose power is cut says no goodbye.
+"""
+
+import asyncio
+import uuid
+from collections.abc import Callable, Sequence
+from typing import Final, Literal
+
+from device_sim.announce.mdns import MdnsFace, Service
+from device_sim.announce.wsdiscovery import OnvifFace, Target
+from device_sim.camera.device import Change, Device, Face
+from device_sim.camera.recorder import Habit, Recorder
+from device_sim.link.face import LinkFace
+
+FaceName = Literal["link", "mdns", "onvif"]
+
+NOBODY: Final = ("192.0.2.66", 9)
+"""Where ``advert-spoofed`` sends people: an address for documentation (RFC 5737), and the port that discards."""
+
+
+def faces(
+    device: Device,
+    names: Sequence[FaceName],
+    *,
+    habit: Habit,
+    host: str = "",
+    port: int = 0,
+    interfaces: Sequence[str] = (),
+) -> Callable[[], list[Face]]:
+    """Return what makes them for each boot; the camera link stays at the port that it found first."""
+    kept = [port]
+
+    def hear(_change: Change) -> None:
+        kept[0] = device.port or kept[0]
+
+    device.changed.append(hear)
+    makers: dict[FaceName, Callable[[], Face]] = {
+        "link": lambda: LinkFace(device, host=host, port=kept[0]),
+        "mdns": lambda: Once(
+            device, lambda: MdnsFace(lambda: services(device), interfaces=interfaces, goodbye=lambda: device.powered)
+        ),
+        "onvif": lambda: Once(
+            device, lambda: OnvifFace(_target(device), interfaces=interfaces, goodbye=lambda: device.powered)
+        ),
+    }
+    return lambda: [Recorder(device, habit), *(makers[name]() for name in names)]
+
+
+class Once:
+    """A face that announces the camera link, once that listens."""
+
+    def __init__(self, device: Device, make: Callable[[], Face]) -> None:
+        self._device, self._make = device, make
+
+    async def run(self) -> None:
+        """Wait, then show it until cancelled."""
+        listens = asyncio.Event()
+
+        def hear(_change: Change) -> None:
+            if self._device.port:
+                listens.set()
+
+        self._device.changed.append(hear)
+        hear("advert")
+        await listens.wait()
+        self._device.changed.remove(hear)
+        await self._make().run()
+
+
+def services(device: Device) -> list[Service]:
+    """What it announces now (docs/camera-link.md §7): nothing while its link does not listen."""
+    if not device.port:
+        return []
+    told = {"v": "1", "id": device.rotating_id} | ({"setup": "1"} if device.setup_open else {})
+    address, port = NOBODY if "advert-spoofed" in device.faults else ("", device.port)
+    return [
+        Service(
+            port=port,
+            instance=device.boot_name,
+            host=device.boot_name,
+            properties=told,
+            addresses=(address,) if address else (),
+        )
+    ]
+
+
+def _target(device: Device) -> Target:
+    """Its endpoint is new at every start, as all that it announces."""
+    return Target(port=device.port, endpoint=uuid.uuid5(uuid.NAMESPACE_OID, device.boot_name).urn)

@@ -1,0 +1,83 @@
+"""What a simulated camera announces on a network of its own, as the agent's ears on another host hear it."""
+
+import tempfile
+from pathlib import Path
+
+from device_sim.camera.identity import identity
+from tests.discovery.scene import ears
+from tests.link_server.running import running
+from tests.netns import Network, on_network
+
+LINK = "_camera-link._tcp"
+
+
+@on_network(hosts=2)
+def test_camera_announces_its_link_and_nothing_of_itself(net: Network) -> None:
+    agent, camera = net.hosts
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        ears(agent, "mdns") as heard,
+        running(Path(folder), "--link", "--mdns", "--setup", host=camera) as sim,
+    ):
+        ready = sim.heard("ready")
+        seen = heard.hear("its link", unverified_id=ready["rotating_id"])
+        assert (seen["service"].rstrip(".").removesuffix(".local"), seen["port"]) == (LINK, ready["port"])
+        assert {"10.77.0.2", "fd77::2"} <= set(seen["addresses"])
+        assert [leak["code"] for leak in seen["leaks"]] == ["setup_mode"]
+        told = str(heard.told).lower()
+        for secret in (*identity(1, name="Front door").traces(), "front", ready["id"], ready["fingerprint"][:4]):
+            assert secret.lower() not in told, secret
+        sim.order("setup 'Front door' 1")
+        heard.until(
+            lambda: any(one["leaks"] == [] for one in heard.sightings(unverified_id=ready["rotating_id"])),
+            "the closed set-up window",
+        )
+        sim.end()
+        heard.until(lambda: heard.lost(seen["key"]), "its goodbye")
+
+
+@on_network(hosts=2)
+def test_power_cut_says_no_goodbye_and_the_next_boot_has_other_names(net: Network) -> None:
+    agent, camera = net.hosts
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        ears(agent, "mdns") as heard,
+        running(Path(folder), "--link", "--mdns", host=camera) as sim,
+    ):
+        first = heard.hear("its link", unverified_id=sim.heard("ready")["rotating_id"])
+        sim.order("break all power-cut")
+        sim.order("mend all power-cut")
+        again = heard.hear("its link anew", unverified_id=sim.heard("ready")["rotating_id"])
+        assert first["key"] != again["key"]
+        assert not heard.lost(first["key"])
+
+
+@on_network(hosts=2)
+def test_spoofed_advert_leads_elsewhere(net: Network) -> None:
+    agent, camera = net.hosts
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        ears(agent, "mdns") as heard,
+        running(Path(folder), "--link", "--mdns", host=camera) as sim,
+    ):
+        ready = sim.heard("ready")
+        heard.hear("its link", port=ready["port"])
+        sim.order("break all advert-spoofed")
+        heard.until(
+            lambda: any(one["port"] != ready["port"] for one in heard.sightings(unverified_id=ready["rotating_id"])),
+            "the false port",
+        )
+
+
+@on_network(hosts=2)
+def test_camera_answers_wsdiscovery_at_its_address(net: Network) -> None:
+    agent, camera = net.hosts
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        ears(agent, "onvif") as heard,
+        running(Path(folder), "--link", "--onvif", host=camera) as sim,
+    ):
+        ready = sim.heard("ready")
+        seen = heard.hear("an ONVIF camera", port=ready["port"])
+        assert "10.77.0.2" in seen["addresses"]
+        assert seen["leaks"] == []
