@@ -45,6 +45,7 @@ from agent.clock import MS_PER_S, ClockSource
 from agent.document import DOCUMENT_BYTES, Table, read_document
 from agent.errors import ConfigError
 from agent.files import read_whole
+from agent.model import Medium
 from agent.rtsp.settings import (
     SEGMENT_LEAST_S,
     SEGMENT_MOST_S,
@@ -54,7 +55,7 @@ from agent.rtsp.settings import (
     read_address,
 )
 from agent.sources import SourceSettings
-from agent.sources.settings import BATCH_MAX_BYTES, After, Medium, SourceKind
+from agent.sources.settings import BATCH_MAX_BYTES, After, SourceKind
 
 DEFAULT_PATH: Final = Path("/etc/privacy-agent/agent.toml")
 DEFAULT_STATE: Final = "/var/lib/privacy-agent"

@@ -21,6 +21,12 @@ State = Literal["sealed", "uploaded", "erasing"]
 Kind = Literal["file-key", "header-key"]
 """What a slot's key is: the age file key, or a key under which only the owners' header is stored."""
 
+SourceCopy = Literal["taken", "left", "asked"]
+"""What becomes of a source's copy: ours to remove, left where it is, or on a camera that removes it when asked."""
+
+Medium = Literal["tmpfs", "encrypted", "disk"]
+"""What a source's copies lie on."""
+
 RandomBytes = Callable[[int], bytes]
 
 _ID_BYTES: Final = 16
@@ -97,8 +103,8 @@ class Object(msgspec.Struct, frozen=True, kw_only=True):
     state: State
     recipients: tuple[str, ...]
     upload: str
-    source_copy: Literal["taken", "left"]
-    medium: Literal["tmpfs", "encrypted", "disk"]
+    source_copy: SourceCopy
+    medium: Medium
 
 
 class Aged(msgspec.Struct, frozen=True):

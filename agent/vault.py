@@ -52,10 +52,12 @@ from agent.model import (
     AtStore,
     Category,
     Kind,
+    Medium,
     Moment,
     Object,
     RandomBytes,
     Selection,
+    SourceCopy,
     new_id,
 )
 from agent.payload import Payloads
@@ -101,8 +103,8 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
     header_sha256: bytes
     kind: Kind
     recipients: tuple[str, ...]
-    source_copy: str
-    medium: str
+    source_copy: SourceCopy
+    medium: Medium
     slot: bytes
     sealed_header: bytes
     source_tag: bytes

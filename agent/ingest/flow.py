@@ -25,7 +25,7 @@ from agent.ingest.room import Room
 from agent.ingest.share import OPEN_BATCHES, Share
 from agent.ingest.stream import StreamFlow
 from agent.ingest.telling import Telling
-from agent.ingest.together import Together, in_transaction
+from agent.ingest.together import Together, beneath, in_transaction
 from agent.ingest.work import (
     IngestEvent,
     Let,
@@ -94,7 +94,7 @@ class Ingest:
         self._room = Room(vault.folder, reserve_bytes=reserve_bytes)
         self._at_gate = Gate(self._room, policy=policy, rights=rights, on_full=on_full)
         self._monotonic = monotonic
-        self._sources = {
+        self._folders = {
             settings.name: FolderSource(
                 settings,
                 on_refusal=self._telling.unacceptable,
@@ -104,13 +104,16 @@ class Ingest:
             for settings in sources
         }
         self._known = Known(vault, taking=frozenset(one.name for one in sources if one.takes))
+        self._giving_up = GivingUp(self._folders, vault=vault, now=now)
         opening = partial(open_work, vault=vault, key=self._known.key)
-        self._shares = {name: Share(source, open_one=opening) for name, source in self._sources.items()}
+        self._shares = {
+            name: Share(folder, open_one=beneath(folder, opening), giving_up=self._giving_up)
+            for name, folder in self._folders.items()
+        }
         self._tasks: asyncio.TaskGroup | None = None
         self._under_way: dict[tuple[str, str], bool] = {}
         self._group: tuple[GroupKey, int] | None = None
         self._find = in_transaction(self._index.read, self._known.find)
-        self._giving_up = GivingUp(self._sources, vault=vault, now=now)
         self._admit = Together(self._admit_all)
         self._streams = tuple(
             StreamFlow(
@@ -135,10 +138,11 @@ class Ingest:
         async with asyncio.TaskGroup() as tasks:
             self._tasks = tasks
             for name, share in self._shares.items():
-                recover = partial(self._giving_up.recover, name)
+                recover = partial(share.giving_up.recover, name)
                 tasks.create_task(share.source.run(self._offer, self._fresh, recover), name=f"source {name}")
                 tasks.create_task(self._close_batches(share), name=f"log batches {name}")
-                tasks.create_task(self._look_over(share.source), name=f"absences {name}")
+            for name, folder in self._folders.items():
+                tasks.create_task(self._look_over(folder), name=f"absences {name}")
             for stream in self._streams:
                 tasks.create_task(stream.run(), name=f"stream {stream.name}")
 
@@ -149,7 +153,7 @@ class Ingest:
             for name, share in self._shares.items():
                 try:
                     await share.source.open()
-                    await self._giving_up.recover(name)
+                    await share.giving_up.recover(name)
                     await share.source.scan(self._offer, self._fresh, at_once=True)
                 except (ConfigError, MediumError) as error:
                     self._telling.trouble(name, error.message)
@@ -158,21 +162,21 @@ class Ingest:
 
     async def confirm_absences(self) -> None:
         """Let the tombstones go of what no source has any more."""
-        for source in self._sources.values():
-            await confirm_absences(source, vault=self._vault)
+        for folder in self._folders.values():
+            await confirm_absences(folder, vault=self._vault)
 
     def reconsider(self) -> None:
         """Look again at what was refused: the policy or the owner's rights changed."""
         self._telling.forget()
-        for source in self._sources.values():
-            source.reconsider()
+        for share in self._shares.values():
+            share.source.reconsider()
         for stream in self._streams:
             stream.reconsider()
 
     def close(self) -> None:
         """Give folders and watches back, once nothing runs any more."""
-        for source in self._sources.values():
-            source.close()
+        for share in self._shares.values():
+            share.source.close()
 
     # -- what sources call
 
@@ -334,12 +338,12 @@ class Ingest:
             reason = f"{bad} lines are no JSON objects; they are sealed as they are"
             self._telling.tell(IngestEvent(kind="bad_lines", source=item.source, reason=reason, object=item.id))
         # 5 and 6. If power fails before 5, the start finds and reads the file; before 6, recover does it.
-        if opened.work.source.settings.takes:
-            await self._giving_up.acknowledged(opened.work, item, moment)
+        if opened.work.source.settings.copy != "left":
+            await self._share(opened.work).giving_up.acknowledged(opened.work, item, moment)
 
-    async def _taken_before(self, work: Work, item: Object) -> None:
-        if work.source.settings.takes:
-            await self._giving_up.taken_before(work, item)
+    async def _taken_before(self, work: Work, item: Object | None) -> None:
+        if work.source.settings.copy != "left":
+            await self._share(work).giving_up.taken_before(work, item)
 
     async def _gate(self, work: Work, moment: Moment, *, camera: str) -> Let | None:
         """Ask in step 1; ``None`` when it is not to be taken, which was told."""
@@ -413,7 +417,7 @@ class Ingest:
         for alone in [work.alone(candidate) for candidate in work.members]:
             found = await self._find(alone)
             camera = found.camera
-            stuck = self._giving_up.holding(alone.first)
+            stuck = self._share(work).giving_up.holding(alone.first)
             if stuck is not None:
                 await self._taken_before(alone, stuck)
             elif found.one_too_many:
@@ -465,7 +469,7 @@ class Ingest:
     async def _finished(self, work: Work) -> None:
         """Give up a log that was taken line by line before its folder became ours."""
         try:
-            removed = await self._giving_up.destroy(work)
+            removed = await self._share(work).giving_up.destroy(work)
         except AgentError as error:
             self._telling.once("source_failed", work, reason=error.message)
             self._again(work)
@@ -491,7 +495,7 @@ class Ingest:
             await self._refused(work, Refuse(reason="before_mark", rule=forbidden.rule), self._now())
             await self._keep([passed])
             return
-        if not work.source.settings.takes:
+        if work.source.settings.copy == "left":
             is_new = self._telling.once("deleted_before", work, reason="the source's copy remains")
             tag = source_tag(work.first, key=self._known.key)
 
@@ -507,7 +511,7 @@ class Ingest:
         if self._rights(camera, work.first.place.category).hold is not None:
             self._telling.once("held", work, reason="a hold keeps the source's copy")
             return
-        if not await self._giving_up.destroy(work):
+        if not await self._share(work).giving_up.destroy(work):
             return  # it vanished, or another file has its place: that one is offered by itself
         event = Event(kind="source_given_up", rule=forbidden.rule[:100], detail={"reason": "deleted_before"})
         moment = self._now()

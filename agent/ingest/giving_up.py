@@ -74,8 +74,9 @@ class GivingUp:
         await self._remove_read(work, item)
         self._gone.append((item.id, moment))
 
-    async def taken_before(self, work: Work, item: Object) -> None:
+    async def taken_before(self, work: Work, item: Object | None) -> None:
         """Go on with step 5 of an object that was here already; the files of ``work`` were read, and are in it."""
+        assert item is not None  # noqa: S101 - what is ours to remove is compared by its content
         await self._remove_read(work, item)
         await self._note_if_gone(item)
 

@@ -1,14 +1,13 @@
 """What one source has of the flow for itself: whatever its folder keeps waiting, no other source waits for it."""
 
 import asyncio
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Awaitable, Callable
+from typing import Final, Protocol
 
 from agent.ingest.opening import Opened
-from agent.ingest.together import beneath
 from agent.ingest.work import OpenBatch, Work
-from agent.sources import FolderSource
-from agent.sources.root import Root
+from agent.model import Moment, Object
+from agent.sources import Candidate, Source
 
 AT_ONCE: Final = 32
 """Files of a source under way: enough that commits and folder syncs are shared, few enough to hold little."""
@@ -24,14 +23,34 @@ OPEN_BATCHES: Final = 256
 """Cameras of a source whose log files wait for company."""
 
 
-class Share:
-    """The share of one source; ``open_one`` opens a piece of work in the source's thread."""
+class GivesUp(Protocol):
+    """How steps 5 and 6 are done at a source; never asked of one whose copies are left where they are."""
 
-    def __init__(self, source: FolderSource, *, open_one: Callable[[Root, Work], Opened]) -> None:
+    def holding(self, candidate: Candidate) -> Object | None:
+        """Return the object that holds this very file, which was read before and could not be given up."""
+
+    async def acknowledged(self, work: Work, item: Object, moment: Moment) -> None:
+        """Do step 5 for what was read and became ``item`` just now."""
+
+    async def taken_before(self, work: Work, item: Object | None) -> None:
+        """Go on with step 5 of what was here already; ``item`` is it where the content was compared."""
+
+    async def destroy(self, work: Work) -> bool:
+        """Remove what may not be taken in; tell whether there was something to remove."""
+
+    async def recover(self, source: str) -> None:
+        """Go on with what a cut came between, whenever the source was opened."""
+
+
+class Share:
+    """The share of one source; ``open_one`` opens a piece of work, ``giving_up`` does steps 5 and 6."""
+
+    def __init__(self, source: Source, *, open_one: Callable[[Work], Awaitable[Opened]], giving_up: GivesUp) -> None:
         self.source = source
+        self.giving_up = giving_up
         self.room = asyncio.Semaphore(AT_ONCE)
         self.sealing = asyncio.Semaphore(SEALING_AT_ONCE)
         self.reading = asyncio.Semaphore(LOGS_AT_ONCE)
-        self.open = beneath(source, open_one)
+        self.open = open_one
         self.logs: dict[str, OpenBatch] = {}
         self.under_way = 0

@@ -15,7 +15,7 @@ from agent.model import Moment
 from agent.policy import Rule
 from agent.sealer import Sealed, SealJob
 from agent.sealer.digest import ContentTag
-from agent.sources import Candidate, FolderSource
+from agent.sources import Candidate, Source
 from agent.vault import Draft, DraftFile
 
 BATCH_FILES: Final = 200
@@ -58,7 +58,7 @@ class Work(msgspec.Struct, frozen=True):
     ``bookmarks`` are those that each of the members may go on from, once they were asked for at ``asked_ms``.
     """
 
-    source: FolderSource
+    source: Source
     members: tuple[Candidate, ...]
     bookmarks: tuple[tuple[Bookmark, ...], ...] = ()
     asked_ms: int = 0
@@ -106,7 +106,7 @@ class OpenBatch:
 
     __slots__ = ("_members", "since_s", "size_bytes", "source")
 
-    def __init__(self, source: FolderSource, since_s: float) -> None:
+    def __init__(self, source: Source, since_s: float) -> None:
         self.source = source
         self.since_s = since_s
         self.size_bytes = 0
@@ -184,7 +184,7 @@ def draft(
         header_sha256=sealed.header_sha256,
         kind=job.kind,
         recipients=job.recipients,
-        source_copy="taken" if settings.takes else "left",
+        source_copy=settings.copy,
         medium=settings.medium,
         slot=sealed.slot,
         sealed_header=sealed.sealed_header,

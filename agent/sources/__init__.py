@@ -2,6 +2,7 @@
 
 The map::
 
+    source     what the flow asks of a source, whatever it is
     settings   one [[source]] of the config as a value, and what its medium must be
     place      a path becomes camera label, category, media type and capture interval: templates and presets
     name       which names are acceptable at all
@@ -21,5 +22,6 @@ goes on. Nothing here knows the vault: what was taken already is asked through a
 from agent.sources.candidate import Candidate
 from agent.sources.folder import FolderSource
 from agent.sources.settings import SourceSettings, check_medium
+from agent.sources.source import Source
 
-__all__ = ["Candidate", "FolderSource", "SourceSettings", "check_medium"]
+__all__ = ["Candidate", "FolderSource", "Source", "SourceSettings", "check_medium"]

@@ -16,7 +16,7 @@ of this keeps another source, or the event loop, waiting: all that touches the f
 import asyncio
 import os
 from collections import OrderedDict, deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from functools import partial
 from typing import Final, TypeVar
 
@@ -32,6 +32,7 @@ from agent.sources.place import MEDIA, Place, place_finder
 from agent.sources.root import Root
 from agent.sources.rotation import is_only_rotated, unrotated
 from agent.sources.settings import SourceSettings
+from agent.sources.source import Fresh, Offer, Opened
 from agent.sources.view import BATCH, Seen, View, next_of
 from agent.sources.walk import Found
 
@@ -52,15 +53,6 @@ _NS_PER_MS: Final = 1_000_000
 _OTHER: Final = f"by its ending it is no recording, photo or usage log (those end in {', '.join(MEDIA)})"
 
 T = TypeVar("T")
-
-Offer = Callable[[tuple[Candidate, ...]], Awaitable[None]]
-"""Takes candidates, waiting while there is no room."""
-
-Fresh = Callable[[tuple[Candidate, ...]], Awaitable[tuple[Candidate, ...]]]
-"""Returns those that were not taken before."""
-
-Opened = Callable[[], Awaitable[None]]
-"""Does what is due whenever the folder was opened, before anything in it is looked at."""
 
 
 async def _nothing() -> None:

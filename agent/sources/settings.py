@@ -7,10 +7,10 @@ import msgspec
 
 from agent.errors import ConfigError
 from agent.files import TMPFS_MAGIC, file_system_magic
+from agent.model import Medium, SourceCopy
 
 SourceKind = Literal["spool", "frigate", "motioneye", "timelapse"]
 After = Literal["take", "leave"]
-Medium = Literal["tmpfs", "encrypted", "disk"]
 
 BATCH_MAX_BYTES: Final = 8 << 20
 """Of a batch of log files; the last one, which fills it, comes on top. All of it is held in memory."""
@@ -45,6 +45,11 @@ class SourceSettings(msgspec.Struct, frozen=True, kw_only=True):
     def takes(self) -> bool:
         """Whether the source's copy is given up once ours is durable."""
         return self.after == "take" or (self.after is None and self.kind == "spool")
+
+    @property
+    def copy(self) -> SourceCopy:
+        """What becomes of the source's copy."""
+        return "taken" if self.takes else "left"
 
 
 def check_medium(settings: SourceSettings) -> str:
