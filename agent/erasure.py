@@ -15,7 +15,7 @@ back.
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Final, TypeVar
 
 import msgspec
@@ -51,8 +51,18 @@ _ALL_SLOTS: Final = 2**31
 
 _LOG: Final = logging.getLogger(__name__)
 
+
+class SourceCopyRow(msgspec.Struct, frozen=True):
+    """A copy of an erased object on a camera's own storage, by the camera's id of it."""
+
+    object: str
+    recording: str
+
+
 T = TypeVar("T")
 R = TypeVar("R")
+
+_AT_SOURCE: Final = {"waiting": "camera_unconfirmed", "erased": "camera_confirmed", "left": "source_copy_remains"}
 
 Finish = Callable[[Tx, str, tuple[Outcome, ...], Moment], None]
 Judge = Callable[[Tx, Object | AtStore, str, str], Outcome | None]
@@ -268,6 +278,34 @@ class Erasure:
         rows.drop_confirmed(tx, (found.object,))
         return finished
 
+    def pending_at_source(self, tx: Tx, source: str, limit: int, *, after: str = "") -> tuple[SourceCopyRow, ...]:
+        """Return copies that a camera is asked to delete from its own storage and has not, by object id."""
+        return tuple(SourceCopyRow(*row) for row in rows.source_copies(tx, source, after, limit))
+
+    def note_source_erased(self, tx: Tx, object_id: str, *, moment: Moment) -> None:
+        """Note that a camera answered that its own copy is gone, durably."""
+        if rows.settle_source(tx, object_id, state="erased"):
+            tombstone.gone_from_source(tx, object_id)
+            self._source_settled(tx, object_id, Event(kind="source_given_up", object=object_id), moment)
+
+    def lost_sources(self, tx: Tx, asked: Collection[str]) -> bool:
+        """Tell whether other cameras than those ``asked`` (by source name) have something to delete."""
+        return any(source not in asked for source in rows.waiting_sources(tx))
+
+    def note_sources_lost(self, tx: Tx, asked: Collection[str], *, moment: Moment) -> None:
+        """Note that cameras other than those ``asked`` (by source name) can be asked no more: their copies remain."""
+        for source in rows.waiting_sources(tx):
+            for object_id, _ in [] if source in asked else rows.source_copies(tx, source, "", PART):
+                rows.settle_source(tx, object_id, state="left")
+                event = Event(kind="source_left", object=object_id)
+                self._source_settled(tx, object_id, event, moment)
+
+    def _source_settled(self, tx: Tx, object_id: str, event: Event, moment: Moment) -> None:
+        audit.append(tx, event, moment=moment)
+        for erasure in rows.count_confirmed(tx, object_id):
+            self._confirm(tx, erasure, moment)
+        rows.drop_confirmed(tx, (object_id,))
+
     # -- step 1
 
     def _ask(
@@ -341,7 +379,9 @@ class Erasure:
             spared = None if at_store is None else self._judge(tx, at_store, actor, rule)
             if spared is not None:
                 return object_id, spared.result, " ".join(spared.remarks)
-            there = not keeps and rows.ask_store(tx, object_id, keeps=keeps)
+            there = not keeps and (
+                rows.ask_store(tx, object_id, keeps=keeps) > 0 or rows.source_state(tx, object_id) != ""
+            )
             if there:
                 tombstone.ask(tx, (object_id,), rule)
             return object_id, "deleted" if there else "already_gone", ""
@@ -350,8 +390,9 @@ class Erasure:
             if spared is not None:
                 return object_id, spared.result, " ".join(spared.remarks)
         rows.ask_store(tx, object_id, keeps=keeps)
+        rows.ask_source(tx, object_id)
         remarks = []
-        if not rows.source_gone(tx, object_id):
+        if not rows.source_gone(tx, object_id) and not rows.is_asked(tx, object_id):
             remarks.append("source_copy_remains")
         if found.medium == "disk":
             remarks.append("clear_source_blocks_may_remain")
@@ -526,6 +567,11 @@ def _outcome(tx: Tx, object_id: str, result: str, remarks: str) -> Outcome:
     if any(not stored for stored, _ in copies):
         said.append("half_upload_aborted")
     stated_by = ""
+    at_source = rows.source_state(tx, object_id) if result == "deleted" else ""
+    if at_source:
+        said.append(_AT_SOURCE[at_source])
+    if at_source == "waiting":
+        result = "waiting_for_camera"
     if any(not word for _, word in copies):
         result = "waiting_for_cloud"
         said.append("cloud_unconfirmed")

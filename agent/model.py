@@ -152,7 +152,8 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     id: str
     result: Literal[
-        "deleted", "already_gone", "held", "restricted", "failed", "waiting_for_cloud", "exported",
+        "deleted", "already_gone", "held", "restricted", "failed", "waiting_for_cloud", "waiting_for_camera",
+        "exported",
         "not_readable_here", "listed",
     ]  # fmt: skip
     remarks: tuple[str, ...] = ()

@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Final, Literal
 
-from agent import audit
+from agent import audit, enrolment
 from agent.app.alarm import Alarm
+from agent.app.collecting import Collecting
 from agent.app.judging import judge_end
 from agent.app.parts import RESERVE_BYTES, Parts, opened, read_policy_file
 from agent.app.post import Post
@@ -186,9 +187,11 @@ async def _run(
             start(_hear_commands(live, broker), "hear commands")
             start(_note_protocol(live, broker), "note protocol")
         taking = start(ingest.run(), "ingest")
+        collecting = start(Collecting(parts, ingest, refused=partial(_note_impostor, live)).run(), "collecting")
         await answering.wait()
         ready()
         await stop.wait()
+        await _stop(collecting)
         await _stop(taking)
         ingest.close()
         if broker is not None and post is not None and line is not None:
@@ -324,6 +327,14 @@ def _good_again(live: Live, code: str, source: str, tell: Callable[[str, str], N
         sources -= {source, _BEFORE_THIS_START}
         if not sources:
             tell(code, "")
+
+
+async def _note_impostor(live: Live, camera: str) -> None:
+    parts, moment = live.parts, live.parts.now()
+    with contextlib.suppress(SpaceError):
+        await parts.index.write(
+            lambda tx: enrolment.refuse(tx, camera, rule="failed_proof", moment=moment), urgent=True
+        )
 
 
 def _make_room(live: Live, size_bytes: int) -> None:

@@ -360,6 +360,8 @@ class Verbs:
             )
         if item.source_copy == "left":
             copies.append({"where": f"source {item.source}", "state": "left in place"})
+        elif item.source_copy == "asked":
+            copies.append({"where": "the camera's own storage", "state": "may be there until it needs the room"})
         for export in self._parts.bundle.holding(tx, item.id):
             until = export_view(export, policy=self._parts.policy)["until"]
             copies.append({"where": f"export {export.id}", "state": "sealed", "until": until})

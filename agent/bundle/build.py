@@ -110,7 +110,7 @@ class Bundle:
 
     def remarked(self, tx: Tx, outcome: Outcome) -> Outcome:
         """Return a deletion's outcome, saying where an export still holds a copy of the object (invariant I6)."""
-        if outcome.result not in {"deleted", "waiting_for_cloud"}:
+        if outcome.result not in {"deleted", "waiting_for_cloud", "waiting_for_camera"}:
             return outcome
         exports = rows.holding(tx, outcome.id, limit=NAMED_MAX)
         if not exports:

@@ -13,6 +13,7 @@ import os
 import socket
 import ssl
 import warnings
+from collections.abc import Iterator
 from typing import Final
 
 import msgspec
@@ -36,6 +37,10 @@ CERTIFICATE_MAX_BYTES: Final = 16 << 10
 
 # A certificate that no authority may issue is refused, not warned about: strangers would write into our stderr.
 warnings.filterwarnings("error", message="Parsed a serial number", category=CryptographyDeprecationWarning)
+
+
+class CutError(LinkError):
+    """A connection broke, or never came about; another one may do better."""
 
 
 class ImpostorError(RefusedError):
@@ -82,29 +87,49 @@ def dial(host: str, port: int, *, context: ssl.SSLContext, numeric: bool = True)
     """Connect and shake hands; ``require`` or ``shown`` comes next, before anything is sent.
 
     ``host`` is an IP address, with its zone where it is link-local; only a configured one may be a name
-    (``numeric=False``). Raises ``LinkError``.
+    (``numeric=False``). Raises ``CutError``.
     """
+    return shake_hands(connect(host, port, numeric=numeric), context=context, where=f"{host}:{port}")
+
+
+def connect(host: str, port: int, *, numeric: bool = True) -> socket.socket:
+    """Return a connection to an address as in ``dial``, which proves nothing yet; raises ``CutError``."""
     where = f"{host}:{port}"
-    try:
+    with _translated(where), contextlib.ExitStack() as undo:
         flags = socket.AI_NUMERICHOST if numeric else 0
         ((family, kind, protocol, _, address), *_) = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=flags
         )
-        with contextlib.ExitStack() as undo:
-            plain = undo.enter_context(socket.socket(family, kind | socket.SOCK_CLOEXEC, protocol))
-            plain.settimeout(CONNECT_S)
-            plain.connect(address)
-            plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            plain.settimeout(HANDSHAKE_S)
-            secured = context.wrap_socket(plain)
-            undo.pop_all()
-            return secured
+        plain = undo.enter_context(socket.socket(family, kind | socket.SOCK_CLOEXEC, protocol))
+        plain.settimeout(CONNECT_S)
+        plain.connect(address)
+        plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        undo.pop_all()
+        return plain
+    raise AssertionError  # a translated error was raised
+
+
+def shake_hands(plain: socket.socket, *, context: ssl.SSLContext, where: str = "the camera") -> ssl.SSLSocket:
+    """Make a connection a TLS session, of which nothing is proved yet; raises ``CutError``, and it is closed then."""
+    with _translated(where), contextlib.ExitStack() as undo:
+        undo.enter_context(plain)
+        plain.settimeout(HANDSHAKE_S)
+        secured = context.wrap_socket(plain)
+        undo.pop_all()
+        return secured
+    raise AssertionError  # a translated error was raised
+
+
+@contextlib.contextmanager
+def _translated(where: str) -> Iterator[None]:
+    try:
+        yield
     except ssl.SSLError as error:
-        raise LinkError(f"{where}: no TLS session ({error.reason})", hint="is this a camera's port?") from error
+        raise CutError(f"{where}: no TLS session ({error.reason})", hint="is this a camera's port?") from error
     except TimeoutError as error:
-        raise LinkError(f"{where} did not answer", hint="check the network; the camera may be off") from error
+        raise CutError(f"{where} did not answer", hint="check the network; the camera may be off") from error
     except (OSError, OverflowError, UnicodeError) as error:
-        raise LinkError(f"{where}: {error}", hint="check the network; the camera may be off") from error
+        raise CutError(f"{where}: {error}", hint="check the network; the camera may be off") from error
 
 
 def shown(session: ssl.SSLSocket) -> Shown:
@@ -129,6 +154,11 @@ def read_certificate(raw: bytes) -> Shown:
         certificate_sha256=hashlib.sha256(raw).digest(),
         certificate=raw,
     )
+
+
+def kid_of_pem(certificate_pem: bytes) -> str:
+    """Return the id of the key in a certificate of our own."""
+    return _kid(x509.load_pem_x509_certificate(certificate_pem))
 
 
 def require(found: Shown, *, kid: str, device: str) -> None:

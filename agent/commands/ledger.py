@@ -212,13 +212,13 @@ class Ledger:
     def settle_by_outcomes(
         self, tx: Tx, row: CommandRow, *, export: dict[str, Any] | None = None, moment: Moment
     ) -> CommandRow:
-        """Settle a command whose every object is decided; ``waiting`` while a store's word is missing."""
+        """Settle a command whose every object is decided; ``waiting`` while a store's or a camera's word is missing."""
         if self._trust.left(tx, row.jti):
             return row
         if _deletes_all(row):
             self._forget(tx)
         tally = self._trust.tally(tx, row.jti)
-        waits = bool(tally.get("waiting_for_cloud", 0))
+        waits = any(tally.get(result, 0) for result in ("waiting_for_cloud", "waiting_for_camera"))
         if waits and row.status == "waiting" and not row.reason and sum(tally.values()) > MAX_OUTCOMES:
             return row  # that was told; which of so many a store has confirmed meanwhile is not
         answer = self._answer(tx, row, tally, export=export)

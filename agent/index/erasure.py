@@ -148,6 +148,46 @@ def ask_store(tx: Tx, object_id: str, *, keeps: int) -> int:
     return int(tx.execute("SELECT count(*) FROM upload WHERE object = ? AND erase = 1", (object_id,))[0][0])
 
 
+def ask_source(tx: Tx, object_id: str) -> None:
+    """Ask for the erasure of the copy on a camera's own storage, if the object has one there that is not known gone."""
+    tx.execute(
+        "INSERT OR IGNORE INTO source_erase SELECT id, source, name, 'waiting' FROM object"
+        " WHERE id = ? AND source_copy = 'asked' AND source_gone = 0",
+        (object_id,),
+    )
+
+
+def is_asked(tx: Tx, object_id: str) -> bool:
+    """Tell whether an object's source gives its copy up when asked."""
+    return bool(tx.execute("SELECT 1 FROM object WHERE id = ? AND source_copy = 'asked'", (object_id,)))
+
+
+def source_state(tx: Tx, object_id: str) -> str:
+    """Return what became of the copy on a camera's own storage, ``""`` where there was none."""
+    found = tx.execute("SELECT state FROM source_erase WHERE object = ?", (object_id,))
+    return str(found[0][0]) if found else ""
+
+
+def source_copies(tx: Tx, source: str, after: str, limit: int) -> list[Row]:
+    """Return (object, recording) of the copies that a camera is asked to delete, by object."""
+    return tx.execute(
+        "SELECT object, recording FROM source_erase WHERE state = 'waiting' AND source = ? AND object > ?"
+        " ORDER BY object LIMIT ?",
+        (source, after, limit),
+    )
+
+
+def waiting_sources(tx: Tx) -> list[str]:
+    """Return the names of the cameras that are asked to delete something."""
+    return [row[0] for row in tx.execute("SELECT DISTINCT source FROM source_erase WHERE state = 'waiting'")]
+
+
+def settle_source(tx: Tx, object_id: str, *, state: str) -> bool:
+    """Note what became of a copy on a camera's own storage; return whether that was news."""
+    tx.execute("UPDATE source_erase SET state = ? WHERE object = ? AND state = 'waiting'", (state, object_id))
+    return tx.changes() > 0
+
+
 def keep_remote(tx: Tx, object_id: str) -> None:
     """Remember an object of which only a store's finished copy will remain."""
     tx.execute(
@@ -190,12 +230,17 @@ def copies_of(tx: Tx, object_id: str) -> list[Row]:
 
 def drop_confirmed(tx: Tx, objects: Iterable[str]) -> None:
     """Forget the confirmed copies of erased objects that no request asks about any more."""
-    tx.executemany(
-        "DELETE FROM upload WHERE object = ?1 AND stated_by != '' AND erase = 1"
-        " AND NOT EXISTS (SELECT 1 FROM erasure_item WHERE object = ?1)"
-        " AND NOT EXISTS (SELECT 1 FROM intent WHERE object = ?1)",
-        ((object_id,) for object_id in objects),
-    )
+    ids = tuple((object_id,) for object_id in objects)
+    for confirmed in ("upload WHERE object = ?1 AND stated_by != '' AND erase = 1", _SETTLED):
+        tx.executemany(
+            f"DELETE FROM {confirmed}"  # noqa: S608 - our own words
+            " AND NOT EXISTS (SELECT 1 FROM erasure_item WHERE object = ?1)"
+            " AND NOT EXISTS (SELECT 1 FROM intent WHERE object = ?1)",
+            ids,
+        )
+
+
+_SETTLED: Final = "source_erase WHERE object = ?1 AND state != 'waiting'"
 
 
 def count_confirmed(tx: Tx, object_id: str) -> list[int]:
@@ -209,13 +254,18 @@ def count_confirmed(tx: Tx, object_id: str) -> list[int]:
 
 
 def unconfirmed(tx: Tx, erasure: int) -> int:
-    """Return how many remote copies a request still waits for."""
-    ((left,),) = tx.execute(
+    """Return how many copies at stores and on cameras a request still waits for."""
+    ((at_stores,),) = tx.execute(
         "SELECT count(*) FROM erasure_item i JOIN upload u ON u.object = i.object"
         " WHERE i.erasure = ? AND i.result = 'deleted' AND u.erase = 1 AND u.stated_by = ''",
         (erasure,),
     )
-    return int(left)
+    ((at_sources,),) = tx.execute(
+        "SELECT count(*) FROM erasure_item i JOIN source_erase s ON s.object = i.object"
+        " WHERE i.erasure = ? AND i.result = 'deleted' AND s.state = 'waiting'",
+        (erasure,),
+    )
+    return int(at_stores) + int(at_sources)
 
 
 def victims_groups(tx: Tx, limit: int) -> list[int]:

@@ -19,7 +19,7 @@ def insert(tx: Tx, objects: Iterable[str], rule: str, *, asked: int) -> None:
         " leaves, source_folder, at_source, at_store, asked)"
     )
     at_store = "EXISTS (SELECT 1 FROM upload u WHERE u.object = o.id AND u.erase = 1 AND u.stated_by = '')"
-    at_source = "o.source_copy = 'left', o.source_folder, 1 - o.source_gone"
+    at_source = "o.source_copy != 'taken', o.source_folder, 1 - o.source_gone"
     about = f"?1, o.id, o.camera, o.category, {at_source}, {at_store}, ?2"
     needed = f"o.id = ?3 AND (?2 OR NOT o.source_gone OR {at_store})"
     tx.executemany(

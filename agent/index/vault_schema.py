@@ -323,4 +323,14 @@ END;
 -- come. One that several became may be an owner's too, and destroys nothing.
 DELETE FROM cutoff WHERE rule = 'backend_delete' AND certain = 1;
 """,
+    """
+-- Copies on cameras' own storage that step 1 of forgetting asks for, until nobody asks about the object any more.
+CREATE TABLE source_erase (
+  object    TEXT PRIMARY KEY,      -- id
+  source    TEXT NOT NULL,         -- names the camera
+  recording TEXT NOT NULL,         -- the camera's own id of it
+  state     TEXT NOT NULL CHECK (state IN ('waiting', 'erased', 'left'))  -- left: nobody can ask that camera any more
+) STRICT, WITHOUT ROWID;
+CREATE INDEX source_erase_waiting ON source_erase (source, object) WHERE state = 'waiting';
+""",
 )

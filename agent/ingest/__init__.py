@@ -15,7 +15,8 @@ A file's failure is that file's alone: it is told, counted, left where it is and
 - ``flow``       ``Ingest``: the steps, and what is told of them
 - ``gate``       step 1: the policy, the owner's rights, the room
 - ``stream``     a camera that streams, segment by segment
-- ``giving_up``  steps 5 and 6
+- ``giving_up``  steps 5 and 6 at a folder
+- ``asking``     steps 2, 5 and 6 at a camera with storage of its own
 - ``room``       what of the disk is free for a file, beside others that are under way
 - ``share``      what one source has of the flow for itself
 - ``work``       what becomes one object, and the identity by which it is known again

@@ -7,12 +7,13 @@ asked in one trip; what is told is bounded and told once.
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from agent import audit, bookmark, registry, remaining, tombstone
 from agent.audit import Event
 from agent.bookmark import Bookmark
 from agent.clock import monotonic_s, pause
+from agent.erasure import Erasure
 from agent.errors import AgentError, ConfigError, LinkError, RefusedError, SpaceError
 from agent.index import Tx
 from agent.ingest.absence import confirm_absences
@@ -33,6 +34,7 @@ from agent.ingest.work import (
     Told,
     Work,
     draft,
+    is_read_by_line,
     source_tag,
 )
 from agent.keytree import GroupKey
@@ -41,9 +43,12 @@ from agent.policy import Policy, Refuse, Rights
 from agent.rtsp import StreamSettings
 from agent.sealer import Sealer, SealJob, SourceChangedError
 from agent.sources import Candidate, FolderSource, SourceSettings
-from agent.sources.candidate import IncompleteError, MediumError
+from agent.sources.candidate import IncompleteError, MediumError, Refusal
 from agent.tombstone import Forbidden
 from agent.vault import Draft, Vault
+
+if TYPE_CHECKING:  # the same
+    from agent.sources.camera import CameraSource
 
 GROUP_USES: Final = 64
 """Objects sealed under one look at the open group; the vault rewraps a slot whose group changed meanwhile."""
@@ -145,6 +150,32 @@ class Ingest:
                 tasks.create_task(self._look_over(folder), name=f"absences {name}")
             for stream in self._streams:
                 tasks.create_task(stream.run(), name=f"stream {stream.name}")
+            await asyncio.Event().wait()  # where there is no folder too: cameras come and go
+
+    def trouble(self, source: str) -> Callable[[str], None]:
+        """Return what tells why a source as a whole cannot be looked at, and ``""`` when it can."""
+        return partial(self._telling.trouble, source)
+
+    def unacceptable(self, refusal: Refusal) -> None:
+        """Tell of something that its source does not offer."""
+        self._telling.unacceptable(refusal)
+
+    async def collect(self, camera: "CameraSource", *, erasure: Erasure) -> None:
+        """Take in from a camera until this is cancelled, beside ``run``; then the camera is given back.
+
+        What of it is being fetched then goes on, or fails when its connection breaks.
+        """
+        from agent.ingest.asking import Asking  # noqa: PLC0415 - an agent without cameras to ask loads nothing of it
+
+        name = camera.settings.name
+        asking = Asking(camera, vault=self._vault, erasure=erasure, now=self._now)
+        self._shares[name] = Share(
+            camera, open_one=asking.open, giving_up=asking, connect=camera.connect, sealing_at_once=1
+        )
+        try:
+            await camera.run(self._offer, self._fresh, partial(asking.recover, name))
+        finally:
+            camera.close()
 
     async def scan_once(self) -> None:
         """Recover, then take what is there now and nobody is writing; returns when it is durable or refused."""
@@ -191,7 +222,7 @@ class Ingest:
     async def _offer(self, candidates: tuple[Candidate, ...]) -> None:
         for candidate in candidates:
             share = self._shares[candidate.source]
-            if not candidate.place.is_log:
+            if not is_read_by_line(candidate):
                 await self._start(Work(share.source, (candidate,)))
                 continue
             label = candidate.place.label
@@ -376,14 +407,19 @@ class Ingest:
             read_soon=let.rule.upload != "never",
         )
         # 2. Sealed while it is read.
-        async with self._share(work).sealing:
+        share = self._share(work)
+        async with share.sealing:
             with let.room.writing(opened.part_fd):
-                sealed = await self._sealer.seal(job, source_fd=opened.source_fd, part_fd=opened.part_fd)
+                if opened.order is None:
+                    sealed = await self._sealer.seal(job, source_fd=opened.source_fd, part_fd=opened.part_fd)
+                else:
+                    sealed = await self._sealer.fetch(job, opened.order, connect=share.connect, part_fd=opened.part_fd)
         log_tags = [(piece.source_tag, piece.content_tag) for piece in opened.pieces]
         told = draft(work, let, job, sealed, camera=camera, log_tags=log_tags)
 
         def beside(tx: Tx) -> None:
-            registry.keep_camera(tx, told.camera, source=told.source, label=work.first.place.label)
+            if work.first.told is None:
+                registry.keep_camera(tx, told.camera, source=told.source, label=work.first.place.label)
             _keep(tx, (piece.bookmark for piece in opened.pieces))
 
         # 3 and 4.
@@ -424,7 +460,10 @@ class Ingest:
                 self._telling.once("unreadable", alone, reason="more logs are there than can be known")
             elif not found.taken and found.forbidden is not None:
                 await self._deleted_before(alone, found.forbidden)
-            elif not found.taken:
+            elif found.taken:
+                if alone.first.told is not None:  # the camera was not told so, or did not hear it
+                    await self._taken_before(alone, None)
+            else:
                 new.append(alone.first)
                 bookmarks.append(found.bookmarks)
         return Work(work.source, tuple(new), tuple(bookmarks), moment.agent_ms), camera
@@ -494,18 +533,11 @@ class Ingest:
         if not forbidden.certain:
             await self._refused(work, Refuse(reason="before_mark", rule=forbidden.rule), self._now())
             await self._keep([passed])
+            if work.first.told is not None:
+                await self._remains(work, forbidden)
             return
         if work.source.settings.copy == "left":
-            is_new = self._telling.once("deleted_before", work, reason="the source's copy remains")
-            tag = source_tag(work.first, key=self._known.key)
-
-            def note_remaining(tx: Tx) -> None:
-                _keep(tx, [passed])
-                if is_new and remaining.note(tx, tag, forbidden.by.jti, key=self._known.key):
-                    tombstone.count_late(tx, forbidden.by, destroyed=False)
-
-            if passed is not None or (is_new and forbidden.by.jti):
-                await self._index.write(note_remaining)
+            await self._remains(work, forbidden, passed=passed)
             return
         camera = (await self._find(work)).camera
         if self._rights(camera, work.first.place.category).hold is not None:
@@ -522,6 +554,19 @@ class Ingest:
 
         await self._index.write(note)
         self._telling.tell(work.event("deleted_before", reason="the source's copy was destroyed"))
+
+    async def _remains(self, work: Work, forbidden: Forbidden, *, passed: Bookmark | None = None) -> None:
+        """Tell once that the source keeps what a delete covers."""
+        is_new = self._telling.once("deleted_before", work, reason="the source's copy remains")
+        tag = source_tag(work.first, key=self._known.key)
+
+        def note(tx: Tx) -> None:
+            _keep(tx, [passed])
+            if is_new and remaining.note(tx, tag, forbidden.by.jti, key=self._known.key):
+                tombstone.count_late(tx, forbidden.by, destroyed=False)
+
+        if passed is not None or (is_new and forbidden.by.jti):
+            await self._index.write(note)
 
     async def _refused(self, work: Work, decision: Refuse, moment: Moment) -> None:
         place, name = work.first.place, work.source.settings.name

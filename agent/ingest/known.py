@@ -6,8 +6,9 @@ from agent import bookmark, registry, tombstone
 from agent.bookmark import Bookmark
 from agent.index import Tx
 from agent.ingest.growing import look_tag, related_tags
-from agent.ingest.work import Work, source_tag
+from agent.ingest.work import Work, is_read_by_line, source_tag
 from agent.sources import Candidate
+from agent.sources.place import LAST_MS
 from agent.tombstone import Forbidden
 from agent.vault import Vault
 
@@ -39,22 +40,28 @@ class Known:
         return self._vault.keystore.tombstone_key()
 
     def is_new(self, tx: Tx, candidate: Candidate, tag: bytes) -> bool:
-        """Return whether to offer it; what is ours to give up always is: it may be another that looks the same."""
-        return self._takes(candidate) or not self._taken(tx, candidate, tag)
+        """Return whether to offer it.
+
+        What is ours to give up always is: it may be another that looks the same. So is what a camera waits with.
+        """
+        return candidate.told is not None or self._takes(candidate) or not self._taken(tx, candidate, tag)
 
     def find(self, tx: Tx, work: Work) -> Found:
         """Return what is known of a piece of work by its first file, unread."""
         first = work.first
-        camera = registry.find_camera(tx, first.source, first.place.label) or ""
+        camera = first.told.camera if first.told is not None else self._camera(tx, first)
         taken = not self._takes(first) and self._taken(tx, first, source_tag(first, key=self.key))
         bookmarks = bookmark.related(tx, **related_tags(first, key=self.key)) if work.is_log and not taken else ()
         if not work.grows or taken:
             return Found(taken, self.forbidden(tx, first, camera=camera), camera, bookmarks)
         return Found(taken, None, camera, bookmarks, one_too_many=not bookmarks and bookmark.is_full(tx))
 
+    def _camera(self, tx: Tx, candidate: Candidate) -> str:
+        return registry.find_camera(tx, candidate.source, candidate.place.label) or ""
+
     def _taken(self, tx: Tx, candidate: Candidate, tag: bytes) -> bool:
         """Tell whether it was taken as it is; of a log nothing is read then."""
-        looked_at = candidate.place.is_log and bookmark.looked_at(tx, look_tag(candidate, key=self.key))
+        looked_at = is_read_by_line(candidate) and bookmark.looked_at(tx, look_tag(candidate, key=self.key))
         return looked_at or self._vault.seen(tx, tag)
 
     def forbidden(self, tx: Tx, candidate: Candidate, *, camera: str, content: bytes = b"") -> Forbidden | None:
@@ -63,16 +70,22 @@ class Known:
         A log that was read is known by its content alone: what looks like a deleted one may have gone on.
         """
         place = candidate.place
-        return tombstone.forbidden(
+        of_source = b"" if content or self._takes(candidate) else source_tag(candidate, key=self.key)
+        is_dated = candidate.told is None or candidate.told.is_dated
+        found = tombstone.forbidden(
             tx,
-            source_tag=b"" if content or self._takes(candidate) else source_tag(candidate, key=self.key),
+            source_tag=of_source,
             content_tag=content,
             camera=camera,
             category=place.category,
-            captured_from_ms=place.captured_from_ms,
-            captured_to_ms=place.captured_to_ms,
+            captured_from_ms=place.captured_from_ms if is_dated else 0,
+            captured_to_ms=place.captured_to_ms if is_dated else LAST_MS,
             source=candidate.source,
         )
+        if found is None or is_dated or tombstone.deleted(tx, source_tag=of_source, content_tag=content) is not None:
+            return found
+        # A delete by time may mean it, or not: nobody knows when it was made.
+        return Forbidden(found.rule, certain=False, by=found.by)
 
     def _takes(self, candidate: Candidate) -> bool:
         return candidate.source in self._taking

@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 
 from agent.bookmark import Bookmark
+from agent.camera.identity import Order
 from agent.errors import AgentError, LinkError
 from agent.ingest.growing import Piece, last_piece, next_piece
 from agent.ingest.work import Work
@@ -19,13 +20,16 @@ from agent.vault import Vault
 class Opened(msgspec.Struct, frozen=True, kw_only=True):
     """Descriptors of a source and a part file, and what of the work can be read now.
 
+    A camera's recording has no descriptor but an ``order``, by which the sealing process fetches it.
+
     Log files are read when they are opened: ``pieces`` are what is known of each that is a member then. In those of
     ``passed`` and ``finished`` was nothing to take, and the latter are ours to give up; in those of ``more`` is more to
     read behind this.
     """
 
     work: Work
-    source_fd: int
+    source_fd: int = -1
+    order: Order | None = None
     part_fd: int = -1
     part: Path | None = None
     in_memory: bool = False
@@ -40,7 +44,7 @@ class Opened(msgspec.Struct, frozen=True, kw_only=True):
         """Close both."""
         if self.in_memory:
             os.close(self.source_fd)
-        else:
+        elif self.order is None:
             self.work.source.give_back(self.source_fd)
         if self.part is not None:
             os.close(self.part_fd)

@@ -1,12 +1,14 @@
 """What one source has of the flow for itself: whatever its folder keeps waiting, no other source waits for it."""
 
 import asyncio
+import socket
 from collections.abc import Awaitable, Callable
 from typing import Final, Protocol
 
 from agent.ingest.opening import Opened
 from agent.ingest.work import OpenBatch, Work
 from agent.model import Moment, Object
+from agent.sealer.fetching import Connect
 from agent.sources import Candidate, Source
 
 AT_ONCE: Final = 32
@@ -42,14 +44,30 @@ class GivesUp(Protocol):
         """Go on with what a cut came between, whenever the source was opened."""
 
 
-class Share:
-    """The share of one source; ``open_one`` opens a piece of work, ``giving_up`` does steps 5 and 6."""
+async def _to_nobody() -> socket.socket:
+    raise AssertionError("no file is fetched")
 
-    def __init__(self, source: Source, *, open_one: Callable[[Work], Awaitable[Opened]], giving_up: GivesUp) -> None:
+
+class Share:
+    """The share of one source; ``open_one`` opens a piece of work, ``giving_up`` does steps 5 and 6.
+
+    ``connect`` gives connections to a camera.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        *,
+        open_one: Callable[[Work], Awaitable[Opened]],
+        giving_up: GivesUp,
+        connect: Connect = _to_nobody,
+        sealing_at_once: int = SEALING_AT_ONCE,
+    ) -> None:
         self.source = source
+        self.connect = connect
         self.giving_up = giving_up
         self.room = asyncio.Semaphore(AT_ONCE)
-        self.sealing = asyncio.Semaphore(SEALING_AT_ONCE)
+        self.sealing = asyncio.Semaphore(sealing_at_once)
         self.reading = asyncio.Semaphore(LOGS_AT_ONCE)
         self.open = open_one
         self.logs: dict[str, OpenBatch] = {}

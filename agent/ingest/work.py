@@ -70,8 +70,8 @@ class Work(msgspec.Struct, frozen=True):
 
     @property
     def is_log(self) -> bool:
-        """Whether it is read line by line."""
-        return self.first.place.is_log
+        """Whether it is read line by line: a usage log in a folder."""
+        return is_read_by_line(self.first)
 
     @property
     def grows(self) -> bool:
@@ -129,8 +129,20 @@ class OpenBatch:
         return Work(self.source, tuple(self._members[path] for path in sorted(self._members)))
 
 
+def is_read_by_line(candidate: Candidate) -> bool:
+    """Tell whether it is a log whose lines are looked at; a camera's own recordings are what they were said to be."""
+    return candidate.told is None and candidate.place.is_log
+
+
 def source_tag(candidate: Candidate, *, key: bytes) -> bytes:
-    """Return the keyed hash of a file's identity at its source; a file restored from a backup keeps it."""
+    """Return the keyed hash of a file's identity at its source; a file restored from a backup keeps it.
+
+    A recording of a camera is known by the camera's key, its id there and its content.
+    """
+    told = candidate.told
+    if told is not None:
+        about = (told.identity, candidate.path, candidate.size_bytes, told.sha256)
+        return hmac.digest(key, b"recording\0" + msgspec.msgpack.encode(about), "sha256")
     return identity_tag(candidate.source, candidate.path, candidate.size_bytes, candidate.mtime_ns, key=key)
 
 

@@ -10,4 +10,7 @@ REMARKS: Final[dict[str, str]] = {
     "half_upload_aborted": "it was on its way to the store, which was told to forget what it had",
     "cloud_unconfirmed": "the store has not yet stated that its copies are gone",
     "cloud_confirmed": "the store has stated that its copies are gone",
+    "camera_unconfirmed": "the camera has not yet been asked, or not answered, that its own copy is gone; it is asked "
+    "whenever it is there",
+    "camera_confirmed": "the camera has answered that its own copy is gone",
 }

@@ -5,11 +5,12 @@ The map::
     job       what is asked and answered, and how both travel
     worker    seal one open file into another: read, hash, encrypt, sync
     __main__  the process: hardened first, then jobs from its socket until that closes
+    fetching  connections to a camera for a job that asks for them, and how slow it may be
     client    Sealer: starts the process when there is work, ends it when idle, retries once when it dies
 
 Why a process: one busy thread in the same interpreter slows the cipher tenfold, and a key in a heap that lives for
 months is a key that leaks. It gets open descriptors and one group key per job over a socket pair; it never learns a
-path, the root key or the index, and it opens nothing itself.
+path, the root key or the index, and it opens nothing itself: a camera's connections are opened outside, proved in it.
 
 A name is loaded when it is first used, so that the process pays for no event loop.
 """

@@ -81,7 +81,9 @@ class _Threads:
 
 def _answer(request: Request, *, source_fd: int, part_fd: int) -> Answer:
     try:
-        return Answer(request.number, sealed=seal(request.job, source_fd=source_fd, part_fd=part_fd))
+        return Answer(
+            request.number, sealed=seal(request.job, source_fd=source_fd, part_fd=part_fd, order=request.order)
+        )
     except AgentError as error:
         return Answer(request.number, failure=failure_of(error))
 

@@ -2,7 +2,9 @@
 
 Rules: a job whose process died is tried once more from an empty part file, then it is ``LinkError``; a job that takes
 longer than its limit costs the process its life; an idle process ends after ``idle_s``, and its keys with it. A job
-that stands still, because its source's medium does not answer, gives its place to another.
+that stands still, because its source's medium does not answer, gives its place to another. A camera's recording is
+fetched there, where its TLS ends; the process opens nothing itself, so it asks here for connections. One that gets on
+slower than a camera may is cut off, and costs nobody else anything.
 """
 
 import asyncio
@@ -14,7 +16,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
+from agent.camera.identity import Order
 from agent.errors import LinkError
+from agent.sealer.fetching import Connect, Pace, Switchboard
 from agent.sealer.job import (
     FILES_MAX,
     LIVE_MAX,
@@ -32,6 +36,9 @@ IDLE_S: Final = 4.0
 
 PLACES: Final = 3
 """Jobs at work at once: one waits for its fsync while two are encrypted, on the two to four cores meant."""
+
+FETCHES: Final = 4
+"""Recordings of cameras fetched at once: each waits for its network most of the time, so they need no place."""
 
 STILL_S: Final = 10.0
 """A job that wrote nothing for so long waits for its source's medium."""
@@ -57,6 +64,7 @@ class Sealer:
         self._room = asyncio.Semaphore(FILES_MAX)
         self._live_room = asyncio.Semaphore(LIVE_MAX)
         self._places = asyncio.Semaphore(PLACES)
+        self._fetching = asyncio.Semaphore(FETCHES)
         self._process: _Process | None = None
         self._leaving: set[_Process] = set()
         self._idle: asyncio.TimerHandle | None = None
@@ -86,6 +94,37 @@ class Sealer:
         async with self._live_room:
             return await self._sealed(job, _Place(None), source_fd=source_fd, part_fd=part_fd)
 
+    async def fetch(self, job: SealJob, order: Order, *, connect: Connect, part_fd: int) -> Sealed:
+        """Seal a camera's recording into the part file, which is synced on return; ``connect`` gives connections to it.
+
+        Raises what ``agent.sealer.worker.seal`` does, and ``LinkError`` when the process died or it took too long.
+        """
+        async with self._fetching, self._room:
+            process = self._running()
+            try:
+                return await self._fetched(process, job, order, connect=connect, part_fd=part_fd)
+            except _DiedError:
+                raise _died() from None
+            finally:
+                self._rest()
+
+    async def _fetched(
+        self, process: "_Process", job: SealJob, order: Order, *, connect: Connect, part_fd: int
+    ) -> Sealed:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with (
+            theirs,
+            Switchboard(ours, connect) as switchboard,
+            process.asked(job, order=order, source_fd=theirs.fileno(), part_fd=part_fd) as answer,
+        ):
+            theirs.close()
+            pace = Pace(order.size_bytes, limit_s=self._job_limit_s)
+            while not answer.done():
+                await asyncio.wait((answer,), timeout=self._still_s)
+                if pace.is_lost(os.fstat(part_fd).st_size, waited_s=self._still_s):
+                    switchboard.end()
+            return _sealed(answer.result())
+
     async def _sealed(self, job: SealJob, place: "_Place", *, source_fd: int, part_fd: int) -> Sealed:
         for _ in range(_TRIES if _can_be_read_again(source_fd) else 1):
             process = self._running()
@@ -103,7 +142,7 @@ class Sealer:
             finally:
                 self._rest()
             return _sealed(answer)
-        raise LinkError("the sealing process died while it worked", hint="see the log of the system for why")
+        raise _died()
 
     async def _answer(
         self, process: "_Process", job: SealJob, place: "_Place", *, source_fd: int, part_fd: int
@@ -170,6 +209,10 @@ class _Place:
             self._places = None
 
 
+def _died() -> LinkError:
+    return LinkError("the sealing process died while it worked", hint="see the log of the system for why")
+
+
 def _can_be_read_again(source_fd: int) -> bool:
     try:
         os.lseek(source_fd, 0, os.SEEK_CUR)  # unlike fstat(2) it asks no server
@@ -222,11 +265,13 @@ class _Process:
         return self._exited.done()
 
     @contextmanager
-    def asked(self, job: SealJob, *, source_fd: int, part_fd: int) -> "Iterator[asyncio.Future[Answer]]":
+    def asked(
+        self, job: SealJob, *, source_fd: int, part_fd: int, order: Order | None = None
+    ) -> "Iterator[asyncio.Future[Answer]]":
         """Ask, and give the answer's future; raises ``_DiedError``, now or from the future, when there is none."""
         self._numbers += 1
         number = self._numbers
-        message = encode(Request(number, job))
+        message = encode(Request(number, job, order))
         answer: asyncio.Future[Answer] = self._loop.create_future()
         self._waiting[number] = answer
         try:

@@ -1,13 +1,14 @@
 """What the sealing process is asked and what it answers; both fit one datagram of its socket.
 
 Rules: a message is at most ``MESSAGE_MAX_BYTES``; a request carries exactly two descriptors, the source first; nothing
-here prints a key.
+here prints a key. The source of a recording on a camera is a socket at which connections to that camera are asked for.
 """
 
 from typing import Final, Literal
 
 import msgspec
 
+from agent.camera.identity import Order
 from agent.errors import AgentError, ConfigError, CorruptError, LinkError, SpaceError
 from agent.keytree import GroupKey
 from agent.model import Kind
@@ -90,10 +91,11 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Request(msgspec.Struct, frozen=True, array_like=True):
-    """One job under a number that its answer repeats."""
+    """One job under a number that its answer repeats; with an ``order`` the source is a camera's recording."""
 
     number: int
     job: SealJob
+    order: Order | None = None
 
 
 class Answer(msgspec.Struct, frozen=True, array_like=True):

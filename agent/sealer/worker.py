@@ -7,14 +7,16 @@ while it was read is no source (``SourceChangedError``, its owner keeps it); a f
 import errno
 import hashlib
 import os
+import socket
 import stat
-from contextlib import suppress
+from contextlib import closing, suppress
 from functools import lru_cache
 from typing import Final, Self
 
 from agent.age.filekey import new_file_key, wrap_header
 from agent.age.keys import Recipient, parse_recipient
 from agent.age.stream import Buffers, Sizes, encrypt_bytes, encrypt_stream
+from agent.camera.identity import Order
 from agent.errors import AgentError, CorruptError, LinkError, SpaceError
 from agent.keytree import SLOT_KEY_BYTES, seal_header, wrap_slot
 from agent.sealer.digest import ContentTag, Follower
@@ -35,13 +37,17 @@ _BUFFERS: Final = Buffers()
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
-def seal(job: SealJob, *, source_fd: int, part_fd: int) -> Sealed:
+def seal(job: SealJob, *, source_fd: int, part_fd: int, order: Order | None = None) -> Sealed:
     """Read the source to its end and write its payload, synced, to the part file, which is emptied first.
 
-    A seekable source is read from its start. The descriptors stay open. Raises ``ConfigError`` for recipients that
-    cannot be used, ``SpaceError`` when there is no room, ``LinkError`` when the source cannot be read and its special
-    case ``SourceChangedError`` when it changed meanwhile, ``CorruptError`` when the part file's medium failed.
+    A seekable source is read from its start. With an ``order`` it is a camera's recording, fetched over connections
+    that are asked for at ``source_fd``. The descriptors stay open. Raises ``ConfigError`` for recipients that cannot be
+    used, ``SpaceError`` when there is no room, ``LinkError`` when the source cannot be read and its special case
+    ``SourceChangedError`` when it changed meanwhile, ``CorruptError`` when the part file's medium failed or a camera
+    sent something else than it said.
     """
+    if order is not None:
+        return _seal_fetched(job, order, source_fd=source_fd, part_fd=part_fd)
     before = _rewind(source_fd)
     file_key = new_file_key()
     header = wrap_header(file_key, [_recipient(text) for text in job.recipients])
@@ -54,6 +60,29 @@ def seal(job: SealJob, *, source_fd: int, part_fd: int) -> Sealed:
         if before is not None and (_look(source_fd) != before or sizes.plain_bytes != before.size_bytes):
             raise SourceChangedError("the source changed while it was read", hint="it is tried again")
         digest = part.sync(read_soon=job.read_soon)
+    return _sealed(job, file_key, header, sizes, digest=digest, content=content)
+
+
+def _seal_fetched(job: SealJob, order: Order, *, source_fd: int, part_fd: int) -> Sealed:
+    from agent.camera.content import Content, through  # noqa: PLC0415 - sealing files needs neither TLS nor HTTP
+
+    file_key = new_file_key()
+    header = wrap_header(file_key, [_recipient(text) for text in job.recipients])
+    content = ContentTag(job.tag_key)
+    with (
+        socket.socket(fileno=os.dup(source_fd)) as channel,
+        closing(Content(order, connect=through(channel))) as fetched,
+        _Part(part_fd, long=order.size_bytes >= LONG_BYTES) as part,
+    ):
+        # It raises at its end unless all of it is what the camera said: then nothing was sealed.
+        sizes = encrypt_stream(file_key, fetched, part, on_plaintext=content.update, buffers=_BUFFERS)
+        digest = part.sync(read_soon=job.read_soon)
+    return _sealed(job, file_key, header, sizes, digest=digest, content=content)
+
+
+def _sealed(
+    job: SealJob, file_key: bytes, header: bytes, sizes: Sizes, *, digest: bytes, content: ContentTag
+) -> Sealed:
     slot_key = file_key if job.kind == "file-key" else os.urandom(SLOT_KEY_BYTES)
     return Sealed(
         plain_bytes=sizes.plain_bytes,

@@ -1,4 +1,4 @@
-"""Where data comes in: folders that cameras and recorders write to.
+"""Where data comes in: folders that cameras and recorders write to, and cameras with storage of their own.
 
 The map::
 
@@ -12,6 +12,7 @@ The map::
     root       the source's folder while it is open, and what is done beneath it
     view       the files in it, what is unchanged, what the kernel tells
     lane       the one thread in which all that happens
+    camera     CameraSource: lists what waits on a camera's own storage, and offers it
     folder     FolderSource: notices, waits until complete, offers candidates
     usage_log  JSON Lines, line by line
 

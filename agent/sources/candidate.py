@@ -17,17 +17,34 @@ class MediumError(LinkError):
     """The folder cannot be read: it is given back and opened again later."""
 
 
+class Told(msgspec.Struct, frozen=True, kw_only=True):
+    """What a camera says of a recording on its own storage.
+
+    ``identity`` is the camera's, by its key; ``camera`` its id in the registry. ``is_dated`` says whether its capture
+    interval is to be relied on; where it is not, nobody knows when it was made.
+    """
+
+    identity: str
+    camera: str
+    sha256: bytes
+    is_dated: bool = True
+
+
 class Candidate(msgspec.Struct, frozen=True, kw_only=True):
-    """A complete file that may be taken in; ``path`` is acceptable, ``folder`` is ``Root.identity``."""
+    """What is complete and may be taken in: a file, or a camera's recording, of which ``told`` says the rest.
+
+    A file's ``path`` is acceptable, its ``folder`` is ``Root.identity``; a recording's path is its id there.
+    """
 
     source: str
     path: str
     place: Place
     size_bytes: int
-    mtime_ns: int
-    inode: int
-    device: int
-    folder: int
+    mtime_ns: int = 0
+    inode: int = 0
+    device: int = 0
+    folder: int = 0
+    told: Told | None = None
 
 
 class Refusal(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,0 +1,174 @@
+"""Every enrolled camera with a camera link is collected from by itself, for as long as it is enrolled.
+
+Rules: who is enrolled is read again and again; a camera is met wherever it may be (where it is configured, where it was
+heard), and believed by its key alone. The first agent that a camera in its set-up window meets is paired with it; one
+that forgot this agent later is told of, never paired again by itself: it may be somebody else's by now. A camera
+records only while the policy lets in something of it. What a camera that is enrolled no more was asked to delete
+remains there, and the receipt says so.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
+
+from agent import enrolment
+from agent.app.parts import Parts
+from agent.camera.identity import Address, Credentials, Pinned
+from agent.clock import pause
+from agent.enrolment import Enrolled
+from agent.errors import SpaceError
+from agent.index import Tx
+from agent.ingest import Ingest
+from agent.model import CATEGORIES
+
+if TYPE_CHECKING:  # else an agent without cameras to ask would load what that takes
+    from agent.camera.answer import Status
+    from agent.sources.camera import CameraSource
+
+LOOK_S: Final = 5.0
+"""How often it is looked who is enrolled."""
+
+REFUSED_PAUSE_MS: Final = 10 * 60_000
+"""An impostor that stays is told of so often; the real camera is collected from meanwhile."""
+
+_log = logging.getLogger(__name__)
+
+Heard = Callable[[str], Sequence[tuple[str, int]]]
+"""Where a camera, by its id in the registry, may be: IP addresses and ports that were heard."""
+
+
+def source_name(camera: str) -> str:
+    """Return what the objects of an enrolled camera call their source; no ``[[source]]`` can be named so."""
+    return f"{enrolment.SOURCE}:{camera}"
+
+
+class Collecting:
+    """Belongs to the running event loop; ``refused`` is told of a camera for which somebody else answers."""
+
+    def __init__(
+        self,
+        parts: Parts,
+        ingest: Ingest,
+        *,
+        heard: Heard = lambda _camera: (),
+        refused: Callable[[str], Awaitable[None]],
+    ) -> None:
+        self._parts = parts
+        self._ingest = ingest
+        self._heard = heard
+        self._refused = refused
+        self._credentials: Credentials | None = None
+        self._running: dict[str, tuple[Enrolled, CameraSource, asyncio.Task[None]]] = {}
+        self._refused_ms: dict[str, int] = {}
+        self._impostors: asyncio.Queue[str] = asyncio.Queue(maxsize=64)
+
+    async def run(self) -> None:
+        """Collect until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._refuse(), name="refuse impostors")
+            while True:
+                await self._adjust(tasks)
+                await pause(LOOK_S)
+
+    def wake(self, camera: str = "") -> None:
+        """Look at a camera now, or at all: it was heard, or something is due there."""
+        for one, (_, source, _) in self._running.items():
+            if camera in {"", one}:
+                source.wake()
+
+    async def _adjust(self, tasks: asyncio.TaskGroup) -> None:
+        everybody = await self._parts.index.read(enrolment.enrolled)
+        enrolled = {one.camera: one for one in everybody if one.level == "proved"}
+        for camera, (known, _, task) in tuple(self._running.items()):
+            if camera not in enrolled or _where(enrolled[camera]) != _where(known):
+                task.cancel()
+                await asyncio.wait((task,))
+                del self._running[camera]
+        for camera, one in enrolled.items():
+            if camera not in self._running:
+                source = self._source(one, await self._shown())
+                collecting = self._ingest.collect(source, erasure=self._parts.erasure)
+                self._running[camera] = one, source, tasks.create_task(collecting, name=f"collect {camera}")
+        await self._give_up_waiting(frozenset(map(source_name, enrolled)))
+
+    async def _give_up_waiting(self, asked: frozenset[str]) -> None:
+        erasure = self._parts.erasure
+        if await self._parts.index.read(partial(erasure.lost_sources, asked=asked)):
+            note = partial(erasure.note_sources_lost, asked=asked, moment=self._parts.now())
+            with suppress(SpaceError):
+                await self._parts.index.write(note, urgent=True)
+
+    async def _shown(self) -> Credentials:
+        if self._credentials is None:
+            identity = await self._parts.index.write(
+                lambda tx: enrolment.link_identity(tx, moment=self._parts.now()), urgent=True
+            )
+            self._credentials = Credentials(certificate_pem=identity.certificate_pem, key_pem=identity.key_pem)
+        return self._credentials
+
+    def _source(self, one: Enrolled, credentials: Credentials) -> "CameraSource":
+        from agent.sources.camera import CameraSettings, CameraSource  # noqa: PLC0415 - as above
+
+        settings = CameraSettings(name=source_name(one.camera), camera=one.camera, label=one.device)
+        return CameraSource(
+            settings,
+            pinned=Pinned(device=one.device, kid=one.kid),
+            credentials=credentials,
+            addresses=partial(self._addresses, one),
+            pairs=not one.advert_key,
+            collects=partial(self._may_collect, one.camera),
+            now_ms=lambda: self._parts.now().agent_ms,
+            on_refusal=self._ingest.unacceptable,
+            on_trouble=self._ingest.trouble(settings.name),
+            on_status=partial(self._note_status, one.camera),
+            on_impostor=partial(self._on_impostor, one.camera),
+        )
+
+    def _addresses(self, one: Enrolled) -> tuple[Address, ...]:
+        configured = _configured(one.endpoint)
+        return (*configured, *(Address(host, port) for host, port in self._heard(one.camera)))
+
+    def _may_collect(self, camera: str) -> bool:
+        policy = self._parts.policy_in_force()
+        return any(policy.rule_for(camera, category) is not None for category in CATEGORIES if category != "export")
+
+    async def _note_status(self, camera: str, status: "Status") -> None:
+        advert_key, moment = status.advert_key, self._parts.now()
+
+        def is_new(tx: Tx) -> bool:
+            known = enrolment.by_camera(tx, camera)
+            return known is not None and known.advert_key != advert_key
+
+        if await self._parts.index.read(is_new):
+            with suppress(SpaceError):
+                await self._parts.index.write(
+                    lambda tx: enrolment.pair(tx, camera, advert_key=advert_key, moment=moment), urgent=True
+                )
+
+    def _on_impostor(self, camera: str, _address: Address) -> None:
+        with suppress(asyncio.QueueFull):  # it comes again while it stands there
+            self._impostors.put_nowait(camera)
+
+    async def _refuse(self) -> None:
+        while True:
+            camera, now_ms = await self._impostors.get(), self._parts.now().agent_ms
+            if now_ms - self._refused_ms.get(camera, now_ms - REFUSED_PAUSE_MS) < REFUSED_PAUSE_MS:
+                continue
+            self._refused_ms[camera] = now_ms
+            _log.warning("somebody else answers for camera %s; nothing was sent to it", camera)
+            await self._refused(camera)
+
+
+def _where(one: Enrolled) -> tuple[str, str, str]:
+    return one.device, one.kid, one.endpoint
+
+
+def _configured(endpoint: str) -> tuple[Address, ...]:
+    if not endpoint:
+        return ()
+    parts = urlsplit(endpoint if "://" in endpoint else f"//{endpoint}")
+    return (Address(parts.hostname, parts.port, numeric=False),) if parts.hostname and parts.port else ()

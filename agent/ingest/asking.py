@@ -1,0 +1,87 @@
+"""Steps 2, 5 and 6 at a camera with storage of its own: it is asked, and what it answers is what happened.
+
+Step 5 is to acknowledge: from then on the camera may give its copy up by itself. What may not be taken in, and what was
+deleted here, it is asked to delete, unread: that is done when it says so (I6), and it is asked again until it does.
+"""
+
+import asyncio
+from contextlib import suppress
+from functools import partial
+from typing import Final
+
+from agent.camera.answer import AnswerError
+from agent.erasure import Erasure, SourceCopyRow
+from agent.errors import SpaceError
+from agent.index import Index
+from agent.ingest.opening import Opened
+from agent.ingest.work import Now, Work
+from agent.model import Moment, Object
+from agent.sources import Candidate
+from agent.sources.camera import CameraSource
+from agent.sources.candidate import MediumError
+from agent.vault import Vault
+
+AT_ONCE: Final = 100
+"""Copies whose deletion is asked for between two looks at the index."""
+
+
+class Asking:
+    """Asks one camera; belongs to the running event loop."""
+
+    def __init__(self, source: CameraSource, *, vault: Vault, erasure: Erasure, now: Now) -> None:
+        self._source = source
+        self._vault = vault
+        self._index: Index = vault.index
+        self._erasure = erasure
+        self._now = now
+
+    async def open(self, work: Work) -> Opened:
+        """Make a part file for a recording, and the order by which it is fetched."""
+        part_fd, part = await asyncio.to_thread(self._vault.new_part)
+        return Opened(work=work, order=self._source.order(work.first), part_fd=part_fd, part=part)
+
+    def holding(self, _candidate: Candidate) -> Object | None:
+        """Return nothing: what a camera lists was not acknowledged, and asking again costs one request."""
+        return None
+
+    async def acknowledged(self, work: Work, _item: Object, _moment: Moment) -> None:
+        """Do step 5."""
+        # 5. If power fails before it, the camera lists the recording again, and it is known by its identity.
+        await self._acknowledge(work.first)
+
+    async def taken_before(self, work: Work, _item: Object | None) -> None:
+        """Do step 5 once more."""
+        await self._acknowledge(work.first)
+
+    async def destroy(self, work: Work) -> bool:
+        """Have it deleted from the camera's storage, unread."""
+        await self._source.delete(work.first.path)
+        return True
+
+    async def recover(self, source: str) -> None:
+        """Have deleted at the camera what was deleted here: whenever it is met."""
+        after = ""
+        with suppress(SpaceError):  # also what was done is done again then, which changes nothing
+            while page := await self._index.read(
+                partial(self._erasure.pending_at_source, source=source, after=after, limit=AT_ONCE)
+            ):
+                for copy in page:
+                    if not await self._deleted(copy):
+                        return
+                after = page[-1].object
+
+    async def _deleted(self, copy: SourceCopyRow) -> bool:
+        """Have one copy deleted; return whether to go on with the next."""
+        try:
+            await self._source.delete(copy.recording)
+        except MediumError as error:  # a card that fails at one recording may do the next
+            return isinstance(error.__cause__, AnswerError)
+        # If power fails before this is durable, it is asked once more, which changes nothing.
+        await self._index.write(
+            partial(self._erasure.note_source_erased, object_id=copy.object, moment=self._now()), urgent=True
+        )
+        return True
+
+    async def _acknowledge(self, candidate: Candidate) -> None:
+        assert candidate.told is not None  # noqa: S101 - it came from a camera
+        await self._source.acknowledge(candidate.path, candidate.told.sha256)

@@ -1,0 +1,373 @@
+"""One enrolled camera with storage of its own: what waits there is listed, again and again, and offered.
+
+Rules: the camera's list is all that it waits with; what is in it was not acknowledged, whether it was taken or not, so
+whoever takes it says so again. Each pass begins with what is due at the camera (``opened``). Where it may be is asked
+anew each time, and an address proves nothing (``agent/camera/link.py``). What was offered is offered again when
+somebody says so (``again``), when everything is looked at anew, or with another content.
+
+A camera that lost its clock dates what it records at will. What a pass did not find and the next one does was recorded
+between the two, by our clock; of what was there at the first pass nothing is known (``Told.is_dated``).
+
+All that waits for the network happens in a thread of its own, and ends when it takes too long.
+"""
+
+import asyncio
+import socket
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from functools import partial
+from typing import Final, TypeVar
+
+import msgspec
+
+from agent.camera import tls
+from agent.camera.answer import PAGE_MAX, AnswerError, Recording, Status
+from agent.camera.identity import Address, Credentials, Order, Pinned
+from agent.camera.link import CameraLink
+from agent.clock import monotonic_s
+from agent.errors import AgentError, ConfigError, LinkError
+from agent.model import Medium, SourceCopy
+from agent.sources.candidate import Candidate, MediumError, Refusal, Told
+from agent.sources.lane import Lane
+from agent.sources.place import Place
+from agent.sources.source import Fresh, Offer, Opened
+
+POLL_S: Final = 10.0
+"""Between two looks at a camera that is there; one costs it a request of some hundred bytes."""
+
+ANEW_S: Final = 3_600.0
+"""After so long everything is offered again: what was refused, or could not be read."""
+
+CALL_S: Final = 120.0
+"""For one call with all the addresses that it tries; a camera that keeps a handshake waiting ends there."""
+
+PAGES_MAX: Final = 1_000
+"""Of one pass: more than any card holds; a list without an end is cut there, and begun anew."""
+
+REMEMBERED_MAX: Final = 20_000
+"""Recordings remembered that were offered, and those whose time is not known; of more than that it is forgotten."""
+
+AWAY_S: Final = 600.0
+"""A camera that is heard and cannot be asked for so long is told of."""
+
+_ERASED_BY_KEY: Final = "key"
+_BAD_ENTRY: Final = "an entry of the camera's list is not of the document's form"
+
+T = TypeVar("T")
+
+
+async def _to_nobody(_status: Status) -> None:
+    return None
+
+
+class CameraSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """An enrolled camera as a source; ``medium`` is ``encrypted`` where a delete there destroys a key."""
+
+    name: str
+    camera: str
+    label: str
+    medium: Medium = "disk"
+    takes: bool = False
+    copy: SourceCopy = "asked"
+    batch_bytes: int = 0
+    batch_age_s: float = 0.0
+
+
+class CameraSource:
+    """The camera of one ``CameraSettings``; belongs to the running event loop.
+
+    ``addresses`` says where it may be, ``collects`` whether it is to record; one that ``pairs`` with this agent when it
+    knows none does so once. ``on_status`` is told what it says of
+    itself, once in each pass, ``on_trouble`` why it cannot be asked, once per reason, and ``""`` when it can.
+    ``now_ms`` is agent time.
+    """
+
+    def __init__(
+        self,
+        settings: CameraSettings,
+        *,
+        pinned: Pinned,
+        credentials: Credentials,
+        addresses: Callable[[], Sequence[Address]],
+        pairs: bool,
+        collects: Callable[[], bool],
+        now_ms: Callable[[], int],
+        on_refusal: Callable[[Refusal], None] = lambda _refusal: None,
+        on_trouble: Callable[[str], None] = lambda _reason: None,
+        on_status: Callable[[Status], Awaitable[None]] = _to_nobody,
+        on_impostor: Callable[[Address], None] = lambda _address: None,
+        poll_s: float = POLL_S,
+        call_s: float = CALL_S,
+        monotonic: Callable[[], float] = monotonic_s,
+    ) -> None:
+        self.settings = settings
+        self._pinned = pinned
+        self._credentials = credentials
+        self._addresses = addresses
+        self._pairs = pairs
+        self._collects = collects
+        self._now_ms = now_ms
+        self._on_refusal = on_refusal
+        self._on_trouble = on_trouble
+        self._on_status = on_status
+        self._poll_s = poll_s
+        self._call_s = call_s
+        self._monotonic = monotonic
+        loop = asyncio.get_running_loop()
+        self._link = CameraLink(
+            pinned=pinned,
+            credentials=credentials,
+            monotonic=monotonic,
+            on_impostor=lambda address: _hand_over(loop, on_impostor, address),
+        )
+        self._lane = Lane(f"camera {settings.camera}")
+        self._woken = asyncio.Event()
+        self._trouble = ""
+        self._away_since_s: float | None = None
+        self._card: int | None = None
+        self._offered: dict[str, bytes] = {}
+        self._anew_s = monotonic() + ANEW_S
+        self._doubted = False
+        self._undated = _Undated()
+
+    # -- what the flow asks of every source
+
+    async def open(self) -> Status:
+        """Meet the camera and ask how it is; raises ``MediumError`` when it is away or refuses us."""
+        addresses = tuple(self._addresses())
+        doubted, self._doubted = self._doubted, False
+        return await self._ask(partial(self._meet, addresses, anew=doubted))
+
+    async def run(self, offer: Offer, fresh: Fresh, opened: Opened) -> None:
+        """Look at the camera every ``poll_s``, or when woken, for ever; one that is away is tried as often."""
+        try:
+            while True:
+                self._woken.clear()
+                try:
+                    await self._pass(offer, fresh, opened)
+                except (ConfigError, MediumError) as error:
+                    self._tell_trouble(error, heard=bool(self._addresses()))
+                await self._wait()
+        finally:
+            self._leave()
+
+    async def scan(self, offer: Offer, fresh: Fresh, *, at_once: bool = False) -> None:  # noqa: ARG002 - all that is listed is complete
+        """Offer what waits at the camera, page by page."""
+        began_ms = self._now_ms()
+        if self._monotonic() >= self._anew_s:
+            self.reconsider()
+        after = ""
+        for _ in range(PAGES_MAX):
+            page = await self._ask(partial(self._link.page, after, limit=PAGE_MAX))
+            for running in page.running:
+                self._undated.since_ms(running)
+            if page.bad:
+                self._on_refusal(Refusal(source=self.settings.name, unverified_path="", reason=_BAD_ENTRY))
+            candidates = [self._candidate(item) for item in page.recordings if not item.acknowledged]
+            unknown = await fresh(tuple(one for one in candidates if self._is_news(one)))
+            for one in unknown:
+                self._remember(one)
+            if unknown:
+                await offer(unknown)
+            if not page.next:
+                self._undated.passed(began_ms=began_ms)
+                return
+            after = page.next
+        raise MediumError("the camera's list has no end", hint="look at its firmware; it is tried again by itself")
+
+    def reconsider(self) -> None:
+        """Look again at what was refused."""
+        self._offered.clear()
+        self._anew_s = self._monotonic() + ANEW_S
+        self.wake()
+
+    def again(self, path: str) -> None:
+        """Offer a recording again at the next pass, and prove the camera's address anew: something failed."""
+        self._offered.pop(path, None)
+        self._doubted = True
+
+    def give_back(self, fd: int) -> None:
+        """Nothing of a camera is open here."""
+        raise AssertionError(fd)
+
+    def close(self) -> None:
+        """Give the connection and its thread back, once nobody asks any more."""
+        self._leave()
+        self._lane.close()
+
+    # -- what is asked of a camera alone
+
+    def wake(self) -> None:
+        """Look at the camera now: it was heard, or something is due there."""
+        self._woken.set()
+
+    async def acknowledge(self, recording: str, sha256: bytes) -> None:
+        """Let the camera give a recording up; raises ``MediumError``."""
+        await self._ask(lambda: self._link.acknowledge(recording, sha256))
+
+    async def delete(self, recording: str) -> None:
+        """Have a recording deleted from the camera's storage; on return the camera said that it is; ``MediumError``."""
+        await self._ask(lambda: self._link.delete(recording))
+
+    async def connect(self) -> socket.socket:
+        """Return a connection to where the camera was proved last, for whoever proves it again."""
+        address = self._link.proved
+        if address is None:
+            raise LinkError("the camera is away", hint="it is tried again when it is back")
+        return await asyncio.to_thread(tls.connect, address.host, address.port, numeric=address.numeric)
+
+    def order(self, candidate: Candidate) -> Order:
+        """Return what the sealing process needs to fetch a recording."""
+        assert candidate.told is not None  # noqa: S101 - it came from here
+        return Order(
+            pinned=self._pinned,
+            credentials=self._credentials,
+            recording=candidate.path,
+            size_bytes=candidate.size_bytes,
+            sha256=candidate.told.sha256,
+        )
+
+    # -- within
+
+    async def _pass(self, offer: Offer, fresh: Fresh, opened: Opened) -> None:
+        status = await self.open()
+        card = status.total_bytes if status.storage in {"ok", "full"} else None
+        if card is None or card != self._card:
+            self._undated.forget()
+        self._card = card
+        await self._on_status(status)
+        await opened()
+        await self.scan(offer, fresh)
+        self._tell_trouble(None)
+
+    def _meet(self, addresses: Sequence[Address], *, anew: bool) -> Status:
+        """Prove where the camera is, and have it record or not, as is wanted; in the camera's thread."""
+        if anew:
+            self._link.close()
+        self._link.meet(addresses)
+        status = self._paired_status()
+        wanted = self._collects()
+        if self._link.collects() is not wanted:
+            self._link.collect(enabled=wanted)
+        medium: Medium = "encrypted" if status.erasure == _ERASED_BY_KEY else "disk"
+        if medium != self.settings.medium:
+            self.settings = msgspec.structs.replace(self.settings, medium=medium)
+        return status
+
+    def _paired_status(self) -> Status:
+        try:
+            status = self._link.status()
+        except AnswerError as error:
+            if error.code != "not_paired" or not self._pairs:
+                raise
+            self._link.pair()
+            status = self._link.status()
+        self._pairs = False
+        return status
+
+    async def _ask(self, call: Callable[[], T]) -> T:
+        """Make a call in the camera's thread; what cannot be asked of it now becomes ``MediumError``."""
+        answer = self._lane.submit(call)
+        try:
+            await asyncio.wait((answer,), timeout=self._call_s)
+            while not answer.done():
+                self._link.cut()
+                await asyncio.wait((answer,), timeout=self._poll_s)
+            return await answer
+        except ConfigError:
+            raise
+        except AgentError as error:
+            raise MediumError(error.message, hint=error.hint) from error
+        finally:
+            answer.cancel()  # what nobody waits for is not begun
+
+    async def _wait(self) -> None:
+        try:
+            async with asyncio.timeout(self._poll_s):
+                await self._woken.wait()
+        except TimeoutError:
+            pass
+
+    def _leave(self) -> None:
+        self._link.cut()
+        self._lane.post(self._link.close)
+
+    def _candidate(self, item: Recording) -> Candidate:
+        from_ms, to_ms, is_dated = item.from_ms, item.to_ms, item.clock == "trusted"
+        if not is_dated:
+            since_ms = self._undated.since_ms(item.id)
+            if since_ms is not None:
+                from_ms, to_ms, is_dated = since_ms, max(since_ms, self._now_ms()), True
+        place = Place(
+            label=self.settings.label,
+            category=item.category,
+            media_type=item.media_type,
+            captured_from_ms=from_ms,
+            captured_to_ms=to_ms,
+        )
+        told = Told(
+            identity=self._pinned.identity,
+            camera=self.settings.camera,
+            sha256=item.sha256,
+            is_dated=is_dated,
+        )
+        return Candidate(source=self.settings.name, path=item.id, place=place, size_bytes=item.size_bytes, told=told)
+
+    def _is_news(self, candidate: Candidate) -> bool:
+        return candidate.told is not None and self._offered.get(candidate.path) != candidate.told.sha256
+
+    def _remember(self, candidate: Candidate) -> None:
+        assert candidate.told is not None  # noqa: S101 - it was made here
+        while len(self._offered) >= REMEMBERED_MAX:
+            del self._offered[next(iter(self._offered))]
+        self._offered[candidate.path] = candidate.told.sha256
+
+    # -- telling
+
+    def _tell_trouble(self, error: AgentError | None, *, heard: bool = True) -> None:
+        """Tell what is wrong; that a camera is away is ordinary, and told only of one that is heard all the same."""
+        if error is None:
+            self._away_since_s = None
+        elif isinstance(error.__cause__, LinkError) and not isinstance(error.__cause__, AnswerError):
+            now_s = self._monotonic()
+            self._away_since_s = self._away_since_s or now_s
+            if not heard or now_s - self._away_since_s < AWAY_S:
+                return
+        reason = "" if error is None else error.message
+        if reason != self._trouble:
+            self._trouble = reason
+            self._on_trouble(reason)
+
+
+def _hand_over(loop: asyncio.AbstractEventLoop, tell: Callable[[Address], None], address: Address) -> None:
+    with suppress(RuntimeError):  # the loop is closed: nobody asks any more
+        loop.call_soon_threadsafe(tell, address)
+
+
+class _Undated:
+    """Since when recordings of a camera without a clock may exist, by our own."""
+
+    def __init__(self) -> None:
+        self._passed_ms: int | None = None
+        self._since_ms: dict[str, int | None] = {}
+        self._met: set[str] = set()
+
+    def forget(self) -> None:
+        """Know nothing any more: another card may be in the camera."""
+        self._passed_ms = None
+        self._since_ms.clear()
+
+    def since_ms(self, recording: str) -> int | None:
+        """Return a time before which it was not there; ``None`` when it may be of any time."""
+        self._met.add(recording)
+        if recording not in self._since_ms:
+            if len(self._since_ms) >= REMEMBERED_MAX:
+                return None
+            self._since_ms[recording] = self._passed_ms
+        return self._since_ms[recording]
+
+    def passed(self, *, began_ms: int) -> None:
+        """End a look at everything, which began then; what it did not meet is gone."""
+        self._since_ms = {one: since for one, since in self._since_ms.items() if one in self._met}
+        self._met.clear()
+        self._passed_ms = began_ms

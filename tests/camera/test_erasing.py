@@ -1,0 +1,233 @@
+"""A delete reaches the camera's own storage, and its receipt says what happened there (ERASE)."""
+
+import os
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agent import enrolment, tombstone
+from agent.index import Tx
+from agent.model import Selection
+from agent.policy import Hold, Rights
+from tests.camera.liar import Asked, Liar, entry
+from tests.camera.place import WHEN, Place, at
+
+COMMAND = "c" * 26
+
+
+def away(place: Place) -> None:
+    place.at = ()
+
+
+def back(place: Place) -> None:
+    place.at = None
+
+
+def test_deleted_recording_waits_for_its_camera_and_is_gone_from_the_card_when_that_is_back(place: Place) -> None:
+    place.record(b"content")
+    place.collect(place.is_clean())
+    away(place)
+    (outcome,) = place.erase(place.only().id)
+    assert (outcome.result, outcome.remarks) == (
+        "waiting_for_camera", ("clear_source_blocks_may_remain", "camera_unconfirmed")
+    )  # fmt: skip
+    assert place.objects() == ()
+    assert len(place.card()) == 1
+    place.reopen()
+    place.erasure = place.new_erasure()
+    back(place)
+    place.collect(lambda: place.card() == {} and place.outcomes[COMMAND][0].result == "deleted")
+    (outcome,) = place.outcomes[COMMAND]
+    assert outcome.remarks == ("clear_source_blocks_may_remain", "camera_confirmed")
+    assert not place.index.read_now(lambda tx: place.erasure.pending_at_source(tx, place.name, 10))
+
+
+def test_deleted_recording_that_its_camera_never_heard_acknowledged_is_deleted_unread(
+    place: Place, tmp_path: Path
+) -> None:
+    with Liar(tmp_path / "liar", place.stand.device.identity) as liar:
+        place.at = (liar.address,)
+        liar.contents["a"] = b"content"
+        liar.on_list = lambda asked, _query: asked.say({"recordings": [entry("a", b"content")]})
+        place.collect(lambda: bool(liar.acknowledged))
+        place.erase(place.only().id)
+        place.collect(lambda: liar.deleted.count("a") >= 2)  # once as asked, and once as it is still listed
+        assert len(liar.fetched) == 1
+    assert place.objects() == ()
+
+
+def test_deleted_content_that_the_camera_offers_under_another_id_does_not_return(place: Place) -> None:
+    place.record(b"content")
+    place.collect(place.is_clean())
+    place.erase(place.only().id)
+    place.record(b"content")
+    place.collect(lambda: place.card() == {})
+    assert place.objects() == ()
+
+
+def test_camera_enrolled_anew_brings_nothing_back(place: Place, tmp_path: Path) -> None:
+    with Liar(tmp_path / "liar", place.stand.device.identity) as liar:
+        place.at = (liar.address,)
+        liar.contents["a"] = b"content"
+        place.collect(lambda: bool(liar.acknowledged))
+        place.erase(place.only().id)
+        place.index.write_now(lambda tx: enrolment.forget(tx, place.enrolled.camera, moment=place.now))
+        place.index.write_now(lambda tx: tx.execute("DELETE FROM camera"))  # as when all was deleted
+        device = place.stand.device
+        place.enrolled = place.index.write_now(
+            lambda tx: enrolment.enrol(tx, level="proved", device=device.id, kid=place.pinned.kid, moment=place.now)
+        )
+        liar.acknowledged.clear()
+        place.collect(lambda: liar.deleted == ["a"])
+        assert len(liar.fetched) == 1
+    assert place.objects() == ()
+
+
+def test_what_a_cutoff_covers_and_turns_up_on_the_card_later_is_destroyed_unread(place: Place, tmp_path: Path) -> None:
+    place.erase(cutoff=Selection(all=True))
+    with Liar(tmp_path / "liar", place.stand.device.identity) as liar:
+        place.at = (liar.address,)
+        new = entry("new", b"new", **{"from": "2026-11-25T00:00:00.000Z", "to": "2026-11-25T00:00:10.000Z"})
+        liar.contents |= {"old": b"old", "new": b"new"}
+
+        def listing(asked: Asked, _query: dict[str, str]) -> None:
+            gone = {*liar.deleted, *liar.acknowledged}
+            rows = [entry("old", b"old"), new]
+            asked.say({"recordings": [row for row in rows if row["id"] not in gone]})
+
+        liar.on_list = listing
+        place.collect(lambda: bool(liar.deleted) and bool(liar.acknowledged))
+        assert liar.deleted == ["old"]
+        assert liar.fetched == [("new", "")]
+    assert place.contents() == [b"new"]
+    (late,) = place.index.read_now(tombstone.late)
+    assert (late.by.jti, late.destroyed, late.remaining) == (COMMAND, 1, 0)
+
+
+def test_hold_keeps_on_the_card_what_a_cutoff_covers(place: Place) -> None:
+    place.erase(cutoff=Selection(all=True))
+    place.now = at(place.now.agent_ms + 60_000)
+    place.rights = Rights(hold=Hold(reason="court", author="k", until_ms=place.now.agent_ms + 10**9))
+    place.record(b"held", start=WHEN - timedelta(hours=1))
+    place.collect_passes(4)
+    assert list(place.card().values()) == [False]
+    assert place.objects() == ()
+
+
+def test_camera_that_is_forgotten_keeps_its_copy_and_the_receipt_says_so(place: Place) -> None:
+    place.record(b"content")
+    place.collect(place.is_clean())
+    away(place)
+    place.erase(place.only().id)
+    note = partial(place.erasure.note_sources_lost, asked=(), moment=place.now)
+    assert place.index.read_now(lambda tx: place.erasure.lost_sources(tx, ()))
+    assert not place.index.read_now(lambda tx: place.erasure.lost_sources(tx, (place.name,)))
+    place.index.write_now(note)
+    (outcome,) = place.outcomes[COMMAND]
+    assert (outcome.result, outcome.remarks) == (
+        "deleted", ("clear_source_blocks_may_remain", "source_copy_remains")
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("fault", ["card-failing", "card-missing"])
+def test_card_that_fails_is_not_reported_as_emptied(place: Place, fault: Any) -> None:  # noqa: ANN401 - a literal
+    place.record(b"content")
+    place.collect(place.is_clean())
+    place.stand.do(lambda: place.stand.device.faults.add(fault))
+    place.erase(place.only().id)
+    place.collect(lambda: "source_failed" in [event.kind for event in place.events])
+    assert place.outcomes[COMMAND][0].result == "waiting_for_camera"
+    place.stand.do(lambda: place.stand.device.faults.discard(fault))
+    place.collect(lambda: place.outcomes[COMMAND][0].result == "deleted")
+    assert place.card() == {}
+
+
+def test_each_copy_is_asked_for_though_there_are_more_than_one_page(place: Place, tmp_path: Path) -> None:
+    with Liar(tmp_path / "liar", place.stand.device.identity) as liar:
+        place.at = (liar.address,)
+        liar.contents |= {f"r{number}": os.urandom(20) for number in range(130)}
+        place.collect(lambda: len(liar.acknowledged) >= 130)
+        place.erase(*(item.id for item in place.objects()))
+        place.collect(lambda: place.outcomes[COMMAND][0].result == "deleted" and len(set(liar.deleted)) == 130)
+    assert {outcome.result for outcome in place.outcomes[COMMAND]} == {"deleted"}
+
+
+def test_second_command_over_a_recording_that_its_camera_still_has_waits_too(place: Place) -> None:
+    place.record(b"content")
+    place.collect(place.is_clean())
+    away(place)
+    name = place.only().id
+    place.erase(name)
+    (again,) = place.erase(name, command="d" * 26)
+    assert again.result == "waiting_for_camera"
+    back(place)
+    place.collect(lambda: all(place.outcomes[jti][0].result == "deleted" for jti in (COMMAND, "d" * 26)))
+
+
+def test_what_retention_removes_is_deleted_at_the_camera_too(place: Place) -> None:
+    place.record(b"content")
+    place.collect(place.is_clean())
+
+    async def retain() -> None:
+        await place.erasure.begin([place.only().id], rule="max_age", moment=place.now)
+        await place.erasure.resume(place.now)
+
+    place.run(retain())
+    assert place.objects() == ()
+    # Nothing is left anywhere that could return.
+    place.collect(lambda: place.card() == {} and place.index.read_now(tombstones) == 0)
+
+
+def tombstones(tx: Tx) -> int:
+    return int(tx.execute("SELECT count(*) FROM tombstone")[0][0])
+
+
+# -- a camera's clock
+
+
+def undated(name: str, content: bytes, when: str = "1970-01-01T00:00:00.000Z") -> dict[str, Any]:
+    return entry(name, content, clock="unsure", **{"from": when, "to": when})
+
+
+@pytest.mark.parametrize("when", ["1970-01-01T00:00:00.000Z", "2037-01-01T00:00:00.000Z"])
+def test_recording_of_nobody_knows_when_is_neither_destroyed_nor_taken_under_a_cutoff(
+    place: Place, tmp_path: Path, when: str
+) -> None:
+    place.erase(cutoff=Selection(all=True))
+    with Liar(tmp_path / "liar", place.stand.device.identity) as liar:
+        place.at = (liar.address,)
+        liar.on_list = lambda asked, _query: asked.say({"recordings": [undated("a", b"content", when)]})
+        place.collect(lambda: liar.listed > 5)
+        assert (liar.deleted, liar.fetched, liar.acknowledged) == ([], [], [])
+    (late,) = place.index.read_now(tombstone.late)
+    assert (late.destroyed, late.remaining) == (0, 1)
+
+
+def test_recording_without_a_clock_that_was_not_there_after_a_cutoff_is_taken(place: Place, tmp_path: Path) -> None:
+    place.erase(cutoff=Selection(all=True))
+    place.now = at(place.now.agent_ms + 60_000)
+    with Liar(tmp_path / "liar", place.stand.device.identity) as liar:
+        place.at = (liar.address,)
+        liar.contents |= {"old": b"old", "new": b"new"}
+
+        def listing(asked: Asked, _query: dict[str, str]) -> None:
+            rows = [undated("old", b"old")]
+            if liar.listed > 3 and not liar.acknowledged:
+                rows.append(undated("new", b"new"))
+            asked.say({"recordings": rows})
+
+        liar.on_list = listing
+        place.collect(lambda: liar.acknowledged == ["new"])
+        assert liar.deleted == []
+    assert place.contents() == [b"new"]
+    assert place.only().captured_from_ms == place.now.agent_ms
+
+
+def test_recording_without_a_clock_is_taken_where_nothing_was_deleted(place: Place) -> None:
+    place.stand.do(lambda: place.stand.device.faults.add("clock-unsure"))
+    place.record(b"content")
+    place.collect(place.is_clean())
+    assert place.contents() == [b"content"]

@@ -1,0 +1,82 @@
+"""Whoever answers is believed by its key alone: an impostor is sent nothing, and the real camera is collected from."""
+
+from pathlib import Path
+
+import pytest
+
+from agent.camera.identity import Pinned
+from agent.camera.link import CameraLink
+from agent.clock import monotonic_s
+from agent.errors import LinkError
+from device_sim.camera.device import new_identity
+from tests.camera.liar import Liar
+from tests.camera.place import WHEN, Place
+
+
+def test_device_with_another_key_is_sent_nothing_and_told(place: Place, tmp_path: Path) -> None:
+    other = new_identity(place.stand.device.id, WHEN)
+    with Liar(tmp_path / "liar", other) as liar:
+        place.at = (liar.address,)
+        liar.contents["a"] = b"forged"
+        place.collect(lambda: len(place.impostors) >= 2)
+        assert (liar.listed, liar.fetched, liar.acknowledged) == (0, [], [])
+        assert set(place.impostors) == {liar.address}
+    assert place.objects() == ()
+
+
+def test_impostor_at_one_address_keeps_nobody_from_the_camera_at_another(place: Place, tmp_path: Path) -> None:
+    other = new_identity(place.stand.device.id, WHEN)
+    place.record(b"real")
+    with Liar(tmp_path / "liar", other) as liar:
+        place.at = (liar.address, place.address())
+        place.collect(place.is_clean())
+        assert place.impostors == [liar.address]
+        assert liar.listed == 0
+    assert place.contents() == [b"real"]
+
+
+def test_certificate_that_names_another_camera_is_refused_though_the_key_is_right(place: Place) -> None:
+    pinned = Pinned(device="a" * 16, kid=place.pinned.kid)
+    link = CameraLink(pinned=pinned, credentials=place.credentials, monotonic=monotonic_s)
+    with pytest.raises(LinkError):
+        link.meet((place.address(),))
+    link.close()
+
+
+def test_camera_whose_key_changed_is_refused_while_it_has_another_and_collected_from_after(place: Place) -> None:
+    place.record(b"content")
+    place.stand.do(lambda: place.stand.device.faults.add("identity-changed"))
+    place.collect(lambda: len(place.impostors) >= 1)
+    assert place.objects() == ()
+    place.stand.do(lambda: place.stand.device.faults.discard("identity-changed"))
+    place.collect(place.is_clean())
+    assert place.contents() == [b"content"]
+
+
+def test_impostor_that_takes_the_address_between_list_and_fetch_gives_nothing(place: Place, tmp_path: Path) -> None:
+    other = new_identity(place.stand.device.id, WHEN)
+    with Liar(tmp_path / "liar", place.stand.device.identity) as liar, Liar(tmp_path / "thief", other) as thief:
+        place.at = (liar.address,)
+        for one in (liar, thief):
+            one.contents["a"] = b"content"
+        place.stolen[liar.address] = thief.address
+        flow = place.collect(lambda: "source_failed" in [event.kind for event in place.events])
+        assert thief.fetched == []
+        assert flow.counts["admitted"] == 0
+        place.stolen.clear()
+        place.collect(lambda: liar.acknowledged == ["a"])
+    assert place.contents() == [b"content"]
+
+
+def test_camera_in_its_set_up_window_is_paired_and_one_that_forgot_us_is_not_paired_again(place: Place) -> None:
+    device = place.stand.device
+    place.stand.do(device.unpair)
+    place.stand.do(device.open_setup)
+    place.record(b"content")
+    place.collect(place.is_clean())
+    assert place.contents() == [b"content"]
+    place.pairs = False  # as the agent does once it was paired
+    place.stand.do(device.unpair)
+    place.stand.do(device.open_setup)
+    place.collect(lambda: "source_failed" in [event.kind for event in place.events])
+    assert not device.agent
