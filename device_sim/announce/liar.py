@@ -254,6 +254,7 @@ def main() -> int:
     )
     parser.add_argument("lie", choices=(*_MDNS_LIES, *_ONVIF_LIES, "onvif-answers"))
     parser.add_argument("--address", required=True, help="what is announced")
+    parser.add_argument("--from", dest="sender", default="", help="leave from this address of this machine")
     parser.add_argument("--port", type=int, default=9999)
     parser.add_argument("--type", default="_camera-link._tcp")
     parser.add_argument("--instance", default="liar")
@@ -270,7 +271,7 @@ def main() -> int:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as voice:
         voice.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         voice.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        voice.bind(("", group[1]))
+        voice.bind((told.sender, group[1]))
         voice.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, _own())
         voice.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_TTL, 255)
         for lie in lies:

@@ -181,9 +181,13 @@ class _Answering(asyncio.DatagramProtocol):
     def datagram_received(self, data: bytes, addr: tuple[Any, ...]) -> None:
         """Answer one datagram."""
         answer = self._face.answer(data, self._link)
-        if answer is not None and self._transport is not None:
+        if answer is not None:
             delay_s = random.uniform(0, _APP_MAX_DELAY_S)
-            asyncio.get_running_loop().call_later(delay_s, self._transport.sendto, answer, addr)
+            asyncio.get_running_loop().call_later(delay_s, self._say, answer, addr)
+
+    def _say(self, answer: bytes, addr: tuple[Any, ...]) -> None:
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.sendto(answer, addr)
 
 
 def _sockets(link: Link) -> list[tuple[socket.socket, tuple[Any, ...]]]:

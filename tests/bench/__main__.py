@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from agent.clock import rfc3339_ms, system_clock
-from tests.bench import answering, encrypting, machine, resting, taking_in, uploading
+from tests.bench import answering, discovering, encrypting, machine, resting, taking_in, uploading
 from tests.bench.document import document
 from tests.bench.table import Figure, plain
 
@@ -26,6 +26,7 @@ PARTS: Final[dict[str, Callable[..., list[Figure]]]] = {
     "rest": resting.measure,
     "answer": answering.measure,
     "take-in": taking_in.measure,
+    "discover": discovering.measure,
 }
 
 

@@ -6,7 +6,7 @@ from typing import Final
 
 from tests.bench.table import Figure, markdown
 
-_METHODS: Final = ("encrypting", "uploading", "resting", "answering", "taking_in")
+_METHODS: Final = ("encrypting", "uploading", "resting", "answering", "taking_in", "discovering")
 _HEAD: Final = """\
 # Benchmarks
 

@@ -24,6 +24,7 @@ def test_every_part_of_the_benchmark_runs_and_prints() -> None:
         "at rest",
         "command to receipt",
         "many small files",
+        "finding cameras",
     }
     assert all(one["value"] >= 0 for one in told["figures"])
 

@@ -7,9 +7,11 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Final
 
 from tests.netns import Host
@@ -40,6 +42,10 @@ class Ears:
         words = [one["kind"] for one in list(self.told) if one["key"] == key]
         return bool(words) and words[-1] == "Lost"
 
+    def in_vain(self) -> bool:
+        """Whether there is nothing to listen on."""
+        return any(one["reason"] == "no_interface" for one in list(self.troubles))
+
     def hear(self, what: str, *, within_s: float = WITHIN_S, after: int = 0, **like: object) -> Told:
         """Wait for a sighting with these members, at the earliest as the one after ``after`` that there were."""
 
@@ -61,13 +67,34 @@ class Ears:
             (self.troubles if told["kind"] == "Trouble" else self.told).append(told)
 
 
+PORTS: Final = {"mdns": 5353, "onvif": 3702}
+
+
 @contextmanager
 def ears(host: Host, way: str, *options: str) -> Iterator[Ears]:
-    """Let the agent listen on a host, one way."""
-    with host.running(sys.executable, "-m", "tests.discovery.listening", way, *options) as process:
-        found = Ears(process)
-        yield found
-        assert process.poll() is None, "the listening process ended"
+    """Let the agent listen on a host, one way; it listens when the context begins, if there is what to listen on.
+
+    What it says on its standard error is an exception that somebody's advert could raise; there has to be none.
+    """
+    with tempfile.TemporaryFile() as errors:
+        with host.running(
+            *(sys.executable, "-m", "tests.discovery.listening", way, *options), stderr=errors
+        ) as process:
+            found = Ears(process)
+            until(lambda: found.in_vain() or _is_open(host, PORTS[way]), what="ears", within_s=WITHIN_S, pace_s=0.01)
+            yield found
+            assert process.poll() is None, "the listening process ended"
+        errors.seek(0)
+        assert errors.read().decode() == ""
+
+
+def _is_open(host: Host, port: int) -> bool:
+    lines = [
+        line.split()
+        for table in ("udp", "udp6")
+        for line in Path(f"/proc/{host.pid}/net/{table}").read_text(encoding="ascii").splitlines()[1:]
+    ]
+    return any(int(line[1].rpartition(":")[2], 16) == port for line in lines)
 
 
 @contextmanager

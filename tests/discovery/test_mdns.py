@@ -64,15 +64,25 @@ def test_camera_that_is_silent_but_answers_stays(net: Network) -> None:
     assert not any(one["kind"] == "Lost" for one in heard.told[: heard.told.index(later)])
 
 
-@on_network(hosts=3)
+@on_network(hosts=2)
+def test_camera_that_takes_no_connection_but_is_still_announced_stays(net: Network) -> None:
+    walled = camera(net.hosts[1], *LINK, "--instance", "walled", "--host-ttl", "3", "--unserved")
+    with ears(net.hosts[0], "mdns", "--refresh", "1") as heard, walled:
+        heard.hear("the camera", key="walled._camera-link._tcp")
+        heard.hear("it again", key="walled._camera-link._tcp", after=5)
+    assert [one["kind"] for one in heard.told[:6]] == ["Sighting"] * 6
+
+
+@on_network(hosts=4)
 def test_spoofed_goodbye_removes_no_living_camera(net: Network) -> None:
-    with ears(net.hosts[0], "mdns", "--refresh", "1") as heard, camera(net.hosts[1], *LINK, "--instance", "alive"):
+    with ears(net.hosts[0], "mdns") as heard, camera(net.hosts[1], *LINK, "--instance", "alive"):
         heard.hear("the camera", key="alive._camera-link._tcp")
         for _ in range(3):
             lie(net.hosts[2], "goodbye", "--instance", "alive", "--address", "10.77.0.3")
-        heard.hear("it again", key="alive._camera-link._tcp", after=len(heard.sightings()) + 2)
-        assert not heard.lost("alive._camera-link._tcp")
-        assert [one for one in heard.told if one["kind"] == "Lost"] == []
+        with camera(net.hosts[3], *LINK, "--instance", "gone"):
+            heard.hear("another one", key="gone._camera-link._tcp")
+        heard.until(lambda: heard.lost("gone._camera-link._tcp"), "a goodbye that is true")
+    assert [one["key"] for one in heard.told if one["kind"] == "Lost"] == ["gone._camera-link._tcp"]
 
 
 @on_network(hosts=3)
