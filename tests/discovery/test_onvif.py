@@ -105,7 +105,7 @@ def test_flood_of_devices_hides_no_camera(net: Network) -> None:
         lie(net.hosts[2], "onvif-flood", "--count", "2000", "--address", "10.77.0.3")
         with camera(net.hosts[1], *NAMED):
             heard.hear("the camera", key=ONE)
-    assert len(heard.sightings(addresses=["10.77.0.3"])) <= 200, "one sender has a share"
+    assert len(heard.sightings(addresses=["10.77.0.3"])) < 1000, "one sender has a share"
 
 
 @on_network(hosts=2)
