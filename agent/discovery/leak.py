@@ -55,7 +55,6 @@ _HOMEKIT: Final = frozenset({"_hap._tcp.local.", "_hap._udp.local."})
 _MATTER_SETUP: Final = "_matterc._udp.local."
 _CAMERA_LINK: Final = "_camera-link._tcp.local."
 _RTSP: Final = "_rtsp._tcp.local."
-_CAMERA_LINK: Final = "_camera-link._tcp.local."
 
 
 def of_service(service_type: str, *, name: str, host: str, properties: Mapping[str, str]) -> tuple[Leak, ...]:
