@@ -134,9 +134,13 @@ class Transfer:
         self.durable = value.offset
 
     def acknowledged(self, offset: int, now_s: float) -> None:
-        """Note that everything below ``offset`` is durable; raises ``CorruptError`` if it was never sent."""
-        if offset > self._highest:
-            raise CorruptError("the store acknowledges bytes that were not sent")
+        """Note that everything below ``offset`` is durable; raises ``CorruptError`` for one outside the payload.
+
+        It is believed as the offset of a ``go`` is, also beyond what was sent since the agent started: the broker keeps
+        for us what the store said to us before we ended. Of a store that is wrong, ``end`` asks for the rest.
+        """
+        if offset > self.manifest.payload_bytes:
+            raise CorruptError("the store acknowledges bytes beyond the end of the payload")
         if offset > self.durable:
             self.durable = offset
             self._next = max(self._next, offset)

@@ -151,7 +151,25 @@ def test_offset_that_cannot_be_is_not_believed() -> None:
     transfer.go(go(0), 0)
     transfer.step(0)
     with pytest.raises(CorruptError):
-        transfer.acknowledged(11, 0)
+        transfer.acknowledged(26, 0)
+
+
+def test_acknowledgement_of_what_was_sent_before_a_restart_is_no_lie() -> None:
+    # An agent that ended sent two chunks; the broker kept what the store said to it for the one that started after.
+    transfer = begun()
+    transfer.acknowledged(10, 0)
+    transfer.go(go(10), 0)
+    transfer.acknowledged(20, 0)
+    assert [transfer.step(0) for _ in range(2)] == [Chunk(20, 5), End()]
+
+
+def test_store_that_acknowledged_what_it_does_not_have_gets_it_once_it_asks() -> None:
+    transfer = begun()
+    transfer.go(go(0), 0)
+    transfer.acknowledged(25, 0)
+    assert isinstance(transfer.step(0), End)
+    transfer.go(go(10), 0)
+    assert [transfer.step(0) for _ in range(3)] == [Chunk(10, 10), Chunk(20, 5), End()]
 
 
 @pytest.mark.parametrize(

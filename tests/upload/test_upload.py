@@ -138,6 +138,34 @@ def test_agent_that_ends_and_starts_again_goes_on_where_the_store_is(
     asyncio.run(act())
 
 
+def test_what_the_store_said_to_an_agent_that_ended_is_no_lie_to_the_next(
+    mosquitto: BrokerProcess, tls: Path, tmp_path: Path, hub: Hub
+) -> None:
+    # The session outlives the agent, so the broker hands it over. It was taken for the acknowledgement of bytes that
+    # were never sent: the recording waited a minute, and its owner was told to check the disk.
+    async def act() -> None:
+        item = await hub.add(size_bytes=24 * MIB)
+        hub.policy = policy("[upload]\nrate = '8MiB'")
+        with cloud_at(mosquitto.url, tls=tls, folder=tmp_path / "cloud", keys=Keys.of(hub)) as (cloud, store):
+            async with uploading(hub, line(mosquitto.url, tls), store):
+                await until(lambda: bool(offsets(cloud, "ack")))
+            hub.close()
+            again = Hub(tmp_path / "hub")
+            upload = again_upload(again, item)
+            row = again.index.read_now(lambda tx: again.vault.upload_of(tx, upload))
+            assert row is not None
+            said = {"upload": upload, "manifest": row.manifest, "offset": max(offsets(cloud, "ack"))}
+            cloud.faults.lose("go")
+            async with uploading(again, line(mosquitto.url, tls), store):
+                await until(lambda: bool(cloud.journal.events("fault")))  # it has begun, and nothing is sent yet
+                cloud.store.say("cam-1", "upload-ack", said)
+                await until(lambda: again.uploaded(item))
+            assert not again.alerts
+            again.close()
+
+    asyncio.run(act())
+
+
 def again_upload(hub: Hub, item: Object) -> str:
     found = hub.index.read_now(lambda tx: hub.vault.get(tx, item.id))
     assert found is not None
