@@ -34,10 +34,10 @@ def test_owners_delete_does_not_queue_behind_a_backends_exports(office: Office) 
                 await asyncio.sleep(0)
                 delete = office.command(office.client, "delete", select={"ids": [kept.id]})
                 await office.receive(office.client, delete)
-                async with asyncio.timeout(20):
+                async with asyncio.timeout(60):
                     while office.get(kept.id) is not None:
                         await office.index.read(lambda _tx: None)
-            async with asyncio.timeout(20):  # and then the exports go on, one after the other
+            async with asyncio.timeout(60):  # and then the exports go on, one after the other
                 while len(office.index.read_now(office.bundle.exports)) < ENOUGH:
                     await office.index.read(lambda _tx: None)
             working.cancel()

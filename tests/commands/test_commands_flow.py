@@ -97,7 +97,7 @@ def test_running_task_carries_out_what_is_received(office: Office) -> None:
         running = asyncio.ensure_future(office.commands.run())
         raw = office.command(office.client, "delete", select={"ids": [one.id]})
         assert await office.receive(office.client, raw)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while office.waiting(office.client)[0]["status"] != "done":
                 await office.changed.wait()
                 office.changed.clear()

@@ -173,7 +173,7 @@ class House:
         """SIGKILL, and wait until it is gone."""
         process = self._processes.pop(name)
         process.kill()
-        process.wait(10)
+        process.wait(60)
 
     def signal(self, name: str, number: signal.Signals) -> None:
         """Send a signal."""
@@ -184,10 +184,10 @@ class House:
         process = self._processes.pop(name)
         process.send_signal(signal.SIGTERM)
         try:
-            return process.wait(20)
+            return process.wait(60)
         except subprocess.TimeoutExpired:
             process.kill()
-            process.wait(10)
+            process.wait(60)
             raise
 
     def events(self, kind: str) -> list[dict[str, Any]]:

@@ -172,7 +172,7 @@ def until() -> Until:
     pulse = threading.Event()  # never set: only its deadline is used
 
     async def wait(condition: Callable[[], bool]) -> None:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await _turns(condition, pulse)
 
     return wait

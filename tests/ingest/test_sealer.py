@@ -134,7 +134,7 @@ def test_process_whose_agent_died_ends_without_a_word(tmp_path: Path) -> None:
         os.close(part)
         readable, _, _ = select.select([ours], [], [], 20)
         assert readable == [ours]
-    _, said = process.communicate(timeout=20)
+    _, said = process.communicate(timeout=60)
     assert (process.returncode, said) == (0, b"")
 
 
@@ -369,7 +369,7 @@ def test_jobs_that_stand_still_give_their_places_to_others(tmp_path: Path, until
                     for (readable, _), part in zip(pipes, parts, strict=False)
                 ]
                 await until(lambda: sealer._process is not None and len(sealer._process._waiting) >= PLACES)
-                async with asyncio.timeout(20):
+                async with asyncio.timeout(60):
                     sealed = await sealer.seal(job(), source_fd=source, part_fd=parts[-1])
                 assert sealed.plain_bytes == 7
                 assert not any(task.done() for task in still)

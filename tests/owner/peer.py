@@ -13,7 +13,7 @@ from device_sim.cloud.link import Link
 from tests.sim.fake_device import new_id
 
 TENANT = "acme"
-LIMIT_S = 20.0
+LIMIT_S = 60.0
 EMPTY = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 Answers = Callable[["Peer", dict[str, Any]], list[dict[str, Any]]]
 

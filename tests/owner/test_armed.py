@@ -192,7 +192,7 @@ def on_terminal(
             assert select.select([main_end], [], [], 20)[0], shown
             shown += os.read(main_end, 1000)
         then(process, main_end)
-        code = process.wait(20)
+        code = process.wait(60)
         shown += os.read(main_end, 1000)
     os.close(main_end)
     return code, shown

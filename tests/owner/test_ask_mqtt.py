@@ -276,7 +276,7 @@ def test_broker_that_restarts_meanwhile_costs_nothing(
         peer.say_state(session=1, online=True)
 
         def restart() -> None:
-            heard.wait(20)
+            heard.wait(60)
             broker.restart()
 
         thread = threading.Thread(target=restart)

@@ -96,7 +96,7 @@ class CloudProcess:
 
     def end(self, number: signal.Signals = signal.SIGTERM) -> int:
         self.process.send_signal(number)
-        code = self.process.wait(20)
+        code = self.process.wait(60)
         self._reader.join()
         for pipe in (self.process.stdin, self.process.stdout):
             if pipe is not None:

@@ -19,7 +19,7 @@ from device_sim.cloud.link import Link
 
 TENANT = "acme"
 CHUNK_BYTES = 120 * 1024
-LIMIT_S = 20.0
+LIMIT_S = 60.0
 NOW_S = 1_772_000_000
 
 

@@ -219,7 +219,7 @@ def test_faults_from_the_command_line_strike(
         cloud.tell({"do": "dance"})
         cloud.journal.wait("refused")
         cloud.tell({"do": "stop"})
-        assert cloud.process.wait(20) == 0
+        assert cloud.process.wait(60) == 0
         cloud.end()
 
 

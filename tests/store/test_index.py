@@ -166,7 +166,7 @@ def test_large_write_is_alone_in_its_commit_and_not_within_a_savepoint(tmp_path:
     index._connection = recording  # type: ignore[assignment] # it does what the real one does
 
     gate = threading.Event()
-    index._submit("read", lambda _tx: gate.wait(20))  # what is asked meanwhile is served together
+    index._submit("read", lambda _tx: gate.wait(60))  # what is asked meanwhile is served together
     asked = [index._submit("write", put(name), large=name == "large") for name in ("one", "large", "two")]
     gate.set()
     for answer in asked:

@@ -14,7 +14,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 from agent.broker import Broker
 
 TENANT = "acme"
-LIMIT_S = 20.0
+LIMIT_S = 60.0
 
 
 @contextlib.asynccontextmanager

@@ -21,7 +21,7 @@ from tests.upload.conftest import certs
 from tests.upload.line import TENANT, observing, running, short_pause, until
 
 BASE = f"pv1/{TENANT}/cam-1"
-ONLINE_S = 10.0
+ONLINE_S = 60.0
 
 
 class Alerts(list[tuple[str, str]]):

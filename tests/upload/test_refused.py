@@ -225,7 +225,7 @@ def test_goodbye_that_is_forbidden_ends_all_the_same(mosquitto: BrokerProcess, t
     async def act() -> None:
         broker = line(mosquitto, tls)
         async with running(broker):
-            await broker.first_session(within_s=10)
+            await broker.first_session(within_s=60)
             await post_office(office).goodbye(broker)
             assert broker.counters.refused_publishes == 1
 
