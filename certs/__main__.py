@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -30,7 +30,9 @@ def system_clock() -> dt.datetime:
 
 def main(argv: Sequence[str] | None = None, *, clock: Clock = system_clock) -> int:
     """Run one command; returns the exit code."""
-    args = _parser().parse_args(argv)
+    args, unknown = _parser().parse_known_args(argv)
+    if unknown:
+        args.meant.error(f"unrecognized arguments: {' '.join(unknown)}")
     try:
         lines: list[dict[str, object]] = args.run(args, clock())
     except CertsError as error:
@@ -211,8 +213,16 @@ def _days(raw: str) -> int:
     return days
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+class _Parser(argparse.ArgumentParser):
+    """Remembers which command was meant; its sub-commands are made of the same class."""
+
+    def __init__(self, **told: Any) -> None:  # noqa: ANN401 - argparse's own arguments
+        super().__init__(**told)
+        self.set_defaults(meant=self)  # the innermost command's stands in the end
+
+
+def _parser() -> _Parser:
+    parser = _Parser(
         prog="python -m certs",
         description=(
             "TLS identities for the broker, the backend, owners and devices: a CA in a folder, one sub-folder each."
@@ -284,14 +294,14 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _command(
-    commands: "argparse._SubParsersAction[argparse.ArgumentParser]",
+    commands: "argparse._SubParsersAction[_Parser]",
     name: str,
     run: Callable[[argparse.Namespace, dt.datetime], Lines],
     tell: Callable[[argparse.Namespace, Lines], None],
     text: str,
     *,
     example: str,
-) -> argparse.ArgumentParser:
+) -> _Parser:
     parser = commands.add_parser(
         name,
         help=text,

@@ -9,7 +9,7 @@ import importlib
 import sys
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
-from typing import Final
+from typing import Any, Final
 
 PARTS: Final = {
     "demo": "device_sim.demo.cli",
@@ -21,9 +21,17 @@ PARTS: Final = {
 """In the order of ``--help``; only the named part is loaded, because video and brokers are slow to load."""
 
 
+class _Parser(argparse.ArgumentParser):
+    """Remembers which command was meant; its sub-commands are made of the same class."""
+
+    def __init__(self, **told: Any) -> None:  # noqa: ANN401 - argparse's own arguments
+        super().__init__(**told)
+        self.set_defaults(meant=self)  # the innermost command's stands in the end
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one sub-command; returns the exit code."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="device-sim",
         description="Stand-ins for the camera, the cloud and the broker around a privacy agent, and the demo of all.",
         epilog="example:  device-sim demo",
@@ -46,7 +54,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ModuleNotFoundError as error:
         print(f"device-sim: {error.name} is not installed\n  next: pip install '.[sim]'", file=sys.stderr)
         return 1
-    args = parser.parse_args(told)
+    args, unknown = parser.parse_known_args(told)
+    if unknown:
+        args.meant.error(f"unrecognized arguments: {' '.join(unknown)}")
     run: Callable[[argparse.Namespace], int] = args.run
     return run(args)
 

@@ -210,7 +210,7 @@ def _not_here(answer: dict[str, Any]) -> list[tuple[str, object]]:
 def _inventory(arguments: argparse.Namespace) -> int:
     from agent.shell.held import summed, until
     from agent.shell.layout import size
-    from agent.shell.terminal import table
+    from agent.shell.terminal import heading, table
     from agent.shell.times import when_text
 
     selection = _selection(arguments)
@@ -258,13 +258,13 @@ def _inventory(arguments: argparse.Namespace) -> int:
     if rows:
         head = ("id", "camera", "category", "captured", "size", "state", "until", "rule")
         print(table(rows, head=head, right=(4,)))
-        print(f"\n{summed(objects)}")
+        print("\n" + heading(summed(objects)))
     if rows and exports:
         print()
     if exports:
         print(_exports(exports))
     if more_exports:
-        print(f"\nand {more_exports} newer ones: name them, or privacy-owner inventory --category export")
+        print("\n" + heading(f"and {more_exports} newer ones: name them, or privacy-owner inventory --category export"))
     return code
 
 
@@ -294,18 +294,19 @@ def _camera(item: dict[str, Any]) -> str:
 
 def _explain(arguments: argparse.Namespace) -> int:
     from agent.shell.layout import printable, size
-    from agent.shell.terminal import pairs
+    from agent.shell.terminal import heading, pairs
     from agent.shell.times import when_text
 
     answer = ask_agent(arguments, "explain", {"id": arguments.id})
     if arguments.json:
         return print_json(answer)
     if answer["category"] == "export":
-        print(f"export of {answer['objects']} objects, {size(answer['bytes'])}")
+        print(heading(f"export of {answer['objects']} objects, {size(answer['bytes'])}"))
         print(pairs(_about_export(answer)))
         return DONE
+    what = f"{answer['category']} of camera {printable(_camera(answer))}, {size(answer['bytes'])}"
     if answer["state"] == "at_store":
-        print(f"{answer['category']} of camera {printable(_camera(answer))}, {size(answer['bytes'])} sealed")
+        print(heading(f"{what} sealed"))
         print(pairs(_about_away(answer)))
         return DONE
     decision = answer["decision"]
@@ -317,7 +318,7 @@ def _explain(arguments: argparse.Namespace) -> int:
         because = decision["stays_because"].replace("_", " ")
         fate = ("stays", f"{because}{f' until {until}' if until else ''}, by {decision['rule']}")
     device = " and this device" if answer["readable_by_device"] else ""
-    print(f"{answer['category']} of camera {printable(_camera(answer))}, {size(answer['bytes'])}")
+    print(heading(what))
     rows = [
         _captured(answer),
         ("taken in", f"{when_text(answer['taken_in'])}, for the purpose {answer['purpose']!r}"),

@@ -21,7 +21,7 @@ from agent.owner.own import require_name, write_keys
 from agent.owner.reach import add_broker_arguments, settings_from
 from agent.shell.layout import clean, size
 from agent.shell.parser import Subparsers, group
-from agent.shell.terminal import table
+from agent.shell.terminal import heading, table
 from agent.shell.times import when
 
 _DESCRIPTOR_BYTES = 64 << 10
@@ -63,6 +63,7 @@ def add_parsers(subparsers: Subparsers) -> None:
     )
     one.add_argument("descriptor", metavar="DESCRIPTOR", help="JSON descriptor of a client, backend, store or time")
     one.add_argument("--accept", default="", metavar="FINGERPRINT", help="it was compared already: do not ask")
+    one.add_argument("--yes", action="store_true", help="do not ask: the fingerprint is compared afterwards")
     one.add_argument("--quota", default="", metavar="OBJECTS,BYTES,SECONDS", help="what a backend may do unasked")
     _add_signing(one)
     add(client, "list", summary="list who is in the key set", example="privacy-owner client list", run=_client_list)
@@ -128,7 +129,7 @@ _WITHOUT_BROKER: Final = (
 )
 
 
-def _compare(accepted: str, descriptor: Descriptor, context: Context) -> None:
+def _compare(accepted: str, descriptor: Descriptor, context: Context, *, or_else: str = "") -> None:
     shown = descriptor.fingerprint
     if accepted:
         if "".join(accepted.split()).lower() != shown.replace(" ", ""):
@@ -140,7 +141,7 @@ def _compare(accepted: str, descriptor: Descriptor, context: Context) -> None:
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         raise ConfigError(
             f"{descriptor.name} has the fingerprint {shown}; nobody is here to compare it",
-            hint='compare it with what the device shows, then add --accept "FINGERPRINT"',
+            hint=f'compare it with what the {descriptor.role} shows, then add --accept "FINGERPRINT"{or_else}',
         )
     print(f"{descriptor.role:<12} {clean(descriptor.name)}\nfingerprint  {shown}", file=sys.stderr)
     context.confirm(f"Does the {descriptor.role} show the same fingerprint?", yes=False, hint=_again(descriptor))
@@ -190,8 +191,10 @@ def _current(context: Context) -> KeySet:
 def _client_add(arguments: argparse.Namespace, context: Context) -> int:
     quota = _quota(arguments.quota) if arguments.quota else None
     descriptor = read_descriptor(Path(arguments.descriptor))
-    if arguments.accept or (sys.stdin.isatty() and sys.stderr.isatty()):
-        _compare(arguments.accept, descriptor, context)
+    if arguments.accept or not arguments.yes:
+        _compare(
+            arguments.accept, descriptor, context, or_else=", or --yes to compare it before the key set is submitted"
+        )
     with context.home.locked():
         current = _current(context)
         keys = with_member(current, descriptor, quota=quota)
@@ -265,7 +268,7 @@ def _client_list(_arguments: argparse.Namespace, context: Context) -> int:
         facts.append(
             {"name": key.name, "role": key.role, "verbs": key.verbs, "kid": key.kid, "recipient": key.recipient}
         )
-    head = f"key set version {current.version}, signed {when(current.iat * MS_PER_S)}\n\n"
+    head = heading(f"key set version {current.version}, signed {when(current.iat * MS_PER_S)}") + "\n\n"
     context.say(
         head + table(rows, head=("NAME", "ROLE", "VERBS", "QUOTA", "KEY")), {"version": current.version, "keys": facts}
     )

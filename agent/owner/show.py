@@ -11,7 +11,7 @@ from agent.owner.receipt import Alert, LateTold, Receipt, Told
 from agent.owner.remark import REMARKS
 from agent.shell.held import summed, until, weight
 from agent.shell.layout import clean, printable, size
-from agent.shell.terminal import table
+from agent.shell.terminal import heading, table
 from agent.shell.times import when, when_text
 
 _WAITS: Final = {
@@ -139,7 +139,7 @@ def held(told: Sequence[Told], select: Selection) -> str:
     listed = [one.object for one in told if one.object is not None]
     if not listed:
         return "nothing is held" if select.all else "nothing of that selection is held"
-    return f"{inventory(told)}\n\n{summed(listed)}"
+    return f"{inventory(told)}\n\n{heading(summed(listed))}"
 
 
 def held_facts(told: Sequence[Told]) -> dict[str, Any]:

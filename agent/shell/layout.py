@@ -51,6 +51,13 @@ def pairs(rows: Sequence[tuple[str, object]], *, columns: int = 0) -> str:
     return "\n".join(lines)
 
 
+def heading(text: str, *, columns: int = 0) -> str:
+    """Return what stands over or under a table, broken between words where the screen is narrow."""
+    if not columns:
+        return text
+    return "\n".join(part for line in text.split("\n") for part in _words(line, columns))
+
+
 def _block(row: Sequence[str], *, head: Sequence[str], columns: int) -> str:
     """Return a row as lines of its own: the first cell, and under it what else there is, by name."""
     told = [(f"{_GAP}{name}", cell) for name, cell in zip(head[1:], row[1:], strict=True) if cell]

@@ -39,6 +39,11 @@ def pairs(rows: Sequence[tuple[str, object]]) -> str:
     return layout.pairs(rows, columns=columns(sys.stdout))
 
 
+def heading(text: str) -> str:
+    """Return what stands over or under a table on stdout, fitted to its width."""
+    return layout.heading(text, columns=columns(sys.stdout))
+
+
 class LiveLine:
     """One line on stderr that changes while something goes on, never wider than the terminal; in a pipe, none."""
 

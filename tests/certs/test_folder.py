@@ -286,6 +286,18 @@ def test_wrong_usage_exits_2(certs: Certs, arguments: list[str]) -> None:
     assert left.value.code == 2
 
 
+def test_wrong_option_tells_what_the_command_that_was_meant_takes(
+    certs: Certs, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as left:
+        certs("renew", "tls", "--dew")
+    assert left.value.code == 2
+    said = capsys.readouterr().err
+    assert said.startswith("usage: python -m certs renew ")
+    assert "--due" in said
+    assert said.endswith("python -m certs renew: error: unrecognized arguments: --dew\n")
+
+
 def test_every_help_has_an_example_that_works(
     certs: Certs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

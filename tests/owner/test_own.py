@@ -138,7 +138,7 @@ def test_recovered_home_has_the_same_keys_and_next_key_set_follows(owner: Owner,
         assert (other.home / name).read_bytes() == (owner.home / name).read_bytes()
     first, second = (parse_identity_file((home / "identity.txt").read_text()) for home in (owner.home, other.home))
     assert first[0].to_text() == second[0].to_text()
-    other.ok("client", "add", descriptor_of("backend", owner.home.parent))
+    other.ok("client", "add", descriptor_of("backend", owner.home.parent), "--yes")
     root = read_owner_file(owner.home / "owner.pub").owner.jwk
     version_1 = parse_keyset((owner.home / "keysets/1.jws").read_bytes(), root_jwk=root, current=None)
     version_2 = parse_keyset((other.home / "keysets/2.jws").read_bytes(), root_jwk=root, current=version_1)
@@ -146,11 +146,11 @@ def test_recovered_home_has_the_same_keys_and_next_key_set_follows(owner: Owner,
 
 
 def test_recover_with_a_later_key_set_goes_on_after_it(owner: Owner, make_owner: MakeOwner) -> None:
-    owner.ok("client", "add", descriptor_of("backend", owner.home.parent))
+    owner.ok("client", "add", descriptor_of("backend", owner.home.parent), "--yes")
     other = make_owner("recovered")
 
     other.ok("recover", typed(owner, owner.home.parent / "t.txt"), "--keyset", owner.home / "keysets/2.jws")
-    other.ok("client", "add", descriptor_of("store", owner.home.parent))
+    other.ok("client", "add", descriptor_of("store", owner.home.parent), "--yes")
 
     root = read_owner_file(owner.home / "owner.pub").owner.jwk
     raw = (other.home / "keysets/3.jws").read_bytes()
@@ -202,8 +202,8 @@ def test_recovered_home_without_key_set_says_what_to_bring(owner: Owner, make_ow
 
 
 def test_added_and_removed_members_make_a_chain_that_devices_accept(owner: Owner, tmp_path: Path) -> None:
-    added = owner.ok("client", "add", descriptor_of("backend", tmp_path), "--quota", "5,1000,60")
-    owner.ok("client", "add", descriptor_of("store", tmp_path))
+    added = owner.ok("client", "add", descriptor_of("backend", tmp_path), "--quota", "5,1000,60", "--yes")
+    owner.ok("client", "add", descriptor_of("store", tmp_path), "--yes")
     owner.ok("client", "remove", "the backend", "--yes")
 
     keys = chain(owner, 4)
@@ -216,7 +216,7 @@ def test_added_and_removed_members_make_a_chain_that_devices_accept(owner: Owner
     assert (quota.objects, quota.bytes, quota.window_s) == (5, 1000, 60)
 
 
-def test_member_whose_fingerprint_is_another_than_the_accepted_one_is_not_added(owner: Owner, tmp_path: Path) -> None:
+def test_member_is_added_only_with_its_own_fingerprint_or_a_yes(owner: Owner, tmp_path: Path) -> None:
     path = descriptor_of("backend", tmp_path)
     true = parse_descriptor(path.read_bytes()).fingerprint
 
@@ -225,8 +225,14 @@ def test_member_whose_fingerprint_is_another_than_the_accepted_one_is_not_added(
     assert "fetch its descriptor again from the backend itself" in refused.err
     assert not (owner.home / "keysets/2.jws").exists()
 
+    asked = owner.run("client", "add", path)
+    assert asked.code == 2
+    assert f"the backend has the fingerprint {true}; nobody is here to compare it" in asked.err
+    assert '--accept "FINGERPRINT", or --yes' in asked.err
+    assert not (owner.home / "keysets/2.jws").exists()
+
     assert "compare" not in owner.ok("client", "add", path, "--accept", true).out
-    unasked = owner.ok("client", "add", descriptor_of("store", tmp_path))
+    unasked = owner.ok("client", "add", descriptor_of("store", tmp_path), "--yes")
     assert "next: compare the fingerprint with what the store shows; then on each device" in unasked.out
 
 
@@ -243,7 +249,7 @@ def test_client_made_elsewhere_is_added_with_every_verb(owner: Owner, make_owner
     phone = make_owner("phone")
     made = phone.ok("client", "new", "phone", "--out", tmp_path / "phone.json", "--json")
 
-    added = owner.ok("client", "add", tmp_path / "phone.json")
+    added = owner.ok("client", "add", tmp_path / "phone.json", "--yes")
 
     assert made.json["fingerprint"] in added.out
     assert chain(owner, 2).keys[1].kid == made.json["client"]
@@ -257,8 +263,8 @@ def test_root_kept_offline_is_named_and_signs(owner: Owner, tmp_path: Path) -> N
     stick = tmp_path / "stick.key"
     (owner.home / "root.key").rename(stick)
 
-    refused = owner.run("client", "add", descriptor_of("store", tmp_path))
-    owner.ok("client", "add", descriptor_of("store", tmp_path), "--root", stick)
+    refused = owner.run("client", "add", descriptor_of("store", tmp_path), "--yes")
+    owner.ok("client", "add", descriptor_of("store", tmp_path), "--root", stick, "--yes")
 
     assert refused.code == 2
     assert "--root FILE" in refused.err
@@ -269,7 +275,7 @@ def test_root_of_another_owner_signs_nothing(owner: Owner, make_owner: MakeOwner
     stranger = make_owner("stranger")
     stranger.ok("init", "--classic")
 
-    ran = owner.run("client", "add", descriptor_of("store", tmp_path), "--root", stranger.home / "root.key")
+    ran = owner.run("client", "add", descriptor_of("store", tmp_path), "--root", stranger.home / "root.key", "--yes")
 
     assert ran.code != 0
     assert not (owner.home / "keysets/2.jws").exists()
@@ -277,15 +283,15 @@ def test_root_of_another_owner_signs_nothing(owner: Owner, make_owner: MakeOwner
 
 def test_member_that_is_there_already_or_unknown_makes_no_version(owner: Owner, tmp_path: Path) -> None:
     store = descriptor_of("store", tmp_path)
-    owner.ok("client", "add", store)
+    owner.ok("client", "add", store, "--yes")
 
-    assert owner.run("client", "add", store).code == 2
+    assert owner.run("client", "add", store, "--yes").code == 2
     assert owner.run("client", "remove", "nobody").code == 2
     assert not (owner.home / "keysets/3.jws").exists()
 
 
 def test_removal_needs_a_yes_and_names_what_it_ends(owner: Owner, tmp_path: Path) -> None:
-    owner.ok("client", "add", descriptor_of("store", tmp_path))
+    owner.ok("client", "add", descriptor_of("store", tmp_path), "--yes")
 
     refused = owner.run("client", "remove", "the store")
     gone = owner.ok("client", "remove", "the store", "--yes")
@@ -298,7 +304,7 @@ def test_removal_needs_a_yes_and_names_what_it_ends(owner: Owner, tmp_path: Path
 
 
 def test_last_client_is_removed_only_when_somebody_insists(owner: Owner, tmp_path: Path) -> None:
-    owner.ok("client", "add", descriptor_of("store", tmp_path))
+    owner.ok("client", "add", descriptor_of("store", tmp_path), "--yes")
 
     refused = owner.run("client", "remove", "Ada Example")
 
@@ -312,7 +318,7 @@ def test_last_client_is_removed_only_when_somebody_insists(owner: Owner, tmp_pat
 
 def test_client_that_is_this_home_is_called_so(owner: Owner, make_owner: MakeOwner, tmp_path: Path) -> None:
     make_owner("phone").ok("client", "new", "phone", "--out", tmp_path / "phone.json")
-    owner.ok("client", "add", tmp_path / "phone.json")
+    owner.ok("client", "add", tmp_path / "phone.json", "--yes")
 
     own = owner.run("client", "remove", "Ada Example")
     other = owner.run("client", "remove", "phone")

@@ -49,7 +49,7 @@ def test_status_and_explain_break_between_words_under_what_they_tell(device: Dev
     (one,) = device.take_in("front_door/a.mp4")
     code, explained = on_screen("privacy-agent", "explain", one, "--config", device.config, columns=columns)
     assert code == 0
-    assert max(map(len, explained.splitlines()[1:])) <= columns
+    assert max(map(len, explained.splitlines())) <= columns
     assert explained.split() == device.ok("explain", one).out.split()
     code, status = on_screen("privacy-agent", "status", "--config", device.config, columns=columns)
     assert code == 0
@@ -58,10 +58,12 @@ def test_status_and_explain_break_between_words_under_what_they_tell(device: Dev
     assert [line.split("  ")[0] for line in status.splitlines() if not line.startswith(" ")] == names
 
 
-def test_owners_tables_fit_too(device: Device) -> None:
-    code, shown = on_screen("privacy-owner", "--home", device.home, "client", "list", columns=60)
+@pytest.mark.parametrize("columns", [40, 60])
+def test_owners_tables_fit_too(device: Device, columns: int) -> None:
+    # A key's id has 43 letters and stays whole, so that it can be copied; the screen breaks it.
+    code, shown = on_screen("privacy-owner", "--home", device.home, "client", "list", columns=columns)
     assert code == 0
-    assert max(map(len, shown.splitlines())) <= 60
+    assert max(len(line) for line in shown.splitlines() if not line.strip().startswith("KEY ")) <= columns
     assert "  VERBS  delete export" in shown
 
 
