@@ -21,7 +21,6 @@ from typing import Any, Final
 from agent.clock import monotonic_s
 from tests.torture import trace
 from tests.torture.bugs import BUGS
-from tests.torture.forked import fork_sealers
 from tests.torture.run import end_with_parent
 from tests.torture.sweep import LIVES, LONG, SHORT, Bench, Row, workshop
 
@@ -71,7 +70,6 @@ def main(words: Sequence[str] | None = None) -> int:
 
 def _part(part: int, *, seed: int, long: bool, scenarios: Sequence[str], whole: bool) -> dict[str, Any]:
     """Do one worker's share."""
-    fork_sealers()
     ways = LONG if long else SHORT
     rows: list[Row] = []
     with workshop() as folder:

@@ -30,8 +30,8 @@ def main(scenario: str, folder: str, bug: str = "") -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), SAY_FD, inheritable=False)
     for each in BUGS:
         if each.name == bug:
-            fork_sealers()  # so that the mistake is in that process too
             each.make()
+            fork_sealers()  # so that the mistake is in that process too
     asyncio.run(LIVES[scenario].live(home, say))
 
 

@@ -1,8 +1,8 @@
 """One life of a process under the tap, with at most one fault; what it promised and how it ended is what comes back.
 
 The process is forked from this one, which has imported the agent already: a life costs milliseconds, not a start of
-Python. Its sealing process is forked too instead of started, for the same reason; the check of system calls
-(``trace.py``) starts both the ordinary way.
+Python. Its sealing process is forked too instead of started (``forked.py``), for the same reason; the check of system
+calls (``trace.py``) starts both the ordinary way.
 """
 
 import array

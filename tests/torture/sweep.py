@@ -11,6 +11,7 @@ others at a sample by seed.
 
 import asyncio
 import errno
+import faulthandler
 import json
 import os
 import random
@@ -27,7 +28,7 @@ from typing import Any, Final
 
 from tests.torture import judge, life_delete, life_ingest, life_start, life_upload, witness
 from tests.torture.bugs import Bug
-from tests.torture.forked import start_sealers
+from tests.torture.forked import fork_sealers
 from tests.torture.home import Home
 from tests.torture.medium import Medium
 from tests.torture.run import LEAKED, Ended, Fault, Mode, live_once
@@ -49,7 +50,7 @@ TRIES: Final = 5
 MEASURED: Final = 5
 """Runs without a fault of which the shortest counts."""
 
-START_LIMIT_S: Final = 30
+START_LIMIT_S: Final = 60
 
 MEMORY: Final = Path("/dev/shm")  # noqa: S108 - a folder of our own is made in it
 """Where lives are lived: a kill and a full disk do not depend on the medium, and a cut is worked out from the calls."""
@@ -334,6 +335,7 @@ def _telling(points: Sequence[Point], dice: random.Random) -> list[int]:
 async def _live(home: Home, scenario: str, *, bug: Bug | None = None) -> None:
     if bug is not None:
         bug.make()
+    fork_sealers()
     await (life_start.live if scenario == "start" else LIVES[scenario].live)(home, say)
 
 
@@ -352,19 +354,15 @@ def _at_step(home: Home, line: str) -> list[str]:
 
 
 def _seen(home: Home) -> dict[str, Any]:
-    """Let a fresh process start, finish and tell; one that stands still is started once more, with nothing forked."""
-    return _started(home) or _started(home, forking=False) or {"failed": f"it says nothing for {START_LIMIT_S} s"}
-
-
-def _started(home: Home, *, forking: bool = True) -> dict[str, Any]:
+    """Let a fresh process start, finish and tell; of one that stands still, tell where."""
     out, out_in = os.pipe()
     pid = os.fork()
     if pid == 0:
         os.close(out)
+        faulthandler.register(signal.SIGALRM, file=out_in, chain=True)
         signal.alarm(START_LIMIT_S)
-        if not forking:
-            start_sealers()
         try:
+            fork_sealers()
             told = asyncio.run(witness.see(home))
         except BaseException as error:  # noqa: BLE001 - told to the judge
             told = {"failed": f"{type(error).__name__}: {error}"}
@@ -374,6 +372,10 @@ def _started(home: Home, *, forking: bool = True) -> dict[str, Any]:
     os.close(out_in)
     with os.fdopen(out) as stream:
         raw = stream.read()
-    os.waitpid(pid, 0)
-    seen: dict[str, Any] = json.loads(raw) if raw else {}
+    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    if code == -signal.SIGALRM:
+        return {"failed": f"it says nothing for {START_LIMIT_S} s and stands at\n{raw}"}
+    if code:
+        return {"failed": f"it ended with {code}"}
+    seen: dict[str, Any] = json.loads(raw)
     return seen
