@@ -61,20 +61,7 @@ def backend_view(found: Object | AtStore) -> dict[str, Any]:
 
 def at_store_view(found: AtStore, *, label: str) -> dict[str, Any]:
     """Return what the device still knows of an object that only a store has: it stays there until a delete."""
-    return {
-        "id": found.id,
-        "camera": found.camera,
-        "camera_label": label,
-        "category": found.category,
-        "name": "",
-        "captured_from": rfc3339_ms(found.captured_from_ms),
-        "captured_to": rfc3339_ms(found.captured_to_ms),
-        "taken_in": rfc3339_ms(found.taken_in_ms),
-        "bytes": found.size_bytes,
-        "state": "at_store",
-        "recipients": [],
-        "rule": "",
-    }
+    return _view(found, label=label, size_bytes=found.size_bytes, state="at_store")
 
 
 def held_view(found: Object, *, label: str, rule: str, until_ms: int | None) -> dict[str, Any]:
@@ -82,23 +69,43 @@ def held_view(found: Object, *, label: str, rule: str, until_ms: int | None) -> 
 
     Of one that is being erased that is when its key is gone.
     """
-    view: dict[str, Any] = {
+    view = _view(
+        found,
+        label=label,
+        name=found.name,
+        size_bytes=found.plain_bytes,
+        state=found.state,
+        recipients=found.recipients,
+        rule=rule,
+    )
+    return view if until_ms is None else view | {"until": rfc3339_ms(until_ms)}
+
+
+def _view(
+    found: Object | AtStore,
+    *,
+    label: str,
+    size_bytes: int,
+    state: str,
+    name: str = "",
+    recipients: tuple[str, ...] = (),
+    rule: str = "",
+) -> dict[str, Any]:
+    """Return what an owner is told of every object (docs/protocol.md section 5); what is not known is empty."""
+    return {
         "id": found.id,
         "camera": found.camera,
         "camera_label": label,
         "category": found.category,
-        "name": found.name,
+        "name": name,
         "captured_from": rfc3339_ms(found.captured_from_ms),
         "captured_to": rfc3339_ms(found.captured_to_ms),
         "taken_in": rfc3339_ms(found.taken_in_ms),
-        "bytes": found.plain_bytes,
-        "state": found.state,
-        "recipients": list(found.recipients),
+        "bytes": size_bytes,
+        "state": state,
+        "recipients": list(recipients),
         "rule": rule,
     }
-    if until_ms is not None:
-        view["until"] = rfc3339_ms(until_ms)
-    return view
 
 
 def owner_view(found: Object, *, label: str, policy: Policy, rights: Rights, moment: Moment) -> dict[str, Any]:

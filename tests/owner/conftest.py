@@ -10,7 +10,7 @@ import pytest
 from agent.clock import Reading
 from agent.owner import main
 from device_sim.broker import Broker, make_identities
-from tests.owner.peer import Peer
+from tests.owner.peer import TENANT, Peer
 from tests.ran import Ran
 
 NOW_S = 1_772_000_000
@@ -83,6 +83,11 @@ class Place:
     url: str
     owner: Path
     device: Path
+
+    @property
+    def reach(self) -> tuple[str, ...]:
+        """The words with which an owner's command goes there."""
+        return ("--broker", self.url, "--tenant", TENANT, "--tls", str(self.owner))
 
 
 @pytest.fixture(scope="session")

@@ -32,10 +32,6 @@ def seq_of(owner: Owner, peer: Peer) -> bytes:
     return (owner.home / "devices" / peer.id / "seq").read_bytes()
 
 
-def reach(place: Place) -> tuple[str, ...]:
-    return ("--broker", place.url, "--tenant", TENANT, "--tls", str(place.owner))
-
-
 @pytest.mark.parametrize("case", CANNOT_GO)
 def test_command_that_cannot_go_is_not_armed(owner: Owner, peer: Peer, case: str) -> None:
     before = seq_of(owner, peer)
@@ -92,9 +88,9 @@ def test_resend_shows_what_it_would_send_and_needs_a_yes(owner: Owner, peer: Pee
     delete = armed(owner, "delete", "--all", "--yes")
     listing = armed(owner, "inventory")
     with peer.online(place.url, place.device):
-        refused = owner.run("resend", "--timeout", "1", *reach(place))
+        refused = owner.run("resend", "--timeout", "1", *place.reach)
         sent_unasked = list(peer.commands)
-        owner.ok("resend", "--yes", "--timeout", "20", *reach(place))
+        owner.ok("resend", "--yes", "--timeout", "20", *place.reach)
 
     assert refused.code == 2
     assert f"{delete}  delete" in refused.err
@@ -108,7 +104,7 @@ def test_resend_shows_what_it_would_send_and_needs_a_yes(owner: Owner, peer: Pee
 def test_resend_of_what_ends_nothing_asks_nothing(owner: Owner, peer: Peer, place: Place) -> None:
     armed(owner, "inventory")
     with peer.online(place.url, place.device):
-        owner.ok("resend", "--timeout", "20", *reach(place))
+        owner.ok("resend", "--timeout", "20", *place.reach)
 
 
 def test_resend_of_what_the_device_has_answered_asks_nothing(owner: Owner, peer: Peer, place: Place) -> None:
@@ -117,14 +113,14 @@ def test_resend_of_what_the_device_has_answered_asks_nothing(owner: Owner, peer:
     Path("answer.bin").write_bytes(peer.receipt(claims, status="waiting"))
     owner.ok("receipt", "answer.bin")
     with peer.online(place.url, place.device):
-        owner.ok("resend", "--timeout", "20", *reach(place))
+        owner.ok("resend", "--timeout", "20", *place.reach)
 
 
 def test_command_that_is_named_is_sent_alone(owner: Owner, peer: Peer, place: Place) -> None:
     armed(owner, "delete", "--all", "--yes")
     named = armed(owner, "delete", new_id(), "--yes")
     with peer.online(place.url, place.device):
-        owner.ok("resend", named, "--timeout", "20", *reach(place))
+        owner.ok("resend", named, "--timeout", "20", *place.reach)
 
     assert [one["jti"] for one in peer.commands] == [named]
 
@@ -155,8 +151,8 @@ def test_forgotten_command_is_never_sent_again_and_its_answer_is_still_believed(
     assert "may still be carried out, until 2026-03-04" in told.out
     assert owner.ok("pending", "--json").json == []
     with peer.online(place.url, place.device):
-        assert owner.ok("resend", *reach(place)).out == "nothing is pending\n"
-        assert owner.run("resend", claims["jti"], *reach(place)).code == 2
+        assert owner.ok("resend", *place.reach).out == "nothing is pending\n"
+        assert owner.run("resend", claims["jti"], *place.reach).code == 2
     assert peer.commands == []
     Path("answer.bin").write_bytes(peer.receipt(claims, outcomes=[]))
     owner.ok("receipt", "answer.bin")
@@ -251,7 +247,7 @@ def test_interrupted_wait_for_an_answer_names_the_command_and_who_sends_it_again
     owner: Owner, peer: Peer, place: Place
 ) -> None:
     peer.answers = lambda _peer, _command: []
-    words = ["--home", str(owner.home), "inventory", *reach(place)]
+    words = ["--home", str(owner.home), "inventory", *place.reach]
     with (
         peer.online(place.url, place.device),
         subprocess.Popen([sys.executable, "-m", "agent.owner", *words], stderr=subprocess.PIPE) as running,

@@ -18,10 +18,6 @@ from tests.sim.fake_device import new_id
 ID = "a" * 26
 
 
-def reach(place: Place) -> tuple[object, ...]:
-    return ("--broker", place.url, "--tenant", TENANT, "--tls", place.owner)
-
-
 def test_delete_is_answered_kept_and_acknowledged(owner: Owner, peer: Peer, place: Place) -> None:
     object_id = new_id()
     peer.answers = lambda _peer, _command: [
@@ -31,7 +27,7 @@ def test_delete_is_answered_kept_and_acknowledged(owner: Owner, peer: Peer, plac
         {"status": "done", "outcomes": [{"id": object_id, "result": "deleted", "remarks": ["cloud_confirmed"]}]},
     ]
     with peer.online(place.url, place.device):
-        ran = owner.ok("delete", object_id, "--yes", "--timeout", "20", *reach(place))
+        ran = owner.ok("delete", object_id, "--yes", "--timeout", "20", *place.reach)
         peer.wait_until(lambda: bool(peer.acked))
 
     kept = owner.ok("receipts", "--json").json
@@ -44,7 +40,7 @@ def test_delete_is_answered_kept_and_acknowledged(owner: Owner, peer: Peer, plac
 def test_refused_command_exits_one_with_the_reason(owner: Owner, peer: Peer, place: Place) -> None:
     peer.answers = lambda _peer, _command: [{"status": "refused", "reason": "verb_not_allowed", "retry": "never"}]
     with peer.online(place.url, place.device):
-        ran = owner.run("delete", "--all", "--yes", "--json", *reach(place))
+        ran = owner.run("delete", "--all", "--yes", "--json", *place.reach)
 
     assert ran.code == 1
     assert ran.json["error"]["reason"] == "verb_not_allowed"
@@ -65,8 +61,8 @@ def test_inventory_goes_through_every_page(owner: Owner, peer: Peer, place: Plac
 
     peer.answers = page
     with peer.online(place.url, place.device):
-        table = owner.ok("inventory", *reach(place))
-        told = owner.ok("inventory", "--json", *reach(place)).json
+        table = owner.ok("inventory", *place.reach)
+        told = owner.ok("inventory", "--json", *place.reach).json
 
     assert [one["id"] for one in told["objects"]] == ids
     assert (told["count"], told["bytes"]) == (5, 5000)
@@ -90,9 +86,9 @@ def test_inventory_of_more_pages_than_are_read_says_so_and_how_to_go_on(
 
     peer.answers = page
     with peer.online(place.url, place.device):
-        ran = owner.run("inventory", *reach(place))
-        told = owner.run("inventory", "--json", *reach(place))
-        rest = owner.run("inventory", "--cursor", ids[1], *reach(place))
+        ran = owner.run("inventory", *place.reach)
+        told = owner.run("inventory", "--json", *place.reach)
+        rest = owner.run("inventory", "--cursor", ids[1], *place.reach)
 
     assert (ran.code, told.code) == (1, 1)
     assert "this is not all" in ran.err
@@ -109,7 +105,7 @@ def test_inventory_of_nothing_says_of_what(
     owner: Owner, peer: Peer, place: Place, words: tuple[str, ...], text: str
 ) -> None:
     with peer.online(place.url, place.device):
-        assert owner.ok("inventory", *words, *reach(place)).out == text
+        assert owner.ok("inventory", *words, *place.reach).out == text
 
 
 def test_object_that_is_named_and_not_held_fails_the_inventory(owner: Owner, peer: Peer, place: Place) -> None:
@@ -119,8 +115,8 @@ def test_object_that_is_named_and_not_held_fails_the_inventory(owner: Owner, pee
         {"outcomes": [{"id": held, "result": "listed", "object": view}, {"id": gone, "result": "already_gone"}]}
     ]
     with peer.online(place.url, place.device):
-        ran = owner.run("inventory", held, gone, *reach(place))
-        asked = owner.run("inventory", held, gone, "--json", *reach(place))
+        ran = owner.run("inventory", held, gone, *place.reach)
+        asked = owner.run("inventory", held, gone, "--json", *place.reach)
 
     assert (ran.code, asked.code) == (1, 1)
     assert held in ran.out
@@ -131,9 +127,9 @@ def test_object_that_is_named_and_not_held_fails_the_inventory(owner: Owner, pee
 def test_silent_device_leaves_the_command_pending_and_resend_sends_the_same_bytes(
     owner: Owner, peer: Peer, place: Place
 ) -> None:
-    first = owner.run("delete", "--all", "--yes", "--timeout", "0.5", *reach(place))
+    first = owner.run("delete", "--all", "--yes", "--timeout", "0.5", *place.reach)
     with peer.online(place.url, place.device):
-        second = owner.ok("resend", "--yes", "--timeout", "20", *reach(place))
+        second = owner.ok("resend", "--yes", "--timeout", "20", *place.reach)
 
     (kept,) = (owner.home / "devices/device/commands").glob("*.msg")
     assert first.code == 1
@@ -155,7 +151,7 @@ def test_command_is_sent_again_when_the_device_turns_online(owner: Owner, peer: 
 
         thread = threading.Thread(target=reboot)
         thread.start()
-        owner.ok("inventory", "--timeout", "20", *reach(place))
+        owner.ok("inventory", "--timeout", "20", *place.reach)
         thread.join()
         peer.publish("state", b"", retain=True)
 
@@ -171,7 +167,7 @@ def test_forged_receipt_on_the_topic_is_dropped_and_the_true_one_counts(owner: O
 
     peer.answers = answers
     with peer.online(place.url, place.device):
-        ran = owner.run("delete", "--all", "--yes", *reach(place))
+        ran = owner.run("delete", "--all", "--yes", *place.reach)
 
     assert ran.code == 1
     assert "dropped a message" in ran.err
@@ -191,7 +187,7 @@ def test_alert_for_us_is_told_and_acknowledged(owner: Owner, peer: Peer, place: 
 
     peer.answers = answers
     with peer.online(place.url, place.device):
-        ran = owner.ok("inventory", *reach(place))
+        ran = owner.ok("inventory", *place.reach)
         peer.wait_until(lambda: len(peer.acked) == 2)
 
     assert "The disk is full." in ran.err
@@ -203,7 +199,7 @@ def test_listen_takes_in_what_the_device_repeats_until_it_is_acknowledged(
 ) -> None:
     peer.answers = lambda _peer, _command: []
     with peer.online(place.url, place.device):
-        owner.run("delete", "--all", "--yes", "--timeout", "0.5", *reach(place))
+        owner.run("delete", "--all", "--yes", "--timeout", "0.5", *place.reach)
         peer.wait_until(lambda: bool(peer.commands))
         receipt = peer.receipt(peer.commands[0], outcomes=[])
         over = threading.Event()
@@ -214,7 +210,7 @@ def test_listen_takes_in_what_the_device_repeats_until_it_is_acknowledged(
 
         thread = threading.Thread(target=repeat)
         thread.start()
-        told = owner.ok("listen", "--timeout", "3", "--json", *reach(place)).json
+        told = owner.ok("listen", "--timeout", "3", "--json", *place.reach).json
         over.set()
         thread.join()
 
@@ -227,7 +223,7 @@ def test_offline_device_is_told_while_waiting(owner: Owner, peer: Peer, place: P
     peer.answers = lambda _peer, _command: []
     with peer.online(place.url, place.device):
         peer.say_state(session=1, online=False)
-        ran = owner.run("inventory", "--timeout", "1", *reach(place))
+        ran = owner.run("inventory", "--timeout", "1", *place.reach)
         peer.publish("state", b"", retain=True)
 
     assert ran.code == 1
@@ -245,7 +241,7 @@ def test_outcomes_beyond_one_receipt_are_read_page_by_page(owner: Owner, peer: P
 
     peer.answers = page
     with peer.online(place.url, place.device):
-        told = owner.ok("inventory", "--cursor", f"{new_id()}.", "--json", *reach(place)).json
+        told = owner.ok("inventory", "--cursor", f"{new_id()}.", "--json", *place.reach).json
 
     assert [(one["id"], one["result"]) for one in told] == [(one, "deleted") for one in ids]
 
@@ -256,7 +252,7 @@ def test_broker_that_speaks_3_1_1_only_is_spoken_to(owner: Owner, peer: Peer, br
         peer.online(broker.url, broker_tls / "device"),
     ):
         place = Place(broker.url, broker_tls / "owner", broker_tls / "device")
-        owner.ok("inventory", "--timeout", "20", *reach(place))
+        owner.ok("inventory", "--timeout", "20", *place.reach)
 
 
 def test_broker_that_restarts_meanwhile_costs_nothing(
@@ -281,7 +277,7 @@ def test_broker_that_restarts_meanwhile_costs_nothing(
 
         thread = threading.Thread(target=restart)
         thread.start()
-        owner.ok("inventory", "--timeout", "40", *reach(Place(broker.url, broker_tls / "owner", broker_tls / "device")))
+        owner.ok("inventory", "--timeout", "40", *Place(broker.url, broker_tls / "owner", broker_tls / "device").reach)
         thread.join()
 
     assert peer.commands[0] == peer.commands[1]
@@ -318,14 +314,14 @@ def test_two_commands_at_the_same_time_do_not_end_each_other(owner: Owner, peer:
 
     assert (first[1], second[1]) == (0, 1)
     with peer.online(place.url, place.device):
-        owner.ok("inventory", *reach(place))
+        owner.ok("inventory", *place.reach)
 
 
 @pytest.mark.parametrize("words", [("--tenant", "a/b"), ("--broker", "mqtt://mqtt.example:1883")])
 def test_settings_that_cannot_be_are_named(owner: Owner, peer: Peer, place: Place, words: tuple[str, ...]) -> None:
     assert peer.id
 
-    ran = owner.run("inventory", *reach(place), *words)
+    ran = owner.run("inventory", *place.reach, *words)
 
     assert ran.code == 2
     assert "next:" in ran.err

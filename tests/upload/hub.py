@@ -40,6 +40,7 @@ class Hub:
 
     def __init__(self, folder: Path, *, name: str = "cam-1") -> None:
         folder.mkdir(mode=0o700, exist_ok=True)
+        self.folder = folder
         path = folder / "keystore"
         self.keystore = Keystore.open(path) if path.exists() else Keystore.create(path)
         self.index = Index(folder / "index.db", key=self.keystore.index_key())

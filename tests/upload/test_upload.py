@@ -1,8 +1,9 @@
 """The flow of uploads over a real vault, broker and store."""
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import msgspec
 import pytest
 
 from agent.broker import Broker
+from agent.envelope import Key
 from agent.errors import SpaceError
 from agent.index import Tx
 from agent.model import Object
@@ -114,26 +116,54 @@ def test_killed_broker_that_comes_back_is_used_on_without_starting_over(
     asyncio.run(act())
 
 
+def upload_of(hub: Hub, item: Object) -> str:
+    found = hub.index.read_now(lambda tx: hub.vault.get(tx, item.id))
+    assert found is not None
+    return found.upload
+
+
+class Ended:
+    """An agent that ended in the middle of an upload, and the next one over the same folder."""
+
+    def __init__(self, hub: Hub, cloud: Cloud, item: Object) -> None:
+        hub.close()
+        self.acknowledged, self.gone = max(offsets(cloud, "ack")), len(offsets(cloud, "go"))
+        self.again = Hub(hub.folder)
+        self.item = item
+        self.upload = upload_of(self.again, item)
+
+    async def finished(self) -> None:
+        await until(lambda: self.again.uploaded(self.item))
+
+
+@contextlib.asynccontextmanager
+async def ended_in_between(
+    broker: BrokerProcess, tls: Path, tmp_path: Path, hub: Hub
+) -> AsyncIterator[tuple[Ended, Cloud, Key]]:
+    item = await hub.add(size_bytes=24 * MIB)
+    hub.policy = policy("[upload]\nrate = '8MiB'")
+    with cloud_at(broker.url, tls=tls, folder=tmp_path / "cloud", keys=Keys.of(hub)) as (cloud, store):
+        async with uploading(hub, line(broker.url, tls), store):
+            await until(lambda: bool(offsets(cloud, "ack")))
+        ended = Ended(hub, cloud, item)
+        try:
+            yield ended, cloud, store
+        finally:
+            ended.again.close()
+
+
 def test_agent_that_ends_and_starts_again_goes_on_where_the_store_is(
     mosquitto: BrokerProcess, tls: Path, tmp_path: Path, hub: Hub
 ) -> None:
     async def act() -> None:
-        item = await hub.add(size_bytes=24 * MIB)
-        hub.policy = policy("[upload]\nrate = '8MiB'")
-        with cloud_at(mosquitto.url, tls=tls, folder=tmp_path / "cloud", keys=Keys.of(hub)) as (cloud, store):
-            async with uploading(hub, line(mosquitto.url, tls), store):
-                await until(lambda: bool(offsets(cloud, "ack")))
-            hub.close()
-            before, gone = max(offsets(cloud, "ack")), len(offsets(cloud, "go"))
-            again = Hub(tmp_path / "hub")
-            async with uploading(again, line(mosquitto.url, tls), store):
-                await until(lambda: again.uploaded(item))
-            resumed = offsets(cloud, "go")[gone:]
+        async with ended_in_between(mosquitto, tls, tmp_path, hub) as (ended, cloud, store):
+            async with uploading(ended.again, line(mosquitto.url, tls), store):
+                await ended.finished()
+            resumed = offsets(cloud, "go")[ended.gone :]
             assert resumed
-            assert min(resumed) >= before
+            assert min(resumed) >= ended.acknowledged
             # Of one upload, however often it asked: on a busy machine ``go`` comes after more than two seconds.
-            assert {begun["upload"] for begun in cloud.journal.events("begin")} == {again_upload(again, item)}
-            again.close()
+            assert {begun["upload"] for begun in cloud.journal.events("begin")} == {ended.upload}
 
     asyncio.run(act())
 
@@ -144,32 +174,18 @@ def test_what_the_store_said_to_an_agent_that_ended_is_no_lie_to_the_next(
     # The session outlives the agent, so the broker hands it over. It was taken for the acknowledgement of bytes that
     # were never sent: the recording waited a minute, and its owner was told to check the disk.
     async def act() -> None:
-        item = await hub.add(size_bytes=24 * MIB)
-        hub.policy = policy("[upload]\nrate = '8MiB'")
-        with cloud_at(mosquitto.url, tls=tls, folder=tmp_path / "cloud", keys=Keys.of(hub)) as (cloud, store):
-            async with uploading(hub, line(mosquitto.url, tls), store):
-                await until(lambda: bool(offsets(cloud, "ack")))
-            hub.close()
-            again = Hub(tmp_path / "hub")
-            upload = again_upload(again, item)
-            row = again.index.read_now(lambda tx: again.vault.upload_of(tx, upload))
+        async with ended_in_between(mosquitto, tls, tmp_path, hub) as (ended, cloud, store):
+            row = ended.again.index.read_now(lambda tx: ended.again.vault.upload_of(tx, ended.upload))
             assert row is not None
-            said = {"upload": upload, "manifest": row.manifest, "offset": max(offsets(cloud, "ack"))}
+            said = {"upload": ended.upload, "manifest": row.manifest, "offset": ended.acknowledged}
             cloud.faults.lose("go")
-            async with uploading(again, line(mosquitto.url, tls), store):
+            async with uploading(ended.again, line(mosquitto.url, tls), store):
                 await until(lambda: bool(cloud.journal.events("fault")))  # it has begun, and nothing is sent yet
                 cloud.store.say("cam-1", "upload-ack", said)
-                await until(lambda: again.uploaded(item))
-            assert not again.alerts
-            again.close()
+                await ended.finished()
+            assert not ended.again.alerts
 
     asyncio.run(act())
-
-
-def again_upload(hub: Hub, item: Object) -> str:
-    found = hub.index.read_now(lambda tx: hub.vault.get(tx, item.id))
-    assert found is not None
-    return found.upload
 
 
 def test_lost_repeated_and_disordered_packets_still_make_the_same_bytes(
@@ -390,7 +406,7 @@ def test_policy_that_changes_the_regions_starts_a_new_upload(
                 await until(lambda: hub.uploaded(item))
             first, second = dict.fromkeys(str(one["upload"]) for one in cloud.journal.events("begin"))
             assert [str(one["upload"]) for one in cloud.journal.events("aborted")] == [first]
-            assert again_upload(hub, item) == second
+            assert upload_of(hub, item) == second
 
     asyncio.run(act())
 
@@ -485,13 +501,13 @@ def test_rolled_back_store_gets_again_what_it_lost(
                 lost = [await hub.add(size_bytes=2000) for _ in range(3)]
                 flow.wake()
                 await until(lambda: hub.uploaded(*lost))
-                before = {again_upload(hub, item) for item in lost}
+                before = {upload_of(hub, item) for item in lost}
                 cloud.roll_back(snapshot)
                 assert set(stored(cloud)) == {kept.id}
                 mosquitto.restart()  # the next connection compares
                 await until(lambda: set(stored(cloud)) == {kept.id, *(item.id for item in lost)})
                 await until(lambda: hub.uploaded(kept, *lost))
-                assert before.isdisjoint({again_upload(hub, item) for item in lost})
+                assert before.isdisjoint({upload_of(hub, item) for item in lost})
         assert {code for code, _ in hub.alerts} == {"store_rolled_back"}
 
     asyncio.run(act())
@@ -602,7 +618,7 @@ def test_erased_that_answers_no_request_of_ours_proves_nothing(
         with cloud_at(mosquitto.url, tls=tls, folder=tmp_path / "cloud", keys=Keys.of(hub)) as (cloud, store):
             async with uploading(hub, line(mosquitto.url, tls), store) as flow:
                 await until(lambda: hub.uploaded(item))
-                upload = again_upload(hub, item)
+                upload = upload_of(hub, item)
                 row = hub.index.read_now(lambda tx: hub.vault.upload_of(tx, upload))
                 assert row is not None
                 cloud.faults.lose("erase", count=1000)
