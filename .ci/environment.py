@@ -58,6 +58,7 @@ SYSTEM_PROGRAMS = {
     "strace": "strace",
     "openssl": "openssl",
     "ip": "iproute2",
+    "dbus-daemon": "dbus-daemon",
 }
 # And of what has no program of its own: a file beneath / -> its package.
 SYSTEM_FILES = {

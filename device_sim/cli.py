@@ -16,6 +16,7 @@ PARTS: Final = {
     "camera": "device_sim.camera.cli",
     "tell": "device_sim.camera.tell",
     "cloud": "device_sim.cloud.cli",
+    "ble": "device_sim.ble.cli",
     "broker": "device_sim.broker",
 }
 """In the order of ``--help``; only the named part is loaded, because video and brokers are slow to load."""

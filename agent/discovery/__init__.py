@@ -5,6 +5,7 @@ The map::
     sighting        what was heard, as values
     mdns            DNS-SD over multicast DNS
     onvif           ONVIF's WS-Discovery; onvif_message reads and writes its messages
+    ble             Bluetooth LE: a package of its own
     presence        what is shown as being there: goodbyes, names that lead elsewhere, silence
     interface       which network interfaces are listened on, and what lies on their links
     reach           whether something still answers where it was heard

@@ -143,7 +143,7 @@ def verify(unverified: Unverified, *, jwk: Mapping[str, str], alg: Alg) -> dict[
         problem = "the header names another key"
     else:
         try:
-            _check(public_key(jwk, alg=alg), unverified.signature, unverified.signing_input)
+            verify_raw(public_key(jwk, alg=alg), unverified.signature, unverified.signing_input)
         except InvalidSignature:
             problem = "the signature does not hold"
     if problem:
@@ -151,7 +151,8 @@ def verify(unverified: Unverified, *, jwk: Mapping[str, str], alg: Alg) -> dict[
     return decode_strictly(unverified.unverified_payload, max_bytes=len(unverified.unverified_payload))
 
 
-def _check(key: Ed25519PublicKey | EllipticCurvePublicKey, signature: bytes, data: bytes) -> None:
+def verify_raw(key: Ed25519PublicKey | EllipticCurvePublicKey, signature: bytes, data: bytes) -> None:
+    """Check a raw 64-byte signature, the counterpart of ``raw_signature``; raises ``InvalidSignature``."""
     if isinstance(key, Ed25519PublicKey):
         key.verify(signature, data)
         return
