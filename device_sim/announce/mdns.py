@@ -95,5 +95,6 @@ class MdnsFace:
                 await asyncio.sleep(_LOOK_AGAIN_S)
         finally:
             if not self._goodbye():
-                library.zeroconf.registry.async_remove(list(said.values()))
+                registry = library.zeroconf.registry  # also of what is being announced for the first time just now
+                registry.async_remove(registry.async_get_service_infos())
             await library.async_close()

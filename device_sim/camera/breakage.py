@@ -20,6 +20,8 @@ Breakage = Literal[
     "link-silent",
     "advert-spoofed",
     "identity-changed",
+    "bluetoothd-dead",
+    "adapter-gone",
 ]
 
 BREAKAGES: Final[tuple[Breakage, ...]] = get_args(Breakage)
@@ -39,6 +41,8 @@ MEANING: Final[dict[Breakage, str]] = {
     "link-silent": "its camera link never answers",
     "advert-spoofed": "its advert leads to an address where nobody is",
     "identity-changed": "it answers with another key, as an impostor would",
+    "bluetoothd-dead": "the Bluetooth daemon of the machine near it is killed",
+    "adapter-gone": "the Bluetooth adapter of the machine near it is pulled",
 }
 
 BREAKAGES_HELP: Final = "\n".join(f"  {name:<17} {meaning}" for name, meaning in MEANING.items())

@@ -266,6 +266,12 @@ def _add_hardware(group: "argparse._ArgumentGroup") -> None:
     group.add_argument("--link", action="store_true", help="serve the camera link (docs/camera-link.md)")
     group.add_argument("--mdns", action="store_true", help="announce the link by multicast DNS")
     group.add_argument("--onvif", action="store_true", help="answer ONVIF's WS-Discovery")
+    group.add_argument("--ble", action="store_true", help="be near by Bluetooth LE (docs/ble.md)")
+    group.add_argument("--rtsp", action="store_true", help="stream live by RTSP")
+    group.add_argument(
+        "--hci", default="", metavar="TRANSPORT", help="on this radio, usb:0 (default: a played one, with bluetoothd)"
+    )
+    group.add_argument("--passkey", type=int, metavar="NUMBER", help="pair by Bluetooth with these six digits only")
     group.add_argument("--interface", action="append", default=[], metavar="NAME", help="announce here alone (all)")
     group.add_argument("--hub", default="", metavar="NAME", help="they are behind a hub, and share its power")
     group.add_argument("--setup", action="store_true", help="their set-up windows are open for five minutes")
@@ -274,6 +280,9 @@ def _add_hardware(group: "argparse._ArgumentGroup") -> None:
     )
     group.add_argument("--host", default="", metavar="ADDRESS", help="listen there (default: at every address)")
     group.add_argument("--port", type=_port, default=0, metavar="N", help="of the first camera's link (any free one)")
+    group.add_argument(
+        "--rtsp-port", type=_port, default=0, metavar="N", help="of the first camera's stream (the same)"
+    )
     group.add_argument("--scenario", type=Path, metavar="FILE", help="play this instead (docs/simulator.md)")
     group.add_argument("--control", type=Path, metavar="SOCKET", help="for `device-sim tell` (DIR/control)")
 
@@ -337,7 +346,10 @@ def _be(arguments: argparse.Namespace) -> int:
                 state=arguments.state,
                 host=arguments.host,
                 port=arguments.port,
+                rtsp_port=arguments.rtsp_port,
                 interfaces=tuple(arguments.interface),
+                hci=arguments.hci,
+                passkey=arguments.passkey,
                 control=arguments.control,
                 json=arguments.json,
             )
@@ -366,6 +378,8 @@ def _scenario(arguments: argparse.Namespace) -> "Scenario":
         "link": arguments.link,
         "mdns": arguments.mdns,
         "onvif": arguments.onvif,
+        "ble": arguments.ble,
+        "rtsp": arguments.rtsp,
     }
     made = scenario.Scenario(
         name="from options",

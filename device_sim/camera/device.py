@@ -340,13 +340,14 @@ class Device:
     @property
     def state(self) -> dict[str, bool]:
         """As the camera link tells it (docs/camera-link.md §5)."""
-        on = self.powered and bool(self.agent) and self.collecting and self.consent
-        stream = on and self.watchers > 0
+        on = self.powered and self.consent and (self.collecting or not self.agent)
+        recording = on and bool(self.agent) and self.recording
+        stream = on and self.watchers > 0  # also of a camera that is nobody's yet, or knows no camera link
         return {
-            "recording": on and self.recording,
-            "microphone": on and (self.recording or stream),
+            "recording": recording,
+            "microphone": recording or stream,
             "stream": stream,
-            "indicator": on and (self.recording or stream),
+            "indicator": recording or stream,
             "consent": self.consent,
         }
 
@@ -403,6 +404,12 @@ class Device:
         if port != self.port:
             self.port = port
             self._tell("advert")
+
+    def note_rtsp_port(self, port: int) -> None:
+        """Where its stream is to be had now."""
+        if port != self.rtsp_port:
+            self.rtsp_port = port
+            self._tell("state")
 
     def note_watchers(self, count: int) -> None:
         """By its stream."""

@@ -6,6 +6,7 @@ What breaks in an advert strikes here; a camera whose power is cut says no goodb
 import asyncio
 import uuid
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Final, Literal
 
 from device_sim.announce.mdns import MdnsFace, Service
@@ -13,11 +14,22 @@ from device_sim.announce.wsdiscovery import OnvifFace, Target
 from device_sim.camera.device import Change, Device, Face
 from device_sim.camera.recorder import Habit, Recorder
 from device_sim.link.face import LinkFace
+from device_sim.rtsp.face import RtspFace
 
-FaceName = Literal["link", "mdns", "onvif"]
+FaceName = Literal["link", "mdns", "onvif", "ble", "rtsp"]
 
 NOBODY: Final = ("192.0.2.66", 9)
 """Where ``advert-spoofed`` sends people: an address for documentation (RFC 5737), and the port that discards."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Radio:
+    """Where cameras with a Bluetooth face are heard."""
+
+    hci: str
+    """An HCI transport in bumble's words: ``usb:0``, or the air of a machine that is played."""
+    monotonic_s: Callable[[], float]
+    passkey: int | None = None
 
 
 def faces(
@@ -27,13 +39,16 @@ def faces(
     habit: Habit,
     host: str = "",
     port: int = 0,
+    rtsp_port: int = 0,
     interfaces: Sequence[str] = (),
+    radio: Radio | None = None,
 ) -> Callable[[], list[Face]]:
-    """Return what makes them for each boot; the camera link stays at the port that it found first."""
-    kept = [port]
+    """Return what makes them for each boot; link and stream stay at the ports that they found first."""
+    kept, kept_rtsp = [port], [rtsp_port]
 
     def hear(_change: Change) -> None:
         kept[0] = device.port or kept[0]
+        kept_rtsp[0] = device.rtsp_port or kept_rtsp[0]
 
     device.changed.append(hear)
     makers: dict[FaceName, Callable[[], Face]] = {
@@ -44,6 +59,8 @@ def faces(
         "onvif": lambda: Once(
             device, lambda: OnvifFace(_target(device), interfaces=interfaces, goodbye=lambda: device.powered)
         ),
+        "ble": lambda: _peripheral(device, radio),
+        "rtsp": lambda: RtspFace(device, host=host, port=kept_rtsp[0]),
     }
     return lambda: [Recorder(device, habit), *(makers[name]() for name in names)]
 
@@ -89,3 +106,10 @@ def services(device: Device) -> list[Service]:
 def _target(device: Device) -> Target:
     """Its endpoint is new at every start, as all that it announces."""
     return Target(port=device.port, endpoint=uuid.uuid5(uuid.NAMESPACE_OID, device.boot_name).urn)
+
+
+def _peripheral(device: Device, radio: Radio | None) -> Face:
+    from device_sim.ble.peripheral import Peripheral  # noqa: PLC0415 - bumble is slow to load
+
+    assert radio is not None  # noqa: S101 - whoever asks for the face gives one
+    return Peripheral(device, hci=radio.hci, monotonic_s=radio.monotonic_s, passkey=radio.passkey)

@@ -10,7 +10,7 @@ import json
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,7 +18,7 @@ from typing import Final
 
 from device_sim.camera.control import CONTROL, ControlSocket, answer, read_stdin
 from device_sim.camera.device import Device, Event, make_device
-from device_sim.camera.face import faces
+from device_sim.camera.face import Radio, faces
 from device_sim.camera.layout import make_folders, private_file, slug
 from device_sim.camera.rig import Hear, Place, Rig
 from device_sim.camera.scenario import CameraPart, Play, Scenario
@@ -39,8 +39,13 @@ class Hardware:
     host: str = ""
     port: int = 0
     """Of the first camera's link; those after it have the next ones. 0: any free ones."""
+    rtsp_port: int = 0
+    """The same of their streams."""
     interfaces: tuple[str, ...] = ()
     """Where it announces; none: on all but loopback."""
+    hci: str = ""
+    """A Bluetooth controller; none: one is played, and the machine near it too."""
+    passkey: int | None = None
     control: Path | None = None
     json: bool = False
 
@@ -69,8 +74,9 @@ async def _run(hardware: Hardware) -> None:
         say(name, event, facts)
         play.hear(name, event, facts)
 
-    rig = _rig(hardware, _devices(hardware), hear)
-    async with asyncio.TaskGroup() as group:
+    devices = _devices(hardware)
+    async with _radio(hardware, devices, say) as radio, asyncio.TaskGroup() as group:
+        rig = _rig(hardware, devices, radio, hear)
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, rig.stop)
         read_stdin(sys.stdin, lambda line: print(json.dumps(answer(line, rig.obey), ensure_ascii=False), flush=True))
@@ -83,6 +89,24 @@ async def _run(hardware: Hardware) -> None:
             task.cancel()
 
 
+@contextlib.asynccontextmanager
+async def _radio(hardware: Hardware, devices: dict[str, Device], say: Hear) -> AsyncIterator[Radio | None]:
+    if not any("ble" in part.faces for part in hardware.scenario.cameras):
+        yield None
+    elif hardware.hci:
+        yield Radio(hci=hardware.hci, monotonic_s=_monotonic_s, passkey=hardware.passkey)
+    else:
+        from device_sim.ble.bus import BusError  # noqa: PLC0415 - bumble is slow to load
+        from device_sim.camera.bluetooth import machine  # noqa: PLC0415 - the same
+
+        try:
+            async with machine(list(devices.values()), monotonic_s=_monotonic_s) as here:
+                say("Bluetooth", "ready", {"DBUS_SYSTEM_BUS_ADDRESS": here.bus, "hci": here.air})
+                yield Radio(hci=here.air, monotonic_s=_monotonic_s, passkey=hardware.passkey)
+        except BusError as error:
+            raise HardwareError(str(error)) from None
+
+
 def _devices(hardware: Hardware) -> dict[str, Device]:
     parts = hardware.scenario.cameras
     devices = {part.name: _device(hardware.state, part, seed=index + 1) for index, part in enumerate(parts)}
@@ -91,7 +115,7 @@ def _devices(hardware: Hardware) -> dict[str, Device]:
     return devices
 
 
-def _rig(hardware: Hardware, devices: dict[str, Device], hear: Hear) -> Rig:
+def _rig(hardware: Hardware, devices: dict[str, Device], radio: Radio | None, hear: Hear) -> Rig:
     places = []
     for index, part in enumerate(hardware.scenario.cameras):
         shown = faces(
@@ -100,10 +124,17 @@ def _rig(hardware: Hardware, devices: dict[str, Device], hear: Hear) -> Rig:
             habit=part.pace.habit(),
             host=hardware.host,
             port=hardware.port and hardware.port + index,
+            rtsp_port=hardware.rtsp_port and hardware.rtsp_port + index,
             interfaces=hardware.interfaces,
+            radio=radio,
         )
-        places.append(Place(device=devices[part.name], faces=shown, listens="link" in part.faces, hub=part.hub))
+        listens = _listens(devices[part.name], part)
+        places.append(Place(device=devices[part.name], faces=shown, listens=listens, hub=part.hub))
     return Rig(places, hear=hear)
+
+
+def _listens(device: Device, part: CameraPart) -> Callable[[], bool]:
+    return lambda: bool((device.port or "link" not in part.faces) and (device.rtsp_port or "rtsp" not in part.faces))
 
 
 def _device(state: Path, part: CameraPart, *, seed: int) -> Device:
@@ -132,6 +163,7 @@ _TOLD: Final = (
     "hci",
     "label",
     "port",
+    "rtsp_port",
     "agent",
     "what",
     "recording",

@@ -26,8 +26,8 @@ class Place:
 
     device: Device
     faces: Callable[[], Sequence[Face]]
-    listens: bool
-    """Whether one of them is the camera link, so that it is ready when that listens."""
+    listens: Callable[[], bool]
+    """Whether those that listen do, so that it is ready."""
     hub: str = ""
 
 
@@ -135,7 +135,7 @@ class Rig:
         device, listening = place.device, asyncio.Event()
 
         def hear(_change: Change) -> None:
-            if device.port or not place.listens:
+            if place.listens():
                 listening.set()
 
         device.changed.append(hear)

@@ -1,10 +1,10 @@
 """The camera link as a face of a simulated camera: listens, and ends every conversation when it is cancelled."""
 
 import asyncio
-import socket
 from typing import Final
 
 from device_sim.camera.device import Device
+from device_sim.camera.listen import listening
 from device_sim.link.http import Conversation
 from device_sim.link.tls import TlsStream, context
 
@@ -38,10 +38,10 @@ class LinkFace:
                 talking.discard(task)
                 writer.transport.abort()
 
-        listening = _listen(self._host, self._port)
-        server = await asyncio.start_server(accept, sock=listening)
+        bound = listening(self._host, self._port)
+        server = await asyncio.start_server(accept, sock=bound)
         try:
-            device.note_port(listening.getsockname()[1])
+            device.note_port(bound.getsockname()[1])
             await asyncio.Event().wait()
         finally:
             device.note_port(0)
@@ -49,10 +49,3 @@ class LinkFace:
             for task in talking:
                 task.cancel()
             await asyncio.gather(*talking, return_exceptions=True)
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    if not host and socket.has_dualstack_ipv6():
-        return socket.create_server(("", port), family=socket.AF_INET6, dualstack_ipv6=True)
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    return socket.create_server((host, port), family=family)

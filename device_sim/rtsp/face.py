@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from device_sim.camera.device import Device
+from device_sim.camera.listen import listening
 from device_sim.rtsp.reel import Reel
 
 PATH: Final = "/main"
@@ -69,13 +70,14 @@ class RtspFace:
                     task.cancel()
 
         device.heard_by(hear)
-        server = await asyncio.start_server(accept, self._host or None, self._port, limit=HEAD_MAX_BYTES)
+        bound = listening(self._host, self._port)
+        server = await asyncio.start_server(accept, sock=bound, limit=HEAD_MAX_BYTES)
         try:
-            device.rtsp_port = server.sockets[0].getsockname()[1]
+            device.note_rtsp_port(bound.getsockname()[1])
             self.listening.set()
             await asyncio.Event().wait()
         finally:
-            device.rtsp_port = 0
+            device.note_rtsp_port(0)
             server.close()
             for task in talking:
                 task.cancel()

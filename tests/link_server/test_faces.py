@@ -1,5 +1,6 @@
 """What a simulated camera announces on a network of its own, as the agent's ears on another host hear it."""
 
+import sys
 import tempfile
 from pathlib import Path
 
@@ -7,8 +8,18 @@ from device_sim.camera.identity import identity
 from tests.discovery.scene import ears
 from tests.link_server.running import running
 from tests.netns import Network, on_network
+from tests.waiting import until
 
 LINK = "_camera-link._tcp"
+BROWSE = f"""
+import signal
+from zeroconf import ServiceBrowser, Zeroconf
+def tell(zeroconf, service_type, name, state_change):
+    if state_change.name != "Updated":
+        print(state_change.name, name, flush=True)
+ServiceBrowser(Zeroconf(), "{LINK}.local.", handlers=[tell])
+signal.pause()
+"""
 
 
 @on_network(hosts=2)
@@ -37,7 +48,7 @@ def test_camera_announces_its_link_and_nothing_of_itself(net: Network) -> None:
 
 
 @on_network(hosts=2)
-def test_power_cut_says_no_goodbye_and_the_next_boot_has_other_names(net: Network) -> None:
+def test_next_boot_has_other_names(net: Network) -> None:
     agent, camera = net.hosts
     with (
         tempfile.TemporaryDirectory() as folder,
@@ -49,7 +60,30 @@ def test_power_cut_says_no_goodbye_and_the_next_boot_has_other_names(net: Networ
         sim.order("mend all power-cut")
         again = heard.hear("its link anew", unverified_id=sim.heard("ready")["rotating_id"])
         assert first["key"] != again["key"]
-        assert not heard.lost(first["key"])
+
+
+@on_network(hosts=3)
+def test_power_cut_says_no_goodbye(net: Network) -> None:
+    """The agent would try where it was, and find nobody: what is on the wire is asked of zeroconf itself."""
+    listener, camera, neighbour = net.hosts
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        listener.running(sys.executable, "-c", BROWSE) as browsing,
+        running(Path(folder) / "a", "--link", "--mdns", host=camera) as sim,
+        running(Path(folder) / "b", "--link", "--mdns", host=neighbour) as other,
+    ):
+        lines = browsing.stdout
+        assert lines is not None
+        came = {lines.readline().split()[1] for _ in range(2)}
+        sim.order("break all power-cut")
+        other.end()
+        what, ended = lines.readline().split()
+        assert what == b"Removed"
+        left = {ended} ^ came
+        until(lambda: not sim.order("show")["cameras"][0]["port"], what="the cut camera is silent")
+        with running(Path(folder) / "b", "--link", "--mdns", host=neighbour):
+            what, again = lines.readline().split()
+            assert (what, again in came) == (b"Added", False), f"{left} said nothing meanwhile"
 
 
 @on_network(hosts=2)
