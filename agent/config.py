@@ -15,6 +15,9 @@ The document::
     [clock]
     source = "ntp"                        # or "system": this machine's clock is set by something trustworthy
 
+    [discovery]                           # leave it out and nothing is listened for
+    ways = ["mdns", "onvif"]              # and interfaces
+
     [[source]]
     kind = "frigate"                      # spool | frigate | motioneye | timelapse, or rtsp (below)
     path = "/media/frigate/recordings"
@@ -42,6 +45,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from agent.clock import MS_PER_S, ClockSource
+from agent.discovery.sighting import Way
 from agent.document import DOCUMENT_BYTES, Table, read_document
 from agent.errors import ConfigError
 from agent.files import read_whole
@@ -62,10 +66,15 @@ DEFAULT_STATE: Final = "/var/lib/privacy-agent"
 DEFAULT_SOCKET: Final = Path("/run/privacy-agent/control.sock")
 """In the folder that systemd makes for the service; the state folder is closed to the socket's group."""
 
+WAYS: Final[tuple[Way, ...]] = ("mdns", "onvif")
+INTERFACES_MAX: Final = 16
+
+_INTERFACE: Final = re.compile(r"[A-Za-z0-9_.:@-]{1,15}")
 _SOCKET_NAME: Final = "control.sock"
 _NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _PORTS: Final = {"mqtts": 8883, "mqtt": 1883}
 STREAM_KIND: Final = "rtsp"
+_DISCOVERY_KEYS: Final = ("ways", "interfaces")
 _SOURCE_KEYS: Final = (
     "name",
     "kind",
@@ -95,6 +104,13 @@ class BrokerSettings(msgspec.Struct, frozen=True, kw_only=True):
     identity: Path
 
 
+class DiscoverySettings(msgspec.Struct, frozen=True, kw_only=True):
+    """How cameras are listened for: ``interfaces`` none for all that can multicast."""
+
+    ways: tuple[Way, ...] = WAYS
+    interfaces: tuple[str, ...] = ()
+
+
 class Config(msgspec.Struct, frozen=True, kw_only=True):
     """The whole document, checked; every path is absolute."""
 
@@ -105,6 +121,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     socket: Path
     broker: BrokerSettings | None
     clock: ClockSource
+    discovery: DiscoverySettings | None = None
     sources: tuple[SourceSettings, ...]
     streams: tuple[StreamSettings, ...] = ()
 
@@ -154,8 +171,9 @@ def parse_config(raw: bytes, *, file: Path) -> Config:
     clock_table = document.table("clock")
     clock = cast("ClockSource", clock_table.choice("source", get_args(ClockSource), "ntp"))
     clock_table.close(known=("source",))
+    discovery = _discovery(document.table("discovery")) if "discovery" in document else None
     sources, streams = _sources(document, here=here, state=state)
-    document.close(known=("device", "policy", "state", "socket", "broker", "clock", "source"))
+    document.close(known=("device", "policy", "state", "socket", "broker", "clock", "discovery", "source"))
     return Config(
         file=file.absolute(),
         device=device,
@@ -164,6 +182,7 @@ def parse_config(raw: bytes, *, file: Path) -> Config:
         socket=socket,
         broker=broker,
         clock=clock,
+        discovery=discovery,
         sources=sources,
         streams=streams,
     )
@@ -225,6 +244,19 @@ def _broker(table: Table, *, here: Path) -> BrokerSettings:
     identity = here / table.take("identity", str)
     table.close(known=("url", "tenant", "identity"))
     return BrokerSettings(url=url, tenant=tenant, identity=identity)
+
+
+def _discovery(table: Table) -> DiscoverySettings:
+    ways = table.texts("ways", list(WAYS))
+    unknown = [way for way in ways if way not in WAYS]
+    if unknown or not ways or len(set(ways)) != len(ways):
+        told = f"{unknown[0]!r} is not known" if unknown else "names each way once, and at least one"
+        raise table.error("ways", told, hint=f"use some of: {', '.join(WAYS)}; or leave [discovery] out")
+    interfaces = table.texts("interfaces", [])
+    if len(interfaces) > INTERFACES_MAX or not all(_INTERFACE.fullmatch(name) for name in interfaces):
+        raise table.error("interfaces", "should be names of network interfaces", hint="ip link shows them")
+    table.close(known=_DISCOVERY_KEYS)
+    return DiscoverySettings(ways=cast("tuple[Way, ...]", ways), interfaces=interfaces)
 
 
 def _source(table: Table, *, kind: str, here: Path) -> SourceSettings:

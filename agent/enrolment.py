@@ -12,6 +12,7 @@ forgotten and enrolled again, by a person. Levels, the strongest first:
 import datetime as dt
 import secrets
 from typing import Final, Literal, get_args
+from urllib.parse import urlsplit
 
 import msgspec
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -39,6 +40,9 @@ ADVERT_KEY_BYTES: Final = 32
 
 SOURCE: Final = "camera-link"
 """Stands for the name of a ``[[source]]`` with cameras that are enrolled: they are read from by no folder."""
+
+PORTS: Final = {"": 0, "rtsp": 554, "rtsps": 322, "http": 80, "https": 443}
+"""Of the addresses that a camera may have; without a scheme the port is written."""
 
 _NOT_BEFORE: Final = dt.datetime(2000, 1, 1, tzinfo=dt.UTC)
 _NOT_AFTER: Final = dt.datetime(9999, 12, 31, 23, 59, 59, tzinfo=dt.UTC)
@@ -98,10 +102,12 @@ def enrol(
             return known
         raise ConfigError(
             f"camera {known.camera} is enrolled with that id, key or address, and is not the same",
-            hint=f"if this one takes its place: forget {known.camera}, then enrol it again",
+            hint=f"if this one takes its place: privacy-agent forget-camera {known.camera}; then enrol it again",
         )
     if len(rows.all_of(tx)) >= ENROLLED_MAX:
-        raise SpaceError(f"{ENROLLED_MAX} cameras are enrolled", hint="forget one that is gone")
+        raise SpaceError(
+            f"{ENROLLED_MAX} cameras are enrolled", hint="forget one that is gone: privacy-agent forget-camera ID"
+        )
     camera = registry.camera_id(tx, SOURCE, device or endpoint, moment=moment, random=random)
     made = Enrolled(
         camera=camera,
@@ -123,7 +129,7 @@ def forget(tx: Tx, camera: str, *, moment: Moment) -> Enrolled:
     """Take a camera's trust away; what is held of it stays. Raises ``ConfigError`` for one that is not enrolled."""
     known = by_camera(tx, camera)
     if known is None:
-        raise ConfigError(f"camera {camera} is not enrolled", hint="name one that is")
+        raise ConfigError(f"camera {camera} is not enrolled", hint="name one that is: privacy-agent cameras")
     rows.delete(tx, camera)
     event = Event(kind="camera_forgotten", rule=known.level, actor="local", detail={"camera": camera})
     audit.append(tx, event, moment=moment)
@@ -145,6 +151,12 @@ def by_device(tx: Tx, device: str) -> Enrolled | None:
     """Return a camera by the id that it calls itself by."""
     found = rows.of_device(tx, device)
     return _of(found[0]) if found else None
+
+
+def label_of(tx: Tx, camera: str) -> str:
+    """Return what a person calls a camera: the name that it was enrolled with, else what its source calls it."""
+    known = by_camera(tx, camera)
+    return known.name if known is not None and known.name else registry.label(tx, camera)
 
 
 def level_of(tx: Tx, camera: str) -> Level:
@@ -171,14 +183,33 @@ def refuse(tx: Tx, camera: str, *, rule: str, moment: Moment) -> None:
 def link_identity(tx: Tx, *, moment: Moment) -> LinkIdentity:
     """Return the key and certificate that this agent shows to cameras; made at the first call, then always the same."""
     found = rows.link_identity(tx)
-    if found is None:
-        found = _make_identity()
-        rows.insert_link_identity(tx, key_pem=found[0], certificate_pem=found[1])
-        audit.append(tx, Event(kind="link_key_made"), moment=moment)
-    return LinkIdentity(key_pem=found[0], certificate_pem=found[1])
+    if found is not None:
+        return LinkIdentity(key_pem=found[0], certificate_pem=found[1])
+    made = new_link_identity()
+    rows.insert_link_identity(tx, key_pem=made.key_pem, certificate_pem=made.certificate_pem)
+    audit.append(tx, Event(kind="link_key_made"), moment=moment)
+    return made
 
 
-def _make_identity() -> tuple[bytes, bytes]:
+def host_and_port(endpoint: str) -> tuple[str, int]:
+    """Read ``host:port`` or a URL; raises ``ConfigError`` for what is neither, or holds credentials."""
+    hint = "write HOST:PORT, rtsp://HOST/PATH, rtsps://…, http://… or https://…"
+    try:
+        parts = urlsplit(endpoint if "://" in endpoint else f"//{endpoint}")
+        port = parts.port or PORTS.get(parts.scheme, 0)
+    except ValueError as error:
+        raise ConfigError("the address cannot be read", hint=hint) from error
+    if parts.username is not None or parts.password is not None:
+        raise ConfigError(
+            "the address holds a user name or password", hint="leave both out: they stand in a file of mode 0600"
+        )
+    if not parts.hostname or not port or parts.scheme not in PORTS or not endpoint.isprintable():
+        raise ConfigError("it is no address of a camera", hint=hint)
+    return parts.hostname, port
+
+
+def new_link_identity() -> LinkIdentity:
+    """Return a key and certificate made for the moment; ``link_identity`` keeps the agent's own."""
     from cryptography import x509  # noqa: PLC0415 - 2 MB that only a device with cameras to reach needs
     from cryptography.x509.oid import NameOID  # noqa: PLC0415 - the same
 
@@ -196,15 +227,17 @@ def _make_identity() -> tuple[bytes, bytes]:
         .sign(key, SHA256())
     )
     key_pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    return key_pem, certificate.public_bytes(Encoding.PEM)
+    return LinkIdentity(key_pem=key_pem, certificate_pem=certificate.public_bytes(Encoding.PEM))
 
 
 def _require_form(level: Level, *, device: str, kid: str, certificate_sha256: bytes, endpoint: str, name: str) -> None:
     """Raise ``ConfigError`` for what a person typed; a level without what it rests on is a caller's mistake."""
     if len(name) > NAME_MAX or not name.isprintable():
         raise ConfigError(f"a camera's name has at most {NAME_MAX} printable characters", hint="choose another name")
-    if len(endpoint) > ENDPOINT_MAX or not endpoint.isprintable():
-        raise ConfigError(f"an address has at most {ENDPOINT_MAX} printable characters", hint="give host:port or a URL")
+    if len(endpoint) > ENDPOINT_MAX:
+        raise ConfigError(f"an address has at most {ENDPOINT_MAX} characters", hint="give HOST:PORT or a URL")
+    if endpoint:
+        host_and_port(endpoint)
     rests = {
         "proved": bool(kid) and is_device_id(device) and not certificate_sha256,
         "pinned": not kid and not device and len(certificate_sha256) == SHA256.digest_size and bool(endpoint),

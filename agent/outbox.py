@@ -23,7 +23,7 @@ from agent.model import Moment, RandomBytes, new_id
 AlertCode = Literal[
     "clock_unsure", "clock_jump", "disk_full", "source_failed", "certificate_expiring", "store_rolled_back",
     "upload_region_refused", "mass_delete_waiting", "retention_waiting", "unknown_keys", "takeover", "corrupt_object",
-    "audit_broken", "acl_broken", "unusable_key", "removal_failed",
+    "audit_broken", "acl_broken", "unusable_key", "removal_failed", "camera_impostor",
 ]  # fmt: skip
 ALERT_CODES: Final[tuple[AlertCode, ...]] = get_args(AlertCode)
 

@@ -77,6 +77,10 @@ MEANING: Final[dict[str, tuple[str, str]]] = {
         "Files of deleted recordings, without their keys, or exports lie there still; their deletes are not answered.",
         "Look at what is in the way: privacy-agent doctor; it is tried again each minute",
     ),
+    "camera_impostor": (
+        "Something answers for an enrolled camera and holds another key. It was given nothing; the camera is used on.",
+        "Look who is on the camera's network, the log names the camera: privacy-agent discover",
+    ),
     "unusable_key": (
         "That key is told nothing; a store with such a key gets no upload.",
         "Get its descriptor again and sign the next key set: privacy-owner client remove, then client add",

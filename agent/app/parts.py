@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
 
-from agent import audit, registry, rights
+from agent import audit, enrolment, registry, rights
 from agent.app.alarm import Alarm
 from agent.app.policy_file import read_policy
 from agent.bundle import Bundle
@@ -264,7 +264,7 @@ def _assemble(config: Config, document: bytes, *, keystore: Keystore, index: Ind
     world = World(
         policy=lambda: parts.policy,
         rights=lambda _tx, _object: Rights(),
-        label=registry.label,
+        label=enrolment.label_of,
         set_time=set_time,
         approve_pass=_approve_pass,
         now=lambda: timeline.look(read_clock()),

@@ -11,7 +11,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 from agent import audit, enrolment
 from agent.app.alarm import Alarm
@@ -25,7 +25,7 @@ from agent.audit import Event
 from agent.broker import Broker
 from agent.broker.link import MQTT_3_1_1, MQTT_5
 from agent.clock import MS_PER_S, ReadClock, pause
-from agent.config import Config
+from agent.config import Config, DiscoverySettings
 from agent.control import ControlServer
 from agent.envelope import Key
 from agent.errors import ConfigError, CorruptError, LinkError, SpaceError
@@ -38,6 +38,9 @@ from agent.sources import check_medium
 from agent.sources.lane import Lane
 from agent.uplink import Device
 from agent.upload import Upload
+
+if TYPE_CHECKING:  # else an agent that listens for nothing would load what that takes
+    from agent.nearby.flow import Nearby
 
 TICK_S: Final = 5.0
 """How often waiting commands, the clock and the certificate are looked at."""
@@ -83,6 +86,7 @@ class Live:
     broker: Broker | None = None
     upload: Upload | None = None
     post: Post | None = None
+    nearby: "Nearby | None" = None
     refusing: dict[str, set[str]] = field(
         default_factory=lambda: {"disk_full": {_BEFORE_THIS_START}, "source_failed": {_BEFORE_THIS_START}}
     )
@@ -169,6 +173,9 @@ async def _run(
             return task
 
         post = _line_parts(live, tell)
+        if parts.config.discovery is not None:
+            live.nearby = await _ears(parts, parts.config.discovery, tell)
+            start(live.nearby.run(), "nearby")
         await _look_at_keys(live, tell)
         answering = asyncio.Event()
         start(ControlServer(parts.config.socket, Verbs(live).table()).serve(answering.set), "control")
@@ -203,6 +210,12 @@ async def _run(
             await asyncio.wait((line,), timeout=GOODBYE_S)  # else the broker would publish our will after our goodbye
         for task in reversed(running):
             await _stop(task)
+
+
+async def _ears(parts: Parts, settings: DiscoverySettings, tell: Callable[[str, str], None]) -> "Nearby":
+    from agent.app.nearby import discoverers, make_nearby  # noqa: PLC0415 - an agent without discovery loads none of it
+
+    return await make_nearby(parts, discoverers(settings, read_clock=parts.read_clock), tell=tell)
 
 
 async def _as_task(work: Awaitable[None]) -> None:
@@ -363,7 +376,8 @@ async def _hear_commands(live: Live, broker: Broker) -> None:
 
 
 async def _tell_alerts(live: Live, events: "asyncio.Queue[tuple[str, str]]") -> None:
-    for code in (*_RAISED_ANEW, *(("certificate_expiring",) if live.broker is None else ())):
+    unheard = ("camera_impostor",) if live.parts.config.discovery is None else ()
+    for code in (*_RAISED_ANEW, *unheard, *(("certificate_expiring",) if live.broker is None else ())):
         await live.alarm.clear(code, moment=live.parts.now())
     while True:
         code, what = await events.get()

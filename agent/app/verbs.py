@@ -9,11 +9,11 @@ import json
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final, Protocol, cast
+from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 import msgspec
 
-from agent import audit, registry
+from agent import audit, enrolment, registry
 from agent.app.judging import judge
 from agent.app.parts import Parts
 from agent.app.policy_file import read_policy
@@ -30,9 +30,14 @@ from agent.errors import ConfigError, CorruptError, RefusedError, SpaceError
 from agent.files import read_whole
 from agent.index import Tx
 from agent.model import AtStore, Moment, Object, Selection, new_id
+from agent.nearby.reach import Reach
+from agent.nearby.view import camera_view, near_view, trouble_view
 from agent.policy import Allow, Decision, Refuse
 from agent.retention import Retention
 from agent.upload import Upload
+
+if TYPE_CHECKING:  # else an agent that listens for nothing would load what that takes
+    from agent.nearby.flow import Nearby
 
 LISTED_MAX: Final = 1000
 """Objects of one answer; of an inventory ``after`` asks for the next."""
@@ -59,6 +64,7 @@ class Living(Protocol):
     parts: Parts
     broker: Broker | None
     upload: Upload | None
+    nearby: "Nearby | None"
 
     @property
     def refusals(self) -> Refusals | None:
@@ -74,6 +80,7 @@ class Offline:
         self.refusals: Refusals | None = None
         self.broker: Broker | None = None
         self.upload: Upload | None = None
+        self.nearby: Nearby | None = None
 
 
 class Verbs:
@@ -94,6 +101,10 @@ class Verbs:
             "submit": self.submit,
             "audit": self.audit,
             "dry-run": self.dry_run,
+            "nearby": self.nearby,
+            "cameras": self.cameras,
+            "enrol": self.enrol,
+            "forget-camera": self.forget_camera,
         }
         return {name: _in_whole_characters(verb) for name, verb in verbs.items()}
 
@@ -118,6 +129,7 @@ class Verbs:
                 "exports": {"count": len(exports), "bytes": sum(export.size_bytes for export in exports)},
                 "uploads": {"waiting": waiting, "bytes": waiting_bytes},
                 "audit_head": msgspec.to_builtins(audit.head(tx)),
+                "cameras": self._cameras(tx),
             }
 
         told = await parts.index.read(read)
@@ -149,6 +161,7 @@ class Verbs:
             "clock": {"trusted": moment.trusted, "agent_time": rfc3339_ms(moment.agent_ms)},
             "disk": {"free": disk.free_bytes, "total": disk.total_bytes},
             "broker": line,
+            "discovery": self._discovery(),
             **told,
         }
 
@@ -217,9 +230,10 @@ class Verbs:
             decision = _decision(told.decision)
             if item.state == "erasing":
                 decision = self._erasing(tx, item)
-            view = _view(item, told.decision, label=registry.label(tx, item.camera))
+            view = _view(item, told.decision, label=enrolment.label_of(tx, item.camera))
             keep = None if told.rule is None else msgspec.to_builtins(told.rule.keep)
             return view | {
+                "camera_level": enrolment.level_of(tx, item.camera),
                 "decision": decision,
                 "policy_rule": None if told.rule is None else told.rule.scope,
                 "purpose": item.purpose,
@@ -315,6 +329,54 @@ class Verbs:
             "asks_first": plan.overlarge,
         }
 
+    async def nearby(self, _args: dict[str, Any], _progress: Progress) -> dict[str, Any]:
+        """Tell what is near, and why something may not be heard; ``on`` is false where nothing is listened for."""
+        nearby = self._live.nearby
+        return {"on": False} if nearby is None else {"on": True} | near_view(nearby)
+
+    async def cameras(self, _args: dict[str, Any], _progress: Progress) -> dict[str, Any]:
+        """List the cameras that are known: enrolled ones with their level, then those of sources."""
+        return {"cameras": await self._parts.index.read(self._cameras)}
+
+    async def enrol(self, args: dict[str, Any], progress: Progress) -> dict[str, Any]:
+        """Enrol a camera after what a person holds in hand was compared with what answers."""
+        from agent.app.enrolling import enrol  # noqa: PLC0415 - loaded only where somebody enrols
+
+        made = await enrol(self._parts, self._live.nearby, args, progress)
+        return camera_view(made, self._reach().get(made.camera, Reach()))
+
+    async def forget_camera(self, args: dict[str, Any], _progress: Progress) -> dict[str, Any]:
+        """Take a camera's trust away; what is held of it stays."""
+        camera = str(args.get("camera", ""))
+        moment = self._parts.now()
+        known = await self._parts.index.write(lambda tx: enrolment.forget(tx, camera, moment=moment))
+        if self._live.nearby is not None:
+            await self._live.nearby.enrolled_changed()
+        return camera_view(known, Reach())
+
+    def _discovery(self) -> dict[str, Any]:
+        """Tell which ways are listened by, and what keeps them from hearing."""
+        nearby, settings = self._live.nearby, self._parts.config.discovery
+        told: dict[str, Any] = {"ways": [] if settings is None else list(settings.ways), "troubles": []}
+        if nearby is not None:
+            told["troubles"] = [trouble_view(one) for one in nearby.inventory.troubles()]
+        return told
+
+    def _reach(self) -> dict[str, Reach]:
+        return {} if self._live.nearby is None else self._live.nearby.reach
+
+    def _cameras(self, tx: Tx) -> list[dict[str, Any]]:
+        reach = self._reach()
+        enrolled = enrolment.enrolled(tx)
+        told = [camera_view(one, reach.get(one.camera, Reach())) | {"source": ""} for one in enrolled]
+        there, after = {one.camera for one in enrolled}, ""
+        while page := registry.cameras(tx, after=after):
+            after = page[-1].id
+            for one in page:
+                if one.id not in there and len(told) < LISTED_MAX:
+                    told.append({"camera": one.id, "level": "configured", "name": one.label, "source": one.source})
+        return told
+
     def _erasing(self, tx: Tx, item: Object) -> dict[str, Any]:
         told = {"ends": "soon: nobody is given it any more", "rule": self._parts.erasure.cause(tx, item.id)}
         by_ms = self._parts.retention.forgets_by_ms(tx)
@@ -322,15 +384,16 @@ class Verbs:
 
     def _listed(self, tx: Tx, object_id: str, *, moment: Moment, forgotten_ms: int | None) -> dict[str, Any] | None:
         parts = self._parts
-        return owner_listed(
+        told = owner_listed(
             tx,
             object_id,
             vault=parts.vault,
             erasure=parts.erasure,
-            label=registry.label,
+            label=enrolment.label_of,
             forgotten_ms=forgotten_ms,
             held=lambda item, label: _view(item, parts.retention.outlook(item, moment), label=label),
         )
+        return None if told is None else told | {"camera_level": enrolment.level_of(tx, told["camera"])}
 
     def _away(self, tx: Tx, away: AtStore) -> dict[str, Any]:
         """Explain an object of which only a store has a copy."""
@@ -339,7 +402,12 @@ class Verbs:
             for region in self._parts.vault.regions(tx, away.id)
         ]
         decision = {"stays_at_store": "until a delete; this device's own copy is gone"}
-        return at_store_view(away, label=registry.label(tx, away.camera)) | {"decision": decision, "copies": copies}
+        told = at_store_view(away, label=enrolment.label_of(tx, away.camera))
+        return told | {
+            "camera_level": enrolment.level_of(tx, away.camera),
+            "decision": decision,
+            "copies": copies,
+        }
 
     def _exports(self, tx: Tx, selection: Selection) -> list[dict[str, Any]]:
         """Return the exports that a selection names or means."""

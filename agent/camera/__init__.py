@@ -8,6 +8,7 @@ The map::
     session    one proved connection: a request and its answer, bounded in bytes and time
     link       what can be asked of a camera: what it has, to delete it, to record or not
     content    one recording's bytes, over as many connections as that takes; used by the sealing process alone
+    vendor     a vendor's word for a camera: an 802.1AR chain and the serial number in it
 
 Nothing here knows the index or the vault; who is enrolled, and with which key, is an argument. Everything that a camera
 says is untrusted, and a recording is what it was said to be only if its SHA-256 says so.

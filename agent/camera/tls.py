@@ -38,6 +38,17 @@ CERTIFICATE_MAX_BYTES: Final = 16 << 10
 # A certificate that no authority may issue is refused, not warned about: strangers would write into our stderr.
 warnings.filterwarnings("error", message="Parsed a serial number", category=CryptographyDeprecationWarning)
 
+# All that reading a certificate of a stranger was seen to raise.
+_UNREADABLE: Final = (
+    ValueError,
+    TypeError,
+    UnsupportedAlgorithm,
+    CryptographyDeprecationWarning,
+    x509.InvalidVersion,
+    x509.DuplicateExtension,
+    x509.UnsupportedGeneralNameType,
+)
+
 
 class CutError(LinkError):
     """A connection broke, or never came about; another one may do better."""
@@ -146,7 +157,7 @@ def read_certificate(raw: bytes) -> Shown:
         certificate = x509.load_der_x509_certificate(raw)
         kid = _kid(certificate)
         device = _device(certificate)
-    except (ValueError, TypeError, UnsupportedAlgorithm, x509.InvalidVersion, CryptographyDeprecationWarning) as error:
+    except _UNREADABLE as error:
         raise CorruptError(f"the camera's certificate cannot be read ({error})") from error
     return Shown(
         kid=kid,
@@ -169,7 +180,7 @@ def require(found: Shown, *, kid: str, device: str) -> None:
         raise ImpostorError(
             "what answered does not hold the enrolled camera's key" if not same_key else "the key names another camera",
             reason="camera_impostor",
-            hint="nothing was sent to it; if the camera itself was replaced, forget it and enrol the new one",
+            hint="nothing was sent; if the camera was replaced: privacy-agent forget-camera ID; then enrol it again",
         )
 
 

@@ -18,6 +18,7 @@ FILES: Final[dict[str, tuple[str, ...]]] = {
     "setup": ("init", "version", "policy"),
     "running": ("run",),
     "asking": ("status", "inventory", "explain", "export", "audit"),
+    "finding": ("discover", "enrol", "cameras", "forget-camera"),
     "submitting": ("submit",),
     "doctor": ("doctor",),
     "crypt": ("encrypt", "decrypt", "keygen"),

@@ -66,6 +66,30 @@ class LiveLine:
             self._length = 0
 
 
+class LiveTable:
+    """Lines on stdout that are drawn anew in their place, as many as the terminal shows."""
+
+    def __init__(self) -> None:
+        self._height = 0
+
+    def show(self, text: str) -> None:
+        """Draw the text over the one before."""
+        try:
+            room = os.get_terminal_size(sys.stdout.fileno()).lines - 1
+        except (OSError, ValueError):
+            room = 0
+        lines = text.split("\n")
+        if 0 < room < len(lines):
+            lines = [*lines[: room - 1], f"… {len(lines) - room + 1} more lines: make the window higher, or | less"]
+        up = f"\x1b[{self._height}F" if self._height else ""
+        print(f"{up}\x1b[J" + "\n".join(lines), flush=True)
+        self._height = len(lines)
+
+    def end(self) -> None:
+        """Leave the last text where it stands."""
+        self._height = 0
+
+
 class TextOnly:
     """Lets text through to a terminal and refuses what would garble it."""
 

@@ -34,6 +34,14 @@ def when_text(text: object) -> str:
         return str(text)
 
 
+def clock_text(text: object) -> str:
+    """Write a data field's RFC 3339 time as the time of day alone."""
+    try:
+        return f"{dt.datetime.fromisoformat(str(text)).astimezone():%H:%M:%S}"
+    except (ValueError, OverflowError):
+        return str(text)
+
+
 def parse_when(text: str, *, now_ms: int) -> int:
     """Read a time that a person wrote into Unix milliseconds; raises ``ConfigError``.
 

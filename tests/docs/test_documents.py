@@ -50,7 +50,7 @@ def problem_of(program: str, arguments: str) -> str:
         words = words[2:]
     path: list[str] = []
     for word in words:
-        if not re.fullmatch(r"[a-z]+", word) or not help_of(program, *path, word):
+        if not re.fullmatch(r"[a-z][a-z-]*", word) or not help_of(program, *path, word):
             break
         path.append(word)
         if "COMMAND" not in help_of(program, *path).split("\n\n")[0]:

@@ -3,8 +3,11 @@
 import json
 import re
 from pathlib import Path
+from typing import get_args
 
-from agent.config import _SOURCE_KEYS, _STREAM_KEYS, parse_config
+from agent.config import _DISCOVERY_KEYS, _SOURCE_KEYS, _STREAM_KEYS, WAYS, parse_config
+from agent.enrolment import LEVELS
+from agent.nearby.judging import Rule
 from agent.sources.place import FRIGATE_SEGMENT_MS, MEDIA, PRESETS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -36,6 +39,25 @@ def test_every_key_of_a_camera_that_streams_is_listed_with_the_value_that_counts
     assert sorted(key for key, value in usual.items() if value.startswith("must be there")) == [
         "certificate_sha256", "kind", "name", "url",
     ]  # fmt: skip
+
+
+def test_every_key_of_discovery_is_listed_and_every_way_too() -> None:
+    rows = rows_below("| `[discovery]` | left out | meaning |")
+    assert sorted(row[0].strip("`") for row in rows) == sorted(_DISCOVERY_KEYS)
+    (ways,) = (row[2] for row in rows if row[0] == "`ways`")
+    assert tuple(re.findall(r"`(\w+)` \(", ways)) == WAYS
+    enrolment = (ROOT / "docs/enrolment.md").read_text(encoding="utf-8")
+    assert re.findall(r"^\| `(\w+)` \| .+ \|$", enrolment.split("| way |")[1].split("\n\n")[0], re.MULTILINE) == [*WAYS]
+
+
+def test_every_rule_and_level_of_enrolment_is_listed() -> None:
+    enrolment = (ROOT / "docs/enrolment.md").read_text(encoding="utf-8")
+
+    def listed(head: str) -> list[str]:
+        return re.findall(r"^\| `(\w+)` \|", enrolment.split(head, 1)[1].split("\n\n", 1)[0], re.MULTILINE)
+
+    assert listed("| rule |") == [*get_args(Rule)]
+    assert listed("| level |") == [*LEVELS]
 
 
 def test_value_that_counts_where_a_key_is_left_out_is_the_one_that_is_listed() -> None:

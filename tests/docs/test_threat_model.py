@@ -30,5 +30,5 @@ def test_every_defence_names_a_test() -> None:
 
 def test_every_threat_says_what_is_not_defended_or_has_a_table() -> None:
     parts = re.split(r"^## \d+\. ", TEXT, flags=re.MULTILINE)[1:]
-    assert len(parts) == 10
+    assert len(parts) == 11
     assert all("| defence | proved by |" in part for part in parts)

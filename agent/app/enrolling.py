@@ -1,0 +1,224 @@
+"""A person enrols a camera: it is found, its key is compared with what the person holds in hand, then it is pinned.
+
+1. Where is it: at the address that was given, else among what is heard now.
+2. Who answers there: the key that it proves in a TLS handshake. Nothing is sent to it.
+3. Is that the one: the label's or the accepted fingerprint, the vendor's chain and the serial number, the accepted
+   certificate. For ``configured`` nothing is compared, and the level says so.
+4. One transaction: the row, its audit event. *Power fails before: nothing is enrolled.*
+"""
+
+import asyncio
+import hmac
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Final
+
+import msgspec
+
+from agent import enrolment
+from agent.app.nearby import discoverers, make_nearby, outside_of
+from agent.app.parts import Parts
+from agent.camera.tls import ImpostorError, Shown
+from agent.clock import monotonic_s
+from agent.config import DiscoverySettings
+from agent.control import Progress
+from agent.enrolment import Enrolled, LinkIdentity, host_and_port
+from agent.envelope.label import camera_fingerprint, read_fingerprint, read_label
+from agent.errors import ConfigError, CorruptError, LinkError, RefusedError
+from agent.index import Tx
+from agent.nearby.flow import Nearby
+from agent.nearby.inventory import Row
+from agent.nearby.look import NotIssuedError, look
+
+FIND_S: Final = 15.0
+"""So long a camera without an address is listened for: one that starts now is heard within a few seconds."""
+
+
+class Wanted(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a person said; exactly one of ``label``, ``accept``, ``vendor_ca``, ``pinned`` and ``configured``."""
+
+    label: str = ""
+    accept: str = ""
+    vendor_ca: str = ""
+    """PEM of the vendor's authority."""
+    serial: str = ""
+    pinned: str = ""
+    """SHA-256 of the certificate that a person compared; ``ask`` for "tell me which one it shows"."""
+    configured: bool = False
+    address: str = ""
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What a question is answered with."""
+
+    parts: Parts
+    nearby: Nearby | None
+    wanted: Wanted
+    identity: LinkIdentity
+    progress: Progress
+
+
+async def enrol(parts: Parts, nearby: Nearby | None, args: dict[str, Any], progress: Progress) -> Enrolled:
+    """Enrol what the arguments say.
+
+    Raises ``ConfigError`` for what a person has to correct, ``LinkError`` where nobody is found, ``ImpostorError``
+    where another one is.
+    """
+    try:
+        wanted = msgspec.convert(args, Wanted)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"the question is not understood ({error})", hint="privacy-agent enrol --help") from error
+    identity = await parts.index.write(lambda tx: enrolment.link_identity(tx, moment=parts.now()))
+    told = await _compared(_Asked(parts, nearby, wanted, identity, progress))
+
+    def write(tx: Tx) -> Enrolled:
+        return enrolment.enrol(tx, **told, endpoint=wanted.address, name=wanted.name, moment=parts.now())
+
+    made = await parts.index.write(write)
+    if nearby is not None:
+        await nearby.enrolled_changed()
+    return made
+
+
+async def _compared(asked: _Asked) -> dict[str, Any]:
+    """Return what is enrolled, once it was compared."""
+    wanted = asked.wanted
+    if wanted.configured or wanted.pinned:
+        host_and_port(wanted.address)
+    if wanted.configured:
+        return {"level": "configured"}
+    if wanted.pinned:
+        found = await _at(asked, wanted.address)
+        _require_accepted(found, wanted)
+        return {"level": "pinned", "certificate_sha256": found.certificate_sha256}
+    found = await (_vouched(asked) if wanted.vendor_ca else _holder(asked))
+    if not found.unverified_device:
+        raise ConfigError(
+            "its certificate names no camera's id: it speaks no camera link",
+            hint="pin its certificate instead: privacy-agent enrol --pinned HOST:PORT",
+        )
+    return {"level": "proved", "device": found.unverified_device, "kid": found.kid}
+
+
+def _require_accepted(found: Shown, wanted: Wanted) -> None:
+    digits = found.certificate_sha256.hex()
+    if wanted.pinned.lower().replace(":", "").replace("-", "").replace(" ", "") == digits:
+        return
+    raise RefusedError(
+        f"{wanted.address} shows the certificate {digits}",
+        reason="not_compared",
+        retry="after_fix",
+        hint="compare that SHA-256 with what the camera's own settings page shows; if it is the same: "
+        f"privacy-agent enrol --pinned {wanted.address} --accept {digits}",
+    )
+
+
+async def _holder(asked: _Asked) -> Shown:
+    """Return what holds the key of the label, or of the fingerprint that a person accepts."""
+    wanted = asked.wanted
+    label = read_label(wanted.label) if wanted.label else None
+    digits = label.fingerprint if label is not None else read_fingerprint(wanted.accept)
+    found = await (_at(asked, wanted.address) if wanted.address else _heard(asked, lambda one: _holds(one, digits)))
+    if not _holds(found, digits):
+        told = camera_fingerprint(found.kid) if found.kid else "of no camera's key"
+        raise ImpostorError(
+            f"what answers at {wanted.address} has the fingerprint {told}",
+            reason="camera_impostor",
+            hint="it is not the camera that was meant; look for the right one: privacy-agent discover",
+        )
+    if label is not None and found.unverified_device != label.id:
+        raise ImpostorError(
+            "the key is the label's, and its certificate names another camera",
+            reason="camera_impostor",
+            hint="do not use this camera before its vendor explains that",
+        )
+    return found
+
+
+def _holds(shown: Shown, digits: str) -> bool:
+    return bool(shown.kid) and hmac.compare_digest(camera_fingerprint(shown.kid).replace(" ", ""), digits)
+
+
+async def _vouched(asked: _Asked) -> Shown:
+    """Return what holds a key that the vendor issued a certificate for, with the serial number that was named."""
+    from agent.camera.vendor import serial_of, vendor_context  # noqa: PLC0415 - loaded only where it is asked for
+
+    wanted, identity = asked.wanted, asked.identity
+    if not wanted.serial:
+        raise ConfigError("the serial number is missing", hint="add --serial NUMBER, as it is printed on the camera")
+    context = vendor_context(wanted.vendor_ca, key_pem=identity.key_pem, certificate_pem=identity.certificate_pem)
+
+    def meant(shown: Shown) -> bool:
+        try:
+            return bool(shown.kid) and hmac.compare_digest(
+                serial_of(shown.certificate).encode(), wanted.serial.encode()
+            )
+        except CorruptError:
+            return False
+
+    if wanted.address:
+        host, port = host_and_port(wanted.address)
+    else:
+        sighting = (await _heard_row(asked, meant)).sighting
+        host, port = sighting.addresses[0], sighting.port
+    try:
+        found = await look(host, port, context=context, numeric=not wanted.address)
+    except NotIssuedError as error:
+        raise ImpostorError(
+            "its certificate was not issued by that vendor",
+            reason="camera_impostor",
+            hint="see that it is the file of that camera's vendor; else enrol it by its label",
+        ) from error
+    if not meant(found):
+        raise ImpostorError(
+            "the vendor's certificate there is for another serial number",
+            reason="camera_impostor",
+            hint="compare the serial number that is printed on the camera",
+        )
+    return found
+
+
+async def _at(asked: _Asked, address: str) -> Shown:
+    return await outside_of(asked.identity).look_at_name(*host_and_port(address))
+
+
+async def _heard(asked: _Asked, meant: Callable[[Shown], bool]) -> Shown:
+    row = await _heard_row(asked, meant)
+    assert row.shown is not None  # noqa: S101 - it was looked at
+    return row.shown
+
+
+async def _heard_row(asked: _Asked, meant: Callable[[Shown], bool]) -> Row:
+    """Listen until something that is meant proved its key; raises ``LinkError`` when nothing did in ``FIND_S``."""
+    begin_s = monotonic_s()
+    async with _listening(asked.parts, asked.nearby) as ears:
+        while (left_s := begin_s + FIND_S - monotonic_s()) > 0:
+            for row in ears.inventory.rows():
+                if row.shown is not None and meant(row.shown):
+                    return row
+            asked.progress({"done": round(FIND_S - left_s), "total": round(FIND_S)})
+            await ears.next_change(within_s=min(1.0, left_s))
+        why = "; ".join(trouble.hint for trouble in ears.inventory.troubles())
+    raise LinkError(
+        f"no such camera was heard in {FIND_S:.0f} s",
+        hint=why or "see what is heard: privacy-agent discover; or give its address as well: HOST:PORT",
+    )
+
+
+@asynccontextmanager
+async def _listening(parts: Parts, nearby: Nearby | None) -> AsyncIterator[Nearby]:
+    """Use the agent's ears where it has some, else listen for the time of this question."""
+    if nearby is not None:
+        yield nearby
+        return
+    settings = parts.config.discovery or DiscoverySettings()
+    ears = await make_nearby(parts, discoverers(settings, read_clock=parts.read_clock))
+    async with asyncio.TaskGroup() as tasks:
+        task = tasks.create_task(ears.run(), name="listen for a camera")
+        try:
+            yield ears
+        finally:
+            task.cancel()

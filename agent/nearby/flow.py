@@ -1,0 +1,414 @@
+"""Nearby: listens in every way that is on, proves what may be a camera, probes the enrolled ones, refuses impostors.
+
+What is heard, step by step:
+
+1. A sighting goes into the inventory. Where it may be a camera with a camera link it waits for a check: those that
+   announce an enrolled camera's rotating id first, then those that were tried least.
+2. A check shakes hands with its addresses, ``CHECKS`` at a time, and sends nothing. What answers is judged by its key.
+3. The enrolled camera: the row is joined to it, and whoever collects from it is told the address.
+4. An impostor: written down with its alert in one transaction, at most every ``REFUSED_PAUSE_MS`` for each camera and
+   rule; nothing else changes. It is tried again until it is gone; the alert ends when none was there for ``QUIET_MS``.
+5. Every ``PROBE_MS`` each enrolled camera is looked for where it answered last, where it is configured and where it was
+   heard: a goodbye is nobody's word, and silence is no absence.
+
+A discoverer that fails because of what it heard is started again after ``RESTART_S`` and never ends the agent.
+"""
+
+import asyncio
+import heapq
+import itertools
+import logging
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from typing import Final
+
+import msgspec
+
+from agent import enrolment
+from agent.camera.tls import ImpostorError, Shown, require_certificate
+from agent.clock import MS_PER_S, pause
+from agent.discovery.sighting import Discoverer, Heard, Sighting, Trouble, Way
+from agent.enrolment import Enrolled, host_and_port
+from agent.errors import CorruptError, LinkError, SpaceError
+from agent.index import Index, Tx
+from agent.model import Moment
+from agent.nearby.inventory import Device, Inventory, Key, Row
+from agent.nearby.judging import Impostor, Rule, Same, Stranger, Verdict, judge
+from agent.nearby.look import Look
+from agent.nearby.reach import Reach
+from agent.nearby.rotating import DAY_MS, expected_ids
+
+CHECKS: Final = 32
+PROBES: Final = 8
+WAITING_MAX: Final = 2048
+"""Rows that wait for a check; of a flood the rest is checked when it is heard again."""
+
+ADDRESSES_TRIED: Final = 4
+FAILURES_MAX: Final = 4
+"""So often nobody answered at a row's addresses; then it is checked when its words change."""
+
+RETRY_S: Final = 5.0
+"""Times the number of failures."""
+
+PROBE_MS: Final = 60_000
+QUIET_MS: Final = 5 * 60_000
+REFUSED_PAUSE_MS: Final = 10 * 60_000
+TICK_S: Final = 5.0
+RESTART_S: Final = 60.0
+
+CAMERA_LINK: Final = "_camera-link._tcp"
+ALERT: Final = "camera_impostor"
+
+_log = logging.getLogger(__name__)
+
+AlertIn = Callable[[Tx, str, str, Moment], object]
+"""Raise an alert in the transaction of what it tells of."""
+
+
+class Outside(msgspec.Struct, frozen=True, kw_only=True):
+    """What the flow reaches the world by; a test may hand in others."""
+
+    look: Look
+    """Who answers at an address that was heard."""
+    look_at_name: Look
+    """Who answers at a configured address, which may be a name, in whatever TLS it knows."""
+    reached: Callable[[str, int], Awaitable[bool]]
+    """Whether anything answers at a configured address."""
+    wait: Callable[[float], Awaitable[None]] = pause
+
+
+class Nearby:
+    """The inventory and what keeps it true; belongs to the running event loop."""
+
+    def __init__(
+        self,
+        discoverers: Mapping[Way, Discoverer],
+        *,
+        index: Index | None,
+        now: Callable[[], Moment],
+        outside: Outside,
+        alert_in: AlertIn = lambda *_told: None,
+        tell: Callable[[str, str], None] = lambda _code, _what: None,
+        found: Callable[[str], None] = lambda _camera: None,
+    ) -> None:
+        """``index`` is ``None`` where nobody is enrolled; ``found`` is told of each camera that proved itself."""
+        self._discoverers = discoverers
+        self._index = index
+        self._now = now
+        self._outside = outside
+        self._alert_in = alert_in
+        self._tell = tell
+        self._found = found
+        self._cameras: tuple[Enrolled, ...] = ()
+        self._expected: tuple[int, dict[str, str]] = (-1, {})
+        self._waiting: list[tuple[bool, int, int, Key]] = []
+        self._order = itertools.count()
+        self._work = asyncio.Event()
+        self._changed = asyncio.Event()
+        self._refused_ms: dict[tuple[str, str], int] = {}
+        self._impostors: dict[tuple[str, Key], int] = {}
+        self._quiet_since_ms: int | None = None
+        self._alerted = True  # an earlier run may have left it standing
+        self.reach: dict[str, Reach] = {}
+        self.inventory = Inventory()
+
+    async def run(self) -> None:
+        """Listen, check and probe until cancelled."""
+        await self.enrolled_changed()
+        async with asyncio.TaskGroup() as tasks:
+            for way, discoverer in self._discoverers.items():
+                tasks.create_task(self._listen(way, discoverer), name=f"hear {way}")
+            for number in range(CHECKS):
+                tasks.create_task(self._check_rows(), name=f"check {number}")
+            tasks.create_task(self._look_again(), name="look again")
+            tasks.create_task(self._probe_cameras(), name="probe cameras")
+
+    async def enrolled_changed(self) -> None:
+        """Read who is enrolled, and judge everything that proved a key anew."""
+        if self._index is not None:
+            self._cameras = await self._index.read(enrolment.enrolled)
+        self._expected = (-1, {})
+        known = {one.camera for one in self._cameras}
+        self.reach = {camera: self.reach.get(camera, Reach()) for camera in sorted(known)}
+        for camera, key in list(self._impostors):
+            if camera not in known:
+                del self._impostors[camera, key]
+        for row in list(self.inventory.rows()):
+            if row.shown is None:
+                row.verdict = None
+            else:
+                await self._act(row, [(row.shown, row.proved_at)])
+        self.changed()
+
+    def changed(self) -> None:
+        """Tell whoever watches that something is different."""
+        self._changed.set()
+
+    async def next_change(self, *, within_s: float) -> None:
+        """Return when something changed since this was asked last, or when the time is over."""
+        try:
+            async with asyncio.timeout(within_s):
+                await self._changed.wait()
+        except TimeoutError:
+            return
+        self._changed.clear()
+
+    @property
+    def cameras(self) -> tuple[Enrolled, ...]:
+        """The enrolled cameras as they were read last."""
+        return self._cameras
+
+    def devices(self) -> tuple[Device, ...]:
+        """Return what is near."""
+        return self.inventory.devices(self._cameras)
+
+    def addresses(self, camera: str) -> tuple[tuple[str, int], ...]:
+        """Return where an enrolled camera may answer: where it proved itself last, then where it was heard.
+
+        None of it is to be believed: whoever connects compares the key.
+        """
+        reach = self.reach.get(camera, Reach())
+        last = ((reach.host, reach.port),) if reach.host else ()
+        return tuple(dict.fromkeys((*last, *self._heard_at(camera))))
+
+    async def refused(self, camera: str, rule: Rule) -> None:
+        """Write down and alert that something answered for a camera to somebody else who asked, and is not it."""
+        await self._refuse(Impostor(camera, rule), ("asked", "", camera))
+
+    def hear(self, heard: Heard) -> None:
+        """Take in what a discoverer says."""
+        row = self.inventory.hear(heard, now_ms=self._now().agent_ms)
+        if row is not None and _checkable(row.sighting):
+            self._wait_for_check(row)
+        self.changed()
+
+    async def _listen(self, way: Way, discoverer: Discoverer) -> None:
+        while True:
+            try:
+                await discoverer.run(self.hear)
+            except Exception:  # noqa: BLE001 - a stranger's packet must not end the agent, whatever it finds in us
+                _log.exception("listening by %s failed; it is started again", way)
+            hint = "it is started again by itself; the agent's log says more"
+            self.hear(Trouble(way=way, place="", reason="stalled", hint=hint))
+            await self._outside.wait(RESTART_S)
+            self.hear(Trouble(way=way, place="", reason=""))
+
+    def _claimed(self, sighting: Sighting) -> str:
+        """Return the enrolled camera whose rotating id this announces."""
+        now_ms = self._now().agent_ms
+        if self._expected[0] != now_ms // DAY_MS:
+            self._expected = now_ms // DAY_MS, expected_ids(self._cameras, now_ms=now_ms)
+        return self._expected[1].get(sighting.unverified_id, "") if sighting.unverified_id else ""
+
+    def claimed(self, row: Row) -> str:
+        """Return the enrolled camera that a row may be, by what it announces alone."""
+        return self._claimed(row.sighting)
+
+    def _wait_for_check(self, row: Row) -> None:
+        if row.waiting or not _checkable(row.sighting) or len(self._waiting) >= WAITING_MAX:
+            return
+        row.waiting = True
+        unexpected = not self._claimed(row.sighting)
+        heapq.heappush(self._waiting, (unexpected, row.failures, next(self._order), row.key))
+        self._work.set()
+
+    async def _check_rows(self) -> None:
+        while True:
+            await self._work.wait()
+            if not self._waiting:
+                self._work.clear()
+                continue
+            *_, key = heapq.heappop(self._waiting)
+            row = self.inventory.row(key)
+            if row is not None and row.waiting:
+                row.waiting = False
+                await self.check(row)
+
+    async def check(self, row: Row) -> None:
+        """Shake hands with a row's addresses until one proves to be an enrolled camera; act on who answered."""
+        sighting = row.sighting
+        found: list[tuple[Shown, str]] = []
+        for address in sighting.addresses[:ADDRESSES_TRIED]:
+            try:
+                found.append((await self._outside.look(address, sighting.port), address))
+            except (LinkError, CorruptError):
+                continue
+            if isinstance(self._judged(row, found[-1][0]), Same):
+                break
+        if _moved(row.sighting, sighting):
+            return  # its words changed meanwhile, and with them it waits for another check
+        row.checked_ms = self._now().agent_ms
+        row.answered = bool(found)
+        if found:
+            row.failures = 0
+            await self._act(row, found)
+        else:
+            row.failures += 1
+            if not isinstance(row.verdict, Same):
+                row.shown, row.verdict, row.proved_at = None, None, ""
+            self._forget_impostor(row.key, but=None)
+        self.changed()
+
+    def _judged(self, row: Row, found: Shown) -> Verdict:
+        answering = frozenset(camera for camera, reach in self.reach.items() if reach.reachable)
+        return judge(found, cameras=self._cameras, claimed=self._claimed(row.sighting), answering=answering)
+
+    async def _act(self, row: Row, found: list[tuple[Shown, str]]) -> None:
+        """Judge what a row's addresses showed: the camera counts before whoever else answers under the same words."""
+        judged = [(self._judged(row, shown), shown, at) for shown, at in found]
+        row.verdict, row.shown, row.proved_at = min(judged, key=lambda one: _ORDER[type(one[0])])
+        self._forget_impostor(row.key, but=row.verdict)
+        if isinstance(row.verdict, Same):
+            self._proved(row.verdict.camera, row.proved_at, row.sighting.port)
+        for verdict, _, at in judged:
+            if isinstance(verdict, Impostor):
+                alone = verdict == row.verdict
+                await self._refuse(verdict, row.key if alone else ("address", at, str(row.sighting.port)))
+
+    def _proved(self, camera: str, host: str, port: int) -> None:
+        now_ms = self._now().agent_ms
+        self.reach[camera] = Reach(host=host, port=port, proved_ms=now_ms, tried_ms=now_ms, reachable=True)
+        self._found(camera)
+
+    def _forget_impostor(self, key: Key, *, but: Verdict | None) -> None:
+        for camera, where in list(self._impostors):
+            if where == key and not (isinstance(but, Impostor) and but.camera == camera):
+                del self._impostors[camera, where]
+
+    async def _refuse(self, impostor: Impostor, key: Key) -> None:
+        moment = self._now()
+        self._impostors[impostor.camera, key] = moment.agent_ms
+        self._quiet_since_ms = None
+        again = (impostor.camera, impostor.rule)
+        told_ms = self._refused_ms.get(again)
+        if self._index is None or (told_ms is not None and moment.agent_ms - told_ms < REFUSED_PAUSE_MS):
+            return
+        self._refused_ms[again] = moment.agent_ms
+        self._alerted = True
+        _log.warning("refused for camera %s: %s", impostor.camera, impostor.rule)
+        what = f"Something answers for camera {impostor.camera} and is not it ({impostor.rule.replace('_', ' ')})."
+
+        def write(tx: Tx) -> None:
+            enrolment.refuse(tx, impostor.camera, rule=impostor.rule, moment=moment)
+            self._alert_in(tx, ALERT, what, moment)
+
+        try:
+            await self._index.write(write, urgent=True)
+        except SpaceError as error:
+            del self._refused_ms[again]
+            _log.warning("an impostor could not be written down: %s", error.message)
+
+    async def _look_again(self) -> None:
+        while True:
+            now_ms = self._now().agent_ms
+            self.inventory.lapse(now_ms=now_ms)
+            for row in list(self.inventory.rows()):
+                if self._due(row, now_ms=now_ms):
+                    self._wait_for_check(row)
+            self._end_alert(now_ms=now_ms)
+            await self._outside.wait(TICK_S)
+
+    async def _probe_cameras(self) -> None:
+        turns = asyncio.Semaphore(PROBES)
+
+        async def in_turn(camera: Enrolled) -> None:
+            async with turns:
+                await self.probe(camera)
+
+        while True:
+            now_ms = self._now().agent_ms
+            async with asyncio.TaskGroup() as tasks:
+                for camera in self._cameras:
+                    tried_ms = self.reach.setdefault(camera.camera, Reach()).tried_ms
+                    if tried_ms is None or now_ms - tried_ms >= PROBE_MS:
+                        tasks.create_task(in_turn(camera), name=f"probe {camera.camera}")
+            await self._outside.wait(TICK_S)
+
+    def _due(self, row: Row, *, now_ms: int) -> bool:
+        """Tell whether a row is to be checked again although its words are the same."""
+        if not _checkable(row.sighting) or row.checked_ms is None:
+            return False
+        since_s = (now_ms - row.checked_ms) / MS_PER_S
+        if isinstance(row.verdict, Impostor):
+            return since_s * MS_PER_S >= PROBE_MS
+        return row.verdict is None and 0 < row.failures < FAILURES_MAX and since_s >= RETRY_S * row.failures
+
+    async def probe(self, camera: Enrolled) -> None:
+        """Look for an enrolled camera where it may be, and note whether it was there."""
+        if camera.level == "proved":
+            there = await self._probe_proved(camera)
+        elif camera.level == "pinned":
+            there = await self._probe_pinned(camera)
+        else:
+            there = await self._outside.reached(*host_and_port(camera.endpoint))
+        now_ms = self._now().agent_ms
+        reach = self.reach.setdefault(camera.camera, Reach())
+        reach.tried_ms, before, reach.reachable = now_ms, reach.reachable, there
+        if there:
+            reach.proved_ms = now_ms
+        if before != there:
+            self.changed()
+
+    async def _probe_proved(self, camera: Enrolled) -> bool:
+        configured = [host_and_port(camera.endpoint)] if camera.endpoint else []
+        heard = list(self.addresses(camera.camera))
+        for look, places in ((self._outside.look_at_name, configured), (self._outside.look, heard)):
+            for host, port in places:
+                try:
+                    found = await look(host, port)
+                except (LinkError, CorruptError):
+                    continue
+                verdict = judge(found, cameras=self._cameras, claimed="", answering=())
+                key = ("address", host, str(port))
+                self._forget_impostor(key, but=verdict)
+                if verdict == Same(camera.camera):
+                    self._proved(camera.camera, host, port)
+                    return True
+                if isinstance(verdict, Impostor):
+                    await self._refuse(verdict, key)
+        return False
+
+    async def _probe_pinned(self, camera: Enrolled) -> bool:
+        host, port = host_and_port(camera.endpoint)
+        key = ("address", host, str(port))
+        try:
+            found = await self._outside.look_at_name(host, port)
+            require_certificate(found, certificate_sha256=camera.certificate_sha256)
+        except ImpostorError:
+            await self._refuse(Impostor(camera.camera, "changed_certificate"), key)
+            return False
+        except (LinkError, CorruptError):
+            self._forget_impostor(key, but=None)
+            return False
+        self._forget_impostor(key, but=None)
+        self._proved(camera.camera, host, port)
+        return True
+
+    def _heard_at(self, camera: str) -> Iterator[tuple[str, int]]:
+        for row in self.inventory.rows_of(camera):
+            for address in row.sighting.addresses[:ADDRESSES_TRIED]:
+                yield address, row.sighting.port
+
+    def _end_alert(self, *, now_ms: int) -> None:
+        for (camera, key), seen_ms in list(self._impostors.items()):
+            gone = key[0] in {"address", "asked"} and now_ms - seen_ms >= QUIET_MS
+            if gone or (key[0] not in {"address", "asked"} and self.inventory.row(key) is None):
+                del self._impostors[camera, key]
+        if self._impostors:
+            self._quiet_since_ms = None
+        elif self._quiet_since_ms is None:
+            self._quiet_since_ms = now_ms
+        elif self._alerted and now_ms - self._quiet_since_ms >= QUIET_MS:
+            self._alerted = False
+            self._refused_ms.clear()
+            self._tell(ALERT, "")
+
+
+_ORDER: Final[dict[type, int]] = {Same: 0, Impostor: 1, Stranger: 2}
+
+
+def _checkable(sighting: Sighting) -> bool:
+    return sighting.service.startswith(CAMERA_LINK) and bool(sighting.addresses) and sighting.port > 0
+
+
+def _moved(one: Sighting, other: Sighting) -> bool:
+    return (one.addresses, one.port, one.unverified_id) != (other.addresses, other.port, other.unverified_id)

@@ -1,0 +1,186 @@
+"""A local network: the agent on one host, simulated cameras on others, all of them processes of their own."""
+
+import json
+import os
+import queue
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from tests.netns import Host
+from tests.waiting import until
+
+BIN: Final = Path(sys.executable).parent
+WITHIN_S: Final = 60.0
+
+Told = dict[str, Any]
+
+
+class Agent:
+    """A device with an owner and no broker, run on one host."""
+
+    def __init__(self, host: Host, folder: Path) -> None:
+        self.host = host
+        self.folder = folder
+        self.config = folder / "agent.toml"
+        self.log = folder / "agent.log"
+        home = folder / "home"
+        self.shell("privacy-owner", "--home", home, "init")
+        self.shell(
+            "privacy-agent", "init", "--owner", home / "owner.pub", "--device", "cam-01", "--state", folder / "state",
+            "--clock", "system", "--config", self.config,
+        )  # fmt: skip
+
+    def listens(self) -> None:
+        """Let the config say so."""
+        self.config.write_text(self.config.read_text() + '\n[discovery]\nways = ["mdns"]\n', encoding="utf-8")
+
+    def shell(self, program: str, *words: str | Path, expect: int = 0) -> "subprocess.CompletedProcess[str]":
+        """Run a command on the host, to its end."""
+        done = subprocess.run(
+            self.host.command(BIN / program, *words), capture_output=True, text=True, check=False, timeout=WITHIN_S
+        )
+        assert done.returncode == expect, f"{program} {words}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+        return done
+
+    def asked(self, verb: str, *words: str | Path, expect: int = 0) -> Any:  # noqa: ANN401 - JSON
+        """Run a command of the agent's, and return its JSON."""
+        done = self.shell("privacy-agent", verb, *words, "--config", self.config, "--json", expect=expect)
+        return json.loads(done.stdout.splitlines()[-1])
+
+    def discovered(self) -> list[Told]:
+        """Let ``discover`` listen for as long as it takes until it hears something, and return the last of each."""
+
+        def heard() -> list[Told]:
+            lines = subprocess.run(
+                self.host.command(BIN / "privacy-agent", "discover", "--for", "2s", "--config", self.config, "--json"),
+                capture_output=True,
+                text=True,
+                check=False,
+                timeout=WITHIN_S,
+            ).stdout
+            return [told["camera"] for line in lines.splitlines() if "camera" in (told := json.loads(line))]
+
+        return until(lambda: [one for one in heard() if one["heard"]], what="anything near", within_s=WITHIN_S)
+
+    def until_near(self, what: str, **like: object) -> Told:
+        """Wait for a device with these members."""
+
+        def found() -> Told | None:
+            near = self.asked_near()
+            return next((one for one in near if all(one.get(name) == value for name, value in like.items())), None)
+
+        return until(found, what=what, within_s=WITHIN_S)
+
+    def asked_near(self) -> list[Told]:
+        """Ask the socket once."""
+        return list(ask_socket(self.folder / "state" / "control.sock", "nearby")["near"])
+
+    def audit(self) -> list[Told]:
+        """Return the log's entries."""
+        lines = self.shell("privacy-agent", "audit", "show", "--config", self.config).stdout.splitlines()
+        return [json.loads(line) for line in lines if not line.startswith('{"checkpoint"')]
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Run it until the block ends."""
+        with (
+            self.log.open("wb") as said,
+            self.host.running(
+                BIN / "privacy-agent", "run", "--config", self.config, stdout=said, stderr=said
+            ) as process,
+        ):
+            until(lambda: process.poll() is not None or "ready: " in self.log.read_text(), what="the agent ready")
+            assert process.poll() is None, self.log.read_text()
+            yield
+            assert process.poll() is None, self.log.read_text()
+
+
+@contextmanager
+def device(host: Host, *, listens: bool = False) -> Iterator[Agent]:
+    """A device on a host, in a folder of its own that goes with it."""
+    with tempfile.TemporaryDirectory(prefix="neighbourhood-") as folder:
+        made = Agent(host, Path(folder))
+        if listens:
+            made.listens()
+        yield made
+
+
+def ask_socket(path: Path, verb: str) -> Told:
+    """Ask an agent's local socket as its shell commands do; a socket's name crosses network namespaces."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as line:
+        line.settimeout(WITHIN_S)
+        line.connect(str(path))
+        line.sendall(json.dumps({"verb": verb, "args": {}}).encode() + b"\n")
+        with line.makefile("rb") as answers:
+            answer: Told = json.loads(answers.readline())
+    result: Told = answer["result"]
+    return result
+
+
+class Camera:
+    """A simulated camera with a camera link; ``label``, ``port`` and ``id`` are what it says of itself."""
+
+    def __init__(self, process: "subprocess.Popen[bytes]") -> None:
+        self._said: queue.Queue[Told] = queue.Queue()
+        self._process = process
+        threading.Thread(target=self._read, daemon=True).start()
+        ready = self.said("ready")
+        self.label: str = ready["label"]
+        self.port: int = ready["port"]
+        _, _, self.id, self.fingerprint = self.label.lower().split(":")
+
+    def said(self, event: str) -> Told:
+        """Return the next such event."""
+        while True:
+            told = self._said.get(timeout=WITHIN_S)
+            if told.get("event") == event:
+                return told
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            self._said.put(json.loads(line))
+
+
+@contextmanager
+def camera(host: Host, state: Path, *options: str, announced: str = "", port: int = 0) -> Iterator[Camera]:
+    """Run a camera on a host, and let it be announced there; ``announced`` is the rotating id that it tells."""
+    command: list[str | Path] = [
+        sys.executable,
+        "-m",
+        "device_sim",
+        "camera",
+        "--state",
+        state,
+        "--link",
+        "--json",
+        *options,
+    ]
+    with ExitStack() as stack:
+        process = stack.enter_context(
+            host.running(*command, *(("--port", str(port)) if port else ()), env=dict(os.environ))
+        )
+        made = Camera(process)
+        stack.enter_context(
+            host.running(
+                sys.executable,
+                "-m",
+                "device_sim.announce",
+                "--mdns",
+                "--unserved",
+                "--port",
+                str(made.port),
+                "--txt",
+                "v=1",
+                "--txt",
+                f"id={announced or 'a' * 16}",
+            )
+        )
+        yield made

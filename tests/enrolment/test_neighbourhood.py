@@ -1,0 +1,109 @@
+"""FIND-LAN, FIND-AUTH: cameras on a real network are found, enrolled by their label, and impostors get nothing.
+
+Agent and simulated cameras are processes in network namespaces of their own, on one bridge: only the network, and the
+files that each has for itself, are between them.
+"""
+
+import json
+from pathlib import Path
+
+from tests.enrolment.neighbourhood import camera, device
+from tests.netns import Network, on_network
+
+
+@on_network(hosts=2)
+def test_camera_is_discovered_compared_enrolled_and_known_from_then_on(net: Network) -> None:
+    agent_host, camera_host = net.hosts
+    with (
+        device(agent_host, listens=True) as agent,
+        agent.running(),
+        camera(camera_host, agent.folder / "cameras") as there,
+    ):
+        new = agent.until_near("a new camera", state="new")
+        assert new["unverified_device"] == there.id
+        assert new["fingerprint"].replace(" ", "") == there.fingerprint
+        made = agent.asked("enrol", there.label, "--name", "Garden")
+        assert (made["level"], made["device"], made["name"]) == ("proved", there.id, "Garden")
+        known = agent.until_near("the enrolled camera", state="enrolled", reachable=True)
+        assert (known["camera"], known["level"]) == (made["camera"], "proved")
+        assert known["address"].endswith(f":{there.port}")
+        (listed,) = agent.asked("cameras")["cameras"]
+        assert (listed["camera"], listed["level"], listed["reachable"]) == (made["camera"], "proved", True)
+        (status,) = agent.asked("status")["cameras"]
+        assert status["level"] == "proved"
+        kinds = [entry["kind"] for entry in agent.audit()]
+        assert "camera_trusted" in kinds
+        assert "camera_refused" not in kinds
+
+
+@on_network(hosts=3)
+def test_second_device_under_the_id_is_refused_alerted_and_the_camera_is_used_on(net: Network) -> None:
+    agent_host, camera_host, thief_host = net.hosts
+    with (
+        device(agent_host, listens=True) as agent,
+        agent.running(),
+        camera(camera_host, agent.folder / "cameras") as there,
+    ):
+        made = agent.asked("enrol", there.label)
+        agent.until_near("the enrolled camera", state="enrolled", reachable=True)
+        folder = agent.folder
+        (folder / "thieves").mkdir(mode=0o700)
+        _copy_identity(folder / "cameras", folder / "thieves")
+        with camera(thief_host, folder / "thieves", "--break", "identity-changed") as thief:
+            assert thief.id == there.id
+            found = agent.until_near("the impostor", state="impostor")
+            assert (found["impostor_of"], found["rule"]) == (made["camera"], "second_device")
+            assert [one["code"] for one in agent.asked("status")["alerts"]] == ["camera_impostor"]
+            known = agent.until_near("the camera itself", state="enrolled", reachable=True)
+            assert known["address"].endswith(f":{there.port}")
+            assert "camera_impostor" in json.dumps(agent.asked("doctor", expect=0))
+        refused = [entry for entry in agent.audit() if entry["kind"] == "camera_refused"]
+        assert [(entry["rule"], entry["detail"]["camera"]) for entry in refused] == [("second_device", made["camera"])]
+        assert there.id not in json.dumps(agent.audit())
+
+
+@on_network(hosts=2)
+def test_label_of_another_camera_enrols_nobody(net: Network) -> None:
+    agent_host, camera_host = net.hosts
+    with device(agent_host) as agent, camera(camera_host, agent.folder / "cameras") as there:
+        other = there.label[:-1] + ("0" if there.label[-1] != "0" else "1")
+        told = agent.asked("enrol", other, f"10.77.0.2:{there.port}", expect=1)
+        assert told["error"]["reason"] == "camera_impostor"
+        assert agent.asked("cameras")["cameras"] == []
+        refused = agent.asked("enrol", "PVCAM:1:NO", expect=2)
+        assert refused["error"]["kind"] == "ConfigError"
+
+
+@on_network(hosts=2)
+def test_camera_is_enrolled_and_forgotten_without_a_running_agent(net: Network) -> None:
+    agent_host, camera_host = net.hosts
+    with device(agent_host) as agent, camera(camera_host, agent.folder / "cameras") as there:
+        made = agent.asked("enrol", "--accept", there.fingerprint)
+        assert made["device"] == there.id
+        near = agent.discovered()[-1]
+        assert (near["state"], near["camera"]) == ("enrolled", made["camera"])
+        assert agent.asked("forget-camera", made["camera"])["camera"] == made["camera"]
+        assert agent.asked("cameras")["cameras"][0]["level"] == "configured"
+        agent.asked("forget-camera", made["camera"], expect=2)
+
+
+@on_network(hosts=1)
+def test_nothing_is_near_and_it_is_said_why(net: Network) -> None:
+    (host,) = net.hosts
+    with device(host) as agent:
+        quiet = agent.shell("privacy-agent", "discover", "--for", "1s", "--config", agent.config, expect=1)
+        assert quiet.stderr.startswith("privacy-agent: no camera was heard\n  next: ")
+        host.ip("link", "set", "lan0", "down")
+        cut_off = agent.shell("privacy-agent", "discover", "--for", "1s", "--config", agent.config, expect=1)
+        assert "next: mdns: only the loopback interface is up" in cut_off.stderr
+        assert {json.loads(line)["trouble"]["reason"] for line in cut_off.stdout.splitlines()} == {"no_interface"}
+
+
+def _copy_identity(cameras: Path, thieves: Path) -> None:
+    """Give a second camera the first one's id, as a copied label would; its key is its own."""
+    (camera_folder,) = [one for one in cameras.iterdir() if one.is_dir()]
+    copy = thieves / camera_folder.name
+    copy.mkdir(mode=0o700)
+    for name in ("device.json", "device.key", "device.crt"):
+        (copy / name).write_bytes((camera_folder / name).read_bytes())
+        (copy / name).chmod(0o600)
