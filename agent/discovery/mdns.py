@@ -9,7 +9,7 @@
    ``RESOLVERS`` with ``RESOLVE_MS`` each, taking turns between the types: a flood of names that lead nowhere stalls
    nobody who answers fully.
 5. The library does not ask again on an interface that came later, so each set of interfaces gets a new browser.
-6. All is bounded; a flood of the library's cache has it made anew (``NAMES_MAX``).
+6. All is bounded; a flood of the library's cache has it made anew (``RECORDS_MAX``).
 
 zeroconf is imported when this runs, not before: an agent without discovery does not pay for it.
 """
@@ -59,8 +59,8 @@ RESOLVE_MS: Final = 3000
 PENDING_MAX: Final = 2048
 """Names that wait to be asked for; beyond it the one that waits longest, of the type that has most, goes."""
 
-NAMES_MAX: Final = 1_000
-"""Names in the library's cache; a camera has two or three, and a name may have several records."""
+RECORDS_MAX: Final = 3_000
+"""Records in the library's cache; forty cameras that announce all they can have a third of it."""
 FRESH_S: Final = 15.0
 """The shortest life of a cache."""
 
@@ -138,7 +138,7 @@ class _Ear:
     async def _until_full(self, zeroconf: "Zeroconf") -> None:
         """Wait until the cache is too full and not too young, and end the tasks by raising."""
         began_s = monotonic_s()
-        while len(zeroconf.cache.cache) < NAMES_MAX or monotonic_s() - began_s < FRESH_S:
+        while sum(map(len, zeroconf.cache.cache.values())) < RECORDS_MAX or monotonic_s() - began_s < FRESH_S:
             await pause(_SLICE_S)
         raise _FullError
 
@@ -212,12 +212,12 @@ class _Ear:
             return None
         key = _key(info.type, info.name)
         before = self._presence.before(key)
-        said = [address for address, _ in on_link]
+        said, places = zip(*on_link, strict=True)
         known = [address for address in (before.addresses if before else ()) if address in said]
         name = clean(_instance(info.type, info.name))
         return Sighting(
             way="mdns",
-            place=on_link[0][1],
+            place=before.place if before and before.place in places else places[0],
             key=key,
             service=info.type.removesuffix(".local."),
             seen_ms=self._read_clock().wall_ms,

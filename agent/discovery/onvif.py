@@ -134,8 +134,7 @@ class _Ear:
             self._askers.append((transport, (GROUP_V4, PORT)))
             await self._receive(_listener_v4(address, interface.index), own, stack)
         if interface.v6_link_local is not None:
-            address = str(interface.v6_link_local)
-            transport = await self._receive(_asker_v6(address, interface.index), own, stack)
+            transport = await self._receive(_asker_v6(interface.index), own, stack)
             self._askers.append((transport, (GROUP_V6, PORT, 0, interface.index)))
             await self._receive(_listener_v6(interface.index), own, stack)
 
@@ -234,21 +233,22 @@ def _opened(family: socket.AddressFamily, prepare: Callable[[socket.socket], Non
 
 
 def _asker_v4(address: str) -> socket.socket:
-    """Open what asks from one address; its answers come back to it."""
+    """Open what asks on one interface; answers come back to the port that the kernel gives it with its first question.
+
+    It binds nothing by itself, so a sandbox need only allow the two well-known ports.
+    """
 
     def prepare(found: socket.socket) -> None:
         found.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, ip_address(address).packed)
         found.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_TTL, 1)  # it never leaves the link
-        found.bind((address, 0))
 
     return _opened(socket.AF_INET, prepare)
 
 
-def _asker_v6(address: str, index: int) -> socket.socket:
+def _asker_v6(index: int) -> socket.socket:
     def prepare(found: socket.socket) -> None:
         found.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_IF, index)
         found.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_HOPS, 1)
-        found.bind((address, 0, 0, index))
 
     return _opened(socket.AF_INET6, prepare)
 

@@ -6,10 +6,12 @@
 3. Silence is no absence, and a name that lives on in a cache is no presence: what is shown is tried every
    ``refresh_s``, first with a connection, then with a question of the way it was heard.
 4. The same words, heard again, are told again once in ``REPEAT_S``.
-5. All is bounded; the sighting that was heard least recently goes first.
+5. All is bounded. A new sighting takes the place of one at the address that has most of them, the one that was heard
+   least recently: so a flood from one host replaces itself.
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, Final
 
@@ -30,8 +32,8 @@ GOODBYE_S: Final = 1.0
 REFRESH_S: Final = 60.0
 MISSES_MAX: Final = 2
 REPEAT_S: Final = 5.0
-CONTESTS_MAX: Final = 16
-"""Names that are tried at a time because they lead elsewhere now; further ones have to be announced again."""
+LOOKS_MAX: Final = 64
+"""Goodbyes and names that lead elsewhere that are looked into at a time; further ones have to be said again."""
 
 Ask = Callable[[], Awaitable[bool]]
 """Whether what was heard is still said, asked in its own way."""
@@ -82,7 +84,7 @@ class Presence:
         known = self._known.get(sighting.key)
         if known is None or not moved(known.sighting, sighting):
             self._tell(sighting, ask)
-        elif not known.busy and self._busy < CONTESTS_MAX:
+        else:
             self._look_into(known, self._contest(known, sighting, ask))
 
     def before(self, key: str) -> Sighting | None:
@@ -93,7 +95,7 @@ class Presence:
     def goodbye(self, key: str) -> None:
         """Look into somebody's word that it leaves."""
         known = self._known.get(key)
-        if known is not None and not known.busy:
+        if known is not None:
             self._look_into(known, self._leave(key, known))
 
     def moved_to(self, links: Links) -> None:
@@ -107,11 +109,19 @@ class Presence:
         known = self._known.pop(sighting.key, None)
         fresh = known is None or now_s - known.told_s >= REPEAT_S or not _alike(known.sighting, sighting)
         if known is None and len(self._known) >= SIGHTINGS_MAX:
-            del self._known[next(iter(self._known))]
+            self._lose(self._most_crowded())
+        if known is not None and known.sighting.place != sighting.place:
+            self._hear(Lost(way=sighting.way, place=known.sighting.place, key=sighting.key))
         told_s = now_s if known is None or fresh else known.told_s
         self._known[sighting.key] = _Known(sighting=sighting, ask=ask, told_s=told_s)
         if fresh:
             self._hear(sighting)
+
+    def _most_crowded(self) -> str:
+        """Return the key that was heard least recently at the address that has most."""
+        at = Counter(known.sighting.addresses[:1] for known in self._known.values())
+        crowd, _ = at.most_common(1)[0]
+        return next(key for key, known in self._known.items() if known.sighting.addresses[:1] == crowd)
 
     def _look_into(self, known: _Known, work: Coroutine[Any, Any, None]) -> None:
         async def look() -> None:
@@ -121,7 +131,7 @@ class Presence:
                 known.busy = False
                 self._busy -= 1
 
-        if self._group is None:
+        if self._group is None or known.busy or self._busy >= LOOKS_MAX:
             work.close()
             return
         known.busy = True

@@ -4,8 +4,11 @@ The agent's discoverer and the simulated cameras are processes in network namesp
 """
 
 import signal
+from pathlib import Path
 
-from tests.discovery.scene import camera, ears, lie
+from agent.discovery.mdns import FRESH_S
+from agent.discovery.sighting import SIGHTINGS_MAX
+from tests.discovery.scene import Ears, camera, ears, lie
 from tests.netns import Network, network, on_network
 
 LINK = ("--mdns", "--txt", "v=1", "--txt", "id=abcdefghijklmnop")
@@ -152,13 +155,18 @@ def test_names_that_lead_nowhere_stall_no_camera(net: Network) -> None:
             heard.hear("the camera", key="good._camera-link._tcp", within_s=6)
 
 
-@on_network(hosts=3)
-def test_flood_of_services_hides_no_camera(net: Network) -> None:
-    with ears(net.hosts[0], "mdns") as heard:
-        lie(net.hosts[2], "flood", "--count", "1000", "--address", "10.77.0.3")
+@on_network(hosts=4)
+def test_flood_of_services_hides_no_camera_and_pushes_none_out(net: Network) -> None:
+    """A table that drops what was heard least recently drops the quiet camera first."""
+    with ears(net.hosts[0], "mdns", "--refresh", "2") as heard, camera(net.hosts[3], *LINK, "--instance", "quiet"):
+        heard.hear("the camera", key="quiet._camera-link._tcp")
+        for _ in range(3):  # a busy machine loses some
+            lie(net.hosts[2], "flood", "--count", "1000", "--address", "10.77.0.3")
         with camera(net.hosts[1], *LINK, "--instance", "good"):
-            heard.hear("the camera", key="good._camera-link._tcp")
-        assert len(heard.sightings(addresses=["10.77.0.3"])) > 500
+            heard.hear("another one", key="good._camera-link._tcp")
+        assert len(heard.sightings(addresses=["10.77.0.3"])) > SIGHTINGS_MAX
+        heard.hear("it still", key="quiet._camera-link._tcp", after=len(heard.sightings(key="quiet._camera-link._tcp")))
+        assert not heard.lost("quiet._camera-link._tcp")
 
 
 @on_network(hosts=1)
@@ -222,3 +230,25 @@ def test_what_an_advert_gives_away_is_told_with_what_to_do(net: Network) -> None
             found = heard.hear("the doorbell", service="_hap._tcp")
             assert [one["code"] for one in found["leaks"]] == ["setup_mode"]
     assert heard.sightings(unverified_name="lamp") == []
+
+
+@on_network(hosts=3)
+def test_flooded_cache_is_made_anew_and_cameras_are_heard_on(net: Network) -> None:
+    """The library keeps every record for as long as whoever sent it says, 75 minutes here."""
+    with ears(net.hosts[0], "mdns") as heard:
+        lie(net.hosts[2], "unresolvable", "--count", "4000", "--address", "10.77.0.3")
+        sockets = open_sockets(heard)
+        heard.until(lambda: not sockets & open_sockets(heard), "other sockets", within_s=FRESH_S + 30)
+        with camera(net.hosts[1], *LINK, "--instance", "after"):
+            heard.hear("the camera", key="after._camera-link._tcp")
+
+
+def open_sockets(heard: Ears) -> set[str]:
+    """Return the names that the kernel gave the UDP sockets of a listening process, which it gives to none again."""
+    links = {str(one.readlink()) for one in Path(f"/proc/{heard.process.pid}/fd").iterdir() if one.is_symlink()}
+    own = {line.split()[9] for table in ("udp", "udp6") for line in udp(heard, table)}
+    return {link for link in links if link.startswith("socket:[") and link[8:-1] in own}
+
+
+def udp(heard: Ears, table: str) -> list[str]:
+    return Path(f"/proc/{heard.process.pid}/net/{table}").read_text(encoding="ascii").splitlines()[1:]
