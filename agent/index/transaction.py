@@ -38,6 +38,21 @@ class Tx:
         self.statements += 1
         self._connection.executemany(sql, (tuple(row) for row in rows)).fetchall()
 
+    def write_large(self, table: str, column: str, rowid: int, value: bytes) -> None:
+        """Fill a value that was inserted as that many zeros (``zeroblob``): a parameter is in memory three times."""
+        assert not self._over, "a transaction was used after its end"  # noqa: S101 - a caller's mistake
+        self.statements += 1
+        with self._connection.blob_open("main", table, column, rowid, True) as blob:  # noqa: FBT003 - its argument has no name
+            blob.write(value)
+
+    def read_large(self, table: str, column: str, rowid: int) -> bytes:
+        """Return a large value: in a row of ``execute`` it would be in memory twice."""
+        assert not self._over, "a transaction was used after its end"  # noqa: S101 - a caller's mistake
+        self.statements += 1
+        with self._connection.blob_open("main", table, column, rowid, False) as blob:  # noqa: FBT003 - the same
+            value: bytes = blob.read()
+        return value
+
     def changes(self) -> int:
         """Return how many rows the last statement changed."""
         return self._connection.changes()

@@ -292,14 +292,16 @@ def forget_oldest_settled(tx: Tx, kid: str, *, keep: int) -> None:
 
 def freeze(tx: Tx, jti: str, ids: Ids, *, objects: int, size_bytes: int) -> None:
     """Write a command's selection and its measure; no outcome is known yet."""
-    tx.execute("INSERT INTO command_selection VALUES (?, ?)", (jti, ids.value))
+    inserted = "INSERT INTO command_selection VALUES (?, zeroblob(?)) RETURNING rowid"
+    ((rowid,),) = tx.execute(inserted, (jti, len(ids.value)))
+    tx.write_large("command_selection", "ids", rowid, ids.value)
     tx.execute("INSERT INTO command_measure VALUES (?, ?, ?, ?)", (jti, objects, size_bytes, len(ids)))
 
 
 def frozen(tx: Tx, jti: str) -> Ids:
     """Return a command's selection, empty for none."""
-    rows = tx.execute("SELECT ids FROM command_selection WHERE jti = ?", (jti,))
-    return Ids(rows[0][0]) if rows else Ids()
+    rows = tx.execute("SELECT rowid FROM command_selection WHERE jti = ?", (jti,))
+    return Ids(tx.read_large("command_selection", "ids", rows[0][0])) if rows else Ids()
 
 
 def measure(tx: Tx, jti: str) -> tuple[int, int, int] | None:

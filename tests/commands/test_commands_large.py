@@ -9,6 +9,7 @@ import hashlib
 from functools import partial
 from pathlib import Path
 
+import apsw
 import pytest
 
 from agent import erasure as erasing
@@ -240,6 +241,21 @@ def test_export_that_was_made_after_the_selection_was_frozen_settles_nothing_ear
         return [*left, office.trust.left(tx, jti)]
 
     assert office.index.read_now(freeze) == [2, 2, 1, 1, 0]
+
+
+def test_selection_of_a_large_delete_is_written_and_read_without_a_copy_in_sqlite(office: Office) -> None:
+    ids = Ids(b"".join(b"%026d" % number for number in range(200_000)))
+    jti = new_id()
+
+    def freeze(tx: Tx) -> int:
+        tx.execute("PRAGMA defer_foreign_keys = ON")
+        before = apsw.memory_used()
+        apsw.memory_high_water(True)  # noqa: FBT003 - from here on
+        office.trust.freeze(tx, jti, ids, objects=0, size_bytes=0)
+        assert office.trust.frozen(tx, jti) == ids
+        return apsw.memory_high_water() - before
+
+    assert office.index.read_now(freeze) < len(ids.value) // 2
 
 
 def test_command_that_an_older_version_froze_is_carried_out(office: Office) -> None:
