@@ -12,6 +12,7 @@ import pytest
 from agent import age
 from agent.app.alarm import MEANING
 from agent.config import DEFAULT_SOCKET, parse_config
+from agent.discovery import onvif_message
 from agent.policy import parse_policy
 from agent.shell import ending
 from device_sim.broker import access_rules
@@ -99,6 +100,13 @@ def test_service_restarts_after_everything_but_what_a_person_has_to_mend() -> No
     assert settings["Restart"] == "always"
     assert settings["RestartPreventExitStatus"] == "2"
     assert "| 2 | wrong usage, or a configuration to fix" in TEXT
+
+
+def test_service_can_be_let_hear_what_discovery_listens_for() -> None:
+    about_discovery = UNIT.partition("with [discovery] in agent.toml")[2].partition("[Unit]")[0]
+    assert set(re.findall(r"SocketBindAllow=udp:(\d+)", about_discovery)) == {"5353", str(onvif_message.PORT)}
+    assert "RestrictAddressFamilies=AF_NETLINK" in about_discovery
+    assert "its first lines" in TEXT
 
 
 def test_service_is_good_and_closed_by_the_words_of_systemd_where_there_is_one(tmp_path: Path) -> None:
