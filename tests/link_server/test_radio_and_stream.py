@@ -17,21 +17,22 @@ from tests.link_server.running import running
 from tests.waiting import until
 
 LOOK: Final = """
-import asyncio, json
+import asyncio, json, sys
 from bleak import BleakScanner
 async def look():
-    near = await BleakScanner.find_device_by_filter(lambda _, advert: told.update(advert.service_data) or told, 20)
+    near = await BleakScanner.find_device_by_filter(lambda _, heard: told.update(heard.service_data) or told, within_s)
     print(json.dumps({uuid: data.hex() for uuid, data in told.items()}) if near else "nobody")
+within_s = float(sys.argv[1])
 told = {}
 asyncio.run(look())
 """
 
 
-def look(bus: str) -> "subprocess.CompletedProcess[str]":
+def look(bus: str, *, within_s: float = 20) -> "subprocess.CompletedProcess[str]":
     """Look for a camera with bleak, in a process of its own."""
     env = {**os.environ, "DBUS_SYSTEM_BUS_ADDRESS": bus}
     return subprocess.run(
-        [sys.executable, "-c", LOOK], env=env, capture_output=True, text=True, check=False, timeout=60
+        [sys.executable, "-c", LOOK, str(within_s)], env=env, capture_output=True, text=True, check=False, timeout=60
     )
 
 
@@ -51,6 +52,16 @@ def test_camera_is_near_by_bluetooth_until_the_adapter_is_pulled(tmp_path: Path)
         until(lambda: "No Bluetooth" in look(bus).stderr, what="no adapter")
         sim.order("mend all adapter-gone")
         until(lambda: data in look(bus).stdout, what="the adapter is back")
+
+
+def test_camera_on_a_controller_of_its_own_is_heard_beside_those_of_the_played_machine(tmp_path: Path) -> None:
+    with running(tmp_path / "played", "--ble") as played:
+        machine = played.heard("ready", camera="Bluetooth")
+        played.order("break all power-cut")
+        until(lambda: look(machine["DBUS_SYSTEM_BUS_ADDRESS"], within_s=3).stdout == "nobody\n", what="an empty room")
+        with running(tmp_path / "own", "--ble", "--hci", machine["hci"]) as own:
+            own.heard("ready")
+            assert json.loads(look(machine["DBUS_SYSTEM_BUS_ADDRESS"]).stdout)
 
 
 def test_killed_bluetoothd_is_gone_and_a_new_one_hears_again(tmp_path: Path) -> None:
