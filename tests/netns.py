@@ -102,7 +102,7 @@ class Network:
         )
         self._switch.ip("link", "set", port, "master", "bridge", "up")
         host.ip("link", "set", link, "up")
-        until(lambda: _has_link_local(host, link), what=f"a link-local address on {link}", within_s=10)
+        until(lambda: _has_link_local(host, link), what=f"a link-local address on {link}", within_s=30)
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from typing import Any, Final
 from tests.netns import Host
 from tests.waiting import until
 
-WITHIN_S: Final = 20.0
+WITHIN_S: Final = 45.0
 Told = dict[str, Any]
 
 
