@@ -409,9 +409,18 @@ class Double:
         near.connection, near.peer = connection, Peer(connection)
         connection.on(Connection.EVENT_DISCONNECTION, lambda _reason: self._lost(path))
         self._change(path, DEVICE, {"Connected": _flag(on=True)})
+        if self._objects[path][DEVICE]["Paired"].value:
+            await self._encrypt(connection)
         if "services-unresolved" not in self.faults:
             await self._resolve(path, near)
         return near
+
+    async def _encrypt(self, connection: Connection) -> None:
+        """Use the bond, as BlueZ does by itself."""
+        try:
+            await connection.encrypt()
+        except (BaseBumbleError, asyncio.CancelledError) as error:
+            _if_cancelled(error)
 
     async def _resolve(self, path: str, near: _Near) -> None:
         peer = near.peer
@@ -612,9 +621,9 @@ class _Asking(PairingDelegate):
     """The central's side of SMP: types in what the D-Bus agent says."""
 
     def __init__(self, double: Double, connection: Connection) -> None:
-        super().__init__(
-            PairingDelegate.KEYBOARD_INPUT_ONLY if double.has_keyboard else PairingDelegate.NO_OUTPUT_NO_INPUT
-        )
+        can, keys = PairingDelegate.IoCapability, PairingDelegate.KeyDistribution.DISTRIBUTE_ENCRYPTION_KEY
+        # Without identities the bond is kept under the address that was connected to, and lasts as long as that does.
+        super().__init__(can.KEYBOARD_INPUT_ONLY if double.has_keyboard else can.NO_OUTPUT_NO_INPUT, keys, keys)
         self._double, self._connection = double, connection
 
     async def get_number(self) -> int | None:

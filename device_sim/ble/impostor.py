@@ -20,13 +20,13 @@ from bumble.transport import open_transport
 
 from device_sim.ble import wire
 from device_sim.ble.camera import BareCamera, Camera
-from device_sim.ble.peripheral import Conversation, Peripheral
+from device_sim.ble.peripheral import Conversation, Own, Peripheral
 
 Kind = Literal["copy", "other-key", "replay", "relay"]
 KINDS: Final[tuple[Kind, ...]] = ("copy", "other-key", "replay", "relay")
 
-Harm = Literal["none", "change-state", "old-state", "change-switch", "again-switch"]
-HARMS: Final[tuple[Harm, ...]] = ("none", "change-state", "old-state", "change-switch", "again-switch")
+Harm = Literal["none", "change-state", "old-state", "change-switch", "again-switch", "drop-switch"]
+HARMS: Final[tuple[Harm, ...]] = ("none", "change-state", "old-state", "change-switch", "again-switch", "drop-switch")
 
 
 class _Copy:
@@ -155,6 +155,8 @@ class Relay:
     async def switch(self, raw: bytes) -> None:
         """What the camera gets of the agent's command."""
         self.switches.append(raw)
+        if self.harm == "drop-switch":
+            return
         if self.harm == "change-switch":
             raw = raw[:4] + bytes((raw[4] ^ 1,)) + raw[5:]
         await self.write(wire.SWITCH.hex, self.switches[0] if self.harm == "again-switch" else raw)
@@ -193,9 +195,9 @@ def impostor(
     other = BareCamera(agent=camera.agent, now_s=lambda: 0.0)
     other.rotating = camera.rotating  # type: ignore[method-assign] # what it has copied
     other.advert_key = camera.advert_key
-    converse: Callable[[], Conversation] | None = {
+    converse: dict[Kind, Callable[[], Conversation]] = {
         "copy": _Copy,
-        "other-key": None,
+        "other-key": lambda: Own(other, monotonic_s=monotonic_s, minds=False),
         "replay": lambda: _Replay(list(of.records)),
-    }[kind]
-    return Peripheral(other, hci=hci, monotonic_s=monotonic_s, converse=converse)
+    }
+    return Peripheral(other, hci=hci, monotonic_s=monotonic_s, converse=converse[kind])

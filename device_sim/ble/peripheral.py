@@ -12,7 +12,7 @@ from typing import Final, Protocol, TypeVar
 
 from bumble.att import ATT_Error, ErrorCode
 from bumble.core import UUID, AdvertisingData
-from bumble.device import Connection, Device
+from bumble.device import Connection, Device, DeviceConfiguration
 from bumble.gatt import Characteristic, CharacteristicValue, Service
 from bumble.hci import Address, HCI_LE_Set_Random_Address_Command
 from bumble.pairing import PairingConfig, PairingDelegate
@@ -51,8 +51,8 @@ class Conversation(Protocol):
 class Own:
     """The camera itself."""
 
-    def __init__(self, camera: Camera, *, monotonic_s: Callable[[], float]) -> None:
-        self._talk = wire.Talk(camera)
+    def __init__(self, camera: Camera, *, monotonic_s: Callable[[], float], minds: bool = True) -> None:
+        self._talk = wire.Talk(camera, minds=minds)
         self._monotonic_s = monotonic_s
 
     @property
@@ -116,9 +116,8 @@ class Peripheral:
     async def run(self) -> None:
         """Advertise and answer until cancelled."""
         async with await open_transport(self._hci) as transport:
-            device = Device.with_hci(
-                _NAME, Address.generate_private_address(self._irk), transport.source, transport.sink
-            )
+            about = DeviceConfiguration(name=_NAME, address=Address.generate_static_address(), irk=self._irk)
+            device = Device.from_config_with_hci(about, transport.source, transport.sink)
             device.gatt_server.max_mtu = self._mtu
             device.pairing_config_factory = lambda _connection: self._pairing()
             state = self._serve(device)

@@ -8,7 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from agent.discovery.ble.peripheral import Deadlines, Information, Peripheral, Slots, connected
-from agent.errors import LinkError
+from agent.errors import LinkError, RefusedError
 from tests.ble.conftest import PATIENT, Listening, Radio, listen, talk
 
 
@@ -192,7 +192,7 @@ def test_state_is_refused_to_whoever_did_not_prove_themselves(radio: Radio) -> N
     """FIND-AUTH: whether a house's cameras are recording is nobody else's business."""
 
     async def act(ears: Listening, camera: Peripheral) -> None:
-        with pytest.raises(LinkError):
+        with pytest.raises(RefusedError):
             await camera._read("3d20e0b2-2844-4b16-aab5-603bd9006a4e")
         del ears
 
@@ -204,10 +204,11 @@ def test_agent_that_the_camera_did_not_pin_is_refused(radio: Radio, start_radio:
     stranger = start_radio("--cameras", "0").agent
 
     async def act(_ears: Listening, camera: Peripheral) -> None:
-        with pytest.raises(LinkError):
+        with pytest.raises(RefusedError) as raised:
             await camera.prove(
                 stranger, camera_kid=radio.camera.kid, advert_key=radio.camera.advert_key, random=os.urandom
             )
+        assert raised.value.reason == "not_paired"
 
     talk(radio, act)
     assert not radio.now().collecting

@@ -13,7 +13,9 @@ Rules:
 - a connection holds one of the adapter's slots, and gives it back however it ends;
 - what does not hold in the proof, or in a state, ends the connection; nothing that was said is then kept.
 
-Errors: ``LinkError`` for weather, ``RefusedError`` and ``CorruptError`` for what is not the enrolled camera.
+Errors: ``LinkError`` for weather; ``CorruptError`` for what the camera did not make; ``RefusedError`` whose ``reason``
+is ``camera_impostor`` (what answered is not the camera that was enrolled), ``not_paired`` (it refuses this agent) or
+``passkey`` (it wants to be paired, or the number was wrong).
 """
 
 import asyncio
@@ -26,13 +28,13 @@ import msgspec
 from bleak import BleakClient
 from bleak.backends.characteristic import BleakGATTCharacteristic
 from bleak.backends.device import BLEDevice
-from bleak.exc import BleakDBusError, BleakError
+from bleak.exc import BleakDBusError, BleakError, BleakGATTProtocolError
 from bleak_retry_connector import BleakNotFoundError, BleakOutOfConnectionSlotsError, establish_connection
 
 from agent.discovery.ble.pairing import passkey, path_of
 from agent.discovery.ble.proof import AgentKey, open_proof
 from agent.discovery.ble.scanner import Scanner
-from agent.discovery.ble.service import FIRMWARE, MAKER, MODEL, PROOF, STATE, SWITCH
+from agent.discovery.ble.service import FIRMWARE, MAKER, MODEL, PROOF, REFUSED, STATE, SWITCH
 from agent.discovery.ble.session import PrivacyState, Session
 from agent.discovery.clean import clean
 from agent.errors import AgentError, CorruptError, LinkError, RefusedError
@@ -206,6 +208,15 @@ def _answer_of(task: "asyncio.Future[T]") -> T:
     """Return what bleak answered, its errors as ours."""
     try:
         return task.result()
+    except BleakGATTProtocolError as error:
+        (code, *_) = error.args
+        if code == REFUSED:
+            raise RefusedError(
+                "what answered does not take this agent for its own",
+                reason="not_paired",
+                hint="if it is the camera that was enrolled, it was reset or has another agent: enrol it anew",
+            ) from error
+        raise LinkError(f"the camera answered with the ATT error {code:#04x}") from error
     except BleakDBusError as error:
         raise _worded(error) from error
     except (BleakError, OSError, EOFError, TimeoutError, AssertionError) as error:
@@ -216,14 +227,14 @@ def _worded(error: BleakDBusError) -> AgentError:
     if error.dbus_error == _NOT_PAIRED:
         return RefusedError(
             "the camera wants to be paired first",
-            reason="not_paired",
+            reason="passkey",
             retry="after_fix",
             hint="give the passkey that it shows, or that is on it",
         )
     if error.dbus_error in _PAIRING:
         return RefusedError(
             "the camera did not take the passkey",
-            reason="not_paired",
+            reason="passkey",
             retry="after_fix",
             hint="look at the number that it shows, or that is on it, and give that one",
         )

@@ -8,6 +8,9 @@ STATE: Final = "3d20e0b2-2844-4b16-aab5-603bd9006a4e"
 SWITCH: Final = "3d20e0b3-2844-4b16-aab5-603bd9006a4e"
 PROOF: Final = "3d20e0b4-2844-4b16-aab5-603bd9006a4e"
 
+REFUSED: Final = 0x80
+"""The one ATT error that the camera refuses with, whatever the reason."""
+
 
 def assigned(number: int) -> str:
     """Return the 128-bit form of a 16-bit UUID (Bluetooth Core, Vol 3, Part B, 2.5.1)."""

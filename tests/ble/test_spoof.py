@@ -1,0 +1,156 @@
+"""FIND-AUTH: nothing that advertises itself is believed; who stands in a camera's place, or between, gains nothing."""
+
+import pytest
+from msgspec.structs import replace
+
+from agent.discovery.ble.peripheral import Peripheral, connected
+from agent.errors import AgentError, CorruptError, LinkError, RefusedError
+from tests.ble.conftest import PATIENT, Listening, Radio, listen
+
+
+def meet(radio: Radio, address: str) -> AgentError:
+    """Try to prove who is at ``address``, as the enrolled camera; returns how that failed."""
+
+    async def act(ears: Listening) -> AgentError:
+        found = await ears.camera(address)
+        real = await ears.camera(radio.camera.address)
+        assert found.unverified_id == real.unverified_id, "an advert is copied by anybody"
+        async with connected(ears.scanner, address, slots=ears.slots, deadlines=PATIENT) as camera:
+            with pytest.raises(AgentError) as raised:
+                await ears.prove(radio, camera)
+        return raised.value
+
+    return listen(radio, act)
+
+
+def still_there(radio: Radio) -> None:
+    """The real camera answers as before."""
+
+    async def act(ears: Listening) -> None:
+        await ears.camera(radio.camera.address)
+        async with connected(ears.scanner, radio.camera.address, slots=ears.slots, deadlines=PATIENT) as camera:
+            await ears.prove(radio, camera)
+            assert (await camera.switch(collection=True)).collection
+
+    listen(radio, act)
+
+
+def record_a_session(radio: Radio) -> None:
+    """Let the real camera be proved and switched once, with somebody writing along."""
+    still_there(radio)
+
+
+def test_copied_advert_is_refused_and_the_real_camera_goes_on(radio: Radio) -> None:
+    """FIND-AUTH."""
+    error = meet(radio, radio.do("impostor copy 0")["address"])
+    assert isinstance(error, RefusedError | CorruptError)
+    still_there(radio)
+
+
+def test_second_device_with_another_key_is_refused_and_the_real_camera_goes_on(radio: Radio) -> None:
+    """FIND-AUTH: also one that holds the advert key."""
+    error = meet(radio, radio.do("impostor other-key 0")["address"])
+    assert isinstance(error, RefusedError)
+    assert error.reason == "camera_impostor"
+    assert "another key" in error.message
+    still_there(radio)
+
+
+def test_earlier_session_that_is_played_again_is_refused(radio: Radio) -> None:
+    """FIND-AUTH."""
+    record_a_session(radio)
+    error = meet(radio, radio.do("impostor replay 0")["address"])
+    assert isinstance(error, RefusedError)
+    assert error.reason == "camera_impostor"
+    still_there(radio)
+
+
+async def prove_through(ears: Listening, radio: Radio, camera: Peripheral) -> None:
+    """Through a relay that passes everything on the proof holds: distance is not proved (docs/ble.md §3)."""
+    state = await ears.prove(radio, camera)
+    assert not state.collection
+
+
+def test_relay_that_changes_the_state_is_found_out(radio: Radio) -> None:
+    """FIND-AUTH."""
+
+    async def act(ears: Listening) -> None:
+        address = radio.do("impostor relay 0")["address"]
+        await ears.camera(address)
+        async with connected(ears.scanner, address, slots=ears.slots, deadlines=PATIENT) as camera:
+            await prove_through(ears, radio, camera)
+            radio.do("harm change-state")
+            with pytest.raises(CorruptError):
+                await camera.state()
+            with pytest.raises(CorruptError):
+                await camera.state()
+
+    listen(radio, act)
+
+
+def test_relay_that_shows_an_old_state_again_is_not_believed(radio: Radio) -> None:
+    """FIND-AUTH: the camera records, and the relay goes on saying that it does not."""
+
+    async def act(ears: Listening) -> None:
+        address = radio.do("impostor relay 0")["address"]
+        await ears.camera(address)
+        limits = replace(PATIENT, call_s=3)
+        async with connected(ears.scanner, address, slots=ears.slots, deadlines=limits) as camera:
+            await prove_through(ears, radio, camera)
+            radio.do("harm old-state")
+            radio.do("camera 0 stream on")
+            with pytest.raises(LinkError, match="in time"):
+                await camera.state()
+
+    listen(radio, act)
+
+
+def test_relay_that_changes_a_switch_does_not_switch_the_camera(radio: Radio) -> None:
+    """FIND-AUTH."""
+
+    async def act(ears: Listening) -> None:
+        address = radio.do("impostor relay 0")["address"]
+        await ears.camera(address)
+        async with connected(ears.scanner, address, slots=ears.slots, deadlines=PATIENT) as camera:
+            await prove_through(ears, radio, camera)
+            radio.do("harm change-switch")
+            with pytest.raises(RefusedError):
+                await camera.switch(collection=True)
+
+    listen(radio, act)
+    assert not radio.now().collecting
+
+
+def test_relay_that_plays_a_switch_again_does_not_switch_the_camera_back(radio: Radio) -> None:
+    """FIND-AUTH: the owner switched on, then off; the relay repeats the first."""
+
+    async def act(ears: Listening) -> None:
+        address = radio.do("impostor relay 0")["address"]
+        await ears.camera(address)
+        async with connected(ears.scanner, address, slots=ears.slots, deadlines=PATIENT) as camera:
+            await prove_through(ears, radio, camera)
+            assert (await camera.switch(collection=True)).collection
+            assert not (await camera.switch(collection=False)).collection
+            radio.do("harm again-switch")
+            with pytest.raises(RefusedError):
+                await camera.switch(collection=False)
+
+    listen(radio, act)
+    assert not radio.now().collecting
+
+
+def test_relay_that_takes_a_switch_and_drops_it_cannot_say_that_it_was_done(radio: Radio) -> None:
+    """FIND-AUTH: a write's response is anybody's; only a state that names the command is the camera's word."""
+
+    async def act(ears: Listening) -> None:
+        address = radio.do("impostor relay 0")["address"]
+        await ears.camera(address)
+        limits = replace(PATIENT, switch_s=2)
+        async with connected(ears.scanner, address, slots=ears.slots, deadlines=limits) as camera:
+            await prove_through(ears, radio, camera)
+            radio.do("harm drop-switch")
+            with pytest.raises(LinkError, match="in time"):
+                await camera.switch(collection=True)
+
+    listen(radio, act)
+    assert not radio.now().collecting
