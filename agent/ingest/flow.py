@@ -57,6 +57,9 @@ ABSENCE_FIRST_S: Final = 600.0
 ABSENCE_S: Final = 86_400.0
 """How often a source is looked over for what was deleted here and is not there any more: a tombstone less to keep."""
 
+FETCHING: Final = 2
+"""Recordings of one camera under way: one is fetched, and the room for the next is found meanwhile."""
+
 NOTES: Final = 64
 """Copies that were given up and not yet noted, at most, while more work is under way."""
 
@@ -169,13 +172,21 @@ class Ingest:
 
         name = camera.settings.name
         asking = Asking(camera, vault=self._vault, erasure=erasure, now=self._now)
-        self._shares[name] = Share(
-            camera, open_one=asking.open, giving_up=asking, connect=camera.connect, sealing_at_once=1
+        share = Share(
+            camera,
+            open_one=asking.open,
+            giving_up=asking,
+            connect=camera.connect,
+            at_once=FETCHING,
+            sealing_at_once=1,
         )
+        self._shares[name] = share
         try:
             await camera.run(self._offer, self._fresh, partial(asking.recover, name))
         finally:
             camera.close()
+            if not share.under_way:
+                del self._shares[name]
 
     async def scan_once(self) -> None:
         """Recover, then take what is there now and nobody is writing; returns when it is durable or refused."""

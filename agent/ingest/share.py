@@ -61,12 +61,13 @@ class Share:
         open_one: Callable[[Work], Awaitable[Opened]],
         giving_up: GivesUp,
         connect: Connect = _to_nobody,
+        at_once: int = AT_ONCE,
         sealing_at_once: int = SEALING_AT_ONCE,
     ) -> None:
         self.source = source
         self.connect = connect
         self.giving_up = giving_up
-        self.room = asyncio.Semaphore(AT_ONCE)
+        self.room = asyncio.Semaphore(at_once)
         self.sealing = asyncio.Semaphore(sealing_at_once)
         self.reading = asyncio.Semaphore(LOGS_AT_ONCE)
         self.open = open_one

@@ -90,39 +90,54 @@ def test_camera_that_takes_no_ranges_is_read_from_the_beginning(place: Place, tm
     assert place.contents() == [LONG]
 
 
+def endless(asked: Asked, content: bytes) -> None:
+    asked.send_response(200)
+    asked.send_header("Transfer-Encoding", "chunked")
+    asked.send_header("ETag", etag(content))
+    asked.end_headers()
+    try:
+        while True:
+            asked.wfile.write(b"10000\r\n" + bytes(0x10000) + b"\r\n")
+    except OSError:
+        asked.close_connection = True
+
+
+def longer(asked: Asked, content: bytes) -> None:
+    asked.raw(content, length=2**50, ETag=etag(content))
+    try:
+        while True:
+            asked.wfile.write(bytes(0x10000))
+    except OSError:
+        asked.close_connection = True
+
+
+def endless_head(asked: Asked, _content: bytes) -> None:
+    try:
+        asked.wfile.write(b"HTTP/1.1 200 OK\r\n")
+        while True:
+            asked.wfile.write(b"X-Filler: " + b"x" * 1000 + b"\r\n")
+    except OSError:
+        asked.close_connection = True
+
+
+def chunked_beside_a_length(asked: Asked, content: bytes) -> None:
+    asked.send_response(200)
+    asked.send_header("Transfer-Encoding", "chunked")
+    asked.send_header("Content-Length", str(len(content)))
+    asked.send_header("ETag", etag(content))
+    asked.end_headers()
+    asked.wfile.write(b"%x\r\n" % len(content) + content + b"\r\n0\r\n\r\n")
+
+
+TURNED = bytes([LONG[0] ^ 1]) + LONG[1:]
+
+
 def lies() -> dict[str, Callable[[Asked, bytes], object]]:
-    turned = bytes([LONG[0] ^ 1]) + LONG[1:]
-
-    def endless(asked: Asked, content: bytes) -> None:
-        asked.send_response(200)
-        asked.send_header("Transfer-Encoding", "chunked")
-        asked.send_header("ETag", etag(content))
-        asked.end_headers()
-        try:
-            while True:
-                asked.wfile.write(b"10000\r\n" + bytes(0x10000) + b"\r\n")
-        except OSError:
-            asked.close_connection = True
-
-    def longer(asked: Asked, content: bytes) -> None:
-        asked.raw(content, length=2**50, ETag=etag(content))
-        try:
-            while True:
-                asked.wfile.write(bytes(0x10000))
-        except OSError:
-            asked.close_connection = True
-
-    def endless_head(asked: Asked, _content: bytes) -> None:
-        try:
-            asked.wfile.write(b"HTTP/1.1 200 OK\r\n")
-            while True:
-                asked.wfile.write(b"X-Filler: " + b"x" * 1000 + b"\r\n")
-        except OSError:
-            asked.close_connection = True
-
     return {
-        "one bit": lambda asked, content: asked.raw(turned, ETag=etag(content)),
-        "other etag": lambda asked, content: asked.raw(content, ETag=etag(turned)),
+        "long head": lambda asked, content: asked.raw(content, ETag=etag(content), X_Filler="x" * 20_000),
+        "chunked beside a length": chunked_beside_a_length,
+        "one bit": lambda asked, content: asked.raw(TURNED, ETag=etag(content)),
+        "other etag": lambda asked, content: asked.raw(content, ETag=etag(TURNED)),
         "weak etag": lambda asked, content: asked.raw(content, ETag="W/" + etag(content)),
         "no etag": lambda asked, content: asked.raw(content),
         "shorter": lambda asked, content: asked.raw(content[:-1], ETag=etag(content)),
