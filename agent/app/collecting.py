@@ -13,13 +13,12 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Final
-from urllib.parse import urlsplit
 
 from agent import enrolment
 from agent.app.parts import Parts
 from agent.camera.identity import Address, Credentials, Pinned
 from agent.clock import pause
-from agent.enrolment import Enrolled
+from agent.enrolment import Enrolled, host_and_port
 from agent.errors import SpaceError
 from agent.index import Tx
 from agent.ingest import Ingest
@@ -47,7 +46,10 @@ def source_name(camera: str) -> str:
 
 
 class Collecting:
-    """Belongs to the running event loop; ``refused`` is told of a camera for which somebody else answers."""
+    """Belongs to the running event loop.
+
+    ``refused`` is told of a camera for which somebody else answers, ``mended`` that each of those has answered since.
+    """
 
     def __init__(
         self,
@@ -56,11 +58,14 @@ class Collecting:
         *,
         heard: Heard = lambda _camera: (),
         refused: Callable[[str], Awaitable[None]],
+        mended: Callable[[], None] = lambda: None,
     ) -> None:
         self._parts = parts
         self._ingest = ingest
         self._heard = heard
         self._refused = refused
+        self._mended = mended
+        self._in_doubt: set[str] = set()
         self._credentials: Credentials | None = None
         self._running: dict[str, tuple[Enrolled, CameraSource, asyncio.Task[None]]] = {}
         self._refused_ms: dict[str, int] = {}
@@ -137,6 +142,10 @@ class Collecting:
         return any(policy.rule_for(camera, category) is not None for category in CATEGORIES if category != "export")
 
     async def _note_status(self, camera: str, status: "Status") -> None:
+        if camera in self._in_doubt:
+            self._in_doubt.discard(camera)
+            if not self._in_doubt:
+                self._mended()
         advert_key, moment = status.advert_key, self._parts.now()
 
         def is_new(tx: Tx) -> bool:
@@ -160,6 +169,7 @@ class Collecting:
                 continue
             self._refused_ms[camera] = now_ms
             _log.warning("somebody else answers for camera %s; nothing was sent to it", camera)
+            self._in_doubt.add(camera)
             await self._refused(camera)
 
 
@@ -168,7 +178,4 @@ def _where(one: Enrolled) -> tuple[str, str, str]:
 
 
 def _configured(endpoint: str) -> tuple[Address, ...]:
-    if not endpoint:
-        return ()
-    parts = urlsplit(endpoint if "://" in endpoint else f"//{endpoint}")
-    return (Address(parts.hostname, parts.port, numeric=False),) if parts.hostname and parts.port else ()
+    return (Address(*host_and_port(endpoint), numeric=False),) if endpoint else ()

@@ -25,7 +25,7 @@ from agent.audit import Event
 from agent.broker import Broker
 from agent.broker.link import MQTT_3_1_1, MQTT_5
 from agent.clock import MS_PER_S, ReadClock, pause
-from agent.config import Config, DiscoverySettings
+from agent.config import Config
 from agent.control import ControlServer
 from agent.envelope import Key
 from agent.errors import ConfigError, CorruptError, LinkError, SpaceError
@@ -173,8 +173,9 @@ async def _run(
             return task
 
         post = _line_parts(live, tell)
-        if parts.config.discovery is not None:
-            live.nearby = await _ears(parts, parts.config.discovery, tell)
+        collecting = _collecting(live, tell)
+        live.nearby = await _ears(parts, tell, collecting.wake)
+        if live.nearby is not None:
             start(live.nearby.run(), "nearby")
         await _look_at_keys(live, tell)
         answering = asyncio.Event()
@@ -193,13 +194,12 @@ async def _run(
             start(upload.run(), "upload")
             start(_hear_commands(live, broker), "hear commands")
             start(_note_protocol(live, broker), "note protocol")
-        taking = start(ingest.run(), "ingest")
-        collecting = start(Collecting(parts, ingest, refused=partial(_note_impostor, live)).run(), "collecting")
+        taking = [start(ingest.run(), "ingest"), start(collecting.run(), "collecting")]
         await answering.wait()
         ready()
         await stop.wait()
-        await _stop(collecting)
-        await _stop(taking)
+        for task in reversed(taking):
+            await _stop(task)
         ingest.close()
         if broker is not None and post is not None and line is not None:
             if broker.online:
@@ -212,10 +212,23 @@ async def _run(
             await _stop(task)
 
 
-async def _ears(parts: Parts, settings: DiscoverySettings, tell: Callable[[str, str], None]) -> "Nearby":
+async def _ears(parts: Parts, tell: Callable[[str, str], None], found: Callable[[str], None]) -> "Nearby | None":
+    settings = parts.config.discovery
+    if settings is None:
+        return None
     from agent.app.nearby import discoverers, make_nearby  # noqa: PLC0415 - an agent without discovery loads none of it
 
-    return await make_nearby(parts, discoverers(settings, read_clock=parts.read_clock), tell=tell)
+    return await make_nearby(parts, discoverers(settings, read_clock=parts.read_clock), tell=tell, found=found)
+
+
+def _collecting(live: Live, tell: Callable[[str, str], None]) -> Collecting:
+    return Collecting(
+        live.parts,
+        live.ingest,
+        heard=lambda camera: () if live.nearby is None else live.nearby.addresses(camera),
+        refused=partial(_note_impostor, live, tell),
+        mended=lambda: None if live.nearby is not None else tell("camera_impostor", ""),
+    )
 
 
 async def _as_task(work: Awaitable[None]) -> None:
@@ -342,12 +355,17 @@ def _good_again(live: Live, code: str, source: str, tell: Callable[[str, str], N
             tell(code, "")
 
 
-async def _note_impostor(live: Live, camera: str) -> None:
+async def _note_impostor(live: Live, tell: Callable[[str, str], None], camera: str) -> None:
+    """Write down and alert that somebody else answers where an enrolled camera is collected from."""
+    if live.nearby is not None:
+        await live.nearby.refused(camera, "failed_proof")
+        return
     parts, moment = live.parts, live.parts.now()
     with contextlib.suppress(SpaceError):
         await parts.index.write(
             lambda tx: enrolment.refuse(tx, camera, rule="failed_proof", moment=moment), urgent=True
         )
+    tell("camera_impostor", f"Something answers for camera {camera} and is not it (failed proof).")
 
 
 def _make_room(live: Live, size_bytes: int) -> None:

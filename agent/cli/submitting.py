@@ -1,7 +1,7 @@
 """``submit``: a signed file is carried out without any broker, and what became of it is said.
 
 The receipt itself is sealed to the sender; its status and its reason are told here as well, and the exit code is 0 only
-when all is done or goes on by itself: a command that waits for nothing but the store's word does.
+when all is done or goes on by itself: a command that waits for nothing but the word of a store or a camera does.
 """
 
 import argparse
@@ -26,7 +26,7 @@ RETRIES: Final = {
 """The next step after a refusal, by whether trying again can help."""
 
 WAITS: Final = {
-    "": "the store has to confirm; submit the same file again later for the final receipt",
+    "": "the store, or a camera, has to confirm; submit the same file again later for the final receipt",
     "quota_exceeded": "its selection is above the key's quota: an owner lets it proceed with privacy-owner approve",
     "clock_unconfirmed": "give the device network time, or send a signed time: privacy-owner time --now",
     "after_pending": "submit first the command that it names with --after",

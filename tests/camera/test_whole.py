@@ -1,0 +1,82 @@
+"""COLLECT-REC, COLLECT-LOGS, ERASE: a whole agent and a simulated camera, each on a host of its own.
+
+Only the network is between them: the camera is heard, enrolled by its label, paired, switched on and collected from.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from tests.enrolment.neighbourhood import Agent, camera, device
+from tests.netns import Network, on_network
+from tests.waiting import until
+
+WITHIN_S = 60.0
+
+
+def held(agent: Agent) -> list[dict[str, Any]]:
+    listed: list[dict[str, Any]] = agent.asked("inventory")["objects"]
+    return listed
+
+
+def allow_logs(agent: Agent) -> None:
+    """Let the policy have a table for usage logs too."""
+    policy = agent.folder / "policy.toml"
+    table = '\n[category.usage-log]\npurpose = "support"\nseal_to = ["owner"]\n'
+    policy.write_text(policy.read_text(encoding="utf-8") + table, encoding="utf-8")
+
+
+def owner(agent: Agent, *words: str | Path) -> None:
+    agent.shell("privacy-owner", "--home", agent.folder / "home", *words)
+
+
+def delete_all(agent: Agent) -> str:
+    """Sign a delete of all that is held, hand it in, and return how the device answers at once."""
+    folder = agent.folder
+    if not (folder / "delete.cmd").exists():
+        shown = agent.asked("status")["fingerprint"]
+        owner(agent, "device", "add", folder / "state" / "device.jws", "--accept", shown)
+        owner(agent, "delete", "--all", "--yes", "--out", folder / "delete.cmd")
+    told = agent.asked("submit", folder / "delete.cmd", "-o", folder / "delete.receipt")
+    return str(told["status"])
+
+
+def receipt(agent: Agent) -> dict[str, Any]:
+    """The receipt as its owner reads it."""
+    done = agent.shell(
+        "privacy-owner", "--home", agent.folder / "home", "receipt", agent.folder / "delete.receipt", "--json"
+    )
+    (told,) = json.loads(done.stdout)
+    return dict(told)
+
+
+def cards(agent: Agent) -> list[dict[str, Any]]:
+    """What is on the camera's card, as its own files say."""
+    found = (agent.folder / "cameras").glob("*/card/*.json")
+    return [json.loads(path.read_bytes()) for path in found]
+
+
+@on_network(hosts=2)
+def test_camera_is_found_paired_switched_on_collected_from_and_emptied_by_a_delete(net: Network) -> None:
+    agent_host, camera_host = net.hosts
+    with device(agent_host, listens=True) as agent:
+        allow_logs(agent)
+        with (
+            agent.running(),
+            camera(
+                camera_host, agent.folder / "cameras", "--mdns", "--setup", "--seconds", "1", "--photos", "--logs",
+                "--count", "1",
+            ) as there,
+        ):  # fmt: skip
+            made = agent.asked("enrol", there.label)
+            until(lambda: len(held(agent)) >= 3, what="three objects", within_s=WITHIN_S)
+            assert {one["category"] for one in held(agent)} == {"recording", "photo", "usage-log"}
+            assert {one["camera"] for one in held(agent)} == {made["camera"]}
+            until(lambda: all(one["acknowledged"] for one in cards(agent)), what="acknowledged", within_s=WITHIN_S)
+            taken = {one["id"] for one in held(agent)}
+            until(lambda: delete_all(agent) == "done", what="the delete done", within_s=WITHIN_S)
+            assert cards(agent) == []
+            outcomes = receipt(agent)["outcomes"]
+            assert {one["id"] for one in outcomes} == taken
+            assert all("camera_confirmed" in one["remarks"] for one in outcomes)
+            assert held(agent) == []
