@@ -5,7 +5,9 @@ hashes: of the file, of its path, of the first line and of the end of what was t
 ends if it begins with that line and has that end there, and is
 
 - the same file, whatever it is called now (a rotation renamed it), or
-- at the same path, or at one that a rotation makes of that path, or the other way round (it was copied).
+- at the same path, or at one that a rotation makes of that path, or the other way round (it was copied), or
+- anywhere in its source, if more than ``WINDOW_BYTES`` of it were taken: what is alike to the byte for so long, at the
+  same place behind the same first line, is a copy, whatever it is called.
 
 Anything else is another log, and begins at its own beginning. Where a file holds another log than before (it was cut
 after it was copied), the bookmark before stays too: the copy may be yet to come.
@@ -28,7 +30,7 @@ from typing import Any, Final
 import msgspec
 
 from agent.ids import among
-from agent.index import Tx
+from agent.index import Row, Tx
 from agent.index import bookmark as rows
 
 BOOKMARKS_MAX: Final = 100_000
@@ -41,6 +43,9 @@ OF_ONE_FILE: Final = 2
 """What it is now, and what it was before it was cut."""
 
 PAGE_MAX: Final = 500
+
+WINDOW_BYTES: Final = 4096
+"""Of the first line and of the end of what was taken, which a log is known by."""
 
 LAST_LINES: Final = 64
 EARLIER_ENDS: Final = 64
@@ -111,7 +116,15 @@ def looked_at(tx: Tx, look_tag: bytes) -> bool:
 
 def related(tx: Tx, *, path_tag: bytes, base_tag: bytes, file_tag: bytes) -> tuple[Bookmark, ...]:
     """Return those that may end in this file, the longest first; which of them does, its content says."""
-    found = rows.related(tx, path_tag=path_tag, base_tag=base_tag, file_tag=file_tag, limit=RELATED_MAX)
+    return _bookmarks(rows.related(tx, path_tag=path_tag, base_tag=base_tag, file_tag=file_tag, limit=RELATED_MAX))
+
+
+def beginning(tx: Tx, head_tag: bytes) -> tuple[Bookmark, ...]:
+    """Return those that may end in a file of any name that begins with this line, the longest first."""
+    return _bookmarks(rows.beginning(tx, head_tag, above_bytes=WINDOW_BYTES, limit=RELATED_MAX))
+
+
+def _bookmarks(found: Iterable[Row]) -> tuple[Bookmark, ...]:
     return tuple(Bookmark(n=row[0], **dict(zip(rows.COLUMNS, row[1:], strict=True))) for row in found)
 
 

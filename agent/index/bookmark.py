@@ -37,6 +37,10 @@ MIGRATIONS: Final[tuple[str, ...]] = (
     -- Ends of earlier lines: position and the beginning of such an end_tag, 16 bytes each, in order.
     ALTER TABLE bookmark ADD COLUMN marks BLOB NOT NULL DEFAULT x'';
     """,
+    """
+    -- A copy under a name that tells nothing is found by how it begins.
+    CREATE INDEX bookmark_by_head ON bookmark (head_tag, taken_bytes);
+    """,
 )
 
 
@@ -55,6 +59,15 @@ def related(tx: Tx, *, path_tag: bytes, base_tag: bytes, file_tag: bytes, limit:
         " WHERE path_tag = ?1 OR path_tag = ?2 OR base_tag = ?1 OR file_tag = ?3"
         " ORDER BY taken_bytes DESC, n DESC LIMIT ?4",
         (path_tag, base_tag, file_tag, limit),
+    )
+
+
+def beginning(tx: Tx, head_tag: bytes, *, above_bytes: int, limit: int) -> list[Row]:
+    """Return (n, columns) of those with a first line, taken further than ``above_bytes``, the longest first."""
+    return tx.execute(
+        f"SELECT n, {', '.join(COLUMNS)} FROM bookmark"  # noqa: S608 - our own names
+        " WHERE head_tag = ? AND taken_bytes > ? ORDER BY taken_bytes DESC, n DESC LIMIT ?",
+        (head_tag, above_bytes, limit),
     )
 
 

@@ -113,7 +113,12 @@ class Ingest:
         }
         self._known = Known(vault, taking=frozenset(one.name for one in sources if one.takes))
         self._giving_up = GivingUp(self._folders, vault=vault, now=now)
-        opening = partial(open_work, vault=vault, key=self._known.key)
+        opening = partial(
+            open_work,
+            vault=vault,
+            key=self._known.key,
+            beginning=lambda head: self._index.read_now(lambda tx: bookmark.beginning(tx, head)),
+        )
         self._shares = {
             name: Share(folder, open_one=beneath(folder, opening), giving_up=self._giving_up)
             for name, folder in self._folders.items()

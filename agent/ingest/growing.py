@@ -17,7 +17,7 @@ from typing import Final
 
 import msgspec
 
-from agent.bookmark import LAST_LINES, Bookmark, put_back, tag, with_ends
+from agent.bookmark import LAST_LINES, WINDOW_BYTES, Bookmark, put_back, tag, with_ends
 from agent.errors import CorruptError, LinkError
 from agent.ingest.work import content_tag, source_tag
 from agent.sealer.digest import ContentTag
@@ -30,8 +30,6 @@ from agent.sources.usage_log import FILE_MAX_BYTES, LINES_MAX, Lines, bad_lines,
 PIECE_BYTES: Final = 4 << 20
 BLOCK_BYTES: Final = 1 << 20
 """Of a log that is read whole, at once."""
-WINDOW_BYTES: Final = 4096
-"""Of the first line and of the end of what was taken, which a log is known by."""
 
 _NS_PER_MS: Final = 1_000_000
 
@@ -52,6 +50,9 @@ class Piece(msgspec.Struct, frozen=True, kw_only=True):
     more: bool = False
     finished: bool = False
 
+
+Beginning = Callable[[bytes], Sequence[Bookmark]]
+"""Returns by the tag of a first line the bookmarks of logs that begin so, whatever they are called."""
 
 Sink = Callable[[bytes], None]
 """Gets what is to be taken, in order and with a line end behind the last line, so that another log may follow."""
@@ -84,23 +85,39 @@ def look_tag(candidate: Candidate, *, key: bytes) -> bytes:
 
 
 def next_piece(
-    root: Root, candidate: Candidate, known: Sequence[Bookmark], *, sink: Sink, now_ms: int, key: bytes
+    root: Root,
+    candidate: Candidate,
+    known: Sequence[Bookmark],
+    *,
+    beginning: Beginning,
+    sink: Sink,
+    now_ms: int,
+    key: bytes,
 ) -> Piece:
     """Read what comes next of a log that stays; ``known`` are the bookmarks that may be its, the longest first.
 
-    ``now_ms`` is agent time.
+    Where none of these is, one of those ``beginning`` alike may be. ``now_ms`` is agent time.
 
     Raises ``IncompleteError`` when the file is another by now or was cut while it was read, ``CorruptError`` when what
     is there is no log.
     """
-    return _read(root.open_log(candidate), lambda fd: _Reading(fd, candidate, now_ms, key, sink).next_piece(known))
+    fd = root.open_log(candidate)
+    return _read(fd, lambda fd: _Reading(fd, candidate, now_ms, key, sink).next_piece(known, beginning))
 
 
 def last_piece(
-    root: Root, candidate: Candidate, known: Sequence[Bookmark], *, sink: Sink, now_ms: int, key: bytes
+    root: Root,
+    candidate: Candidate,
+    known: Sequence[Bookmark],
+    *,
+    beginning: Beginning,
+    sink: Sink,
+    now_ms: int,
+    key: bytes,
 ) -> Piece:
     """Read all that is left of a log that is ours to give up; else as ``next_piece``."""
-    return _read(root.open_file(candidate), lambda fd: _Reading(fd, candidate, now_ms, key, sink).last_piece(known))
+    fd = root.open_file(candidate)
+    return _read(fd, lambda fd: _Reading(fd, candidate, now_ms, key, sink).last_piece(known, beginning))
 
 
 def _read(fd: int, read: Callable[[int], Piece]) -> Piece:
@@ -125,11 +142,11 @@ class _Reading:
         self._now = msgspec.structs.replace(offered, size_bytes=status.st_size, mtime_ns=status.st_mtime_ns)
         self._head = tag("head", (offered.source, _first_line(self._read(0, WINDOW_BYTES))), key=key)
 
-    def next_piece(self, known: Sequence[Bookmark]) -> Piece:
+    def next_piece(self, known: Sequence[Bookmark], beginning: Beginning) -> Piece:
         begun = self._fitting(known)
         if begun is None:
             self._require_rest(known)
-            begun = self._cut_back(known)
+            begun = self._cut_back(known) or self._copied(beginning)
         if begun is None and is_only_rotated(self._now.path):
             return Piece(candidate=self._now)
         start = 0 if begun is None else begun.taken_bytes
@@ -142,8 +159,8 @@ class _Reading:
         more = start + len(read) < self._now.size_bytes or b"\n" in read[len(raw) :]
         return self._piece(raw, begun, before=before, more=more)
 
-    def last_piece(self, known: Sequence[Bookmark]) -> Piece:
-        begun = self._fitting(known) or self._cut_back(known)
+    def last_piece(self, known: Sequence[Bookmark], beginning: Beginning) -> Piece:
+        begun = self._fitting(known) or self._cut_back(known) or self._copied(beginning)
         start = upto = 0 if begun is None else begun.taken_bytes
         if self._now.size_bytes - start > FILE_MAX_BYTES:
             raise CorruptError(f"a usage log of more than {FILE_MAX_BYTES} bytes")
@@ -247,6 +264,15 @@ class _Reading:
             if one.head_tag == self._head and (back := put_back(one, self._now.size_bytes, end_tag=self._end_tag_at)):
                 return back
         return None
+
+    def _copied(self, beginning: Beginning) -> Bookmark | None:
+        """Return the bookmark of a log that this is a copy of, whole or cut, under a name that tells nothing.
+
+        Many logs begin alike, so little of one proves nothing.
+        """
+        known = beginning(self._head)
+        copied = self._fitting(known) or self._cut_back(known)
+        return copied if copied is not None and copied.taken_bytes > WINDOW_BYTES else None
 
     def _require_rest(self, known: Sequence[Bookmark]) -> None:
         """Raise ``IncompleteError`` while it may be a known log that is being copied or written anew.

@@ -9,7 +9,7 @@ import msgspec
 from agent.bookmark import Bookmark
 from agent.camera.identity import Order
 from agent.errors import AgentError, LinkError
-from agent.ingest.growing import Piece, last_piece, next_piece
+from agent.ingest.growing import Beginning, Piece, last_piece, next_piece
 from agent.ingest.work import Work
 from agent.sources import Candidate
 from agent.sources.root import Root
@@ -50,12 +50,12 @@ class Opened(msgspec.Struct, frozen=True, kw_only=True):
             os.close(self.part_fd)
 
 
-def open_work(root: Root, work: Work, *, vault: Vault, key: bytes) -> Opened:
+def open_work(root: Root, work: Work, *, vault: Vault, key: bytes, beginning: Beginning) -> Opened:
     """Open a source's file and a part file for it; log files are read, checked and joined in memory."""
     if not work.is_log:
         opened = Opened(work=work, source_fd=root.open_file(work.first))
     else:
-        opened = _open_logs(root, work, key=key)
+        opened = _open_logs(root, work, key=key, beginning=beginning)
         if not opened.work.members:
             return opened
     try:
@@ -66,17 +66,17 @@ def open_work(root: Root, work: Work, *, vault: Vault, key: bytes) -> Opened:
     return msgspec.structs.replace(opened, part_fd=part_fd, part=part)
 
 
-def _open_logs(root: Root, work: Work, *, key: bytes) -> Opened:
+def _open_logs(root: Root, work: Work, *, key: bytes, beginning: Beginning) -> Opened:
     # In memory only: clear bytes never touch a disk of ours (invariant I1).
     fd = os.memfd_create("log", os.MFD_CLOEXEC)
     try:
-        return _read_logs(root, work, fd, key=key)
+        return _read_logs(root, work, fd, key=key, beginning=beginning)
     except BaseException:
         os.close(fd)
         raise
 
 
-def _read_logs(root: Root, work: Work, memory_fd: int, *, key: bytes) -> Opened:
+def _read_logs(root: Root, work: Work, memory_fd: int, *, key: bytes, beginning: Beginning) -> Opened:
     read: list[Piece] = []
     more, later, unreadable = [], [], []
     size_bytes = 0
@@ -86,7 +86,13 @@ def _read_logs(root: Root, work: Work, memory_fd: int, *, key: bytes) -> Opened:
             continue
         try:
             piece = (next_piece if work.grows else last_piece)(
-                root, candidate, bookmarks, sink=partial(_write, memory_fd), now_ms=work.asked_ms, key=key
+                root,
+                candidate,
+                bookmarks,
+                beginning=beginning,
+                sink=partial(_write, memory_fd),
+                now_ms=work.asked_ms,
+                key=key,
             )
         except LinkError:
             later.append(candidate)

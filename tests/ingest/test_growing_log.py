@@ -342,6 +342,42 @@ def test_copy_that_stopped_half_way_brings_nothing_back(recorder: Recorder) -> N
     assert recorder.sealed() == []
 
 
+@pytest.mark.parametrize("name", ["front/usage-log/of the summer.jsonl", "back/usage-log/camera.jsonl"])
+@pytest.mark.parametrize("kept", [500, 480], ids=["whole", "cut"])
+def test_copy_under_any_name_brings_nothing_back_and_goes_on(recorder: Recorder, name: str, kept: int) -> None:
+    # It was taken for a new log wherever the log had been taken in more than one piece.
+    taken_in_pieces(recorder, lines_each=100)
+    copy = recorder.home.spool / name
+    copy.parent.mkdir(parents=True, exist_ok=True)
+    copy.write_bytes(recorder.path.read_bytes()[: len(lines(range(kept)))])
+    recorder.look()
+    assert recorder.sealed() == []
+    with copy.open("ab") as log:
+        log.write(line("new"))
+    recorder.look_after_a_restart()
+    assert recorder.sealed() == [line("new")]
+
+
+def test_copy_that_is_met_once_its_folder_is_ours_brings_nothing_back(recorder: Recorder) -> None:
+    taken_in_pieces(recorder, lines_each=100)
+    recorder.path.with_name("of the summer.jsonl").write_bytes(recorder.path.read_bytes() + line("new"))
+    recorder.look(after="take")
+    assert recorder.sealed() == [line("new")]
+    assert recorder.home.left() == []
+
+
+@pytest.mark.parametrize("words", [("begin", 1), ("begin", *range(1000))], ids=["few lines", "others behind them"])
+def test_another_log_that_begins_alike_is_taken_whole(recorder: Recorder, words: tuple[object, ...]) -> None:
+    recorder.write("begin", 1)
+    recorder.look()
+    recorder.write(*(f"other {number}" for number in range(1000)) if len(words) > 2 else ())
+    recorder.look()
+    before = recorder.sealed()
+    recorder.path.with_name("another.jsonl").write_bytes(lines(words) + line("end"))
+    recorder.look()
+    assert recorder.sealed() == [*before, *map(line, words), line("end")]
+
+
 def test_older_copy_that_is_put_back_and_then_the_newer_one_bring_nothing_back(recorder: Recorder) -> None:
     taken_in_pieces(recorder)
     newer = recorder.path.read_bytes()
