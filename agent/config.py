@@ -54,9 +54,9 @@ from agent.rtsp.settings import (
     SEGMENT_LEAST_S,
     SEGMENT_MOST_S,
     STREAMS_MAX,
-    Address,
     StreamSettings,
     read_address,
+    read_service,
 )
 from agent.sources import SourceSettings
 from agent.sources.settings import BATCH_MAX_BYTES, After, SourceKind
@@ -91,7 +91,17 @@ _SOURCE_KEYS: Final = (
 )
 
 
-_STREAM_KEYS: Final = ("kind", "name", "url", "camera", "credentials", "certificate_sha256", "segment", "stall")
+_STREAM_KEYS: Final = (
+    "kind",
+    "name",
+    "url",
+    "onvif",
+    "camera",
+    "credentials",
+    "certificate_sha256",
+    "segment",
+    "stall",
+)
 _CAMERA: Final = re.compile(r"[^\x00-\x1f\x7f/]{1,64}")
 _DIGEST: Final = re.compile(r"(?:[0-9A-Fa-f]{2}:?){31}[0-9A-Fa-f]{2}")
 
@@ -290,15 +300,23 @@ def _source(table: Table, *, kind: str, here: Path) -> SourceSettings:
 
 def _stream(table: Table, *, here: Path) -> StreamSettings:
     name = _name(table, "name")
-    url = table.take("url", str)
+    key = "onvif" if "onvif" in table and "url" not in table else "url"
+    where = table.take(key, str)
     try:
-        address = read_address(url)
+        if key == "onvif":
+            service = read_service(where)
+            secure, host, port = service.scheme == "https", service.hostname, service.port or 443
+        else:
+            address = read_address(where)
+            secure, host, port = address.secure, address.host, address.port
     except ConfigError as error:
-        raise table.error("url", error.message, hint=error.hint) from None
+        raise table.error(key, error.message, hint=error.hint) from None
+    if "onvif" in table:
+        raise table.error("onvif", "says what url says", hint="write one of the two")
     camera = table.take("camera", str, name)
     if not _CAMERA.fullmatch(camera):
         raise table.error("camera", f"{camera!r} is not a good label", hint="use 1-64 characters, and no /")
-    usual = StreamSettings(name=name, url=url, camera=camera)
+    usual = StreamSettings(name=name, url="", camera=camera)
     segment_s = _seconds(table, "segment", usual.segment_s)
     if not SEGMENT_LEAST_S <= segment_s <= SEGMENT_MOST_S:
         raise table.error("segment", "is too short or too long", hint='write from "1s" to "5m"')
@@ -307,10 +325,11 @@ def _stream(table: Table, *, here: Path) -> StreamSettings:
         raise table.error("stall", "is too short or too long", hint='write from "1s" to "5m"')
     settings = StreamSettings(
         name=name,
-        url=url,
+        url=where if key == "url" else "",
+        onvif=where if key == "onvif" else "",
         camera=camera,
         credentials=here / table.take("credentials", str) if "credentials" in table else None,
-        certificate_sha256=_pinned(table, address),
+        certificate_sha256=_pinned(table, f"{host}:{port}", secure=secure, may=key == "onvif"),
         segment_s=segment_s,
         stall_s=stall_s,
     )
@@ -318,14 +337,13 @@ def _stream(table: Table, *, here: Path) -> StreamSettings:
     return settings
 
 
-def _pinned(table: Table, address: Address) -> bytes:
-    """Return what the certificate of a camera with TLS hashes to."""
+def _pinned(table: Table, where: str, *, secure: bool, may: bool) -> bytes:
+    """Return what the certificate of a camera with TLS hashes to; it ``may`` be that only its stream has TLS."""
     key = "certificate_sha256"
-    if not address.secure:
-        if key in table:
-            raise table.error(key, "is of no use without TLS", hint="write rtsps:// in url, or remove it")
+    if not secure and key not in table:
         return b""
-    where = f"{address.host}:{address.port}"
+    if not secure and not may:
+        raise table.error(key, "is of no use without TLS", hint="write rtsps:// in url, or remove it")
     show = f"openssl s_client -connect {where} </dev/null | openssl x509 -noout -fingerprint -sha256"
     if key not in table:
         raise table.error(key, "is missing: nothing else tells the camera from another device", hint=f"ask it: {show}")

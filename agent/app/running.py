@@ -33,6 +33,8 @@ from agent.index import Tx
 from agent.ingest import Ingest, IngestEvent
 from agent.model import Moment
 from agent.rtsp import require_extra
+from agent.rtsp.onvif.client import require_extra as require_onvif
+from agent.rtsp.onvif.message import Found
 from agent.sealer import Sealer
 from agent.sources import check_medium
 from agent.sources.lane import Lane
@@ -100,6 +102,11 @@ class Live:
     good_until_ms: int = 0
     """The end of the certificate that was looked at last."""
 
+    @property
+    def found(self) -> dict[str, Found]:
+        """What the ONVIF services of cameras said, by source."""
+        return self.ingest.found()
+
 
 async def run(
     config: Config,
@@ -119,6 +126,8 @@ async def run(
         _require_owner(parts)
         if config.streams:
             require_extra()
+        if any(stream.onvif for stream in config.streams):
+            require_onvif()
         await _look_at_media(config)
         await _note(parts, "started")
         sealer = Sealer()

@@ -34,6 +34,7 @@ from agent.nearby.reach import Reach
 from agent.nearby.view import camera_view, near_view, trouble_view
 from agent.policy import Allow, Decision, Refuse
 from agent.retention import Retention
+from agent.rtsp.onvif.message import Found
 from agent.upload import Upload
 
 if TYPE_CHECKING:  # else an agent that listens for nothing would load what that takes
@@ -71,6 +72,11 @@ class Living(Protocol):
         """What was not taken in since the start."""
         ...
 
+    @property
+    def found(self) -> dict[str, Found]:
+        """What the ONVIF services of cameras said, by source."""
+        ...
+
 
 class Offline:
     """The parts without an agent."""
@@ -81,6 +87,7 @@ class Offline:
         self.broker: Broker | None = None
         self.upload: Upload | None = None
         self.nearby: Nearby | None = None
+        self.found: dict[str, Found] = {}
 
 
 class Verbs:
@@ -107,6 +114,11 @@ class Verbs:
             "forget-camera": self.forget_camera,
         }
         return {name: _in_whole_characters(verb) for name, verb in verbs.items()}
+
+    def _source(self, name: str, refusals: Refusals) -> dict[str, Any]:
+        found = self._live.found.get(name)
+        said = {} if found is None else {"onvif": {"snapshot": found.snapshot, "topics": list(found.topics)}}
+        return {"name": name, "not_taken": refusals.of(name), **said}
 
     async def status(self, _args: dict[str, Any], _progress: Progress) -> dict[str, Any]:
         """Tell who owns this device, what it holds, how the line and the clock are, and what is wrong."""
@@ -146,7 +158,7 @@ class Verbs:
                 line["certificate_expires"] = rfc3339_ms(expires_ms)
         refusals = self._live.refusals
         if refusals is not None:
-            told["sources"] = [{"name": name, "not_taken": refusals.of(name)} for name in parts.config.source_names]
+            told["sources"] = [self._source(name, refusals) for name in parts.config.source_names]
         upload = self._live.upload
         if upload is not None:
             told["uploads"]["under_way"] = [

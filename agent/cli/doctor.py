@@ -311,18 +311,23 @@ def _sources(config: "Config") -> Iterator[Finding]:
 def _streams(config: "Config") -> Iterator[Finding]:
     """Say what of a camera that streams can be seen without calling it."""
     from agent.rtsp import require_extra
+    from agent.rtsp.onvif.client import require_extra as require_onvif
     from agent.rtsp.settings import open_credentials, read_address
 
     for settings in config.streams:
         name = f"source {settings.name}"
         try:
             require_extra()
+            if settings.onvif:
+                require_onvif()
             if settings.credentials is not None:
                 os.close(open_credentials(settings.credentials))
         except ConfigError as error:
             yield Finding(name, "bad", error.message, error.hint)
             continue
-        if read_address(settings.url).secure:
+        if settings.onvif:
+            yield Finding(name, "good", "its ONVIF service says where it streams")
+        elif read_address(settings.url).secure:
             yield Finding(name, "good", "rtsps, its certificate pinned")
         else:
             yield Finding(

@@ -18,6 +18,8 @@ from collections.abc import Awaitable, Callable, Collection
 from functools import partial
 from typing import Final
 
+import msgspec
+
 from agent import audit, registry
 from agent.audit import Event
 from agent.clock import MS_PER_S, rfc3339_ms
@@ -30,6 +32,9 @@ from agent.ingest.work import EventKind, IngestEvent, Let, Now, Told
 from agent.model import Category, Moment, Object, new_id
 from agent.policy import Refuse
 from agent.rtsp import Segment, StreamSettings, Watch
+from agent.rtsp.onvif.client import ask
+from agent.rtsp.onvif.message import Found
+from agent.rtsp.settings import read_address
 from agent.sealer import Sealed, Sealer, SealJob
 from agent.vault import Draft, Vault
 
@@ -112,6 +117,8 @@ class StreamFlow:
         self._size_bytes = LEAST_BYTES
         self._failures = 0
         self._base_ms: int | None = None
+        self.found: Found | None = None
+        """What its ONVIF service said, where that is named."""
 
     @property
     def name(self) -> str:
@@ -143,7 +150,7 @@ class StreamFlow:
                 return REFUSED_PAUSE_S
             self._room.give_back(let.room)
             self._base_ms = None
-            async with Watch(self._settings) as watch:
+            async with Watch(await self._where()) as watch:
                 await self._read(watch)
         except _DeclinedError:
             return FULL_PAUSE_S
@@ -154,13 +161,30 @@ class StreamFlow:
             return self._failed(error)
         return FIRST_PAUSE_S
 
+    async def _where(self) -> StreamSettings:
+        """Return the settings with the stream's address, asked of the camera where its ONVIF service is named.
+
+        What it said counts until a connection fails before a segment.
+        """
+        settings = self._settings
+        if not settings.onvif:
+            return settings
+        if self.found is None or self._failures:
+            self.found = await ask(settings)
+        if read_address(self.found.stream).secure and not settings.certificate_sha256:
+            raise ConfigError(
+                "the camera streams with TLS, and its certificate is not pinned",
+                hint='compare its certificate, then write certificate_sha256 = "…" (docs/operating.md)',
+            )
+        return msgspec.structs.replace(settings, url=self.found.stream)
+
     def _failed(self, error: AgentError) -> float:
         if error.message != self._trouble:
             self._trouble = error.message
             self._telling.trouble(self.name, error.message)
+        self._failures += 1
         if isinstance(error, ConfigError):
             return PERSON_PAUSE_S
-        self._failures += 1
         return min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2.0 ** min(self._failures - 1, 16))
 
     async def _read(self, watch: Watch) -> None:

@@ -11,6 +11,7 @@ The map::
     relay      between FFmpeg and the camera: TLS with a pinned certificate, credentials, what an answer may say
     wire       RTSP messages and the frames between them, in and out of bytes
     challenge  what is answered to a demand for credentials
+    onvif/     where the camera streams, as its ONVIF service says; a process of its own again
 
 Why a process: the bytes of a stream come from outside and go through a large library in C. What they can hurt there
 holds no key, no path and no index, and lives as long as one connection. Why a relay: FFmpeg would answer a demand for

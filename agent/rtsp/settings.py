@@ -7,7 +7,7 @@ import os
 import stat
 from pathlib import Path
 from typing import Final
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import msgspec
 
@@ -26,6 +26,9 @@ SEGMENT_MOST_S: Final = 300.0
 
 ADDRESS_MAX: Final = 1024
 
+SERVICE_PATH: Final = "/onvif/device_service"
+"""ONVIF Core, section 5.1.1: it is there on every camera."""
+
 _OTHERS: Final = 0o077
 
 
@@ -41,14 +44,16 @@ class Address(msgspec.Struct, frozen=True, kw_only=True):
 class StreamSettings(msgspec.Struct, frozen=True, kw_only=True):
     """A camera that is read over RTSP.
 
-    ``credentials`` is a file of two lines, user and password. ``certificate_sha256`` is what the certificate of an
-    ``rtsps`` camera hashes to, empty for ``rtsp``. ``camera`` is its label. A segment ends with the first key frame
-    after ``segment_s``; a connection without a picture for ``stall_s`` is given up.
+    ``onvif`` is where its ONVIF service is, which then says what ``url`` would. ``credentials`` is a file of two lines,
+    user and password. ``certificate_sha256`` is what the camera's certificate hashes to, empty where it has no TLS.
+    ``camera`` is its label. A segment ends with the first key frame after ``segment_s``; a connection without a picture
+    for ``stall_s`` is given up.
     """
 
     name: str
     url: str
     camera: str
+    onvif: str = ""
     credentials: Path | None = None
     certificate_sha256: bytes = b""
     segment_s: float = 10.0
@@ -77,6 +82,21 @@ def read_address(url: str) -> Address:
         port=port or PORTS[parts.scheme],
         secure=parts.scheme == "rtsps",
     )
+
+
+def read_service(url: str) -> SplitResult:
+    """Read ``http[s]://host[:port]`` of an ONVIF service; anything else raises ``ConfigError``, as above."""
+    hint = "write http://HOST, with the port of its ONVIF service, or https:// where the camera has TLS"
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as error:
+        raise ConfigError("the address cannot be read", hint=hint) from error
+    bare = parts.username is None and parts.password is None and not parts.query and not parts.fragment
+    known = parts.scheme in {"http", "https"} and bool(parts.hostname) and port != 0
+    if not (bare and known) or parts.path not in {"", "/", SERVICE_PATH} or not url.isascii() or " " in url:
+        raise ConfigError("it is no address of an ONVIF service", hint=hint)
+    return parts
 
 
 def open_credentials(path: Path) -> int:

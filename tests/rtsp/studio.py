@@ -96,10 +96,18 @@ class Device:
         (recipient,) = re.findall(r"^# public key: (\S+)$", self.identity.read_text(encoding="utf-8"), re.MULTILINE)
         (self.folder / "policy.toml").write_text(policy_text(recipient, **categories), encoding="utf-8")
 
-    def watch(self, url: str, *lines: str) -> None:
+    def watch(self, url: str, *lines: str, segment: str = "1s") -> None:
         """Write a config with this camera, and further lines of its source."""
         head = f'device = "cam-01"\nstate = "{self.state}"\n[clock]\nsource = "system"\n'
-        source = ["[[source]]", 'kind = "rtsp"', 'name = "door"', f'url = "{url}"', 'segment = "1s"', *lines, ""]
+        source = [
+            "[[source]]",
+            'kind = "rtsp"',
+            'name = "door"',
+            *([f'url = "{url}"'] if url else []),
+            *lines,
+            f'segment = "{segment}"',
+            "",
+        ]
         self.config.write_text(head + "\n".join(source), encoding="utf-8")
 
     def credentials(self, password: str = PASSWORD) -> str:
@@ -167,6 +175,10 @@ class Device:
         """Return what the running agent has mapped into its memory."""
         assert self._agent is not None
         return Path(f"/proc/{self._agent.pid}/maps").read_text(encoding="ascii")
+
+    def is_sealing(self) -> bool:
+        """Tell whether a segment is under way."""
+        return any(path.suffix == ".part" and path.stat().st_size for path in files_of(self.state))
 
     def log(self) -> str:
         return (self.folder / "agent.log").read_text(encoding="utf-8")

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent.errors import ConfigError, CorruptError
@@ -15,6 +15,7 @@ FRAME = b"$\x00\x00\x03abc"
 ANSWER = b"RTSP/1.0 200 OK\r\nCSeq: 7\r\nContent-Length: 2\r\n\r\nhi"
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from([FRAME, ANSWER]), max_size=8), st.data())
 def test_pieces_are_the_same_however_they_arrive(pieces: list[bytes], data: st.DataObject) -> None:
     raw, reader = b"".join(pieces), Reader()
@@ -27,6 +28,7 @@ def test_pieces_are_the_same_however_they_arrive(pieces: list[bytes], data: st.D
     assert told == pieces
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=400))
 def test_bytes_of_anybody_are_read_or_refused(raw: bytes) -> None:
     try:
@@ -35,6 +37,7 @@ def test_bytes_of_anybody_are_read_or_refused(raw: bytes) -> None:
         return
 
 
+@settings(deadline=None)
 @given(st.text(max_size=200))
 def test_demand_of_anybody_is_understood_or_refused(text: str) -> None:
     try:

@@ -98,14 +98,13 @@ def test_killed_reader_costs_no_whole_segment_and_is_started_again(
 def test_stop_ends_the_segment_under_way(
     server: Server, device: Device, film: tuple[Path, tuple[Picture, ...]]
 ) -> None:
-    device.watch(server.url)
+    device.watch(server.url, segment="1m")
     device.start()
-    device.wait_for(2)
+    until(device.is_sealing, what="a segment under way")
     device.stop()
     segments = coded(device)
+    assert len(segments) == 1
     assert is_beginning(segments, film[1])
-    assert all(len(segment) == 10 for segment in segments[:-1])
-    assert 0 < len(segments[-1]) <= 10
 
 
 def test_killed_agent_leaves_no_reader_and_nothing_clear_and_goes_on(
@@ -123,7 +122,7 @@ def test_killed_agent_leaves_no_reader_and_nothing_clear_and_goes_on(
     device.wait_for(2)
     readers = device.readers()
     assert readers
-    until(lambda: any(path.suffix == ".part" and path.stat().st_size for path in files_of(device.state)), what="a part")
+    until(device.is_sealing, what="a segment under way")
     device.kill()
     until(lambda: not any(reader.is_running() for reader in readers), what="the end of its readers")
     searched = Search(
@@ -139,14 +138,16 @@ def test_killed_agent_leaves_no_reader_and_nothing_clear_and_goes_on(
 
 def test_refused_category_calls_no_camera_until_it_is_let_in(server: Server, device: Device) -> None:
     device.let_in(photo="")
-    device.watch(server.url)
+    device.watch(server.url, segment="5m")
     device.start()
     until(lambda: device.ask("status")["sources"][0]["not_taken"], what="the refusal")
     assert device.readers() == []
     assert device.held() == []
     device.let_in(recording="", photo="")
     device.reload()
-    device.wait_for(1)
+    until(device.is_sealing, what="a segment under way")
     device.let_in(photo="")
     device.reload()
-    until(lambda: not device.readers(), what="the end of the reader")
+    until(lambda: not device.readers(), what="the end of the reader")  # at once, not at the next segment
+    until(lambda: not device.is_sealing(), what="the end of the segment")
+    assert device.held() == []
