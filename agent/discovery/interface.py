@@ -233,10 +233,8 @@ def in_container(marks: Sequence[Path] = CONTAINER_MARKS) -> bool:
     return any(mark.exists() for mark in marks)
 
 
-def why_nothing_is_heard(
-    interfaces: Sequence[Interface], *, chosen: Sequence[str] = (), container: bool
-) -> tuple[TroubleReason | Literal[""], str]:
-    """Return why no camera may be heard on these, and the next step; two empty texts if nothing speaks against it."""
+def why_nothing_is_heard(interfaces: Sequence[Interface], *, chosen: Sequence[str] = (), container: bool) -> "Why":
+    """Return why no camera may be heard on these, and the next step."""
     links = usable(interfaces, chosen=chosen).interfaces
     if chosen and not links:
         return "no_interface", f"none of {', '.join(chosen)} is up with an address: check [discovery] interfaces"
@@ -294,7 +292,11 @@ class Changes:
         self._changed.set()
 
 
-Listen = Callable[[Links], Awaitable[None]]
+Why = tuple[TroubleReason | Literal[""], str]
+"""Why nothing may be heard, and the next step; two empty texts where nothing speaks against it."""
+
+Listen = Callable[[Links, Callable[[], None]], Awaitable[None]]
+"""Listens on these interfaces until cancelled; calls the second once all that it needs is open."""
 
 
 async def follow(
@@ -305,32 +307,48 @@ async def follow(
     It may also be told that there are none; why nothing may be heard is told once, and again when it is over.
     """
     container = in_container(marks)
-    told: tuple[TroubleReason | Literal[""], str] = ("", "")
+    told: Why = ("", "")
     with Changes() as changes:
-        now = read_interfaces()
+        links, why = _look(chosen, container=container)
         while True:
-            links = usable(now, chosen=chosen)
-            why = why_nothing_is_heard(now, chosen=chosen, container=container)
             if why != told:
                 hear(Trouble(way=way, place="", reason=why[0], hint=why[1]))
                 told = why
             async with asyncio.TaskGroup() as group:
                 names = ", ".join(one.name for one in links.interfaces)
-                task = group.create_task(_listen(listen, links, way=way, hear=hear), name=f"{way} on {names}")
-                while usable(now, chosen=chosen) == links and told == why_nothing_is_heard(
-                    now, chosen=chosen, container=container
-                ):
+                task = group.create_task(_listen(listen, links, why, way=way, hear=hear), name=f"{way} on {names}")
+                before = links, why
+                while (links, why) == before:
                     await changes.wait(within_s=POLL_S)
-                    now = read_interfaces()
+                    links, why = _look(chosen, container=container)
                 task.cancel()
 
 
-async def _listen(listen: Listen, links: Links, *, way: Way, hear: Hear) -> None:
+def _look(chosen: Sequence[str], *, container: bool) -> tuple[Links, Why]:
+    try:
+        there = read_interfaces()
+    except OSError as error:
+        hint = f"{error.strerror or error}: let the service use AF_NETLINK, or the agent cannot see its interfaces"
+        return Links(()), ("no_interface", hint)
+    return usable(there, chosen=chosen), why_nothing_is_heard(there, chosen=chosen, container=container)
+
+
+async def _listen(listen: Listen, links: Links, why: Why, *, way: Way, hear: Hear) -> None:
     """Listen; a port or an interface that cannot be used now is told of and tried again."""
+    failed = False
+
+    def opened() -> None:
+        nonlocal failed
+        if failed:
+            failed = False
+            hear(Trouble(way=way, place="", reason=why[0], hint=why[1]))
+
     while True:
         try:
-            await listen(links)
+            await listen(links, opened)
         except OSError as error:
             hint = f"{error.strerror or error}: see who else uses the port, and that a firewall lets UDP through"
-            hear(Trouble(way=way, place="", reason="no_multicast", hint=hint))
+            if not failed:
+                hear(Trouble(way=way, place="", reason="no_multicast", hint=hint))
+            failed = True
             await pause(RETRY_S)

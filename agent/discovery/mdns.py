@@ -17,7 +17,7 @@ zeroconf is imported when this runs, not before: an agent without discovery does
 import asyncio
 import hashlib
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -97,7 +97,7 @@ class _Ear:
         self._waiting = asyncio.Event()
         self._zeroconf: Zeroconf | None = None
 
-    async def listen(self, links: Links) -> None:
+    async def listen(self, links: Links, opened: Callable[[], None]) -> None:
         """Listen on these interfaces until cancelled; the cache is made anew when somebody floods it."""
         self._links = links
         self._presence.moved_to(links)
@@ -106,9 +106,9 @@ class _Ear:
         if not addresses:
             await asyncio.Event().wait()
         while True:
-            await self._browse(addresses)
+            await self._browse(addresses, opened)
 
-    async def _browse(self, addresses: list[str]) -> None:
+    async def _browse(self, addresses: list[str], opened: Callable[[], None]) -> None:
         """Browse with one instance of the library, until its cache is too full."""
         from zeroconf.asyncio import AsyncServiceBrowser, AsyncZeroconf  # noqa: PLC0415 - memory: see the module
 
@@ -119,6 +119,7 @@ class _Ear:
             library = AsyncZeroconf(interfaces=addresses)
         except RuntimeError as error:  # an address that went away meanwhile; OSError is dealt with by ``follow``
             raise OSError(str(error)) from error
+        opened()
         try:
             async with asyncio.TaskGroup() as group:
                 for number in range(RESOLVERS):

@@ -93,13 +93,14 @@ class _Ear:
         self._second_began_s = 0.0
         self._heard_of: dict[str, int] = {}
 
-    async def listen(self, links: Links) -> None:
+    async def listen(self, links: Links, opened: Callable[[], None]) -> None:
         """Ask and listen on these interfaces until cancelled."""
         self._presence.moved_to(links)
         with ExitStack() as stack:
             self._askers.clear()
             for interface in links.interfaces:
                 await self._open(interface, stack)
+            opened()
             while True:
                 began_s = 0.0
                 for at_s in BURST_S:

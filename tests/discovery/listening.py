@@ -6,6 +6,7 @@ python -m tests.discovery.listening mdns|onvif [--refresh SECONDS] [--interface 
 import argparse
 import asyncio
 import json
+import signal
 import sys
 
 import msgspec
@@ -33,8 +34,18 @@ def main() -> int:
         "onvif": Onvif(clock, interfaces=arguments.interface, refresh_s=arguments.refresh),
     }
     with asyncio.Runner() as runner:
-        runner.run(ways[arguments.way].run(hear))
+        runner.run(until_told(ways[arguments.way]))
     return 0
+
+
+async def until_told(way: Discoverer) -> None:
+    """Listen until SIGTERM, and end as the agent does."""
+    told = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, told.set)
+    async with asyncio.TaskGroup() as group:
+        listening = group.create_task(way.run(hear), name="listening")
+        await told.wait()
+        listening.cancel()
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -44,7 +44,7 @@ class Ears:
 
     def in_vain(self) -> bool:
         """Whether there is nothing to listen on."""
-        return any(one["reason"] == "no_interface" for one in list(self.troubles))
+        return any(one["reason"] in {"no_interface", "no_multicast"} for one in list(self.troubles))
 
     def hear(self, what: str, *, within_s: float = WITHIN_S, after: int = 0, **like: object) -> Told:
         """Wait for a sighting with these members, at the earliest as the one after ``after`` that there were."""
@@ -71,19 +71,22 @@ PORTS: Final = {"mdns": 5353, "onvif": 3702}
 
 
 @contextmanager
-def ears(host: Host, way: str, *options: str) -> Iterator[Ears]:
+def ears(host: Host, way: str, *options: str, around: Sequence[str] = ()) -> Iterator[Ears]:
     """Let the agent listen on a host, one way; it listens when the context begins, if there is what to listen on.
+
+    ``around`` is a command that becomes it, as a sandbox does.
 
     What it says on its standard error is an exception that somebody's advert could raise; there has to be none.
     """
     with tempfile.TemporaryFile() as errors:
         with host.running(
-            *(sys.executable, "-m", "tests.discovery.listening", way, *options), stderr=errors
+            *(*around, sys.executable, "-m", "tests.discovery.listening", way, *options), stderr=errors
         ) as process:
             found = Ears(process)
             until(lambda: found.in_vain() or _is_open(host, PORTS[way]), what="ears", within_s=WITHIN_S, pace_s=0.01)
             yield found
             assert process.poll() is None, "the listening process ended"
+        assert process.returncode == 0, "it ends in order"
         errors.seek(0)
         assert errors.read().decode() == ""
 
