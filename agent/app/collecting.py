@@ -88,10 +88,11 @@ class Collecting:
     async def _adjust(self, tasks: asyncio.TaskGroup) -> None:
         everybody = await self._parts.index.read(enrolment.enrolled)
         enrolled = {one.camera: one for one in everybody if one.level == "proved"}
-        for camera, (known, _, task) in tuple(self._running.items()):
+        for camera, (known, source, task) in tuple(self._running.items()):
             if camera not in enrolled or _where(enrolled[camera]) != _where(known):
                 task.cancel()
                 await asyncio.wait((task,))
+                source.let_go()
                 del self._running[camera]
         for camera, one in enrolled.items():
             if camera not in self._running:

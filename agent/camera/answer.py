@@ -71,12 +71,13 @@ class Recording(msgspec.Struct, frozen=True, kw_only=True):
 class Page(msgspec.Struct, frozen=True):
     """One page of what is there; ``next`` is where the next one begins, ``""`` behind the last.
 
-    What is still being recorded is not among ``recordings``; ``running`` are the ids of that. ``bad`` counts entries
+    What is still being recorded is not among ``recordings``; ``running`` are the ids of that and the clock's
+    state. ``bad`` counts entries
     that have not their form: each is that entry's alone.
     """
 
     recordings: tuple[Recording, ...]
-    running: tuple[str, ...]
+    running: tuple[tuple[str, ClockState], ...]
     next: str
     bad: int = 0
 
@@ -114,7 +115,7 @@ def read_page(raw: bytes) -> Page:
             if item.take("complete", bool):
                 recordings.append(_recording(item))
             else:
-                running.append(item.matching("id", _ID))
+                running.append((item.matching("id", _ID), item.clock()))
         except CorruptError:
             bad += 1
     return Page(tuple(recordings), tuple(running), following, bad)
@@ -132,7 +133,7 @@ def read_status(raw: bytes) -> Status:
         model=members.text("model"),
         firmware=members.text("firmware"),
         time_ms=members.time_ms("time"),
-        clock=cast("ClockState", members.choice("clock", get_args(ClockState))),
+        clock=members.clock(),
         advert_key=advert_key,
         storage=cast("StorageState", storage.choice("state", get_args(StorageState))),
         total_bytes=storage.take("total_bytes", int),
@@ -173,7 +174,7 @@ def _recording(item: "_Members") -> Recording:
         media_type=item.matching("media_type", _MEDIA_TYPE),
         from_ms=from_ms,
         to_ms=to_ms,
-        clock=cast("ClockState", item.choice("clock", get_args(ClockState))),
+        clock=item.clock(),
         size_bytes=size_bytes,
         sha256=bytes.fromhex(item.matching("sha256", _SHA256)),
         acknowledged=item.take("acknowledged", bool),
@@ -208,6 +209,9 @@ class _Members:
         if value not in words:
             raise CorruptError(f"the camera's answer says an unknown {name}")
         return value
+
+    def clock(self) -> ClockState:
+        return cast("ClockState", self.choice("clock", get_args(ClockState)))
 
     def text(self, name: str) -> str:
         """Return a stranger's text as what may be shown: printable, and short."""

@@ -10,7 +10,7 @@ from typing import Final, TypeVar
 
 from agent.camera.answer import AnswerError, Page, Status, read_collection, read_page, read_status
 from agent.camera.identity import Address, Credentials, Pinned
-from agent.camera.session import Session, proved
+from agent.camera.session import Session, away, proved
 from agent.camera.tls import CutError, ImpostorError, client_context, connect, kid_of_pem
 from agent.errors import CorruptError, LinkError
 
@@ -135,19 +135,27 @@ class CameraLink:
         for address in self._addresses:
             try:
                 line = connect(address.host, address.port, numeric=address.numeric)
-                self._cutting = line.dup()
+                self._cutting = _another(line)
                 session = proved(line, context=self._context, pinned=self._pinned, monotonic=self._monotonic)
             except ImpostorError as error:
                 self._on_impostor(address)
                 failure = LinkError(error.message, hint=error.hint)
-            except LinkError as error:
-                failure = error
+            except LinkError:  # which names the address, and that is for no log
+                failure = LinkError("the camera does not answer where it was heard", hint="it is tried again by itself")
             else:
                 self._session = session
                 self.proved = address
                 return
             self.close()
         raise failure
+
+
+def _another(line: socket.socket) -> socket.socket:
+    try:
+        return line.dup()
+    except OSError as error:  # there are too many open files
+        line.close()
+        raise away(error) from error
 
 
 def _shut(line: socket.socket) -> None:

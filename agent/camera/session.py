@@ -233,6 +233,9 @@ def proved(line: socket.socket, *, context: ssl.SSLContext, pinned: Pinned, mono
     tls = shake_hands(line, context=context)
     try:
         require_pinned(shown(tls), pinned)
+    except (OSError, ValueError) as error:  # it was cut before the handshake: ssl tells so when it is asked
+        tls.close()
+        raise away(error) from error
     except AgentError as error:
         tls.close()
         if isinstance(error, CorruptError):

@@ -125,7 +125,8 @@ def shake_hands(plain: socket.socket, *, context: ssl.SSLContext, where: str = "
     with _translated(where), contextlib.ExitStack() as undo:
         undo.enter_context(plain)
         plain.settimeout(HANDSHAKE_S)
-        secured = context.wrap_socket(plain)
+        secured = undo.enter_context(context.wrap_socket(plain, do_handshake_on_connect=False))
+        secured.do_handshake()
         undo.pop_all()
         return secured
     raise AssertionError  # a translated error was raised

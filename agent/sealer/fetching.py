@@ -49,8 +49,10 @@ class Switchboard:
     def end(self) -> None:
         """Cut the connection that is in use, and give no other."""
         self._ended = True
-        if self._task is not None:
+        if self._task is not None and not self._task.done():
             self._task.cancel()
+            with contextlib.suppress(OSError):  # the job has ended meanwhile
+                self._channel.send(_ENOUGH)
         given, self._given = self._given, None
         if given is not None:
             with contextlib.suppress(OSError):  # it is over already

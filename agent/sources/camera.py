@@ -5,8 +5,9 @@ whoever takes it says so again. Each pass begins with what is due at the camera 
 anew each time, and an address proves nothing (``agent/camera/link.py``). What was offered is offered again when
 somebody says so (``again``), when everything is looked at anew, or with another content.
 
-A camera that lost its clock dates what it records at will. What a pass did not find and the next one does was recorded
-between the two, by our clock; of what was there at the first pass nothing is known (``Told.is_dated``).
+A camera that lost its clock, or has another time than we do, dates what it records at will. What a pass did not find
+and the next one does was recorded between the two, by our clock; of what was there at the first pass nothing is known
+(``Told.is_dated``).
 
 All that waits for the network happens in a thread of its own, and ends when it takes too long.
 """
@@ -21,7 +22,7 @@ from typing import Final, TypeVar
 import msgspec
 
 from agent.camera import tls
-from agent.camera.answer import PAGE_MAX, AnswerError, Recording, Status
+from agent.camera.answer import PAGE_MAX, AnswerError, ClockState, Recording, Status
 from agent.camera.identity import Address, Credentials, Order, Pinned
 from agent.camera.link import CameraLink
 from agent.clock import monotonic_s
@@ -46,6 +47,9 @@ PAGES_MAX: Final = 1_000
 
 REMEMBERED_MAX: Final = 20_000
 """Recordings remembered that were offered, and those whose time is not known; of more than that it is forgotten."""
+
+SKEW_MS: Final = 10 * 60_000
+"""Further from our time than this a camera's clock is wrong, or ours is: then its dates are not relied on."""
 
 AWAY_S: Final = 600.0
 """A camera that is heard and cannot be asked for so long is told of."""
@@ -125,6 +129,7 @@ class CameraSource:
         self._trouble = ""
         self._away_since_s: float | None = None
         self._card: int | None = None
+        self._is_skewed = False
         self._offered: dict[str, bytes] = {}
         self._anew_s = monotonic() + ANEW_S
         self._doubted = False
@@ -159,8 +164,9 @@ class CameraSource:
         after = ""
         for _ in range(PAGES_MAX):
             page = await self._ask(partial(self._link.page, after, limit=PAGE_MAX))
-            for running in page.running:
-                self._undated.since_ms(running)
+            for running, clock in page.running:
+                if not self._is_dated(running, clock):
+                    self._undated.since_ms(running)
             if page.bad:
                 self._on_refusal(Refusal(source=self.settings.name, unverified_path="", reason=_BAD_ENTRY))
             candidates = [self._candidate(item) for item in page.recordings if not item.acknowledged]
@@ -197,6 +203,10 @@ class CameraSource:
 
     # -- what is asked of a camera alone
 
+    def let_go(self) -> None:
+        """Tell that nothing is wrong any more: the camera is not asked again."""
+        self._tell_trouble(None)
+
     def wake(self) -> None:
         """Look at the camera now: it was heard, or something is due there."""
         self._woken.set()
@@ -231,6 +241,7 @@ class CameraSource:
 
     async def _pass(self, offer: Offer, fresh: Fresh, opened: Opened) -> None:
         status = await self.open()
+        self._is_skewed = abs(status.time_ms - self._now_ms()) > SKEW_MS
         card = status.total_bytes if status.storage in {"ok", "full"} else None
         if card is None or card != self._card:
             self._undated.forget()
@@ -293,7 +304,7 @@ class CameraSource:
         self._lane.post(self._link.close)
 
     def _candidate(self, item: Recording) -> Candidate:
-        from_ms, to_ms, is_dated = item.from_ms, item.to_ms, item.clock == "trusted"
+        from_ms, to_ms, is_dated = item.from_ms, item.to_ms, self._is_dated(item.id, item.clock)
         if not is_dated:
             since_ms = self._undated.since_ms(item.id)
             if since_ms is not None:
@@ -312,6 +323,9 @@ class CameraSource:
             is_dated=is_dated,
         )
         return Candidate(source=self.settings.name, path=item.id, place=place, size_bytes=item.size_bytes, told=told)
+
+    def _is_dated(self, recording: str, clock: ClockState) -> bool:
+        return clock == "trusted" and not self._is_skewed and recording not in self._undated
 
     def _is_news(self, candidate: Candidate) -> bool:
         return candidate.told is not None and self._offered.get(candidate.path) != candidate.told.sha256
@@ -356,6 +370,9 @@ class _Undated:
         """Know nothing any more: another card may be in the camera."""
         self._passed_ms = None
         self._since_ms.clear()
+
+    def __contains__(self, recording: str) -> bool:
+        return recording in self._since_ms
 
     def since_ms(self, recording: str) -> int | None:
         """Return a time before which it was not there; ``None`` when it may be of any time."""

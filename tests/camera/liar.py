@@ -17,7 +17,7 @@ from agent.camera.identity import Address
 from device_sim.camera.device import Identity
 
 STATUS = {
-    "v": 1, "id": "abcdefgh234567aa", "model": "Liar", "firmware": "1", "time": "2026-11-22T10:15:00.000Z",
+    "v": 1, "id": "abcdefgh234567aa", "model": "Liar", "firmware": "1", "time": "2026-11-24T06:00:00.000Z",
     "clock": "trusted",
     "advert_key": "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8",
     "storage": {"state": "ok", "total_bytes": 1, "free_bytes": 1, "erasure": "unlink"},

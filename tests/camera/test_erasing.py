@@ -226,6 +226,23 @@ def test_recording_without_a_clock_that_was_not_there_after_a_cutoff_is_taken(pl
     assert place.only().captured_from_ms == place.now.agent_ms
 
 
+def test_camera_that_believes_a_wrong_clock_loses_nothing_by_a_cutoff(place: Place) -> None:
+    place.erase(cutoff=Selection(all=True))
+    place.now = at(place.now.agent_ms + 60_000)
+    place.stand.do(lambda: place.stand.device.faults.add("clock-wrong"))
+    seen = len(place.statuses)
+    recorded: list[bytes] = []
+
+    def condition() -> bool:
+        if len(place.statuses) > seen + 3 and not recorded:
+            recorded.append(b"content")
+            place.record(recorded[0], start=place.stand.device.now())
+        return bool(recorded) and list(place.card().values()) == [True]
+
+    place.collect(condition)
+    assert place.contents() == [b"content"]
+
+
 def test_recording_without_a_clock_is_taken_where_nothing_was_deleted(place: Place) -> None:
     place.stand.do(lambda: place.stand.device.faults.add("clock-unsure"))
     place.record(b"content")
