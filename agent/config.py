@@ -16,7 +16,7 @@ The document::
     source = "ntp"                        # or "system": this machine's clock is set by something trustworthy
 
     [discovery]                           # leave it out and nothing is listened for
-    ways = ["mdns", "onvif"]              # and interfaces
+    ways = ["mdns", "onvif", "ble"]       # and interfaces, adapter
 
     [[source]]
     kind = "frigate"                      # spool | frigate | motioneye | timelapse, or rtsp (below)
@@ -66,15 +66,16 @@ DEFAULT_STATE: Final = "/var/lib/privacy-agent"
 DEFAULT_SOCKET: Final = Path("/run/privacy-agent/control.sock")
 """In the folder that systemd makes for the service; the state folder is closed to the socket's group."""
 
-WAYS: Final[tuple[Way, ...]] = ("mdns", "onvif")
+WAYS: Final[tuple[Way, ...]] = get_args(Way)
 INTERFACES_MAX: Final = 16
 
+_ADAPTER: Final = re.compile(r"hci[0-9]{1,3}")
 _INTERFACE: Final = re.compile(r"[A-Za-z0-9_.:@-]{1,15}")
 _SOCKET_NAME: Final = "control.sock"
 _NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _PORTS: Final = {"mqtts": 8883, "mqtt": 1883}
 STREAM_KIND: Final = "rtsp"
-_DISCOVERY_KEYS: Final = ("ways", "interfaces")
+_DISCOVERY_KEYS: Final = ("ways", "interfaces", "adapter")
 _SOURCE_KEYS: Final = (
     "name",
     "kind",
@@ -115,10 +116,11 @@ class BrokerSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DiscoverySettings(msgspec.Struct, frozen=True, kw_only=True):
-    """How cameras are listened for: ``interfaces`` none for all that can multicast."""
+    """How cameras are listened for: ``interfaces`` none for all that can multicast, ``adapter`` none for the first."""
 
     ways: tuple[Way, ...] = WAYS
     interfaces: tuple[str, ...] = ()
+    adapter: str = ""
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True):
@@ -265,8 +267,11 @@ def _discovery(table: Table) -> DiscoverySettings:
     interfaces = table.texts("interfaces", [])
     if len(interfaces) > INTERFACES_MAX or not all(_INTERFACE.fullmatch(name) for name in interfaces):
         raise table.error("interfaces", "should be names of network interfaces", hint="ip link shows them")
+    adapter = table.take("adapter", str, "")
+    if adapter and not _ADAPTER.fullmatch(adapter):
+        raise table.error("adapter", f"{adapter!r} is no Bluetooth adapter", hint="bluetoothctl list shows them: hci0")
     table.close(known=_DISCOVERY_KEYS)
-    return DiscoverySettings(ways=cast("tuple[Way, ...]", ways), interfaces=interfaces)
+    return DiscoverySettings(ways=cast("tuple[Way, ...]", ways), interfaces=interfaces, adapter=adapter)
 
 
 def _source(table: Table, *, kind: str, here: Path) -> SourceSettings:

@@ -3,20 +3,25 @@
 What a way needs is imported here when it is on: an agent without ``[discovery]`` loads nothing of it.
 """
 
+import secrets
 import ssl
 from collections.abc import Callable
 from functools import partial
+from typing import Any
+
+import msgspec
 
 from agent import enrolment
 from agent.app.alarm import Alarm
 from agent.app.parts import Parts
 from agent.clock import ReadClock
 from agent.config import DiscoverySettings
-from agent.discovery.sighting import Discoverer, Way
-from agent.enrolment import LinkIdentity
+from agent.discovery.sighting import Discoverer, Sighting, Way
+from agent.enrolment import Enrolled, LinkIdentity
+from agent.envelope import private_key_from_pem, public_jwk, raw_signature
 from agent.index import Index
 from agent.model import Moment
-from agent.nearby.flow import AlertIn, Nearby, Outside
+from agent.nearby.flow import AlertIn, Nearby, Outside, Prove
 from agent.nearby.look import look, reached
 
 
@@ -32,10 +37,14 @@ def discoverers(settings: DiscoverySettings, *, read_clock: ReadClock) -> dict[W
             from agent.discovery.onvif import Onvif  # noqa: PLC0415 - the same
 
             made[way] = Onvif(read_clock, interfaces=settings.interfaces)
+        else:
+            from agent.discovery.ble.scanner import Scanner  # noqa: PLC0415 - the same
+
+            made[way] = Scanner(now_ms=lambda: read_clock().wall_ms, adapter=settings.adapter)
     return made
 
 
-def outside_of(identity: LinkIdentity) -> Outside:
+def outside_of(identity: LinkIdentity, *, prove: Prove | None = None) -> Outside:
     """Return how addresses are looked at as the holder of this identity."""
     from agent.camera.tls import client_context  # noqa: PLC0415 - loaded only where cameras are looked at
 
@@ -45,7 +54,31 @@ def outside_of(identity: LinkIdentity) -> Outside:
         look=partial(look, context=link),
         look_at_name=partial(look, context=older, numeric=False),
         reached=reached,
+        prove=prove,
     )
+
+
+def proving(scanner: Discoverer | None, identity: LinkIdentity) -> Prove | None:
+    """Return how a camera near by Bluetooth proves itself, where that is listened to."""
+    if scanner is None:
+        return None
+    from agent.discovery.ble.peripheral import Slots, connected  # noqa: PLC0415 - loaded only where it is on
+    from agent.discovery.ble.proof import AgentKey  # noqa: PLC0415 - the same
+    from agent.discovery.ble.scanner import Scanner  # noqa: PLC0415 - the same
+
+    assert isinstance(scanner, Scanner)  # noqa: S101 - made above
+    ears, slots, key = scanner, Slots(), private_key_from_pem(identity.key_pem)
+    shown = AgentKey(public_jwk(key), lambda words: raw_signature(key, words))
+
+    async def prove(sighting: Sighting, camera: Enrolled) -> dict[str, Any]:
+        async with connected(ears, sighting.key, slots=slots) as near:
+            state = await near.prove(
+                shown, camera_kid=camera.kid, advert_key=camera.advert_key, random=secrets.token_bytes
+            )
+        told: dict[str, Any] = msgspec.to_builtins(state)
+        return {name: value for name, value in told.items() if name != "taken"}
+
+    return prove
 
 
 async def make_nearby(
@@ -74,4 +107,12 @@ def assembled(
     found: Callable[[str], None] = lambda _camera: None,
 ) -> Nearby:
     """Put the flow together; without an index nobody is enrolled and nothing is written."""
-    return Nearby(ways, index=index, now=now, outside=outside_of(identity), alert_in=alert_in, tell=tell, found=found)
+    return Nearby(
+        ways,
+        index=index,
+        now=now,
+        outside=outside_of(identity, prove=proving(ways.get("ble"), identity)),
+        alert_in=alert_in,
+        tell=tell,
+        found=found,
+    )

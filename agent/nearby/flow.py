@@ -5,6 +5,7 @@ What is heard, step by step:
 1. A sighting goes into the inventory. Where it may be a camera with a camera link it waits for a check: those that
    announce an enrolled camera's rotating id first, then those that were tried least.
 2. A check shakes hands with its addresses, ``CHECKS`` at a time, and sends nothing. What answers is judged by its key.
+   Over Bluetooth only what announces an enrolled camera's id is connected to, ``RADIO_CHECKS`` at a time.
 3. The enrolled camera: the row is joined to it, and whoever collects from it is told the address.
 4. An impostor: written down with its alert in one transaction, at most every ``REFUSED_PAUSE_MS`` for each camera and
    rule; nothing else changes. It is tried again until it is gone; the alert ends when none was there for ``QUIET_MS``.
@@ -19,7 +20,7 @@ import heapq
 import itertools
 import logging
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -28,7 +29,7 @@ from agent.camera.tls import ImpostorError, Shown, require_certificate
 from agent.clock import MS_PER_S, pause
 from agent.discovery.sighting import Discoverer, Heard, Sighting, Trouble, Way
 from agent.enrolment import Enrolled, host_and_port
-from agent.errors import CorruptError, LinkError, SpaceError
+from agent.errors import CorruptError, LinkError, RefusedError, SpaceError
 from agent.index import Index, Tx
 from agent.model import Moment
 from agent.nearby.inventory import Device, Inventory, Key, Row
@@ -38,6 +39,10 @@ from agent.nearby.reach import Reach
 from agent.nearby.rotating import DAY_MS, expected_ids
 
 CHECKS: Final = 32
+RADIO_CHECKS: Final = 1
+"""An adapter begins one connection after the other."""
+
+RADIO_WAITING_MAX: Final = 64
 PROBES: Final = 8
 WAITING_MAX: Final = 2048
 """Rows that wait for a check; of a flood the rest is checked when it is heard again."""
@@ -64,6 +69,11 @@ AlertIn = Callable[[Tx, str, str, Moment], object]
 """Raise an alert in the transaction of what it tells of."""
 
 
+Prove = Callable[[Sighting, Enrolled], Awaitable[dict[str, Any]]]
+"""Have a camera near by radio prove itself; return what it says it is doing. Raises ``RefusedError`` for another one,
+``LinkError`` and ``CorruptError`` where that was not to be learnt."""
+
+
 class Outside(msgspec.Struct, frozen=True, kw_only=True):
     """What the flow reaches the world by; a test may hand in others."""
 
@@ -73,6 +83,8 @@ class Outside(msgspec.Struct, frozen=True, kw_only=True):
     """Who answers at a configured address, which may be a name, in whatever TLS it knows."""
     reached: Callable[[str, int], Awaitable[bool]]
     """Whether anything answers at a configured address."""
+    prove: Prove | None = None
+    """How a camera near by radio proves itself, where radio is listened to."""
     wait: Callable[[float], Awaitable[None]] = pause
 
 
@@ -103,6 +115,7 @@ class Nearby:
         self._waiting: list[tuple[bool, int, int, Key]] = []
         self._order = itertools.count()
         self._work = asyncio.Event()
+        self._by_radio: asyncio.Queue[Key] = asyncio.Queue(maxsize=RADIO_WAITING_MAX)
         self._changed = asyncio.Event()
         self._refused_ms: dict[tuple[str, str], int] = {}
         self._impostors: dict[tuple[str, Key], int] = {}
@@ -119,6 +132,8 @@ class Nearby:
                 tasks.create_task(self._listen(way, discoverer), name=f"hear {way}")
             for number in range(CHECKS):
                 tasks.create_task(self._check_rows(), name=f"check {number}")
+            for number in range(RADIO_CHECKS if self._outside.prove is not None else 0):
+                tasks.create_task(self._check_radio(), name=f"check by radio {number}")
             tasks.create_task(self._look_again(), name="look again")
             tasks.create_task(self._probe_cameras(), name="probe cameras")
 
@@ -133,7 +148,10 @@ class Nearby:
             if camera not in known:
                 del self._impostors[camera, key]
         for row in list(self.inventory.rows()):
-            if row.shown is None:
+            if row.sighting.way == "ble":
+                row.verdict, row.state, row.checked_ms = None, {}, None  # it is to prove itself to this device
+                self._wait_for_check(row)
+            elif row.shown is None:
                 row.verdict = None
             else:
                 await self._act(row, [(row.shown, row.proved_at)])
@@ -177,7 +195,7 @@ class Nearby:
     def hear(self, heard: Heard) -> None:
         """Take in what a discoverer says."""
         row = self.inventory.hear(heard, now_ms=self._now().agent_ms)
-        if row is not None and _checkable(row.sighting):
+        if row is not None:
             self._wait_for_check(row)
         self.changed()
 
@@ -204,12 +222,53 @@ class Nearby:
         return self._claimed(row.sighting)
 
     def _wait_for_check(self, row: Row) -> None:
+        if self._provable(row) and not row.waiting and not self._by_radio.full():
+            row.waiting = True
+            self._by_radio.put_nowait(row.key)
         if row.waiting or not _checkable(row.sighting) or len(self._waiting) >= WAITING_MAX:
             return
         row.waiting = True
         unexpected = not self._claimed(row.sighting)
         heapq.heappush(self._waiting, (unexpected, row.failures, next(self._order), row.key))
         self._work.set()
+
+    def _provable(self, row: Row) -> bool:
+        return row.sighting.way == "ble" and self._outside.prove is not None and bool(self._claimed(row.sighting))
+
+    async def _check_radio(self) -> None:
+        while True:
+            row = self.inventory.row(await self._by_radio.get())
+            if row is not None and row.waiting:
+                row.waiting = False
+                await self._prove(row)
+
+    async def _prove(self, row: Row) -> None:
+        """Have what announces a camera's id over Bluetooth prove that it is that camera."""
+        sighting, claimed = row.sighting, self._claimed(row.sighting)
+        camera = next((one for one in self._cameras if one.camera == claimed), None)
+        if self._outside.prove is None or camera is None:
+            return
+        refused, state = False, {}
+        try:
+            state = await self._outside.prove(sighting, camera)
+        except RefusedError as error:
+            refused = error.reason == ALERT
+        except (LinkError, CorruptError):
+            pass
+        if row.sighting.unverified_id != sighting.unverified_id:
+            return  # another id is announced there now, and waits for a check of its own
+        row.checked_ms = self._now().agent_ms
+        row.answered = bool(state)
+        row.failures = 0 if state or refused else row.failures + 1
+        row.state = state
+        if state:
+            row.verdict = Same(claimed)
+        elif refused:
+            row.verdict = Impostor(claimed, "failed_proof")
+        self._forget_impostor(row.key, but=row.verdict)
+        if refused:
+            await self._refuse(Impostor(claimed, "failed_proof"), row.key)
+        self.changed()
 
     async def _check_rows(self) -> None:
         while True:
@@ -325,7 +384,9 @@ class Nearby:
 
     def _due(self, row: Row, *, now_ms: int) -> bool:
         """Tell whether a row is to be checked again although its words are the same."""
-        if not _checkable(row.sighting) or row.checked_ms is None:
+        if self._provable(row) and row.checked_ms is None:
+            return True
+        if not (_checkable(row.sighting) or self._provable(row)) or row.checked_ms is None:
             return False
         since_s = (now_ms - row.checked_ms) / MS_PER_S
         if isinstance(row.verdict, Impostor):

@@ -10,7 +10,7 @@
 """
 
 from collections.abc import Iterable, Iterator
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -45,6 +45,8 @@ class Row(msgspec.Struct, kw_only=True):
     """Whether anything answered at its addresses when that was tried last; ``None``: not tried."""
     proved_at: str = ""
     """The address at which the key was shown."""
+    state: dict[str, Any] = {}
+    """What a camera that proved itself over Bluetooth said it is doing."""
     failures: int = 0
     waiting: bool = False
     """It waits for a check."""
@@ -106,7 +108,7 @@ class Inventory:
         if _words(before) == _words(heard) and not was_gone:
             return None
         if _words(before) != _words(heard):
-            row.shown, row.verdict, row.proved_at, row.failures = None, None, "", 0
+            row.shown, row.verdict, row.proved_at, row.failures, row.state = None, None, "", 0, {}
         return row
 
     def lapse(self, *, now_ms: int) -> None:

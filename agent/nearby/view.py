@@ -90,6 +90,8 @@ def _heard(row: "Row") -> dict[str, Any]:
         "last_seen": rfc3339_ms(row.last_ms),
         "gone": row.gone_ms is not None,
     }
+    if row.state:
+        told["privacy_state"] = row.state
     if sighting.signal_dbm is not None:
         told["signal_dbm"] = sighting.signal_dbm
     return told
