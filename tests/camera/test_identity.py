@@ -9,7 +9,7 @@ from agent.camera.link import CameraLink
 from agent.clock import monotonic_s
 from agent.errors import LinkError
 from device_sim.camera.device import new_identity
-from tests.camera.liar import Liar
+from tests.camera.liar import Asked, Liar
 from tests.camera.place import WHEN, Place
 
 
@@ -60,7 +60,15 @@ def test_impostor_that_takes_the_address_between_list_and_fetch_gives_nothing(pl
         for one in (liar, thief):
             one.contents["a"] = b"content"
         place.stolen[liar.address] = thief.address
-        flow = place.collect(lambda: "source_failed" in [event.kind for event in place.events])
+        sessions: set[int] = set()
+
+        def listing(asked: Asked, query: dict[str, str]) -> None:
+            sessions.add(asked.client_address[1])
+            liar.list_truly(asked, query)
+
+        liar.on_list = listing
+        # Who is at the address is proved anew then, so that an impostor who stays there is told of.
+        flow = place.collect(lambda: "source_failed" in [event.kind for event in place.events] and len(sessions) > 1)
         assert thief.fetched == []
         assert flow.counts["admitted"] == 0
         place.stolen.clear()

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from agent.camera import content as content_module
+from agent.sealer import fetching
 from tests.camera.liar import Asked, Liar, etag
 from tests.camera.place import LIMIT_S, Place
 
@@ -282,3 +283,31 @@ def give(asked: Asked, content: bytes, *, upto: int, start: int | None = None) -
     asked.wfile.write(content[at : at + upto])
     if at + upto < len(content):
         asked.cut()
+
+
+def test_camera_that_gets_on_too_slowly_is_cut_off_and_tried_again(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fetching, "STILL_MAX_S", 0.2)
+    place.still_s = 0.05
+    over = threading.Event()
+    with Liar(tmp_path / "liar", place.stand.device.identity) as liar:
+        place.at = (liar.address,)
+        liar.contents["a"] = LONG
+
+        def drip_at_first(asked: Asked, name: str) -> None:
+            if len(liar.fetched) > 1:
+                liar.give_truly(asked, name)
+                return
+            asked.send_response(200)
+            asked.send_header("Content-Length", str(len(LONG)))
+            asked.send_header("ETag", etag(LONG))
+            asked.end_headers()
+            asked.wfile.write(LONG[:10])
+            over.wait(LIMIT_S)
+
+        liar.on_content = drip_at_first
+        place.collect(lambda: liar.acknowledged == ["a"])
+        over.set()
+        assert [asked for _, asked in liar.fetched] == ["", ""]
+    assert place.contents() == [LONG]

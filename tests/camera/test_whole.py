@@ -80,3 +80,25 @@ def test_camera_is_found_paired_switched_on_collected_from_and_emptied_by_a_dele
             assert {one["id"] for one in outcomes} == taken
             assert all("camera_confirmed" in one["remarks"] for one in outcomes)
             assert held(agent) == []
+
+
+@on_network(hosts=2)
+def test_camera_at_a_configured_address_is_collected_from_and_whoever_takes_its_place_is_told(net: Network) -> None:
+    agent_host, camera_host = net.hosts
+    with device(agent_host) as agent:
+        cameras = agent.folder / "cameras"
+        with agent.running():
+            with camera(camera_host, cameras, "--setup", "--seconds", "1", "--count", "1") as there:
+                agent.asked("enrol", there.label, f"10.77.0.2:{there.port}")
+                until(lambda: len(held(agent)) == 1, what="its recording", within_s=WITHIN_S)
+            with camera(camera_host, cameras, "--break", "identity-changed", port=there.port):
+                until(lambda: alerts(agent) == ["camera_impostor"], what="the alert", within_s=WITHIN_S)
+            with camera(camera_host, cameras, port=there.port):
+                until(lambda: alerts(agent) == [], what="the end of the alert", within_s=WITHIN_S)
+        kinds = [entry["kind"] for entry in agent.audit()]
+        assert kinds.count("camera_refused") == 1
+        assert kinds.count("camera_paired") == 1
+
+
+def alerts(agent: Agent) -> list[str]:
+    return [one["code"] for one in agent.asked("status")["alerts"]]
