@@ -113,7 +113,8 @@ class ControlServer:
             listener.listen()  # at once: who looks whether somebody answers here finds us
         except OSError as error:
             listener.close()
-            raise ConfigError(f"{self._path}: {error.strerror}", hint=_NAME_ANOTHER) from error
+            reason = error.strerror or str(error)  # a path that is too long is Python's own word, without a number
+            raise ConfigError(f"{self._path}: {reason}", hint=_NAME_ANOTHER) from error
         finally:
             os.umask(mask)
         server = await asyncio.start_unix_server(self._answer, sock=listener, limit=REQUEST_BYTES)

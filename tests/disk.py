@@ -7,6 +7,7 @@ import inspect
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -42,19 +43,23 @@ def as_root(test: Callable[..., None]) -> Callable[..., None]:
             mounts_of_our_own()
             test(tmp_path, **fixtures)
             return
-        again_as_root(test, tmp_path)
+        again_as_root(test)
 
     return run
 
 
-def again_as_root(test: Callable[..., None], folder: Path) -> None:
-    """Run a test again in a process that is root but in name, with a folder for what it makes."""
-    command = [
-        *("unshare", "--user", "--map-root-user", "--mount"),
-        *(sys.executable, "-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider"),
-        *("--basetemp", str(folder / "apart"), f"{inspect.getfile(test)}::{test.__name__}"),
-    ]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE_S, check=False)
+def again_as_root(test: Callable[..., None]) -> None:
+    """Run a test again in a process that is root but in name.
+
+    What it makes is beneath a short path of its own: one beneath the test's is too long for the name of a socket.
+    """
+    with tempfile.TemporaryDirectory(prefix="apart-") as folder:
+        command = [
+            *("unshare", "--user", "--map-root-user", "--mount"),
+            *(sys.executable, "-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider"),
+            *("--basetemp", f"{folder}/made", f"{inspect.getfile(test)}::{test.__name__}"),
+        ]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE_S, check=False)
     assert done.returncode == 0, f"as root it would run here:\n{done.stdout}{done.stderr}"
 
 

@@ -115,13 +115,13 @@ def network(*, hosts: int) -> Iterator[Network]:
         yield made
 
 
-def on_network(*, hosts: int) -> Callable[[Callable[[Network], None]], Callable[[Path], None]]:
+def on_network(*, hosts: int) -> Callable[[Callable[[Network], None]], Callable[[], None]]:
     """Let a test have a network of its own; on a machine that forbids users namespaces it fails, and wants root."""
 
-    def decorate(test: Callable[[Network], None]) -> Callable[[Path], None]:
-        def run(tmp_path: Path) -> None:
+    def decorate(test: Callable[[Network], None]) -> Callable[[], None]:
+        def run() -> None:
             if os.geteuid() != 0:
-                again_as_root(test, tmp_path)
+                again_as_root(test)
                 return
             with network(hosts=hosts) as net:
                 test(net)

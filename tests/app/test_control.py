@@ -524,7 +524,7 @@ def test_folder_with_too_long_a_name_is_told_with_the_fix(tmp_path: Path) -> Non
     long.parent.mkdir()
     before = os.umask(0o022)
     try:
-        with pytest.raises(ConfigError, match="next: name a shorter path"):
+        with pytest.raises(ConfigError, match="path too long\n  next: name a shorter path"):
             run(ControlServer(long, {}).serve(lambda: None))
         assert os.umask(0o022) == 0o022
     finally:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from device_sim.broker import Engine
+from tests.disk import as_root
 from tests.flow.house import DEVICE, House
 from tests.waiting import until
 
@@ -195,6 +196,7 @@ def test_second_agent_on_the_same_vault_is_refused(tmp_path: Path) -> None:
         assert "another process has the vault open" in answer
 
 
+@as_root  # nobody else may look into a process that is hardened, not even its own user
 def test_nothing_listens_but_the_local_socket(tmp_path: Path) -> None:
     with House(tmp_path) as house:
         house.start_agent()
