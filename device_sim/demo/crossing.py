@@ -1,4 +1,4 @@
-"""Steps 4 to 7: an upload is cut and goes on, the store confirms, and only the owner can read what the store holds."""
+"""Steps 5 to 8: an upload is cut and goes on, the store confirms, and only the owner can read what the store holds."""
 
 import hashlib
 import importlib
@@ -45,7 +45,7 @@ def start_cloud(stage: Stage, found: Found) -> Child:
 
 
 def upload(stage: Stage, found: Found, cloud: Child, *, live: Live) -> tuple[Told, Child]:
-    """Step 4: SIGKILL once 60 % have arrived; the next start goes on from what the store has durably."""
+    """Step 5: SIGKILL once 60 % have arrived; the next start goes on from what the store has durably."""
     total = found.payload_bytes
     live("sending")
     agent = stage.run_agent()
@@ -81,7 +81,7 @@ def upload(stage: Stage, found: Found, cloud: Child, *, live: Live) -> tuple[Tol
 
 
 def receipt(stage: Stage, found: Found, cloud: Child, *, live: Live) -> Told:
-    """Step 5: only the store's signed word makes an object count as uploaded."""
+    """Step 6: only the store's signed word makes an object count as uploaded."""
     live("the store's signed receipts")
     wanted = {found.objects["kept"], found.objects["deleted"]}
     for one in wanted:
@@ -103,7 +103,7 @@ def receipt(stage: Stage, found: Found, cloud: Child, *, live: Live) -> Told:
 
 
 def unreadable(stage: Stage, found: Found, *, live: Live) -> Told:
-    """Step 6: the same frame as the owner opens it and as the cloud holds it."""
+    """Step 7: the same frame as the owner opens it and as the cloud holds it."""
     live("a signed command, carried as a file: an export whose header is sealed anew, the payload as it is")
     exported = stage.state / "vault" / "exports" / _export(stage, found.objects["kept"])
     out = stage.folder / "opened"
@@ -133,7 +133,7 @@ def unreadable(stage: Stage, found: Found, *, live: Live) -> Told:
 
 
 def stock_tools(stage: Stage, found: Found, *, live: Live) -> Told:
-    """Step 7: header and payload put together are an ordinary age file."""
+    """Step 8: header and payload put together are an ordinary age file."""
     header, payload = stored_files(stage, "kept", found)
     whole = stage.folder / "kept.age"
     with whole.open("wb") as file:

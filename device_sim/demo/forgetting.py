@@ -1,4 +1,4 @@
-"""Steps 8 to 10: what is too old goes, what its owner deletes goes for good, and a thief who has everything is late."""
+"""Steps 9 to 11: what is too old goes, what its owner deletes goes for good, and a thief who has everything is late."""
 
 import json
 import os
@@ -18,7 +18,7 @@ _BY_ITSELF_S: Final = 1.0
 
 
 def retention(stage: Stage, found: Found, agent: Child, *, live: Live) -> tuple[Told, Child]:
-    """Step 8: a photo that may live for seconds goes by the policy alone."""
+    """Step 9: a photo that may live for seconds goes by the policy alone."""
     photo = found.objects["expired"]
     until, named = (str(found.explained["decision"][name]) for name in ("until", "rule"))
     live(f"the photo may stay until {until[11:19]}")
@@ -51,7 +51,7 @@ def retention(stage: Stage, found: Found, agent: Child, *, live: Live) -> tuple[
 
 
 def delete(stage: Stage, found: Found, agent: Child, *, live: Live) -> tuple[Told, Child]:
-    """Step 9: SIGKILL in the middle of a delete; the next start finishes it, and the receipt says all of it."""
+    """Step 10: SIGKILL in the middle of a delete; the next start finishes it, and the receipt says all of it."""
     victim = found.objects["deleted"]
     sealed = payload_of(stage, "deleted", found)
     live("a signed delete; the agent is killed while it works")
@@ -88,7 +88,7 @@ def delete(stage: Stage, found: Found, agent: Child, *, live: Live) -> tuple[Tol
 
 
 def theft(stage: Stage, found: Found, agent: Child, *, live: Live) -> tuple[Told, Child]:
-    """Step 10: every way from a stolen key to a recording, with the copy from before and the device as it is now."""
+    """Step 11: every way from a stolen key to a recording, with the copy from before and the device as it is now."""
     live("the thief takes the device as well, and tries every key on every copy")
     agent.stop()
     copied = stage.folder / "thief" / "copied-disk"

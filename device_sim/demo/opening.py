@@ -1,4 +1,4 @@
-"""Steps 1 to 3: everybody gets keys, the camera writes, and what it wrote is sealed before it is stored."""
+"""Steps 1, 3 and 4: everybody gets keys, the camera writes, and what it wrote is sealed before it is stored."""
 
 import hashlib
 import json
@@ -90,7 +90,7 @@ def set_up(stage: Stage, found: Found, *, engine: str, live: Live) -> Told:
 
 
 def record(stage: Stage, found: Found, cameras: list[Child], *, live: Live) -> Told:
-    """Step 2: real files by the camera, sampled before anybody else sees them."""
+    """Step 3: real files by the camera, sampled before anybody else sees them."""
     live("writing H.264 video with a burnt-in clock")
     for camera in cameras:
         if camera.finish():
@@ -159,7 +159,7 @@ keep.age = "{PHOTO_AGE}"           # short on purpose, so that you see it go
 
 
 def seal(stage: Stage, found: Found, *, live: Live) -> Told:
-    """Step 3: the agent takes the files, without any line to the outside; then every byte it wrote is looked at."""
+    """Step 4: the agent takes the files, without any line to the outside; then every byte it wrote is looked at."""
     live("the agent takes the files in")
     agent = stage.run_agent(without_broker(stage))
     stage.until(lambda: not _files(stage.spool), "the spool to be empty")

@@ -15,7 +15,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -70,7 +70,9 @@ class Answer:
 class Child:
     """A program that keeps running. What it prints goes to its log; lines of JSON become events to wait for."""
 
-    def __init__(self, name: str, arguments: Sequence[str | Path], *, log: Path) -> None:
+    def __init__(
+        self, name: str, arguments: Sequence[str | Path], *, log: Path, env: Mapping[str, str] | None = None
+    ) -> None:
         self.name = name
         self.log = log
         self._events: list[Event] = []
@@ -82,6 +84,7 @@ class Child:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            env={**os.environ, **(env or {})},
         )
         assert self._process.stdout is not None, "asked for above"  # noqa: S101 - a pipe, three lines above
         self._reader = threading.Thread(target=self._read, args=(self._process.stdout,), name=name, daemon=True)
@@ -231,11 +234,11 @@ class Stage:
             )
         return Answer(done.returncode, done.stdout)
 
-    def start(self, name: str, program: str, *arguments: str | Path) -> Child:
-        """Start a program that keeps running; ``name`` is its log's."""
+    def start(self, name: str, program: str, *arguments: str | Path, env: Mapping[str, str] | None = None) -> Child:
+        """Start a program that keeps running; ``name`` is its log's, ``env`` is put over the environment."""
         command = [*program_of(program), *arguments]
         with held(numbers=ENDED_BY):  # a signal between the two lines would leave it running
-            child = Child(name, command, log=self.logs / f"{name}.log")
+            child = Child(name, command, log=self.logs / f"{name}.log", env=env)
             self._children.append(child)
         return child
 

@@ -1,4 +1,4 @@
-"""The twelve steps in order, each timed; the first claim that does not hold ends the story."""
+"""The thirteen steps in order, each timed; the first claim that does not hold ends the story."""
 
 import shutil
 from collections.abc import Callable
@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Final
 
 from device_sim.cloud import clock
-from device_sim.demo import crossing, forgetting, opening, proving, report
+from device_sim.demo import crossing, finding, forgetting, opening, proving, report
 from device_sim.demo.found import Found, Told
 from device_sim.demo.screen import Screen
 from device_sim.demo.stage import Child, DemoError, Stage
 
 TITLES: Final = (
     "Keys for everybody",
+    "Found, and proved before believed",
     "A camera writes",
     "Sealed before it is stored",
     "An upload, killed past 60 %",
@@ -99,6 +100,7 @@ class Story:
 
         return [
             set_up,
+            lambda: finding.find(stage, live=live),
             lambda: opening.record(stage, found, cameras, live=live),
             lambda: opening.seal(stage, found, live=live),
             upload,
@@ -131,7 +133,7 @@ class Story:
             raise DemoError(f"does not hold: {'; '.join(broken)}\n  seen: {told.seen}\n  next: read {self._stage.logs}")
 
     def _running(self) -> Child:
-        assert self._agent is not None, "step 4 started it"  # noqa: S101 - the order of the steps
+        assert self._agent is not None, "step 5 started it"  # noqa: S101 - the order of the steps
         return self._agent
 
     def _with_agent(self, ended: tuple[Told, Child]) -> Told:

@@ -78,7 +78,7 @@ def test_demo_with_each_broker_proves_every_claim_and_leaves_nothing_running(
     told: dict[str, Any] = json.loads(done.stdout)
     assert told["ok"]
     assert told["engine"] == engine
-    assert [step["step"] for step in told["steps"]] == list(range(1, 13))
+    assert [step["step"] for step in told["steps"]] == list(range(1, 14))
     assert {claim: held for step in told["steps"] for claim, held in step["claims"].items() if not held} == {}
     assert left_running(folder) == []
     _check_report(Path(told["report"]).read_text(encoding="utf-8"))
