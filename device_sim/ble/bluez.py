@@ -109,6 +109,11 @@ class Double:
         finally:
             await self.die()
 
+    @property
+    def devices(self) -> int:
+        """How many it knows now."""
+        return len(self._near)
+
     # --- what is done to it
 
     async def start(self) -> None:
@@ -300,7 +305,8 @@ class Double:
         return True
 
     def _left(self, client: str) -> None:
-        self._discovering.discard(client)
+        if client in self._discovering:
+            self._stop(client)
         if self._agent is not None and self._agent[0] == client:
             self._agent = None
 
@@ -362,7 +368,10 @@ class Double:
         del path
         if message.sender not in self._discovering:
             raise _ReplyError("Failed", "No discovery started")
-        self._discovering.discard(str(message.sender))
+        self._stop(str(message.sender))
+
+    def _stop(self, client: str) -> None:
+        self._discovering.discard(client)
         if not self._discovering:
             self._change(PATH, ADAPTER, {"Discovering": _flag(on=False)})
             for device in [one for one, has in self._objects.items() if "RSSI" in has.get(DEVICE, {})]:

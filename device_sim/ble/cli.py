@@ -83,9 +83,9 @@ async def _serve(args: argparse.Namespace) -> None:
     for number in ENDING:
         asyncio.get_running_loop().add_signal_handler(signal.Signals(number), stop.set)
     async with room(monotonic_s=monotonic_s, temporary_s=args.temporary) as here:
-        bench = Bench(here)
+        bench = Bench(here, agent=args.agent, passkey=args.passkey, mtu=args.mtu)
         for _ in range(min(args.cameras, CAMERAS_MAX)):
-            await bench.add(BareCamera(agent=args.agent, now_s=_now_s), passkey=args.passkey, mtu=args.mtu)
+            await bench.add()
         _say(bench.told(), as_json=args.json)
         reading = here.group.create_task(_read(bench, as_json=args.json), name="commands")
         here.running.append(reading)
@@ -115,22 +115,28 @@ def _say(answer: Answer, *, as_json: bool) -> None:
 class Bench:
     """The room and who is in it, as commands name them."""
 
-    def __init__(self, here: Room) -> None:
+    def __init__(self, here: Room, *, agent: str, passkey: int | None, mtu: int) -> None:
         self._room = here
+        self._agent, self._passkey, self._mtu = agent, passkey, mtu
         self._cameras: list[tuple[BareCamera, Peripheral]] = []
         self._relays: list[Relay] = []
 
-    async def add(self, camera: BareCamera, *, passkey: int | None, mtu: int) -> None:
+    async def add(self) -> Answer:
         """Let one more camera advertise."""
-        peripheral = Peripheral(camera, hci=self._room.air, monotonic_s=monotonic_s, passkey=passkey, mtu=mtu)
+        camera = BareCamera(agent=self._agent, now_s=_now_s)
+        peripheral = Peripheral(
+            camera, hci=self._room.air, monotonic_s=monotonic_s, passkey=self._passkey, mtu=self._mtu
+        )
         await self._room.enter(peripheral)
         self._cameras.append((camera, peripheral))
+        return {"address": peripheral.address}
 
     def told(self) -> Answer:
         """What others need to know."""
         return {
             "DBUS_SYSTEM_BUS_ADDRESS": self._room.bus,
             "hci": self._room.air,
+            "devices": self._room.double.devices,
             "cameras": [
                 {
                     "address": peripheral.address,
@@ -159,8 +165,8 @@ class Bench:
             camera, _ = self._cameras[int(rest[0])]
             camera.note(_named(rest[1], camera.state), on={"on": True, "off": False}[rest[2]])
             return {"done": True}
-        if word == "impostor":
-            return await self._impostor(rest[0], int(rest[1]))
+        if word in {"add", "impostor"} and len(self._cameras) < CAMERAS_MAX:
+            return await (self.add() if word == "add" else self._impostor(rest[0], int(rest[1])))
         if word == "harm":
             self._relays[-1].harm = next(harm for harm in HARMS if harm == _named(rest[0], HARMS))
             return {"done": True, "switches": len(self._relays[-1].switches)}
@@ -208,6 +214,7 @@ def _named(name: str, known: Any) -> str:  # noqa: ANN401 - anything that has na
 
 _HELP: Final = {
     "camera N NAME on|off": "somebody at camera N did that: recording, microphone, stream, indicator, consent",
+    "add": "one more camera comes near",
     "impostor KIND N": f"somebody answers in its place: {', '.join(KINDS)}",
     "harm HARM": f"what the last relay does: {', '.join(HARMS)}",
     "told": "the addresses again, and what the cameras are doing",

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from agent.clock import rfc3339_ms, system_clock
-from tests.bench import answering, discovering, encrypting, machine, resting, taking_in, uploading
+from tests.bench import answering, discovering, encrypting, hearing, machine, resting, taking_in, uploading
 from tests.bench.document import document
 from tests.bench.table import Figure, plain
 
@@ -27,6 +27,7 @@ PARTS: Final[dict[str, Callable[..., list[Figure]]]] = {
     "answer": answering.measure,
     "take-in": taking_in.measure,
     "discover": discovering.measure,
+    "bluetooth": hearing.measure,
 }
 
 

@@ -25,6 +25,7 @@ def test_every_part_of_the_benchmark_runs_and_prints() -> None:
         "command to receipt",
         "many small files",
         "finding cameras",
+        "cameras over Bluetooth",
     }
     assert all(one["value"] >= 0 for one in told["figures"])
 

@@ -11,7 +11,8 @@ from agent.discovery.ble.bluez import bluez
 from agent.discovery.ble.pairing import passkey
 from agent.discovery.ble.peripheral import Peripheral, connected
 from agent.errors import ConfigError, RefusedError
-from tests.ble.conftest import PATIENT, Listening, Radio, listen, talk
+from tests.ble.conftest import PATIENT, Listening, listen, talk
+from tests.ble.radio import Radio
 
 NUMBER = 123456
 

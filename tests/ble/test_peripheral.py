@@ -9,7 +9,8 @@ from msgspec.structs import replace
 
 from agent.discovery.ble.peripheral import Deadlines, Information, Peripheral, Slots, connected
 from agent.errors import LinkError, RefusedError
-from tests.ble.conftest import PATIENT, Listening, Radio, listen, talk
+from tests.ble.conftest import PATIENT, Listening, listen, talk
+from tests.ble.radio import Radio
 
 
 async def follow(camera: Peripheral) -> None:

@@ -4,13 +4,15 @@ import asyncio
 from collections.abc import Callable
 
 import msgspec
+from bleak.backends.bluezdbus.manager import get_global_bluez_manager
 
 from agent.discovery import Heard, Sighting
 from agent.discovery.ble.advert import id_text, rotating_id
-from agent.discovery.ble.scanner import Limits
+from agent.discovery.ble.scanner import FLOOD, Limits
 from agent.discovery.ble.service import SERVICE
 from agent.discovery.sighting import SIGHTINGS_MAX
-from tests.ble.conftest import QUICK, Listening, Radio, listen, lost, sighted
+from tests.ble.conftest import QUICK, Listening, listen, lost, sighted
+from tests.ble.radio import Radio
 
 DAY_MS = 86_400_000
 
@@ -178,3 +180,18 @@ def test_flood_of_cameras_is_bounded_and_the_real_one_is_still_heard(radio: Radi
         assert sum(ears.scanner.device(key) is not None for key in live) <= SIGHTINGS_MAX
 
     listen(radio, act)
+
+
+def test_flood_of_strangers_is_not_remembered_and_a_camera_that_comes_then_is_heard(radio: Radio) -> None:
+    """I11: bleak remembers whatever advertises until BlueZ prunes it; twenty thousand addresses are too many."""
+
+    async def act(ears: Listening) -> None:
+        await ears.camera(radio.camera.address)
+        await asyncio.to_thread(radio.do, f"flood {2 * FLOOD}")
+        late = await asyncio.to_thread(radio.do, "add")
+        await ears.camera(late["address"])
+        manager = await get_global_bluez_manager()
+        assert len(manager._properties) <= FLOOD + 10
+        assert radio.do("told")["devices"] >= 2 * FLOOD, "BlueZ itself has them all"
+
+    listen(radio, act, limits=msgspec.structs.replace(QUICK, sweep_s=60))

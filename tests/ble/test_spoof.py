@@ -5,7 +5,8 @@ from msgspec.structs import replace
 
 from agent.discovery.ble.peripheral import Peripheral, connected
 from agent.errors import AgentError, CorruptError, LinkError, RefusedError
-from tests.ble.conftest import PATIENT, Listening, Radio, listen
+from tests.ble.conftest import PATIENT, Listening, listen
+from tests.ble.radio import Radio
 
 
 def meet(radio: Radio, address: str) -> AgentError:

@@ -137,3 +137,9 @@ async def bluez(*, deadline_s: float) -> AsyncIterator[Bluez]:
         yield line
     finally:
         bus.disconnect()
+
+
+def path_of(details: object) -> str:
+    """Return the object path that bleak keeps for a device of BlueZ."""
+    assert isinstance(details, dict)  # noqa: S101 - bleak's BlueZ backend
+    return str(details["path"])

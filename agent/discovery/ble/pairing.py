@@ -48,9 +48,3 @@ async def passkey(line: Bluez, *, device_path: str, number: int) -> AsyncIterato
                 await line.call(ROOT, _MANAGER, "UnregisterAgent", "o", _PATH)
     finally:
         line.bus.remove_message_handler(answer)
-
-
-def path_of(details: object) -> str:
-    """Return the object path that bleak keeps for a device of BlueZ."""
-    assert isinstance(details, dict)  # noqa: S101 - bleak's BlueZ backend
-    return str(details["path"])

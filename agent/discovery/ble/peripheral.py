@@ -31,7 +31,8 @@ from bleak.backends.device import BLEDevice
 from bleak.exc import BleakDBusError, BleakError, BleakGATTProtocolError
 from bleak_retry_connector import BleakNotFoundError, BleakOutOfConnectionSlotsError, establish_connection
 
-from agent.discovery.ble.pairing import passkey, path_of
+from agent.discovery.ble.bluez import path_of
+from agent.discovery.ble.pairing import passkey
 from agent.discovery.ble.proof import AgentKey, open_proof
 from agent.discovery.ble.scanner import Scanner
 from agent.discovery.ble.service import FIRMWARE, MAKER, MODEL, PROOF, REFUSED, STATE, SWITCH

@@ -12,8 +12,9 @@ The procedure, again and again:
 5. Stop within a deadline, swallowing what a pulled adapter answers; after a lost daemon also make bleak forget what it
    remembers of it, because it would go on saying "connected". Then 1.
 
-What is heard is bounded (``SIGHTINGS_MAX`` cameras); what bleak itself remembers, BlueZ prunes thirty seconds after a
-device was last heard.
+What is heard is bounded (``SIGHTINGS_MAX`` cameras). bleak remembers everything that advertises until BlueZ prunes it,
+thirty seconds after it was last heard: what is no camera is taken out of that, in a flood of changing addresses as soon
+as it came, and the memory that the flood took is given back.
 """
 
 import asyncio
@@ -25,21 +26,26 @@ from typing import Final, Literal
 
 import msgspec
 from bleak import BleakScanner
-from bleak.backends.bluezdbus.manager import get_global_bluez_manager
+from bleak.backends.bluezdbus.manager import BlueZManager, get_global_bluez_manager
 from bleak.backends.device import BLEDevice
 from bleak.backends.scanner import AdvertisementData
 from bleak.exc import BleakBluetoothNotAvailableError, BleakBluetoothNotAvailableReason, BleakError
 
 from agent.clock import MS_PER_S, monotonic_s, pause
 from agent.discovery.ble.advert import Advert, is_camera, sighting
-from agent.discovery.ble.bluez import Bluez, bluez
+from agent.discovery.ble.bluez import Bluez, bluez, path_of
 from agent.discovery.sighting import SIGHTINGS_MAX, Hear, Heard, Lost, Sighting, Trouble, TroubleReason
 from agent.errors import LinkError
+from agent.process import give_back_memory
 
 _log = logging.getLogger(__name__)
 
 SILENT_SCANS: Final = 2
 """So many in a row, after something had been heard before, are a stall and no quiet neighbourhood."""
+
+FLOOD: Final = 1_000
+"""Adverts of strangers between two sweeps that are more than a street's."""
+FLOOD_SWEEPS: Final = 6
 
 _HINT: Final[dict[TroubleReason, str]] = {
     "no_daemon": "start bluetoothd: systemctl start bluetooth (in a container: mount /run/dbus/system_bus_socket)",
@@ -82,6 +88,10 @@ class Scanner:
         self._heard_anything = False
         self._silent_scans = 0
         self._last_advert_s = 0.0
+        self._bleak: BleakScanner | None = None
+        self._manager: BlueZManager | None = None
+        self._strangers = 0
+        self._owed_sweeps = 0
         self.bluez: Bluez | None = None
         """The line to BlueZ while there is one; pairing uses it too."""
 
@@ -137,10 +147,11 @@ class Scanner:
         self._adapter = adapter.name
         if not adapter.powered:
             return "adapter_off"
-        scanner = BleakScanner(self._advertised, bluez={"adapter": self._adapter})
+        scanner = self._bleak = BleakScanner(self._advertised, bluez={"adapter": self._adapter})
         try:
             async with asyncio.timeout(self._limits.start_s):
                 await scanner.start()
+                self._manager = await get_global_bluez_manager()
         except BleakBluetoothNotAvailableError as error:
             off = error.reason is BleakBluetoothNotAvailableReason.POWERED_OFF
             return "adapter_off" if off else "no_adapter"
@@ -205,6 +216,7 @@ class Scanner:
             self._silent_scans = 0
             self._end_trouble()
         if not is_camera(data.service_uuids, data.service_data):
+            self._drop(device)
             return
         properties = data.platform_data[1]
         heard = sighting(
@@ -230,8 +242,31 @@ class Scanner:
         if before is None or _words(before[0]) != _words(heard) or heard.seen_ms - before[0].seen_ms >= MS_PER_S:
             self._tell(heard)
 
+    def _drop(self, device: BLEDevice) -> None:
+        """Let bleak forget what is no camera, and in a flood also that it is there.
+
+        Forgotten, nothing that it says later is heard until BlueZ removed it: a camera whose first advert does not say
+        that it is one waits for the end of the flood. Those of docs/ble.md say so in the first.
+        """
+        self._strangers += 1
+        path = path_of(device.details)
+        if self._bleak is not None:
+            self._bleak._backend.seen_devices.pop(path, None)  # noqa: SLF001 - bleak lets nobody prune it
+        if self._strangers > FLOOD and self._manager is not None:
+            self._manager._properties.pop(path, None)  # noqa: SLF001 - the same
+
+    def _give_back(self) -> None:
+        """After a flood, and some sweeps longer because BlueZ takes its time to prune, shrink to what is needed."""
+        if self._strangers >= FLOOD:
+            self._owed_sweeps = FLOOD_SWEEPS
+        elif self._owed_sweeps:
+            self._owed_sweeps -= 1
+            give_back_memory()
+        self._strangers = 0
+
     def _sweep(self, scanner: BleakScanner) -> None:
         """Tell what BlueZ still has near, which an unchanged advert does not say by itself, and what it lost."""
+        self._give_back()
         live = {device.address for device, _ in scanner.discovered_devices_and_advertisement_data.values()}
         now_ms = self._now_ms()
         for key, (heard, device) in list(self._near.items()):
