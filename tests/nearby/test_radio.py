@@ -22,7 +22,7 @@ from agent.model import Moment
 from agent.nearby.flow import Nearby
 from agent.nearby.inventory import Row
 from agent.nearby.judging import Impostor, Same
-from tests.ble.conftest import Near, Radio
+from tests.ble.radio import Near, Radio
 from tests.store.home import NOW, Home
 
 PATIENCE_S = 60.0
