@@ -26,6 +26,7 @@ from agent.bundle import view as export_view
 from agent.clock import parse_rfc3339_ms, rfc3339_ms
 from agent.commands.listing import at_store_view, held_view, owner_listed
 from agent.control import ANSWER_BYTES, Progress, Verb
+from agent.enrolment import Level
 from agent.errors import ConfigError, CorruptError, RefusedError, SpaceError
 from agent.files import read_whole
 from agent.index import Tx
@@ -245,7 +246,7 @@ class Verbs:
             view = _view(item, told.decision, label=enrolment.label_of(tx, item.camera))
             keep = None if told.rule is None else msgspec.to_builtins(told.rule.keep)
             return view | {
-                "camera_level": enrolment.level_of(tx, item.camera),
+                "camera_level": self._level(tx, item.camera),
                 "decision": decision,
                 "policy_rule": None if told.rule is None else told.rule.scope,
                 "purpose": item.purpose,
@@ -377,6 +378,12 @@ class Verbs:
     def _reach(self) -> dict[str, Reach]:
         return {} if self._live.nearby is None else self._live.nearby.reach
 
+    def _level(self, tx: Tx, camera: str) -> Level:
+        """Return how far a camera is proved: as it was enrolled, else by what the config pins of its stream."""
+        level, known = enrolment.level_of(tx, camera), registry.camera(tx, camera)
+        pinned = {one.name for one in self._parts.config.streams if one.certificate_sha256}
+        return "pinned" if level == "configured" and known is not None and known.source in pinned else level
+
     def _cameras(self, tx: Tx) -> list[dict[str, Any]]:
         reach = self._reach()
         enrolled = enrolment.enrolled(tx)
@@ -386,7 +393,15 @@ class Verbs:
             after = page[-1].id
             for one in page:
                 if one.id not in there and len(told) < LISTED_MAX:
-                    told.append({"camera": one.id, "level": "configured", "name": one.label, "source": one.source})
+                    told.append(
+                        {
+                            "camera": one.id,
+                            "level": self._level(tx, one.id),
+                            "name": one.label,
+                            "source": one.source,
+                            "reachable": None,
+                        }
+                    )
         return told
 
     def _erasing(self, tx: Tx, item: Object) -> dict[str, Any]:
@@ -405,7 +420,7 @@ class Verbs:
             forgotten_ms=forgotten_ms,
             held=lambda item, label: _view(item, parts.retention.outlook(item, moment), label=label),
         )
-        return None if told is None else told | {"camera_level": enrolment.level_of(tx, told["camera"])}
+        return None if told is None else told | {"camera_level": self._level(tx, told["camera"])}
 
     def _away(self, tx: Tx, away: AtStore) -> dict[str, Any]:
         """Explain an object of which only a store has a copy."""
@@ -416,7 +431,7 @@ class Verbs:
         decision = {"stays_at_store": "until a delete; this device's own copy is gone"}
         told = at_store_view(away, label=enrolment.label_of(tx, away.camera))
         return told | {
-            "camera_level": enrolment.level_of(tx, away.camera),
+            "camera_level": self._level(tx, away.camera),
             "decision": decision,
             "copies": copies,
         }

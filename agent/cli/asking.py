@@ -179,6 +179,11 @@ def _status(arguments: argparse.Namespace) -> int:
         ("log", f"{answer['audit_head']['seq']} entries"),
     ]
     print(pairs(rows))
+    enrolled = [one for one in answer["cameras"] if not one["source"]]
+    if enrolled:
+        there = {True: "yes", False: "no", None: "-"}
+        cameras = [(one["camera"], one["level"], one["name"], there[one["reachable"]]) for one in enrolled]
+        print("\n" + table(cameras, head=("enrolled camera", "level", "name", "answers")))
     if answer["alerts"]:
         alerts = [(one["code"], when_text(one["since"]), str(one["count"])) for one in answer["alerts"]]
         print("\n" + table(alerts, head=("alert", "since", "times"), right=(2,)))
@@ -246,6 +251,7 @@ def _inventory(arguments: argparse.Namespace) -> int:
         (
             item["id"],
             _camera(item),
+            item["camera_level"],
             item["category"],
             when_text(item["captured_from"]),
             size(item["bytes"]),
@@ -256,8 +262,8 @@ def _inventory(arguments: argparse.Namespace) -> int:
         for item in objects
     ]
     if rows:
-        head = ("id", "camera", "category", "captured", "size", "state", "until", "rule")
-        print(table(rows, head=head, right=(4,)))
+        head = ("id", "camera", "level", "category", "captured", "size", "state", "until", "rule")
+        print(table(rows, head=head, right=(5,)))
         print("\n" + heading(summed(objects)))
     if rows and exports:
         print()

@@ -88,6 +88,8 @@ def _examine(config: "Config", arguments: argparse.Namespace) -> Iterator[Findin
         ("vault", lambda: _vault(config, ask_status)),
         ("audit log", lambda: _audit_log(config)),
         ("sources", lambda: _sources(config)),
+        ("discovery", lambda: _discovery(config, ask_status)),
+        ("cameras", lambda: _enrolled_cameras(ask_status)),
     ]
     if config.broker is not None:
         checks.append(("TLS identity", lambda: _identity(config)))
@@ -336,6 +338,58 @@ def _streams(config: "Config") -> Iterator[Finding]:
                 "rtsp: its pictures cross the network in clear, and who answers at its address is believed",
                 "write rtsps:// with certificate_sha256, if the camera has TLS; or give it a network of its own",
             )
+
+
+def _discovery(config: "Config", ask_status: AskStatus) -> Iterator[Finding]:
+    """Tell why cameras may not be heard: no multicast, a container's network, no adapter, no bluetoothd."""
+    settings = config.discovery
+    if settings is None:
+        yield Finding("discovery", "good", "off: nothing is listened for")
+        return
+    answer = ask_status()
+    if answer is not None:
+        troubles = [(one["way"], one["reason"], one["next"]) for one in answer["discovery"]["troubles"]]
+    else:
+        troubles = _troubles(config)
+    for way, reason, following in troubles:
+        yield Finding(f"discovery {way}", "look", reason.replace("_", " "), following)
+    if quiet := [way for way in settings.ways if way not in {one[0] for one in troubles}]:
+        yield Finding("discovery", "good", f"nothing speaks against {', '.join(quiet)}")
+
+
+def _troubles(config: "Config") -> list[tuple[str, str, str]]:
+    """Return (way, reason, next step) as this process sees the machine, where no agent runs."""
+    from agent.discovery.interface import in_container, read_interfaces, why_nothing_is_heard
+
+    assert config.discovery is not None  # noqa: S101 - the caller looked
+    settings = config.discovery
+    found: list[tuple[str, str, str]] = []
+    by_network = [way for way in settings.ways if way != "ble"]
+    if by_network:
+        container = in_container()
+        reason, hint = why_nothing_is_heard(read_interfaces(), chosen=settings.interfaces, container=container)
+        found += [(way, reason, hint) for way in by_network if reason]
+    if "ble" in settings.ways:
+        from agent.discovery.ble.trouble import trouble_of
+
+        reason, hint = asyncio.run(trouble_of(settings.adapter, deadline_s=CONNECT_S))
+        found += [("ble", reason, hint)] if reason else []
+    return found
+
+
+def _enrolled_cameras(ask_status: AskStatus) -> Iterator[Finding]:
+    """Tell of each enrolled camera how far it is proved, and whether the running agent reaches it."""
+    answer = ask_status()
+    for one in () if answer is None else answer["cameras"]:
+        if one["source"]:
+            continue  # of a folder or a stream, whose own check tells
+        name, level = f"camera {one['camera']}", one["level"]
+        if one["reachable"] is False:
+            step = "see that it is on and on this network; privacy-agent discover shows what is heard"
+            yield Finding(name, "look", f"{level}; does not answer", step)
+        else:
+            told = {True: f"answers at {one.get('address') or one['endpoint']}", None: "not looked for"}
+            yield Finding(name, "good", f"{level}; {told[one['reachable']]}")
 
 
 def _identity(config: "Config") -> Iterator[Finding]:

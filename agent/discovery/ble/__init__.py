@@ -8,8 +8,9 @@ The map::
     session     state and switch, sealed and counted                   pure
     bluez       the daemon and the adapters, over the agent's own line to the system bus
     scanner     the one scanner: a ``Discoverer``
+    trouble     why nothing may be heard here, asked once
     peripheral  one connection to one camera
     pairing     the passkey, where a camera demands it
 
-Only the last four load bleak and dbus-fast: import them where discovery is on, not above.
+Only the last five load bleak and dbus-fast: import them where discovery is on, not above.
 """

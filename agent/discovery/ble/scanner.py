@@ -47,7 +47,7 @@ FLOOD: Final = 1_000
 """Adverts of strangers between two sweeps that are more than a street's."""
 FLOOD_SWEEPS: Final = 6
 
-_HINT: Final[dict[TroubleReason, str]] = {
+HINT: Final[dict[TroubleReason, str]] = {
     "no_daemon": "start bluetoothd: systemctl start bluetooth (in a container: mount /run/dbus/system_bus_socket)",
     "no_adapter": "plug in a Bluetooth adapter, or name the right one in [discovery] of agent.toml",
     "adapter_off": "switch it on: bluetoothctl power on (and: rfkill unblock bluetooth)",
@@ -283,7 +283,7 @@ class Scanner:
             hear(heard)
 
     def _tell_trouble(self, reason: TroubleReason) -> None:
-        trouble = Trouble(way="ble", place=self._adapter or self._wanted, reason=reason, hint=_HINT[reason])
+        trouble = Trouble(way="ble", place=self._adapter or self._wanted, reason=reason, hint=HINT[reason])
         if self._trouble is None or self._trouble.reason != reason:
             self._trouble = trouble
             self._tell(trouble)

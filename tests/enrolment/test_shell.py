@@ -1,0 +1,198 @@
+"""FIND-AUTH: what a person types to enrol, and what each way of it compares, over real sessions on loopback."""
+
+import datetime as dt
+import ssl
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from agent.cli.finding import near_table
+from agent.envelope import public_jwk, thumbprint
+from agent.envelope.label import CameraLabel, camera_fingerprint
+from tests.cli.conftest import Device, device, made, shell
+from tests.enrolment.far_end import (
+    DEVICE,
+    OTHER_DEVICE,
+    FarEnd,
+    camera,
+    certificate_of,
+    digest_of,
+    new_key,
+    pem_of,
+    written,
+)
+
+__all__ = ["device", "made", "shell"]
+
+SERIAL = "B8A44F0A98A1"
+
+
+def where(far_end: FarEnd) -> str:
+    return f"{far_end.host}:{far_end.port}"
+
+
+def enrolled(device: Device) -> list[str]:
+    return [one["level"] for one in device.ok("cameras", "--json").json["cameras"]]
+
+
+def test_label_and_address_enrol_the_camera_that_holds_the_key(device: Device) -> None:
+    key = new_key()
+    label = CameraLabel(DEVICE, camera_fingerprint(thumbprint(public_jwk(key))).replace(" ", ""))
+    with camera(key, DEVICE) as far_end:
+        told = device.ok("enrol", str(label), where(far_end), "--name", "Garden")
+        assert "set-up window" in told.out
+        assert device.ok("enrol", str(label).lower(), where(far_end)).code == 0, "and the same again is the same"
+    assert enrolled(device) == ["proved"]
+    assert "Garden" in device.ok("cameras").out
+    assert "proved" in device.ok("status").out
+    assert far_end.sent == b""
+
+
+def test_key_of_the_label_under_another_id_is_refused(device: Device) -> None:
+    key = new_key()
+    label = CameraLabel(DEVICE, camera_fingerprint(thumbprint(public_jwk(key))).replace(" ", ""))
+    with camera(key, OTHER_DEVICE) as far_end:
+        refused = device.agent("enrol", str(label), where(far_end))
+    assert (refused.code, enrolled(device)) == (1, [])
+    assert "names another camera" in refused.err
+
+
+def test_accepted_fingerprint_of_another_key_is_refused_and_the_one_there_is_told(device: Device) -> None:
+    key, other = new_key(), new_key()
+    with camera(other, DEVICE) as far_end:
+        refused = device.agent("enrol", "--accept", camera_fingerprint(thumbprint(public_jwk(key))), where(far_end))
+    assert (refused.code, enrolled(device)) == (1, [])
+    assert camera_fingerprint(thumbprint(public_jwk(other))) in refused.err
+
+
+@pytest.fixture
+def vendor(tmp_path: Path) -> Iterator[tuple[Path, Path, FarEnd]]:
+    """A vendor's authority, a stranger's, and a camera with that vendor's certificate and serial number."""
+    root, stranger, key = new_key(), new_key(), new_key()
+    authority = certificate_of(root, "vendor", authority=True)
+    ended = dt.datetime(2021, 1, 1, tzinfo=dt.UTC)  # neither clock is to be relied on
+    issued = certificate_of(key, DEVICE, serial=SERIAL, issuer=(authority, root), ends=ended)
+    with FarEnd(pem_of(key, issued)) as far_end:
+        yield (
+            written(tmp_path / "vendor.pem", authority),
+            written(tmp_path / "stranger.pem", certificate_of(stranger, "stranger", authority=True)),
+            far_end,
+        )
+
+
+def test_vendors_chain_and_the_serial_number_pin_the_key(device: Device, vendor: tuple[Path, Path, FarEnd]) -> None:
+    authority, _, far_end = vendor
+    told = device.ok("enrol", "--vendor-ca", authority, "--serial", SERIAL, where(far_end), "--json").json
+    assert (told["level"], told["device"]) == ("proved", DEVICE)
+
+
+def test_chain_of_another_vendor_is_refused(device: Device, vendor: tuple[Path, Path, FarEnd]) -> None:
+    _, stranger, far_end = vendor
+    refused = device.agent("enrol", "--vendor-ca", stranger, "--serial", SERIAL, where(far_end))
+    assert (refused.code, enrolled(device)) == (1, [])
+    assert "not issued by that vendor" in refused.err
+
+
+@pytest.mark.parametrize(("serial", "code"), [("B8A44F0A98A2", 1), ("", 2)])
+def test_another_serial_number_of_the_same_vendor_is_refused(
+    device: Device, vendor: tuple[Path, Path, FarEnd], serial: str, code: int
+) -> None:
+    authority, _, far_end = vendor
+    refused = device.agent("enrol", "--vendor-ca", authority, "--serial", serial, where(far_end))
+    assert (refused.code, enrolled(device)) == (code, [])
+    assert "serial number" in refused.err
+
+
+def test_certificate_is_shown_first_and_pinned_when_it_was_compared(device: Device) -> None:
+    key = new_key()
+    certificate = certificate_of(key)
+    with FarEnd(pem_of(key, certificate), maximum=ssl.TLSVersion.TLSv1_2) as far_end:
+        shown = device.agent("enrol", "--pinned", where(far_end))
+        assert shown.code == 1
+        assert digest_of(certificate).hex() in shown.err
+        assert enrolled(device) == []
+        wrong = device.agent("enrol", "--pinned", where(far_end), "--accept", "0" * 64)
+        assert (wrong.code, enrolled(device)) == (1, [])
+        device.ok("enrol", "--pinned", where(far_end), "--accept", digest_of(certificate).hex())
+    assert enrolled(device) == ["pinned"]
+    assert far_end.sent == b""
+
+
+def test_address_alone_is_enrolled_as_that(device: Device) -> None:
+    device.ok("enrol", "--configured", "rtsp://192.0.2.8/stream", "--name", "Porch")
+    assert enrolled(device) == ["configured"]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        (),
+        ("PVCAM:1:NO",),
+        ("--configured",),
+        ("--configured", "rtsp://ada:secret@192.0.2.8/stream"),
+        ("--configured", "file:///etc/passwd"),
+        ("--pinned", "192.0.2.8"),
+        ("--accept", "0"),
+        ("--accept", "0" * 32, "--configured", "192.0.2.8:1"),
+        ("one", "two", "three"),
+    ],
+)
+def test_what_cannot_be_meant_is_told_with_the_fix(device: Device, words: tuple[str, ...]) -> None:
+    refused = device.agent("enrol", *words)
+    assert refused.code == 2
+    assert "next: " in refused.err
+    assert "secret" not in refused.err
+    assert enrolled(device) == []
+
+
+def test_camera_that_is_not_enrolled_cannot_be_forgotten(device: Device) -> None:
+    assert device.agent("forget-camera", "zzzzzzzz").code == 2
+
+
+def test_objects_are_listed_with_the_level_of_their_camera(device: Device) -> None:
+    (held,) = device.take_in("front/a.mp4")
+    (item,) = device.ok("inventory", "--json").json["objects"]
+    assert item["camera_level"] == "configured"
+    assert device.ok("explain", held, "--json").json["camera_level"] == "configured"
+    assert "configured" in device.ok("inventory").out
+
+
+def test_doctor_tells_what_may_be_heard(device: Device) -> None:
+    assert device.examined()["discovery"]["told"] == "off: nothing is listened for"
+    device.config.write_text(device.config.read_text() + '\n[discovery]\ninterfaces = ["nowhere0"]\n')
+    found = device.examined()
+    assert found["discovery mdns"]["verdict"] == "look"
+    assert "none of nowhere0 is up" in found["discovery onvif"]["next"]
+
+
+def test_table_of_what_is_near_says_who_is_who_and_what_to_do() -> None:
+    heard = {"way": "mdns", "place": "eth0", "unverified_name": "\x1b[2JDoor", "addresses": ["192.0.2.4:8443"]}
+    usual = {"signal_dbm": None, "leaks": [], "heard": [heard], "reachable": True}
+    told = near_table(
+        {
+            "near": [
+                usual | {"state": "enrolled", "level": "proved", "camera": "garden00", "name": "Garden"},
+                usual | {"state": "impostor", "impostor_of": "garden00", "rule": "copied_advert"},
+                usual | {"state": "new", "fingerprint": "fa9d cbec"},
+                usual | {"state": "heard", "leaks": [{"code": "mac", "advice": "rename it"}]},
+            ],
+            "troubles": [{"way": "ble", "place": "", "reason": "no_adapter", "next": "plug one in"}],
+        }
+    )
+    assert "\x1b" not in told
+    for words in ("proved", "garden00 Garden", "not garden00", "fa9d cbec", "rename it", "no adapter", "plug one in"):
+        assert words in told
+
+
+def test_agent_that_listens_for_nothing_loads_nothing_of_it(device: Device) -> None:
+    code = (
+        "import sys, agent.app.running, agent.app.verbs, agent.cli.running; "
+        "print([name for name in sys.modules if name.split('.')[0] in {'zeroconf', 'bleak', 'dbus_fast'}"
+        " or name.startswith(('agent.nearby.flow', 'agent.discovery.ble', 'agent.discovery.mdns'))])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+    assert "[discovery]" not in device.config.read_text()
