@@ -141,7 +141,8 @@ class Device:
     def _answers(self) -> bool:
         assert self._agent is not None
         assert self._agent.poll() is None, self.log()
-        return self.privacy("agent", "status", "--config", self.config, expect=None).code == 0
+        ran = self.privacy("agent", "status", "--config", self.config, "--json", expect=None)
+        return ran.code == 0 and bool(ran.json["running"])  # before the agent has the vault, the command answers itself
 
     def stop(self) -> None:
         """Ask the agent to end, and wait until it has."""
