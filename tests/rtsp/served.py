@@ -2,10 +2,12 @@
 
     /usr/bin/python3 served.py FILM PORT [USER PASSWORD basic|digest]
 
-It prints its port and plays the film from its start to whoever connects, at the speed at which it was recorded.
+It prints its port and plays the film from its start to whoever connects, at the speed at which it was recorded. A film
+with 265 in its name is H.265.
 """
 
 import sys
+from pathlib import Path
 
 import gi
 
@@ -25,7 +27,8 @@ def main(film: str, port: str, *credentials: str) -> None:
     server.set_address("127.0.0.1")
     server.set_service(port)
     factory = GstRtspServer.RTSPMediaFactory()
-    factory.set_launch(f"( filesrc location={film} ! qtdemux ! rtph264pay name=pay0 pt=96 )")
+    payer = "rtph265pay" if "265" in Path(film).name else "rtph264pay"
+    factory.set_launch(f"( filesrc location={film} ! qtdemux ! {payer} name=pay0 pt=96 )")
     if credentials:
         user, password, method = credentials
         auth = GstRtspServer.RTSPAuth()

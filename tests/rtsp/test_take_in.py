@@ -11,10 +11,16 @@ from tests.rtsp.studio import Device, Server
 TICKS_PER_MS = 90
 
 
-@pytest.mark.parametrize("reordered", [False, True], ids=["in-order", "reordered"])
-def test_pictures_and_their_times_are_those_that_were_streamed(tmp_path: Path, *, reordered: bool) -> None:
-    film = shoot(tmp_path / "film.mp4", pictures=45, reordered=reordered)
-    with Server(tmp_path / "film.mp4") as server, Device(tmp_path) as device:
+@pytest.mark.parametrize(
+    ("name", "codec", "reordered"),
+    [("264.mp4", "libx264", False), ("264.mp4", "libx264", True), ("265.mp4", "libx265", False)],
+    ids=["H.264", "H.264 reordered", "H.265"],
+)
+def test_pictures_and_their_times_are_those_that_were_streamed(
+    tmp_path: Path, name: str, codec: str, *, reordered: bool
+) -> None:
+    film = shoot(tmp_path / name, pictures=45, reordered=reordered, codec=codec)
+    with Server(tmp_path / name) as server, Device(tmp_path) as device:
         device.watch(server.url)
         device.start()
         device.wait_for(5)  # the film has five key frames; behind its end it is played again
