@@ -84,45 +84,29 @@ def look_tag(candidate: Candidate, *, key: bytes) -> bytes:
     return tag("look", about, key=key)
 
 
-def next_piece(
+def read_piece(
     root: Root,
     candidate: Candidate,
     known: Sequence[Bookmark],
     *,
+    grows: bool,
     beginning: Beginning,
     sink: Sink,
     now_ms: int,
     key: bytes,
 ) -> Piece:
-    """Read what comes next of a log that stays; ``known`` are the bookmarks that may be its, the longest first.
+    """Read what comes next of a log that ``grows`` where it stays, or all that is left of one that is ours to give up.
 
-    Where none of these is, one of those ``beginning`` alike may be. ``now_ms`` is agent time.
+    ``known`` are the bookmarks that may be its, the longest first. Where none of these is, one of those ``beginning``
+    alike may be. ``now_ms`` is agent time.
 
-    Raises ``IncompleteError`` when the file is another by now or was cut while it was read, ``CorruptError`` when what
-    is there is no log.
+    Raises ``IncompleteError`` when the file is another by now or was changed while it was read, ``CorruptError`` when
+    what is there is no log.
     """
-    fd = root.open_log(candidate)
-    return _read(fd, lambda fd: _Reading(fd, candidate, now_ms, key, sink).next_piece(known, beginning))
-
-
-def last_piece(
-    root: Root,
-    candidate: Candidate,
-    known: Sequence[Bookmark],
-    *,
-    beginning: Beginning,
-    sink: Sink,
-    now_ms: int,
-    key: bytes,
-) -> Piece:
-    """Read all that is left of a log that is ours to give up; else as ``next_piece``."""
-    fd = root.open_file(candidate)
-    return _read(fd, lambda fd: _Reading(fd, candidate, now_ms, key, sink).last_piece(known, beginning))
-
-
-def _read(fd: int, read: Callable[[int], Piece]) -> Piece:
+    fd = root.open_log(candidate) if grows else root.open_file(candidate)
     try:
-        return read(fd)
+        reading = _Reading(fd, candidate, now_ms, key, sink)
+        return (reading.next_piece if grows else reading.last_piece)(known, beginning)
     except OSError as error:
         raise LinkError(f"the source cannot be read: {os.strerror(error.errno or 0)}") from error
     finally:

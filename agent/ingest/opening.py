@@ -9,7 +9,7 @@ import msgspec
 from agent.bookmark import Bookmark
 from agent.camera.identity import Order
 from agent.errors import AgentError, LinkError
-from agent.ingest.growing import Beginning, Piece, last_piece, next_piece
+from agent.ingest.growing import Beginning, Piece, read_piece
 from agent.ingest.work import Work
 from agent.sources import Candidate
 from agent.sources.root import Root
@@ -85,10 +85,11 @@ def _read_logs(root: Root, work: Work, memory_fd: int, *, key: bytes, beginning:
             more.append(candidate)
             continue
         try:
-            piece = (next_piece if work.grows else last_piece)(
+            piece = read_piece(
                 root,
                 candidate,
                 bookmarks,
+                grows=work.grows,
                 beginning=beginning,
                 sink=partial(_write, memory_fd),
                 now_ms=work.asked_ms,
