@@ -6,6 +6,7 @@
 import hashlib
 import hmac
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
@@ -82,8 +83,11 @@ class _Up:
 class Talk:
     """One connection's proof and session with a camera."""
 
-    def __init__(self, camera: Camera, *, minds: bool = True) -> None:
+    def __init__(
+        self, camera: Camera, *, minds: bool = True, random: Callable[[int], bytes] = secrets.token_bytes
+    ) -> None:
         self._camera = camera
+        self._random = random
         self._minds = minds
         """Whether it looks at who the agent is; an impostor need not."""
         self._offered: _Offered | None = None
@@ -112,8 +116,8 @@ class Talk:
             raise WireError("message 1 has 49 bytes")
         if not self._camera.agent:
             raise WireError("nobody is pinned")
-        secret = X25519PrivateKey.generate()
-        answer = b"\x12" + secrets.token_bytes(16) + secret.public_key().public_bytes_raw()
+        secret = X25519PrivateKey.from_private_bytes(self._random(32))
+        answer = b"\x12" + self._random(16) + secret.public_key().public_bytes_raw()
         try:
             z = secret.exchange(X25519PublicKey.from_public_bytes(raw[17:]))
         except ValueError:

@@ -1,5 +1,7 @@
 """FIND-AUTH: nothing that advertises itself is believed; who stands in a camera's place, or between, gains nothing."""
 
+import asyncio
+
 import pytest
 from msgspec.structs import replace
 
@@ -150,8 +152,11 @@ def test_relay_that_takes_a_switch_and_drops_it_cannot_say_that_it_was_done(radi
         async with connected(ears.scanner, address, slots=ears.slots, deadlines=limits) as camera:
             await prove_through(ears, radio, camera)
             radio.do("harm drop-switch")
+            switching = asyncio.ensure_future(camera.switch(collection=True))
+            await asyncio.sleep(0)
+            radio.do("camera 0 stream on")  # a new state, genuine, and not of that command
             with pytest.raises(LinkError, match="in time"):
-                await camera.switch(collection=True)
+                await switching
 
     listen(radio, act)
     assert not radio.now().collecting

@@ -27,6 +27,7 @@ from agent.age.x25519 import X25519Recipient
 from agent.envelope import KIND, TYP, Alg, Kind, PrivateKey, b64url, public_jwk, thumbprint
 from agent.ids import Ids
 from agent.keystore import Keystore
+from tests.docs.ble_vectors import conversation
 
 VECTORS: Final = Path(__file__).resolve().parents[2] / "docs" / "vectors"
 SEED: Final = "privacy agent test vectors, version 1"
@@ -649,6 +650,7 @@ def documents(read: Callable[[str], Claims]) -> dict[str, Claims]:
         "keysets.json": about | keysets(cast),
         "descriptors.json": about | {"vectors": descriptors(cast)},
         "hashes.json": about | hashes(cast, told),
+        "ble.json": {"warning": WARNING} | conversation(cast.backend, _party("camera", "front door"), seeded),
     }
 
 
