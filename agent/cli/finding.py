@@ -106,8 +106,8 @@ def _seconds(text: str) -> float:
 async def _watch(arguments: argparse.Namespace, watched: "_Screen | _Lines", *, seconds: float | None) -> None:
     from agent.clock import monotonic_s, pause
 
-    begin_s = monotonic_s()
     async with _ears(arguments) as ask:
+        begin_s = monotonic_s()
         while seconds is None or monotonic_s() - begin_s < seconds:
             watched.show(await ask())
             left_s = REFRESH_S if seconds is None else seconds - (monotonic_s() - begin_s)

@@ -30,6 +30,7 @@ class Agent:
         self.folder = folder
         self.config = folder / "agent.toml"
         self.log = folder / "agent.log"
+        self.env: dict[str, str] = {}
         home = folder / "home"
         self.shell("privacy-owner", "--home", home, "init")
         self.shell(
@@ -37,9 +38,10 @@ class Agent:
             "--clock", "system", "--config", self.config,
         )  # fmt: skip
 
-    def listens(self) -> None:
-        """Let the config say so."""
-        self.config.write_text(self.config.read_text() + '\n[discovery]\nways = ["mdns"]\n', encoding="utf-8")
+    def listens(self, *ways: str) -> None:
+        """Let the config say so; without ``ways`` in every way."""
+        told = f"ways = {json.dumps(ways)}\n" if ways else ""
+        self.config.write_text(f"{self.config.read_text()}\n[discovery]\n{told}", encoding="utf-8")
 
     def shell(self, program: str, *words: str | Path, expect: int = 0) -> "subprocess.CompletedProcess[str]":
         """Run a command on the host, to its end."""
@@ -78,6 +80,15 @@ class Agent:
 
         return until(found, what=what, within_s=WITHIN_S)
 
+    def until_trouble(self, *reasons: str) -> None:
+        """Wait until the running agent tells all of these."""
+
+        def told() -> bool:
+            answer = ask_socket(self.folder / "state" / "control.sock", "nearby")
+            return set(reasons) <= {one["reason"] for one in answer["troubles"]}
+
+        until(told, what=f"the troubles {reasons}", within_s=WITHIN_S)
+
     def asked_near(self) -> list[Told]:
         """Ask the socket once."""
         return list(ask_socket(self.folder / "state" / "control.sock", "nearby")["near"])
@@ -93,7 +104,10 @@ class Agent:
         with (
             self.log.open("wb") as said,
             self.host.running(
-                BIN / "privacy-agent", "run", "--config", self.config, stdout=said, stderr=said
+                *(BIN / "privacy-agent", "run", "--config", self.config),
+                env=dict(os.environ) | self.env,
+                stdout=said,
+                stderr=said,
             ) as process,
         ):
             until(lambda: process.poll() is not None or "ready: " in self.log.read_text(), what="the agent ready")
@@ -108,7 +122,7 @@ def device(host: Host, *, listens: bool = False) -> Iterator[Agent]:
     with tempfile.TemporaryDirectory(prefix="neighbourhood-") as folder:
         made = Agent(host, Path(folder))
         if listens:
-            made.listens()
+            made.listens("mdns")
         yield made
 
 

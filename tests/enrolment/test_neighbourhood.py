@@ -53,12 +53,13 @@ def test_second_device_under_the_id_is_refused_alerted_and_the_camera_is_used_on
             assert thief.id == there.id
             found = agent.until_near("the impostor", state="impostor")
             assert (found["impostor_of"], found["rule"]) == (made["camera"], "second_device")
-            assert [one["code"] for one in agent.asked("status")["alerts"]] == ["camera_impostor"]
+            assert "camera_impostor" in {one["code"] for one in agent.asked("status")["alerts"]}
             known = agent.until_near("the camera itself", state="enrolled", reachable=True)
             assert known["address"].endswith(f":{there.port}")
             assert "camera_impostor" in json.dumps(agent.asked("doctor", expect=0))
         refused = [entry for entry in agent.audit() if entry["kind"] == "camera_refused"]
-        assert [(entry["rule"], entry["detail"]["camera"]) for entry in refused] == [("second_device", made["camera"])]
+        assert "second_device" in {entry["rule"] for entry in refused}
+        assert {entry["detail"]["camera"] for entry in refused} == {made["camera"]}
         assert there.id not in json.dumps(agent.audit())
 
 
@@ -96,7 +97,22 @@ def test_nothing_is_near_and_it_is_said_why(net: Network) -> None:
         host.ip("link", "set", "lan0", "down")
         cut_off = agent.shell("privacy-agent", "discover", "--for", "1s", "--config", agent.config, expect=1)
         assert "next: mdns: only the loopback interface is up" in cut_off.stderr
-        assert {json.loads(line)["trouble"]["reason"] for line in cut_off.stdout.splitlines()} == {"no_interface"}
+        assert {json.loads(line)["trouble"]["reason"] for line in cut_off.stdout.splitlines()} >= {"no_interface"}
+
+
+@on_network(hosts=2)
+def test_no_daemon_and_no_interface_are_told_and_end_nothing(net: Network) -> None:
+    agent_host, camera_host = net.hosts
+    with device(agent_host) as agent:
+        agent.listens()
+        agent.env["DBUS_SYSTEM_BUS_ADDRESS"] = f"unix:path={agent.folder}/nobody"
+        agent_host.ip("link", "set", "lan0", "down")
+        with agent.running():
+            agent.until_trouble("no_daemon", "no_interface")
+            assert agent.asked("status")["running"] is True
+            agent_host.ip("link", "set", "lan0", "up")
+            with camera(camera_host, agent.folder / "cameras") as there:
+                assert agent.until_near("the camera", state="new")["unverified_device"] == there.id
 
 
 def _copy_identity(cameras: Path, thieves: Path) -> None:
