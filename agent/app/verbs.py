@@ -201,9 +201,9 @@ class Verbs:
                     continue
                 size_bytes += len(json.dumps(view))
                 if views and size_bytes > LISTED_BYTES:
-                    return {"objects": views, "next": views[-1]["id"]} | beside
+                    return {"objects": views, "next": views[-1]["id"], "levels": self._levels(tx, views)} | beside
                 views.append(view)
-            return {"objects": views, "next": more} | beside
+            return {"objects": views, "next": more, "levels": self._levels(tx, views)} | beside
 
         told = await parts.index.read(read)
         await self._note_look(moment)
@@ -378,6 +378,10 @@ class Verbs:
     def _reach(self) -> dict[str, Reach]:
         return {} if self._live.nearby is None else self._live.nearby.reach
 
+    def _levels(self, tx: Tx, views: list[dict[str, Any]]) -> dict[str, Level]:
+        """Return how far the camera of each listed object is proved; objects are told as an owner is told them."""
+        return {camera: self._level(tx, camera) for camera in sorted({view["camera"] for view in views})}
+
     def _level(self, tx: Tx, camera: str) -> Level:
         """Return how far a camera is proved: as it was enrolled, else by what the config pins of its stream."""
         level, known = enrolment.level_of(tx, camera), registry.camera(tx, camera)
@@ -411,7 +415,7 @@ class Verbs:
 
     def _listed(self, tx: Tx, object_id: str, *, moment: Moment, forgotten_ms: int | None) -> dict[str, Any] | None:
         parts = self._parts
-        told = owner_listed(
+        return owner_listed(
             tx,
             object_id,
             vault=parts.vault,
@@ -420,7 +424,6 @@ class Verbs:
             forgotten_ms=forgotten_ms,
             held=lambda item, label: _view(item, parts.retention.outlook(item, moment), label=label),
         )
-        return None if told is None else told | {"camera_level": self._level(tx, told["camera"])}
 
     def _away(self, tx: Tx, away: AtStore) -> dict[str, Any]:
         """Explain an object of which only a store has a copy."""

@@ -221,9 +221,11 @@ def _inventory(arguments: argparse.Namespace) -> int:
     selection = _selection(arguments)
     answer = ask_agent(arguments, "inventory", selection)
     objects, exports, more_exports = answer["objects"], answer["exports"], answer["more_exports"]
+    levels = dict(answer["levels"])
     while answer["next"] and len(objects) < LISTED_MAX:
         answer = ask_agent(arguments, "inventory", selection | {"after": answer["next"]})
         objects += answer["objects"]
+        levels |= answer["levels"]
     objects.sort(key=lambda item: (item["captured_from"], item["id"]))
     more = bool(answer["next"])
     missing = sorted(set(arguments.ids) - {item["id"] for item in (*objects, *exports)})
@@ -241,7 +243,13 @@ def _inventory(arguments: argparse.Namespace) -> int:
             file=sys.stderr,
         )
     if arguments.json:
-        told = {"objects": objects, "exports": exports, "more_exports": more_exports, "missing": missing}
+        told = {
+            "objects": objects,
+            "levels": levels,
+            "exports": exports,
+            "more_exports": more_exports,
+            "missing": missing,
+        }
         print_json(told | {"more": more})
         return code
     if not objects and not exports:
@@ -251,7 +259,7 @@ def _inventory(arguments: argparse.Namespace) -> int:
         (
             item["id"],
             _camera(item),
-            item["camera_level"],
+            levels[item["camera"]],
             item["category"],
             when_text(item["captured_from"]),
             size(item["bytes"]),
