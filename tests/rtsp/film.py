@@ -4,6 +4,7 @@ import io
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import Literal
 
 import av
 from av.video.frame import VideoFrame
@@ -12,7 +13,9 @@ TICK = Fraction(1, 90_000)  # of RTP's clock for pictures, RFC 6184 section 8.2.
 SIZE = (192, 108)
 
 
-_X265 = {"x265-params": "keyint=10:min-keyint=10:scenecut=0:bframes=0:open-gop=0:log-level=none"}
+Codec = Literal["libx264", "libx265"]
+
+_X265 = "keyint=10:min-keyint=10:scenecut=0:bframes=0:open-gop=0:log-level=none"
 
 
 @dataclass(frozen=True)
@@ -25,17 +28,18 @@ class Picture:
 
 
 def shoot(
-    file: Path, *, pictures: int, per_s: int = 10, reordered: bool = False, codec: str = "libx264"
+    file: Path, *, pictures: int, per_s: int = 10, reordered: bool = False, codec: Codec = "libx264"
 ) -> tuple[Picture, ...]:
     """Write a film with a key frame each second; return its pictures in the order of the file."""
     with av.open(str(file), mode="w", format="mp4") as output:
         track = output.add_stream(codec, rate=per_s)
         track.width, track.height = SIZE
         track.pix_fmt = "yuv420p"
-        track.options = (
-            _X265
-            if codec == "libx265"
-            else {
+        if codec == "libx265":
+            track.options = {"x265-params": _X265}
+            track.codec_context.codec_tag = "hvc1"  # what GStreamer takes
+        else:
+            track.options = {
                 "g": str(per_s),
                 "keyint_min": str(per_s),
                 "sc_threshold": "0",
@@ -43,9 +47,6 @@ def shoot(
                 "x264-params": "slices=1:sliced-threads=0",
                 "threads": "1",
             }
-        )
-        if codec == "libx265":
-            track.codec_context.codec_tag = "hvc1"  # what GStreamer takes
         track.codec_context.time_base = TICK
         at = 0
         for number in range(pictures):

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from agent.clock import parse_rfc3339_ms
-from tests.rtsp.film import Picture, seen, shoot, shown
+from tests.rtsp.film import Codec, Picture, seen, shoot, shown
 from tests.rtsp.studio import Device, Server
 
 TICKS_PER_MS = 90
@@ -17,7 +17,7 @@ TICKS_PER_MS = 90
     ids=["H.264", "H.264 reordered", "H.265"],
 )
 def test_pictures_and_their_times_are_those_that_were_streamed(
-    tmp_path: Path, name: str, codec: str, *, reordered: bool
+    tmp_path: Path, name: str, codec: Codec, *, reordered: bool
 ) -> None:
     film = shoot(tmp_path / name, pictures=45, reordered=reordered, codec=codec)
     with Server(tmp_path / name) as server, Device(tmp_path) as device:
