@@ -185,18 +185,18 @@ class Peripheral:
         task = asyncio.ensure_future(operation)
         ended = asyncio.ensure_future(self._ended.wait())
         try:
-            await asyncio.wait(
+            done, _ = await asyncio.wait(
                 {task, ended}, timeout=within_s or self._deadlines.call_s, return_when=asyncio.FIRST_COMPLETED
             )
-            if not task.done() and ended.done():
+            if not done:
+                raise LinkError("the camera did not answer in time", hint="bring it nearer, then try again")
+            if not task.done():
                 await asyncio.wait({task}, timeout=_LAST_WORDS_S)
             if self._broken is not None:
                 raise self._broken
             if task.done():
                 return _answer_of(task)
-            if ended.done():
-                raise LinkError("the camera's link ended", hint="bring it nearer, then try again")
-            raise LinkError("the camera did not answer in time", hint="bring it nearer, then try again")
+            raise LinkError("the camera's link ended", hint="bring it nearer, then try again")
         finally:
             for one in (task, ended):
                 one.cancel()
