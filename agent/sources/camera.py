@@ -172,9 +172,7 @@ class CameraSource:
             candidates = [self._candidate(item) for item in page.recordings if not item.acknowledged]
             unknown = await fresh(tuple(one for one in candidates if self._is_news(one)))
             for one in unknown:
-                self._remember(one)
-            if unknown:
-                await offer(unknown)
+                await self._offer_once(one, offer)
             if not page.next:
                 self._undated.passed(began_ms=began_ms)
                 return
@@ -240,6 +238,19 @@ class CameraSource:
     # -- within
 
     async def _pass(self, offer: Offer, fresh: Fresh, opened: Opened) -> None:
+        await self._tend(opened)
+        scanning = asyncio.ensure_future(self.scan(offer, fresh))
+        try:
+            while not (await asyncio.wait((scanning,), timeout=self._poll_s))[0]:
+                await self._tend(opened)  # what waits may take hours to fetch; a delete does not wait for it
+            await scanning
+        finally:
+            scanning.cancel()
+            await asyncio.wait((scanning,))
+        self._tell_trouble(None)
+
+    async def _tend(self, opened: Opened) -> None:
+        """Meet the camera, and do what is due there."""
         status = await self.open()
         self._is_skewed = abs(status.time_ms - self._now_ms()) > SKEW_MS
         card = status.total_bytes if status.storage in {"ok", "full"} else None
@@ -248,8 +259,6 @@ class CameraSource:
         self._card = card
         await self._on_status(status)
         await opened()
-        await self.scan(offer, fresh)
-        self._tell_trouble(None)
 
     def _meet(self, addresses: Sequence[Address], *, anew: bool) -> Status:
         """Prove where the camera is, and have it record or not, as is wanted; in the camera's thread."""
@@ -323,6 +332,14 @@ class CameraSource:
             is_dated=is_dated,
         )
         return Candidate(source=self.settings.name, path=item.id, place=place, size_bytes=item.size_bytes, told=told)
+
+    async def _offer_once(self, candidate: Candidate, offer: Offer) -> None:
+        self._remember(candidate)
+        try:
+            await offer((candidate,))
+        except BaseException:
+            self._offered.pop(candidate.path, None)
+            raise
 
     def _is_dated(self, recording: str, clock: ClockState) -> bool:
         return clock == "trusted" and not self._is_skewed and recording not in self._undated

@@ -26,7 +26,7 @@ from tests.link_server.stand import Stand
 NOW_MS = 1_795_500_000_000
 """The agent's clock: two days after the camera's."""
 WHEN = datetime.fromtimestamp(NOW_MS / 1000, tz=UTC)
-LIMIT_S = 8.0
+LIMIT_S = 40.0
 
 
 class Place(Home):
@@ -44,6 +44,7 @@ class Place(Home):
         self.pairs = True
         self.stolen: dict[Address, Address] = {}
         self.later_s = 0.0
+        self.poll_s = 0.05
         self.at: tuple[Address, ...] | None = None
         shown = self.index.write_now(lambda tx: enrolment.link_identity(tx, moment=self.now))
         self.credentials = Credentials(certificate_pem=shown.certificate_pem, key_pem=shown.key_pem)
@@ -102,7 +103,7 @@ class Place(Home):
             on_trouble=flow.trouble(self.name),
             on_status=self.note_status,
             on_impostor=self.impostors.append,
-            poll_s=0.05,
+            poll_s=self.poll_s,
             call_s=call_s,
             monotonic=lambda: monotonic_s() + self.later_s,
         )

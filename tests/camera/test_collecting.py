@@ -96,6 +96,7 @@ def test_card_in_which_ten_thousand_recordings_wait_is_listed_page_by_page(place
     policy = parse_policy(policy_text(owner, photo="").encode(), file="policy.toml")
     with Liar(tmp_path / "liar", place.stand.device.identity) as liar:
         place.at = (liar.address,)
+        place.poll_s = 2.0
         last = b"the last one"
         liar.contents["last"] = last
         rows = [entry(f"r{number}", b"x", category="recording") for number in range(10_000)]

@@ -1,6 +1,7 @@
 """A delete reaches the camera's own storage, and its receipt says what happened there (ERASE)."""
 
 import os
+import threading
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -13,7 +14,7 @@ from agent.index import Tx
 from agent.model import Selection
 from agent.policy import Hold, Rights
 from tests.camera.liar import Asked, Liar, entry
-from tests.camera.place import WHEN, Place, at
+from tests.camera.place import LIMIT_S, WHEN, Place, at
 
 COMMAND = "c" * 26
 
@@ -148,6 +149,7 @@ def test_card_that_fails_is_not_reported_as_emptied(place: Place, fault: Any) ->
 def test_each_copy_is_asked_for_though_there_are_more_than_one_page(place: Place, tmp_path: Path) -> None:
     with Liar(tmp_path / "liar", place.stand.device.identity) as liar:
         place.at = (liar.address,)
+        place.poll_s = 0.5
         liar.contents |= {f"r{number}": os.urandom(20) for number in range(130)}
         place.collect(lambda: len(liar.acknowledged) >= 130)
         place.erase(*(item.id for item in place.objects()))
@@ -179,6 +181,26 @@ def test_what_retention_removes_is_deleted_at_the_camera_too(place: Place) -> No
     assert place.objects() == ()
     # Nothing is left anywhere that could return.
     place.collect(lambda: place.card() == {} and place.index.read_now(tombstones) == 0)
+
+
+def test_delete_does_not_wait_for_what_is_being_fetched(place: Place, tmp_path: Path) -> None:
+    over = threading.Event()
+    with Liar(tmp_path / "liar", place.stand.device.identity) as liar:
+        place.at = (liar.address,)
+        liar.contents["old"] = b"old"
+        place.collect(lambda: liar.acknowledged == ["old"])
+        place.erase(place.only().id, command=COMMAND)
+        place.index.write_now(lambda tx: tx.execute("UPDATE source_erase SET state = 'erased'"))  # not due yet
+        liar.contents |= {f"new{number}": b"new" for number in range(5)}
+
+        def slowly(asked: Asked, name: str) -> None:
+            place.index.write_now(lambda tx: tx.execute("UPDATE source_erase SET state = 'waiting'"))
+            over.wait(LIMIT_S)
+            liar.give_truly(asked, name)
+
+        liar.on_content = slowly
+        place.collect(lambda: liar.deleted == ["old"])
+        over.set()
 
 
 def tombstones(tx: Tx) -> int:
