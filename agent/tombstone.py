@@ -18,6 +18,8 @@ from agent.index import Row, Tx
 from agent.index import tombstone as rows
 from agent.model import Moment, Selection
 
+_ABOVE_ALL: Final = 2**63 - 1
+
 TOMBSTONES_MAX: Final = 200_000
 """Above it an eighth goes (I11): first what neither a source nor a store has any more, then the oldest recordings that
 sources keep copies of, which become marks, one for each camera and category of a source; then the oldest of all."""
@@ -42,7 +44,8 @@ class Forbidden(msgspec.Struct, frozen=True):
     """Why something may not be taken in: the rule under which it was deleted before.
 
     Not ``certain`` is a mark that many tombstones were compacted to, or a cut-off that several became: what it covers
-    was deleted, or never seen. So a copy of it is left where it is, neither taken in nor destroyed.
+    was deleted, or never seen; and any of the two where it is not known when something was recorded. So a copy of it is
+    left where it is, neither taken in nor destroyed.
     """
 
     rule: str
@@ -76,21 +79,25 @@ def forbidden(
     captured_from_ms: int,
     captured_to_ms: int,
     source: str,
+    is_dated: bool = True,
 ) -> Forbidden | None:
     """Return why this was deleted before and must not return, or ``None``.
 
     ``content_tag`` may be empty when the content was not read yet; ``admit`` asks again with it. ``source_tag`` is
     given only where the source keeps its copy whatever the answer is. A hold beats a cut-off: whoever knows of
-    holds judges the answer.
+    holds judges the answer. Of what is not dated nobody knows when it was recorded, whatever its interval says: a
+    delete by time may mean it or not, so that is never certain.
     """
     rule = deleted(tx, source_tag=source_tag, content_tag=content_tag)
     if rule is not None:
         return Forbidden(rule)
+    if not is_dated:
+        captured_from_ms, captured_to_ms = 0, _ABOVE_ALL
     cutoff = rows.cutoff(
         tx, camera=camera, category=category, captured_from_ms=captured_from_ms, captured_to_ms=captured_to_ms
     )
     if cutoff is not None:
-        return Forbidden(cutoff[0], certain=cutoff[1], by=Commanded(*cutoff[2]))
+        return Forbidden(cutoff[0], certain=cutoff[1] and is_dated, by=Commanded(*cutoff[2]))
     marked = rows.marked(tx, source=source, camera=camera, category=category, captured_from_ms=captured_from_ms)
     return Forbidden("mark", certain=False) if marked else None
 

@@ -86,6 +86,7 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
     ``slot`` is the object's key wrapped under the group that was given out, ``sealed_header`` the exact header sealed
     under that key; ``source_tag`` (empty for what has no source) and ``content_tag`` are keyed hashes. ``files`` are
     named where there are several. ``source_folder`` says which folder the source's path meant (``sources.root``).
+    ``is_dated`` says whether the capture interval is to be relied on.
     """
 
     id: str
@@ -111,6 +112,7 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
     content_tag: bytes
     files: tuple[DraftFile, ...] = ()
     source_folder: int = 0
+    is_dated: bool = True
 
 
 class Total(msgspec.Struct, frozen=True):
@@ -250,6 +252,7 @@ class Vault:
             captured_from_ms=draft.captured_from_ms,
             captured_to_ms=draft.captured_to_ms,
             source=draft.source,
+            is_dated=draft.is_dated,
         )
         if found is not None:
             reason = "deleted_before" if found.certain else "before_mark"

@@ -336,7 +336,9 @@ class Ingest:
             if len(work.members) == 1:
                 found = (await self._find(work)).forbidden  # a cut-off may have come while it was sealed
                 known = Forbidden(error.message, certain=error.reason == "deleted_before")
-                await self._deleted_before(work, found if found is not None and found.certain else known)
+                if found is None or (known.certain and not found.certain):
+                    found = known
+                await self._deleted_before(work, found)
                 return
             for candidate in work.members:  # only together do they reach into what was deleted
                 await self._take_or_tell(work.alone(candidate))

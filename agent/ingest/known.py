@@ -8,7 +8,6 @@ from agent.index import Tx
 from agent.ingest.growing import look_tag, related_tags
 from agent.ingest.work import Work, is_read_by_line, source_tag
 from agent.sources import Candidate
-from agent.sources.place import LAST_MS
 from agent.tombstone import Forbidden
 from agent.vault import Vault
 
@@ -71,21 +70,17 @@ class Known:
         """
         place = candidate.place
         of_source = b"" if content or self._takes(candidate) else source_tag(candidate, key=self.key)
-        is_dated = candidate.told is None or candidate.told.is_dated
-        found = tombstone.forbidden(
+        return tombstone.forbidden(
             tx,
             source_tag=of_source,
             content_tag=content,
             camera=camera,
             category=place.category,
-            captured_from_ms=place.captured_from_ms if is_dated else 0,
-            captured_to_ms=place.captured_to_ms if is_dated else LAST_MS,
+            captured_from_ms=place.captured_from_ms,
+            captured_to_ms=place.captured_to_ms,
             source=candidate.source,
+            is_dated=candidate.is_dated,
         )
-        if found is None or is_dated or tombstone.deleted(tx, source_tag=of_source, content_tag=content) is not None:
-            return found
-        # A delete by time may mean it, or not: nobody knows when it was made.
-        return Forbidden(found.rule, certain=False, by=found.by)
 
     def _takes(self, candidate: Candidate) -> bool:
         return candidate.source in self._taking

@@ -204,4 +204,5 @@ def draft(
         content_tag=files[0].content_tag if alone else sealed.content_tag,
         files=() if alone else files,
         source_folder=work.first.folder,
+        is_dated=all(item.is_dated for item in work.members),
     )

@@ -46,6 +46,11 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     folder: int = 0
     told: Told | None = None
 
+    @property
+    def is_dated(self) -> bool:
+        """Whether it was recorded when its place says; else nobody knows when."""
+        return self.told is None or self.told.is_dated
+
 
 class Refusal(msgspec.Struct, frozen=True, kw_only=True):
     """A file that will not be taken as it is; ``unverified_path`` may hold anything."""

@@ -228,6 +228,27 @@ def test_recording_of_nobody_knows_when_is_neither_destroyed_nor_taken_under_a_c
     assert (late.destroyed, late.remaining) == (0, 1)
 
 
+@pytest.mark.parametrize("when", ["2026-11-20T00:00:00.000Z", "2031-01-01T00:00:00.000Z"])
+def test_cutoff_that_comes_while_a_recording_of_nobody_knows_when_is_fetched_neither_destroys_nor_takes_it(
+    place: Place, tmp_path: Path, when: str
+) -> None:
+    with Liar(tmp_path / "liar", place.stand.device.identity) as liar:
+        place.at = (liar.address,)
+        liar.contents["a"] = b"content"
+        liar.on_list = lambda asked, _query: asked.say({"recordings": [undated("a", b"content", when)]})
+
+        def deleting(asked: Asked, name: str) -> None:
+            place.erase(cutoff=Selection(all=True))
+            liar.give_truly(asked, name)
+
+        liar.on_content = deleting
+        place.collect(lambda: bool(liar.fetched) and place.index.read_now(tombstone.late) != ())
+        assert (liar.deleted, liar.acknowledged) == ([], [])
+    assert place.objects() == ()
+    (late,) = place.index.read_now(tombstone.late)
+    assert (late.by.jti, late.destroyed, late.remaining) == (COMMAND, 0, 1)
+
+
 def test_recording_without_a_clock_that_was_not_there_after_a_cutoff_is_taken(place: Place, tmp_path: Path) -> None:
     place.erase(cutoff=Selection(all=True))
     place.now = at(place.now.agent_ms + 60_000)
