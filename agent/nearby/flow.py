@@ -32,7 +32,7 @@ from agent.enrolment import Enrolled, host_and_port
 from agent.errors import CorruptError, LinkError, RefusedError, SpaceError
 from agent.index import Index, Tx
 from agent.model import Moment
-from agent.nearby.inventory import Device, Inventory, Key, Row
+from agent.nearby.inventory import ROWS_MAX, Device, Inventory, Key, Row
 from agent.nearby.judging import Impostor, Rule, Same, Stranger, Verdict, judge
 from agent.nearby.look import Look
 from agent.nearby.reach import Reach
@@ -44,8 +44,9 @@ RADIO_CHECKS: Final = 1
 
 RADIO_WAITING_MAX: Final = 64
 PROBES: Final = 8
-WAITING_MAX: Final = 2048
-"""Rows that wait for a check; of a flood the rest is checked when it is heard again."""
+WAITING_MAX: Final = 2 * ROWS_MAX
+"""Keys that wait for a check. Those of rows that made room for others, and the second ones of a row, are dropped then,
+so at most ``ROWS_MAX`` stay and no row is turned away."""
 
 ADDRESSES_TRIED: Final = 4
 FAILURES_MAX: Final = 4
@@ -153,6 +154,8 @@ class Nearby:
                 self._wait_for_check(row)
             elif row.shown is None:
                 row.verdict = None
+                if row.waiting:
+                    self._wait_for_check(row)  # it may be an expected one now
             else:
                 await self._act(row, [(row.shown, row.proved_at)])
         self.changed()
@@ -225,12 +228,22 @@ class Nearby:
         if self._provable(row) and not row.waiting and not self._by_radio.full():
             row.waiting = True
             self._by_radio.put_nowait(row.key)
-        if row.waiting or not _checkable(row.sighting) or len(self._waiting) >= WAITING_MAX:
+        was_expected, row.expected = row.expected, bool(self._claimed(row.sighting))
+        if not _checkable(row.sighting) or (row.waiting and was_expected >= row.expected):
             return
         row.waiting = True
-        unexpected = not self._claimed(row.sighting)
-        heapq.heappush(self._waiting, (unexpected, row.failures, next(self._order), row.key))
+        if len(self._waiting) >= WAITING_MAX:
+            self._drop_idle_keys()
+        heapq.heappush(self._waiting, (not row.expected, row.failures, next(self._order), row.key))
         self._work.set()
+
+    def _drop_idle_keys(self) -> None:
+        first: dict[Key, tuple[bool, int, int, Key]] = {}
+        for one in sorted(self._waiting):
+            row = self.inventory.row(one[-1])
+            if row is not None and row.waiting:
+                first.setdefault(row.key, one)
+        self._waiting = list(first.values())  # sorted, and so a heap
 
     def _provable(self, row: Row) -> bool:
         return row.sighting.way == "ble" and self._outside.prove is not None and bool(self._claimed(row.sighting))
@@ -278,8 +291,10 @@ class Nearby:
                 continue
             *_, key = heapq.heappop(self._waiting)
             row = self.inventory.row(key)
-            if row is not None and row.waiting:
-                row.waiting = False
+            if row is None or not row.waiting:
+                continue
+            row.waiting = False
+            if row.gone_ms is None or row.expected:  # a goodbye is nobody's word, so an expected one is looked for
                 await self.check(row)
 
     async def check(self, row: Row) -> None:

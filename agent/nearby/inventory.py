@@ -6,7 +6,8 @@
    anew, because whoever wrote the new words may be another.
 4. A goodbye or a lapse marks the row as gone, and it goes after ``GONE_MS``; the enrolled camera stays, with what was
    proved of it last.
-5. At ``ROWS_MAX`` a row makes room: one that is gone, else one that proved nothing, else any; the least recently heard.
+5. At ``ROWS_MAX`` a row makes room: one that is gone, else one that proved nothing, and announces no enrolled camera's
+   id before one that does, else any; the least recently heard.
 """
 
 from collections.abc import Iterable, Iterator
@@ -50,6 +51,8 @@ class Row(msgspec.Struct, kw_only=True):
     failures: int = 0
     waiting: bool = False
     """It waits for a check."""
+    expected: bool = False
+    """It announces an enrolled camera's id, which anybody may."""
 
     @property
     def key(self) -> Key:
@@ -161,10 +164,12 @@ class Inventory:
     def _make_room(self) -> None:
         if len(self._rows) < ROWS_MAX:
             return
-        oldest = min(
-            self._rows.values(), key=lambda row: (row.gone_ms is None, isinstance(row.verdict, Same), row.last_ms)
-        )
+        oldest = min(self._rows.values(), key=_worth)
         del self._rows[oldest.key]
+
+
+def _worth(row: Row) -> tuple[bool, bool, bool, int]:
+    return row.gone_ms is None, isinstance(row.verdict, Same), row.expected, row.last_ms
 
 
 def key_of(sighting: Sighting) -> Key:

@@ -24,6 +24,7 @@ from agent.index import Tx
 from agent.model import Moment
 from agent.nearby import flow
 from agent.nearby.flow import Nearby, Outside
+from agent.nearby.inventory import ROWS_MAX
 from agent.nearby.judging import Impostor, Same, Stranger
 from agent.nearby.look import look, reached
 from agent.nearby.rotating import rotating_ids
@@ -250,6 +251,7 @@ def test_second_device_under_the_id_is_refused_and_the_camera_is_used_on(scene: 
         scene.hear(second, key="two", advert_id=scene.advert_id())
         assert await scene.judged("two") == Impostor(enrolled.camera, "second_device")
         assert scene.verdict() == Same(enrolled.camera)
+        await scene.until(scene.refusals, "that it is written down")
 
     with camera(key, DEVICE) as real, camera(new_key(), DEVICE) as second:
         played(scene, play)
@@ -266,6 +268,7 @@ def test_spoofed_address_of_the_same_service_changes_nothing_that_is_used(scene:
         assert await scene.judged() == Same(enrolled.camera)
         scene.hear(thief, advert_id=scene.advert_id())  # the same name, another port: a cache flush
         await scene.until(lambda: isinstance(scene.verdict(), Impostor), "a refusal")
+        await scene.until(scene.refusals, "that it is written down")
         assert scene.nearby.addresses(enrolled.camera) == (("127.0.0.1", real.port),)
 
     with camera(key, DEVICE) as real, camera(new_key(), OTHER_DEVICE) as thief:
@@ -388,6 +391,7 @@ def test_flood_of_impostors_is_one_line_in_the_log(scene: Scene) -> None:
             scene.hear(thief, key=f"flood {number}")
         for number in range(40):
             await scene.judged(f"flood {number}")
+        await scene.until(scene.refusals, "that it is written down")
 
     with camera(new_key(), DEVICE) as thief:
         played(scene, play)
@@ -408,6 +412,50 @@ def test_expected_camera_is_checked_before_a_flood_that_was_heard_first(scene: S
         assert asked <= flow.CHECKS, "those that were under way already, and no more"
 
     with camera(key, DEVICE) as real, camera(new_key(), OTHER_DEVICE) as nobody:
+        played(scene, play)
+
+
+@pytest.mark.parametrize("expected", [True, False])
+def test_camera_heard_after_a_flood_that_made_room_for_itself_is_checked(scene: Scene, *, expected: bool) -> None:
+    key = new_key()
+    enrolled = scene.enrol(key)
+
+    async def play() -> None:
+        for number in range(2 * flow.WAITING_MAX):
+            scene.hear(silent, key=f"flood {number}", addresses=("127.0.0.7",))
+        scene.hear(real, key="real", advert_id=scene.advert_id() if expected else "")
+        assert await scene.judged("real") == Same(enrolled.camera)
+
+    with camera(key, DEVICE) as real, camera(new_key(), OTHER_DEVICE) as silent:
+        played(scene, play)
+
+
+def test_flood_makes_no_room_where_a_row_that_may_be_a_camera_is(scene: Scene) -> None:
+    scene.enrol(new_key())
+
+    async def play() -> None:
+        scene.hear(silent, key="real", advert_id=scene.advert_id(), addresses=("127.0.0.7",))
+        for number in range(2 * ROWS_MAX):
+            scene.hear(silent, key=f"flood {number}", addresses=("127.0.0.7",))
+        assert scene.nearby.inventory.row(("mdns", "eth0", "real")) is not None
+
+    with camera(new_key(), OTHER_DEVICE) as silent:
+        played(scene, play)
+
+
+def test_row_that_announces_an_expected_id_while_it_waits_is_checked_before_a_flood(scene: Scene) -> None:
+    key = new_key()
+    enrolled = scene.enrol(key)
+
+    async def play() -> None:
+        for number in range(300):
+            scene.hear(silent, key=f"flood {number}", addresses=("127.0.0.7",))
+        scene.hear(real, key="real")
+        scene.hear(real, key="real", advert_id=scene.advert_id())
+        assert await scene.judged("real") == Same(enrolled.camera)
+        assert scene.looked.index(("127.0.0.1", real.port)) <= flow.CHECKS
+
+    with camera(key, DEVICE) as real, camera(new_key(), OTHER_DEVICE) as silent:
         played(scene, play)
 
 
