@@ -105,8 +105,9 @@ def assembled(
     alert_in: AlertIn = lambda *_told: None,
     tell: Callable[[str, str], None] = lambda _code, _what: None,
     found: Callable[[str], None] = lambda _camera: None,
+    cameras: tuple[Enrolled, ...] = (),
 ) -> Nearby:
-    """Put the flow together; without an index nobody is enrolled and nothing is written."""
+    """Put the flow together; without an index ``cameras`` are those that are enrolled, and nothing is written."""
     return Nearby(
         ways,
         index=index,
@@ -115,4 +116,5 @@ def assembled(
         alert_in=alert_in,
         tell=tell,
         found=found,
+        cameras=cameras,
     )

@@ -1,7 +1,8 @@
 """``discover``, ``enrol``, ``cameras`` and ``forget-camera``: what is near, and whom of it this device trusts.
 
 ``discover`` shows what the running agent hears; where none runs, or where it listens for nothing, this process listens
-itself as long as it is watched. Nothing that is heard changes whom the device trusts: that takes ``enrol``.
+itself as long as it is watched: it reads who is enrolled, lets go of the vault, and writes nothing down. Nothing that
+is heard changes whom the device trusts: that takes ``enrol``.
 """
 
 import argparse
@@ -10,6 +11,7 @@ import json
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -19,8 +21,8 @@ from agent.shell.ending import DONE, FAILED
 from agent.shell.parser import Subparsers
 
 if TYPE_CHECKING:
-    from agent.app.parts import Parts
-    from agent.config import DiscoverySettings
+    from agent.config import Config, DiscoverySettings
+    from agent.enrolment import Enrolled, LinkIdentity
 
 LOOK_S: Final = 10.0
 """So long ``discover`` listens where nobody watches: a camera that is there is heard within a second or two."""
@@ -117,9 +119,7 @@ async def _watch(arguments: argparse.Namespace, watched: "_Screen | _Lines", *, 
 
 @asynccontextmanager
 async def _ears(arguments: argparse.Namespace) -> AsyncIterator[Ask]:
-    """Hand out what tells what is near: the running agent, else ears of our own with the vault, else without."""
-    from agent.app.parts import opened
-    from agent.clock import system_clock
+    """Hand out what tells what is near: the running agent, else ears of our own that know who is enrolled, else not."""
     from agent.config import DEFAULT_PATH, DiscoverySettings, read_config
     from agent.control import AwayError, ask
     from agent.files import is_there
@@ -144,10 +144,8 @@ async def _ears(arguments: argparse.Namespace) -> AsyncIterator[Ask]:
         yield ask_running
         return
     if heard is None and is_there(config.keystore):
-        async with (
-            opened(config, read_clock=system_clock(source=config.clock)) as parts,
-            _listening(settings, parts) as own,
-        ):
+        known = await _read_known(config)
+        async with _listening(settings, known) as own:
             yield own
         return
     if heard is not None:
@@ -160,26 +158,48 @@ async def _ears(arguments: argparse.Namespace) -> AsyncIterator[Ask]:
         yield own
 
 
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What the vault was opened for: who is enrolled, what they are shown, and how far agent time is from the clock."""
+
+    cameras: "tuple[Enrolled, ...]"
+    identity: "LinkIdentity"
+    ahead_ms: int
+
+
+async def _read_known(config: "Config") -> _Known:
+    """Read it and let go of the vault: an agent that starts meanwhile is to have it."""
+    from agent import enrolment
+    from agent.app.parts import opened
+    from agent.clock import system_clock
+
+    async with opened(config, read_clock=system_clock(source=config.clock)) as parts:
+        moment = parts.now()
+        return _Known(
+            cameras=await parts.index.read(enrolment.enrolled),
+            identity=await parts.index.write(lambda tx: enrolment.link_identity(tx, moment=moment)),
+            ahead_ms=moment.agent_ms - moment.wall_ms,
+        )
+
+
 @asynccontextmanager
-async def _listening(settings: "DiscoverySettings", parts: "Parts | None") -> AsyncIterator[Ask]:
+async def _listening(settings: "DiscoverySettings", known: _Known | None) -> AsyncIterator[Ask]:
     """Listen in this process."""
-    from agent.app.nearby import assembled, discoverers, make_nearby
+    from agent.app.nearby import assembled, discoverers
     from agent.clock import system_clock
     from agent.enrolment import new_link_identity
     from agent.model import Moment
     from agent.nearby.view import near_view
 
-    if parts is not None:
-        nearby = await make_nearby(parts, discoverers(settings, read_clock=parts.read_clock))
-    else:
-        read_clock = system_clock(source="system")
+    told_of = known or _Known(cameras=(), identity=new_link_identity(), ahead_ms=0)
+    read_clock = system_clock(source="system")
 
-        def now() -> Moment:
-            wall_ms = read_clock().wall_ms
-            return Moment(agent_ms=wall_ms, wall_ms=wall_ms, trusted=False)
+    def now() -> Moment:
+        wall_ms = read_clock().wall_ms
+        return Moment(agent_ms=wall_ms + told_of.ahead_ms, wall_ms=wall_ms, trusted=False)
 
-        ways = discoverers(settings, read_clock=read_clock)
-        nearby = assembled(ways, identity=new_link_identity(), index=None, now=now)
+    ways = discoverers(settings, read_clock=read_clock)
+    nearby = assembled(ways, identity=told_of.identity, index=None, now=now, cameras=told_of.cameras)
 
     async def told() -> dict[str, Any]:
         return near_view(nearby)

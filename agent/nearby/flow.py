@@ -102,8 +102,12 @@ class Nearby:
         alert_in: AlertIn = lambda *_told: None,
         tell: Callable[[str, str], None] = lambda _code, _what: None,
         found: Callable[[str], None] = lambda _camera: None,
+        cameras: tuple[Enrolled, ...] = (),
     ) -> None:
-        """``index`` is ``None`` where nobody is enrolled; ``found`` is told of each camera that proved itself."""
+        """``index`` is ``None`` where nothing is to be written; ``cameras`` are then the enrolled ones.
+
+        ``found`` is told of each camera that proved itself.
+        """
         self._discoverers = discoverers
         self._index = index
         self._now = now
@@ -111,7 +115,7 @@ class Nearby:
         self._alert_in = alert_in
         self._tell = tell
         self._found = found
-        self._cameras: tuple[Enrolled, ...] = ()
+        self._cameras = cameras
         self._expected: tuple[int, dict[str, str]] = (-1, {})
         self._waiting: list[tuple[bool, int, int, Key]] = []
         self._order = itertools.count()

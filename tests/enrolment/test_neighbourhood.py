@@ -7,7 +7,7 @@ files that each has for itself, are between them.
 import json
 from pathlib import Path
 
-from tests.enrolment.neighbourhood import camera, device
+from tests.enrolment.neighbourhood import BIN, camera, device
 from tests.netns import Network, on_network
 
 
@@ -86,6 +86,20 @@ def test_camera_is_enrolled_and_forgotten_without_a_running_agent(net: Network) 
         assert agent.asked("forget-camera", made["camera"])["camera"] == made["camera"]
         assert agent.asked("cameras")["cameras"][0]["level"] == "configured"
         agent.asked("forget-camera", made["camera"], expect=2)
+
+
+@on_network(hosts=2)
+def test_agent_starts_while_somebody_watches_what_is_near(net: Network) -> None:
+    agent_host, camera_host = net.hosts
+    with device(agent_host) as agent, camera(camera_host, agent.folder / "cameras") as there:
+        made = agent.asked("enrol", there.label, f"10.77.0.2:{there.port}")
+        watching = (BIN / "privacy-agent", "discover", "--for", "5m", "--config", agent.config, "--json")
+        with agent_host.running(*watching) as watch:
+            assert watch.stdout is not None
+            line = next(line for line in watch.stdout if b'"enrolled"' in line)
+            assert json.loads(line)["camera"]["camera"] == made["camera"]
+            with agent.running():
+                assert watch.poll() is None
 
 
 @on_network(hosts=1)
