@@ -1,6 +1,7 @@
 """Every row of the benchmark runs and prints; how fast is not asked here."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -9,8 +10,10 @@ from tests.bench.table import Figure, Peer, plain
 
 
 def test_every_part_of_the_benchmark_runs_and_prints() -> None:
+    # Nobody but root, be it in name, may look into a process that is hardened.
+    in_name = [] if os.geteuid() == 0 else ["unshare", "--user", "--map-root-user"]
     done = subprocess.run(
-        [sys.executable, "-m", "tests.bench", "--quick", "--json"],
+        [*in_name, sys.executable, "-m", "tests.bench", "--quick", "--json"],
         capture_output=True,
         text=True,
         check=False,

@@ -11,6 +11,7 @@ import pytest
 from agent.config import parse_config
 from agent.errors import ConfigError
 from agent.rtsp import require_extra
+from tests.disk import as_root
 from tests.rtsp.studio import Device
 
 FILE = Path("/etc/privacy-agent/agent.toml")
@@ -75,6 +76,7 @@ def test_missing_extra_is_told_with_how_to_install_it(monkeypatch: pytest.Monkey
     assert refusal.value.hint == "pip install 'camera-privacy-agent[rtsp]'"
 
 
+@as_root  # nobody else may look into a process that is hardened, not even its own user
 def test_agent_itself_never_loads_what_reads_a_camera(tmp_path: Path) -> None:
     with Device(tmp_path) as device:
         device.watch("rtsp://127.0.0.1:9/main")
