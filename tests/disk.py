@@ -38,10 +38,10 @@ def as_root(test: Callable[..., None]) -> Callable[..., None]:
     """
 
     @functools.wraps(test)
-    def run(tmp_path: Path, **fixtures: Any) -> None:  # noqa: ANN401 - whatever the test asks for
+    def run(**fixtures: Any) -> None:  # noqa: ANN401 - whatever the test asks for
         if os.geteuid() == 0:
             mounts_of_our_own()
-            test(tmp_path, **fixtures)
+            test(**fixtures)
             return
         again_as_root(test)
 

@@ -16,6 +16,7 @@ from agent.errors import AgentError, ConfigError, CorruptError, LinkError
 from agent.rtsp import StreamSettings, Watch
 from agent.rtsp.relay import Relay, connect
 from agent.rtsp.settings import read_address
+from tests.disk import as_root
 from tests.rtsp.film import shoot
 from tests.rtsp.line import Line, certificate, passing
 from tests.rtsp.studio import PASSWORD, USER, Device, Server
@@ -83,6 +84,7 @@ def refused(url: str, **about: Any) -> AgentError:  # noqa: ANN401 - settings
 # -- credentials
 
 
+@as_root  # nobody else may look into a process that is hardened, not even its own user
 def test_digest_opens_the_camera_and_the_password_is_nowhere_to_be_seen(film: Path, device: Device) -> None:
     with Server(film, auth="digest") as server, Line(passing(server.port)) as line:
         device.watch(f"rtsp://127.0.0.1:{line.port}/main", device.credentials())
