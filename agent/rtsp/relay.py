@@ -78,7 +78,7 @@ class Relay:
     """Serves one connection of FFmpeg, in the thread that calls ``run``, and ends when either side does.
 
     ``trouble`` is why it ended, ``None`` when a side just closed; ``first_media_s`` is when the first packet of
-    pictures came.
+    pictures came. Making it raises ``ConfigError`` where no port may be bound, ``LinkError`` where none is free.
     """
 
     def __init__(
@@ -94,7 +94,7 @@ class Relay:
         self._camera = camera
         self._address = address
         self._monotonic = monotonic
-        self._listening = socket.create_server(("127.0.0.1", 0), backlog=1)
+        self._listening = _listening()
         self._secret = secrets.token_urlsafe(16)
         self.url = f"rtsp://127.0.0.1:{self._listening.getsockname()[1]}/{self._secret}"
         self._player: socket.socket | None = None
@@ -173,6 +173,18 @@ class Relay:
             self._camera.sendall(again)
         if told:
             player.sendall(told)
+
+
+def _listening() -> socket.socket:
+    try:
+        return socket.create_server(("127.0.0.1", 0), backlog=1)
+    except PermissionError:
+        raise ConfigError(
+            "FFmpeg cannot be given a port on this machine's loopback: binding one is forbidden here",
+            hint="allow it in the service: SocketBindAllow=ipv4:tcp (systemctl edit privacy-agent)",
+        ) from None
+    except OSError as error:
+        raise LinkError(f"FFmpeg cannot be given a port on this machine's loopback: {_told(error)}") from None
 
 
 class _Dialogue:

@@ -13,7 +13,9 @@ from agent import age
 from agent.app.alarm import MEANING
 from agent.config import DEFAULT_SOCKET, parse_config
 from agent.discovery import onvif_message
+from agent.enrolment import ENROLLED_MAX
 from agent.policy import parse_policy
+from agent.rtsp.settings import STREAMS_MAX
 from agent.shell import ending
 from device_sim.broker import access_rules
 
@@ -107,6 +109,15 @@ def test_service_can_be_let_hear_what_discovery_listens_for() -> None:
     assert set(re.findall(r"SocketBindAllow=udp:(\d+)", about_discovery)) == {"5353", str(onvif_message.PORT)}
     assert "RestrictAddressFamilies=AF_NETLINK" in about_discovery
     assert "its first lines" in TEXT
+
+
+def test_service_can_be_let_read_streams_and_has_tasks_for_all_cameras() -> None:
+    about_streams = UNIT.partition('with a source of kind "rtsp"')[2].partition("[Unit]")[0]
+    assert {"SocketBindAllow=ipv4:tcp", "MemoryMax=320M"} <= set(about_streams.split())
+    settings = dict(re.findall(r"^(\w+)=(.*)$", UNIT, re.MULTILINE))
+    assert settings["MemoryMax"] == "256M"
+    assert int(settings["TasksMax"]) >= 64 + ENROLLED_MAX + 8 * STREAMS_MAX
+    assert "`SocketBindAllow=ipv4:tcp`" in TEXT
 
 
 def test_service_is_good_and_closed_by_the_words_of_systemd_where_there_is_one(tmp_path: Path) -> None:

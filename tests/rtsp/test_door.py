@@ -6,6 +6,7 @@ import os
 import socket
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from agent.errors import AgentError, ConfigError, CorruptError, LinkError
 from agent.rtsp import StreamSettings, Watch
 from agent.rtsp.relay import Relay, connect
 from agent.rtsp.settings import read_address
+from tests.discovery.without import refuse_bind
 from tests.disk import as_root
 from tests.rtsp.film import shoot
 from tests.rtsp.line import Line, certificate, passing
@@ -79,6 +81,16 @@ def refused(url: str, **about: Any) -> AgentError:  # noqa: ANN401 - settings
     assert "127.0.0.1" not in str(error)
     assert PASSWORD not in str(error)
     return error
+
+
+# -- a closed service
+
+
+def test_service_that_may_bind_nothing_is_told_what_to_allow(film: Path) -> None:
+    with Server(film) as server, ThreadPoolExecutor(1, initializer=refuse_bind) as closed:
+        error = closed.submit(refused, server.url).result()
+    assert isinstance(error, ConfigError)
+    assert "SocketBindAllow=ipv4:tcp" in error.hint
 
 
 # -- credentials
