@@ -9,7 +9,8 @@
 
 import asyncio
 import hmac
-from collections.abc import AsyncIterator, Callable
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final
@@ -28,11 +29,13 @@ from agent.envelope.label import camera_fingerprint, read_fingerprint, read_labe
 from agent.errors import ConfigError, CorruptError, LinkError, RefusedError
 from agent.index import Tx
 from agent.nearby.flow import Nearby
-from agent.nearby.inventory import Row
 from agent.nearby.look import NotIssuedError, look
 
 FIND_S: Final = 15.0
 """So long a camera without an address is listened for: one that starts now is heard within a few seconds."""
+
+LOOKS: Final = 16
+"""So many that claim one serial number are looked at side by side."""
 
 
 class Wanted(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -121,7 +124,7 @@ async def _holder(asked: _Asked) -> Shown:
     wanted = asked.wanted
     label = read_label(wanted.label) if wanted.label else None
     digits = label.fingerprint if label is not None else read_fingerprint(wanted.accept)
-    found = await (_at(asked, wanted.address) if wanted.address else _heard(asked, lambda one: _holds(one, digits)))
+    found = await (_at(asked, wanted.address) if wanted.address else _heard_holder(asked, digits))
     if not _holds(found, digits):
         told = camera_fingerprint(found.kid) if found.kid else "of no camera's key"
         raise ImpostorError(
@@ -159,13 +162,10 @@ async def _vouched(asked: _Asked) -> Shown:
         except CorruptError:
             return False
 
-    if wanted.address:
-        host, port = host_and_port(wanted.address)
-    else:
-        sighting = (await _heard_row(asked, meant)).sighting
-        host, port = sighting.addresses[0], sighting.port
     try:
-        found = await look(host, port, context=context, numeric=not wanted.address)
+        if not wanted.address:
+            return await _heard_vouched(asked, meant, context)
+        found = await look(*host_and_port(wanted.address), context=context, numeric=False)
     except NotIssuedError as error:
         raise ImpostorError(
             "its certificate was not issued by that vendor",
@@ -181,24 +181,60 @@ async def _vouched(asked: _Asked) -> Shown:
     return found
 
 
+async def _heard_vouched(asked: _Asked, meant: Callable[[Shown], bool], context: ssl.SSLContext) -> Shown:
+    """Look again, in the vendor's context, at each that claims the serial number, once, until one passes.
+
+    Anybody may claim it. Raises ``NotIssuedError`` where nothing passed and something was not the vendor's.
+    """
+    tried: set[tuple[str, int]] = set()
+    others: list[NotIssuedError] = []
+
+    async def vouched(host: str, port: int) -> Shown | None:
+        try:
+            found = await look(host, port, context=context)
+        except NotIssuedError as error:
+            others.append(error)
+        except (LinkError, CorruptError):
+            tried.discard((host, port))  # it may be back in a second
+        else:
+            return found if meant(found) else None
+        return None
+
+    async def one_of(ears: Nearby) -> Shown | None:
+        claiming = [row for row in ears.inventory.rows() if row.shown is not None and meant(row.shown)]
+        places = list(dict.fromkeys((row.proved_at, row.sighting.port) for row in claiming))
+        now = [place for place in places if place not in tried][:LOOKS]
+        tried.update(now)
+        passed = await asyncio.gather(*(vouched(*place) for place in now))
+        return next((found for found in passed if found is not None), None)
+
+    try:
+        return await _heard(asked, one_of)
+    except LinkError:
+        if others:
+            raise others[0] from None
+        raise
+
+
 async def _at(asked: _Asked, address: str) -> Shown:
     return await outside_of(asked.identity).look_at_name(*host_and_port(address))
 
 
-async def _heard(asked: _Asked, meant: Callable[[Shown], bool]) -> Shown:
-    row = await _heard_row(asked, meant)
-    assert row.shown is not None  # noqa: S101 - it was looked at
-    return row.shown
+async def _heard_holder(asked: _Asked, digits: str) -> Shown:
+    async def holder(ears: Nearby) -> Shown | None:
+        shown = (row.shown for row in ears.inventory.rows())
+        return next((one for one in shown if one is not None and _holds(one, digits)), None)
+
+    return await _heard(asked, holder)
 
 
-async def _heard_row(asked: _Asked, meant: Callable[[Shown], bool]) -> Row:
-    """Listen until something that is meant proved its key; raises ``LinkError`` when nothing did in ``FIND_S``."""
+async def _heard(asked: _Asked, one_of: Callable[[Nearby], Awaitable[Shown | None]]) -> Shown:
+    """Listen until one of those near is the one that is meant; raises ``LinkError`` when none was in ``FIND_S``."""
     begin_s = monotonic_s()
     async with _listening(asked.parts, asked.nearby) as ears:
         while (left_s := begin_s + FIND_S - monotonic_s()) > 0:
-            for row in ears.inventory.rows():
-                if row.shown is not None and meant(row.shown):
-                    return row
+            if (found := await one_of(ears)) is not None:
+                return found
             asked.progress({"done": round(FIND_S - left_s), "total": round(FIND_S)})
             await ears.next_change(within_s=min(1.0, left_s))
         why = "; ".join(trouble.hint for trouble in ears.inventory.troubles())
