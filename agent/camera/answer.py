@@ -39,7 +39,7 @@ _TEXT_MAX: Final = 64
 
 _HINTS: Final[dict[str, str]] = {
     "setup_closed": "open the set-up window at the camera, then enrol it again",
-    "paired_elsewhere": "let the other agent forget it, or reset the camera; then enrol it again",
+    "paired_elsewhere": "reset the camera (forgetting it there does not free it); forget it here, then enrol it again",
     "not_paired": "the camera was reset, or another agent has it: forget it, then enrol it again",
     "storage_failed": "look at the camera's card; it is tried again by itself",
     "storage_missing": "put a card into the camera; it is tried again by itself",

@@ -437,4 +437,6 @@ def _forget(arguments: argparse.Namespace) -> int:
     if arguments.json:
         return print_json(answer)
     print(f"Camera {answer['camera']} is trusted no more. What is held of it stays until it is deleted.")
+    if answer["level"] == "proved":
+        print("If it was paired it is not told: it records on for this agent alone until a person resets it.")
     return DONE

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from agent.camera.answer import AnswerError
 from agent.cli.finding import near_table
 from agent.envelope import public_jwk, thumbprint
 from agent.envelope.label import CameraLabel, camera_fingerprint
@@ -119,6 +120,15 @@ def test_certificate_is_shown_first_and_pinned_when_it_was_compared(device: Devi
         device.ok("enrol", "--pinned", where(far_end), "--accept", digest_of(certificate).hex())
     assert enrolled(device) == ["pinned"]
     assert far_end.sent == b""
+
+
+def test_forgotten_camera_is_to_be_reset_and_a_paired_one_too(device: Device) -> None:
+    key = new_key()
+    label = CameraLabel(DEVICE, camera_fingerprint(thumbprint(public_jwk(key))).replace(" ", ""))
+    with camera(key, DEVICE) as far_end:
+        made = device.ok("enrol", str(label), where(far_end), "--json").json
+    assert "until a person resets it" in device.ok("forget-camera", made["camera"]).out
+    assert AnswerError("paired_elsewhere").hint.startswith("reset the camera")
 
 
 def test_address_alone_is_enrolled_as_that(device: Device) -> None:
