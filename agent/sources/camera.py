@@ -158,7 +158,7 @@ class CameraSource:
 
     async def scan(self, offer: Offer, fresh: Fresh, *, at_once: bool = False) -> None:  # noqa: ARG002 - all that is listed is complete
         """Offer what waits at the camera, page by page."""
-        began_ms = self._now_ms()
+        self._undated.begin(self._now_ms())
         if self._monotonic() >= self._anew_s:
             self.reconsider()
         after = ""
@@ -174,7 +174,7 @@ class CameraSource:
             for one in unknown:
                 await self._offer_once(one, offer)
             if not page.next:
-                self._undated.passed(began_ms=began_ms)
+                self._undated.passed()
                 return
             after = page.next
         raise MediumError("the camera's list has no end", hint="look at its firmware; it is tried again by itself")
@@ -238,6 +238,7 @@ class CameraSource:
     # -- within
 
     async def _pass(self, offer: Offer, fresh: Fresh, opened: Opened) -> None:
+        self._is_skewed = False
         await self._tend(opened)
         scanning = asyncio.ensure_future(self.scan(offer, fresh))
         try:
@@ -252,7 +253,7 @@ class CameraSource:
     async def _tend(self, opened: Opened) -> None:
         """Meet the camera, and do what is due there."""
         status = await self.open()
-        self._is_skewed = abs(status.time_ms - self._now_ms()) > SKEW_MS
+        self._is_skewed |= abs(status.time_ms - self._now_ms()) > SKEW_MS
         card = status.total_bytes if status.storage in {"ok", "full"} else None
         if card is None or card != self._card:
             self._undated.forget()
@@ -379,29 +380,36 @@ class _Undated:
     """Since when recordings of a camera without a clock may exist, by our own."""
 
     def __init__(self) -> None:
+        self._began_ms: int | None = None
         self._passed_ms: int | None = None
         self._since_ms: dict[str, int | None] = {}
         self._met: set[str] = set()
 
+    def begin(self, now_ms: int) -> None:
+        """Begin a look at everything; one that was cut before counts as none."""
+        self._began_ms = now_ms
+        self._met.clear()
+
     def forget(self) -> None:
-        """Know nothing any more: another card may be in the camera."""
-        self._passed_ms = None
+        """Know nothing any more, nor by a look that is under way: another card may be in the camera."""
+        self._began_ms = self._passed_ms = None
         self._since_ms.clear()
+        self._met.clear()
 
     def __contains__(self, recording: str) -> bool:
         return recording in self._since_ms
 
     def since_ms(self, recording: str) -> int | None:
         """Return a time before which it was not there; ``None`` when it may be of any time."""
-        self._met.add(recording)
         if recording not in self._since_ms:
             if len(self._since_ms) >= REMEMBERED_MAX:
                 return None
             self._since_ms[recording] = self._passed_ms
+        self._met.add(recording)
         return self._since_ms[recording]
 
-    def passed(self, *, began_ms: int) -> None:
-        """End a look at everything, which began then; what it did not meet is gone."""
+    def passed(self) -> None:
+        """End a look at everything; what it did not meet is gone."""
         self._since_ms = {one: since for one, since in self._since_ms.items() if one in self._met}
         self._met.clear()
-        self._passed_ms = began_ms
+        self._passed_ms = self._began_ms

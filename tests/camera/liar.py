@@ -68,7 +68,7 @@ class Asked(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         asked = urlsplit(self.path)
         if asked.path == "/v1/camera":
-            self.say(STATUS)
+            self.liar.on_status(self)
         elif asked.path == "/v1/collection":
             self.say({"enabled": True, "since": "2026-11-22T10:15:00.000Z"})
         elif asked.path == "/v1/recordings":
@@ -108,6 +108,7 @@ class Liar:
         self.acknowledged: list[str] = []
         self.deleted: list[str] = []
         self.listed = 0
+        self.on_status: Callable[[Asked], object] = lambda asked: asked.say(STATUS)
         self.on_list: Callable[[Asked, dict[str, str]], object] = self.list_truly
         self.on_content: Callable[[Asked, str], object] = self.give_truly
         self._server = _Server(("127.0.0.1", 0), Asked)

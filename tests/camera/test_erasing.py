@@ -13,8 +13,9 @@ from agent import enrolment, tombstone
 from agent.index import Tx
 from agent.model import Selection
 from agent.policy import Hold, Rights
-from tests.camera.liar import Asked, Liar, entry
+from tests.camera.liar import STATUS, Asked, Liar, entry
 from tests.camera.place import LIMIT_S, WHEN, Place, at
+from tests.waiting import until as wait_until
 
 COMMAND = "c" * 26
 
@@ -284,6 +285,37 @@ def test_camera_that_believes_a_wrong_clock_loses_nothing_by_a_cutoff(place: Pla
 
     place.collect(condition)
     assert place.contents() == [b"content"]
+
+
+def test_clock_that_is_set_right_in_a_long_look_does_not_date_what_was_recorded_before(
+    place: Place, tmp_path: Path
+) -> None:
+    place.erase(cutoff=Selection(category="photo"))
+    asked_for = [0]
+    with Liar(tmp_path / "liar", place.stand.device.identity) as liar:
+        place.at = (liar.address,)
+        liar.contents |= dict.fromkeys("abc", b"content")
+
+        def wrong_first(asked: Asked) -> None:
+            asked_for[0] += 1
+            asked.say(STATUS if asked_for[0] > 1 else STATUS | {"time": "2026-11-20T00:00:00.000Z"})
+
+        def pages(asked: Asked, query: dict[str, str]) -> None:
+            if query.get("after"):
+                asked.say({"recordings": [entry("p", b"photo", category="photo")]})
+            else:
+                waiting = [entry(name, b"content") for name in "abc" if name not in liar.acknowledged]
+                asked.say({"recordings": waiting, "next": "1"})
+
+        def slowly(asked: Asked, name: str) -> None:
+            wait_until(lambda: asked_for[0] > 1, what="another status")
+            liar.give_truly(asked, name)
+
+        liar.on_status, liar.on_list, liar.on_content = wrong_first, pages, slowly
+        place.collect(lambda: bool(liar.deleted) or place.index.read_now(tombstone.late) != ())
+        assert liar.deleted == []
+    (late,) = place.index.read_now(tombstone.late)
+    assert (late.destroyed, late.remaining) == (0, 1)
 
 
 def test_recording_without_a_clock_is_taken_where_nothing_was_deleted(place: Place) -> None:
