@@ -43,7 +43,7 @@ from agent.policy import Policy, Refuse, Rights
 from agent.rtsp import StreamSettings
 from agent.rtsp.onvif.message import Found
 from agent.sealer import Sealer, SealJob, SourceChangedError
-from agent.sources import Candidate, FolderSource, SourceSettings
+from agent.sources import Candidate, FolderSource, Source, SourceSettings
 from agent.sources.candidate import IncompleteError, MediumError, Refusal
 from agent.tombstone import Forbidden
 from agent.vault import Draft, Vault
@@ -287,9 +287,11 @@ class Ingest:
         if not free:
             return
         share = self._share(work)
-        if work.is_log:
-            await share.reading.acquire()
-        await share.room.acquire()
+        try:
+            await _enter(share, work)
+        except asyncio.CancelledError:  # its source is looked at anew
+            self._leave(work.source, free)
+            raise
         share.under_way += 1
         assert self._tasks is not None  # noqa: S101 - sources only run inside run and scan_once
         self._tasks.create_task(self._take(Work(work.source, tuple(free))), name="ingest")
@@ -305,11 +307,14 @@ class Ingest:
             share.room.release()
             if work.is_log:
                 share.reading.release()
-            for candidate in work.members:
-                if self._under_way.pop((candidate.source, candidate.path)):
-                    work.source.again(candidate.path)
-            if not self._under_way:
-                self._group = None  # a key is held only while there is work
+            self._leave(work.source, work.members)
+
+    def _leave(self, source: Source, members: Iterable[Candidate]) -> None:
+        for candidate in members:
+            if self._under_way.pop((candidate.source, candidate.path)):
+                source.again(candidate.path)
+        if not self._under_way:
+            self._group = None  # a key is held only while there is work
 
     async def _take_or_tell(self, work: Work) -> None:
         try:
@@ -605,6 +610,18 @@ class Ingest:
     def _again(self, work: Work) -> None:
         for candidate in work.members:
             work.source.again(candidate.path)
+
+
+async def _enter(share: Share, work: Work) -> None:
+    if not work.is_log:
+        await share.room.acquire()
+        return
+    await share.reading.acquire()
+    try:
+        await share.room.acquire()
+    except asyncio.CancelledError:
+        share.reading.release()
+        raise
 
 
 def _keep(tx: Tx, bookmarks: Iterable[Bookmark | None]) -> None:

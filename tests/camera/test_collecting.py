@@ -7,8 +7,9 @@ import pytest
 
 from agent.policy import parse_policy
 from agent.sources import camera as camera_module
-from tests.camera.liar import Asked, Liar, entry
+from tests.camera.liar import STATUS, Asked, Liar, entry
 from tests.camera.place import Place
+from tests.waiting import until as wait_until
 from tests.writing import policy_text
 
 
@@ -179,3 +180,27 @@ def test_list_without_an_end_is_cut_and_what_is_in_it_is_taken(
         flow = place.collect(lambda: liar.listed > 50)
     assert place.contents() == [b"good"]
     assert flow.counts["source_failed"] == 1
+
+
+def test_camera_that_cannot_be_asked_for_a_moment_while_much_is_taken_loses_nothing_of_it(
+    place: Place, tmp_path: Path
+) -> None:
+    with Liar(tmp_path / "liar", place.stand.device.identity) as liar:
+        place.at = (liar.address,)
+        liar.contents |= {f"r{number}": b"%d" % number for number in range(6)}
+        refused: list[bool] = []
+
+        def busy_meanwhile(asked: Asked) -> None:
+            if liar.fetched and len(refused) < 3:
+                refused.append(True)
+                asked.say({"code": "busy", "detail": ""}, status=503)
+            else:
+                asked.say(STATUS)
+
+        def slowly(asked: Asked, name: str) -> None:
+            wait_until(lambda: len(refused) == 3, what="a look that is cut")
+            liar.give_truly(asked, name)
+
+        liar.on_status, liar.on_content = busy_meanwhile, slowly
+        place.collect(lambda: len(set(liar.acknowledged)) == 6)
+    assert place.contents() == [b"%d" % number for number in range(6)]
