@@ -282,11 +282,12 @@ class Erasure:
         """Return copies that a camera is asked to delete from its own storage and has not, by object id."""
         return tuple(SourceCopyRow(*row) for row in rows.source_copies(tx, source, after, limit))
 
-    def note_source_erased(self, tx: Tx, object_id: str, *, moment: Moment) -> None:
-        """Note that a camera answered that its own copy is gone, durably."""
-        if rows.settle_source(tx, object_id, state="erased"):
+    def note_source_erased(self, tx: Tx, object_id: str, *, stated_by: str, moment: Moment) -> None:
+        """Note that a camera, by its kid, answered that its own copy is gone, durably."""
+        if rows.settle_source(tx, object_id, state="erased", stated_by=stated_by):
             tombstone.gone_from_source(tx, object_id)
-            self._source_settled(tx, object_id, Event(kind="source_given_up", object=object_id), moment)
+            event = Event(kind="source_given_up", object=object_id, actor=stated_by)
+            self._source_settled(tx, object_id, event, moment)
 
     def lost_sources(self, tx: Tx, asked: Collection[str]) -> bool:
         """Tell whether other cameras than those ``asked`` (by source name) have something to delete."""
@@ -380,7 +381,7 @@ class Erasure:
             if spared is not None:
                 return object_id, spared.result, " ".join(spared.remarks)
             there = not keeps and (
-                rows.ask_store(tx, object_id, keeps=keeps) > 0 or rows.source_state(tx, object_id) != ""
+                rows.ask_store(tx, object_id, keeps=keeps) > 0 or rows.source_state(tx, object_id)[0] != ""
             )
             if there:
                 tombstone.ask(tx, (object_id,), rule)
@@ -567,7 +568,7 @@ def _outcome(tx: Tx, object_id: str, result: str, remarks: str) -> Outcome:
     if any(not stored for stored, _ in copies):
         said.append("half_upload_aborted")
     stated_by = ""
-    at_source = rows.source_state(tx, object_id) if result == "deleted" else ""
+    at_source, by_camera = rows.source_state(tx, object_id) if result == "deleted" else ("", "")
     if at_source:
         said.append(_AT_SOURCE[at_source])
     if at_source == "waiting":
@@ -578,4 +579,10 @@ def _outcome(tx: Tx, object_id: str, result: str, remarks: str) -> Outcome:
     elif copies:
         said.append("cloud_confirmed")
         stated_by = copies[-1][1]
-    return Outcome(id=object_id, result=result, remarks=tuple(said), stated_by=stated_by)  # type: ignore[arg-type]  # closed list, written by us
+    return Outcome(
+        id=object_id,
+        result=result,  # type: ignore[arg-type]  # closed list, written by us
+        remarks=tuple(said),
+        stated_by=stated_by,
+        camera_stated_by=by_camera,
+    )

@@ -147,7 +147,8 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 class Outcome(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What happened to one object (invariant I6).
 
-    ``stated_by`` names the key of a party whose word this is, ``exports`` those that still hold a copy of it.
+    ``stated_by`` names the key of a store whose word this is, ``camera_stated_by`` that of a camera, ``exports`` those
+    that still hold a copy of it.
     """
 
     id: str
@@ -158,4 +159,5 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     ]  # fmt: skip
     remarks: tuple[str, ...] = ()
     stated_by: str = ""
+    camera_stated_by: str = ""
     exports: tuple[str, ...] = ()

@@ -67,8 +67,11 @@ class CameraLink:
         return self._there(lambda session: session.ask("PUT", f"/v1/recordings/{recording}/acknowledged", body=body))
 
     def delete(self, recording: str) -> None:
-        """Have a recording deleted; on return the camera says that it is gone from its storage, durably."""
-        self._there(lambda session: session.ask("DELETE", f"/v1/recordings/{recording}"))
+        """Have a recording deleted; on return the camera says that it is gone from its storage, durably.
+
+        That it knows no such recording is no promise, and raises like all else that it answers.
+        """
+        self._asked(lambda session: session.ask("DELETE", f"/v1/recordings/{recording}"))
 
     def collects(self) -> bool:
         """Ask whether the camera records."""

@@ -151,7 +151,8 @@ def ask_store(tx: Tx, object_id: str, *, keeps: int) -> int:
 def ask_source(tx: Tx, object_id: str) -> None:
     """Ask for the erasure of the copy on a camera's own storage, if the object has one there that is not known gone."""
     tx.execute(
-        "INSERT OR IGNORE INTO source_erase SELECT id, source, name, 'waiting' FROM object"
+        "INSERT OR IGNORE INTO source_erase (object, source, recording, state)"
+        " SELECT id, source, name, 'waiting' FROM object"
         " WHERE id = ? AND source_copy = 'asked' AND source_gone = 0",
         (object_id,),
     )
@@ -162,10 +163,10 @@ def is_asked(tx: Tx, object_id: str) -> bool:
     return bool(tx.execute("SELECT 1 FROM object WHERE id = ? AND source_copy = 'asked'", (object_id,)))
 
 
-def source_state(tx: Tx, object_id: str) -> str:
-    """Return what became of the copy on a camera's own storage, ``""`` where there was none."""
-    found = tx.execute("SELECT state FROM source_erase WHERE object = ?", (object_id,))
-    return str(found[0][0]) if found else ""
+def source_state(tx: Tx, object_id: str) -> tuple[str, str]:
+    """Return what became of the copy on a camera's own storage and whose word that is; ``""`` where there was none."""
+    found = tx.execute("SELECT state, stated_by FROM source_erase WHERE object = ?", (object_id,))
+    return (str(found[0][0]), str(found[0][1])) if found else ("", "")
 
 
 def source_copies(tx: Tx, source: str, after: str, limit: int) -> list[Row]:
@@ -182,9 +183,12 @@ def waiting_sources(tx: Tx) -> list[str]:
     return [row[0] for row in tx.execute("SELECT DISTINCT source FROM source_erase WHERE state = 'waiting'")]
 
 
-def settle_source(tx: Tx, object_id: str, *, state: str) -> bool:
-    """Note what became of a copy on a camera's own storage; return whether that was news."""
-    tx.execute("UPDATE source_erase SET state = ? WHERE object = ? AND state = 'waiting'", (state, object_id))
+def settle_source(tx: Tx, object_id: str, *, state: str, stated_by: str = "") -> bool:
+    """Note what became of a copy on a camera's own storage, and who said so; return whether that was news."""
+    tx.execute(
+        "UPDATE source_erase SET state = ?, stated_by = ? WHERE object = ? AND state = 'waiting'",
+        (state, stated_by, object_id),
+    )
     return tx.changes() > 0
 
 

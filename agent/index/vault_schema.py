@@ -333,4 +333,8 @@ CREATE TABLE source_erase (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX source_erase_waiting ON source_erase (source, object) WHERE state = 'waiting';
 """,
+    """
+-- Whose word it is that a camera's copy is erased: the kid of its key; '' where nobody has said so.
+ALTER TABLE source_erase ADD COLUMN stated_by TEXT NOT NULL DEFAULT '';
+""",
 )

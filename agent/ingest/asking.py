@@ -59,28 +59,42 @@ class Asking:
         return True
 
     async def recover(self, source: str) -> None:
-        """Have deleted at the camera what was deleted here: whenever it is met."""
+        """Have deleted at the camera what was deleted here: whenever it is met.
+
+        Raises ``MediumError`` with the last answer that was no promise, once the others were asked for.
+        """
         after = ""
+        refused: MediumError | None = None
         with suppress(SpaceError):  # also what was done is done again then, which changes nothing
             while page := await self._index.read(
                 partial(self._erasure.pending_at_source, source=source, after=after, limit=AT_ONCE)
             ):
                 for copy in page:
-                    if not await self._deleted(copy):
+                    error = await self._deleted(copy)
+                    if error is not None and not isinstance(error.__cause__, AnswerError):
                         return
+                    refused = error or refused  # a card that fails at one recording may do the next
                 after = page[-1].object
+        if refused is not None:
+            raise refused
 
-    async def _deleted(self, copy: SourceCopyRow) -> bool:
-        """Have one copy deleted; return whether to go on with the next."""
+    async def _deleted(self, copy: SourceCopyRow) -> MediumError | None:
+        """Have one copy deleted; return why that was not answered."""
         try:
             await self._source.delete(copy.recording)
-        except MediumError as error:  # a card that fails at one recording may do the next
-            return isinstance(error.__cause__, AnswerError)
+        except MediumError as error:
+            return error
         # If power fails before this is durable, it is asked once more, which changes nothing.
         await self._index.write(
-            partial(self._erasure.note_source_erased, object_id=copy.object, moment=self._now()), urgent=True
+            partial(
+                self._erasure.note_source_erased,
+                object_id=copy.object,
+                stated_by=self._source.kid,
+                moment=self._now(),
+            ),
+            urgent=True,
         )
-        return True
+        return None
 
     async def _acknowledge(self, candidate: Candidate) -> None:
         assert candidate.told is not None  # noqa: S101 - it came from a camera

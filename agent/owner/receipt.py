@@ -39,6 +39,7 @@ class Told(msgspec.Struct, frozen=True, kw_only=True):
     result: str
     remarks: tuple[str, ...] = ()
     stated_by: str = ""
+    camera_stated_by: str = ""
     exports: tuple[str, ...] = ()
     object: dict[str, Any] | None = None
 

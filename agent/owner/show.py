@@ -222,13 +222,17 @@ def shortfall(receipt: Receipt) -> str:
     return f"{receipt.status}: {len(left)} of it did not happen; the table names why\n  next: {then}"
 
 
+def _stated_by(told: Told) -> str:
+    return " ".join(kid[:12] for kid in (told.stated_by, told.camera_stated_by) if kid)
+
+
 def outcomes(told: Iterable[Told], *, further: str = "") -> str:
     """Show what became of each object, and which exports still hold copies; ``further`` ends the next command."""
     told = tuple(told)
     remarks = list(dict.fromkeys(remark for one in told for remark in one.remarks))
     numbers = {remark: str(number) for number, remark in enumerate(remarks, start=1)}
     shown = table(
-        ((one.id, one.result, " ".join(numbers[remark] for remark in one.remarks), one.stated_by[:12]) for one in told),
+        ((one.id, one.result, " ".join(numbers[remark] for remark in one.remarks), _stated_by(one)) for one in told),
         head=("ID", "RESULT", "NOTES", "STATED BY"),
     )
     parts = [shown]

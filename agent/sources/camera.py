@@ -201,6 +201,11 @@ class CameraSource:
 
     # -- what is asked of a camera alone
 
+    @property
+    def kid(self) -> str:
+        """The camera's key: whose word its answers are."""
+        return self._pinned.kid
+
     def let_go(self) -> None:
         """Tell that nothing is wrong any more: the camera is not asked again."""
         self._tell_trouble(None)
@@ -239,19 +244,19 @@ class CameraSource:
 
     async def _pass(self, offer: Offer, fresh: Fresh, opened: Opened) -> None:
         self._is_skewed = False
-        await self._tend(opened)
+        refused = await self._tend(opened)
         scanning = asyncio.ensure_future(self.scan(offer, fresh))
         try:
             while not (await asyncio.wait((scanning,), timeout=self._poll_s))[0]:
-                await self._tend(opened)  # what waits may take hours to fetch; a delete does not wait for it
+                refused = await self._tend(opened)  # what waits may take hours to fetch; a delete does not wait for it
             await scanning
         finally:
             scanning.cancel()
             await asyncio.wait((scanning,))
-        self._tell_trouble(None)
+        self._tell_trouble(refused)
 
-    async def _tend(self, opened: Opened) -> None:
-        """Meet the camera, and do what is due there."""
+    async def _tend(self, opened: Opened) -> MediumError | None:
+        """Meet the camera, and do what is due there; return why it does not, which keeps nothing else waiting."""
         status = await self.open()
         self._is_skewed |= abs(status.time_ms - self._now_ms()) > SKEW_MS
         card = status.total_bytes if status.storage in {"ok", "full"} else None
@@ -259,7 +264,11 @@ class CameraSource:
             self._undated.forget()
         self._card = card
         await self._on_status(status)
-        await opened()
+        try:
+            await opened()
+        except MediumError as error:
+            return error
+        return None
 
     def _meet(self, addresses: Sequence[Address], *, anew: bool) -> Status:
         """Prove where the camera is, and have it record or not, as is wanted; in the camera's thread."""

@@ -85,7 +85,11 @@ class Asked(BaseHTTPRequestHandler):
         self.end_headers()
 
     def do_DELETE(self) -> None:
-        self.liar.deleted.append(self.path.split("/")[3])
+        name = self.path.split("/")[3]
+        self.liar.deleted.append(name)
+        self.liar.on_delete(self, name)
+
+    def agree(self) -> None:
         self.send_response(204)
         self.end_headers()
 
@@ -111,6 +115,7 @@ class Liar:
         self.on_status: Callable[[Asked], object] = lambda asked: asked.say(STATUS)
         self.on_list: Callable[[Asked, dict[str, str]], object] = self.list_truly
         self.on_content: Callable[[Asked, str], object] = self.give_truly
+        self.on_delete: Callable[[Asked, str], object] = lambda asked, _name: asked.agree()
         self._server = _Server(("127.0.0.1", 0), Asked)
         self._server.liar = self
         self._server.socket = context.wrap_socket(self._server.socket, server_side=True, do_handshake_on_connect=False)

@@ -44,6 +44,7 @@ def test_deleted_recording_waits_for_its_camera_and_is_gone_from_the_card_when_t
     place.collect(lambda: place.card() == {} and place.outcomes[COMMAND][0].result == "deleted")
     (outcome,) = place.outcomes[COMMAND]
     assert outcome.remarks == ("clear_source_blocks_may_remain", "camera_confirmed")
+    assert (outcome.stated_by, outcome.camera_stated_by) == ("", place.pinned.kid)
     assert not place.index.read_now(lambda tx: place.erasure.pending_at_source(tx, place.name, 10))
 
 
@@ -145,6 +146,35 @@ def test_card_that_fails_is_not_reported_as_emptied(place: Place, fault: Any) ->
     place.stand.do(lambda: place.stand.device.faults.discard(fault))
     place.collect(lambda: place.outcomes[COMMAND][0].result == "deleted")
     assert place.card() == {}
+
+
+def test_camera_that_knows_no_such_recording_has_promised_nothing(place: Place, tmp_path: Path) -> None:
+    with Liar(tmp_path / "liar", place.stand.device.identity) as liar:
+        place.at = (liar.address,)
+        liar.contents |= {"a": b"content", "b": b"other"}
+        place.collect(lambda: len(liar.acknowledged) == 2)
+        place.erase(*(item.id for item in place.objects()))
+
+        def knowing_but_one(asked: Asked, name: str) -> None:
+            if name == "a":
+                asked.say({"code": "not_found", "detail": ""}, status=404)
+            else:
+                asked.agree()
+
+        liar.on_delete = knowing_but_one
+        liar.contents["c"] = b"new"
+        flow = place.collect(lambda: "c" in liar.acknowledged and liar.deleted.count("a") > 1 and told(place))
+        assert flow.counts["source_failed"] == 1
+        assert liar.deleted.count("b") == 1
+        waiting = place.index.read_now(lambda tx: place.erasure.pending_at_source(tx, place.name, 10))
+        assert [copy.recording for copy in waiting] == ["a"]
+        liar.on_delete = lambda asked, _name: asked.agree()
+        place.collect(lambda: {one.result for one in place.outcomes[COMMAND]} == {"deleted"})
+    assert {one.camera_stated_by for one in place.outcomes[COMMAND]} == {place.pinned.kid}
+
+
+def told(place: Place) -> bool:
+    return "source_failed" in [event.kind for event in place.events]
 
 
 def test_each_copy_is_asked_for_though_there_are_more_than_one_page(place: Place, tmp_path: Path) -> None:
