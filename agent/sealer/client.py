@@ -4,7 +4,7 @@ Rules: a job whose process died is tried once more from an empty part file, then
 longer than its limit costs the process its life; an idle process ends after ``idle_s``, and its keys with it. A job
 that stands still, because its source's medium does not answer, gives its place to another. A camera's recording is
 fetched there, where its TLS ends; the process opens nothing itself, so it asks here for connections. One that gets on
-slower than a camera may is cut off, and costs nobody else anything.
+slower than a camera may, by what came of it, is cut off: until then it has one of the places of those.
 """
 
 import asyncio
@@ -118,7 +118,7 @@ class Sealer:
             process.asked(job, order=order, source_fd=theirs.fileno(), part_fd=part_fd) as answer,
         ):
             theirs.close()
-            pace = Pace(order.size_bytes, limit_s=self._job_limit_s)
+            pace = Pace(limit_s=self._job_limit_s)
             while not answer.done():
                 await asyncio.wait((answer,), timeout=self._still_s)
                 if pace.is_lost(os.fstat(part_fd).st_size, waited_s=self._still_s):

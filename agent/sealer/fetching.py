@@ -88,10 +88,10 @@ class Switchboard:
 
 
 class Pace:
-    """Whether a recording of ``size_bytes`` gets on fast enough, asked again and again."""
+    """Whether a recording gets on fast enough, asked again and again: by what came, whatever the camera said of it."""
 
-    def __init__(self, size_bytes: int, *, limit_s: float) -> None:
-        self._limit_s = limit_s + size_bytes / PACE_BYTES_S
+    def __init__(self, *, limit_s: float) -> None:
+        self._limit_s = limit_s
         self._waited_s = 0.0
         self._still_s = 0.0
         self._written_bytes = 0
@@ -101,4 +101,4 @@ class Pace:
         self._waited_s += waited_s
         self._still_s = 0.0 if written_bytes > self._written_bytes else self._still_s + waited_s
         self._written_bytes = max(written_bytes, self._written_bytes)
-        return self._still_s >= STILL_MAX_S or self._waited_s >= self._limit_s
+        return self._still_s >= STILL_MAX_S or self._waited_s >= self._limit_s + self._written_bytes / PACE_BYTES_S
