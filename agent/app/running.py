@@ -90,7 +90,11 @@ class Live:
     post: Post | None = None
     nearby: "Nearby | None" = None
     refusing: dict[str, set[str]] = field(
-        default_factory=lambda: {"disk_full": {_BEFORE_THIS_START}, "source_failed": {_BEFORE_THIS_START}}
+        default_factory=lambda: {
+            "disk_full": {_BEFORE_THIS_START},
+            "source_failed": {_BEFORE_THIS_START},
+            "camera_impostor": set(),  # what an earlier run left standing ends with whoever looks for impostors
+        }
     )
     """Sources behind an alert that ends when each of them takes something in, or is back, by the alert's code."""
     short_of_room: asyncio.Event = field(default_factory=asyncio.Event)
@@ -344,6 +348,9 @@ def _on_ingest(live: Live, event: IngestEvent, tell: Callable[[str, str], None])
     elif event.kind == "source_failed":
         live.refusing["source_failed"].add(event.source)
         tell("source_failed", f"Source {event.source} is not taken in: {event.reason}")
+    elif event.kind == "impostor":
+        live.refusing["camera_impostor"].add(event.source)
+        tell("camera_impostor", f"Something answers for camera {event.reason} and is not it (changed certificate).")
     if count := live.refusals.note(event):
         _log.warning("not taken in: source=%s %s: %s (%s so far)", event.source, event.kind, event.reason, count)
     about = {"source": event.source, "object": event.object, "reason": event.reason}

@@ -15,6 +15,7 @@ there on; where they disagree for long the agent's counts.
 import asyncio
 import os
 from collections.abc import Awaitable, Callable, Collection
+from contextlib import suppress
 from functools import partial
 from typing import Final
 
@@ -32,6 +33,7 @@ from agent.ingest.work import EventKind, IngestEvent, Let, Now, Told
 from agent.model import Category, Moment, Object, new_id
 from agent.policy import Refuse
 from agent.rtsp import Segment, StreamSettings, Watch
+from agent.rtsp.message import IMPOSTOR
 from agent.rtsp.onvif.client import ask
 from agent.rtsp.onvif.message import Found
 from agent.rtsp.settings import read_address
@@ -158,7 +160,7 @@ class StreamFlow:
             self._tell_once("disk_full", error.message)
             return FULL_PAUSE_S
         except AgentError as error:
-            return self._failed(error)
+            return await self._failed(error)
         return FIRST_PAUSE_S
 
     async def _where(self) -> StreamSettings:
@@ -178,14 +180,30 @@ class StreamFlow:
             )
         return msgspec.structs.replace(settings, url=self.found.stream)
 
-    def _failed(self, error: AgentError) -> float:
+    async def _failed(self, error: AgentError) -> float:
+        if isinstance(error, RefusedError) and error.reason == IMPOSTOR:
+            await self._impostor(again=error.message == self._trouble)
         if error.message != self._trouble:
             self._trouble = error.message
             self._telling.trouble(self.name, error.message)
         self._failures += 1
-        if isinstance(error, ConfigError):
+        if isinstance(error, ConfigError | RefusedError):
             return PERSON_PAUSE_S
         return min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2.0 ** min(self._failures - 1, 16))
+
+    async def _impostor(self, *, again: bool) -> None:
+        """Tell that another certificate than the pinned one was shown; written down unless it was so before."""
+        moment, label = self._now(), self._settings.camera
+
+        def write(tx: Tx) -> str:
+            camera = registry.camera_id(tx, self.name, label, named=self._named(), moment=moment)
+            if not again:
+                event = Event(kind="camera_refused", rule="changed_certificate", detail={"camera": camera})
+                audit.append(tx, event, moment=moment)
+            return camera
+
+        with suppress(SpaceError):
+            self._tell("impostor", await self._index.write(write, urgent=True))
 
     async def _read(self, watch: Watch) -> None:
         """Take each segment that begins; raises why there are no more, once those under way are done."""

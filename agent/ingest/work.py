@@ -23,11 +23,12 @@ BATCH_FILES: Final = 200
 
 EventKind = Literal[
     "admitted", "refused", "unreadable", "disk_full", "later", "source_failed", "source_back", "deleted_before", "held",
-    "bad_lines", "cameras_full",
+    "bad_lines", "cameras_full", "impostor",
 ]  # fmt: skip
 """``later``: its writer is not done, which is ordinary; ``source_failed``: reading or sealing failed, which is not.
 
-``source_back``: the folder as a whole can be read.
+``source_back``: the folder as a whole can be read; ``impostor``: another certificate than the pinned one was shown,
+and ``reason`` is the camera.
 """
 
 

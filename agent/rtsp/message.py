@@ -8,9 +8,11 @@ from typing import Final, Literal
 
 import msgspec
 
-from agent.errors import AgentError, ConfigError, CorruptError, LinkError
+from agent.errors import AgentError, ConfigError, CorruptError, LinkError, RefusedError
 
 MESSAGE_MAX_BYTES: Final = 8 * 1024
+
+IMPOSTOR: Final = "camera_impostor"
 
 
 class Ask(msgspec.Struct, frozen=True, kw_only=True, tag="ask"):
@@ -41,7 +43,7 @@ class Ended(msgspec.Struct, frozen=True, kw_only=True, tag="ended"):
     length_ms: int
 
 
-FailureKind = Literal["config", "corrupt", "link"]
+FailureKind = Literal["config", "corrupt", "link", "impostor"]
 
 _ERRORS: Final[dict[FailureKind, type[AgentError]]] = {
     "config": ConfigError,
@@ -59,13 +61,27 @@ class Failed(msgspec.Struct, frozen=True, kw_only=True, tag="failed"):
 
     def error(self) -> AgentError:
         """Return the error to raise on the asking side."""
+        if self.kind == "impostor":
+            return RefusedError(self.message, reason=IMPOSTOR, retry="after_fix", hint=self.hint)
         return _ERRORS[self.kind](self.message, hint=self.hint)
 
 
 def failure_of(error: AgentError) -> Failed:
     """Return the form of ``error`` that travels."""
     kind: FailureKind = next((kind for kind, cls in _ERRORS.items() if isinstance(error, cls)), "link")
+    if isinstance(error, RefusedError):
+        kind = "impostor"
     return Failed(kind=kind, message=error.message, hint=error.hint)
+
+
+def another_certificate() -> RefusedError:
+    """Return what to raise where a camera shows another certificate than the one that is pinned."""
+    return RefusedError(
+        "the camera shows another certificate than the one that is pinned",
+        reason=IMPOSTOR,
+        retry="after_fix",
+        hint="find out why before its new one is pinned: another device may answer in its place",
+    )
 
 
 Told = Began | Ended | Failed

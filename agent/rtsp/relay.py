@@ -25,6 +25,7 @@ from typing import Final
 
 from agent.errors import AgentError, ConfigError, LinkError
 from agent.rtsp.challenge import Challenge, Credentials, choose
+from agent.rtsp.message import another_certificate
 from agent.rtsp.settings import Address
 from agent.rtsp.wire import Frame, Message, Reader
 
@@ -45,7 +46,7 @@ _DROPPED: Final = ("Range", "RTP-Info")
 
 
 def connect(address: Address, *, certificate_sha256: bytes) -> socket.socket:
-    """Connect to a camera; raises ``LinkError``, and ``ConfigError`` where its certificate is not the pinned one."""
+    """Connect to a camera; raises ``LinkError``, and ``RefusedError`` where its certificate is not the pinned one."""
     try:
         line = socket.create_connection((address.host, address.port), timeout=CONNECT_S)
     except OSError as error:
@@ -67,10 +68,7 @@ def _secured(line: socket.socket, certificate_sha256: bytes) -> ssl.SSLSocket:
     shown = secured.getpeercert(binary_form=True) or b""
     if not hmac.compare_digest(hashlib.sha256(shown).digest(), certificate_sha256):
         secured.close()
-        raise ConfigError(
-            "the camera shows another certificate than the one that is pinned",
-            hint="find out why before its new one is pinned: another device may answer in its place",
-        )
+        raise another_certificate()
     return secured
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import json
 import os
 import socket
 import threading
@@ -13,7 +14,7 @@ from typing import Any
 import pytest
 
 from agent.clock import monotonic_s
-from agent.errors import AgentError, ConfigError, CorruptError, LinkError
+from agent.errors import AgentError, ConfigError, CorruptError, LinkError, RefusedError
 from agent.rtsp import StreamSettings, Watch
 from agent.rtsp.relay import Relay, connect
 from agent.rtsp.settings import read_address
@@ -192,9 +193,26 @@ def test_another_certificate_is_refused_before_a_byte_is_sent(tmp_path: Path, cr
         wrong = bytes.fromhex(pin[:-2] + f"{int(pin[-2:], 16) ^ 1:02x}")
         error = refused(f"rtsps://127.0.0.1:{line.port}/main", credentials=credentials, certificate_sha256=wrong)
         assert line.talks == 1
-    assert isinstance(error, ConfigError)
+    assert isinstance(error, RefusedError)
     assert "another certificate" in error.message
     assert heard == b""
+
+
+def test_another_certificate_is_written_down_and_alerted_as_an_impostor(tmp_path: Path, device: Device) -> None:
+    tls, pin = certificate(tmp_path)
+    wrong = pin[:-2] + f"{int(pin[-2:], 16) ^ 1:02x}"
+    with Line(lambda _caller: None, tls=tls) as line:
+        device.watch(f"rtsps://127.0.0.1:{line.port}/main", f'certificate_sha256 = "{wrong}"')
+        device.start()
+        codes = {"camera_impostor", "source_failed"}
+        until(lambda: {one["code"] for one in device.ask("status")["alerts"]} == codes, what="both alerts")
+        told = device.privacy("agent", "audit", "show", "--config", device.config).out.splitlines()
+        refused = [entry for line in told if (entry := json.loads(line)).get("kind") == "camera_refused"]
+        (known,) = device.ask("cameras")["cameras"]
+        assert [(entry["rule"], entry["detail"]) for entry in refused] == [
+            ("changed_certificate", {"camera": known["camera"]})
+        ]
+        assert known["level"] == "pinned"
 
 
 def test_open_line_where_tls_is_meant_is_told(film: Path, credentials: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from agent.clock import system_clock
 from agent.config import parse_config
-from agent.errors import AgentError, ConfigError, CorruptError, LinkError
+from agent.errors import AgentError, ConfigError, CorruptError, LinkError, RefusedError
 from agent.rtsp import StreamSettings
 from agent.rtsp.onvif.client import ask, require_extra
 from agent.rtsp.onvif.message import Found
@@ -127,7 +127,7 @@ def test_pinned_certificate_is_the_only_one_that_is_asked(tmp_path: Path, creden
     found, _ = asked(tls=tls, pin=pin, credentials=credentials)
     refused, names = asked(tls=tls, pin="00" * 32, credentials=credentials)
     assert isinstance(found, Found)
-    assert isinstance(refused, ConfigError)
+    assert isinstance(refused, RefusedError)
     assert "another certificate" in refused.message
     assert names == []
 

@@ -32,8 +32,8 @@ def require_extra() -> None:
 async def ask(settings: StreamSettings) -> Found:
     """Ask a camera's ONVIF service; its address of the stream is good for ``StreamSettings.url``.
 
-    Raises ``LinkError``, ``CorruptError`` when what it says is no answer, ``ConfigError`` where a person has to mend
-    it.
+    Raises ``LinkError``, ``CorruptError`` when what it says is no answer, ``RefusedError`` for another certificate
+    than the pinned one, ``ConfigError`` where a person has to mend it.
     """
     credentials = [] if settings.credentials is None else [open_credentials(settings.credentials)]
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)

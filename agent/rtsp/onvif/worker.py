@@ -17,6 +17,7 @@ from yarl import URL
 
 from agent.errors import AgentError, ConfigError, CorruptError, LinkError
 from agent.rtsp.challenge import Credentials
+from agent.rtsp.message import another_certificate
 from agent.rtsp.onvif.message import TEXT_MAX, TOPICS_MAX, Found, Question
 from agent.rtsp.settings import PORTS, read_service
 
@@ -59,7 +60,7 @@ class _Camera(ONVIFCamera):  # type: ignore[misc]  # the library has no types
 
 
 def ask(question: Question, credentials: Credentials | None) -> Found:
-    """Ask; raises ``ConfigError``, ``CorruptError`` and ``LinkError`` as ``agent.rtsp.onvif.client.ask`` says."""
+    """Ask; raises what ``agent.rtsp.onvif.client.ask`` says."""
     try:
         return asyncio.run(_ask(question, credentials))
     except AgentError:
@@ -67,10 +68,7 @@ def ask(question: Question, credentials: Credentials | None) -> Found:
     except zeep.exceptions.Fault as fault:
         raise _refused(fault, credentials) from None
     except aiohttp.ServerFingerprintMismatch:
-        raise ConfigError(
-            "the camera shows another certificate than the one that is pinned",
-            hint="find out why before its new one is pinned: another device may answer in its place",
-        ) from None
+        raise another_certificate() from None
     except _ElsewhereError:
         raise LinkError(
             "the camera sends us to another address, which is not followed", hint="write that address, if it is right"
