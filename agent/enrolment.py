@@ -65,12 +65,18 @@ class Enrolled(msgspec.Struct, frozen=True, kw_only=True):
     advert_key: bytes = b""
     enrolled_ms: int = 0
 
+    def __repr__(self) -> str:
+        return f"Enrolled({self.camera}, {self.level})"
+
 
 class LinkIdentity(msgspec.Struct, frozen=True, kw_only=True):
     """What this agent shows to a camera: PEM of a P-256 key and of its self-signed certificate, named at random."""
 
     key_pem: bytes
     certificate_pem: bytes
+
+    def __repr__(self) -> str:
+        return "LinkIdentity(…)"
 
 
 def enrol(

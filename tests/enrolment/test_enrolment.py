@@ -110,6 +110,12 @@ def test_enrolled_camera_keeps_its_id_when_everything_is_deleted(index: Index) -
     assert index.read_now(lambda tx: registry.camera(tx, made.camera)) is not None
 
 
+def test_keys_and_names_stand_in_no_text_of_an_error(index: Index) -> None:
+    made = msgspec.structs.replace(Enrolled(camera="abcdefgh", level="proved"), advert_key=b"s" * 32, name="Garden")
+    identity = index.write_now(lambda tx: enrolment.link_identity(tx, moment=NOW))
+    assert (repr(made), repr(identity)) == ("Enrolled(abcdefgh, proved)", "LinkIdentity(…)")
+
+
 def test_advert_key_is_kept_once(index: Index) -> None:
     made = proved(index)
     for _ in range(2):
