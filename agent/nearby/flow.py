@@ -19,7 +19,9 @@ import asyncio
 import heapq
 import itertools
 import logging
+import traceback
 from collections.abc import Awaitable, Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any, Final
 
 import msgspec
@@ -210,8 +212,8 @@ class Nearby:
         while True:
             try:
                 await discoverer.run(self.hear)
-            except Exception:  # noqa: BLE001 - a stranger's packet must not end the agent, whatever it finds in us
-                _log.exception("listening by %s failed; it is started again", way)
+            except Exception as error:  # noqa: BLE001 - a stranger's packet must not end the agent, whatever it finds
+                _log.error("listening by %s failed: %s; it is started again", way, _place(error))
             hint = "it is started again by itself; the agent's log says more"
             self.hear(Trouble(way=way, place="", reason="stalled", hint=hint))
             await self._outside.wait(RESTART_S)
@@ -484,6 +486,12 @@ class Nearby:
 
 
 _ORDER: Final[dict[type, int]] = {Same: 0, Impostor: 1, Stranger: 2}
+
+
+def _place(error: Exception) -> str:
+    """Return what failed where; the error's own words may be a stranger's, and stay out of the log."""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__} at {Path(last.filename).name}:{last.lineno}"
 
 
 def _checkable(sighting: Sighting) -> bool:

@@ -558,6 +558,22 @@ def test_configured_camera_is_reached_or_not_and_nothing_more_is_said(scene: Sce
     assert scene.refusals() == []
 
 
+def test_words_of_a_stranger_that_break_a_discoverer_stand_in_no_log(
+    scene: Scene, caplog: pytest.LogCaptureFixture
+) -> None:
+    scene.says.fails = [ValueError("a stranger's name")]
+
+    async def live() -> None:
+        async with asyncio.TaskGroup() as tasks:
+            task = tasks.create_task(scene.nearby.run())
+            await scene.until(lambda: "started again" in caplog.text, "a line in the log")
+            task.cancel()
+
+    run(live())
+    assert "ValueError at test_flow.py:" in caplog.text
+    assert "stranger" not in caplog.text
+
+
 def test_discoverer_that_fails_is_told_of_and_started_again(scene: Scene) -> None:
     scene.says.fails.append(ValueError("what a stranger sent"))
 
