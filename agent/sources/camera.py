@@ -227,7 +227,13 @@ class CameraSource:
         address = self._link.proved
         if address is None:
             raise LinkError("the camera is away", hint="it is tried again when it is back")
-        return await asyncio.to_thread(tls.connect, address.host, address.port, numeric=address.numeric)
+        call = partial(tls.connect, address.host, address.port, numeric=address.numeric)
+        connecting = asyncio.get_running_loop().run_in_executor(None, call)
+        try:
+            return await asyncio.shield(connecting)
+        except asyncio.CancelledError:
+            connecting.add_done_callback(_close)
+            raise
 
     def order(self, candidate: Candidate) -> Order:
         """Return what the sealing process needs to fetch a recording."""
@@ -383,6 +389,11 @@ class CameraSource:
 def _hand_over(loop: asyncio.AbstractEventLoop, tell: Callable[[Address], None], address: Address) -> None:
     with suppress(RuntimeError):  # the loop is closed: nobody asks any more
         loop.call_soon_threadsafe(tell, address)
+
+
+def _close(connecting: asyncio.Future[socket.socket]) -> None:
+    if not connecting.cancelled() and connecting.exception() is None:
+        connecting.result().close()
 
 
 class _Undated:
