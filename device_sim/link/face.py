@@ -22,30 +22,30 @@ class LinkFace:
     async def run(self) -> None:
         """Serve until cancelled; connections are then cut. Raises ``OSError`` where it cannot listen."""
         device = self._device
-        talking: set[asyncio.Task[None]] = set()
+        ending = False
 
-        async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            task = asyncio.current_task()
-            assert task is not None  # noqa: S101 - asyncio runs this as one
-            talking.add(task)
+        async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             try:
                 async with self._room:
                     stream = TlsStream(reader, writer, made_of=context(device.identity))
                     await Conversation(device, stream).run()
-            except asyncio.CancelledError:
-                return  # by the end of ``run``; asyncio would report it as an error of this task
             finally:
-                talking.discard(task)
                 writer.transport.abort()
 
+        def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            """Know of it before it begins, so that the end misses nobody; who comes during the end is cut at once."""
+            if ending:
+                writer.transport.abort()
+            else:
+                conversations.create_task(talk(reader, writer), name="camera link")
+
         bound = listening(self._host, self._port)
-        server = await asyncio.start_server(accept, sock=bound)
-        try:
-            device.note_port(bound.getsockname()[1])
-            await asyncio.Event().wait()
-        finally:
-            device.note_port(0)
-            server.close()
-            for task in talking:
-                task.cancel()
-            await asyncio.gather(*talking, return_exceptions=True)
+        async with asyncio.TaskGroup() as conversations:
+            server = await asyncio.start_server(accept, sock=bound)
+            try:
+                device.note_port(bound.getsockname()[1])
+                await asyncio.Event().wait()
+            finally:
+                ending = True
+                device.note_port(0)
+                server.close()

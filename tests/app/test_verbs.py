@@ -112,7 +112,7 @@ def test_object_that_alone_is_longer_than_a_page_is_listed_all_the_same(
 def test_inventory_of_an_empty_vault_is_one_empty_page(config: Config) -> None:
     async def act() -> None:
         async with asking(config) as (_parts, asked):
-            assert await pages(asked) == [{"objects": [], "exports": [], "more_exports": 0, "next": ""}]
+            assert await pages(asked) == [{"objects": [], "levels": {}, "exports": [], "more_exports": 0, "next": ""}]
 
     asyncio.run(act())
 
