@@ -125,6 +125,7 @@ def shake_hands(plain: socket.socket, *, context: ssl.SSLContext, where: str = "
     with _translated(where), contextlib.ExitStack() as undo:
         undo.enter_context(plain)
         plain.settimeout(HANDSHAKE_S)
+        plain.getpeername()  # of one that was reset already wrap_socket raises, and leaves its own socket open
         secured = undo.enter_context(context.wrap_socket(plain, do_handshake_on_connect=False))
         secured.do_handshake()
         undo.pop_all()

@@ -1,7 +1,10 @@
 """FIND-AUTH: whoever answers at an address is known by key before a byte is sent, and nobody else is spoken to."""
 
+import gc
+import select
 import socket
 import ssl
+import struct
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
@@ -15,13 +18,16 @@ from hypothesis import strategies as st
 
 from agent import enrolment
 from agent.camera.tls import (
+    CutError,
     ImpostorError,
     Shown,
     client_context,
+    connect,
     dial,
     read_certificate,
     require,
     require_certificate,
+    shake_hands,
     shown,
 )
 from agent.enrolment import LinkIdentity
@@ -190,3 +196,19 @@ def test_damaged_certificate_is_read_or_refused(damage: bytes | tuple[int, int])
     except CorruptError:
         return
     assert found.certificate == bytes(raw)
+
+
+def test_connection_that_is_reset_before_the_handshake_is_closed(identity: LinkIdentity) -> None:
+    context = client_context(key_pem=identity.key_pem, certificate_pem=identity.certificate_pem)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        plain = connect(*server.getsockname())
+        far_end, _ = server.accept()
+        far_end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # close(2) resets it then
+        far_end.close()
+        reset = select.poll()
+        reset.register(plain, 0)
+        assert reset.poll(20_000), "it was reset"
+        with pytest.raises(CutError):
+            shake_hands(plain, context=context)
+    gc.collect()  # what was left open is told when it is found, and fails the test
+    assert plain.fileno() == -1
