@@ -72,6 +72,13 @@ class Shown(msgspec.Struct, frozen=True, kw_only=True):
     """DER."""
 
 
+class _Closing(ssl.SSLSocket):
+    """Closed when it is dropped: of a connection that was reset already ``wrap_socket`` raises, and leaves it open."""
+
+    def __del__(self) -> None:
+        self.close()
+
+
 def client_context(
     *, key_pem: bytes, certificate_pem: bytes, minimum: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3
 ) -> ssl.SSLContext:
@@ -81,6 +88,7 @@ def client_context(
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = minimum
+    context.sslsocket_class = _Closing
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE  # the key is compared instead, by require(); the handshake proves it
     context.options |= ssl.OP_NO_TICKET
@@ -125,7 +133,6 @@ def shake_hands(plain: socket.socket, *, context: ssl.SSLContext, where: str = "
     with _translated(where), contextlib.ExitStack() as undo:
         undo.enter_context(plain)
         plain.settimeout(HANDSHAKE_S)
-        plain.getpeername()  # of one that was reset already wrap_socket raises, and leaves its own socket open
         secured = undo.enter_context(context.wrap_socket(plain, do_handshake_on_connect=False))
         secured.do_handshake()
         undo.pop_all()

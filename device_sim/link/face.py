@@ -1,6 +1,7 @@
 """The camera link as a face of a simulated camera: listens, and ends every conversation when it is cancelled."""
 
 import asyncio
+from contextlib import suppress
 from typing import Final
 
 from device_sim.camera.device import Device
@@ -23,6 +24,7 @@ class LinkFace:
         """Serve until cancelled; connections are then cut. Raises ``OSError`` where it cannot listen."""
         device = self._device
         ending = False
+        too_late: list[asyncio.StreamWriter] = []
 
         async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             try:
@@ -30,22 +32,34 @@ class LinkFace:
                     stream = TlsStream(reader, writer, made_of=context(device.identity))
                     await Conversation(device, stream).run()
             finally:
-                writer.transport.abort()
+                await _cut(writer)
 
         def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             """Know of it before it begins, so that the end misses nobody; who comes during the end is cut at once."""
             if ending:
                 writer.transport.abort()
+                too_late.append(writer)
             else:
                 conversations.create_task(talk(reader, writer), name="camera link")
 
         bound = listening(self._host, self._port)
-        async with asyncio.TaskGroup() as conversations:
-            server = await asyncio.start_server(accept, sock=bound)
-            try:
-                device.note_port(bound.getsockname()[1])
-                await asyncio.Event().wait()
-            finally:
-                ending = True
-                device.note_port(0)
-                server.close()
+        try:
+            async with asyncio.TaskGroup() as conversations:
+                server = await asyncio.start_server(accept, sock=bound)
+                try:
+                    device.note_port(bound.getsockname()[1])
+                    await asyncio.Event().wait()
+                finally:
+                    ending = True
+                    device.note_port(0)
+                    server.close()
+        finally:
+            for writer in too_late:
+                await _cut(writer)
+
+
+async def _cut(writer: asyncio.StreamWriter) -> None:
+    """End a connection now, and return when it is over: the loop may have no later turn for it."""
+    writer.transport.abort()
+    with suppress(OSError):
+        await writer.wait_closed()

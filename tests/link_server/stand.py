@@ -246,7 +246,20 @@ class Stand:
         try:
             self._loop.run_until_complete(self._face)
         except asyncio.CancelledError:
-            return
+            pass
+        finally:
+            self._loop.run_until_complete(_ended())
+            self._loop.close()
+
+
+async def _ended() -> None:
+    """End what came last, as ``asyncio.run`` does: a connection may be half taken when the camera ends."""
+    left = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in left:
+        task.cancel()
+    await asyncio.gather(*left, return_exceptions=True)
+    for _ in range(3):
+        await asyncio.sleep(0)  # a turn in which a transport closes its socket
 
 
 def sha256(content: bytes) -> str:
