@@ -24,7 +24,7 @@ class LinkFace:
         """Serve until cancelled; connections are then cut. Raises ``OSError`` where it cannot listen."""
         device = self._device
         ending = False
-        too_late: list[asyncio.StreamWriter] = []
+        connected: set[asyncio.StreamWriter] = set()
 
         async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             try:
@@ -33,12 +33,13 @@ class LinkFace:
                     await Conversation(device, stream).run()
             finally:
                 await _cut(writer)
+                connected.discard(writer)
 
         def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             """Know of it before it begins, so that the end misses nobody; who comes during the end is cut at once."""
+            connected.add(writer)
             if ending:
                 writer.transport.abort()
-                too_late.append(writer)
             else:
                 conversations.create_task(talk(reader, writer), name="camera link")
 
@@ -54,7 +55,7 @@ class LinkFace:
                     device.note_port(0)
                     server.close()
         finally:
-            for writer in too_late:
+            for writer in tuple(connected):  # also of a conversation that was cancelled before its first step
                 await _cut(writer)
 
 

@@ -254,11 +254,13 @@ class Stand:
 
 async def _ended() -> None:
     """End what came last, as ``asyncio.run`` does: a connection may be half taken when the camera ends."""
+    for _ in range(10):
+        await asyncio.sleep(0)  # whoever is let in meanwhile is cut by the camera itself
     left = asyncio.all_tasks() - {asyncio.current_task()}
     for task in left:
         task.cancel()
     await asyncio.gather(*left, return_exceptions=True)
-    for _ in range(3):
+    for _ in range(10):
         await asyncio.sleep(0)  # a turn in which a transport closes its socket
 
 
