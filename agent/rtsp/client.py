@@ -9,14 +9,13 @@ import asyncio
 import importlib.util
 import os
 import socket
-import subprocess
-import sys
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import Final, Self
 
 import msgspec
 
+from agent.child import Child
 from agent.errors import ConfigError, LinkError
 from agent.rtsp.message import MESSAGE_MAX_BYTES, Ask, Began, Ended, Failed, decode_told, encode
 from agent.rtsp.settings import StreamSettings, open_credentials
@@ -28,9 +27,6 @@ TOLD_MAX: Final = 16
 """Messages that wait to be looked at; a segment has two, and they are seconds apart."""
 
 _MS_PER_S: Final = 1000
-
-# glibc's malloc, mallopt(3): one arena for all threads, and large buffers given back as soon as they are free.
-_MEMORY: Final = {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": "131072"}
 
 
 def require_extra() -> None:
@@ -74,7 +70,6 @@ class Watch:
         self._loop = asyncio.get_running_loop()
         self._told: asyncio.Queue[Segment | Failed | None] = asyncio.Queue()
         self._open: dict[int, Segment] = {}
-        self._exited: asyncio.Future[None] = self._loop.create_future()
 
     @property
     def pid(self) -> int:
@@ -105,9 +100,9 @@ class Watch:
         self._loop.remove_reader(self._channel)
         self._channel.close()
         self._lost()
-        if not self._exited.done():
+        if not self._child.exited.done():
             self._child.kill()
-        await asyncio.shield(self._exited)
+        await asyncio.shield(self._child.exited)
         while not self._told.empty():
             left = self._told.get_nowait()
             if isinstance(left, Segment):
@@ -134,28 +129,16 @@ class Watch:
         """Ask for the end of the segment under way, and wait until the process is gone: all it had is in the pipe."""
         with suppress(OSError):
             self._channel.shutdown(socket.SHUT_WR)
-        await asyncio.wait((self._exited,), timeout=END_S)
+        await asyncio.wait((self._child.exited,), timeout=END_S)
 
     def drop(self) -> None:
         """End it at once: nothing of what it has is wanted."""
         self._child.kill()
 
     def _start(self) -> None:
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with theirs:
-            self._child = subprocess.Popen(
-                [sys.executable, "-I", "-m", "agent.rtsp", str(theirs.fileno())],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                pass_fds=(theirs.fileno(),),
-                env={**os.environ, **_MEMORY},
-                process_group=0,  # Ctrl-C reaches the agent alone, which knows the order of ending
-            )
-        ours.setblocking(False)  # noqa: FBT003 - its argument has no name
-        self._channel = ours
-        self._pidfd = os.pidfd_open(self._child.pid)
-        self._loop.add_reader(self._pidfd, self._reap)
-        self._loop.add_reader(ours, self._hear)
+        self._child = Child("agent.rtsp")
+        self._channel = self._child.channel
+        self._loop.add_reader(self._channel, self._hear)
 
     def _hear(self) -> None:
         try:
@@ -196,9 +179,3 @@ class Watch:
             segment.ended(None)
         self._open.clear()
         self._told.put_nowait(None)
-
-    def _reap(self) -> None:
-        self._loop.remove_reader(self._pidfd)
-        os.close(self._pidfd)
-        self._child.wait()
-        self._exited.set_result(None)

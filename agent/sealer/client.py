@@ -10,13 +10,12 @@ slower than a camera may, by what came of it, is cut off: until then it has one 
 import asyncio
 import os
 import socket
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
 from agent.camera.identity import Order
+from agent.child import Child
 from agent.errors import LinkError
 from agent.sealer.fetching import Connect, Pace, Switchboard
 from agent.sealer.job import (
@@ -49,9 +48,6 @@ JOB_LIMIT_S: Final = 900.0
 CLOSE_S: Final = 5.0
 
 _TRIES: Final = 2
-
-# glibc's malloc, mallopt(3): one arena for all threads, and large buffers given back as soon as they are free.
-_MEMORY: Final = {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": "131072"}
 
 
 class Sealer:
@@ -230,26 +226,13 @@ class _Process:
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with theirs:
-            self._child = subprocess.Popen(
-                [sys.executable, "-I", "-m", "agent.sealer", str(theirs.fileno())],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                pass_fds=(theirs.fileno(),),
-                env={**os.environ, **_MEMORY},
-                process_group=0,  # Ctrl-C reaches the agent alone, which knows the order of ending
-            )
-        ours.setblocking(False)  # noqa: FBT003 - its argument has no name
+        self._child = Child("agent.sealer")
+        self._channel = self._child.channel
         # The requests of a moment fit, and they are read at once, so a send never waits.
-        ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2 * PLACES * MESSAGE_MAX_BYTES)
-        self._channel = ours
+        self._channel.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2 * PLACES * MESSAGE_MAX_BYTES)
         self._waiting: dict[int, asyncio.Future[Answer]] = {}
         self._numbers = 0
-        self._exited: asyncio.Future[None] = self._loop.create_future()
-        self._pidfd = os.pidfd_open(self._child.pid)
-        self._loop.add_reader(self._pidfd, self._reap)
-        self._loop.add_reader(ours, self._hear)
+        self._loop.add_reader(self._channel, self._hear)
         self.dead = False
 
     @property
@@ -262,7 +245,7 @@ class _Process:
 
     @property
     def reaped(self) -> bool:
-        return self._exited.done()
+        return self._child.exited.done()
 
     @contextmanager
     def asked(
@@ -299,10 +282,10 @@ class _Process:
 
     async def gone(self) -> None:
         """Wait for its end, hurried after ``CLOSE_S``; one that waits for a dead server cannot even be killed."""
-        await asyncio.wait((self._exited,), timeout=CLOSE_S)
-        if not self._exited.done():
+        await asyncio.wait((self._child.exited,), timeout=CLOSE_S)
+        if not self._child.exited.done():
             self._child.kill()
-            await asyncio.wait((self._exited,), timeout=CLOSE_S)
+            await asyncio.wait((self._child.exited,), timeout=CLOSE_S)
 
     def _hear(self) -> None:
         try:
@@ -325,12 +308,6 @@ class _Process:
         for waiting in self._waiting.values():
             if not waiting.done():
                 waiting.set_exception(_DiedError())
-
-    def _reap(self) -> None:
-        self._loop.remove_reader(self._pidfd)
-        os.close(self._pidfd)
-        self._child.wait()
-        self._exited.set_result(None)
 
 
 def _sealed(answer: Answer) -> Sealed:

@@ -4,13 +4,12 @@ import asyncio
 import importlib.util
 import os
 import socket
-import subprocess
-import sys
 from contextlib import suppress
 from typing import Final
 
 import msgspec
 
+from agent.child import Child
 from agent.errors import ConfigError, LinkError
 from agent.rtsp.message import Failed, encode
 from agent.rtsp.onvif.message import MESSAGE_MAX_BYTES, Found, Question, decode_answer
@@ -36,37 +35,24 @@ async def ask(settings: StreamSettings) -> Found:
     than the pinned one, ``ConfigError`` where a person has to mend it.
     """
     credentials = [] if settings.credentials is None else [open_credentials(settings.credentials)]
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    with ours:
-        ours.setblocking(False)  # noqa: FBT003 - its argument has no name
+    try:
+        child = Child("agent.rtsp.onvif")
+        question = Question(
+            url=settings.onvif,
+            certificate_sha256=settings.certificate_sha256,
+            has_credentials=bool(credentials),
+        )
+        with suppress(BrokenPipeError, ConnectionError):
+            socket.send_fds(child.channel, [encode(question)], credentials)
+    finally:
+        for fd in credentials:
+            os.close(fd)
+    with child.channel:
         try:
-            with theirs:
-                child = _start(theirs.fileno())
-            question = Question(
-                url=settings.onvif,
-                certificate_sha256=settings.certificate_sha256,
-                has_credentials=bool(credentials),
-            )
-            with suppress(BrokenPipeError, ConnectionError):
-                socket.send_fds(ours, [encode(question)], credentials)
-        finally:
-            for fd in credentials:
-                os.close(fd)
-        try:
-            return await _answer(ours)
+            return await _answer(child.channel)
         finally:
             child.kill()
-            await asyncio.shield(asyncio.to_thread(child.wait))
-
-
-def _start(fd: int) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
-        [sys.executable, "-I", "-m", "agent.rtsp.onvif", str(fd)],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        pass_fds=(fd,),
-        process_group=0,  # Ctrl-C reaches the agent alone, which knows the order of ending
-    )
+            await asyncio.shield(child.exited)
 
 
 async def _answer(channel: socket.socket) -> Found:
