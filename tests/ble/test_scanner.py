@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 
 import msgspec
+import pytest
 from bleak.backends.bluezdbus.manager import get_global_bluez_manager
 
 from agent.discovery import Heard, Sighting
@@ -64,25 +65,18 @@ def test_adapter_that_is_off_is_told_with_the_next_step_and_used_once_it_is_on(r
     listen(radio, act)
 
 
-def test_adapter_that_is_switched_off_while_scanning_is_noticed(radio: Radio) -> None:
+@pytest.mark.parametrize(
+    ("harm", "trouble", "mend"), [("power-off", "adapter_off", "power-on"), ("pull", "no_adapter", "plug")]
+)
+def test_adapter_that_goes_while_scanning_is_noticed_and_used_again_when_it_is_back(
+    radio: Radio, harm: str, trouble: str, mend: str
+) -> None:
     async def act(ears: Listening) -> None:
         await ears.camera(radio.camera.address)
         ears.forget()
-        radio.do("power-off")
-        await ears.trouble("adapter_off")
-        radio.do("power-on")
-        await ears.camera(radio.camera.address)
-
-    listen(radio, act, limits=msgspec.structs.replace(QUICK, retry_s=60, sweep_s=60))
-
-
-def test_adapter_that_is_pulled_while_scanning_is_noticed_and_used_again_when_it_is_back(radio: Radio) -> None:
-    async def act(ears: Listening) -> None:
-        await ears.camera(radio.camera.address)
-        ears.forget()
-        radio.do("pull")
-        await ears.trouble("no_adapter")
-        radio.do("plug")
+        radio.do(harm)
+        await ears.trouble(trouble)
+        radio.do(mend)
         await ears.camera(radio.camera.address)
 
     listen(radio, act, limits=msgspec.structs.replace(QUICK, retry_s=60, sweep_s=60))

@@ -1,11 +1,13 @@
 """FIND-AUTH: nothing that advertises itself is believed; who stands in a camera's place, or between, gains nothing."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import pytest
 from msgspec.structs import replace
 
-from agent.discovery.ble.peripheral import Peripheral, connected
+from agent.discovery.ble.peripheral import Deadlines, Peripheral, connected
 from agent.errors import AgentError, CorruptError, LinkError, RefusedError
 from tests.ble.conftest import PATIENT, Listening, listen
 from tests.ble.radio import Radio
@@ -68,20 +70,22 @@ def test_earlier_session_that_is_played_again_is_refused(radio: Radio) -> None:
     still_there(radio)
 
 
-async def prove_through(ears: Listening, radio: Radio, camera: Peripheral) -> None:
-    """Through a relay that passes everything on the proof holds: distance is not proved (docs/ble.md §3)."""
-    state = await ears.prove(radio, camera)
-    assert not state.collection
+@asynccontextmanager
+async def relayed(ears: Listening, radio: Radio, *, deadlines: Deadlines = PATIENT) -> AsyncIterator[Peripheral]:
+    """The camera, proved through a relay that passes everything on: distance is not proved (docs/ble.md §3)."""
+    address = radio.do("impostor relay 0")["address"]
+    await ears.camera(address)
+    async with connected(ears.scanner, address, slots=ears.slots, deadlines=deadlines) as camera:
+        state = await ears.prove(radio, camera)
+        assert not state.collection
+        yield camera
 
 
 def test_relay_that_changes_the_state_is_found_out(radio: Radio) -> None:
     """FIND-AUTH."""
 
     async def act(ears: Listening) -> None:
-        address = radio.do("impostor relay 0")["address"]
-        await ears.camera(address)
-        async with connected(ears.scanner, address, slots=ears.slots, deadlines=PATIENT) as camera:
-            await prove_through(ears, radio, camera)
+        async with relayed(ears, radio) as camera:
             radio.do("harm change-state")
             with pytest.raises(CorruptError):
                 await camera.state()
@@ -95,11 +99,7 @@ def test_relay_that_shows_an_old_state_again_is_not_believed(radio: Radio) -> No
     """FIND-AUTH: the camera records, and the relay goes on saying that it does not."""
 
     async def act(ears: Listening) -> None:
-        address = radio.do("impostor relay 0")["address"]
-        await ears.camera(address)
-        limits = replace(PATIENT, call_s=3)
-        async with connected(ears.scanner, address, slots=ears.slots, deadlines=limits) as camera:
-            await prove_through(ears, radio, camera)
+        async with relayed(ears, radio, deadlines=replace(PATIENT, call_s=3)) as camera:
             radio.do("harm old-state")
             radio.do("camera 0 stream on")
             with pytest.raises(LinkError, match="in time"):
@@ -112,10 +112,7 @@ def test_relay_that_changes_a_switch_does_not_switch_the_camera(radio: Radio) ->
     """FIND-AUTH."""
 
     async def act(ears: Listening) -> None:
-        address = radio.do("impostor relay 0")["address"]
-        await ears.camera(address)
-        async with connected(ears.scanner, address, slots=ears.slots, deadlines=PATIENT) as camera:
-            await prove_through(ears, radio, camera)
+        async with relayed(ears, radio) as camera:
             radio.do("harm change-switch")
             with pytest.raises(RefusedError):
                 await camera.switch(collection=True)
@@ -128,10 +125,7 @@ def test_relay_that_plays_a_switch_again_does_not_switch_the_camera_back(radio: 
     """FIND-AUTH: the owner switched on, then off; the relay repeats the first."""
 
     async def act(ears: Listening) -> None:
-        address = radio.do("impostor relay 0")["address"]
-        await ears.camera(address)
-        async with connected(ears.scanner, address, slots=ears.slots, deadlines=PATIENT) as camera:
-            await prove_through(ears, radio, camera)
+        async with relayed(ears, radio) as camera:
             assert (await camera.switch(collection=True)).collection
             assert not (await camera.switch(collection=False)).collection
             radio.do("harm again-switch")
@@ -146,11 +140,7 @@ def test_relay_that_takes_a_switch_and_drops_it_cannot_say_that_it_was_done(radi
     """FIND-AUTH: a write's response is anybody's; only a state that names the command is the camera's word."""
 
     async def act(ears: Listening) -> None:
-        address = radio.do("impostor relay 0")["address"]
-        await ears.camera(address)
-        limits = replace(PATIENT, switch_s=2)
-        async with connected(ears.scanner, address, slots=ears.slots, deadlines=limits) as camera:
-            await prove_through(ears, radio, camera)
+        async with relayed(ears, radio, deadlines=replace(PATIENT, switch_s=2)) as camera:
             radio.do("harm drop-switch")
             switching = asyncio.ensure_future(camera.switch(collection=True))
             await asyncio.sleep(0)
