@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Final
 
-from agent.sealer import client
+from agent import child
 from agent.sealer.__main__ import serve
 
 _DESCRIPTORS_MAX: Final = 1024
@@ -25,9 +25,11 @@ _PID_BYTES: Final = 4
 
 
 class _Forked:
-    """What the client needs of ``subprocess.Popen``."""
+    """What a child of the agent needs of ``subprocess.Popen``."""
 
-    def __init__(self, mother: socket.socket, _words: Sequence[str], *, pass_fds: Sequence[int], **_: object) -> None:
+    def __init__(self, mother: socket.socket, words: Sequence[str], *, pass_fds: Sequence[int], **_: object) -> None:
+        if "agent.sealer" not in words:
+            raise NotImplementedError(f"only the sealing process is forked here, not {words}")
         socket.send_fds(mother, [b"1"], list(pass_fds))
         self.pid = int.from_bytes(mother.recv(_PID_BYTES))
 
@@ -52,7 +54,7 @@ def fork_sealers() -> socket.socket:
             os._exit(0)
     theirs.close()
     instead = types.SimpleNamespace(Popen=partial(_Forked, ours), DEVNULL=subprocess.DEVNULL)  # as much as is used
-    setattr(client, "subprocess", instead)  # noqa: B010 - a module's own import is replaced
+    setattr(child, "subprocess", instead)  # noqa: B010 - a module's own import is replaced
     return ours
 
 

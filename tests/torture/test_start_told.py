@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from agent import child
 from agent.sealer import client
 from tests.torture import sweep, witness
 from tests.torture.forked import fork_sealers
@@ -47,7 +48,7 @@ def test_start_that_dies_is_told_apart_from_one_that_stands_still(home: Home, mo
 
 
 def test_sealing_process_is_forked_by_one_that_has_no_other_thread(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client, "subprocess", subprocess)  # puts it back at the end
+    monkeypatch.setattr(child, "subprocess", subprocess)  # puts it back at the end
     end = threading.Event()
     with fork_sealers():
         busy = threading.Thread(target=end.wait)
