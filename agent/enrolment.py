@@ -34,6 +34,9 @@ LEVELS: Final[tuple[Level, ...]] = get_args(Level)
 ENROLLED_MAX: Final = 256
 """A hub has some dozens of cameras; each enrolled one is looked for, probed and collected from."""
 
+REFUSED_PAUSE_MS: Final = 10 * 60_000
+"""An impostor that stays is written down so often; the real camera is used meanwhile."""
+
 NAME_MAX: Final = 64
 ENDPOINT_MAX: Final = 512
 ADVERT_KEY_BYTES: Final = 32

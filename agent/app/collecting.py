@@ -31,9 +31,6 @@ if TYPE_CHECKING:  # else an agent without cameras to ask would load what that t
 LOOK_S: Final = 5.0
 """How often it is looked who is enrolled."""
 
-REFUSED_PAUSE_MS: Final = 10 * 60_000
-"""An impostor that stays is told of so often; the real camera is collected from meanwhile."""
-
 _log = logging.getLogger(__name__)
 
 Heard = Callable[[str], Sequence[tuple[str, int]]]
@@ -166,7 +163,7 @@ class Collecting:
     async def _refuse(self) -> None:
         while True:
             camera, now_ms = await self._impostors.get(), self._parts.now().agent_ms
-            if now_ms - self._refused_ms.get(camera, now_ms - REFUSED_PAUSE_MS) < REFUSED_PAUSE_MS:
+            if now_ms - self._refused_ms.get(camera, -enrolment.REFUSED_PAUSE_MS) < enrolment.REFUSED_PAUSE_MS:
                 continue
             self._refused_ms[camera] = now_ms
             _log.warning("somebody else answers for camera %s; nothing was sent to it", camera)

@@ -9,6 +9,7 @@ The map::
     presence        what is shown as being there: goodbyes, names that lead elsewhere, silence
     interface       which network interfaces are listened on, and what lies on their links
     reach           whether something still answers where it was heard
+    rotating        the id that a camera of ours announces for a day
     leak            what an advert gives away
     clean           the text of strangers, made fit to be shown
 

@@ -59,7 +59,6 @@ RETRY_S: Final = 5.0
 
 PROBE_MS: Final = 60_000
 QUIET_MS: Final = 5 * 60_000
-REFUSED_PAUSE_MS: Final = 10 * 60_000
 TICK_S: Final = 5.0
 RESTART_S: Final = 60.0
 
@@ -360,7 +359,7 @@ class Nearby:
         self._quiet_since_ms = None
         again = (impostor.camera, impostor.rule)
         told_ms = self._refused_ms.get(again)
-        if self._index is None or (told_ms is not None and moment.agent_ms - told_ms < REFUSED_PAUSE_MS):
+        if self._index is None or (told_ms is not None and moment.agent_ms - told_ms < enrolment.REFUSED_PAUSE_MS):
             return
         self._refused_ms[again] = moment.agent_ms
         self._alerted = True

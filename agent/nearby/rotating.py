@@ -1,10 +1,9 @@
 """Which enrolled camera an advert may be of: a guess that saves checks and proves nothing (docs/camera-link.md §7)."""
 
-import base64
-import hmac
 from collections.abc import Iterable
 from typing import Final
 
+from agent.discovery.rotating import digest_of, id_text
 from agent.enrolment import Enrolled
 
 DAY_MS: Final = 86_400_000
@@ -13,17 +12,14 @@ ID_CHARACTERS: Final = 16
 
 SHORT_BYTES: Final = 8
 
-_LABEL: Final = b"pv-camera-advert"
-_DAY_BYTES: Final = 8
 _DAYS: Final = (-1, 0, 1)
 """The camera's clock may be a day off, or in the next day already."""
 
 
 def rotating_ids(advert_key: bytes, *, unix_day: int) -> tuple[str, str]:
     """Return what a camera announces on a day: over the network, and over Bluetooth."""
-    words = _LABEL + unix_day.to_bytes(_DAY_BYTES, "big")
-    digest = hmac.digest(advert_key, words, "sha256")
-    return _text(digest)[:ID_CHARACTERS], _text(digest[:SHORT_BYTES])
+    digest = digest_of(advert_key, unix_day=unix_day)
+    return id_text(digest)[:ID_CHARACTERS], id_text(digest[:SHORT_BYTES])
 
 
 def expected_ids(cameras: Iterable[Enrolled], *, now_ms: int) -> dict[str, str]:
@@ -36,7 +32,3 @@ def expected_ids(cameras: Iterable[Enrolled], *, now_ms: int) -> dict[str, str]:
         for off in _DAYS
         for text in rotating_ids(one.advert_key, unix_day=max(0, today + off))
     }
-
-
-def _text(raw: bytes) -> str:
-    return base64.b32encode(raw).decode("ascii").rstrip("=").lower()

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.discovery.ble.advert import Advert, id_text, is_camera, rotating_id, sighting
+from agent.discovery.ble.advert import Advert, is_camera, rotating_id, sighting
 from agent.discovery.ble.service import GOPRO, IMPROV, IMPROV_DATA, SERVICE
+from agent.discovery.rotating import id_text
 from agent.discovery.sighting import TEXT_MAX, Sighting
 from device_sim.ble import wire
 from device_sim.ble.camera import BareCamera

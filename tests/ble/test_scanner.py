@@ -8,9 +8,10 @@ import pytest
 from bleak.backends.bluezdbus.manager import get_global_bluez_manager
 
 from agent.discovery import Heard, Sighting
-from agent.discovery.ble.advert import id_text, rotating_id
+from agent.discovery.ble.advert import rotating_id
 from agent.discovery.ble.scanner import FLOOD, Limits
 from agent.discovery.ble.service import SERVICE
+from agent.discovery.rotating import id_text
 from agent.discovery.sighting import SIGHTINGS_MAX
 from tests.ble.conftest import QUICK, Listening, listen, lost, sighted
 from tests.ble.radio import Radio

@@ -5,8 +5,6 @@ devices that wait to be given a network, because a camera left so can be taken o
 looked at: other people's things are nobody's business here.
 """
 
-import base64
-import hmac
 from collections.abc import Mapping, Sequence
 from typing import Final, Literal
 
@@ -14,12 +12,10 @@ import msgspec
 
 from agent.discovery.ble.service import GOPRO, IMPROV, IMPROV_DATA, SERVICE
 from agent.discovery.clean import clean
+from agent.discovery.rotating import digest_of, id_text
 from agent.discovery.sighting import Leak, Sighting
 
 ROTATING_ID_BYTES: Final = 8
-
-_ADVERT_LABEL: Final = b"pv-camera-advert"
-_DAY_BYTES: Final = 8
 
 # What is looked for, and the service that it is told as; the first that is there counts.
 _SERVICES: Final = {SERVICE: SERVICE, GOPRO: GOPRO, IMPROV: IMPROV, IMPROV_DATA: IMPROV}
@@ -73,13 +69,7 @@ def is_camera(uuids: Sequence[str], service_data: Mapping[str, bytes]) -> bool:
 
 def rotating_id(advert_key: bytes, *, unix_day: int) -> bytes:
     """Return what the camera with this advert key advertises on that day (docs/ble.md §2)."""
-    words = _ADVERT_LABEL + unix_day.to_bytes(_DAY_BYTES, "big")
-    return hmac.digest(advert_key, words, "sha256")[:ROTATING_ID_BYTES]
-
-
-def id_text(raw: bytes) -> str:
-    """Return the text of a rotating id in a ``Sighting``: base32 in lower case, without padding."""
-    return base64.b32encode(raw).decode("ascii").rstrip("=").lower()
+    return digest_of(advert_key, unix_day=unix_day)[:ROTATING_ID_BYTES]
 
 
 def _service(advert: Advert) -> str | None:
