@@ -5,7 +5,7 @@ from contextlib import suppress
 from typing import Final
 
 from device_sim.camera.device import Device
-from device_sim.camera.listen import listening
+from device_sim.camera.listen import listening, stop_listening
 from device_sim.link.http import Conversation
 from device_sim.link.tls import TlsStream, context
 
@@ -53,7 +53,7 @@ class LinkFace:
                 finally:
                     ending = True
                     device.note_port(0)
-                    server.close()
+                    await stop_listening(server)
         finally:
             for writer in tuple(connected):  # also of a conversation that was cancelled before its first step
                 await _cut(writer)

@@ -12,6 +12,8 @@ from typing import Final
 from xml.etree import ElementTree as ET
 from xml.sax.saxutils import escape
 
+from device_sim.camera.listen import stop_listening
+
 HEAD_MAX_BYTES: Final = 8_192
 BODY_MAX_BYTES: Final = 65_536
 SERVICE_PATH: Final = "/onvif/device_service"
@@ -81,7 +83,7 @@ class OnvifService:
             self.listening.set()
             await asyncio.Event().wait()
         finally:
-            server.close()
+            await stop_listening(server)
             for task in talking:
                 task.cancel()
             await asyncio.gather(*talking, return_exceptions=True)

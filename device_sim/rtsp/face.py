@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from device_sim.camera.device import Device
-from device_sim.camera.listen import listening
+from device_sim.camera.listen import listening, stop_listening
 from device_sim.rtsp.reel import Reel
 
 PATH: Final = "/main"
@@ -78,7 +78,7 @@ class RtspFace:
             await asyncio.Event().wait()
         finally:
             device.note_rtsp_port(0)
-            server.close()
+            await stop_listening(server)
             for task in talking:
                 task.cancel()
             await asyncio.gather(*talking, return_exceptions=True)

@@ -1,5 +1,6 @@
 """A camera's server and a device that reads it, each in processes of its own, under one folder."""
 
+import contextlib
 import json
 import os
 import re
@@ -166,11 +167,12 @@ class Device:
     def readers(self) -> list[psutil.Process]:
         """Return the processes that read a camera for the running agent."""
         assert self._agent is not None
-        return [
-            child
-            for child in psutil.Process(self._agent.pid).children()
-            if child.is_running() and "agent.rtsp" in child.cmdline()
-        ]
+        found = []
+        for child in psutil.Process(self._agent.pid).children():
+            with contextlib.suppress(psutil.NoSuchProcess):  # it ends just now
+                if "agent.rtsp" in child.cmdline():
+                    found.append(child)
+        return found
 
     def maps(self) -> str:
         """Return what the running agent has mapped into its memory."""
