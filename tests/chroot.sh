@@ -42,6 +42,7 @@ trap 'exit 130' INT TERM
 
 cp -a "$pristine/." "$machine/"
 cp /etc/resolv.conf "$machine/etc/resolv.conf"
+printf '127.0.0.1 localhost\n::1 localhost\n' >"$machine/etc/hosts" # an installer writes it, debootstrap does not
 cp /etc/ssl/certs/ca-certificates.crt "$machine/etc/ssl/certs/ca-certificates.crt"
 mount -t proc proc "$machine/proc"
 mkdir -p "$machine/dev/shm"

@@ -61,7 +61,10 @@ def run_hardware(hardware: Hardware) -> int:
     with _alone(hardware.state):
         try:
             asyncio.run(_run(hardware))
-        except* OSError as errors:
+        except BaseExceptionGroup as group:  # not `except*`: what is raised in one comes in a group before 3.11.5
+            errors, others = group.split(OSError)
+            if errors is None or others is not None:
+                raise
             raise HardwareError(f"{_first(errors)}\n  next: free what it names, or use --port, --host") from None
     return 0
 

@@ -161,7 +161,8 @@ def test_content_that_is_not_what_was_said_is_not_stored_and_not_acknowledged(
         liar.on_content = lambda asked, name: lies()[lie](asked, LONG) if name == "a" else liar.give_truly(asked, name)
         place.collect(lambda: liar.acknowledged == ["b"] and told(flow_counts(place)))
     assert place.contents() == [b"good"]
-    assert {path.name for path in (place.state / "objects").iterdir()} == {item.id for item in place.objects()}
+    stored = {path.name for path in (place.state / "objects").iterdir() if path.suffix != ".part"}
+    assert stored == {item.id for item in place.objects()}  # it may have been trying again when it ended
 
 
 def flow_counts(place: Place) -> list[str]:

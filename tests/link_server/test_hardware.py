@@ -1,7 +1,10 @@
 """``device-sim camera --state``: cameras and hubs as a process, ordered about, met by ``ssl``."""
 
 import json
+import socket
 import stat
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -158,12 +161,22 @@ def test_second_simulator_at_the_same_folder_is_refused(tmp_path: Path) -> None:
         assert tell(tmp_path / "state", "show").returncode == 0
 
 
-def test_port_that_is_taken_is_told(tmp_path: Path) -> None:
-    with running(tmp_path / "state", "--link") as sim:
-        port = sim.heard("ready")["port"]
-        second = Running(tmp_path / "other", "--link", "--port", str(port))
-        assert second.process.wait(60) == 1
-        second.end()
+def test_port_that_is_taken_is_told_with_what_to_do(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        place = ["--state", str(tmp_path / "state"), "--link", "--host", "127.0.0.1", "--port", str(port)]
+        ran = subprocess.run(
+            [sys.executable, "-m", "device_sim", "camera", *place],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    assert ran.returncode == 1
+    assert "Address already in use" in ran.stderr
+    assert ran.stderr.endswith("next: free what it names, or use --port, --host\n")
+    assert "Traceback" not in ran.stderr
 
 
 @pytest.mark.parametrize(
