@@ -127,6 +127,7 @@ def on_network(*, hosts: int) -> Callable[[Callable[[Network], None]], Callable[
                 test(net)
 
         run.__name__, run.__doc__, run.__module__ = test.__name__, test.__doc__, test.__module__
+        run.__dict__.update(test.__dict__)  # marks that stand beneath
         return run
 
     return decorate

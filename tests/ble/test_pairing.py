@@ -1,4 +1,4 @@
-"""FIND-BLE, FIND-AUTH: a camera that demands it is paired with its passkey; nobody else is, whatever they ask."""
+"""A camera that demands it is paired with its passkey; nobody else is, whatever they ask."""
 
 import asyncio
 from collections.abc import Callable
@@ -13,6 +13,8 @@ from agent.discovery.ble.peripheral import Peripheral, connected
 from agent.errors import ConfigError, RefusedError
 from tests.ble.conftest import PATIENT, Listening, listen, talk
 from tests.ble.radio import Radio
+
+pytestmark = [pytest.mark.promise("FIND-BLE"), pytest.mark.promise("FIND-AUTH")]
 
 NUMBER = 123456
 
@@ -32,8 +34,6 @@ def test_camera_that_wants_to_be_paired_says_so_with_the_next_step(locked: Radio
 
 
 def test_camera_is_paired_with_its_passkey_and_stays_so(locked: Radio) -> None:
-    """FIND-BLE."""
-
     async def act(ears: Listening) -> None:
         address = locked.camera.address
         for number in (NUMBER, None):
@@ -82,7 +82,7 @@ def test_request_that_makes_bluez_pair_by_itself_is_answered_with_the_passkey(lo
 
 
 def test_request_that_makes_bluez_pair_finds_nobody_who_answers_when_no_passkey_was_given(locked: Radio) -> None:
-    """FIND-AUTH: nothing pairs because something asked."""
+    """Nothing pairs because something asked."""
     locked.do("on raises-security")
 
     async def act(ears: Listening, camera: Peripheral) -> None:
@@ -118,7 +118,7 @@ QUESTIONS = [
 def test_every_other_question_of_bluez_is_rejected(
     member: str, signature: str, body: list[object], radio: Radio, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """FIND-AUTH: just works, a comparison of numbers, another device: not asked for."""
+    """Just works, a comparison of numbers, another device: not asked for."""
     monkeypatch.setenv("DBUS_SYSTEM_BUS_ADDRESS", radio.bus)
 
     async def ask() -> Message:

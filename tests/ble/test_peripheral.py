@@ -1,4 +1,4 @@
-"""FIND-BLE: a proved camera is read, followed and switched; no fault on the way hangs the agent or lies to it."""
+"""A proved camera is read, followed and switched; no fault on the way hangs the agent or lies to it."""
 
 import asyncio
 import os
@@ -12,6 +12,8 @@ from agent.errors import LinkError, RefusedError
 from tests.ble.conftest import PATIENT, Listening, listen, talk
 from tests.ble.radio import Radio
 
+pytestmark = pytest.mark.promise("FIND-BLE")
+
 
 async def follow(camera: Peripheral) -> None:
     async for _ in camera.states():
@@ -19,8 +21,6 @@ async def follow(camera: Peripheral) -> None:
 
 
 def test_model_and_firmware_are_read_and_said_to_be_unproved(radio: Radio) -> None:
-    """FIND-BLE."""
-
     async def act(_ears: Listening, camera: Peripheral) -> Information:
         return await camera.information()
 
@@ -32,7 +32,6 @@ def test_model_and_firmware_are_read_and_said_to_be_unproved(radio: Radio) -> No
 def test_proved_camera_is_switched_and_its_state_followed_over_small_and_large_links(
     mtu: str, start_radio: Callable[..., Radio]
 ) -> None:
-    """FIND-BLE."""
     radio = start_radio("--mtu", mtu)
 
     async def act(ears: Listening, camera: Peripheral) -> None:
@@ -189,8 +188,9 @@ def test_slot_is_given_back_when_setting_up_fails_after_connecting(radio: Radio)
     listen(radio, act)
 
 
+@pytest.mark.promise("FIND-AUTH")
 def test_state_is_refused_to_whoever_did_not_prove_themselves(radio: Radio) -> None:
-    """FIND-AUTH: whether a house's cameras are recording is nobody else's business."""
+    """Whether a house's cameras are recording is nobody else's business."""
 
     async def act(ears: Listening, camera: Peripheral) -> None:
         with pytest.raises(RefusedError):
@@ -200,8 +200,8 @@ def test_state_is_refused_to_whoever_did_not_prove_themselves(radio: Radio) -> N
     talk(radio, act)
 
 
+@pytest.mark.promise("FIND-AUTH")
 def test_agent_that_the_camera_did_not_pin_is_refused(radio: Radio, start_radio: Callable[..., Radio]) -> None:
-    """FIND-AUTH."""
     stranger = start_radio("--cameras", "0").agent
 
     async def act(_ears: Listening, camera: Peripheral) -> None:

@@ -1,4 +1,4 @@
-"""FIND-AUTH: the proof of docs/ble.md, the agent's half against the simulator's, both read from the document alone."""
+"""The proof of docs/ble.md, the agent's half against the simulator's, both read from the document alone."""
 
 import os
 from collections.abc import Callable
@@ -16,6 +16,8 @@ from agent.envelope import PrivateKey, b64url, public_jwk, raw_signature, thumbp
 from agent.errors import AgentError, CorruptError, RefusedError
 from device_sim.ble.camera import BareCamera, kid_bytes
 from device_sim.ble.wire import PROOF_S, Talk, WireError
+
+pytestmark = pytest.mark.promise("FIND-AUTH")
 
 MAKES: list[Callable[[], PrivateKey]] = [
     lambda: ec.generate_private_key(ec.SECP256R1()),

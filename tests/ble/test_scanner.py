@@ -1,4 +1,4 @@
-"""FIND-BLE: cameras are heard over Bluetooth LE by unmodified bleak, and whatever breaks is told and outlived."""
+"""Cameras are heard over Bluetooth LE by unmodified bleak, and whatever breaks is told and outlived."""
 
 import asyncio
 from collections.abc import Callable
@@ -16,12 +16,12 @@ from agent.discovery.sighting import SIGHTINGS_MAX
 from tests.ble.conftest import QUICK, Listening, listen, lost, sighted
 from tests.ble.radio import Radio
 
+pytestmark = pytest.mark.promise("FIND-BLE")
+
 DAY_MS = 86_400_000
 
 
 def test_camera_that_advertises_is_heard_with_its_rotating_id_and_leaks_nothing(radio: Radio) -> None:
-    """FIND-BLE."""
-
     async def act(ears: Listening) -> Sighting:
         return await ears.camera(radio.camera.address)
 

@@ -1,4 +1,4 @@
-"""FIND-AUTH: nothing that advertises itself is believed; who stands in a camera's place, or between, gains nothing."""
+"""Nothing that advertises itself is believed; who stands in a camera's place, or between, gains nothing."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -11,6 +11,8 @@ from agent.discovery.ble.peripheral import Deadlines, Peripheral, connected
 from agent.errors import AgentError, CorruptError, LinkError, RefusedError
 from tests.ble.conftest import PATIENT, Listening, listen
 from tests.ble.radio import Radio
+
+pytestmark = pytest.mark.promise("FIND-AUTH")
 
 
 def meet(radio: Radio, address: str) -> AgentError:
@@ -46,14 +48,13 @@ def record_a_session(radio: Radio) -> None:
 
 
 def test_copied_advert_is_refused_and_the_real_camera_goes_on(radio: Radio) -> None:
-    """FIND-AUTH."""
     error = meet(radio, radio.do("impostor copy 0")["address"])
     assert isinstance(error, RefusedError | CorruptError)
     still_there(radio)
 
 
 def test_second_device_with_another_key_is_refused_and_the_real_camera_goes_on(radio: Radio) -> None:
-    """FIND-AUTH: also one that holds the advert key."""
+    """Also one that holds the advert key."""
     error = meet(radio, radio.do("impostor other-key 0")["address"])
     assert isinstance(error, RefusedError)
     assert error.reason == "camera_impostor"
@@ -62,7 +63,6 @@ def test_second_device_with_another_key_is_refused_and_the_real_camera_goes_on(r
 
 
 def test_earlier_session_that_is_played_again_is_refused(radio: Radio) -> None:
-    """FIND-AUTH."""
     record_a_session(radio)
     error = meet(radio, radio.do("impostor replay 0")["address"])
     assert isinstance(error, RefusedError)
@@ -82,8 +82,6 @@ async def relayed(ears: Listening, radio: Radio, *, deadlines: Deadlines = PATIE
 
 
 def test_relay_that_changes_the_state_is_found_out(radio: Radio) -> None:
-    """FIND-AUTH."""
-
     async def act(ears: Listening) -> None:
         async with relayed(ears, radio) as camera:
             radio.do("harm change-state")
@@ -96,7 +94,7 @@ def test_relay_that_changes_the_state_is_found_out(radio: Radio) -> None:
 
 
 def test_relay_that_shows_an_old_state_again_is_not_believed(radio: Radio) -> None:
-    """FIND-AUTH: the camera records, and the relay goes on saying that it does not."""
+    """The camera records, and the relay goes on saying that it does not."""
 
     async def act(ears: Listening) -> None:
         async with relayed(ears, radio, deadlines=replace(PATIENT, call_s=3)) as camera:
@@ -109,8 +107,6 @@ def test_relay_that_shows_an_old_state_again_is_not_believed(radio: Radio) -> No
 
 
 def test_relay_that_changes_a_switch_does_not_switch_the_camera(radio: Radio) -> None:
-    """FIND-AUTH."""
-
     async def act(ears: Listening) -> None:
         async with relayed(ears, radio) as camera:
             radio.do("harm change-switch")
@@ -122,7 +118,7 @@ def test_relay_that_changes_a_switch_does_not_switch_the_camera(radio: Radio) ->
 
 
 def test_relay_that_plays_a_switch_again_does_not_switch_the_camera_back(radio: Radio) -> None:
-    """FIND-AUTH: the owner switched on, then off; the relay repeats the first."""
+    """The owner switched on, then off; the relay repeats the first."""
 
     async def act(ears: Listening) -> None:
         async with relayed(ears, radio) as camera:
@@ -137,7 +133,7 @@ def test_relay_that_plays_a_switch_again_does_not_switch_the_camera_back(radio: 
 
 
 def test_relay_that_takes_a_switch_and_drops_it_cannot_say_that_it_was_done(radio: Radio) -> None:
-    """FIND-AUTH: a write's response is anybody's; only a state that names the command is the camera's word."""
+    """A write's response is anybody's; only a state that names the command is the camera's word."""
 
     async def act(ears: Listening) -> None:
         async with relayed(ears, radio, deadlines=replace(PATIENT, switch_s=2)) as camera:

@@ -1,4 +1,4 @@
-"""What a camera has on its card becomes sealed objects over its link, once (COLLECT-REC, COLLECT-LOGS)."""
+"""What a camera has on its card becomes sealed objects over its link, once."""
 
 import os
 from pathlib import Path
@@ -12,7 +12,10 @@ from tests.camera.place import Place
 from tests.waiting import until as wait_until
 from tests.writing import policy_text
 
+pytestmark = pytest.mark.promise("COLLECT-REC")
 
+
+@pytest.mark.promise("COLLECT-LOGS")
 def test_recording_photo_and_usage_log_on_the_card_become_objects_and_are_acknowledged(place: Place) -> None:
     contents = [os.urandom(200_000), os.urandom(3_000), b'{"event":"motion"}\n']
     for content, kind in zip(contents, ("recording", "photo", "usage-log"), strict=True):

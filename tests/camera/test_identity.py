@@ -12,6 +12,8 @@ from device_sim.camera.device import new_identity
 from tests.camera.liar import Asked, Liar
 from tests.camera.place import WHEN, Place
 
+pytestmark = pytest.mark.promise("FIND-AUTH")
+
 
 def test_device_with_another_key_is_sent_nothing_and_told(place: Place, tmp_path: Path) -> None:
     other = new_identity(place.stand.device.id, WHEN)

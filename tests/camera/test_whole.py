@@ -1,4 +1,4 @@
-"""COLLECT-REC, COLLECT-LOGS, ERASE: a whole agent and a simulated camera, each on a host of its own.
+"""ERASE: a whole agent and a simulated camera, each on a host of its own.
 
 Only the network is between them: the camera is heard, enrolled by its label, paired, switched on and collected from.
 """
@@ -7,9 +7,13 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.enrolment.neighbourhood import Agent, camera, device
 from tests.netns import Network, on_network
 from tests.waiting import until
+
+pytestmark = pytest.mark.promise("COLLECT-REC")
 
 WITHIN_S = 60.0
 
@@ -56,6 +60,7 @@ def cards(agent: Agent) -> list[dict[str, Any]]:
     return [json.loads(path.read_bytes()) for path in found]
 
 
+@pytest.mark.promise("COLLECT-LOGS")
 @on_network(hosts=2)
 def test_camera_is_found_paired_switched_on_collected_from_and_emptied_by_a_delete(net: Network) -> None:
     agent_host, camera_host = net.hosts
@@ -82,6 +87,7 @@ def test_camera_is_found_paired_switched_on_collected_from_and_emptied_by_a_dele
             assert held(agent) == []
 
 
+@pytest.mark.promise("FIND-AUTH")
 @on_network(hosts=2)
 def test_camera_at_a_configured_address_is_collected_from_and_whoever_takes_its_place_is_told(net: Network) -> None:
     agent_host, camera_host = net.hosts

@@ -1,4 +1,4 @@
-"""FIND-LAN: the text of strangers moves no cursor, breaks no line and hides nothing."""
+"""The text of strangers moves no cursor, breaks no line and hides nothing."""
 
 import pytest
 from hypothesis import given
@@ -6,6 +6,8 @@ from hypothesis import strategies as st
 
 from agent.discovery.clean import camera_id, clean
 from agent.discovery.sighting import TEXT_MAX
+
+pytestmark = pytest.mark.promise("FIND-LAN")
 
 GONE = "\N{REPLACEMENT CHARACTER}"
 

@@ -1,12 +1,16 @@
-"""FIND-LAN: the agent hears a camera, and a simulated camera is found, by programs that nobody here wrote."""
+"""The agent hears a camera, and a simulated camera is found, by programs that nobody here wrote."""
 
 import json
 import subprocess
 from pathlib import Path
 
+import pytest
+
 from tests.conftest import NODE, NODE_TESTS
 from tests.discovery.scene import camera, ears
 from tests.netns import Host, Network, on_network
+
+pytestmark = pytest.mark.promise("FIND-LAN")
 
 ONE = "urn:uuid:0f3c8a4e-6f0b-4d7c-9f5e-2a1b3c4d5e6f"
 

@@ -1,4 +1,4 @@
-"""FIND-LAN: which interfaces are listened on, what lies on their links, and why nothing may be heard."""
+"""Which interfaces are listened on, what lies on their links, and why nothing may be heard."""
 
 import ipaddress
 import json
@@ -12,6 +12,8 @@ import pytest
 from agent.discovery.interface import Interface, Links, in_container, usable, why_nothing_is_heard
 from tests.netns import Network, on_network
 from tests.waiting import until
+
+pytestmark = pytest.mark.promise("FIND-LAN")
 
 READ = """
 import json

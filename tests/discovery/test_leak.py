@@ -1,8 +1,10 @@
-"""FIND-LAN: what an advert gives away is told, and what gives nothing away is not."""
+"""What an advert gives away is told, and what gives nothing away is not."""
 
 import pytest
 
 from agent.discovery.leak import ADVICE, of_onvif, of_service
+
+pytestmark = pytest.mark.promise("FIND-LAN")
 
 LINK = "_camera-link._tcp.local."
 HAP = "_hap._tcp.local."

@@ -1,4 +1,4 @@
-"""FIND-LAN: cameras and hubs are found by DNS-SD, and no announcement stalls, crashes or misleads whoever listens.
+"""Cameras and hubs are found by DNS-SD, and no announcement stalls, crashes or misleads whoever listens.
 
 The agent's discoverer and the simulated cameras are processes in network namespaces of their own, on one bridge.
 """
@@ -6,10 +6,14 @@ The agent's discoverer and the simulated cameras are processes in network namesp
 import signal
 from pathlib import Path
 
+import pytest
+
 from agent.discovery.mdns import FRESH_S
 from agent.discovery.sighting import SIGHTINGS_MAX
 from tests.discovery.scene import Ears, camera, ears, lie
 from tests.netns import Network, network, on_network
+
+pytestmark = pytest.mark.promise("FIND-LAN")
 
 LINK = ("--mdns", "--txt", "v=1", "--txt", "id=abcdefghijklmnop")
 

@@ -1,10 +1,14 @@
-"""FIND-LAN: cameras that speak ONVIF are found by WS-Discovery, and no answer of anybody misleads or harms who asks."""
+"""Cameras that speak ONVIF are found by WS-Discovery, and no answer of anybody misleads or harms who asks."""
 
 import json
 import signal
 
+import pytest
+
 from tests.discovery.scene import camera, ears, lie, lying
 from tests.netns import Network, on_network
+
+pytestmark = pytest.mark.promise("FIND-LAN")
 
 ONE = "urn:uuid:0f3c8a4e-6f0b-4d7c-9f5e-2a1b3c4d5e6f"
 NAMED = ("--onvif", "--endpoint", ONE, "--scope", "onvif://www.onvif.org/name/Front%20door")

@@ -1,4 +1,4 @@
-"""FIND-LAN: what is read of a WS-Discovery message, rule by rule, without a network."""
+"""What is read of a WS-Discovery message, rule by rule, without a network."""
 
 import tracemalloc
 from contextlib import suppress
@@ -20,6 +20,8 @@ from agent.discovery.onvif_message import (
 from agent.errors import CorruptError
 from device_sim.announce.link import Link
 from device_sim.announce.wsdiscovery import OnvifFace, Target, envelope
+
+pytestmark = pytest.mark.promise("FIND-LAN")
 
 HERE = Link("lan0", 2, ("10.77.0.2",), ("fe80::2", "fd77::2"))
 BOMB = '<!DOCTYPE a [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;&a;&a;&a;&a;&a;&a;">]>'

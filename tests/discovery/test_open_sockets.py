@@ -1,4 +1,4 @@
-"""FIND-LAN: nothing but discovery's UDP is open while it listens, and nothing is loaded where it does not (I12)."""
+"""Nothing but discovery's UDP is open while it listens, and nothing is loaded where it does not (I12)."""
 
 import subprocess
 import sys
@@ -8,6 +8,8 @@ import pytest
 
 from tests.discovery.scene import camera, ears
 from tests.netns import Host, Network, on_network
+
+pytestmark = pytest.mark.promise("FIND-LAN")
 
 LISTEN = "0A"  # <net/tcp_states.h>: TCP_LISTEN
 

@@ -1,10 +1,14 @@
-"""FIND-LAN: what is wrong with the machine is told with the next step, and ends nothing."""
+"""What is wrong with the machine is told with the next step, and ends nothing."""
 
 import socket
 import sys
 
+import pytest
+
 from tests.discovery.scene import PORTS, camera, ears
 from tests.netns import Network, on_network
+
+pytestmark = pytest.mark.promise("FIND-LAN")
 
 # Holds a port for itself alone until it is told to end.
 HOLD = """

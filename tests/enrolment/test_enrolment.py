@@ -1,4 +1,4 @@
-"""FIND-AUTH: what a person enrolled is kept with its level, told in the log, and nobody else's word changes it."""
+"""What a person enrolled is kept with its level, told in the log, and nobody else's word changes it."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -16,6 +16,8 @@ from agent.enrolment import ENROLLED_MAX, Enrolled, enrol
 from agent.errors import ConfigError, SpaceError
 from agent.index import Index, Tx
 from tests.store.home import NOW, Home
+
+pytestmark = pytest.mark.promise("FIND-AUTH")
 
 DEVICE, OTHER_DEVICE = "abcdefgh234567xy", "bcdefgh234567xyz"
 KID, OTHER_KID = "K" * 43, "L" * 43

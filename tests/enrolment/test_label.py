@@ -1,4 +1,4 @@
-"""FIND-AUTH: a camera's label is read in the forms that people copy it in, and nothing else is taken for one."""
+"""A camera's label is read in the forms that people copy it in, and nothing else is taken for one."""
 
 import hashlib
 
@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 
 from agent.envelope.label import CameraLabel, camera_fingerprint, is_device_id, read_fingerprint, read_label
 from agent.errors import ConfigError
+
+pytestmark = pytest.mark.promise("FIND-AUTH")
 
 KID = "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs"
 ID = "abcdefgh234567xy"

@@ -1,4 +1,4 @@
-"""FIND-LAN, FIND-AUTH: cameras on a real network are found, enrolled by their label, and impostors get nothing.
+"""Cameras on a real network are found, enrolled by their label, and impostors get nothing.
 
 Agent and simulated cameras are processes in network namespaces of their own, on one bridge: only the network, and the
 files that each has for itself, are between them.
@@ -7,8 +7,12 @@ files that each has for itself, are between them.
 import json
 from pathlib import Path
 
+import pytest
+
 from tests.enrolment.neighbourhood import BIN, camera, device
 from tests.netns import Network, on_network
+
+pytestmark = [pytest.mark.promise("FIND-LAN"), pytest.mark.promise("FIND-AUTH")]
 
 
 @on_network(hosts=2)

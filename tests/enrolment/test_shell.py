@@ -1,4 +1,4 @@
-"""FIND-AUTH: what a person types to enrol, and what each way of it compares, over real sessions on loopback."""
+"""What a person types to enrol, and what each way of it compares, over real sessions on loopback."""
 
 import datetime as dt
 import ssl
@@ -25,6 +25,8 @@ from tests.enrolment.far_end import (
     pem_of,
     written,
 )
+
+pytestmark = pytest.mark.promise("FIND-AUTH")
 
 __all__ = ["device", "made", "shell"]
 

@@ -1,4 +1,4 @@
-"""FIND-AUTH: whoever answers at an address is known by key before a byte is sent, and nobody else is spoken to."""
+"""Whoever answers at an address is known by key before a byte is sent, and nobody else is spoken to."""
 
 import gc
 import select
@@ -35,6 +35,8 @@ from agent.envelope import public_jwk, thumbprint
 from agent.errors import CorruptError, LinkError
 from tests.enrolment.far_end import DEVICE, OTHER_DEVICE, FarEnd, camera, certificate_of, digest_of, new_key, pem_of
 from tests.store.home import NOW, Home
+
+pytestmark = pytest.mark.promise("FIND-AUTH")
 
 
 @pytest.fixture(scope="module")

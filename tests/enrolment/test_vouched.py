@@ -1,4 +1,4 @@
-"""FIND-AUTH: among those near that claim a serial number the one with the vendor's certificate is enrolled.
+"""Among those near that claim a serial number the one with the vendor's certificate is enrolled.
 
 The agent's parts and the TLS sessions are real, over loopback; what is heard, the tests say.
 """
@@ -18,6 +18,8 @@ from agent.enrolment import Enrolled
 from agent.envelope import public_jwk, thumbprint
 from tests.app.station import Station
 from tests.enrolment.far_end import DEVICE, OTHER_DEVICE, FarEnd, certificate_of, new_key, pem_of
+
+pytestmark = pytest.mark.promise("FIND-AUTH")
 
 SERIAL = "B8A44F0A98A1"
 CAMERA, THIEF = "127.0.0.1", "127.0.0.9"

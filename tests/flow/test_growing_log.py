@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.flow.house import House
 from tests.waiting import until
 
@@ -59,6 +61,7 @@ def lines_in(house: House) -> Iterator[bytes]:
         yield from path.read_bytes().splitlines(keepends=True)
 
 
+@pytest.mark.promise("COLLECT-LOGS")
 def test_log_that_is_never_closed_is_sealed_line_by_line_through_kills_and_rotations(tmp_path: Path) -> None:
     with House(tmp_path) as house:
         recorder = Recorder(tmp_path / "recorder")

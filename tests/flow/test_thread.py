@@ -12,6 +12,7 @@ from tests.flow.house import DEVICE, House
 from tests.waiting import until
 
 
+@pytest.mark.promise("COLLECT-REC")
 @pytest.mark.parametrize("engine", ["mosquitto", "amqtt"])
 def test_recording_lives_and_dies_with_proof(tmp_path: Path, engine: Engine) -> None:
     with House(tmp_path, engine=engine) as house:

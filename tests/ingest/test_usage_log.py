@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 from agent.errors import CorruptError
 from agent.sources.usage_log import LINE_MAX_BYTES, LINES_MAX, bad_lines
 
+pytestmark = pytest.mark.promise("COLLECT-LOGS")
+
 
 def test_good_lines_are_good() -> None:
     assert bad_lines(b'{"a": 1,  "b":"\xc3\xbc"}\n{"a":1,"a":2}\r\n\n{}') == 0

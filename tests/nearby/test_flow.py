@@ -1,4 +1,4 @@
-"""FIND-AUTH, FIND-LAN: what is heard is proved before it is believed; spoofs are refused, written down and told.
+"""What is heard is proved before it is believed; spoofs are refused, written down and told.
 
 The index and the TLS sessions are real, over loopback; the discoverer says what each test has it say, and time is the
 test's.
@@ -30,6 +30,8 @@ from agent.nearby.look import look, reached
 from agent.nearby.rotating import rotating_ids
 from tests.enrolment.far_end import DEVICE, OTHER_DEVICE, FarEnd, camera, certificate_of, digest_of, new_key, pem_of
 from tests.store.home import NOW, Home, run
+
+pytestmark = [pytest.mark.promise("FIND-AUTH"), pytest.mark.promise("FIND-LAN")]
 
 ADVERT_KEY = b"a" * 32
 PATIENCE_S = 20.0

@@ -1,12 +1,15 @@
-"""FIND-LAN, FIND-AUTH: one bounded inventory of all ways, joined by what was proved and by nothing else."""
+"""One bounded inventory of all ways, joined by what was proved and by nothing else."""
 
 import msgspec
+import pytest
 
 from agent.camera.tls import Shown
 from agent.discovery.sighting import Leak, Lost, Sighting, Trouble
 from agent.enrolment import Enrolled
 from agent.nearby.inventory import GONE_MS, ROWS_MAX, TROUBLES_MAX, Inventory, Row
 from agent.nearby.judging import Impostor, Same, Stranger
+
+pytestmark = [pytest.mark.promise("FIND-LAN"), pytest.mark.promise("FIND-AUTH")]
 
 NOW = 1_800_000_000_000
 GARDEN = Enrolled(camera="garden00", device="abcdefgh234567xy", level="proved", kid="G" * 43)

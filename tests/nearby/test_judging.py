@@ -1,10 +1,12 @@
-"""FIND-AUTH: what a shown key means; every spoof of an identity has its own name, and none of them is the camera."""
+"""What a shown key means; every spoof of an identity has its own name, and none of them is the camera."""
 
 import pytest
 
 from agent.camera.tls import Shown
 from agent.enrolment import Enrolled
 from agent.nearby.judging import Impostor, Same, Stranger, Verdict, judge
+
+pytestmark = pytest.mark.promise("FIND-AUTH")
 
 GARDEN = Enrolled(camera="garden00", device="abcdefgh234567xy", level="proved", kid="G" * 43)
 PORCH = Enrolled(camera="porch000", device="bcdefgh234567xyz", level="proved", kid="P" * 43)

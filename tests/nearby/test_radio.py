@@ -1,4 +1,4 @@
-"""FIND-BLE, FIND-AUTH: a camera near by Bluetooth is joined to the enrolled one once both proved themselves.
+"""A camera near by Bluetooth is joined to the enrolled one once both proved themselves.
 
 The radio is a process in a network namespace of its own; the agent's side is what ``[discovery]`` makes of it, whole.
 """
@@ -24,6 +24,8 @@ from agent.nearby.inventory import Row
 from agent.nearby.judging import Impostor, Same
 from tests.ble.radio import Near, Radio
 from tests.store.home import NOW, Home
+
+pytestmark = [pytest.mark.promise("FIND-BLE"), pytest.mark.promise("FIND-AUTH")]
 
 PATIENCE_S = 60.0
 DEVICES = ("abcdefgh234567xy", "bcdefgh234567xyz")

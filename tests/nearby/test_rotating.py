@@ -1,9 +1,13 @@
-"""FIND-AUTH: the rotating id of docs/camera-link.md §7 tells its own agent, for three days, and nobody else."""
+"""The rotating id of docs/camera-link.md §7 tells its own agent, for three days, and nobody else."""
 
 import base64
 
+import pytest
+
 from agent.enrolment import Enrolled
 from agent.nearby.rotating import DAY_MS, expected_ids, rotating_ids
+
+pytestmark = pytest.mark.promise("FIND-AUTH")
 
 KEY = bytes(range(32))
 CAMERA = Enrolled(camera="garden00", device="abcdefgh234567xy", level="proved", kid="G" * 43, advert_key=KEY)

@@ -1,4 +1,4 @@
-"""FIND-AUTH: credentials go to whom they are for, as a digest; what answers in a camera's place gets none."""
+"""Credentials go to whom they are for, as a digest; what answers in a camera's place gets none."""
 
 import asyncio
 import base64
@@ -24,6 +24,8 @@ from tests.rtsp.film import shoot
 from tests.rtsp.line import Line, certificate, passing
 from tests.rtsp.studio import PASSWORD, USER, Device, Server
 from tests.waiting import until
+
+pytestmark = pytest.mark.promise("FIND-AUTH")
 
 BASIC = base64.b64encode(f"{USER}:{PASSWORD}".encode())
 

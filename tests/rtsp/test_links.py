@@ -1,4 +1,4 @@
-"""COLLECT-REC: a camera that is cut off, stands still or is killed costs what was under way, and nothing else."""
+"""A camera that is cut off, stands still or is killed costs what was under way, and nothing else."""
 
 import signal
 from collections.abc import Iterator
@@ -10,6 +10,8 @@ from tests.flow.residue import Search, samples
 from tests.rtsp.film import Picture, seen, shoot
 from tests.rtsp.studio import PASSWORD, USER, Device, Server, files_of
 from tests.waiting import until
+
+pytestmark = pytest.mark.promise("COLLECT-REC")
 
 PICTURES = 1200  # two minutes: longer than any of these tests watches
 

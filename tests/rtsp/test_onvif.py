@@ -1,4 +1,4 @@
-"""FIND-AUTH, COLLECT-REC: where a camera streams is asked of its own ONVIF service, and of nobody else."""
+"""Where a camera streams is asked of its own ONVIF service, and of nobody else."""
 
 import asyncio
 import socket
@@ -21,6 +21,8 @@ from device_sim.onvif.service import OnvifService, Says
 from tests.rtsp.film import shoot
 from tests.rtsp.line import Line, certificate
 from tests.rtsp.studio import PASSWORD, USER, Device, Server
+
+pytestmark = [pytest.mark.promise("FIND-AUTH"), pytest.mark.promise("COLLECT-REC")]
 
 WRONG = "another"
 TOPICS = ("Device/Trigger/DigitalInput", "VideoSource/MotionAlarm")

@@ -1,4 +1,4 @@
-"""COLLECT-REC: what a camera streams comes out of ``privacy-agent decrypt`` picture for picture, at its time."""
+"""What a camera streams comes out of ``privacy-agent decrypt`` picture for picture, at its time."""
 
 from pathlib import Path
 
@@ -7,6 +7,8 @@ import pytest
 from agent.clock import parse_rfc3339_ms
 from tests.rtsp.film import Codec, Picture, seen, shoot, shown
 from tests.rtsp.studio import Device, Server
+
+pytestmark = pytest.mark.promise("COLLECT-REC")
 
 TICKS_PER_MS = 90
 
