@@ -2,8 +2,10 @@
 
     python -m device_sim.announce.liar LIE [options]
 
-Those about multicast DNS are sent once and the program ends. ``onvif-answers`` answers every Probe with every false
-answer, until told to end.
+Those about multicast DNS are sent once and the program ends. Until told to end, ``onvif-answers`` answers every Probe
+with every false answer, ``copy`` announces each camera link that it hears as its own, and two tell no lie and make a
+listener work for the truth: ``sparse`` answers each question of multicast DNS with that record alone, and
+``onvif-lossy`` hears only the Probes after the first ``--count``.
 """
 
 import argparse
@@ -18,7 +20,9 @@ import uuid
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from zeroconf._dns import DNSAddress, DNSPointer, DNSService, DNSText
+from zeroconf import ServiceBrowser, ServiceInfo, ServiceStateChange, Zeroconf
+from zeroconf._dns import DNSAddress, DNSPointer, DNSRecord, DNSService, DNSText
+from zeroconf._protocol.incoming import DNSIncoming
 from zeroconf._protocol.outgoing import DNSOutgoing
 from zeroconf.const import (
     _CLASS_IN,
@@ -143,6 +147,59 @@ _MDNS_LIES: Final[dict[str, Lie]] = {
 }
 
 
+def _sparse(told: Options) -> None:
+    """Be a camera that adds nothing to what it is asked (RFC 6763 §12 leaves additional records to whoever answers)."""
+    name, host = _name(told), f"{told.host}.local."
+    pointer = DNSPointer(f"{told.type}.local.", _TYPE_PTR, _CLASS_IN, _TTL_S, name)
+    records = (
+        pointer,
+        DNSService(name, _TYPE_SRV, _CLASS_IN, _TTL_S, 0, 0, told.port, host),
+        DNSText(name, _TYPE_TXT, _CLASS_IN, _TTL_S, b"\x03v=1"),
+        DNSAddress(host, _TYPE_A, _CLASS_IN, _TTL_S, socket.inet_aton(told.address)),
+    )
+
+    def say(*answers: DNSRecord) -> None:
+        out = _response()
+        for answer in answers:
+            out.add_answer_at_time(answer, 0)
+        for packet in out.packets() if answers else ():
+            bound.sendto(packet, _MDNS_GROUP)
+
+    with _listening(*_MDNS_GROUP) as bound:
+        say(pointer)
+        print(json.dumps({"ready": True}), flush=True)
+        while True:
+            asked = DNSIncoming(bound.recv(65_536))
+            if asked.is_query():
+                say(*(record for record in records if any(one.answered_by(record) for one in asked.questions)))
+
+
+def _copy(told: Options) -> None:
+    """Announce what every camera link announces, its rotating id too, at an address of one's own."""
+
+    def heard(zeroconf: Zeroconf, service_type: str, name: str, state_change: ServiceStateChange) -> None:
+        found = None if state_change is ServiceStateChange.Removed else zeroconf.get_service_info(service_type, name)
+        if found is None or found.port == told.port or name in copied:
+            return
+        copied.add(name)
+        mine = ServiceInfo(
+            service_type,
+            f"copy-{len(copied)}.{service_type}",
+            port=told.port,
+            properties=found.text,
+            server=f"{told.host}.local.",
+            parsed_addresses=[told.address],
+        )
+        zeroconf.register_service(mine)
+        print(json.dumps({"copied": name}), flush=True)
+
+    copied: set[str] = set()
+    library = Zeroconf(interfaces=[told.address])
+    ServiceBrowser(library, f"{told.type}.local.", handlers=[heard])
+    print(json.dumps({"ready": True}), flush=True)
+    signal.pause()
+
+
 # -- WS-Discovery -----------------------------------------------------------------------------------------------------
 
 
@@ -201,7 +258,7 @@ def false_answers(relates_to: str, told: Options) -> Iterator[bytes]:
 
 
 def _onvif_answers(told: Options) -> None:
-    with _listening() as bound:
+    with _listening(ws.GROUP_V4, ws.PORT) as bound:
         print(json.dumps({"ready": True}), flush=True)
         while True:
             raw, sender = bound.recvfrom(65_536)
@@ -212,6 +269,29 @@ def _onvif_answers(told: Options) -> None:
             for answer in false_answers(message_id, told):
                 bound.sendto(answer, sender)
             print(json.dumps({"answered": message_id}), flush=True)
+
+
+def _onvif_lossy(told: Options) -> None:
+    good = f"http://{told.address}:{told.port}/onvif/device_service"
+    heard = 0
+    with _listening(ws.GROUP_V4, ws.PORT) as bound:
+        print(json.dumps({"ready": True}), flush=True)
+        while True:
+            raw, sender = bound.recvfrom(65_536)
+            asked = raw.decode("utf-8", "replace")
+            heard += "/Probe<" in asked
+            if heard > told.count:
+                message_id = asked.partition("MessageID>")[2].partition("<")[0]
+                answer = f"<d:ProbeMatches>{_target(told.endpoint, good)}</d:ProbeMatches>"
+                bound.sendto(_message("ProbeMatches", answer, relates_to=message_id), sender)
+
+
+_LASTING: Final[dict[str, Callable[[Options], None]]] = {
+    "sparse": _sparse,
+    "copy": _copy,
+    "onvif-answers": _onvif_answers,
+    "onvif-lossy": _onvif_lossy,
+}
 
 
 def _onvif_bye(told: Options) -> Iterator[bytes]:
@@ -242,11 +322,12 @@ def _own() -> bytes:
     return socket.inet_aton(links()[0].v4[0])
 
 
-def _listening() -> socket.socket:
+def _listening(group: str, port: int) -> socket.socket:
     bound = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    bound.bind(("", ws.PORT))
-    bound.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, socket.inet_aton(ws.GROUP_V4) + _own())
+    bound.bind(("", port))
+    bound.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, socket.inet_aton(group) + _own())
+    bound.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, _own())
     return bound
 
 
@@ -255,7 +336,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         prog="python -m device_sim.announce.liar", description=(__doc__ or "").split("\n")[0]
     )
-    parser.add_argument("lie", choices=(*_MDNS_LIES, *_ONVIF_LIES, "onvif-answers"))
+    parser.add_argument("lie", choices=(*_MDNS_LIES, *_ONVIF_LIES, *_LASTING))
     parser.add_argument("--address", required=True, help="what is announced")
     parser.add_argument("--from", dest="sender", default="", help="leave from this address of this machine")
     parser.add_argument("--port", type=int, default=9999)
@@ -267,8 +348,8 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     told = parser.parse_args()
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    if told.lie == "onvif-answers":
-        _onvif_answers(told)
+    if told.lie in _LASTING:
+        _LASTING[told.lie](told)
     group = _MDNS_GROUP if told.lie in _MDNS_LIES else (ws.GROUP_V4, ws.PORT)
     lies = _MDNS_LIES[told.lie](told) if told.lie in _MDNS_LIES else _ONVIF_LIES[told.lie](told)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as voice:

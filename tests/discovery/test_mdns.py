@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from agent.discovery.mdns import FRESH_S
+from agent.clock import system_clock
+from agent.discovery.mdns import FRESH_S, PENDING_MAX, _Ear
+from agent.discovery.presence import Presence
 from agent.discovery.sighting import SIGHTINGS_MAX
-from tests.discovery.scene import Ears, camera, ears, lie
+from tests.discovery.scene import Ears, camera, ears, lie, lying
 from tests.netns import Network, network, on_network
 
 pytestmark = pytest.mark.promise("FIND-LAN")
@@ -159,6 +161,37 @@ def test_names_that_lead_nowhere_stall_no_camera(net: Network) -> None:
             heard.hear("the camera", key="good._camera-link._tcp", within_s=15)
 
 
+@on_network(hosts=3)
+def test_camera_that_has_to_be_asked_for_each_record_waits_for_no_names_that_lead_nowhere(net: Network) -> None:
+    """Behind 64 of them, asked one after the other, it waited for three minutes."""
+    with ears(net.hosts[0], "mdns") as heard:
+        lie(net.hosts[2], "unresolvable", "--count", "64", "--address", "10.77.0.3")
+        with lying(net.hosts[1], "sparse", "--instance", "sparse", "--address", "10.77.0.2"):
+            assert heard.hear("the camera", key="sparse._camera-link._tcp")["port"] == 9999
+
+
+@on_network(hosts=3)
+def test_names_of_one_type_that_lead_nowhere_keep_no_camera_of_another_waiting(net: Network) -> None:
+    """In the order of arrival 400 of them, sixteen at a time, kept it waiting for 75 seconds."""
+    sparse = ("sparse", "--type", "_axis-video._tcp", "--instance", "sparse", "--address", "10.77.0.2")
+    with ears(net.hosts[0], "mdns") as heard:
+        lie(net.hosts[2], "unresolvable", "--count", "400", "--address", "10.77.0.3")
+        with lying(net.hosts[1], *sparse):
+            heard.hear("the camera", key="sparse._axis-video._tcp", within_s=30)
+
+
+def test_names_that_wait_are_bounded_and_the_type_that_has_most_gives_way() -> None:
+    """I11: a hundred thousand names took sixty megabytes."""
+    clock = system_clock(source="system")
+    ear = _Ear(Presence(lambda _heard: None, clock), clock)
+    ear._wait_for("_axis-video._tcp.local.", "quiet")
+    for number in range(2 * PENDING_MAX):
+        ear._wait_for("_camera-link._tcp.local.", f"{number}")
+    assert sum(map(len, ear._pending.values())) == PENDING_MAX
+    assert ear._pending["_axis-video._tcp.local."] == {"quiet": None}
+    assert f"{2 * PENDING_MAX - 1}" in ear._pending["_camera-link._tcp.local."], "the newest is asked for"
+
+
 @on_network(hosts=4)
 def test_flood_of_services_hides_no_camera_and_pushes_none_out(net: Network) -> None:
     """A table that drops what was heard least recently drops the quiet camera first."""
@@ -185,6 +218,19 @@ def test_link_that_comes_later_is_asked_on(net: Network) -> None:
         agent.ip("link", "del", "lan0")
         heard.until(lambda: heard.lost("first._camera-link._tcp"), "its loss with its link")
         assert heard.troubles[-1]["reason"] == "no_interface"
+
+
+@on_network(hosts=2)
+def test_address_that_comes_later_to_a_link_that_is_there_is_listened_on(net: Network) -> None:
+    """The library never asks there, and nobody tells it to."""
+    agent, other = net.hosts
+    for host in net.hosts:
+        host.ip("address", "flush", "dev", "lan0")
+    other.add_address("10.77.0.2/24")
+    with camera(other, *LINK, "--instance", "there"), ears(agent, "mdns") as heard:
+        heard.until(lambda: any(one["reason"] == "no_interface" for one in heard.troubles), "why there is nothing")
+        agent.add_address("10.77.0.9/24")
+        assert heard.hear("the camera", key="there._camera-link._tcp")["addresses"] == ["10.77.0.2"]
 
 
 @on_network(hosts=2)

@@ -27,6 +27,26 @@ def test_camera_that_is_there_is_found_once_with_all_its_addresses(net: Network)
 
 
 @on_network(hosts=2)
+def test_camera_that_is_heard_on_two_links_is_one(net: Network) -> None:
+    agent = net.hosts[0]
+    net.plug(agent, link="lan1")
+    agent.add_address("10.77.0.9/24", link="lan1")
+    with camera(net.hosts[1], *NAMED), ears(agent, "onvif", "--refresh", "1") as heard:
+        heard.hear("the camera", key=ONE)
+        heard.hear("it again", key=ONE, after=3)
+    assert {(one["kind"], one["key"]) for one in heard.told} == {("Sighting", ONE)}
+    assert len({one["place"] for one in heard.told}) == 1
+
+
+@on_network(hosts=2)
+def test_question_that_is_lost_is_asked_again_soon(net: Network) -> None:
+    """Datagrams get lost: here two questions, to two types of camera each. Half a minute later is the next round."""
+    lossy = lying(net.hosts[1], "onvif-lossy", "--count", "4", "--endpoint", ONE, "--address", "10.77.0.2")
+    with lossy, ears(net.hosts[0], "onvif") as heard:
+        heard.hear("the camera", key=ONE, within_s=20)
+
+
+@on_network(hosts=2)
 def test_camera_over_ipv6_alone_is_found(net: Network) -> None:
     for number, host in enumerate(net.hosts, start=1):
         host.ip("address", "del", f"10.77.0.{number}/24", "dev", "lan0")
