@@ -53,10 +53,11 @@ _LOG: Final = logging.getLogger(__name__)
 
 
 class SourceCopyRow(msgspec.Struct, frozen=True):
-    """A copy of an erased object on a camera's own storage, by the camera's id of it."""
+    """A copy of an erased object on a camera's own storage, by the camera's id of it and its content."""
 
     object: str
     recording: str
+    sha256: bytes
 
 
 T = TypeVar("T")
@@ -278,9 +279,19 @@ class Erasure:
         rows.drop_confirmed(tx, (found.object,))
         return finished
 
-    def pending_at_source(self, tx: Tx, source: str, limit: int, *, after: str = "") -> tuple[SourceCopyRow, ...]:
-        """Return copies that a camera is asked to delete from its own storage and has not, by object id."""
-        return tuple(SourceCopyRow(*row) for row in rows.source_copies(tx, source, after, limit))
+    def pending_at_source(
+        self, tx: Tx, source: str, limit: int, *, card: int, after: str = ""
+    ) -> tuple[SourceCopyRow, ...]:
+        """Return copies that a camera is asked to delete from one of its cards and has not, by object id."""
+        return tuple(SourceCopyRow(*row) for row in rows.source_copies(tx, source, card, after, limit))
+
+    def waits_at_source(self, tx: Tx, source: str) -> bool:
+        """Tell whether a camera is asked to delete anything that it has not."""
+        return bool(rows.copies_of_source(tx, source, 1))
+
+    def waits_for_card(self, tx: Tx, source: str, *, card: int) -> bool:
+        """Tell whether a camera has something to delete from another card than this one."""
+        return rows.waits_beside(tx, source, card)
 
     def note_source_erased(self, tx: Tx, object_id: str, *, stated_by: str, moment: Moment) -> None:
         """Note that a camera, by its kid, answered that its own copy is gone, durably."""
@@ -296,7 +307,7 @@ class Erasure:
     def note_sources_lost(self, tx: Tx, asked: Collection[str], *, moment: Moment) -> None:
         """Note that cameras other than those ``asked`` (by source name) can be asked no more: their copies remain."""
         for source in rows.waiting_sources(tx):
-            for object_id, _ in [] if source in asked else rows.source_copies(tx, source, "", PART):
+            for object_id in [] if source in asked else rows.copies_of_source(tx, source, PART):
                 rows.settle_source(tx, object_id, state="left")
                 event = Event(kind="source_left", object=object_id)
                 self._source_settled(tx, object_id, event, moment)

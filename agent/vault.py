@@ -85,7 +85,8 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
 
     ``slot`` is the object's key wrapped under the group that was given out, ``sealed_header`` the exact header sealed
     under that key; ``source_tag`` (empty for what has no source) and ``content_tag`` are keyed hashes. ``files`` are
-    named where there are several. ``source_folder`` says which folder the source's path meant (``sources.root``).
+    named where there are several. ``source_folder`` says which folder the source's path meant (``sources.root``), or
+    which card of a camera a recording is on; ``source_sha256`` is its content there, which a delete there names.
     ``is_dated`` says whether the capture interval is to be relied on.
     """
 
@@ -112,6 +113,7 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
     content_tag: bytes
     files: tuple[DraftFile, ...] = ()
     source_folder: int = 0
+    source_sha256: bytes = b""
     is_dated: bool = True
 
 

@@ -22,15 +22,20 @@ ADVERT_KEY_BYTES: Final = 32
 
 ClockState = Literal["trusted", "unsure"]
 StorageState = Literal["ok", "full", "missing", "failing"]
+WORKING: Final[frozenset[StorageState]] = frozenset({"ok", "full"})
+"""States of a card that can be read."""
+
 Erasure = Literal["unlink", "key"]
 Told = Literal["recording", "photo", "usage-log"]
 
 Code = Literal[
     "bad_request", "setup_closed", "paired_elsewhere", "not_paired", "not_found", "method_not_allowed", "incomplete",
-    "hash_mismatch", "too_large", "range_not_satisfiable", "unreadable", "storage_failed", "storage_missing", "busy",
+    "hash_mismatch", "other_storage", "too_large", "range_not_satisfiable", "unreadable", "storage_failed",
+    "storage_missing", "busy",
 ]  # fmt: skip
 
 _ID: Final = re.compile(r"[a-z0-9]{1,32}")
+_STORAGE: Final = re.compile(r"[a-z2-7]{16}")
 _CURSOR: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 _MEDIA_TYPE: Final = re.compile(r"[a-z0-9][a-z0-9.+-]{0,30}/[a-z0-9][a-z0-9.+-]{0,62}")
@@ -69,7 +74,7 @@ class Recording(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Page(msgspec.Struct, frozen=True):
-    """One page of what is there; ``next`` is where the next one begins, ``""`` behind the last.
+    """One page of what is on the card ``card``; ``next`` is where the next one begins, ``""`` behind the last.
 
     What is still being recorded is not among ``recordings``; ``running`` are the ids of that and the clock's
     state. ``bad`` counts entries
@@ -79,11 +84,12 @@ class Page(msgspec.Struct, frozen=True):
     recordings: tuple[Recording, ...]
     running: tuple[tuple[str, ClockState], ...]
     next: str
+    card: str
     bad: int = 0
 
 
 class Status(msgspec.Struct, frozen=True, kw_only=True):
-    """What a camera says of itself."""
+    """What a camera says of itself; ``card`` is the id of the one that is in, ``""`` when none can be read."""
 
     device: str
     model: str
@@ -92,7 +98,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     clock: ClockState
     advert_key: bytes
     storage: StorageState
-    total_bytes: int
+    card: str
     erasure: Erasure
     recording: bool
     microphone: bool
@@ -118,7 +124,8 @@ def read_page(raw: bytes) -> Page:
                 running.append((item.matching("id", _ID), item.clock()))
         except CorruptError:
             bad += 1
-    return Page(tuple(recordings), tuple(running), following, bad)
+    card = members.matching("storage", _STORAGE)
+    return Page(tuple(recordings), tuple(running), following, card, bad)
 
 
 def read_status(raw: bytes) -> Status:
@@ -128,6 +135,8 @@ def read_status(raw: bytes) -> Status:
     advert_key = b64url_decode(members.take("advert_key", str))
     if len(advert_key) != ADVERT_KEY_BYTES:
         raise CorruptError("an advert key has 32 bytes")
+    card_state = cast("StorageState", storage.choice("state", get_args(StorageState)))
+    tells_card = card_state in WORKING or "id" in storage
     return Status(
         device=members.text("id"),
         model=members.text("model"),
@@ -135,8 +144,8 @@ def read_status(raw: bytes) -> Status:
         time_ms=members.time_ms("time"),
         clock=members.clock(),
         advert_key=advert_key,
-        storage=cast("StorageState", storage.choice("state", get_args(StorageState))),
-        total_bytes=storage.take("total_bytes", int),
+        storage=card_state,
+        card=storage.matching("id", _STORAGE) if tells_card else "",
         erasure=cast("Erasure", storage.choice("erasure", get_args(Erasure))),
         recording=state.take("recording", bool),
         microphone=state.take("microphone", bool),

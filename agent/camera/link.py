@@ -17,6 +17,9 @@ from agent.errors import CorruptError, LinkError
 ADDRESSES_MAX: Final = 16
 """Tried for one camera, one after the other."""
 
+_NO_CONTENT: Final = (204,)
+_PAIRED: Final = (200, 201)
+
 Result = TypeVar("Result")
 
 
@@ -56,22 +59,25 @@ class CameraLink:
         """Ask the camera how it is."""
         return self._asked(lambda session: read_status(session.ask("GET", "/v1/camera").body))
 
-    def page(self, after: str, *, limit: int) -> Page:
-        """Return one page of what waits to be acknowledged, in the order in which it began."""
-        where = f"/v1/recordings?acknowledged=false&limit={limit}" + (f"&after={after}" if after else "")
+    def page(self, after: str, *, limit: int, waiting: bool = True) -> Page:
+        """Return one page of what is there, or of what waits to be acknowledged, in the order in which it began."""
+        asked = [f"limit={limit}", *(["acknowledged=false"] if waiting else []), *([f"after={after}"] if after else [])]
+        where = f"/v1/recordings?{'&'.join(asked)}"
         return self._asked(lambda session: read_page(session.ask("GET", where).body))
 
     def acknowledge(self, recording: str, sha256: bytes) -> bool:
         """Let the camera give a recording up, which is durable here; return whether it still had it."""
         body = {"sha256": sha256.hex()}
-        return self._there(lambda session: session.ask("PUT", f"/v1/recordings/{recording}/acknowledged", body=body))
+        where = f"/v1/recordings/{recording}/acknowledged"
+        return self._there(lambda session: session.ask("PUT", where, body=body, done=_NO_CONTENT))
 
-    def delete(self, recording: str) -> None:
-        """Have a recording deleted; on return the camera says that it is gone from its storage, durably.
+    def delete(self, recording: str, *, sha256: bytes, card: str) -> None:
+        """Have a recording of that content deleted from that card; on return the camera says that it is not on it.
 
-        That it knows no such recording is no promise, and raises like all else that it answers.
+        Durably. That it knows no such recording is no promise, and raises like all else that it answers.
         """
-        self._asked(lambda session: session.ask("DELETE", f"/v1/recordings/{recording}"))
+        where, head = f"/v1/recordings/{recording}?storage={card}", {"If-Match": f'"{sha256.hex()}"'}
+        self._asked(lambda session: session.ask("DELETE", where, head=head, done=_NO_CONTENT))
 
     def collects(self) -> bool:
         """Ask whether the camera records."""
@@ -87,11 +93,11 @@ class CameraLink:
 
     def pair(self) -> None:
         """Have the camera pin this agent's key; its set-up window has to be open unless it did so before."""
-        self._asked(lambda session: session.ask("PUT", "/v1/agent", body={"kid": self._kid}))
+        self._asked(lambda session: session.ask("PUT", "/v1/agent", body={"kid": self._kid}, done=_PAIRED))
 
     def unpair(self) -> None:
         """Have the camera forget this agent, and record nothing until another one comes."""
-        self._asked(lambda session: session.ask("DELETE", "/v1/agent"))
+        self._asked(lambda session: session.ask("DELETE", "/v1/agent", done=_NO_CONTENT))
 
     def cut(self) -> None:
         """End what is under way, from another thread: it fails with ``CutError``."""

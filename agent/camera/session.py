@@ -9,7 +9,7 @@ import io
 import json
 import socket
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Final, Self
 
 import msgspec
@@ -29,6 +29,8 @@ ASK_S: Final = 60.0
 HOST: Final = "camera"
 """Any will do; an address would be wrong behind a hub."""
 
+_SUCCESS: Final = range(200, 300)
+_NO_HEAD: Final[Mapping[str, str]] = {}
 _FAILURES: Final = (OSError, http.client.HTTPException)
 
 
@@ -59,22 +61,31 @@ class Session:
         self._http.close()
         self._line.close()
 
-    def ask(self, method: str, path: str, *, body: object = None) -> Answer:
-        """Ask, and return the whole answer of status 2xx.
+    def ask(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: object = None,
+        head: Mapping[str, str] = _NO_HEAD,
+        done: Collection[int] = (200,),
+    ) -> Answer:
+        """Ask, and return the whole answer, whose status is one of ``done``.
 
-        Raises ``AnswerError`` for others, ``CutError`` when the connection failed, ``CorruptError`` for an answer that
-        is none; after the last two the connection is closed.
+        Raises ``AnswerError`` for what is not 2xx, ``CutError`` when the connection failed, ``CorruptError`` for an
+        answer that is none, and for another 2xx, which promises nothing; after the last two the connection is closed.
         """
         self._line.allow(ASK_S)
         raw = None if body is None else json.dumps(body, separators=(",", ":")).encode("utf-8")
-        head = {} if raw is None else {"Content-Type": "application/json"}
+        typed = {} if raw is None else {"Content-Type": "application/json"}
         try:
-            answer = self._answered(method, path, raw, head)
+            answer = self._answered(method, path, raw, {**head, **typed})
             content = self._whole(answer)
+            _require_documented(answer.status, done)
         except BaseException:
             self.close()
             raise
-        if not 200 <= answer.status < 300:  # noqa: PLR2004 - HTTP's own line
+        if answer.status not in done:
             raise read_error(content, status=answer.status)
         return Answer(answer.status, _head(answer), content)
 
@@ -150,6 +161,11 @@ def length_of(answer: http.client.HTTPResponse) -> int:
     if answer.headers.get("Transfer-Encoding") is not None or len(said) != 1 or not said[0].isdecimal():
         raise CorruptError("the camera does not say how long its answer is")
     return int(said[0][:20])
+
+
+def _require_documented(status: int, done: Collection[int]) -> None:
+    if status in _SUCCESS and status not in done:
+        raise CorruptError(f"the camera answers {status}, which promises nothing here")
 
 
 def away(error: Exception) -> CutError:

@@ -151,8 +151,8 @@ def ask_store(tx: Tx, object_id: str, *, keeps: int) -> int:
 def ask_source(tx: Tx, object_id: str) -> None:
     """Ask for the erasure of the copy on a camera's own storage, if the object has one there that is not known gone."""
     tx.execute(
-        "INSERT OR IGNORE INTO source_erase (object, source, recording, state)"
-        " SELECT id, source, name, 'waiting' FROM object"
+        "INSERT OR IGNORE INTO source_erase (object, source, recording, state, card, sha256)"
+        " SELECT id, source, name, 'waiting', source_folder, source_sha256 FROM object"
         " WHERE id = ? AND source_copy = 'asked' AND source_gone = 0",
         (object_id,),
     )
@@ -169,13 +169,33 @@ def source_state(tx: Tx, object_id: str) -> tuple[str, str]:
     return (str(found[0][0]), str(found[0][1])) if found else ("", "")
 
 
-def source_copies(tx: Tx, source: str, after: str, limit: int) -> list[Row]:
-    """Return (object, recording) of the copies that a camera is asked to delete, by object."""
+def source_copies(tx: Tx, source: str, card: int, after: str, limit: int) -> list[Row]:
+    """Return (object, recording, sha256) of the copies that a camera is asked to delete from a card, by object."""
     return tx.execute(
-        "SELECT object, recording FROM source_erase WHERE state = 'waiting' AND source = ? AND object > ?"
-        " ORDER BY object LIMIT ?",
-        (source, after, limit),
+        "SELECT object, recording, sha256 FROM source_erase WHERE state = 'waiting' AND source = ? AND card = ?"
+        " AND object > ? ORDER BY object LIMIT ?",
+        (source, card, after, limit),
     )
+
+
+def copies_of_source(tx: Tx, source: str, limit: int) -> list[str]:
+    """Return objects whose copies a camera is asked to delete, from whichever card."""
+    found = tx.execute(
+        "SELECT object FROM source_erase WHERE state = 'waiting' AND source = ? LIMIT ?", (source, limit)
+    )
+    return [row[0] for row in found]
+
+
+def waits_beside(tx: Tx, source: str, card: int) -> bool:
+    """Tell whether a camera is asked to delete something from another card than this one."""
+    below, above = (
+        tx.execute(
+            f"SELECT 1 FROM source_erase WHERE state = 'waiting' AND source = ? AND card {side} ? LIMIT 1",  # noqa: S608 - our own words
+            (source, card),
+        )
+        for side in "<>"
+    )
+    return bool(below or above)
 
 
 def waiting_sources(tx: Tx) -> list[str]:
@@ -186,7 +206,7 @@ def waiting_sources(tx: Tx) -> list[str]:
 def settle_source(tx: Tx, object_id: str, *, state: str, stated_by: str = "") -> bool:
     """Note what became of a copy on a camera's own storage, and who said so; return whether that was news."""
     tx.execute(
-        "UPDATE source_erase SET state = ?, stated_by = ? WHERE object = ? AND state = 'waiting'",
+        "UPDATE source_erase SET state = ?, stated_by = ?, sha256 = x'' WHERE object = ? AND state = 'waiting'",
         (state, stated_by, object_id),
     )
     return tx.changes() > 0

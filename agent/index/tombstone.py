@@ -10,16 +10,17 @@ def insert(tx: Tx, objects: Iterable[str], rule: str, *, asked: int) -> None:
     """Write the tombstones of objects that are still there, and one for each file that an object was made of.
 
     What came from nowhere cannot return and needs none; nor does what retention (``asked`` 0) removes once its source
-    and the stores have nothing of it left. Call it behind ``ask_store``.
+    and the stores have nothing of it left, unless the source is a camera, which may list it again. Call it behind
+    ``ask_store``.
     """
     named = tuple(objects)
     rules = tuple((rule, asked, object_id) for object_id in named)
     columns = (
         "INSERT INTO tombstone (source_tag, content_tag, source, captured_from_ms, rule, object, camera, category,"
-        " leaves, source_folder, at_source, at_store, asked)"
+        " leaves, source_folder, at_source, returns, at_store, asked)"
     )
     at_store = "EXISTS (SELECT 1 FROM upload u WHERE u.object = o.id AND u.erase = 1 AND u.stated_by = '')"
-    at_source = "o.source_copy != 'taken', o.source_folder, 1 - o.source_gone"
+    at_source = "o.source_copy != 'taken', o.source_folder, 1 - o.source_gone, o.source_copy = 'asked'"
     about = f"?1, o.id, o.camera, o.category, {at_source}, {at_store}, ?2"
     needed = f"o.id = ?3 AND (?2 OR NOT o.source_gone OR {at_store})"
     tx.executemany(
@@ -38,12 +39,14 @@ def insert(tx: Tx, objects: Iterable[str], rule: str, *, asked: int) -> None:
 def settle(tx: Tx, objects: Iterable[str]) -> None:
     """Drop the tombstones of objects that neither a source nor a store has any more.
 
-    Those of deletes that were asked for stay and forget whose they are.
+    Those of deletes that were asked for stay and forget whose they are; so do those of what a camera may list again,
+    which is known by what the camera says of it alone.
     """
     ids = tuple((object_id,) for object_id in objects)
     settled = "object = ? AND object != '' AND at_source = 0 AND at_store = 0"
-    tx.executemany(f"DELETE FROM tombstone WHERE {settled} AND asked = 0", ids)  # noqa: S608 - our own words
-    tx.executemany(f"UPDATE tombstone SET object = '', camera = '', category = '' WHERE {settled}", ids)  # noqa: S608 - the same
+    tx.executemany(f"DELETE FROM tombstone WHERE {settled} AND asked = 0 AND returns = 0", ids)  # noqa: S608 - our own words
+    bare = "object = '', camera = '', category = '', content_tag = CASE WHEN asked = 0 THEN x'' ELSE content_tag END"
+    tx.executemany(f"UPDATE tombstone SET {bare} WHERE {settled}", ids)  # noqa: S608 - the same
 
 
 def gone_from_source(tx: Tx, object_id: str) -> None:
@@ -120,8 +123,10 @@ def count(tx: Tx) -> int:
 
 
 def settled(tx: Tx, limit: int) -> list[int]:
-    """Return the numbers of the oldest that neither a source nor a store is waited for."""
-    rows = tx.execute("SELECT n FROM tombstone WHERE at_source = 0 AND at_store = 0 ORDER BY n LIMIT ?", (limit,))
+    """Return the numbers of the oldest that neither a source nor a store is waited for, retention's before others."""
+    rows = tx.execute(
+        "SELECT n FROM tombstone WHERE at_source = 0 AND at_store = 0 ORDER BY asked, n LIMIT ?", (limit,)
+    )
     return [int(row[0]) for row in rows]
 
 

@@ -75,7 +75,7 @@ def drop_group(tx: Tx, n: int) -> None:
 def insert_object(tx: Tx, values: dict[str, Any]) -> int:
     """Add an object and return its ``n``; ``recipients`` is one text, one recipient per line."""
     tx.execute("INSERT OR IGNORE INTO recipient_set (recipients) VALUES (?)", (values["recipients"],))
-    names = (*OBJECT_COLUMNS, "source_gone", "source_folder", "source_tag", "content_tag")
+    names = (*OBJECT_COLUMNS, "source_gone", "source_folder", "source_sha256", "source_tag", "content_tag")
     marks = ", ".join("?" for _ in names)
     ((n,),) = tx.execute(
         f"INSERT INTO object ({', '.join(names)}, recipient_set) VALUES ({marks},"  # noqa: S608 - our own names

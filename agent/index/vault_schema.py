@@ -337,4 +337,17 @@ CREATE INDEX source_erase_waiting ON source_erase (source, object) WHERE state =
 -- Whose word it is that a camera's copy is erased: the kid of its key; '' where nobody has said so.
 ALTER TABLE source_erase ADD COLUMN stated_by TEXT NOT NULL DEFAULT '';
 """,
+    """
+-- A camera's copy is on one card, and is deleted there alone, by its content: another card's word says nothing of it.
+-- object.source_folder is the number of the card, which is made of its id; '' where nobody knows the content.
+ALTER TABLE object ADD COLUMN source_sha256 BLOB NOT NULL DEFAULT x'';     -- of the clear content; cameras' alone
+ALTER TABLE source_erase ADD COLUMN card INTEGER NOT NULL DEFAULT 0;       -- as object.source_folder
+ALTER TABLE source_erase ADD COLUMN sha256 BLOB NOT NULL DEFAULT x'';      -- until the camera answered
+DROP INDEX source_erase_waiting;
+CREATE INDEX source_erase_waiting ON source_erase (source, card, object) WHERE state = 'waiting';
+
+-- 1: its source may list it again after it said that it is gone, as a card does that is put back: so it stays, without
+-- its content's fingerprint, though nobody asked for the deletion.
+ALTER TABLE tombstone ADD COLUMN returns INTEGER NOT NULL DEFAULT 0;
+""",
 )

@@ -2,14 +2,22 @@
 
 Step 5 is to acknowledge: from then on the camera may give its copy up by itself. What may not be taken in, and what was
 deleted here, it is asked to delete, unread: that is done when it says so (I6), and it is asked again until it does.
+
+A deletion that waits is one of a recording on one card, by its id there and its content:
+
+    D1  Which card is in: deletions on others wait. *Power fails: nothing was asked.*
+    D2  What has the ids now: another content is left alone, and told. *The same.*
+    D3  It is asked, by id, content and card: neither a card that is put in nor a recording that is made meanwhile is
+        meant. *Power fails: it is asked again, and what is gone already is answered as gone.*
+    D4  Its answer is noted, with what it ends. *Power fails before that is durable: as after D3.*
 """
 
 import asyncio
+from collections.abc import Mapping
 from contextlib import suppress
 from functools import partial
 from typing import Final
 
-from agent.camera.answer import AnswerError
 from agent.erasure import Erasure, SourceCopyRow
 from agent.errors import SpaceError
 from agent.index import Index
@@ -17,12 +25,12 @@ from agent.ingest.opening import Opened
 from agent.ingest.work import Now, Work
 from agent.model import Moment, Object
 from agent.sources import Candidate
-from agent.sources.camera import CameraSource
-from agent.sources.candidate import MediumError
+from agent.sources.camera import CameraSource, is_away
+from agent.sources.candidate import MediumError, card_number
 from agent.vault import Vault
 
-AT_ONCE: Final = 100
-"""Copies whose deletion is asked for between two looks at the index."""
+AT_ONCE: Final = 1_000
+"""Copies whose deletion is asked for between two looks at the index and at the camera's list."""
 
 
 class Asking:
@@ -54,37 +62,55 @@ class Asking:
         await self._acknowledge(work.first)
 
     async def destroy(self, work: Work) -> bool:
-        """Have it deleted from the camera's storage, unread."""
-        await self._source.delete(work.first.path)
+        """Have it deleted from the card that it was listed on, unread."""
+        told = work.first.told
+        assert told is not None  # noqa: S101 - it came from a camera
+        await self._source.delete(work.first.path, sha256=told.sha256, card=told.card)
         return True
 
     async def recover(self, source: str) -> None:
         """Have deleted at the camera what was deleted here: whenever it is met.
 
-        Raises ``MediumError`` with the last answer that was no promise, once the others were asked for.
+        Raises ``MediumError`` with the last answer that was no promise, once the others were asked for, or because
+        something is to be deleted from a card that is not in.
         """
+        if not await self._index.read(partial(self._erasure.waits_at_source, source=source)):
+            return
+        card = self._source.card  # D1
+        number = card_number(card)
         after = ""
         refused: MediumError | None = None
         with suppress(SpaceError):  # also what was done is done again then, which changes nothing
             while page := await self._index.read(
-                partial(self._erasure.pending_at_source, source=source, after=after, limit=AT_ONCE)
+                partial(self._erasure.pending_at_source, source=source, card=number, after=after, limit=AT_ONCE)
             ):
+                held = await self._source.listed({copy.recording for copy in page}, card=card)  # D2
                 for copy in page:
-                    error = await self._deleted(copy)
-                    if error is not None and not isinstance(error.__cause__, AnswerError):
-                        return
+                    error = await self._deleted(copy, held, card=card)
+                    if error is not None and is_away(error):
+                        raise error
                     refused = error or refused  # a card that fails at one recording may do the next
                 after = page[-1].object
         if refused is not None:
             raise refused
+        if await self._index.read(partial(self._erasure.waits_for_card, source=source, card=number)):
+            raise MediumError(
+                "a deletion waits for another card than the one in the camera",
+                hint="put the camera's other card in; if there is none any more, forget the camera and enrol it again",
+            )
 
-    async def _deleted(self, copy: SourceCopyRow) -> MediumError | None:
+    async def _deleted(self, copy: SourceCopyRow, held: Mapping[str, bytes], *, card: str) -> MediumError | None:
         """Have one copy deleted; return why that was not answered."""
+        if held.get(copy.recording, copy.sha256) != copy.sha256:
+            return MediumError(
+                "the camera gave the id of a deleted recording to another one, which is left alone",
+                hint="look at its firmware; the deletion waits until that id is free",
+            )
         try:
-            await self._source.delete(copy.recording)
+            await self._source.delete(copy.recording, sha256=copy.sha256, card=card)  # D3
         except MediumError as error:
             return error
-        # If power fails before this is durable, it is asked once more, which changes nothing.
+        # D4. If power fails before this is durable, it is asked once more, which changes nothing.
         await self._index.write(
             partial(
                 self._erasure.note_source_erased,

@@ -491,7 +491,7 @@ class Ingest:
             elif found.taken:
                 if alone.first.told is not None:  # the camera was not told so, or did not hear it
                     await self._taken_before(alone, None)
-            else:
+            elif alone.first.told is None or not alone.first.told.acknowledged:  # else its tombstone went meanwhile
                 new.append(alone.first)
                 bookmarks.append(found.bookmarks)
         return Work(work.source, tuple(new), tuple(bookmarks), moment.agent_ms), camera

@@ -41,9 +41,14 @@ class Known:
     def is_new(self, tx: Tx, candidate: Candidate, tag: bytes) -> bool:
         """Return whether to offer it.
 
-        What is ours to give up always is: it may be another that looks the same. So is what a camera waits with.
+        What is ours to give up always is: it may be another that looks the same. So is what a camera waits with; of
+        what it does not wait with any more, only what was deleted here.
         """
-        return candidate.told is not None or self._takes(candidate) or not self._taken(tx, candidate, tag)
+        told = candidate.told
+        if told is not None and told.acknowledged:
+            found = self.forbidden(tx, candidate, camera=told.camera)
+            return found is not None and found.certain and not self._taken(tx, candidate, tag)
+        return told is not None or self._takes(candidate) or not self._taken(tx, candidate, tag)
 
     def find(self, tx: Tx, work: Work) -> Found:
         """Return what is known of a piece of work by its first file, unread."""

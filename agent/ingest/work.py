@@ -205,5 +205,6 @@ def draft(
         content_tag=files[0].content_tag if alone else sealed.content_tag,
         files=() if alone else files,
         source_folder=work.first.folder,
+        source_sha256=work.first.told.sha256 if work.first.told is not None else b"",
         is_dated=all(item.is_dated for item in work.members),
     )

@@ -11,6 +11,6 @@ REMARKS: Final[dict[str, str]] = {
     "cloud_unconfirmed": "the store has not yet stated that its copies are gone",
     "cloud_confirmed": "the store has stated that its copies are gone",
     "camera_unconfirmed": "the camera has not yet been asked, or not answered, that its own copy is gone; it is asked "
-    "whenever it is there",
+    "whenever it is there with the card that has it",
     "camera_confirmed": "the camera has answered that its own copy is gone",
 }

@@ -6,15 +6,19 @@ anew each time, and an address proves nothing (``agent/camera/link.py``). What w
 somebody says so (``again``), when everything is looked at anew, or with another content.
 
 A camera that lost its clock, or has another time than we do, dates what it records at will. What a pass did not find
-and the next one does was recorded between the two, by our clock; of what was there at the first pass nothing is known
-(``Told.is_dated``).
+and the next one does on the same card was recorded between the two, by our clock; of what was there at the first pass
+nothing is known (``Told.is_dated``).
+
+A camera says which card is in it, and of which each page of its list is. Once at the start, once for each card that is
+put in and once in ``ANEW_S`` all of the list is looked at, also what was acknowledged: what was deleted here may be on
+a card that comes back, or be there again.
 
 All that waits for the network happens in a thread of its own, and ends when it takes too long.
 """
 
 import asyncio
 import socket
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Final, TypeVar
@@ -22,13 +26,13 @@ from typing import Final, TypeVar
 import msgspec
 
 from agent.camera import tls
-from agent.camera.answer import PAGE_MAX, AnswerError, ClockState, Recording, Status
+from agent.camera.answer import PAGE_MAX, WORKING, AnswerError, ClockState, Page, Recording, Status
 from agent.camera.identity import Address, Credentials, Order, Pinned
 from agent.camera.link import CameraLink
 from agent.clock import monotonic_s
 from agent.errors import AgentError, ConfigError, LinkError
 from agent.model import Medium, SourceCopy
-from agent.sources.candidate import Candidate, MediumError, Refusal, Told
+from agent.sources.candidate import Candidate, MediumError, Refusal, Told, card_number
 from agent.sources.lane import Lane
 from agent.sources.place import Place
 from agent.sources.source import Fresh, Offer, Opened
@@ -128,9 +132,11 @@ class CameraSource:
         self._woken = asyncio.Event()
         self._trouble = ""
         self._away_since_s: float | None = None
-        self._card: int | None = None
+        self._card = ""
+        self._card_state = ""
+        self._looked_over = ""
         self._is_skewed = False
-        self._offered: dict[str, bytes] = {}
+        self._offered: dict[str, tuple[bytes, bool]] = {}
         self._anew_s = monotonic() + ANEW_S
         self._doubted = False
         self._undated = _Undated()
@@ -157,37 +163,53 @@ class CameraSource:
             self._leave()
 
     async def scan(self, offer: Offer, fresh: Fresh, *, at_once: bool = False) -> None:  # noqa: ARG002 - all that is listed is complete
-        """Offer what waits at the camera, page by page."""
+        """Offer what waits at the camera, page by page; also what does not any more, where that is due."""
         self._undated.begin(self._now_ms())
         if self._monotonic() >= self._anew_s:
             self.reconsider()
+        waiting = self._card == self._looked_over
+        self._looked_over = self._card
+        try:
+            await self._each_page(partial(self._offer_page, offer=offer, fresh=fresh), waiting=waiting)
+        except BaseException:
+            if not waiting:
+                self._looked_over = ""
+            raise
+        self._undated.passed()
+
+    async def _each_page(self, see: Callable[[Page], Awaitable[None]], *, waiting: bool) -> None:
         after = ""
         for _ in range(PAGES_MAX):
-            page = await self._ask(partial(self._link.page, after, limit=PAGE_MAX))
-            for running, clock in page.running:
-                if not self._is_dated(running, clock):
-                    self._undated.since_ms(running)
-            if page.bad:
-                self._on_refusal(Refusal(source=self.settings.name, unverified_path="", reason=_BAD_ENTRY))
-            candidates = [self._candidate(item) for item in page.recordings if not item.acknowledged]
-            unknown = await fresh(tuple(one for one in candidates if self._is_news(one)))
-            for one in unknown:
-                await self._offer_once(one, offer)
+            page = await self._ask(partial(self._link.page, after, limit=PAGE_MAX, waiting=waiting))
+            await see(page)
             if not page.next:
-                self._undated.passed()
                 return
             after = page.next
         raise MediumError("the camera's list has no end", hint="look at its firmware; it is tried again by itself")
 
+    async def _offer_page(self, page: Page, offer: Offer, fresh: Fresh) -> None:
+        self._note_card(page.card)
+        for running, clock in page.running:
+            if not self._is_dated(running, clock):
+                self._undated.since_ms(running)
+        if page.bad:
+            self._on_refusal(Refusal(source=self.settings.name, unverified_path="", reason=_BAD_ENTRY))
+        candidates = [self._candidate(item, page.card) for item in page.recordings]
+        for one in await fresh(tuple(one for one in candidates if self._is_news(one))):
+            await self._offer_once(one, offer)
+
     def reconsider(self) -> None:
-        """Look again at what was refused."""
+        """Look again at what was refused, and over the whole card."""
+        self._looked_over = ""
         self._offered.clear()
         self._anew_s = self._monotonic() + ANEW_S
         self.wake()
 
     def again(self, path: str) -> None:
         """Offer a recording again at the next pass, and prove the camera's address anew: something failed."""
-        self._offered.pop(path, None)
+        _, acknowledged = self._offered.pop(path, (b"", True))
+        if acknowledged:  # or nobody knows: it is listed only when all is
+            self._looked_over = ""
         self._doubted = True
 
     def give_back(self, fd: int) -> None:
@@ -218,9 +240,35 @@ class CameraSource:
         """Let the camera give a recording up; raises ``MediumError``."""
         await self._ask(lambda: self._link.acknowledge(recording, sha256))
 
-    async def delete(self, recording: str) -> None:
-        """Have a recording deleted from the camera's storage; on return the camera said that it is; ``MediumError``."""
-        await self._ask(lambda: self._link.delete(recording))
+    @property
+    def card(self) -> str:
+        """The id of the card that is in, as it was said last; raises ``MediumError`` when none can be read."""
+        if not self._card:
+            answer = AnswerError("storage_missing" if self._card_state == "missing" else "storage_failed")
+            raise MediumError(answer.message, hint=answer.hint) from answer
+        return self._card
+
+    async def delete(self, recording: str, *, sha256: bytes, card: str) -> None:
+        """Have a recording of that content deleted from that card; on return the camera said so; ``MediumError``."""
+        await self._ask(lambda: self._link.delete(recording, sha256=sha256, card=card))
+
+    async def listed(self, wanted: Collection[str], *, card: str) -> dict[str, bytes]:
+        """Return the SHA-256 of what has these ids on a card; empty where it is no single whole recording.
+
+        Raises ``MediumError``, also when another card is in.
+        """
+        found: dict[str, bytes] = {}
+
+        async def see(page: Page) -> None:
+            if page.card != card:
+                raise MediumError("another card was put into the camera", hint="it is tried again by itself")
+            for item in page.recordings:
+                if item.id in wanted and found.setdefault(item.id, item.sha256) != item.sha256:
+                    found[item.id] = b""
+            found.update({running: b"" for running, _ in page.running if running in wanted})
+
+        await self._each_page(see, waiting=False)
+        return found
 
     async def connect(self) -> socket.socket:
         """Return a connection to where the camera was proved last, for whoever proves it again."""
@@ -265,10 +313,10 @@ class CameraSource:
         """Meet the camera, and do what is due there; return why it does not, which keeps nothing else waiting."""
         status = await self.open()
         self._is_skewed |= abs(status.time_ms - self._now_ms()) > SKEW_MS
-        card = status.total_bytes if status.storage in {"ok", "full"} else None
-        if card is None or card != self._card:
+        self._card_state = status.storage
+        self._note_card(status.card)
+        if status.storage not in WORKING:
             self._undated.forget()
-        self._card = card
         await self._on_status(status)
         try:
             await opened()
@@ -328,9 +376,15 @@ class CameraSource:
         self._link.cut()
         self._lane.post(self._link.close)
 
-    def _candidate(self, item: Recording) -> Candidate:
+    def _note_card(self, card: str) -> None:
+        if not card or card != self._card:
+            self._undated.forget()
+            self._offered.clear()
+        self._card = card
+
+    def _candidate(self, item: Recording, card: str) -> Candidate:
         from_ms, to_ms, is_dated = item.from_ms, item.to_ms, self._is_dated(item.id, item.clock)
-        if not is_dated:
+        if not is_dated and not item.acknowledged:
             since_ms = self._undated.since_ms(item.id)
             if since_ms is not None:
                 from_ms, to_ms, is_dated = since_ms, max(since_ms, self._now_ms()), True
@@ -344,10 +398,19 @@ class CameraSource:
         told = Told(
             identity=self._pinned.identity,
             camera=self.settings.camera,
+            card=card,
             sha256=item.sha256,
             is_dated=is_dated,
+            acknowledged=item.acknowledged,
         )
-        return Candidate(source=self.settings.name, path=item.id, place=place, size_bytes=item.size_bytes, told=told)
+        return Candidate(
+            source=self.settings.name,
+            path=item.id,
+            place=place,
+            size_bytes=item.size_bytes,
+            folder=card_number(card),
+            told=told,
+        )
 
     async def _offer_once(self, candidate: Candidate, offer: Offer) -> None:
         self._remember(candidate)
@@ -361,13 +424,14 @@ class CameraSource:
         return clock == "trusted" and not self._is_skewed and recording not in self._undated
 
     def _is_news(self, candidate: Candidate) -> bool:
-        return candidate.told is not None and self._offered.get(candidate.path) != candidate.told.sha256
+        told = candidate.told
+        return told is not None and self._offered.get(candidate.path) != (told.sha256, told.acknowledged)
 
     def _remember(self, candidate: Candidate) -> None:
         assert candidate.told is not None  # noqa: S101 - it was made here
         while len(self._offered) >= REMEMBERED_MAX:
             del self._offered[next(iter(self._offered))]
-        self._offered[candidate.path] = candidate.told.sha256
+        self._offered[candidate.path] = candidate.told.sha256, candidate.told.acknowledged
 
     # -- telling
 
@@ -375,7 +439,7 @@ class CameraSource:
         """Tell what is wrong; that a camera is away is ordinary, and told only of one that is heard all the same."""
         if error is None:
             self._away_since_s = None
-        elif isinstance(error.__cause__, LinkError) and not isinstance(error.__cause__, AnswerError):
+        elif is_away(error):
             now_s = self._monotonic()
             self._away_since_s = self._away_since_s or now_s
             if not heard or now_s - self._away_since_s < AWAY_S:
@@ -384,6 +448,11 @@ class CameraSource:
         if reason != self._trouble:
             self._trouble = reason
             self._on_trouble(reason)
+
+
+def is_away(error: AgentError) -> bool:
+    """Tell whether a camera did not answer, or whether it did and nothing can be made of it."""
+    return isinstance(error.__cause__, LinkError) and not isinstance(error.__cause__, AnswerError)
 
 
 def _hand_over(loop: asyncio.AbstractEventLoop, tell: Callable[[Address], None], address: Address) -> None:

@@ -3,6 +3,8 @@
 Paths are beneath the source's folder, and personal.
 """
 
+import hashlib
+
 import msgspec
 
 from agent.errors import LinkError
@@ -20,20 +22,24 @@ class MediumError(LinkError):
 class Told(msgspec.Struct, frozen=True, kw_only=True):
     """What a camera says of a recording on its own storage.
 
-    ``identity`` is the camera's, by its key; ``camera`` its id in the registry. ``is_dated`` says whether its capture
-    interval is to be relied on; where it is not, nobody knows when it was made.
+    ``identity`` is the camera's, by its key; ``camera`` its id in the registry; ``card`` the one that it is on.
+    ``is_dated`` says whether its capture interval is to be relied on; where it is not, nobody knows when it was made.
+    What is ``acknowledged`` is never fetched: it is offered for what was deleted here and turns up there again.
     """
 
     identity: str
     camera: str
+    card: str
     sha256: bytes
     is_dated: bool = True
+    acknowledged: bool = False
 
 
 class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     """What is complete and may be taken in: a file, or a camera's recording, of which ``told`` says the rest.
 
-    A file's ``path`` is acceptable, its ``folder`` is ``Root.identity``; a recording's path is its id there.
+    A file's ``path`` is acceptable, its ``folder`` is ``Root.identity``; a recording's path is its id there, its folder
+    the number of its card.
     """
 
     source: str
@@ -50,6 +56,11 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     def is_dated(self) -> bool:
         """Whether it was recorded when its place says; else nobody knows when."""
         return self.told is None or self.told.is_dated
+
+
+def card_number(card: str) -> int:
+    """Return a number of 63 bits that stands for a camera's card; no id of a card is written down."""
+    return int.from_bytes(hashlib.sha256(card.encode("ascii")).digest()[:8], "big") >> 1
 
 
 class Refusal(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,7 +1,8 @@
 """The camera's SD card: recordings with what is known of each, on a folder that stands for it.
 
 ``NAME`` is a recording's bytes and ``NAME.json`` what is known of it; the second appears last and goes first, so a
-power cut leaves a recording whole or none. What is still being recorded is in memory alone.
+power cut leaves a recording whole or none. What is still being recorded is in memory alone. ``storage.id`` is the
+card's own: made when it is first used, it stays whatever is deleted.
 
 Rules: an answer that promises durability is given after the files *and* the folder are synced; a card that is broken
 raises, it never says "nothing there"; ids come from the camera's own count and are never used twice.
@@ -11,6 +12,8 @@ import contextlib
 import hashlib
 import json
 import os
+import re
+import secrets
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
@@ -24,7 +27,15 @@ Clock = Literal["trusted", "unsure"]
 CardState = Literal["ok", "full", "missing", "failing"]
 Broken = Literal["", "full", "missing", "failing", "corrupt"]
 CardCode = Literal[
-    "storage_missing", "storage_failed", "unreadable", "full", "not_found", "incomplete", "hash_mismatch"
+    "storage_missing",
+    "storage_failed",
+    "unreadable",
+    "full",
+    "not_found",
+    "incomplete",
+    "hash_mismatch",
+    "other_storage",
+    "other_content",
 ]
 
 MEDIA_TYPES: Final[dict[Kind, str]] = {
@@ -34,12 +45,18 @@ MEDIA_TYPES: Final[dict[Kind, str]] = {
 }
 DEFAULT_BYTES: Final = 32 * 2**30
 
+_ID: Final = "storage.id"
+_ID_FORM: Final = re.compile(r"[a-z2-7]{16}")
+_ID_LETTERS: Final = "abcdefghijklmnopqrstuvwxyz234567"
 _ABOUT: Final = ".json"
 _PART: Final = ".part"
 
 
 class CardError(Exception):
-    """The card does not do it; ``code`` is one of the camera link's (docs/camera-link.md §4), or ``full``."""
+    """The card does not do it; ``code`` is one of the camera link's (docs/camera-link.md §4), or ``full``.
+
+    ``other_content`` is what the link calls ``hash_mismatch`` where it was a condition of the request.
+    """
 
     def __init__(self, code: CardCode, detail: str) -> None:
         super().__init__(detail)
@@ -82,11 +99,15 @@ class Card:
     """What is on the card; ``broken`` is asked at each use, so that a fault strikes at once."""
 
     def __init__(self, folder: Path, *, broken: Callable[[], Broken], total_bytes: int = DEFAULT_BYTES) -> None:
-        self.folder = folder
         self.total_bytes = total_bytes
         self._broken = broken
         self._entries: dict[str, Entry] = {}
+        self.insert(folder)
+
+    def insert(self, folder: Path) -> None:
+        """Put another card in, which is a folder; what was being recorded is lost."""
         make_folders(folder)
+        self.folder = folder
         self.boot()
 
     def boot(self) -> None:
@@ -94,9 +115,24 @@ class Card:
         entries = [Entry(**json.loads(path.read_bytes())) for path in self.folder.glob(f"*{_ABOUT}")]
         self._entries = {entry.id: entry for entry in sorted(entries, key=lambda entry: entry.number)}
         for path in self.folder.iterdir():
-            if path.suffix != _ABOUT and path.name not in self._entries:
+            if path.suffix != _ABOUT and path.name not in {_ID, *self._entries}:
                 path.unlink()
+        self._id = self._own_id()
         _sync(self.folder)
+
+    def _own_id(self) -> str:
+        with contextlib.suppress(OSError, UnicodeDecodeError):
+            found = (self.folder / _ID).read_text(encoding="ascii")
+            if _ID_FORM.fullmatch(found):
+                return found
+        made = "".join(secrets.choice(_ID_LETTERS) for _ in range(16))
+        _write(self.folder / _ID, made.encode("ascii"))
+        return made
+
+    @property
+    def id(self) -> str:
+        """Which card it is; ``""`` when none is in."""
+        return "" if self._broken() == "missing" else self._id
 
     @property
     def state(self) -> CardState:
@@ -197,6 +233,14 @@ class Card:
         if not entry.acknowledged:
             with _medium():
                 self._note(replace(entry, acknowledged=True))
+
+    def require(self, name: str, *, storage: str = "", sha256: str = "") -> None:
+        """Raise ``CardError`` unless this card is meant and holds that content under the name, or nothing."""
+        self._working()
+        if storage and storage != self._id:
+            raise CardError("other_storage", "another card is in")
+        if sha256 and name in self._entries and self._entries[name].sha256 != sha256:
+            raise CardError("other_content", "another recording has that id")
 
     def delete(self, names: list[str]) -> int:
         """Remove these and sync; how many were there."""

@@ -433,6 +433,7 @@ class Device:
             self.reset()
         else:
             self.faults.add(breakage)
+            self._swap_card(breakage)
             self._tell("breakage")
             self.tell("broken", what=breakage)
 
@@ -442,6 +443,7 @@ class Device:
             self.start()
         elif breakage not in ONCE:
             self.faults.discard(breakage)
+            self._swap_card(breakage)
             self._tell("breakage")
             self.tell("mended", what=breakage)
 
@@ -476,6 +478,11 @@ class Device:
         """Say to people what happened."""
         for hear in tuple(self.happened):
             hear(event, facts)
+
+    def _swap_card(self, breakage: Breakage) -> None:
+        if breakage == "card-swapped":
+            self.card.insert(self.folder / ("other-card" if breakage in self.faults else "card"))
+            self._tell("card")
 
     def _empty_card(self) -> None:
         self.card.delete([entry.id for entry in self.card.entries()])

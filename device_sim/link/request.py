@@ -22,7 +22,8 @@ STATUS: Final = {
     "not_found": HTTPStatus.NOT_FOUND,
     "method_not_allowed": HTTPStatus.METHOD_NOT_ALLOWED,
     "incomplete": HTTPStatus.CONFLICT,
-    "hash_mismatch": HTTPStatus.CONFLICT,
+    "hash_mismatch": HTTPStatus.CONFLICT,  # of a condition: 412
+    "other_storage": HTTPStatus.CONFLICT,
     "too_large": HTTPStatus.REQUEST_ENTITY_TOO_LARGE,  # of a head: 431
     "range_not_satisfiable": HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE,
     "unreadable": HTTPStatus.INTERNAL_SERVER_ERROR,

@@ -22,6 +22,8 @@ PAGE_MAX: Final = 200
 _TIME: Final = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{3}Z", re.ASCII)
 _CURSOR: Final = re.compile(r"\d{1,16}", re.ASCII)
 _SHA256: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
+_ETAG: Final = re.compile(r'"([0-9a-f]{64})"', re.ASCII)
+_STORAGE: Final = re.compile(r"[a-z2-7]{16}", re.ASCII)
 
 Act = Callable[[Device, Request], Answer]
 ActOnOne = Callable[[Device, Request, str], Answer]
@@ -34,7 +36,14 @@ def answer(device: Device, request: Request) -> Answer:
     try:
         return _route(request)(device, request)
     except CardError as error:
-        raise AnswerError("storage_failed" if error.code == "full" else error.code, str(error)) from None
+        raise answer_error(error) from None
+
+
+def answer_error(error: CardError) -> AnswerError:
+    """Say over the link what the card does not do."""
+    if error.code == "other_content":
+        return AnswerError("hash_mismatch", str(error), status=HTTPStatus.PRECONDITION_FAILED)
+    return AnswerError("storage_failed" if error.code == "full" else error.code, str(error))
 
 
 def _is_agent(device: Device, request: Request) -> bool:
@@ -88,7 +97,8 @@ def _camera(device: Device) -> dict[str, Any]:
         "time": stamp(device.now()),
         "clock": device.clock,
         "advert_key": b64(device.advert_key),
-        "storage": {
+        "storage": ({"id": device.card.id} if device.card.id else {})
+        | {
             "state": device.card.state,
             "total_bytes": device.card.total_bytes,
             "free_bytes": device.card.free_bytes,
@@ -124,7 +134,7 @@ def _list(device: Device, request: Request) -> Answer:
         if entry.number > int(after) and (only is None or entry.acknowledged == (only == "true"))
     ]
     page = rest[:limit]
-    document: dict[str, Any] = {"recordings": [told(entry) for entry in page]}
+    document: dict[str, Any] = {"storage": device.card.id, "recordings": [told(entry) for entry in page]}
     if len(rest) > limit:
         document["next"] = str(page[-1].number)
     return Answer(status=HTTPStatus.OK, document=document)
@@ -148,7 +158,14 @@ def _erase(device: Device, request: Request) -> Answer:
 
 
 def _remove(device: Device, request: Request, name: str) -> Answer:
-    request.parameters()
+    storage = request.parameters("storage").get("storage")
+    if storage is not None and not _STORAGE.fullmatch(storage):
+        raise AnswerError("bad_request", "storage is no id of a card")
+    etag = request.headers.get("if-match")
+    meant = None if etag is None else _ETAG.fullmatch(etag.strip())
+    if etag is not None and meant is None:
+        raise AnswerError("bad_request", "If-Match is one strong ETag")
+    device.card.require(name, storage=storage or "", sha256="" if meant is None else meant[1])
     _delete(device, [name])
     return Answer(status=HTTPStatus.NO_CONTENT)
 

@@ -16,11 +16,13 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from agent.camera.identity import Address
 from device_sim.camera.device import Identity
 
-STATUS = {
+CARD = "cardcardcardcard"
+
+STATUS: dict[str, Any] = {
     "v": 1, "id": "abcdefgh234567aa", "model": "Liar", "firmware": "1", "time": "2026-11-24T06:00:00.000Z",
     "clock": "trusted",
     "advert_key": "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8",
-    "storage": {"state": "ok", "total_bytes": 1, "free_bytes": 1, "erasure": "unlink"},
+    "storage": {"id": CARD, "state": "ok", "total_bytes": 1, "free_bytes": 1, "erasure": "unlink"},
     "state": {"recording": True, "microphone": True, "stream": False, "indicator": True, "consent": True},
 }  # fmt: skip
 
@@ -49,6 +51,10 @@ class Asked(BaseHTTPRequestHandler):
         """Say nothing."""
 
     def say(self, document: object, *, status: int = 200) -> None:
+        if isinstance(document, dict) and "recordings" in document:
+            document = {"storage": self.liar.card} | document
+        if document is STATUS:
+            document = STATUS | {"storage": STATUS["storage"] | {"id": self.liar.card}}
         body = json.dumps(document).encode()
         self.raw(body, status=status)
 
@@ -81,12 +87,13 @@ class Asked(BaseHTTPRequestHandler):
     def do_PUT(self) -> None:
         self.rfile.read(int(self.headers.get("Content-Length", "0")))
         self.liar.acknowledged.append(self.path.split("/")[3])
-        self.send_response(204)
-        self.end_headers()
+        self.liar.on_acknowledge(self)
 
     def do_DELETE(self) -> None:
-        name = self.path.split("/")[3]
+        asked = urlsplit(self.path)
+        name = asked.path.split("/")[3]
         self.liar.deleted.append(name)
+        self.liar.conditions.append((parse_qs(asked.query).get("storage", [""])[0], self.headers.get("If-Match", "")))
         self.liar.on_delete(self, name)
 
     def agree(self) -> None:
@@ -111,10 +118,13 @@ class Liar:
         self.fetched: list[tuple[str, str]] = []
         self.acknowledged: list[str] = []
         self.deleted: list[str] = []
+        self.conditions: list[tuple[str, str]] = []
+        self.card = CARD
         self.listed = 0
         self.on_status: Callable[[Asked], object] = lambda asked: asked.say(STATUS)
         self.on_list: Callable[[Asked, dict[str, str]], object] = self.list_truly
         self.on_content: Callable[[Asked, str], object] = self.give_truly
+        self.on_acknowledge: Callable[[Asked], object] = Asked.agree
         self.on_delete: Callable[[Asked, str], object] = lambda asked, _name: asked.agree()
         self._server = _Server(("127.0.0.1", 0), Asked)
         self._server.liar = self

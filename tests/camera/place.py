@@ -154,6 +154,10 @@ class Place(Home):
         """What is on the camera's card: whether each was acknowledged."""
         return self.stand.do(lambda: {entry.id: entry.acknowledged for entry in self.stand.device.card.entries()})
 
+    def waits(self) -> bool:
+        """Whether the camera is asked to delete anything that it has not."""
+        return self.index.read_now(lambda tx: self.erasure.waits_at_source(tx, self.name))
+
     def is_clean(self) -> Callable[[], bool]:
         """Tell that nothing on the card waits for the agent."""
         return lambda: all(self.card().values())

@@ -144,11 +144,15 @@ def test_entry_that_is_not_of_the_documents_form_is_passed_over_and_the_others_a
     assert flow.counts["unreadable"] >= 1
 
 
+CARD_TOLD = b'{"storage":"cardcardcardcard",'
+
+
 @pytest.mark.parametrize(
     "answer",
     [
-        b"{}", b"[]", b"not json", b'{"recordings":{}}', b'{"recordings":[],"recordings":[]}', b'{"recordings":null}',
-        b'{"recordings":[],"next":"a b"}', b"[" * 100_000, b'{"recordings":[' + b"{}," * 200 + b"{}]}",
+        b"{}", b"[]", b"not json", CARD_TOLD + b'"recordings":{}}', CARD_TOLD + b'"recordings":[],"recordings":[]}',
+        CARD_TOLD + b'"recordings":null}', CARD_TOLD + b'"recordings":[],"next":"a b"}', b"[" * 100_000,
+        CARD_TOLD + b'"recordings":[' + b"{}," * 200 + b"{}]}", b'{"recordings":[]}', b'{"storage":"","recordings":[]}',
     ],
 )  # fmt: skip
 def test_list_that_is_none_is_told_and_tried_again(place: Place, tmp_path: Path, answer: bytes) -> None:

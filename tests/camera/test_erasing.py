@@ -11,8 +11,10 @@ import pytest
 
 from agent import enrolment, tombstone
 from agent.index import Tx
+from agent.ingest import asking
 from agent.model import Selection
 from agent.policy import Hold, Rights
+from agent.sources.candidate import card_number
 from tests.camera.liar import STATUS, Asked, Liar, entry
 from tests.camera.place import LIMIT_S, WHEN, Place, at
 from tests.waiting import until as wait_until
@@ -45,7 +47,7 @@ def test_deleted_recording_waits_for_its_camera_and_is_gone_from_the_card_when_t
     (outcome,) = place.outcomes[COMMAND]
     assert outcome.remarks == ("clear_source_blocks_may_remain", "camera_confirmed")
     assert (outcome.stated_by, outcome.camera_stated_by) == ("", place.pinned.kid)
-    assert not place.index.read_now(lambda tx: place.erasure.pending_at_source(tx, place.name, 10))
+    assert not place.waits()
 
 
 def test_deleted_recording_that_its_camera_never_heard_acknowledged_is_deleted_unread(
@@ -166,7 +168,9 @@ def test_camera_that_knows_no_such_recording_has_promised_nothing(place: Place, 
         flow = place.collect(lambda: "c" in liar.acknowledged and liar.deleted.count("a") > 1 and told(place))
         assert flow.counts["source_failed"] == 1
         assert liar.deleted.count("b") == 1
-        waiting = place.index.read_now(lambda tx: place.erasure.pending_at_source(tx, place.name, 10))
+        waiting = place.index.read_now(
+            lambda tx: place.erasure.pending_at_source(tx, place.name, 10, card=card_number(liar.card))
+        )
         assert [copy.recording for copy in waiting] == ["a"]
         liar.on_delete = lambda asked, _name: asked.agree()
         place.collect(lambda: {one.result for one in place.outcomes[COMMAND]} == {"deleted"})
@@ -177,7 +181,10 @@ def told(place: Place) -> bool:
     return "source_failed" in [event.kind for event in place.events]
 
 
-def test_each_copy_is_asked_for_though_there_are_more_than_one_page(place: Place, tmp_path: Path) -> None:
+def test_each_copy_is_asked_for_though_there_are_more_than_one_page(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(asking, "AT_ONCE", 50)
     with Liar(tmp_path / "liar", place.stand.device.identity) as liar:
         place.at = (liar.address,)
         place.poll_s = 0.5
@@ -200,18 +207,46 @@ def test_second_command_over_a_recording_that_its_camera_still_has_waits_too(pla
     place.collect(lambda: all(place.outcomes[jti][0].result == "deleted" for jti in (COMMAND, "d" * 26)))
 
 
-def test_what_retention_removes_is_deleted_at_the_camera_too(place: Place) -> None:
-    place.record(b"content")
-    place.collect(place.is_clean())
-
-    async def retain() -> None:
+def retain(place: Place) -> None:
+    async def run() -> None:
         await place.erasure.begin([place.only().id], rule="max_age", moment=place.now)
         await place.erasure.resume(place.now)
 
-    place.run(retain())
+    place.run(run())
     assert place.objects() == ()
-    # Nothing is left anywhere that could return.
-    place.collect(lambda: place.card() == {} and place.index.read_now(tombstones) == 0)
+
+
+def test_what_retention_removes_is_deleted_at_the_camera_too(place: Place) -> None:
+    place.record(b"content")
+    place.collect(place.is_clean())
+    retain(place)
+    place.collect(lambda: place.card() == {} and not place.waits())
+
+
+def test_what_retention_removed_and_the_camera_lists_again_is_deleted_there_again(place: Place, tmp_path: Path) -> None:
+    with Liar(tmp_path / "liar", place.stand.device.identity) as liar:
+        place.at = (liar.address,)
+        liar.contents["a"] = b"content"
+        place.collect(lambda: liar.acknowledged == ["a"])
+        retain(place)
+        place.collect(lambda: liar.deleted == ["a"] and not place.waits())
+        liar.acknowledged.clear()
+        place.collect(lambda: len(liar.deleted) > 1)
+        assert len(liar.fetched) == 1
+    assert place.objects() == ()
+
+
+def test_what_retention_removed_keeps_no_fingerprint_of_its_content_once_it_is_gone_from_the_camera(
+    place: Place,
+) -> None:
+    place.record(b"content")
+    place.collect(place.is_clean())
+    retain(place)
+    assert place.index.read_now(fingerprints) != [b""]
+    place.collect(lambda: place.index.read_now(fingerprints) == [b""])
+    place.record(b"content", start=WHEN + timedelta(minutes=1))  # another one of the same bytes
+    place.collect(place.is_clean())
+    assert place.contents() == [b"content"]
 
 
 def test_delete_does_not_wait_for_what_is_being_fetched(place: Place, tmp_path: Path) -> None:
@@ -234,8 +269,25 @@ def test_delete_does_not_wait_for_what_is_being_fetched(place: Place, tmp_path: 
         over.set()
 
 
-def tombstones(tx: Tx) -> int:
-    return int(tx.execute("SELECT count(*) FROM tombstone")[0][0])
+def fingerprints(tx: Tx) -> list[bytes]:
+    return [row[0] for row in tx.execute("SELECT content_tag FROM tombstone")]
+
+
+@pytest.mark.parametrize("status", [200, 202, 203, 206])
+def test_another_success_than_the_documented_one_promises_nothing(place: Place, tmp_path: Path, status: int) -> None:
+    with Liar(tmp_path / "liar", place.stand.device.identity) as liar:
+        place.at = (liar.address,)
+        liar.contents["a"] = b"content"
+        liar.on_acknowledge = lambda asked: asked.say({}, status=status)
+        liar.on_delete = lambda asked, _name: asked.say({}, status=status)
+        liar.on_list = lambda asked, _query: asked.say({"recordings": [entry("a", b"content")]})
+        place.collect(lambda: len(liar.acknowledged) > 1 and told(place))
+        place.events.clear()
+        place.erase(place.only().id)
+        place.collect(lambda: len(liar.deleted) > 2 and told(place))
+        assert place.outcomes[COMMAND][0].result == "waiting_for_camera"
+        liar.on_delete = lambda asked, _name: asked.agree()
+        place.collect(lambda: place.outcomes[COMMAND][0].result == "deleted")
 
 
 # -- a camera's clock

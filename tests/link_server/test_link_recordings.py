@@ -26,6 +26,7 @@ def test_list_tells_each_recording(stand: Stand, agent: Caller) -> None:
     entry = stand.record(CLIP)
     listed = agent.ask(stand.port, "GET", "/v1/recordings").json
     assert listed == {
+        "storage": stand.device.card.id,
         "recordings": [
             {
                 "id": entry.id,
@@ -39,7 +40,7 @@ def test_list_tells_each_recording(stand: Stand, agent: Caller) -> None:
                 "sha256": sha256(CLIP),
                 "acknowledged": False,
             }
-        ]
+        ],
     }
 
 
@@ -179,6 +180,42 @@ def test_deleted_is_gone_for_good_and_a_second_time_too(stand: Stand, agent: Cal
     assert all(CLIP[:256] not in path.read_bytes() for path in stand.device.card.folder.iterdir())
 
 
+def test_delete_that_names_its_content_and_its_card_touches_nothing_else(stand: Stand, agent: Caller) -> None:
+    entry, running = stand.record(CLIP), stand.begin()
+    path, card = f"/v1/recordings/{entry.id}", stand.device.card.id
+    meant, another = f'"{entry.sha256}"', f'"{sha256(b"another")}"'
+
+    def delete(path: str, etag: str, storage: str = card) -> tuple[int, str]:
+        said = agent.ask(stand.port, "DELETE", f"{path}?storage={storage}", If_Match=etag)
+        return (said.status, "") if said.status == 204 else said.code
+
+    assert delete(path, another) == (412, "hash_mismatch")
+    assert delete(f"/v1/recordings/{running.id}", meant) == (412, "hash_mismatch")
+    assert delete(path, meant, "a" * 16) == (409, "other_storage")
+    for bad in ("*", f"W/{meant}", f"{meant}, {another}", entry.sha256, '""'):
+        assert delete(path, bad) == (400, "bad_request")
+    assert delete(path, meant, "A" * 16) == (400, "bad_request")
+    assert ids(agent, stand) == [entry.id, running.id]
+    assert [delete(path, meant) for _ in range(2)] == [(204, ""), (204, "")]
+    assert ids(agent, stand) == [running.id]
+
+
+def test_card_keeps_its_id_and_another_one_has_another(stand: Stand, agent: Caller) -> None:
+    def told() -> str:
+        return str(agent.ask(stand.port, "GET", "/v1/camera").json["storage"].get("id", ""))
+
+    entry, first = stand.record(CLIP), told()
+    stand.do(lambda: stand.device.break_("card-swapped"))
+    assert (ids(agent, stand), told() in {"", first}) == ([], False)
+    stand.do(lambda: stand.device.break_("card-missing"))
+    assert told() == ""
+    stand.do(lambda: stand.device.mend("card-missing"))
+    stand.do(lambda: stand.device.mend("card-swapped"))
+    assert (ids(agent, stand), told()) == ([entry.id], first)
+    stand.do(stand.device.reset)
+    assert Device(stand.device.folder, now=lambda: NOW, monotonic=lambda: 0.0).card.id == first
+
+
 def test_delete_is_answered_after_the_folder_is_synced(
     stand: Stand, agent: Caller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -215,7 +252,7 @@ def test_erase_all_takes_everything(stand: Stand, agent: Caller) -> None:
     stand.begin()
     assert agent.ask(stand.port, "DELETE", "/v1/recordings?all=true").json == {"deleted": 2}
     assert agent.ask(stand.port, "DELETE", "/v1/recordings?all=true").json == {"deleted": 0}
-    assert list(stand.device.card.folder.iterdir()) == []
+    assert [path.name for path in stand.device.card.folder.iterdir()] == ["storage.id"]
 
 
 @pytest.mark.parametrize(

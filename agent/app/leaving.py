@@ -1,0 +1,62 @@
+"""A camera that a person forgets is told so first, while it answers: it records no more, and another agent may have it.
+
+1. The camera: it is unpaired, which switches its collection off. *Power fails behind it: it is enrolled here still, and
+   says ``not_paired``; the person, who got no answer, forgets it again.*
+2. One transaction: the row goes, with its audit event (``agent/enrolment.py``). From here on nothing of it is trusted.
+
+Where it does not answer it stays paired: nobody can tell it later, for it is trusted no more. The person is told.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
+
+from agent import enrolment
+from agent.app.parts import Parts
+from agent.camera.identity import Address, Pinned
+from agent.clock import monotonic_s
+from agent.enrolment import AtCamera, Enrolled, host_and_port
+from agent.errors import AgentError
+
+if TYPE_CHECKING:  # else an agent without cameras to ask would load what that takes
+    from agent.camera.link import CameraLink
+
+LEAVE_S: Final = 20.0
+"""A person waits for it."""
+
+
+async def leave(parts: Parts, one: Enrolled, heard: Sequence[tuple[str, int]]) -> AtCamera:
+    """Do step 1 of a camera with a camera link; return what became of it there, ``""`` for one that has none."""
+    if one.level != "proved":
+        return ""
+    from agent.camera.link import CameraLink  # noqa: PLC0415 - as above
+
+    shown = await parts.index.write(lambda tx: enrolment.link_identity(tx, moment=parts.now()), urgent=True)
+    configured = (Address(*host_and_port(one.endpoint), numeric=False),) if one.endpoint else ()
+    link = CameraLink(
+        pinned=Pinned(device=one.device, kid=one.kid),
+        credentials=enrolment.credentials(shown),
+        monotonic=monotonic_s,
+    )
+    addresses = (*configured, *(Address(host, port) for host, port in heard))
+    telling = asyncio.ensure_future(asyncio.to_thread(_unpair, link, addresses))
+    await asyncio.wait((telling,), timeout=LEAVE_S)
+    while not telling.done():
+        link.cut()
+        await asyncio.wait((telling,), timeout=1.0)
+    return telling.result()
+
+
+def _unpair(link: "CameraLink", addresses: Sequence[Address]) -> AtCamera:
+    from agent.camera.answer import AnswerError  # noqa: PLC0415 - as above
+
+    try:
+        link.meet(addresses)
+        link.unpair()
+    except AnswerError as error:
+        return "not_paired" if error.code == "not_paired" else "no_answer"
+    except AgentError:
+        return "no_answer"
+    finally:
+        link.close()
+    return "unpaired"
