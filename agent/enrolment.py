@@ -2,7 +2,8 @@
 
 Rules: only what a person does here, at this device, writes a row; nothing heard does (invariant I10). Each change is in
 one transaction with its audit event (I7). A camera's key is never replaced: one that really changed its key is
-forgotten and enrolled again, by a person. Levels, the strongest first:
+forgotten and enrolled again, by a person; its address and its name change when it is enrolled again. Levels, the
+strongest first:
 
 - ``proved``: its device key is pinned; each session proves it.
 - ``pinned``: its TLS certificate is pinned by SHA-256; it says nothing about which device holds it.
@@ -30,6 +31,9 @@ from agent.model import Moment, RandomBytes, new_id
 
 Level = Literal["proved", "pinned", "configured"]
 LEVELS: Final[tuple[Level, ...]] = get_args(Level)
+
+AtCamera = Literal["", "unpaired", "not_paired", "not_told"]
+"""What became of a forgotten camera's own trust in this agent; ``""`` where it speaks no camera link."""
 
 ENROLLED_MAX: Final = 256
 """A hub has some dozens of cameras; each enrolled one is looked for, probed and collected from."""
@@ -96,23 +100,23 @@ def enrol(
 ) -> Enrolled:
     """Enrol a camera that was checked, and mint its id.
 
-    The same camera again is answered with what is there. Raises ``ConfigError`` for an id, a key or an endpoint that
-    another one has, ``SpaceError`` when ``ENROLLED_MAX`` are there.
+    The same camera again takes the endpoint and the name that are given, and is answered as it is then. Raises
+    ``ConfigError`` for an id, a key or an endpoint that another one has, ``SpaceError`` when ``ENROLLED_MAX`` are
+    there.
     """
     _require_form(level, device=device, kid=kid, certificate_sha256=certificate_sha256, endpoint=endpoint, name=name)
+    pinned = level, device, kid, certificate_sha256
+    same: Enrolled | None = None
     for found in (*rows.of_device(tx, device), *rows.of_kid(tx, kid), *rows.of_endpoint(tx, endpoint)):
         known = _of(found)
-        if (known.device, known.kid, known.certificate_sha256, known.endpoint) == (
-            device,
-            kid,
-            certificate_sha256,
-            endpoint,
-        ):
-            return known
-        raise ConfigError(
-            f"camera {known.camera} is enrolled with that id, key or address, and is not the same",
-            hint=f"if this one takes its place: privacy-agent forget-camera {known.camera}; then enrol it again",
-        )
+        if (known.level, known.device, known.kid, known.certificate_sha256) != pinned:
+            raise ConfigError(
+                f"camera {known.camera} is enrolled with that id, key or address, and is not the same",
+                hint=f"if this one takes its place: privacy-agent forget-camera {known.camera}; then enrol it again",
+            )
+        same = known
+    if same is not None:
+        return _changed(tx, same, endpoint=endpoint, name=name, moment=moment)
     if len(rows.all_of(tx)) >= ENROLLED_MAX:
         raise SpaceError(
             f"{ENROLLED_MAX} cameras are enrolled", hint="forget one that is gone: privacy-agent forget-camera ID"
@@ -134,14 +138,35 @@ def enrol(
     return made
 
 
-def forget(tx: Tx, camera: str, *, moment: Moment) -> Enrolled:
+def _changed(tx: Tx, known: Enrolled, *, endpoint: str, name: str, moment: Moment) -> Enrolled:
+    now = msgspec.structs.replace(known, endpoint=endpoint or known.endpoint, name=name or known.name)
+    if now != known:
+        rows.change(tx, known.camera, endpoint=now.endpoint, name=now.name)
+        detail: dict[str, str | int] = {
+            "camera": known.camera,
+            "endpoint": int(now.endpoint != known.endpoint),
+            "name": int(now.name != known.name),
+        }
+        audit.append(tx, Event(kind="camera_changed", rule=known.level, actor="local", detail=detail), moment=moment)
+    return now
+
+
+def forget(tx: Tx, camera: str, *, at_camera: AtCamera = "", moment: Moment) -> Enrolled:
     """Take a camera's trust away; what is held of it stays. Raises ``ConfigError`` for one that is not enrolled."""
+    known = require(tx, camera)
+    rows.delete(tx, camera)
+    detail: dict[str, str | int] = {"camera": camera}
+    if at_camera:
+        detail["at_camera"] = at_camera
+    audit.append(tx, Event(kind="camera_forgotten", rule=known.level, actor="local", detail=detail), moment=moment)
+    return known
+
+
+def require(tx: Tx, camera: str) -> Enrolled:
+    """Return an enrolled camera; raises ``ConfigError`` for one that is not."""
     known = by_camera(tx, camera)
     if known is None:
         raise ConfigError(f"camera {camera} is not enrolled", hint="name one that is: privacy-agent cameras")
-    rows.delete(tx, camera)
-    event = Event(kind="camera_forgotten", rule=known.level, actor="local", detail={"camera": camera})
-    audit.append(tx, event, moment=moment)
     return known
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from agent import enrolment
 from agent.app.parts import Parts
-from agent.camera.identity import Address, Pinned
+from agent.camera.identity import Address, Credentials, Pinned
 from agent.clock import monotonic_s
 from agent.enrolment import AtCamera, Enrolled, host_and_port
 from agent.errors import AgentError
@@ -23,6 +23,9 @@ if TYPE_CHECKING:  # else an agent without cameras to ask would load what that t
 
 LEAVE_S: Final = 20.0
 """A person waits for it."""
+
+TRIED: Final = 4
+"""Addresses: where it is configured, where it answered last, and some where it was heard."""
 
 
 async def leave(parts: Parts, one: Enrolled, heard: Sequence[tuple[str, int]]) -> AtCamera:
@@ -35,11 +38,11 @@ async def leave(parts: Parts, one: Enrolled, heard: Sequence[tuple[str, int]]) -
     configured = (Address(*host_and_port(one.endpoint), numeric=False),) if one.endpoint else ()
     link = CameraLink(
         pinned=Pinned(device=one.device, kid=one.kid),
-        credentials=enrolment.credentials(shown),
+        credentials=Credentials(certificate_pem=shown.certificate_pem, key_pem=shown.key_pem),
         monotonic=monotonic_s,
     )
     addresses = (*configured, *(Address(host, port) for host, port in heard))
-    telling = asyncio.ensure_future(asyncio.to_thread(_unpair, link, addresses))
+    telling = asyncio.ensure_future(asyncio.to_thread(_unpair, link, addresses[:TRIED]))
     await asyncio.wait((telling,), timeout=LEAVE_S)
     while not telling.done():
         link.cut()
@@ -54,9 +57,9 @@ def _unpair(link: "CameraLink", addresses: Sequence[Address]) -> AtCamera:
         link.meet(addresses)
         link.unpair()
     except AnswerError as error:
-        return "not_paired" if error.code == "not_paired" else "no_answer"
+        return "not_paired" if error.code == "not_paired" else "not_told"
     except AgentError:
-        return "no_answer"
+        return "not_told"
     finally:
         link.close()
     return "unpaired"

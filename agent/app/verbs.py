@@ -359,13 +359,19 @@ class Verbs:
         return camera_view(made, self._reach().get(made.camera, Reach()))
 
     async def forget_camera(self, args: dict[str, Any], _progress: Progress) -> dict[str, Any]:
-        """Take a camera's trust away; what is held of it stays."""
-        camera = str(args.get("camera", ""))
+        """Take a camera's trust away, and tell it while it answers; what is held of it stays."""
+        from agent.app.leaving import leave  # noqa: PLC0415 - loaded only where somebody forgets
+
+        camera, nearby = str(args.get("camera", "")), self._live.nearby
+        one = await self._parts.index.read(lambda tx: enrolment.require(tx, camera))
+        at_camera = await leave(self._parts, one, () if nearby is None else nearby.addresses(camera))
         moment = self._parts.now()
-        known = await self._parts.index.write(lambda tx: enrolment.forget(tx, camera, moment=moment))
-        if self._live.nearby is not None:
-            await self._live.nearby.enrolled_changed()
-        return camera_view(known, Reach())
+        known = await self._parts.index.write(
+            lambda tx: enrolment.forget(tx, camera, at_camera=at_camera, moment=moment)
+        )
+        if nearby is not None:
+            await nearby.enrolled_changed()
+        return camera_view(known, Reach()) | {"at_camera": at_camera}
 
     def _discovery(self) -> dict[str, Any]:
         """Tell which ways are listened by, and what keeps them from hearing."""

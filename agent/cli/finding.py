@@ -437,6 +437,13 @@ def _forget(arguments: argparse.Namespace) -> int:
     if arguments.json:
         return print_json(answer)
     print(f"Camera {answer['camera']} is trusted no more. What is held of it stays until it is deleted.")
-    if answer["level"] == "proved":
-        print("If it was paired it is not told: it records on for this agent alone until a person resets it.")
+    if answer["at_camera"]:
+        print(_AT_CAMERA[answer["at_camera"]])
     return DONE
+
+
+_AT_CAMERA: Final = {
+    "unpaired": "It was told: it records no more, and another agent may pair with it, which empties its card.",
+    "not_paired": "It says that it is not paired with this agent.",
+    "not_told": "It did not answer: if it is paired it records on for this agent alone until a person resets it.",
+}

@@ -49,6 +49,11 @@ def delete(tx: Tx, camera: str) -> None:
     tx.execute("DELETE FROM enrolled_camera WHERE camera = ?", (camera,))
 
 
+def change(tx: Tx, camera: str, *, endpoint: str, name: str) -> None:
+    """Replace where an enrolled camera may be and what it is called."""
+    tx.execute("UPDATE enrolled_camera SET endpoint = ?, name = ? WHERE camera = ?", (endpoint, name, camera))
+
+
 def all_of(tx: Tx) -> list[Row]:
     """Return every row, the one enrolled first comes first."""
     return tx.execute(f"{_ALL} ORDER BY enrolled_ms, camera")

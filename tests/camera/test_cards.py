@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 
 from agent import tombstone
+from agent.clock import rfc3339_ms
 from agent.model import Selection
+from agent.sources import camera as camera_module
 from tests.camera.liar import CARD, Asked, Liar, entry, etag
-from tests.camera.place import Place, at
+from tests.camera.place import NOW_MS, Place, at
 
 COMMAND = "c" * 26
 OTHER = "anothercardother"
@@ -155,6 +157,31 @@ def test_what_was_acknowledged_and_not_deleted_here_is_let_alone(place: Place, t
         place.collect(lambda: liar.deleted == ["c"] and len(queries) > 5)
         assert (liar.fetched, liar.acknowledged) == ([], [])
         assert sum("acknowledged" not in query for query in queries) == 1  # once at each start
+
+
+def test_acknowledged_recording_of_nobody_knows_when_is_not_dated_by_the_look_that_met_it(
+    place: Place, tmp_path: Path
+) -> None:
+    with Liar(tmp_path / "liar", place.stand.device.identity) as liar:
+        place.at = (liar.address,)
+        when, whole = "1970-01-01T00:00:00.000Z", [0]
+        old = entry("old", b"old", clock="unsure", acknowledged=True, **{"from": when, "to": when})
+
+        def listing(asked: Asked, query: dict[str, str]) -> None:
+            whole[0] += "acknowledged" not in query
+            asked.say({"recordings": [old] if "acknowledged" not in query and whole[0] > 1 else []})
+
+        def condition() -> bool:
+            if liar.listed > 3 and not place.later_s:
+                span = {"from_": rfc3339_ms(NOW_MS - 1), "to": rfc3339_ms(NOW_MS + 1)}
+                place.now = at(NOW_MS + 60_000)
+                place.erase(cutoff=Selection(**span))  # which does not mean it
+                place.later_s = camera_module.ANEW_S
+            return whole[0] > 1 and liar.listed > 10
+
+        liar.on_list = listing
+        place.collect(condition)
+        assert (liar.deleted, liar.fetched) == ([], [])
 
 
 @pytest.mark.parametrize(("card", "taken"), [(CARD, [b"content"]), (OTHER, [])])

@@ -106,5 +106,30 @@ def test_camera_at_a_configured_address_is_collected_from_and_whoever_takes_its_
         assert kinds.count("camera_paired") == 1
 
 
+@on_network(hosts=2)
+def test_forgotten_camera_records_no_more_and_nothing_of_it_is_taken(net: Network) -> None:
+    agent_host, camera_host = net.hosts
+    with device(agent_host, listens=True) as agent:
+        with (
+            agent.running(),
+            camera(camera_host, agent.folder / "cameras", "--mdns", "--setup", "--seconds", "1") as there,
+        ):
+            made = agent.asked("enrol", there.label)
+            until(lambda: len(held(agent)) >= 1, what="its recording", within_s=WITHIN_S)
+            assert agent.asked("forget-camera", made["camera"])["at_camera"] == "unpaired"
+            assert settings(agent)["agent"] == ""
+            assert settings(agent)["collecting"] is False
+            there_were = len(cards(agent))
+        assert len(cards(agent)) == there_were
+        last = agent.audit()[-1] if agent.audit()[-1]["kind"] == "camera_forgotten" else agent.audit()[-2]
+        assert last["detail"] == {"camera": made["camera"], "at_camera": "unpaired"}
+
+
+def settings(agent: Agent) -> dict[str, Any]:
+    """What the camera keeps of itself."""
+    (path,) = (agent.folder / "cameras").glob("*/device.json")
+    return dict(json.loads(path.read_bytes()))
+
+
 def alerts(agent: Agent) -> list[str]:
     return [one["code"] for one in agent.asked("status")["alerts"]]

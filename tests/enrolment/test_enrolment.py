@@ -30,8 +30,10 @@ def index(tmp_path: Path) -> Iterator[Index]:
     home.close()
 
 
-def proved(index: Index, *, device: str = DEVICE, kid: str = KID, name: str = "") -> Enrolled:
-    return index.write_now(lambda tx: enrol(tx, level="proved", device=device, kid=kid, name=name, moment=NOW))
+def proved(index: Index, *, device: str = DEVICE, kid: str = KID, endpoint: str = "", name: str = "") -> Enrolled:
+    return index.write_now(
+        lambda tx: enrol(tx, level="proved", device=device, kid=kid, endpoint=endpoint, name=name, moment=NOW)
+    )
 
 
 def configured(index: Index, endpoint: str) -> Enrolled:
@@ -79,6 +81,31 @@ def test_same_camera_again_is_the_one_that_is_there(index: Index) -> None:
     told = events(index)
     assert proved(index) == made
     assert events(index) == told
+
+
+def test_same_camera_again_takes_the_address_and_the_name_that_are_given(index: Index) -> None:
+    made = proved(index, endpoint="192.0.2.7:8443", name="Garden")
+    other = proved(index, device=OTHER_DEVICE, kid=OTHER_KID, endpoint="192.0.2.9:8443")
+    moved = proved(index, endpoint="192.0.2.8:8443")
+    assert (moved.camera, moved.endpoint, moved.name) == (made.camera, "192.0.2.8:8443", "Garden")
+    assert events(index)[-1] == ("camera_changed", "proved", {"camera": made.camera, "endpoint": 1, "name": 0})
+    named = proved(index, name="Gate")
+    assert (named.endpoint, named.name) == ("192.0.2.8:8443", "Gate")
+    assert events(index)[-1] == ("camera_changed", "proved", {"camera": made.camera, "endpoint": 0, "name": 1})
+    with pytest.raises(ConfigError, match="not the same"):
+        proved(index, endpoint=other.endpoint)
+    assert index.read_now(enrolment.enrolled) in {(named, other), (other, named)}
+    lines = b"".join(index.read_now(lambda tx: audit.entries(tx, 0)[1]))
+    assert all(told.encode() not in lines for told in ("Garden", "Gate", "192.0.2"))
+
+
+def test_pinned_certificate_and_address_alone_are_the_same_only_as_they_were_enrolled(index: Index) -> None:
+    where = "192.0.2.7:443"
+    made = index.write_now(lambda tx: enrol(tx, level="configured", endpoint=where, name="Garden", moment=NOW))
+    again = index.write_now(lambda tx: enrol(tx, level="configured", endpoint=where, name="Gate", moment=NOW))
+    assert (again.camera, again.name) == (made.camera, "Gate")
+    with pytest.raises(ConfigError, match="not the same"):
+        index.write_now(lambda tx: enrol(tx, level="pinned", endpoint=where, certificate_sha256=bytes(32), moment=NOW))
 
 
 def test_another_key_for_an_enrolled_id_is_refused_and_the_pin_stays(index: Index) -> None:

@@ -1,5 +1,6 @@
 """What a person types to enrol, and what each way of it compares, over real sessions on loopback."""
 
+import asyncio
 import datetime as dt
 import ssl
 import subprocess
@@ -9,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from agent import enrolment
 from agent.camera.answer import AnswerError
+from agent.camera.tls import kid_of_pem
 from agent.cli.finding import near_table
 from agent.envelope import public_jwk, thumbprint
 from agent.envelope.label import CameraLabel, camera_fingerprint
@@ -25,6 +28,7 @@ from tests.enrolment.far_end import (
     pem_of,
     written,
 )
+from tests.link_server.stand import Stand
 
 pytestmark = pytest.mark.promise("FIND-AUTH")
 
@@ -124,13 +128,35 @@ def test_certificate_is_shown_first_and_pinned_when_it_was_compared(device: Devi
     assert far_end.sent == b""
 
 
-def test_forgotten_camera_is_to_be_reset_and_a_paired_one_too(device: Device) -> None:
+async def own_kid(device: Device) -> str:
+    """What cameras know this agent by."""
+    async with device.parts() as parts:
+        shown = await parts.index.write(lambda tx: enrolment.link_identity(tx, moment=parts.now()))
+        return kid_of_pem(shown.certificate_pem)
+
+
+def test_forgotten_camera_that_is_not_there_is_to_be_reset_and_a_paired_one_too(device: Device) -> None:
     key = new_key()
     label = CameraLabel(DEVICE, camera_fingerprint(thumbprint(public_jwk(key))).replace(" ", ""))
     with camera(key, DEVICE) as far_end:
         made = device.ok("enrol", str(label), where(far_end), "--json").json
     assert "until a person resets it" in device.ok("forget-camera", made["camera"]).out
     assert AnswerError("paired_elsewhere").hint.startswith("reset the camera")
+
+
+def test_forgotten_camera_is_told_so_and_is_free_for_another_agent(device: Device, tmp_path: Path) -> None:
+    with Stand(tmp_path / "camera") as stand:
+        made = device.ok("enrol", stand.device.label, f"127.0.0.1:{stand.port}", "--json").json
+        kid = asyncio.run(own_kid(device))
+        stand.do(stand.device.open_setup)
+        stand.do(lambda: stand.device.pair(kid))
+        stand.do(lambda: stand.device.collect(enabled=True))
+        assert "records no more" in device.ok("forget-camera", made["camera"]).out
+        assert (stand.device.agent, stand.device.collecting) == ("", False)
+        # As when the power failed between the camera's answer and ours.
+        made = device.ok("enrol", stand.device.label, f"127.0.0.1:{stand.port}", "--json").json
+        assert "not paired" in device.ok("forget-camera", made["camera"]).out
+    assert enrolled(device) == ["configured"], "it is known still, and trusted no more"
 
 
 def test_address_alone_is_enrolled_as_that(device: Device) -> None:
