@@ -173,9 +173,9 @@ def test_acknowledged_recording_of_nobody_knows_when_is_not_dated_by_the_look_th
 
         def condition() -> bool:
             if liar.listed > 3 and not place.later_s:
-                span = {"from_": rfc3339_ms(NOW_MS - 1), "to": rfc3339_ms(NOW_MS + 1)}
                 place.now = at(NOW_MS + 60_000)
-                place.erase(cutoff=Selection(**span))  # which does not mean it
+                span = Selection(from_=rfc3339_ms(NOW_MS - 1), to=rfc3339_ms(NOW_MS + 1))
+                place.erase(cutoff=span)  # which does not mean it
                 place.later_s = camera_module.ANEW_S
             return whole[0] > 1 and liar.listed > 10
 
