@@ -14,7 +14,7 @@ import socket
 import ssl
 import warnings
 from collections.abc import Iterator
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 from cryptography import x509
@@ -32,6 +32,9 @@ CONNECT_S: Final = 5.0
 
 HANDSHAKE_S: Final = 10.0
 """All of it, however the bytes come: what a camera is given too (§2)."""
+
+LOOKED_UP_MAX: Final = 4
+"""Addresses of one name that are tried, one after the other."""
 
 CERTIFICATE_MAX_BYTES: Final = 16 << 10
 
@@ -114,18 +117,26 @@ def dial(host: str, port: int, *, context: ssl.SSLContext, numeric: bool = True)
 def connect(host: str, port: int, *, numeric: bool = True) -> socket.socket:
     """Return a connection to an address as in ``dial``, which proves nothing yet; raises ``CutError``."""
     where = f"{host}:{port}"
-    with _translated(where), contextlib.ExitStack() as undo:
+    with _translated(where):
         flags = socket.AI_NUMERICHOST if numeric else 0
-        ((family, kind, protocol, _, address), *_) = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=flags
-        )
+        *others, last = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=flags)[:LOOKED_UP_MAX]
+        for info in others:  # a name has several, of which the camera may serve one
+            with contextlib.suppress(OSError):
+                return _connected(info)
+        return _connected(last)
+    raise AssertionError  # a translated error was raised
+
+
+def _connected(info: tuple[Any, ...]) -> socket.socket:
+    family, kind, protocol, _, address = info
+    with contextlib.ExitStack() as undo:
         plain = undo.enter_context(socket.socket(family, kind | socket.SOCK_CLOEXEC, protocol))
         plain.settimeout(CONNECT_S)
         plain.connect(address)
         plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         undo.pop_all()
         return plain
-    raise AssertionError  # a translated error was raised
+    raise AssertionError  # nothing above is suppressed
 
 
 def shake_hands(plain: socket.socket, *, context: ssl.SSLContext, where: str = "the camera") -> ssl.SSLSocket:

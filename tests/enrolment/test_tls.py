@@ -162,6 +162,15 @@ def test_heard_address_is_never_looked_up_as_a_name(context: ssl.SSLContext) -> 
     assert far_end.calls == 1
 
 
+def test_name_with_several_addresses_is_tried_at_each(context: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch) -> None:
+    with camera(new_key(), DEVICE) as far_end:
+        here = socket.getaddrinfo(far_end.host, far_end.port, type=socket.SOCK_STREAM)
+        nobody = socket.getaddrinfo("::1", far_end.port, type=socket.SOCK_STREAM)
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_name, **_how: [*nobody, *here])
+        dial("camera.example", far_end.port, context=context, numeric=False).close()
+    assert far_end.calls == 1
+
+
 def test_private_key_leaves_no_open_file(identity: LinkIdentity) -> None:
     client_context(key_pem=identity.key_pem, certificate_pem=identity.certificate_pem)
     links = [one.readlink() for one in Path("/proc/self/fd").iterdir() if one.exists()]
