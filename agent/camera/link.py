@@ -1,21 +1,22 @@
 """What can be asked of one camera, over a session that is opened when it is needed and kept while it holds.
 
-Rules: all of it happens in one thread, but ``cut``; an address proves nothing, so each is tried until the camera that
-was enrolled answers; what was not answered is asked once more only where repeating it changes nothing, which is all.
+Rules: all of it happens in one thread, but ``cut`` and what is told of connections that were made elsewhere
+(``order``, ``served``, ``broke``); an address proves nothing, and a handshake with the camera's key proves only that
+somebody passes it on, so each is tried until a whole answer came (``agent/camera/route.py``). What was not answered is
+asked again at the next one: repeating it changes nothing, which is true of all that is asked.
 """
 
 import socket
+import threading
 from collections.abc import Callable, Sequence
 from typing import Final, TypeVar
 
 from agent.camera.answer import AnswerError, Page, Status, read_collection, read_page, read_status
 from agent.camera.identity import Address, Credentials, Pinned
+from agent.camera.route import Routes
 from agent.camera.session import Session, away, proved
 from agent.camera.tls import CutError, ImpostorError, client_context, connect, kid_of_pem
-from agent.errors import CorruptError, LinkError
-
-ADDRESSES_MAX: Final = 16
-"""Tried for one camera, one after the other."""
+from agent.errors import AgentError, CorruptError, LinkError
 
 _NO_CONTENT: Final = (204,)
 _PAIRED: Final = (200, 201)
@@ -40,20 +41,22 @@ class CameraLink:
         self._monotonic = monotonic
         self._on_impostor = on_impostor
         self._addresses: tuple[Address, ...] = ()
+        self._routes = Routes()
+        self._of_routes = threading.Lock()
         self._session: Session | None = None
         self._cutting: socket.socket | None = None
-        self.proved: Address | None = None
+        self.at: Address | None = None
+        """Where the session is that is kept; it has given a whole answer once ``is_answered``."""
+        self.is_answered = False
+        self._ends = 0
 
     def meet(self, addresses: Sequence[Address]) -> None:
-        """Make sure that the camera answers at one of these addresses, the one that was proved last before others.
-
-        Raises ``LinkError`` when it answers at none.
-        """
-        known = [self.proved] if self.proved in addresses and self.proved is not None else []
-        self._addresses = tuple(dict.fromkeys([*known, *addresses]))[:ADDRESSES_MAX]
-        if self._session is None or self._session.closed or self.proved not in addresses:
+        """Ask at these addresses from now on; a session elsewhere, or where something was cut meanwhile, is ended."""
+        self._addresses = tuple(addresses)
+        with self._of_routes:
+            broken = self.at is None or self.at not in addresses or self._routes.is_broken(self.at)
+        if broken:
             self.close()
-            self._open()
 
     def status(self) -> Status:
         """Ask the camera how it is."""
@@ -99,8 +102,28 @@ class CameraLink:
         """Have the camera forget this agent, and record nothing until another one comes."""
         self._asked(lambda session: session.ask("DELETE", "/v1/agent", done=_NO_CONTENT))
 
+    def order(self) -> tuple[Address, ...]:
+        """Return where to try now, one after the other; from any thread."""
+        with self._of_routes:
+            return self._routes.order(self._addresses)
+
+    def served(self, address: Address) -> None:
+        """Note that the camera gave something whole there; from any thread."""
+        with self._of_routes:
+            self._routes.served(address)
+
+    def broke(self, address: Address) -> None:
+        """Note that something was cut there, or nobody answered; from any thread."""
+        with self._of_routes:
+            self._routes.broke(address)
+
+    def end(self) -> None:
+        """End what is under way, from another thread, and ask nowhere else for it."""
+        self._ends += 1
+        self.cut()
+
     def cut(self) -> None:
-        """End what is under way, from another thread: it fails with ``CutError``."""
+        """Cut the connection that is in use, from another thread: what was asked there is asked at the next address."""
         cutting = self._cutting
         if cutting is not None:
             _shut(cutting)
@@ -108,6 +131,7 @@ class CameraLink:
     def close(self) -> None:
         """End the session."""
         session, self._session = self._session, None
+        self.at, self.is_answered = None, False
         if session is not None:
             session.close()
         cutting, self._cutting = self._cutting, None
@@ -124,39 +148,55 @@ class CameraLink:
         return True
 
     def _asked(self, ask: Callable[[Session], Result]) -> Result:
-        kept = self._session is not None and not self._session.closed
-        try:
-            return ask(self._opened())
-        except CutError:
-            if not kept:
-                raise
-        return ask(self._opened())  # the camera may have closed a session that was idle
-
-    def _opened(self) -> Session:
-        if self._session is None or self._session.closed:
-            self.close()
-            self._open()
-        assert self._session is not None  # noqa: S101 - it was opened one line above
-        return self._session
-
-    def _open(self) -> None:
+        """Ask in the session that is kept, then at one address after the other; return the first whole answer."""
+        tried, ends = set[Address](), self._ends
         failure: LinkError = LinkError("the camera was not heard of", hint="is it switched on, and on this network?")
-        for address in self._addresses:
+        session, at = self._session, self.at
+        if session is not None and not session.closed and at is not None:
             try:
-                line = connect(address.host, address.port, numeric=address.numeric)
-                self._cutting = _another(line)
-                session = proved(line, context=self._context, pinned=self._pinned, monotonic=self._monotonic)
+                return self._answered(session, at, ask)
+            except CutError as error:
+                failure = error
+            if not self.is_answered:  # else the camera may have ended a session that was idle
+                self.broke(at)
+                tried.add(at)
+        for address in self.order():
+            if address in tried or self._ends != ends:
+                continue
+            self.close()
+            try:
+                return self._answered(self._opened(address), address, ask)
             except ImpostorError as error:
                 self._on_impostor(address)
                 failure = LinkError(error.message, hint=error.hint)
-            except LinkError:  # which names the address, and that is for no log
+            except CutError:  # which may name the address, and that is for no log
                 failure = LinkError("the camera does not answer where it was heard", hint="it is tried again by itself")
-            else:
-                self._session = session
-                self.proved = address
-                return
-            self.close()
+            self.broke(address)
+        self.close()
         raise failure
+
+    def _opened(self, address: Address) -> Session:
+        line = connect(address.host, address.port, numeric=address.numeric)
+        self._cutting = _another(line)
+        self._session = proved(line, context=self._context, pinned=self._pinned, monotonic=self._monotonic)
+        self.at = address
+        return self._session
+
+    def _answered(self, session: Session, at: Address, ask: Callable[[Session], Result]) -> Result:
+        try:
+            result = ask(session)
+        except CutError:
+            raise
+        except AgentError:  # it is an answer too
+            self._note_answer(at)
+            raise
+        self._note_answer(at)
+        return result
+
+    def _note_answer(self, at: Address) -> None:
+        if not self.is_answered:  # once in a session: a recording that was cut meanwhile is not made good by it
+            self.is_answered = True
+            self.served(at)
 
 
 def _another(line: socket.socket) -> socket.socket:

@@ -1,10 +1,10 @@
 """What one source has of the flow for itself: whatever its folder keeps waiting, no other source waits for it."""
 
 import asyncio
-import socket
 from collections.abc import Awaitable, Callable
 from typing import Final, Protocol
 
+from agent.camera.route import Given
 from agent.ingest.opening import Opened
 from agent.ingest.work import OpenBatch, Work
 from agent.model import Moment, Object
@@ -44,7 +44,7 @@ class GivesUp(Protocol):
         """Go on with what a cut came between, whenever the source was opened."""
 
 
-async def _to_nobody() -> socket.socket:
+async def _to_nobody() -> Given:
     raise AssertionError("no file is fetched")
 
 

@@ -118,7 +118,7 @@ class Sealer:
             while not answer.done():
                 await asyncio.wait((answer,), timeout=self._still_s)
                 if pace.is_lost(os.fstat(part_fd).st_size, waited_s=self._still_s):
-                    switchboard.end()
+                    switchboard.give_up()
             return _sealed(answer.result())
 
     async def _sealed(self, job: SealJob, place: "_Place", *, source_fd: int, part_fd: int) -> Sealed:

@@ -1,7 +1,8 @@
 """The agent's side of a camera's recording that is being fetched: connections for the job, and how slow it may be.
 
 Rules: a connection is given for each word that asks for one, until the job has ended or is given up; then it is cut,
-which the job notices at once.
+which the job notices at once. The one before it broke, and so did the last one of a job that failed by its link or was
+given up: whoever gives them is told.
 """
 
 import asyncio
@@ -10,9 +11,10 @@ import socket
 from collections.abc import Awaitable, Callable
 from typing import Final, Self
 
+from agent.camera.route import Given
 from agent.errors import LinkError
 
-Connect = Callable[[], Awaitable[socket.socket]]
+Connect = Callable[[], Awaitable[Given]]
 """Gives a connection to the camera, which proves nothing yet; raises ``LinkError`` when it is away."""
 
 PACE_BYTES_S: Final = 16 * 1024
@@ -32,7 +34,7 @@ class Switchboard:
     def __init__(self, channel: socket.socket, connect: Connect) -> None:
         self._channel = channel
         self._connect = connect
-        self._given: socket.socket | None = None
+        self._given: Given | None = None
         self._task: asyncio.Task[None] | None = None
         self._ended = False
 
@@ -41,13 +43,23 @@ class Switchboard:
         asyncio.get_running_loop().add_reader(self._channel, self._hear)
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        if self._given is not None and error is None:
+            self._given.served()
+        elif self._given is not None and isinstance(error, LinkError):
+            self._given.broke()
         self.end()
         asyncio.get_running_loop().remove_reader(self._channel)
         self._channel.close()
 
+    def give_up(self) -> None:
+        """End a job that gets on too slowly."""
+        if self._given is not None:
+            self._given.broke()
+        self.end()
+
     def end(self) -> None:
-        """Cut the connection that is in use, and give no other."""
+        """Cut the connection that is in use, if any, and give no other."""
         self._ended = True
         if self._task is not None and not self._task.done():
             self._task.cancel()
@@ -56,8 +68,8 @@ class Switchboard:
         given, self._given = self._given, None
         if given is not None:
             with contextlib.suppress(OSError):  # it is over already
-                given.shutdown(socket.SHUT_RDWR)
-            given.close()
+                given.line.shutdown(socket.SHUT_RDWR)
+            given.line.close()
 
     def _hear(self) -> None:
         try:
@@ -72,19 +84,20 @@ class Switchboard:
             self._task = asyncio.ensure_future(self._give())
 
     async def _give(self) -> None:
-        if self._given is not None:
-            self._given.close()
-            self._given = None
-        line = None
+        before, self._given = self._given, None
+        if before is not None:
+            before.line.close()
+            before.broke()
+        given = None
         if not self._ended:
             with contextlib.suppress(LinkError):
-                line = await self._connect()
+                given = await self._connect()
         with contextlib.suppress(OSError):  # the job has ended meanwhile
-            if line is None:
+            if given is None:
                 self._channel.send(_ENOUGH)
             else:
-                self._given = line
-                socket.send_fds(self._channel, [_GIVEN], [line.fileno()])
+                self._given = given
+                socket.send_fds(self._channel, [_GIVEN], [given.line.fileno()])
 
 
 class Pace:

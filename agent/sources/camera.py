@@ -29,6 +29,7 @@ from agent.camera import tls
 from agent.camera.answer import PAGE_MAX, WORKING, AnswerError, ClockState, Page, Recording, Status
 from agent.camera.identity import Address, Credentials, Order, Pinned
 from agent.camera.link import CameraLink
+from agent.camera.route import Given
 from agent.clock import monotonic_s
 from agent.errors import AgentError, ConfigError, LinkError
 from agent.model import Medium, SourceCopy
@@ -270,11 +271,22 @@ class CameraSource:
         await self._each_page(see, waiting=False)
         return found
 
-    async def connect(self) -> socket.socket:
-        """Return a connection to where the camera was proved last, for whoever proves it again."""
-        address = self._link.proved
-        if address is None:
-            raise LinkError("the camera is away", hint="it is tried again when it is back")
+    async def connect(self) -> Given:
+        """Return a connection to where the camera may be, for whoever proves it; what came of it is to be told.
+
+        Raises ``LinkError`` where nobody answers anywhere.
+        """
+        for address in self._link.order():
+            try:
+                line = await self._connected(address)
+            except LinkError:
+                self._link.broke(address)
+                continue
+            served, broke = partial(self._link.served, address), partial(self._link.broke, address)
+            return Given(line=line, served=served, broke=broke)
+        raise LinkError("the camera is away", hint="it is tried again when it is back")
+
+    async def _connected(self, address: Address) -> socket.socket:
         call = partial(tls.connect, address.host, address.port, numeric=address.numeric)
         connecting = asyncio.get_running_loop().run_in_executor(None, call)
         try:
@@ -373,7 +385,7 @@ class CameraSource:
             pass
 
     def _leave(self) -> None:
-        self._link.cut()
+        self._link.end()
         self._lane.post(self._link.close)
 
     def _note_card(self, card: str) -> None:

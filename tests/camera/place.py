@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from agent import enrolment
-from agent.camera import tls
 from agent.camera.answer import Status
 from agent.camera.identity import Address, Credentials, Pinned
 from agent.camera.link import CameraLink
@@ -173,12 +172,9 @@ class Diverted(CameraSource):
         super().__init__(*about, **more)
         self._stolen = stolen
 
-    async def connect(self) -> socket.socket:
-        real = self._link.proved
-        if real in self._stolen and real is not None:
-            stolen = self._stolen[real]
-            return tls.connect(stolen.host, stolen.port)
-        return await super().connect()
+    async def _connected(self, address: Address) -> socket.socket:
+        stolen = self._stolen.get(address, address)
+        return await super()._connected(stolen)
 
 
 def at(ms: int) -> Moment:

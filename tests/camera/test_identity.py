@@ -40,8 +40,9 @@ def test_impostor_at_one_address_keeps_nobody_from_the_camera_at_another(place: 
 def test_certificate_that_names_another_camera_is_refused_though_the_key_is_right(place: Place) -> None:
     pinned = Pinned(device="a" * 16, kid=place.pinned.kid)
     link = CameraLink(pinned=pinned, credentials=place.credentials, monotonic=monotonic_s)
+    link.meet((place.address(),))
     with pytest.raises(LinkError):
-        link.meet((place.address(),))
+        link.status()
     link.close()
 
 

@@ -263,6 +263,7 @@ def test_clear_bytes_are_nowhere_on_the_disk_while_a_recording_is_fetched(place:
 
 
 def test_connection_that_breaks_without_a_byte_is_not_asked_for_for_ever(place: Place, tmp_path: Path) -> None:
+    place.poll_s = LIMIT_S  # one look at the camera
     with Liar(tmp_path / "liar", place.stand.device.identity) as liar:
         place.at = (liar.address,)
         liar.contents["a"] = LONG
