@@ -104,7 +104,7 @@ def control(told: Options) -> Iterator[DNSOutgoing]:
         yield out
     for alias in (f"{told.type}.local.", f"x.{told.type}.example.", f"x._{'y' * 40}._tcp.local.", "."):
         out = _response()
-        out.add_answer_at_time(DNSPointer(f"{told.type}.local.", _TYPE_PTR, _CLASS_IN, _TTL_S, alias), 0)
+        _service(out, alias, told, host="odd.local.", address=told.address)
         yield out
 
 

@@ -187,6 +187,8 @@ def test_flood_of_strangers_is_not_remembered_and_a_camera_that_comes_then_is_he
         await ears.camera(late["address"])
         manager = await get_global_bluez_manager()
         assert len(manager._properties) <= FLOOD + 10
+        assert ears.scanner._bleak is not None
+        assert len(ears.scanner._bleak._backend.seen_devices) <= 10, "the cameras, and what was heard just now"
         assert radio.do("told")["devices"] >= 2 * FLOOD, "BlueZ itself has them all"
 
     listen(radio, act, limits=msgspec.structs.replace(QUICK, sweep_s=60))

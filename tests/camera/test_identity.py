@@ -3,14 +3,16 @@
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding
 
-from agent.camera.identity import Pinned
+from agent.camera.identity import Address, Pinned
 from agent.camera.link import CameraLink
 from agent.clock import monotonic_s
 from agent.errors import LinkError
 from device_sim.camera.device import new_identity
 from tests.camera.liar import Asked, Liar
 from tests.camera.place import WHEN, Place
+from tests.enrolment.far_end import FarEnd, pem_of
 
 pytestmark = pytest.mark.promise("FIND-AUTH")
 
@@ -44,6 +46,19 @@ def test_certificate_that_names_another_camera_is_refused_though_the_key_is_righ
     with pytest.raises(LinkError):
         link.status()
     link.close()
+
+
+def test_camera_that_refuses_this_agent_late_is_away_though_the_handshake_ended_well(place: Place) -> None:
+    """TLS 1.3 tells whoever calls only after that; a session is one when something was answered in it."""
+    known, stranger = place.stand.device.identity, new_identity("b" * 16, WHEN)
+    pinned = stranger.certificate.public_bytes(Encoding.PEM)
+    link = CameraLink(pinned=place.pinned, credentials=place.credentials, monotonic=monotonic_s)
+    with FarEnd(pem_of(known.key, known.certificate), caller=pinned) as far_end:
+        link.meet((Address(far_end.host, far_end.port),))
+        with pytest.raises(LinkError):
+            link.status()
+        link.close()
+    assert far_end.sent == b""
 
 
 def test_camera_whose_key_changed_is_refused_while_it_has_another_and_collected_from_after(place: Place) -> None:

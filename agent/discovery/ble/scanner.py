@@ -29,7 +29,7 @@ from bleak import BleakScanner
 from bleak.backends.bluezdbus.manager import BlueZManager, get_global_bluez_manager
 from bleak.backends.device import BLEDevice
 from bleak.backends.scanner import AdvertisementData
-from bleak.exc import BleakBluetoothNotAvailableError, BleakBluetoothNotAvailableReason, BleakError
+from bleak.exc import BleakError
 
 from agent.clock import MS_PER_S, monotonic_s, pause
 from agent.discovery.ble.advert import Advert, is_camera, sighting
@@ -152,9 +152,6 @@ class Scanner:
             async with asyncio.timeout(self._limits.start_s):
                 await scanner.start()
                 self._manager = await get_global_bluez_manager()
-        except BleakBluetoothNotAvailableError as error:
-            off = error.reason is BleakBluetoothNotAvailableReason.POWERED_OFF
-            return "adapter_off" if off else "no_adapter"
         except (TimeoutError, BleakError, OSError, EOFError) as error:
             _log.info("Bluetooth: the scan did not start: %s", type(error).__name__)
             await self._forget()
