@@ -47,6 +47,10 @@ SMALL: Final = 64
 REMOTE_ONLY_MAX: Final = 1_000_000
 """Copies at stores alone that an owner's delete still finds; above it the oldest are left to the store's own rules."""
 
+AT_SOURCES_MAX: Final = 100_000
+"""Copies on cameras' cards that are waited for: a card that is lost never answers. Above it some are given up and told
+as remaining, first those that retention removed."""
+
 _ALL_SLOTS: Final = 2**31
 
 _LOG: Final = logging.getLogger(__name__)
@@ -307,10 +311,17 @@ class Erasure:
     def note_sources_lost(self, tx: Tx, asked: Collection[str], *, moment: Moment) -> None:
         """Note that cameras other than those ``asked`` (by source name) can be asked no more: their copies remain."""
         for source in rows.waiting_sources(tx):
-            for object_id in [] if source in asked else rows.copies_of_source(tx, source, PART):
-                rows.settle_source(tx, object_id, state="left")
-                event = Event(kind="source_left", object=object_id)
-                self._source_settled(tx, object_id, event, moment)
+            self._leave(tx, [] if source in asked else rows.copies_of_source(tx, source, PART), moment)
+
+    def _leave(self, tx: Tx, objects: Iterable[str], moment: Moment) -> None:
+        for object_id in objects:
+            rows.settle_source(tx, object_id, state="left")
+            self._source_settled(tx, object_id, Event(kind="source_left", object=object_id), moment)
+
+    def _bound_sources(self, tx: Tx, moment: Moment) -> None:
+        over = rows.waiting_at_sources(tx) - AT_SOURCES_MAX
+        if over > 0:
+            self._leave(tx, rows.least_wanted_at_sources(tx, over), moment)
 
     def _source_settled(self, tx: Tx, object_id: str, event: Event, moment: Moment) -> None:
         audit.append(tx, event, moment=moment)
@@ -374,6 +385,7 @@ class Erasure:
             rows.bound_remote_only(tx, REMOTE_ONLY_MAX)
         rows.answer_items(tx, erasure, answers)
         tombstone.bound(tx, moment)
+        self._bound_sources(tx, moment)
         return len(part)
 
     def _answer(

@@ -45,7 +45,7 @@ async def leave(parts: Parts, one: Enrolled, heard: Sequence[tuple[str, int]]) -
     telling = asyncio.ensure_future(asyncio.to_thread(_unpair, link, addresses[:TRIED]))
     await asyncio.wait((telling,), timeout=LEAVE_S)
     while not telling.done():
-        link.cut()
+        link.end()
         await asyncio.wait((telling,), timeout=1.0)
     return telling.result()
 

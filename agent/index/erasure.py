@@ -186,6 +186,22 @@ def copies_of_source(tx: Tx, source: str, limit: int) -> list[str]:
     return [row[0] for row in found]
 
 
+def waiting_at_sources(tx: Tx) -> int:
+    """Return how many copies cameras are asked to delete."""
+    return int(tx.execute("SELECT count(*) FROM source_erase WHERE state = 'waiting'")[0][0])
+
+
+def least_wanted_at_sources(tx: Tx, limit: int) -> list[str]:
+    """Return objects whose copies cameras are asked to delete, those first that no command waits for."""
+    found = tx.execute(
+        "SELECT object FROM source_erase s WHERE state = 'waiting' ORDER BY EXISTS"
+        " (SELECT 1 FROM erasure_item i JOIN erasure e ON e.n = i.erasure"
+        " WHERE i.object = s.object AND e.command != ''), object LIMIT ?",
+        (limit,),
+    )
+    return [row[0] for row in found]
+
+
 def waits_beside(tx: Tx, source: str, card: int) -> bool:
     """Tell whether a camera is asked to delete something from another card than this one."""
     below, above = (

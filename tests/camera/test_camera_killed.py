@@ -117,8 +117,8 @@ TAKING = (
     ("after acknowledge", 1), ("after acknowledge", 3),
 )  # fmt: skip
 DELETING = (
-    ("before delete", 1), ("after delete", 1), ("before delete", 2), ("before commit note", 1),
-    ("after commit note", 1), ("after commit note", 2),
+    ("before page", 1), ("after page", 1), ("before delete", 1), ("after delete", 1), ("before delete", 2),
+    ("before commit note", 1), ("after commit note", 1), ("after commit note", 2),
 )  # fmt: skip
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from agent import erasure as erasure_module
 from agent import tombstone
 from agent.clock import rfc3339_ms
 from agent.model import Selection
@@ -86,6 +87,31 @@ def test_delete_waits_for_the_card_that_the_recording_is_on(place: Place) -> Non
     place.collect(lambda: place.outcomes[COMMAND][0].result == "deleted")
     assert place.card() == {}
     assert place.contents() == [b"on the other card"]
+
+
+def test_copies_on_a_card_that_never_comes_back_are_waited_for_up_to_a_bound(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(4):
+        place.record(b"%d" % number)
+    place.collect(place.is_clean())
+    place.at = ()
+    wanted, *others = [item.id for item in place.objects()]
+    place.erase(wanted)
+    monkeypatch.setattr(erasure_module, "AT_SOURCES_MAX", 2)
+
+    async def retain() -> None:
+        await place.erasure.begin(others, rule="max_age", moment=place.now)
+        await place.erasure.resume(place.now)
+
+    place.run(retain())
+    waiting = place.index.read_now(lambda tx: [row[0] for row in tx.execute("SELECT object FROM source_erase")])
+    assert (len(waiting), wanted in waiting) == (2, True)
+    assert place.outcomes[COMMAND][0].result == "waiting_for_camera"
+    monkeypatch.setattr(erasure_module, "AT_SOURCES_MAX", 0)
+    place.erase("none", command="d" * 26)
+    (outcome,) = place.outcomes[COMMAND]
+    assert (outcome.result, outcome.remarks) == ("deleted", ("clear_source_blocks_may_remain", "source_copy_remains"))
 
 
 def test_card_that_is_put_in_between_look_and_delete_does_not_answer_for_the_other(place: Place) -> None:
