@@ -3,8 +3,8 @@
 Rules: who is enrolled is read again and again; a camera is met wherever it may be (where it is configured, where it was
 heard), and believed by its key alone. The first agent that a camera in its set-up window meets is paired with it; one
 that forgot this agent later is told of, never paired again by itself: it may be somebody else's by now. A camera
-records only while the policy lets in something of it. What a camera that is enrolled no more was asked to delete
-remains there, and the receipt says so.
+records only while the policy lets in something of it and nobody here switched it off. What a camera that is enrolled
+no more was asked to delete remains there, and the receipt says so.
 """
 
 import asyncio
@@ -16,13 +16,14 @@ from typing import TYPE_CHECKING, Final
 
 from agent import enrolment
 from agent.app.parts import Parts
+from agent.app.switching import Switches
 from agent.camera.identity import Address, Credentials, Pinned
 from agent.clock import pause
 from agent.enrolment import Enrolled, host_and_port
 from agent.errors import SpaceError
 from agent.index import Tx
 from agent.ingest import Ingest
-from agent.model import CATEGORIES
+from agent.sources.candidate import MediumError
 
 if TYPE_CHECKING:  # else an agent without cameras to ask would load what that takes
     from agent.camera.answer import Status
@@ -37,6 +38,10 @@ Heard = Callable[[str], Sequence[tuple[str, int]]]
 """Where a camera, by its id in the registry, may be: IP addresses and ports that were heard."""
 
 
+async def _to_nobody() -> None:
+    return None
+
+
 def source_name(camera: str) -> str:
     """Return what the objects of an enrolled camera call their source; no ``[[source]]`` can be named so."""
     return f"{enrolment.SOURCE}:{camera}"
@@ -45,7 +50,8 @@ def source_name(camera: str) -> str:
 class Collecting:
     """Belongs to the running event loop.
 
-    ``refused`` is told of a camera for which somebody else answers, ``mended`` that each of those has answered since.
+    ``refused`` is told of a camera for which somebody else answers, ``mended`` that each of those has answered since,
+    ``paired`` that a camera told the key of its rotating ids.
     """
 
     def __init__(
@@ -56,8 +62,12 @@ class Collecting:
         heard: Heard = lambda _camera: (),
         refused: Callable[[str], Awaitable[None]],
         mended: Callable[[], None] = lambda: None,
+        paired: Callable[[], Awaitable[None]] = _to_nobody,
+        switches: Switches,
     ) -> None:
         self._parts = parts
+        self._switches = switches
+        self._paired = paired
         self._ingest = ingest
         self._heard = heard
         self._refused = refused
@@ -72,6 +82,7 @@ class Collecting:
         """Collect until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._refuse(), name="refuse impostors")
+            tasks.create_task(self._switches.run(), name="note what cameras confirm")
             while True:
                 await self._adjust(tasks)
                 await pause(LOOK_S)
@@ -81,6 +92,13 @@ class Collecting:
         for one, (_, source, _) in self._running.items():
             if camera in {"", one}:
                 source.wake()
+
+    async def tell(self, camera: str) -> None:
+        """Meet a camera over its link now, and have it do what is wanted; ``MediumError`` where it is not met."""
+        if camera not in self._running:
+            raise MediumError("the camera is not collected from yet", hint="ask again in a few seconds")
+        _, source, _ = self._running[camera]
+        await source.open()
 
     async def _adjust(self, tasks: asyncio.TaskGroup) -> None:
         everybody = await self._parts.index.read(enrolment.enrolled)
@@ -123,21 +141,21 @@ class Collecting:
             credentials=credentials,
             addresses=partial(self._addresses, one),
             pairs=not one.advert_key,
-            collects=partial(self._may_collect, one.camera),
+            collects=partial(self._switches.wanted, one.camera),
             now_ms=lambda: self._parts.now().agent_ms,
             on_refusal=self._ingest.unacceptable,
             on_trouble=self._ingest.trouble(settings.name),
             on_status=partial(self._note_status, one.camera),
             on_impostor=partial(self._on_impostor, one.camera),
+            on_collection=partial(self._note_collection, one.camera),
         )
 
     def _addresses(self, one: Enrolled) -> tuple[Address, ...]:
         configured = _configured(one.endpoint)
         return (*configured, *(Address(host, port) for host, port in self._heard(one.camera)))
 
-    def _may_collect(self, camera: str) -> bool:
-        policy = self._parts.policy_in_force()
-        return any(policy.rule_for(camera, category) is not None for category in CATEGORIES if category != "export")
+    def _note_collection(self, camera: str, now: bool, before: bool) -> None:  # noqa: FBT001 - a pair that is told
+        self._switches.said(camera, on=now, before=before, way="link")
 
     async def _note_status(self, camera: str, status: "Status") -> None:
         if camera in self._in_doubt:
@@ -155,6 +173,7 @@ class Collecting:
                 await self._parts.index.write(
                     lambda tx: enrolment.pair(tx, camera, advert_key=advert_key, moment=moment), urgent=True
                 )
+                await self._paired()
 
     def _on_impostor(self, camera: str, _address: Address) -> None:
         with suppress(asyncio.QueueFull):  # it comes again while it stands there

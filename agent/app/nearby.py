@@ -6,6 +6,7 @@ What a way needs is imported here when it is on: an agent without ``[discovery]`
 import secrets
 import ssl
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -14,14 +15,17 @@ import msgspec
 from agent import enrolment
 from agent.app.alarm import Alarm
 from agent.app.parts import Parts
+from agent.app.passkey import Passkeys
 from agent.clock import ReadClock
 from agent.config import DiscoverySettings
 from agent.discovery.sighting import Discoverer, Sighting, Way
 from agent.enrolment import Enrolled, LinkIdentity
 from agent.envelope import private_key_from_pem, public_jwk, raw_signature
+from agent.errors import LinkError
 from agent.index import Index
 from agent.model import Moment
 from agent.nearby.flow import AlertIn, Nearby, Outside, Prove
+from agent.nearby.inventory import Met
 from agent.nearby.look import look, reached
 
 
@@ -58,11 +62,21 @@ def outside_of(identity: LinkIdentity, *, prove: Prove | None = None) -> Outside
     )
 
 
-def proving(scanner: Discoverer | None, identity: LinkIdentity) -> Prove | None:
-    """Return how a camera near by Bluetooth proves itself, where that is listened to."""
+class Radio(msgspec.Struct, frozen=True, kw_only=True):
+    """What a running agent has for a camera that it meets over Bluetooth; a process that only looks has none of it."""
+
+    wanted: Callable[[str], bool]
+    """Whether a camera is to collect."""
+    said: Callable[[str, bool, bool], None]
+    """Takes of a camera what it does, and what it did before it was told."""
+    passkeys: Passkeys
+
+
+def proving(scanner: Discoverer | None, identity: LinkIdentity, radio: Radio | None = None) -> Prove | None:
+    """Return how a camera near by Bluetooth proves itself, and is switched as is wanted, where that is listened to."""
     if scanner is None:
         return None
-    from agent.discovery.ble.peripheral import Slots, connected  # noqa: PLC0415 - loaded only where it is on
+    from agent.discovery.ble.peripheral import Peripheral, Slots, connected  # noqa: PLC0415 - loaded only where it is on
     from agent.discovery.ble.proof import AgentKey  # noqa: PLC0415 - the same
     from agent.discovery.ble.scanner import Scanner  # noqa: PLC0415 - the same
 
@@ -70,13 +84,33 @@ def proving(scanner: Discoverer | None, identity: LinkIdentity) -> Prove | None:
     ears, slots, key = scanner, Slots(), private_key_from_pem(identity.key_pem)
     shown = AgentKey(public_jwk(key), lambda words: raw_signature(key, words))
 
-    async def prove(sighting: Sighting, camera: Enrolled) -> dict[str, Any]:
-        async with connected(ears, sighting.key, slots=slots) as near:
-            state = await near.prove(
-                shown, camera_kid=camera.kid, advert_key=camera.advert_key, random=secrets.token_bytes
-            )
-        told: dict[str, Any] = msgspec.to_builtins(state)
-        return {name: value for name, value in told.items() if name != "taken"}
+    async def prove(sighting: Sighting, camera: Enrolled) -> Met:
+        number = None if radio is None else radio.passkeys.take(camera.camera)
+        try:
+            async with connected(ears, sighting.key, slots=slots, passkey_number=number) as near:
+                return await meet(near, camera)
+        except LinkError:
+            if radio is not None and number is not None:
+                radio.passkeys.give_back(camera.camera, number)
+            raise
+
+    async def meet(near: Peripheral, camera: Enrolled) -> Met:
+        """Prove each to the other, then switch what is not as it is wanted, then read what proves nothing."""
+        first = last = await near.prove(
+            shown, camera_kid=camera.kid, advert_key=camera.advert_key, random=secrets.token_bytes
+        )
+        if radio is not None:
+            wanted = radio.wanted(camera.camera)
+            if first.collection is not wanted:
+                last = await near.switch(collection=wanted)
+            radio.said(camera.camera, last.collection, first.collection)
+            if last.collection is not wanted:
+                raise LinkError("the camera did not switch", hint="look at it; it is tried again by itself")
+        told: dict[str, Any] = msgspec.to_builtins(last)
+        about: dict[str, str] = {}
+        with suppress(LinkError):  # it proved itself, whatever becomes of this
+            about = msgspec.to_builtins(await near.information())
+        return Met(state={name: value for name, value in told.items() if name != "taken"}, unverified=about)
 
     return prove
 
@@ -87,12 +121,20 @@ async def make_nearby(
     *,
     tell: Callable[[str, str], None] = lambda _code, _what: None,
     found: Callable[[str], None] = lambda _camera: None,
+    radio: Radio | None = None,
 ) -> Nearby:
     """Return what is near for an agent with its index; not running yet."""
     identity = await parts.index.write(lambda tx: enrolment.link_identity(tx, moment=parts.now()))
     alarm = Alarm(index=parts.index, trust=parts.trust, outbox=parts.outbox)
     return assembled(
-        ways, identity=identity, index=parts.index, now=parts.now, alert_in=alarm.raise_in, tell=tell, found=found
+        ways,
+        identity=identity,
+        index=parts.index,
+        now=parts.now,
+        alert_in=alarm.raise_in,
+        tell=tell,
+        found=found,
+        radio=radio,
     )
 
 
@@ -106,13 +148,14 @@ def assembled(
     tell: Callable[[str, str], None] = lambda _code, _what: None,
     found: Callable[[str], None] = lambda _camera: None,
     cameras: tuple[Enrolled, ...] = (),
+    radio: Radio | None = None,
 ) -> Nearby:
     """Put the flow together; without an index ``cameras`` are those that are enrolled, and nothing is written."""
     return Nearby(
         ways,
         index=index,
         now=now,
-        outside=outside_of(identity, prove=proving(ways.get("ble"), identity)),
+        outside=outside_of(identity, prove=proving(ways.get("ble"), identity, radio)),
         alert_in=alert_in,
         tell=tell,
         found=found,

@@ -18,8 +18,10 @@ from agent.app.alarm import Alarm
 from agent.app.collecting import Collecting
 from agent.app.judging import judge_end
 from agent.app.parts import RESERVE_BYTES, Parts, opened, read_policy_file
+from agent.app.passkey import Passkeys
 from agent.app.post import Post
 from agent.app.refusals import Refusals
+from agent.app.switching import Switches
 from agent.app.verbs import Verbs
 from agent.audit import Event
 from agent.broker import Broker
@@ -84,11 +86,14 @@ class Live:
     parts: Parts
     alarm: Alarm
     ingest: Ingest
+    switches: Switches = field(init=False)
     refusals: Refusals = field(default_factory=Refusals)
     broker: Broker | None = None
     upload: Upload | None = None
     post: Post | None = None
     nearby: "Nearby | None" = None
+    collecting: Collecting | None = None
+    passkeys: Passkeys = field(default_factory=Passkeys)
     refusing: dict[str, set[str]] = field(
         default_factory=lambda: {
             "disk_full": {_BEFORE_THIS_START},
@@ -105,6 +110,9 @@ class Live:
     """Deleted files and exports that could not be removed when that was tried last."""
     good_until_ms: int = 0
     """The end of the certificate that was looked at last."""
+
+    def __post_init__(self) -> None:
+        self.switches = Switches(self.parts)
 
     @property
     def found(self) -> dict[str, Found]:
@@ -175,7 +183,7 @@ async def _run(
         on_full=lambda size_bytes: _make_room(live, size_bytes),
         on_event=lambda event: _on_ingest(live, event, tell),
     )
-    live = Live(parts, alarm, ingest)
+    live = await _loaded(Live(parts, alarm, ingest))
     async with contextlib.AsyncExitStack() as stack:
         tasks = await stack.enter_async_context(asyncio.TaskGroup())
         running: list[asyncio.Task[None]] = []
@@ -186,8 +194,8 @@ async def _run(
             return task
 
         post = _line_parts(live, tell)
-        collecting = _collecting(live, tell)
-        live.nearby = await _ears(parts, tell, collecting.wake)
+        collecting = live.collecting = _collecting(live, tell)
+        live.nearby = await _ears(live, tell, collecting.wake)
         if live.nearby is not None:
             start(live.nearby.run(), "nearby")
         await _look_at_keys(live, tell)
@@ -225,13 +233,24 @@ async def _run(
             await _stop(task)
 
 
-async def _ears(parts: Parts, tell: Callable[[str, str], None], found: Callable[[str], None]) -> "Nearby | None":
+async def _loaded(live: Live) -> Live:
+    await live.switches.load()
+    return live
+
+
+async def _ears(live: Live, tell: Callable[[str, str], None], found: Callable[[str], None]) -> "Nearby | None":
+    parts, switches = live.parts, live.switches
     settings = parts.config.discovery
     if settings is None:
         return None
-    from agent.app.nearby import discoverers, make_nearby  # noqa: PLC0415 - an agent without discovery loads none of it
+    from agent.app.nearby import Radio, discoverers, make_nearby  # noqa: PLC0415 - an agent without discovery loads none
 
-    return await make_nearby(parts, discoverers(settings, read_clock=parts.read_clock), tell=tell, found=found)
+    def said(camera: str, now: bool, before: bool) -> None:  # noqa: FBT001 - a pair that is told
+        switches.said(camera, on=now, before=before, way="bluetooth")
+
+    radio = Radio(wanted=switches.wanted, said=said, passkeys=live.passkeys)
+    ways = discoverers(settings, read_clock=parts.read_clock)
+    return await make_nearby(parts, ways, tell=tell, found=found, radio=radio)
 
 
 def _collecting(live: Live, tell: Callable[[str, str], None]) -> Collecting:
@@ -241,7 +260,15 @@ def _collecting(live: Live, tell: Callable[[str, str], None]) -> Collecting:
         heard=lambda camera: () if live.nearby is None else live.nearby.addresses(camera),
         refused=partial(_note_impostor, live, tell),
         mended=lambda: None if live.nearby is not None else tell("camera_impostor", ""),
+        paired=partial(_note_paired, live),
+        switches=live.switches,
     )
+
+
+async def _note_paired(live: Live) -> None:
+    """Let a camera be known by its rotating ids from now on."""
+    if live.nearby is not None:
+        await live.nearby.enrolled_changed()
 
 
 async def _as_task(work: Awaitable[None]) -> None:

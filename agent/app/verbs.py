@@ -16,29 +16,33 @@ import msgspec
 from agent import audit, enrolment, registry
 from agent.app.judging import judge
 from agent.app.parts import Parts
+from agent.app.passkey import Passkeys
 from agent.app.policy_file import read_policy
 from agent.app.refusals import Refusals
 from agent.app.standing import NAMED_MAX, standing
+from agent.app.switching import Switches, Tell
 from agent.audit import Event
 from agent.broker import Broker
 from agent.bundle import EXPORTS_FOLDER, Form
 from agent.bundle import view as export_view
 from agent.clock import parse_rfc3339_ms, rfc3339_ms
+from agent.collection import Way
 from agent.commands.listing import at_store_view, held_view, owner_listed
 from agent.control import ANSWER_BYTES, Progress, Verb
-from agent.enrolment import Level
+from agent.enrolment import Enrolled, Level
 from agent.errors import ConfigError, CorruptError, RefusedError, SpaceError
 from agent.files import read_whole
 from agent.index import Tx
 from agent.model import AtStore, Moment, Object, Selection, new_id
 from agent.nearby.reach import Reach
-from agent.nearby.view import camera_view, near_view, trouble_view
+from agent.nearby.view import camera_view, near_view, radio_view, trouble_view
 from agent.policy import Allow, Decision, Refuse
 from agent.retention import Retention
 from agent.rtsp.onvif.message import Found
 from agent.upload import Upload
 
 if TYPE_CHECKING:  # else an agent that listens for nothing would load what that takes
+    from agent.app.collecting import Collecting
     from agent.nearby.flow import Nearby
 
 LISTED_MAX: Final = 1000
@@ -67,6 +71,9 @@ class Living(Protocol):
     broker: Broker | None
     upload: Upload | None
     nearby: "Nearby | None"
+    collecting: "Collecting | None"
+    switches: Switches
+    passkeys: Passkeys
 
     @property
     def refusals(self) -> Refusals | None:
@@ -88,6 +95,9 @@ class Offline:
         self.broker: Broker | None = None
         self.upload: Upload | None = None
         self.nearby: Nearby | None = None
+        self.collecting: Collecting | None = None
+        self.switches = Switches(parts)
+        self.passkeys = Passkeys()
         self.found: dict[str, Found] = {}
 
 
@@ -113,6 +123,8 @@ class Verbs:
             "cameras": self.cameras,
             "enrol": self.enrol,
             "forget-camera": self.forget_camera,
+            "collection": self.collection,
+            "passkey": self.passkey,
         }
         return {name: _in_whole_characters(verb) for name, verb in verbs.items()}
 
@@ -353,9 +365,9 @@ class Verbs:
 
     async def enrol(self, args: dict[str, Any], progress: Progress) -> dict[str, Any]:
         """Enrol a camera after what a person holds in hand was compared with what answers."""
-        from agent.app.enrolling import enrol  # noqa: PLC0415 - loaded only where somebody enrols
+        from agent.app.pairing import enrol  # noqa: PLC0415 - loaded only where somebody enrols
 
-        made = await enrol(self._parts, self._live.nearby, args, progress)
+        made = await enrol(self._parts, self._live.nearby, self._live.passkeys, args, progress)
         return camera_view(made, self._reach().get(made.camera, Reach()))
 
     async def forget_camera(self, args: dict[str, Any], _progress: Progress) -> dict[str, Any]:
@@ -372,6 +384,20 @@ class Verbs:
         if nearby is not None:
             await nearby.enrolled_changed()
         return camera_view(known, Reach()) | {"at_camera": at_camera}
+
+    async def collection(self, args: dict[str, Any], _progress: Progress) -> dict[str, Any]:
+        """Switch a camera's collection on or off by hand, and tell the camera."""
+        live = self._live
+        ways: list[tuple[Way, Tell]] = [] if live.collecting is None else [("link", live.collecting.tell)]
+        if live.nearby is not None:
+            ways.append(("bluetooth", live.nearby.meet_by_radio))
+        return await live.switches.switch(args, ways=ways)
+
+    async def passkey(self, args: dict[str, Any], _progress: Progress) -> dict[str, Any]:
+        """Pair with a camera that demands a passkey, and meet it over Bluetooth."""
+        from agent.app.pairing import pair  # noqa: PLC0415 - loaded only where somebody pairs
+
+        return await pair(self._parts, self._live.nearby, self._live.passkeys, args)
 
     def _discovery(self) -> dict[str, Any]:
         """Tell which ways are listened by, and what keeps them from hearing."""
@@ -395,9 +421,8 @@ class Verbs:
         return "pinned" if level == "configured" and known is not None and known.source in pinned else level
 
     def _cameras(self, tx: Tx) -> list[dict[str, Any]]:
-        reach = self._reach()
         enrolled = enrolment.enrolled(tx)
-        told = [camera_view(one, reach.get(one.camera, Reach())) | {"source": ""} for one in enrolled]
+        told = [self._enrolled(one) for one in enrolled]
         there, after = {one.camera for one in enrolled}, ""
         while page := registry.cameras(tx, after=after):
             after = page[-1].id
@@ -412,6 +437,14 @@ class Verbs:
                             "reachable": None,
                         }
                     )
+        return told
+
+    def _enrolled(self, one: Enrolled) -> dict[str, Any]:
+        nearby = self._live.nearby
+        told = camera_view(one, self._reach().get(one.camera, Reach())) | {"source": ""}
+        if one.level == "proved":
+            told["collection"] = self._live.switches.view(one.camera)
+            told |= {} if nearby is None else radio_view(nearby, one.camera)
         return told
 
     def _erasing(self, tx: Tx, item: Object) -> dict[str, Any]:
@@ -541,7 +574,9 @@ def _decision(decision: Allow | Refuse) -> dict[str, Any]:
 
 async def offline(parts: Parts, verb: str, args: dict[str, Any], *, progress: Progress) -> Any:  # noqa: ANN401 - JSON
     """Answer a verb without a running agent; the caller holds the vault's lock."""
-    table: dict[str, Callable[[dict[str, Any], Progress], Awaitable[Any]]] = dict(Verbs(Offline(parts)).table())
+    live = Offline(parts)
+    await live.switches.load()
+    table: dict[str, Callable[[dict[str, Any], Progress], Awaitable[Any]]] = dict(Verbs(live).table())
     if verb not in table:
         raise RefusedError(f"no agent runs to {verb}", reason="unknown_verb", hint="start it: privacy-agent run")
     return await table[verb](args, progress)

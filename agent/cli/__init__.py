@@ -19,6 +19,7 @@ FILES: Final[dict[str, tuple[str, ...]]] = {
     "running": ("run",),
     "asking": ("status", "inventory", "explain", "export", "audit"),
     "finding": ("discover", "enrol", "cameras", "forget-camera"),
+    "switching": ("collection", "passkey"),
     "submitting": ("submit",),
     "doctor": ("doctor",),
     "crypt": ("encrypt", "decrypt", "keygen"),

@@ -13,6 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from agent.shell.camera import answers_words, collection_words
 from agent.shell.ending import DONE, FAILED
 from agent.shell.parser import Subparsers, add, group
 
@@ -181,9 +182,10 @@ def _status(arguments: argparse.Namespace) -> int:
     print(pairs(rows))
     enrolled = [one for one in answer["cameras"] if not one["source"]]
     if enrolled:
-        there = {True: "yes", False: "no", None: "-"}
-        cameras = [(one["camera"], one["level"], one["name"], there[one["reachable"]]) for one in enrolled]
-        print("\n" + table(cameras, head=("enrolled camera", "level", "name", "answers")))
+        cameras = [
+            (one["camera"], one["level"], one["name"], answers_words(one), collection_words(one)) for one in enrolled
+        ]
+        print("\n" + table(cameras, head=("enrolled camera", "level", "name", "answers", "collection")))
     if answer["alerts"]:
         alerts = [(one["code"], when_text(one["since"]), str(one["count"])) for one in answer["alerts"]]
         print("\n" + table(alerts, head=("alert", "since", "times"), right=(2,)))

@@ -384,7 +384,14 @@ def _enrolled_cameras(ask_status: AskStatus) -> Iterator[Finding]:
         if one["source"]:
             continue  # of a folder or a stream, whose own check tells
         name, level = f"camera {one['camera']}", one["level"]
-        if one["reachable"] is False:
+        radio = one.get("bluetooth", {})
+        if not one["reachable"] and "privacy_state" in radio:
+            yield Finding(name, "good", f"{level}; answers over Bluetooth")
+        elif radio.get("wants") == "passkey":
+            yield Finding(
+                name, "look", f"{level}; its Bluetooth wants a passkey", f"privacy-agent passkey {one['camera']}"
+            )
+        elif one["reachable"] is False:
             step = "see that it is on and on this network; privacy-agent discover shows what is heard"
             yield Finding(name, "look", f"{level}; does not answer", step)
         else:

@@ -16,7 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from agent.cli.asking import add_asking, ask_agent, print_json
+from agent.cli.switching import typed_passkey
 from agent.errors import ConfigError
+from agent.shell.camera import RADIO_HEAD, answers_words, collection_words, radio_rows
 from agent.shell.ending import DONE, FAILED
 from agent.shell.parser import Subparsers
 
@@ -64,6 +66,9 @@ def add_parsers(subparsers: Subparsers) -> None:
     how.add_argument("--configured", action="store_true", help="trust an address alone: RTSP, ONVIF")
     enrol.add_argument("--serial", default="", metavar="NUMBER", help="printed on the camera, for --vendor-ca")
     enrol.add_argument("--pinned", action="store_true", help="pin the TLS certificate at ADDRESS; --accept its SHA-256")
+    enrol.add_argument(
+        "--passkey", action="store_true", help="its Bluetooth demands one: six digits, asked for, or a line of stdin"
+    )
     enrol.add_argument("--name", default="", metavar="NAME", help="what you call it; kept on this device alone")
 
     add_asking(
@@ -284,9 +289,11 @@ def near_table(near: dict[str, Any]) -> str:
         where = one.get("address") or next((each["addresses"][0] for each in heard if each["addresses"]), "-")
         signal = "-" if one["signal_dbm"] is None else str(one["signal_dbm"])
         seen = clock_text(one["last_seen"]) if "last_seen" in one else "-"
-        rows.append((_state(one), _who(one), ways, where, signal, seen, _there(one), _what_to_do(one)))
+        rows.append((_state(one), _who(one), ways, where, signal, seen, answers_words(one), _what_to_do(one)))
     head = ("what", "who", "heard by", "where", "dBm", "heard at", "answers", "next")
     parts = [table(rows, head=head, right=(4,)) if rows else "Nothing is heard yet."]
+    if doing := radio_rows(one for one in near["near"] if one["state"] == "enrolled"):
+        parts.append(table(doing, head=RADIO_HEAD))
     leaks = [
         (_who(one), leak["code"].replace("_", " "), leak["advice"]) for one in near["near"] for leak in one["leaks"]
     ]
@@ -317,16 +324,15 @@ def _who(one: dict[str, Any]) -> str:
     return f'"{names[0]}"' if names else "-"
 
 
-def _there(one: dict[str, Any]) -> str:
-    return {True: "yes", False: "no", None: "-"}[one.get("reachable")]
-
-
 def _what_to_do(one: dict[str, Any]) -> str:
     if one["state"] == "new":
         return "compare it with the label, then: enrol --accept"
     if one["state"] == "impostor":
         return "given nothing; find out whose it is"
-    if one["state"] == "enrolled" and one["reachable"] is False:
+    wants = [each for each in one["heard"] if each.get("wants") == "passkey"]
+    if wants and one.get("may_be"):
+        return f"give its passkey: privacy-agent passkey {one['may_be'][0]}"
+    if one["state"] == "enrolled" and one["reachable"] is False and "bluetooth" not in one:
         return "is it on, and on this network?"
     return ""
 
@@ -347,7 +353,10 @@ def _ended(near: dict[str, Any]) -> int:
 
 
 def _enrol(arguments: argparse.Namespace) -> int:
-    answer = ask_agent(arguments, "enrol", _wanted(arguments))
+    wanted = _wanted(arguments)
+    if arguments.passkey:
+        wanted["passkey"] = typed_passkey()
+    answer = ask_agent(arguments, "enrol", wanted)
     if arguments.json:
         return print_json(answer)
     from agent.shell.terminal import pairs
@@ -425,11 +434,15 @@ def cameras_table(cameras: list[dict[str, Any]], *, table: Callable[..., str]) -
             one["name"],
             one["source"] or "enrolled",
             one.get("address") or one.get("endpoint") or "-",
-            _there(one),
+            answers_words(one),
+            collection_words(one),
         )
         for one in cameras
     ]
-    return table(rows, head=("camera", "level", "name", "from", "where", "answers")) if rows else ""
+    parts = [table(rows, head=("camera", "level", "name", "from", "where", "answers", "collection"))] if rows else []
+    if doing := radio_rows(cameras):
+        parts.append(table(doing, head=RADIO_HEAD))
+    return "\n\n".join(parts)
 
 
 def _forget(arguments: argparse.Namespace) -> int:

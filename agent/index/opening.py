@@ -19,6 +19,7 @@ from agent.index import (
     audit,
     bookmark,
     bundle,
+    collection,
     enrolment,
     outbox,
     registry,
@@ -41,6 +42,7 @@ MIGRATIONS: Final[dict[str, tuple[str, ...]]] = {
     "bookmark": bookmark.MIGRATIONS,
     "remaining": remaining.MIGRATIONS,
     "enrolment": enrolment.MIGRATIONS,
+    "collection": collection.MIGRATIONS,
 }
 """Scripts of each owner, oldest first; they are only ever appended to."""
 

@@ -5,7 +5,8 @@ What is heard, step by step:
 1. A sighting goes into the inventory. Where it may be a camera with a camera link it waits for a check: those that
    announce an enrolled camera's rotating id first, then those that were tried least.
 2. A check shakes hands with its addresses, ``CHECKS`` at a time, and sends nothing. What answers is judged by its key.
-   Over Bluetooth only what announces an enrolled camera's id is connected to, ``RADIO_CHECKS`` at a time.
+   Over Bluetooth only what announces an enrolled camera's id is connected to, ``RADIO_CHECKS`` at a time, and asked
+   anew every ``PROBE_MS``.
 3. The enrolled camera: the row is joined to it, and whoever collects from it is told the address.
 4. An impostor: written down with its alert in one transaction, at most every ``REFUSED_PAUSE_MS`` for each camera and
    rule; nothing else changes. It is tried again until it is gone; the alert ends when none was there for ``QUIET_MS``.
@@ -22,7 +23,7 @@ import logging
 import traceback
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
@@ -31,10 +32,10 @@ from agent.camera.tls import ImpostorError, Shown, require_certificate
 from agent.clock import MS_PER_S, pause
 from agent.discovery.sighting import Discoverer, Heard, Sighting, Trouble, Way
 from agent.enrolment import Enrolled, host_and_port
-from agent.errors import CorruptError, LinkError, RefusedError, SpaceError
+from agent.errors import AgentError, CorruptError, LinkError, RefusedError, SpaceError
 from agent.index import Index, Tx
 from agent.model import Moment
-from agent.nearby.inventory import ROWS_MAX, Device, Inventory, Key, Row
+from agent.nearby.inventory import ROWS_MAX, Device, Inventory, Key, Met, Row
 from agent.nearby.judging import Impostor, Rule, Same, Stranger, Verdict, judge
 from agent.nearby.look import Look
 from agent.nearby.reach import Reach
@@ -45,6 +46,9 @@ RADIO_CHECKS: Final = 1
 """An adapter begins one connection after the other."""
 
 RADIO_WAITING_MAX: Final = 64
+RADIO_TRIED: Final = 4
+"""Of those that announce one camera's id, when somebody waits for that camera."""
+
 PROBES: Final = 8
 WAITING_MAX: Final = 2 * ROWS_MAX
 """Keys that wait for a check. Those of rows that made room for others, and the second ones of a row, are dropped then,
@@ -64,6 +68,9 @@ RESTART_S: Final = 60.0
 
 CAMERA_LINK: Final = "_camera-link._tcp"
 ALERT: Final = "camera_impostor"
+PASSKEY: Final = "passkey"
+"""Why a camera refuses that wants to be paired first."""
+
 
 _log = logging.getLogger(__name__)
 
@@ -71,9 +78,9 @@ AlertIn = Callable[[Tx, str, str, Moment], object]
 """Raise an alert in the transaction of what it tells of."""
 
 
-Prove = Callable[[Sighting, Enrolled], Awaitable[dict[str, Any]]]
-"""Have a camera near by radio prove itself; return what it says it is doing. Raises ``RefusedError`` for another one,
-``LinkError`` and ``CorruptError`` where that was not to be learnt."""
+Prove = Callable[[Sighting, Enrolled], Awaitable[Met]]
+"""Have a camera near by radio prove itself; return what it says. Raises ``RefusedError`` for another one, and for one
+that wants a passkey first; ``LinkError`` and ``CorruptError`` where that was not to be learnt."""
 
 
 class Outside(msgspec.Struct, frozen=True, kw_only=True):
@@ -122,6 +129,7 @@ class Nearby:
         self._order = itertools.count()
         self._work = asyncio.Event()
         self._by_radio: asyncio.Queue[Key] = asyncio.Queue(maxsize=RADIO_WAITING_MAX)
+        self._radio = asyncio.Semaphore(RADIO_CHECKS)
         self._changed = asyncio.Event()
         self._refused_ms: dict[tuple[str, str], int] = {}
         self._impostors: dict[tuple[str, Key], int] = {}
@@ -155,7 +163,7 @@ class Nearby:
                 del self._impostors[camera, key]
         for row in list(self.inventory.rows()):
             if row.sighting.way == "ble":
-                row.verdict, row.state, row.checked_ms = None, {}, None  # it is to prove itself to this device
+                row.verdict, row.met, row.checked_ms = None, None, None  # it is to prove itself to this device
                 self._wait_for_check(row)
             elif row.shown is None:
                 row.verdict = None
@@ -182,6 +190,10 @@ class Nearby:
     def cameras(self) -> tuple[Enrolled, ...]:
         """The enrolled cameras as they were read last."""
         return self._cameras
+
+    def hears(self, way: Way) -> bool:
+        """Tell whether that way is listened by."""
+        return way in self._discoverers
 
     def devices(self) -> tuple[Device, ...]:
         """Return what is near."""
@@ -260,26 +272,47 @@ class Nearby:
                 row.waiting = False
                 await self._prove(row)
 
-    async def _prove(self, row: Row) -> None:
-        """Have what announces a camera's id over Bluetooth prove that it is that camera."""
+    async def meet_by_radio(self, camera: str) -> None:
+        """Have a camera that is near by Bluetooth prove itself now, and do what is wanted of it.
+
+        Raises ``LinkError`` where none is near, else what the last one that announces its id was refused for.
+        """
+        near = [row for row in self.inventory.rows() if self._provable(row) and self._claimed(row.sighting) == camera]
+        failure: AgentError = LinkError(
+            "the camera is not heard over Bluetooth", hint="bring it nearer; see what is heard: privacy-agent discover"
+        )
+        for row in sorted(near, key=lambda row: (row.verdict != Same(camera), -row.last_ms))[:RADIO_TRIED]:
+            failed = await self._prove(row)
+            if failed is None:
+                return
+            failure = failed
+        raise failure
+
+    async def _prove(self, row: Row) -> AgentError | None:
+        """Have what announces a camera's id over Bluetooth prove that it is that camera; return why it did not."""
+        async with self._radio:
+            return await self._proved_by_radio(row)
+
+    async def _proved_by_radio(self, row: Row) -> AgentError | None:
         sighting, claimed = row.sighting, self._claimed(row.sighting)
         camera = next((one for one in self._cameras if one.camera == claimed), None)
         if self._outside.prove is None or camera is None:
-            return
-        refused, state = False, {}
+            return LinkError("no such camera is near")
+        met: Met | None = None
+        failed: AgentError | None = None
         try:
-            state = await self._outside.prove(sighting, camera)
-        except RefusedError as error:
-            refused = error.reason == ALERT
-        except (LinkError, CorruptError):
-            pass
+            met = await self._outside.prove(sighting, camera)
+        except (RefusedError, LinkError, CorruptError) as error:
+            failed = error
+        reason = failed.reason if isinstance(failed, RefusedError) else ""
+        refused = reason == ALERT
         if row.sighting.unverified_id != sighting.unverified_id:
-            return  # another id is announced there now, and waits for a check of its own
+            return failed  # another id is announced there now, and waits for a check of its own
         row.checked_ms = self._now().agent_ms
-        row.answered = bool(state)
-        row.failures = 0 if state or refused else row.failures + 1
-        row.state = state
-        if state:
+        row.answered = met is not None
+        row.failures = 0 if met is not None or refused else row.failures + 1
+        row.met, row.wants_passkey = met, reason == PASSKEY
+        if met is not None:
             row.verdict = Same(claimed)
         elif refused:
             row.verdict = Impostor(claimed, "failed_proof")
@@ -287,6 +320,7 @@ class Nearby:
         if refused:
             await self._refuse(Impostor(claimed, "failed_proof"), row.key)
         self.changed()
+        return failed
 
     async def _check_rows(self) -> None:
         while True:
@@ -409,8 +443,8 @@ class Nearby:
         if not (_checkable(row.sighting) or self._provable(row)) or row.checked_ms is None:
             return False
         since_s = (now_ms - row.checked_ms) / MS_PER_S
-        if isinstance(row.verdict, Impostor):
-            return since_s * MS_PER_S >= PROBE_MS
+        if isinstance(row.verdict, Impostor) or (row.verdict is not None and self._provable(row)):
+            return since_s * MS_PER_S >= PROBE_MS  # what a camera near by radio does is asked anew, too
         return row.verdict is None and 0 < row.failures < FAILURES_MAX and since_s >= RETRY_S * row.failures
 
     async def probe(self, camera: Enrolled) -> None:

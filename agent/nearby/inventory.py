@@ -32,6 +32,16 @@ Key = tuple[str, str, str]
 """Way, place, and what that way calls it there."""
 
 
+class Met(msgspec.Struct, frozen=True, kw_only=True):
+    """What a camera said over Bluetooth, once it had proved itself.
+
+    ``state`` is sealed to that proof; ``unverified`` is its Device Information Service, which proves nothing.
+    """
+
+    state: dict[str, Any]
+    unverified: dict[str, str]
+
+
 class Row(msgspec.Struct, kw_only=True):
     """One thing that was heard, how often checked, and what that showed."""
 
@@ -46,8 +56,10 @@ class Row(msgspec.Struct, kw_only=True):
     """Whether anything answered at its addresses when that was tried last; ``None``: not tried."""
     proved_at: str = ""
     """The address at which the key was shown."""
-    state: dict[str, Any] = {}
-    """What a camera that proved itself over Bluetooth said it is doing."""
+    met: Met | None = None
+    """What a camera that proved itself over Bluetooth said when that was asked last."""
+    wants_passkey: bool = False
+    """It wants to be paired before it answers."""
     failures: int = 0
     waiting: bool = False
     """It waits for a check."""
@@ -111,7 +123,7 @@ class Inventory:
         if _words(before) == _words(heard) and not was_gone:
             return None
         if _words(before) != _words(heard):
-            row.shown, row.verdict, row.proved_at, row.failures, row.state = None, None, "", 0, {}
+            row.shown, row.verdict, row.proved_at, row.failures, row.met = None, None, "", 0, None
         return row
 
     def lapse(self, *, now_ms: int) -> None:

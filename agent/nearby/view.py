@@ -30,6 +30,7 @@ def device_view(nearby: "Nearby", device: "Device") -> dict[str, Any]:
     told: dict[str, Any] = {"state": "heard", "heard": [_heard(row) for row in device.rows]}
     if device.camera is not None:
         told |= camera_view(device.camera, nearby.reach.get(device.camera.camera, Reach())) | {"state": "enrolled"}
+        told |= radio_view(nearby, device.camera.camera)
     elif device.impostor is not None:
         told |= {"state": "impostor", "impostor_of": device.impostor.camera, "rule": device.impostor.rule}
     elif device.kid and device.unverified_device:
@@ -90,11 +91,30 @@ def _heard(row: "Row") -> dict[str, Any]:
         "last_seen": rfc3339_ms(row.last_ms),
         "gone": row.gone_ms is not None,
     }
-    if row.state:
-        told["privacy_state"] = row.state
+    told |= _met(row)
     if sighting.signal_dbm is not None:
         told["signal_dbm"] = sighting.signal_dbm
     return told
+
+
+def radio_view(nearby: "Nearby", camera: str) -> dict[str, Any]:
+    """Return what an enrolled camera said over Bluetooth when it was met so last; nothing where it was not.
+
+    ``state`` is what it is doing, in its own proved words; what is called unverified is proved by nothing.
+    """
+    proved = [row for row in nearby.inventory.rows_of(camera) if row.met is not None and row.gone_ms is None]
+    if proved:
+        return {"bluetooth": _met(proved[0])}
+    asking = (row for row in nearby.inventory.rows() if row.wants_passkey and row.gone_ms is None)
+    return {"bluetooth": {"wants": "passkey"}} if any(nearby.claimed(row) == camera for row in asking) else {}
+
+
+def _met(row: "Row") -> dict[str, Any]:
+    if row.wants_passkey:
+        return {"wants": "passkey"}
+    if row.met is None or row.checked_ms is None:
+        return {}
+    return {"privacy_state": row.met.state, "met": rfc3339_ms(row.checked_ms), **row.met.unverified}
 
 
 def _any_answered(device: "Device") -> bool | None:

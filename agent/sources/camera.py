@@ -21,7 +21,7 @@ import socket
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import Final, TypeVar
+from typing import Final, TypeVar, TypeVarTuple
 
 import msgspec
 
@@ -63,6 +63,7 @@ _ERASED_BY_KEY: Final = "key"
 _BAD_ENTRY: Final = "an entry of the camera's list is not of the document's form"
 
 T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
 
 async def _to_nobody(_status: Status) -> None:
@@ -86,9 +87,9 @@ class CameraSource:
     """The camera of one ``CameraSettings``; belongs to the running event loop.
 
     ``addresses`` says where it may be, ``collects`` whether it is to record; one that ``pairs`` with this agent when it
-    knows none does so once. ``on_status`` is told what it says of
-    itself, once in each pass, ``on_trouble`` why it cannot be asked, once per reason, and ``""`` when it can.
-    ``now_ms`` is agent time.
+    knows none does so once. ``on_status`` is told what it says of itself, once in each pass, ``on_collection`` whether
+    it collects and whether it did before it was told, ``on_trouble`` why it cannot be asked, once per reason, and
+    ``""`` when it can. ``now_ms`` is agent time.
     """
 
     def __init__(
@@ -105,6 +106,7 @@ class CameraSource:
         on_trouble: Callable[[str], None] = lambda _reason: None,
         on_status: Callable[[Status], Awaitable[None]] = _to_nobody,
         on_impostor: Callable[[Address], None] = lambda _address: None,
+        on_collection: Callable[[bool, bool], None] = lambda _now, _before: None,
         poll_s: float = POLL_S,
         call_s: float = CALL_S,
         monotonic: Callable[[], float] = monotonic_s,
@@ -123,6 +125,9 @@ class CameraSource:
         self._call_s = call_s
         self._monotonic = monotonic
         loop = asyncio.get_running_loop()
+        self._tell_collection: Callable[[bool, bool], None] = lambda now, before: _hand_over(
+            loop, on_collection, now, before
+        )
         self._link = CameraLink(
             pinned=pinned,
             credentials=credentials,
@@ -343,8 +348,10 @@ class CameraSource:
         self._link.meet(addresses)
         status = self._paired_status()
         wanted = self._collects()
-        if self._link.collects() is not wanted:
+        before = self._link.collects()
+        if before is not wanted:
             self._link.collect(enabled=wanted)
+        self._tell_collection(wanted, before)
         medium: Medium = "encrypted" if status.erasure == _ERASED_BY_KEY else "disk"
         if medium != self.settings.medium:
             self.settings = msgspec.structs.replace(self.settings, medium=medium)
@@ -467,9 +474,9 @@ def is_away(error: AgentError) -> bool:
     return isinstance(error.__cause__, LinkError) and not isinstance(error.__cause__, AnswerError)
 
 
-def _hand_over(loop: asyncio.AbstractEventLoop, tell: Callable[[Address], None], address: Address) -> None:
+def _hand_over(loop: asyncio.AbstractEventLoop, tell: Callable[[*Ts], None], *told: *Ts) -> None:
     with suppress(RuntimeError):  # the loop is closed: nobody asks any more
-        loop.call_soon_threadsafe(tell, address)
+        loop.call_soon_threadsafe(tell, *told)
 
 
 def _close(connecting: asyncio.Future[socket.socket]) -> None:

@@ -98,7 +98,8 @@ def test_enrolled_camera_proves_itself_and_tells_what_it_is_doing(tmp_path: Path
         (known, stranger) = nearby.devices()
         assert known.camera is not None
         assert known.camera.camera == enrolled
-        assert known.rows[0].state["recording"] is camera.state["recording"]
+        assert known.rows[0].met is not None
+        assert known.rows[0].met.state["recording"] is camera.state["recording"]
         assert stranger.camera is None
         assert stranger.rows[0].verdict is None, "it announces nobody's id, and is not connected to"
         assert here.refusals() == []
@@ -129,4 +130,4 @@ def test_thief_of_the_advert_key_is_not_the_camera(tmp_path: Path) -> None:
         nearby = here.verdicts(lambda rows: thief in rows and rows[thief].checked_ms is not None)
         row = next(row for row in nearby.inventory.rows() if row.sighting.key == thief)
         assert row.verdict != Same(enrolled)
-        assert row.state == {}
+        assert row.met is None

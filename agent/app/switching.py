@@ -1,0 +1,124 @@
+"""Which cameras may collect now, and how one is told: over its link where that answers, else over Bluetooth.
+
+Rules: the policy decides what may be collected; a person here may switch a camera off beneath that, never on above it.
+What is wanted is asked whenever a camera is met, by either way, so an "off" that did not reach it arrives then. What a
+camera does is known once it said so in a proved session, and each change that it confirms is written down.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from functools import partial
+from typing import Any, Final, Literal
+
+import msgspec
+
+from agent import collection, enrolment
+from agent.app.parts import Parts
+from agent.collection import Way
+from agent.enrolment import ENROLLED_MAX
+from agent.errors import AgentError, ConfigError, RefusedError, SpaceError
+from agent.index import Tx
+from agent.model import CATEGORIES
+
+TELL_S: Final = 20.0
+"""So long each way is tried for who waits; it is tried again by itself whenever the camera is met."""
+
+Tell = Callable[[str], Awaitable[object]]
+"""Meet a camera now and have it do what is wanted; raises one of the five kinds where it was not met."""
+
+
+class Switched(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a person asks for."""
+
+    camera: str
+    collection: Literal["on", "off"]
+
+
+class Switches:
+    """What is wanted of every camera, and what each said last; belongs to the running event loop."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._off: frozenset[str] = frozenset()
+        self._at_camera: dict[str, bool] = {}
+        self._confirmed: asyncio.Queue[tuple[str, bool, Way]] = asyncio.Queue(maxsize=ENROLLED_MAX)
+
+    async def load(self) -> None:
+        """Read who is switched off by hand; nobody is met before that."""
+        self._off = await self._parts.index.read(collection.off_by_hand)
+
+    async def run(self) -> None:
+        """Write down what cameras confirm, until cancelled."""
+        while True:
+            camera, on, way = await self._confirmed.get()
+            confirm = partial(collection.confirm, camera=camera, on=on, way=way, moment=self._parts.now())
+            with suppress(SpaceError):  # it is so all the same, and a full disk has an alert of its own
+                await self._parts.index.write(confirm, urgent=True)
+
+    def wanted(self, camera: str) -> bool:
+        """Tell whether a camera is to collect; may be asked from any thread."""
+        return camera not in self._off and self._allowed(camera)
+
+    def said(self, camera: str, *, on: bool, before: bool, way: Way) -> None:
+        """Take what a camera says that it does, and did before it was told."""
+        self._at_camera[camera] = on
+        if on is not before:
+            with suppress(asyncio.QueueFull):
+                self._confirmed.put_nowait((camera, on, way))
+
+    def view(self, camera: str) -> dict[str, Any]:
+        """Return what is wanted of a camera, whose word that is, and what it does as far as it is known."""
+        by_hand = camera in self._off
+        return {
+            "wanted": "on" if self.wanted(camera) else "off",
+            "by": "hand" if by_hand else "policy",
+            "at_camera": {True: "on", False: "off", None: "unknown"}[self._at_camera.get(camera)],
+        }
+
+    async def switch(self, args: dict[str, Any], *, ways: Sequence[tuple[Way, Tell]]) -> dict[str, Any]:
+        """Do what a person asks: note it, durably, then tell the camera by the first way that reaches it.
+
+        Raises ``ConfigError`` for a camera that cannot be told, ``RefusedError`` where the policy has no rule.
+        """
+        try:
+            asked = msgspec.convert(args, Switched)
+        except msgspec.ValidationError as error:
+            raise ConfigError("the question is not understood", hint="privacy-agent collection ID on|off") from error
+        camera, on = asked.camera, asked.collection == "on"
+        await self._parts.index.read(partial(_require_link, camera=camera))
+        if on and not self._allowed(camera):
+            raise RefusedError(
+                f"the policy lets nothing in of camera {camera}",
+                reason="no_rule",
+                retry="after_fix",
+                hint="write a rule for it into policy.toml, have the agent read it, then switch it on",
+            )
+        moment = self._parts.now()
+        await self._parts.index.write(lambda tx: collection.switch(tx, camera, on=on, moment=moment), urgent=True)
+        await self.load()
+        told = await _told(camera, ways)
+        return {"camera": camera, **self.view(camera), "told": told}
+
+    def _allowed(self, camera: str) -> bool:
+        policy = self._parts.policy_in_force()
+        return any(policy.rule_for(camera, category) is not None for category in CATEGORIES if category != "export")
+
+
+async def _told(camera: str, ways: Sequence[tuple[Way, Tell]]) -> Way | Literal[""]:
+    for way, tell in ways:
+        with suppress(AgentError, TimeoutError):
+            async with asyncio.timeout(TELL_S):
+                await tell(camera)
+            return way
+    return ""
+
+
+def _require_link(tx: Tx, camera: str) -> None:
+    known = enrolment.by_camera(tx, camera)
+    if known is None or known.level != "proved":
+        raise ConfigError(
+            f"camera {camera} is not one that this device can switch: it has no camera link",
+            hint="name one that is enrolled as proved: privacy-agent cameras; "
+            "of others the policy says what is taken in",
+        )
