@@ -6,13 +6,15 @@
 3. Silence is no absence, and a name that lives on in a cache is no presence: what is shown is tried every
    ``refresh_s``, first with a connection, then with a question of the way it was heard.
 4. The same words, heard again, are told again once in ``REPEAT_S``.
-5. All is bounded. A new sighting takes the place of one at the address that has most of them, the one that was heard
-   least recently: so a flood from one host replaces itself.
+5. All is bounded. A new sighting takes the place of one at the address that has most of them: there of one at the port
+   that has most, and of those of the one that came last. So a flood that names one address replaces itself, also where
+   that is the address of a camera which was heard before.
 """
 
 import asyncio
+import itertools
 from collections import Counter
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -48,6 +50,8 @@ class _Known(msgspec.Struct, kw_only=True):
     sighting: Sighting
     ask: Ask
     told_s: float
+    number: int
+    """In the order in which each was heard first."""
     misses: int = 0
     busy: bool = False
     """A goodbye or another endpoint is being looked into."""
@@ -61,6 +65,7 @@ class Presence:
         self._read_clock = read_clock
         self._refresh_s = refresh_s
         self._known: dict[str, _Known] = {}  # in the order of the last word
+        self._numbers = itertools.count()
         self._reach = Reach()
         self._group: asyncio.TaskGroup | None = None
         self._busy = 0
@@ -113,15 +118,18 @@ class Presence:
         if known is not None and known.sighting.place != sighting.place:
             self._hear(Lost(way=sighting.way, place=known.sighting.place, key=sighting.key))
         told_s = now_s if known is None or fresh else known.told_s
-        self._known[sighting.key] = _Known(sighting=sighting, ask=ask, told_s=told_s)
+        number = next(self._numbers) if known is None else known.number
+        self._known[sighting.key] = _Known(sighting=sighting, ask=ask, told_s=told_s, number=number)
         if fresh:
             self._hear(sighting)
 
     def _most_crowded(self) -> str:
-        """Return the key that was heard least recently at the address that has most."""
-        at = Counter(known.sighting.addresses[:1] for known in self._known.values())
-        crowd, _ = at.most_common(1)[0]
-        return next(key for key, known in self._known.items() if known.sighting.addresses[:1] == crowd)
+        """Return the key that makes room for another."""
+        hosts = Counter(known.sighting.addresses[:1] for known in self._known.values())
+        host = hosts.most_common(1)[0][0]
+        there = {key: known for key, known in self._known.items() if known.sighting.addresses[:1] == host}
+        ports = Counter(known.sighting.port for known in there.values())
+        return max(there, key=lambda key: _goes_first(there[key], ports))
 
     def _look_into(self, known: _Known, work: Coroutine[Any, Any, None]) -> None:
         async def look() -> None:
@@ -172,6 +180,10 @@ class Presence:
     async def _connects(self, told: Sighting) -> bool:
         # Services over UDP take none; ONVIF and the others are asked over TCP.
         return not told.service.endswith("._udp") and await self._reach.any_of(told.addresses, told.port)
+
+
+def _goes_first(known: _Known, ports: Mapping[int, int]) -> tuple[int, int]:
+    return ports[known.sighting.port], known.number
 
 
 def candidates(known: Sequence[str], now: Sequence[str]) -> tuple[str, ...]:
