@@ -209,6 +209,17 @@ def pair(tx: Tx, camera: str, *, advert_key: bytes, moment: Moment) -> None:
     audit.append(tx, Event(kind="camera_paired", detail={"camera": camera}), moment=moment)
 
 
+def served_at(tx: Tx) -> dict[str, tuple[str, int]]:
+    """Return where cameras gave whole answers last, by their id: where to look first, and believed no more than any."""
+    return {str(camera): (str(host), int(port)) for camera, host, port in rows.served_at(tx)}
+
+
+def keep_served_at(tx: Tx, camera: str, *, host: str, port: int) -> None:
+    """Keep where an enrolled camera gave whole answers last, which outlasts a restart and no forgetting."""
+    if by_camera(tx, camera) is not None:
+        rows.keep_served_at(tx, camera, host=host, port=port)
+
+
 def refuse(tx: Tx, camera: str, *, rule: str, moment: Moment) -> None:
     """Write down that something answered for an enrolled camera and is not it; nothing else changes (I10)."""
     audit.append(tx, Event(kind="camera_refused", rule=rule, detail={"camera": camera}), moment=moment)

@@ -38,7 +38,7 @@ Heard = Callable[[str], Sequence[tuple[str, int]]]
 """Where a camera, by its id in the registry, may be: IP addresses and ports that were heard."""
 
 
-async def _to_nobody() -> None:
+async def _to_nobody(*_about: object) -> None:
     return None
 
 
@@ -50,7 +50,8 @@ def source_name(camera: str) -> str:
 class Collecting:
     """Belongs to the running event loop.
 
-    ``refused`` is told of a camera for which somebody else answers, ``mended`` that each of those has answered since,
+    ``refused`` is told of a camera for which somebody else answers, and where; ``met``, at each look, of one that
+    answered, and where, or that it did nowhere (``None``); ``mended`` that each that was refused has answered since;
     ``paired`` that a camera told the key of its rotating ids.
     """
 
@@ -60,7 +61,8 @@ class Collecting:
         ingest: Ingest,
         *,
         heard: Heard = lambda _camera: (),
-        refused: Callable[[str], Awaitable[None]],
+        refused: Callable[[str, Address], Awaitable[None]],
+        met: Callable[[str, Address | None], Awaitable[None]] = _to_nobody,
         mended: Callable[[], None] = lambda: None,
         paired: Callable[[], Awaitable[None]] = _to_nobody,
         switches: Switches,
@@ -71,12 +73,13 @@ class Collecting:
         self._ingest = ingest
         self._heard = heard
         self._refused = refused
+        self._met = met
         self._mended = mended
         self._in_doubt: set[str] = set()
         self._credentials: Credentials | None = None
         self._running: dict[str, tuple[Enrolled, CameraSource, asyncio.Task[None]]] = {}
-        self._refused_ms: dict[str, int] = {}
-        self._impostors: asyncio.Queue[str] = asyncio.Queue(maxsize=64)
+        self._warned_ms: dict[str, int] = {}
+        self._impostors: asyncio.Queue[tuple[str, Address]] = asyncio.Queue(maxsize=64)
 
     async def run(self) -> None:
         """Collect until cancelled."""
@@ -148,6 +151,7 @@ class Collecting:
             on_status=partial(self._note_status, one.camera),
             on_impostor=partial(self._on_impostor, one.camera),
             on_collection=partial(self._note_collection, one.camera),
+            on_met=partial(self._met, one.camera),
         )
 
     def _addresses(self, one: Enrolled) -> tuple[Address, ...]:
@@ -175,19 +179,18 @@ class Collecting:
                 )
                 await self._paired()
 
-    def _on_impostor(self, camera: str, _address: Address) -> None:
+    def _on_impostor(self, camera: str, at: Address) -> None:
         with suppress(asyncio.QueueFull):  # it comes again while it stands there
-            self._impostors.put_nowait(camera)
+            self._impostors.put_nowait((camera, at))
 
     async def _refuse(self) -> None:
         while True:
-            camera, now_ms = await self._impostors.get(), self._parts.now().agent_ms
-            if now_ms - self._refused_ms.get(camera, -enrolment.REFUSED_PAUSE_MS) < enrolment.REFUSED_PAUSE_MS:
-                continue
-            self._refused_ms[camera] = now_ms
-            _log.warning("somebody else answers for camera %s; nothing was sent to it", camera)
+            (camera, at), now_ms = await self._impostors.get(), self._parts.now().agent_ms
+            if now_ms - self._warned_ms.get(camera, -enrolment.REFUSED_PAUSE_MS) >= enrolment.REFUSED_PAUSE_MS:
+                self._warned_ms[camera] = now_ms
+                _log.warning("somebody else answers for camera %s; nothing was sent to it", camera)
             self._in_doubt.add(camera)
-            await self._refused(camera)
+            await self._refused(camera, at)
 
 
 def _where(one: Enrolled) -> tuple[str, str, str]:

@@ -11,7 +11,7 @@ import asyncio
 import hmac
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -33,6 +33,9 @@ from agent.nearby.look import NotIssuedError, look
 
 FIND_S: Final = 15.0
 """So long a camera without an address is listened for: one that starts now is heard within a few seconds."""
+
+PROBE_S: Final = 10.0
+"""So long one that was just enrolled is looked for: whether it answers now is told with it."""
 
 LOOKS: Final = 16
 """So many that claim one serial number are looked at side by side."""
@@ -83,6 +86,9 @@ async def enrol(parts: Parts, nearby: Nearby | None, args: dict[str, Any], progr
     made = await parts.index.write(write)
     if nearby is not None:
         await nearby.enrolled_changed()
+        with suppress(TimeoutError):  # it is looked for again by itself
+            async with asyncio.timeout(PROBE_S):
+                await nearby.probe(made)  # its key may have been heard a while ago
     return made
 
 

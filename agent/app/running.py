@@ -44,6 +44,7 @@ from agent.uplink import Device
 from agent.upload import Upload
 
 if TYPE_CHECKING:  # else an agent that listens for nothing would load what that takes
+    from agent.camera.identity import Address
     from agent.nearby.flow import Nearby
 
 TICK_S: Final = 5.0
@@ -108,6 +109,8 @@ class Live:
     """When what turned up late was told last, in agent time."""
     not_removed: int = 0
     """Deleted files and exports that could not be removed when that was tried last."""
+    refused_ms: dict[str, int] = field(default_factory=dict)
+    """When an impostor of a camera was written down last, where nothing is listened for."""
     good_until_ms: int = 0
     """The end of the certificate that was looked at last."""
 
@@ -259,6 +262,7 @@ def _collecting(live: Live, tell: Callable[[str, str], None]) -> Collecting:
         live.ingest,
         heard=lambda camera: () if live.nearby is None else live.nearby.addresses(camera),
         refused=partial(_note_impostor, live, tell),
+        met=partial(_note_met, live),
         mended=lambda: None if live.nearby is not None else tell("camera_impostor", ""),
         paired=partial(_note_paired, live),
         switches=live.switches,
@@ -398,12 +402,23 @@ def _good_again(live: Live, code: str, source: str, tell: Callable[[str, str], N
             tell(code, "")
 
 
-async def _note_impostor(live: Live, tell: Callable[[str, str], None], camera: str) -> None:
+async def _note_met(live: Live, camera: str, at: "Address | None") -> None:
+    """Have it shown at once where an enrolled camera answered whoever collects from it, or that it did not."""
+    if live.nearby is not None and at is not None:
+        await live.nearby.met(camera, at)
+    elif live.nearby is not None:
+        live.nearby.away(camera)
+
+
+async def _note_impostor(live: Live, tell: Callable[[str, str], None], camera: str, at: "Address") -> None:
     """Write down and alert that somebody else answers where an enrolled camera is collected from."""
     if live.nearby is not None:
-        await live.nearby.refused(camera, "failed_proof")
+        await live.nearby.refused(camera, "failed_proof", at)
         return
     parts, moment = live.parts, live.parts.now()
+    if moment.agent_ms - live.refused_ms.get(camera, -enrolment.REFUSED_PAUSE_MS) < enrolment.REFUSED_PAUSE_MS:
+        return
+    live.refused_ms[camera] = moment.agent_ms
     with contextlib.suppress(SpaceError):
         await parts.index.write(
             lambda tx: enrolment.refuse(tx, camera, rule="failed_proof", moment=moment), urgent=True

@@ -33,6 +33,15 @@ MIGRATIONS: Final[tuple[str, ...]] = (
         certificate_pem BLOB    NOT NULL
     ) STRICT;
     """,
+    """
+    -- Where an enrolled camera gave whole answers last, over a session that proved its key: where it is looked for
+    -- first after a start. It is trusted as little as any other address.
+    CREATE TABLE enrolled_camera_address (
+        camera TEXT    NOT NULL PRIMARY KEY REFERENCES enrolled_camera (camera) ON DELETE CASCADE,
+        host   TEXT    NOT NULL,  -- an IP address, with its zone where it has one
+        port   INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    """,
 )
 
 _ALL: Final = f"SELECT {', '.join(COLUMNS)} FROM enrolled_camera"  # noqa: S608 - our own names
@@ -82,6 +91,16 @@ def of_endpoint(tx: Tx, endpoint: str) -> list[Row]:
 def set_advert_key(tx: Tx, camera: str, advert_key: bytes) -> None:
     """Keep the key of a camera's rotating ids."""
     tx.execute("UPDATE enrolled_camera SET advert_key = ? WHERE camera = ?", (advert_key, camera))
+
+
+def served_at(tx: Tx) -> list[Row]:
+    """Return (camera, host, port) of all that gave whole answers."""
+    return tx.execute("SELECT camera, host, port FROM enrolled_camera_address")
+
+
+def keep_served_at(tx: Tx, camera: str, *, host: str, port: int) -> None:
+    """Keep where a camera gave whole answers last."""
+    tx.execute("INSERT OR REPLACE INTO enrolled_camera_address VALUES (?, ?, ?)", (camera, host, port))
 
 
 def link_identity(tx: Tx) -> tuple[bytes, bytes] | None:

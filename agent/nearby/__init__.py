@@ -7,7 +7,8 @@ The map::
     judging     what a shown key means: enrolled, unknown, impostor      pure
     inventory   sightings of all ways, who is who among them, until when  pure
     look        a TLS handshake with an address: who answers there
-    reach       where an enrolled camera answered last
+    reach       where an enrolled camera answers, and what to try first  pure
+    turns       whose turn it is to be checked                        pure
     flow        Nearby: listens, checks, probes, and refuses impostors
 
 Rules: an advert may start a check and changes nothing that is trusted. Two sightings are one device only when both

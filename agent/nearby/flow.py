@@ -3,31 +3,37 @@
 What is heard, step by step:
 
 1. A sighting goes into the inventory. Where it may be a camera with a camera link it waits for a check: those that
-   announce an enrolled camera's rotating id first, then those that were tried least.
-2. A check shakes hands with its addresses, ``CHECKS`` at a time, and sends nothing. What answers is judged by its key.
+   announce an enrolled camera's rotating id first, and the hosts take turns (``turns.py``).
+2. A check shakes hands with its addresses and sends nothing: with the first one, then with the others, ``CHECKS`` rows
+   at a time and ``QUICK_S`` for each; then, ``PATIENT_CHECKS`` at a time, with those that keep it waiting. So what does
+   not answer keeps nobody waiting who does. What answers is judged by its key.
    Over Bluetooth only what announces an enrolled camera's id is connected to, ``RADIO_CHECKS`` at a time, and asked
    anew every ``PROBE_MS``.
-3. The enrolled camera: the row is joined to it, and whoever collects from it is told the address.
+3. The enrolled camera: the row is joined to it, and whoever collects from it is told the address; where the camera
+   answers elsewhere, that comes first (``reach.py``).
 4. An impostor: written down with its alert in one transaction, at most every ``REFUSED_PAUSE_MS`` for each camera and
    rule; nothing else changes. It is tried again until it is gone; the alert ends when none was there for ``QUIET_MS``.
-5. Every ``PROBE_MS`` each enrolled camera is looked for where it answered last, where it is configured and where it was
-   heard: a goodbye is nobody's word, and silence is no absence.
+5. Every ``PROBE_MS``, and at the start, each enrolled camera is looked for where it is configured, where it answered
+   last and where it was heard: a goodbye is nobody's word, and silence is no absence.
+6. Whoever collects from a camera tells what came of it: that it was met, and where, that it was met nowhere, that
+   somebody else answered. That is shown at once.
 
 A discoverer that fails because of what it heard is started again after ``RESTART_S`` and never ends the agent.
 """
 
 import asyncio
-import heapq
-import itertools
 import logging
 import traceback
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
 from agent import enrolment
+from agent.camera.identity import Address
+from agent.camera.route import TRIED_MAX
 from agent.camera.tls import ImpostorError, Shown, require_certificate
 from agent.clock import MS_PER_S, pause
 from agent.discovery.sighting import Discoverer, Heard, Sighting, Trouble, Way
@@ -38,10 +44,17 @@ from agent.model import Moment
 from agent.nearby.inventory import ROWS_MAX, Device, Inventory, Key, Met, Row
 from agent.nearby.judging import Impostor, Rule, Same, Stranger, Verdict, judge
 from agent.nearby.look import Look
-from agent.nearby.reach import Reach
+from agent.nearby.reach import Place, Reach, answered, away, met, places, proved_by_advert, proved_by_probe
 from agent.nearby.rotating import DAY_MS, expected_ids
+from agent.nearby.turns import Turns
 
 CHECKS: Final = 32
+QUICK_S: Final = 0.25
+"""For connection and handshake at first: a camera on this network needs some milliseconds."""
+
+PATIENT_CHECKS: Final = 8
+"""Of those that kept the first check waiting, with all the time that ``Look`` gives them."""
+
 RADIO_CHECKS: Final = 1
 """An adapter begins one connection after the other."""
 
@@ -55,6 +68,9 @@ WAITING_MAX: Final = 2 * ROWS_MAX
 so at most ``ROWS_MAX`` stay and no row is turned away."""
 
 ADDRESSES_TRIED: Final = 4
+_STEPS: Final = 2
+"""Of a quick check: the address that is said first, then the others."""
+
 FAILURES_MAX: Final = 4
 """So often nobody answered at a row's addresses; then it is checked when its words change."""
 
@@ -125,9 +141,9 @@ class Nearby:
         self._found = found
         self._cameras = cameras
         self._expected: tuple[int, dict[str, str]] = (-1, {})
-        self._waiting: list[tuple[bool, int, int, Key]] = []
-        self._order = itertools.count()
-        self._work = asyncio.Event()
+        self._kept: Mapping[str, Place] = {}
+        self._quick = _Waiting(ranks=2 * _STEPS)
+        self._patient = _Waiting(ranks=2 * FAILURES_MAX)
         self._by_radio: asyncio.Queue[Key] = asyncio.Queue(maxsize=RADIO_WAITING_MAX)
         self._radio = asyncio.Semaphore(RADIO_CHECKS)
         self._changed = asyncio.Event()
@@ -145,7 +161,9 @@ class Nearby:
             for way, discoverer in self._discoverers.items():
                 tasks.create_task(self._listen(way, discoverer), name=f"hear {way}")
             for number in range(CHECKS):
-                tasks.create_task(self._check_rows(), name=f"check {number}")
+                tasks.create_task(self._check_rows(self._quick), name=f"check {number}")
+            for number in range(PATIENT_CHECKS):
+                tasks.create_task(self._check_rows(self._patient), name=f"check patiently {number}")
             for number in range(RADIO_CHECKS if self._outside.prove is not None else 0):
                 tasks.create_task(self._check_radio(), name=f"check by radio {number}")
             tasks.create_task(self._look_again(), name="look again")
@@ -155,9 +173,11 @@ class Nearby:
         """Read who is enrolled, and judge everything that proved a key anew."""
         if self._index is not None:
             self._cameras = await self._index.read(enrolment.enrolled)
+            self._kept = await self._index.read(enrolment.served_at)
         self._expected = (-1, {})
         known = {one.camera for one in self._cameras}
-        self.reach = {camera: self.reach.get(camera, Reach()) for camera in sorted(known)}
+        new = {camera: Reach(served=self._kept.get(camera)) for camera in sorted(known)}
+        self.reach = new | {camera: reach for camera, reach in self.reach.items() if camera in known}
         for camera, key in list(self._impostors):
             if camera not in known:
                 del self._impostors[camera, key]
@@ -170,7 +190,7 @@ class Nearby:
                 if row.waiting:
                     self._wait_for_check(row)  # it may be an expected one now
             else:
-                await self._act(row, [(row.shown, row.proved_at)])
+                await self._act(row, [(row.shown, row.proved_at)], is_fresh=False)
         self.changed()
 
     def changed(self) -> None:
@@ -200,22 +220,52 @@ class Nearby:
         return self.inventory.devices(self._cameras)
 
     def addresses(self, camera: str) -> tuple[tuple[str, int], ...]:
-        """Return where an enrolled camera may answer: where it proved itself last, then where it was heard.
+        """Return where an enrolled camera may answer: where it gave whole answers last, proved itself last, was heard.
 
-        None of it is to be believed: whoever connects compares the key.
+        None of it is to be believed: whoever connects compares the key, and asks elsewhere where nothing is answered.
         """
-        reach = self.reach.get(camera, Reach())
-        last = ((reach.host, reach.port),) if reach.host else ()
-        return tuple(dict.fromkeys((*last, *self._heard_at(camera))))
+        return places(self.reach.get(camera, Reach()), self._heard_at(camera))
 
-    async def refused(self, camera: str, rule: Rule) -> None:
-        """Write down and alert that something answered for a camera to somebody else who asked, and is not it."""
+    async def met(self, camera: str, at: Address) -> None:
+        """Note where an enrolled camera gave whole answers to whoever collects from it."""
+        reach, now_ms, place = self.reach.get(camera), self._now().agent_ms, (at.host, at.port)
+        if reach is None:  # it was forgotten meanwhile
+            return
+        self.reach[camera] = (met if at.numeric else proved_by_probe)(reach, place, now_ms=now_ms)
+        if reach.reachable is not True:
+            self.changed()
+        if self._index is not None and at.numeric and self._kept.get(camera) != place:
+            self._kept = {**self._kept, camera: place}
+            with suppress(SpaceError):  # it is told again after the next start
+                await self._index.write(lambda tx: enrolment.keep_served_at(tx, camera, host=at.host, port=at.port))
+
+    def away(self, camera: str) -> None:
+        """Note that an enrolled camera answered nowhere to whoever collects from it."""
+        reach = self.reach.get(camera)
+        if reach is not None:
+            self.reach[camera] = away(reach, now_ms=self._now().agent_ms)
+            self.changed()
+
+    async def refused(self, camera: str, rule: Rule, at: Address) -> None:
+        """Write down and alert that something answered for a camera to somebody else who asked, and is not it.
+
+        What was proved at that address is to be proved again, at once.
+        """
+        reach = self.reach.get(camera)
+        if reach is not None and (reach.host, reach.port) == (at.host, at.port):
+            self.reach[camera] = away(reach, now_ms=self._now().agent_ms)
+        for row in self.inventory.rows_of(camera):
+            if row.sighting.port == at.port and at.host in row.sighting.addresses:
+                row.shown, row.verdict, row.proved_at = None, None, ""
+                self._wait_for_check(row)
+        self.changed()
         await self._refuse(Impostor(camera, rule), ("asked", "", camera))
 
     def hear(self, heard: Heard) -> None:
         """Take in what a discoverer says."""
         row = self.inventory.hear(heard, now_ms=self._now().agent_ms)
         if row is not None:
+            row.waiting &= row.sighting.way == "ble"  # else it waits with the words that it had before
             self._wait_for_check(row)
         self.changed()
 
@@ -248,19 +298,30 @@ class Nearby:
         was_expected, row.expected = row.expected, bool(self._claimed(row.sighting))
         if not _checkable(row.sighting) or (row.waiting and was_expected >= row.expected):
             return
-        row.waiting = True
-        if len(self._waiting) >= WAITING_MAX:
-            self._drop_idle_keys()
-        heapq.heappush(self._waiting, (not row.expected, row.failures, next(self._order), row.key))
-        self._work.set()
+        if not row.waiting:
+            row.step, row.found, row.slow = 0, [], []
+        self._put(row)
 
-    def _drop_idle_keys(self) -> None:
-        first: dict[Key, tuple[bool, int, int, Key]] = {}
-        for one in sorted(self._waiting):
-            row = self.inventory.row(one[-1])
-            if row is not None and row.waiting:
-                first.setdefault(row.key, one)
-        self._waiting = list(first.values())  # sorted, and so a heap
+    def _put(self, row: Row) -> None:
+        """Let a row wait for what comes next: its first address, the others, or those that keep it waiting."""
+        row.waiting = True
+        self._quick.remove(row.key)
+        self._patient.remove(row.key)
+        unexpected = 0 if row.expected else 1
+        if row.step < _STEPS and not row.failures:
+            self._quick.put(row.key, rank=_STEPS * unexpected + row.step, host=row.sighting.addresses[0])
+        else:
+            if not row.slow:
+                row.slow = list(row.sighting.addresses[:ADDRESSES_TRIED])
+            failures = min(row.failures, FAILURES_MAX - 1)
+            self._patient.put(row.key, rank=FAILURES_MAX * unexpected + failures, host=row.slow[0])
+        if len(self._quick) + len(self._patient) > WAITING_MAX:
+            for waiting in (self._quick, self._patient):
+                waiting.keep(self._waits)
+
+    def _waits(self, key: Key) -> bool:
+        row = self.inventory.row(key)
+        return row is not None and row.waiting
 
     def _provable(self, row: Row) -> bool:
         return row.sighting.way == "ble" and self._outside.prove is not None and bool(self._claimed(row.sighting))
@@ -322,33 +383,60 @@ class Nearby:
         self.changed()
         return failed
 
-    async def _check_rows(self) -> None:
+    async def _check_rows(self, waiting: "_Waiting") -> None:
         while True:
-            await self._work.wait()
-            if not self._waiting:
-                self._work.clear()
-                continue
-            *_, key = heapq.heappop(self._waiting)
-            row = self.inventory.row(key)
+            row = self.inventory.row(await waiting.next())
             if row is None or not row.waiting:
                 continue
             row.waiting = False
             if row.gone_ms is None or row.expected:  # a goodbye is nobody's word, so an expected one is looked for
-                await self.check(row)
+                await self._check_step(row, patiently=waiting is self._patient)
 
-    async def check(self, row: Row) -> None:
-        """Shake hands with a row's addresses until one proves to be an enrolled camera; act on who answered."""
+    async def _check_step(self, row: Row, *, patiently: bool) -> None:
+        """Shake hands with the addresses whose turn it is; where it was the last step, act on who answered."""
         sighting = row.sighting
+        tried = sighting.addresses[:ADDRESSES_TRIED]
+        if patiently:
+            found, slow = await self._patiently(row, row.slow), []
+        else:
+            answers = await asyncio.gather(
+                *(self._quickly(address, sighting.port) for address in (tried[:1] if row.step == 0 else tried[1:]))
+            )
+            found = [one for one in answers if isinstance(one, tuple)]
+            slow = [one for one in answers if isinstance(one, str)]
+        if row.waiting or _moved(row.sighting, sighting):
+            return  # its words changed meanwhile, and it waits for another check
+        row.step, row.found, row.slow = row.step + 1, row.found + found, row.slow + slow
+        proved = any(isinstance(self._judged(row, shown), Same) for shown, _ in row.found)
+        if not patiently and not proved and (row.slow or (row.step == 1 and len(tried) > 1)):
+            row.step = 1 if row.step == 1 and len(tried) > 1 else _STEPS
+            self._put(row)
+            return
+        row.found, found = [], row.found
+        await self._checked(row, found)
+
+    async def _quickly(self, address: str, port: int) -> tuple[Shown, str] | str | None:
+        """Return who answers there and where; the address where nobody did so soon, ``None`` where it was refused."""
+        try:
+            async with asyncio.timeout(QUICK_S):
+                return await self._outside.look(address, port), address
+        except TimeoutError:
+            return address
+        except (LinkError, CorruptError):
+            return None
+
+    async def _patiently(self, row: Row, addresses: Sequence[str]) -> list[tuple[Shown, str]]:
         found: list[tuple[Shown, str]] = []
-        for address in sighting.addresses[:ADDRESSES_TRIED]:
+        for address in addresses:
             try:
-                found.append((await self._outside.look(address, sighting.port), address))
+                found.append((await self._outside.look(address, row.sighting.port), address))
             except (LinkError, CorruptError):
                 continue
             if isinstance(self._judged(row, found[-1][0]), Same):
                 break
-        if _moved(row.sighting, sighting):
-            return  # its words changed meanwhile, and with them it waits for another check
+        return found
+
+    async def _checked(self, row: Row, found: list[tuple[Shown, str]]) -> None:
         row.checked_ms = self._now().agent_ms
         row.answered = bool(found)
         if found:
@@ -365,21 +453,28 @@ class Nearby:
         answering = frozenset(camera for camera, reach in self.reach.items() if reach.reachable)
         return judge(found, cameras=self._cameras, claimed=self._claimed(row.sighting), answering=answering)
 
-    async def _act(self, row: Row, found: list[tuple[Shown, str]]) -> None:
-        """Judge what a row's addresses showed: the camera counts before whoever else answers under the same words."""
+    async def _act(self, row: Row, found: list[tuple[Shown, str]], *, is_fresh: bool = True) -> None:
+        """Judge what a row's addresses showed: the camera counts before whoever else answers under the same words.
+
+        What they showed earlier (not ``is_fresh``) tells where a camera may be, and not that it is there.
+        """
         judged = [(self._judged(row, shown), shown, at) for shown, at in found]
         row.verdict, row.shown, row.proved_at = min(judged, key=lambda one: _ORDER[type(one[0])])
         self._forget_impostor(row.key, but=row.verdict)
         if isinstance(row.verdict, Same):
-            self._proved(row.verdict.camera, row.proved_at, row.sighting.port)
+            self._note_proof(row, row.verdict.camera, is_fresh=is_fresh)
         for verdict, _, at in judged:
             if isinstance(verdict, Impostor):
                 alone = verdict == row.verdict
                 await self._refuse(verdict, row.key if alone else ("address", at, str(row.sighting.port)))
 
-    def _proved(self, camera: str, host: str, port: int) -> None:
-        now_ms = self._now().agent_ms
-        self.reach[camera] = Reach(host=host, port=port, proved_ms=now_ms, tried_ms=now_ms, reachable=True)
+    def _note_proof(self, row: Row, camera: str, *, is_fresh: bool) -> None:
+        reach, place = self.reach.get(camera, Reach()), (row.proved_at, row.sighting.port)
+        if is_fresh:
+            self.reach[camera] = proved_by_advert(reach, place, now_ms=self._now().agent_ms)
+        elif not reach.host:
+            host, port = place
+            self.reach[camera] = msgspec.structs.replace(reach, host=host, port=port, proved_ms=row.checked_ms)
         self._found(camera)
 
     def _forget_impostor(self, key: Key, *, but: Verdict | None) -> None:
@@ -454,20 +549,26 @@ class Nearby:
         elif camera.level == "pinned":
             there = await self._probe_pinned(camera)
         else:
-            there = await self._outside.reached(*host_and_port(camera.endpoint))
+            host, port = host_and_port(camera.endpoint)
+            there = (host, port) if await self._outside.reached(host, port) else None
+        before = self.reach.get(camera.camera, Reach())
         now_ms = self._now().agent_ms
-        reach = self.reach.setdefault(camera.camera, Reach())
-        reach.tried_ms, before, reach.reachable = now_ms, reach.reachable, there
-        if there:
-            reach.proved_ms = now_ms
-        if before != there:
+        if there is None:
+            after = away(before, now_ms=now_ms)
+        elif camera.level == "configured":
+            after = answered(before, now_ms=now_ms)
+        else:
+            after = proved_by_probe(before, there, now_ms=now_ms)
+            self._found(camera.camera)
+        self.reach[camera.camera] = after
+        if before.reachable != after.reachable:
             self.changed()
 
-    async def _probe_proved(self, camera: Enrolled) -> bool:
+    async def _probe_proved(self, camera: Enrolled) -> Place | None:
         configured = [host_and_port(camera.endpoint)] if camera.endpoint else []
-        heard = list(self.addresses(camera.camera))
-        for look, places in ((self._outside.look_at_name, configured), (self._outside.look, heard)):
-            for host, port in places:
+        heard = self.addresses(camera.camera)[:TRIED_MAX]
+        for look, where in ((self._outside.look_at_name, configured), (self._outside.look, heard)):
+            for host, port in where:
                 try:
                     found = await look(host, port)
                 except (LinkError, CorruptError):
@@ -476,13 +577,12 @@ class Nearby:
                 key = ("address", host, str(port))
                 self._forget_impostor(key, but=verdict)
                 if verdict == Same(camera.camera):
-                    self._proved(camera.camera, host, port)
-                    return True
+                    return host, port
                 if isinstance(verdict, Impostor):
                     await self._refuse(verdict, key)
-        return False
+        return None
 
-    async def _probe_pinned(self, camera: Enrolled) -> bool:
+    async def _probe_pinned(self, camera: Enrolled) -> Place | None:
         host, port = host_and_port(camera.endpoint)
         key = ("address", host, str(port))
         try:
@@ -490,13 +590,12 @@ class Nearby:
             require_certificate(found, certificate_sha256=camera.certificate_sha256)
         except ImpostorError:
             await self._refuse(Impostor(camera.camera, "changed_certificate"), key)
-            return False
+            return None
         except (LinkError, CorruptError):
             self._forget_impostor(key, but=None)
-            return False
+            return None
         self._forget_impostor(key, but=None)
-        self._proved(camera.camera, host, port)
-        return True
+        return host, port
 
     def _heard_at(self, camera: str) -> Iterator[tuple[str, int]]:
         for row in self.inventory.rows_of(camera):
@@ -516,6 +615,25 @@ class Nearby:
             self._alerted = False
             self._refused_ms.clear()
             self._tell(ALERT, "")
+
+
+class _Waiting(Turns[Key]):
+    """Rows that wait for a check, and whoever waits for them."""
+
+    def __init__(self, *, ranks: int) -> None:
+        super().__init__(ranks=ranks)
+        self._some = asyncio.Event()
+
+    def put(self, one: Key, *, rank: int, host: str) -> None:
+        super().put(one, rank=rank, host=host)
+        self._some.set()
+
+    async def next(self) -> Key:
+        """Wait for one."""
+        while (one := self.take()) is None:
+            self._some.clear()
+            await self._some.wait()
+        return one
 
 
 _ORDER: Final[dict[type, int]] = {Same: 0, Impostor: 1, Stranger: 2}

@@ -63,6 +63,12 @@ class Row(msgspec.Struct, kw_only=True):
     failures: int = 0
     waiting: bool = False
     """It waits for a check."""
+    step: int = 0
+    """Of its check, which is next."""
+    found: list[tuple[Shown, str]] = []
+    """Who answered in the steps before, and at which address."""
+    slow: list[str] = []
+    """The addresses that kept the steps before waiting."""
     expected: bool = False
     """It announces an enrolled camera's id, which anybody may."""
 

@@ -66,7 +66,7 @@ T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
 
-async def _to_nobody(_status: Status) -> None:
+async def _to_nobody(_about: object) -> None:
     return None
 
 
@@ -87,9 +87,9 @@ class CameraSource:
     """The camera of one ``CameraSettings``; belongs to the running event loop.
 
     ``addresses`` says where it may be, ``collects`` whether it is to record; one that ``pairs`` with this agent when it
-    knows none does so once. ``on_status`` is told what it says of itself, once in each pass, ``on_collection`` whether
-    it collects and whether it did before it was told, ``on_trouble`` why it cannot be asked, once per reason, and
-    ``""`` when it can. ``now_ms`` is agent time.
+    knows none does so once. ``on_status`` is told what it says of itself, once in each pass, ``on_met`` where it gave
+    whole answers or that it did nowhere, ``on_collection`` whether it collects and whether it did before it was told,
+    ``on_trouble`` why it cannot be asked, once per reason, then ``""``. ``now_ms`` is agent time.
     """
 
     def __init__(
@@ -107,6 +107,7 @@ class CameraSource:
         on_status: Callable[[Status], Awaitable[None]] = _to_nobody,
         on_impostor: Callable[[Address], None] = lambda _address: None,
         on_collection: Callable[[bool, bool], None] = lambda _now, _before: None,
+        on_met: Callable[[Address | None], Awaitable[None]] = _to_nobody,
         poll_s: float = POLL_S,
         call_s: float = CALL_S,
         monotonic: Callable[[], float] = monotonic_s,
@@ -121,6 +122,7 @@ class CameraSource:
         self._on_refusal = on_refusal
         self._on_trouble = on_trouble
         self._on_status = on_status
+        self._on_met = on_met
         self._poll_s = poll_s
         self._call_s = call_s
         self._monotonic = monotonic
@@ -163,6 +165,7 @@ class CameraSource:
                 try:
                     await self._pass(offer, fresh, opened)
                 except (ConfigError, MediumError) as error:
+                    await self._tell_where(error)
                     self._tell_trouble(error, heard=bool(self._addresses()))
                 await self._wait()
         finally:
@@ -335,6 +338,7 @@ class CameraSource:
         if status.storage not in WORKING:
             self._undated.forget()
         await self._on_status(status)
+        await self._tell_where()
         try:
             await opened()
         except MediumError as error:
@@ -453,6 +457,12 @@ class CameraSource:
         self._offered[candidate.path] = candidate.told.sha256, candidate.told.acknowledged
 
     # -- telling
+
+    async def _tell_where(self, error: AgentError | None = None) -> None:
+        """Tell where the camera gave whole answers, or that it answered nowhere."""
+        at = self._link.at if self._link.is_answered else None
+        if at is not None or (error is not None and isinstance(error.__cause__, LinkError)):
+            await self._on_met(at)
 
     def _tell_trouble(self, error: AgentError | None, *, heard: bool = True) -> None:
         """Tell what is wrong; that a camera is away is ordinary, and told only of one that is heard all the same."""

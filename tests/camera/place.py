@@ -38,6 +38,7 @@ class Place(Home):
         self.stand.hands.at = WHEN
         self.outcomes: dict[str, tuple[Outcome, ...]] = {}
         self.impostors: list[Address] = []
+        self.met: list[Address | None] = []
         self.statuses: list[Status] = []
         self.collecting = True
         self.pairs = True
@@ -78,6 +79,9 @@ class Place(Home):
         made.meet((self.address(),))
         return made
 
+    async def note_met(self, at: Address | None) -> None:
+        self.met.append(at)
+
     async def note_status(self, status: Status) -> None:
         self.statuses.append(status)
 
@@ -102,6 +106,7 @@ class Place(Home):
             on_trouble=flow.trouble(self.name),
             on_status=self.note_status,
             on_impostor=self.impostors.append,
+            on_met=self.note_met,
             poll_s=self.poll_s,
             call_s=call_s,
             monotonic=lambda: monotonic_s() + self.later_s,

@@ -5,6 +5,8 @@ test's.
 """
 
 import asyncio
+import itertools
+import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -16,6 +18,7 @@ import msgspec
 import pytest
 
 from agent import audit, enrolment
+from agent.camera.identity import Address
 from agent.camera.tls import Shown, client_context
 from agent.discovery.sighting import Hear, Lost, Sighting, Trouble
 from agent.enrolment import Enrolled
@@ -26,8 +29,9 @@ from agent.nearby import flow
 from agent.nearby.flow import Nearby, Outside
 from agent.nearby.inventory import ROWS_MAX
 from agent.nearby.judging import Impostor, Same, Stranger
-from agent.nearby.look import look, reached
+from agent.nearby.look import Look, look, reached
 from agent.nearby.rotating import rotating_ids
+from tests.camera.relay import Relay
 from tests.enrolment.far_end import DEVICE, OTHER_DEVICE, FarEnd, camera, certificate_of, digest_of, new_key, pem_of
 from tests.store.home import NOW, Home, run
 
@@ -35,6 +39,7 @@ pytestmark = [pytest.mark.promise("FIND-AUTH"), pytest.mark.promise("FIND-LAN")]
 
 ADVERT_KEY = b"a" * 32
 PATIENCE_S = 20.0
+ANNOUNCED_MAX = 3
 LOOPS = 2
 """Of the flow, that wait for the clock."""
 Key = Any
@@ -75,10 +80,13 @@ class Scene:
         context = partial(client_context, key_pem=identity.key_pem, certificate_pem=identity.certificate_pem)
         older = context(minimum=ssl.TLSVersion.TLSv1_2)
         self.looked: list[tuple[str, int]] = []
+        self.looks: Look | None = None
+
+        self.context = context
 
         async def noted(host: str, port: int) -> Shown:
             self.looked.append((host, port))
-            return await look(host, port, context=context())
+            return await (self.looks or self._look)(host, port)
 
         self.nearby = Nearby(
             {"mdns": self.says},
@@ -94,6 +102,9 @@ class Scene:
             tell=lambda code, what: self.told.append((code, what)),
             found=self.found.append,
         )
+
+    async def _look(self, host: str, port: int) -> Shown:
+        return await look(host, port, context=self.context())
 
     def now(self) -> Moment:
         return Moment(agent_ms=self.now_ms, wall_ms=self.now_ms, trusted=True)
@@ -128,6 +139,9 @@ class Scene:
             task.cancel()
 
     def hear(self, far_end: FarEnd, *, key: str = "one", advert_id: str = "", addresses: tuple[str, ...] = ()) -> None:
+        self.say(key, addresses or (far_end.host,), far_end.port, advert_id=advert_id)
+
+    def say(self, key: str, addresses: tuple[str, ...], port: int, *, advert_id: str = "") -> None:
         assert self.says.hear is not None
         self.says.hear(
             Sighting(
@@ -137,8 +151,8 @@ class Scene:
                 service="_camera-link._tcp",
                 seen_ms=self.now_ms,
                 unverified_id=advert_id,
-                addresses=addresses or (far_end.host,),
-                port=far_end.port,
+                addresses=addresses,
+                port=port,
             )
         )
 
@@ -597,8 +611,8 @@ def test_refusal_of_whoever_collects_is_written_down_too(scene: Scene) -> None:
     enrolled = scene.enrol(new_key())
 
     async def play() -> None:
-        await scene.nearby.refused(enrolled.camera, "failed_proof")
-        await scene.nearby.refused(enrolled.camera, "failed_proof")
+        for _ in range(2):
+            await scene.nearby.refused(enrolled.camera, "failed_proof", Address("127.0.0.1", 9))
 
     played(scene, play)
     assert scene.refusals() == [(enrolled.camera, "failed_proof")]
@@ -610,5 +624,169 @@ def test_trouble_of_the_machine_is_kept_for_whoever_asks(scene: Scene) -> None:
         assert scene.says.hear is not None
         scene.says.hear(Trouble(way="ble", place="", reason="no_daemon", hint="start it"))
         assert [one.hint for one in scene.nearby.inventory.troubles()] == ["start it"]
+
+    played(scene, play)
+
+
+def test_relay_that_is_advertised_takes_not_the_place_of_the_camera_that_answers(scene: Scene) -> None:
+    key = new_key()
+    enrolled = scene.enrol(key)
+
+    async def play() -> None:
+        scene.hear(real, advert_id=scene.advert_id())
+        assert await scene.judged() == Same(enrolled.camera)
+        with Relay(Address(real.host, real.port), handshake=True) as relay:
+            scene.say("relay", (relay.address.host,), relay.address.port)
+            assert await scene.judged("relay") == Same(enrolled.camera)
+            own = (real.host, real.port)
+            assert scene.nearby.addresses(enrolled.camera)[0] == own
+            await scene.pass_ms(flow.PROBE_MS)
+            await scene.until(lambda: scene.nearby.reach[enrolled.camera].tried_ms == scene.now_ms, "a probe")
+            assert scene.nearby.addresses(enrolled.camera)[0] == own
+
+    with camera(key, DEVICE) as real:
+        played(scene, play)
+
+
+def test_address_that_gave_whole_answers_outlasts_a_relay_and_a_restart(scene: Scene) -> None:
+    key = new_key()
+    enrolled = scene.enrol(key)
+    own = Address("127.0.0.1", 9)
+
+    async def play() -> None:
+        await scene.nearby.met(enrolled.camera, own)
+        await scene.until(lambda: scene.home.index.read_now(enrolment.served_at), "that it is kept")
+        scene.hear(relay)  # the camera blinks, and is proved through somebody else meanwhile
+        scene.nearby.away(enrolled.camera)
+        assert await scene.judged() == Same(enrolled.camera)
+        assert scene.nearby.addresses(enrolled.camera)[0] == ("127.0.0.1", 9)
+
+    with camera(key, DEVICE) as relay:
+        played(scene, play)
+    again = Scene(scene.home)
+
+    async def later() -> None:
+        assert again.nearby.addresses(enrolled.camera) == (("127.0.0.1", 9),)
+        again.home.index.write_now(lambda tx: enrolment.forget(tx, enrolled.camera, moment=NOW))
+        assert again.home.index.read_now(enrolment.served_at) == {}
+
+    played(again, later)
+
+
+def test_camera_is_found_after_a_restart_where_it_was_met_though_nothing_is_heard_of_it(scene: Scene) -> None:
+    key = new_key()
+    enrolled = scene.enrol(key)
+
+    async def play() -> None:
+        await scene.until(lambda: scene.found, "the camera, by the first probe")
+
+    with camera(key, DEVICE) as real:
+        scene.home.index.write_now(
+            lambda tx: enrolment.keep_served_at(tx, enrolled.camera, host=real.host, port=real.port)
+        )
+        played(scene, play)
+
+
+@pytest.mark.parametrize("hosts", [3, 200], ids=["few silent hosts", "silent hosts without end"])
+def test_flood_that_copies_the_rotating_id_keeps_the_camera_waiting_for_no_long(scene: Scene, hosts: int) -> None:
+    """Some hundred names for each 32 that are looked at, and all of them silent."""
+    key = new_key()
+    enrolled = scene.enrol(key)
+    silence = socket.create_server(("127.0.0.5", 0), backlog=4096)
+    port, numbers = silence.getsockname()[1], itertools.count()
+
+    def flood(names: int) -> None:
+        for number in itertools.islice(numbers, names):
+            silent = [f"127.1.{number % hosts}.{last}" for last in range(1, 5)]
+            scene.say(f"flood {number}", tuple(silent), port, advert_id=scene.advert_id())
+
+    async def silent_or_real(host: str, at: int) -> Shown:
+        if at == port:
+            await asyncio.Event().wait()
+        return await look(host, at, context=scene.context())
+
+    async def play() -> None:
+        flood(ROWS_MAX)
+        for _ in range(ANNOUNCED_MAX):
+            scene.hear(real, key="camera", advert_id=scene.advert_id())
+            flood(400)
+            before = len(scene.looked)
+            await scene.until(
+                lambda: scene.found or len(scene.looked) >= before + flow.CHECKS,  # noqa: B023 - called at once
+                "a look of each that checks",
+            )
+            if scene.found:
+                return
+        pytest.fail("it announced itself all the time")
+
+    scene.looks = silent_or_real
+    with silence, camera(key, DEVICE) as real:
+        played(scene, play)
+    assert set(scene.found) == {enrolled.camera}
+
+
+def test_key_that_the_collector_refused_is_shown_at_once(scene: Scene) -> None:
+    key = new_key()
+    enrolled = scene.enrol(key)
+
+    async def play() -> None:
+        with camera(key, DEVICE) as far_end:
+            scene.hear(far_end, advert_id=scene.advert_id())
+            assert await scene.judged() == Same(enrolled.camera)
+        other = new_key()
+        with FarEnd(pem_of(other, certificate_of(other, DEVICE)), port=far_end.port):
+            await scene.nearby.refused(enrolled.camera, "failed_proof", Address(far_end.host, far_end.port))
+            assert scene.nearby.reach[enrolled.camera].reachable is False
+            assert scene.alerts != []
+            await scene.until(lambda: isinstance(scene.verdict(), Impostor), "a row of the impostor")
+
+    played(scene, play)
+
+
+def test_refusal_elsewhere_takes_nothing_of_the_camera(scene: Scene) -> None:
+    key = new_key()
+    enrolled = scene.enrol(key)
+
+    async def play() -> None:
+        scene.hear(far_end)
+        await scene.judged()
+        await scene.nearby.refused(enrolled.camera, "failed_proof", Address("127.0.0.9", far_end.port))
+        assert scene.nearby.reach[enrolled.camera].reachable is True
+        assert scene.verdict() == Same(enrolled.camera)
+
+    with camera(key, DEVICE) as far_end:
+        played(scene, play)
+
+
+def test_what_the_collector_met_or_not_is_shown_at_once(scene: Scene) -> None:
+    enrolled = scene.enrol(new_key())
+
+    async def play() -> None:
+        scene.nearby.away(enrolled.camera)
+        assert scene.nearby.reach[enrolled.camera].reachable is False
+        await scene.nearby.met(enrolled.camera, Address("127.0.0.1", 9))
+        assert scene.nearby.reach[enrolled.camera].reachable is True
+        scene.nearby.away("forgotten")
+        await scene.nearby.met("forgotten", Address("127.0.0.1", 9))
+        assert set(scene.nearby.reach) == {enrolled.camera}
+
+    played(scene, play)
+
+
+def test_old_proof_of_a_camera_that_is_enrolled_now_says_not_that_it_answers(scene: Scene) -> None:
+    key = new_key()
+
+    async def play() -> None:
+        with camera(key, DEVICE) as far_end:
+            scene.hear(far_end)
+            assert await scene.judged() == Stranger()
+        proved_ms, scene.now_ms = scene.now_ms, scene.now_ms + 1_000
+        enrolled = scene.enrol(key)
+        await scene.nearby.enrolled_changed()
+        reach = scene.nearby.reach[enrolled.camera]
+        assert (reach.host, reach.port, reach.proved_ms) == (far_end.host, far_end.port, proved_ms)
+        assert reach.reachable is not True
+        await scene.nearby.probe(enrolled)
+        assert scene.nearby.reach[enrolled.camera].reachable is False
 
     played(scene, play)
