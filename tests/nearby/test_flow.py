@@ -707,6 +707,7 @@ def test_flood_that_copies_the_rotating_id_keeps_the_camera_waiting_for_no_long(
 
     async def play() -> None:
         flood(ROWS_MAX)
+        await scene.until(lambda: len(scene.looked) >= flow.CHECKS, "that all who check wait for the silent ones")
         for _ in range(ANNOUNCED_MAX):
             scene.hear(real, key="camera", advert_id=scene.advert_id())
             flood(400)
