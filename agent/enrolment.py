@@ -155,6 +155,7 @@ def forget(tx: Tx, camera: str, *, at_camera: AtCamera = "", moment: Moment) -> 
     """Take a camera's trust away; what is held of it stays. Raises ``ConfigError`` for one that is not enrolled."""
     known = require(tx, camera)
     rows.delete(tx, camera)
+    registry.keep_name(tx, camera, known.name)
     detail: dict[str, str | int] = {"camera": camera}
     if at_camera:
         detail["at_camera"] = at_camera
@@ -234,6 +235,17 @@ def link_identity(tx: Tx, *, moment: Moment) -> LinkIdentity:
     rows.insert_link_identity(tx, key_pem=made.key_pem, certificate_pem=made.certificate_pem)
     audit.append(tx, Event(kind="link_key_made"), moment=moment)
     return made
+
+
+def source_name(camera: str) -> str:
+    """Return what the objects of an enrolled camera call their source; no ``[[source]]`` can be named so."""
+    return f"{SOURCE}:{camera}"
+
+
+def camera_of(source: str) -> str:
+    """Return the enrolled camera whose objects call their source so; ``""`` for a ``[[source]]``."""
+    kind, _, camera = source.partition(":")
+    return camera if kind == SOURCE else ""
 
 
 def host_and_port(endpoint: str) -> tuple[str, int]:

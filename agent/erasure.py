@@ -304,6 +304,14 @@ class Erasure:
             event = Event(kind="source_given_up", object=object_id, actor=stated_by)
             self._source_settled(tx, object_id, event, moment)
 
+    def waiting_copies(self, tx: Tx) -> list[tuple[str, int]]:
+        """Return the cameras (by source name) that are asked to delete copies, and how many each."""
+        return rows.waiting_copies(tx)
+
+    def waiting_copy(self, tx: Tx, object_id: str) -> str:
+        """Return the camera (by source name) that is asked to delete an object's copy; ``""`` for none."""
+        return rows.waiting_copy(tx, object_id)
+
     def lost_sources(self, tx: Tx, asked: Collection[str]) -> bool:
         """Tell whether other cameras than those ``asked`` (by source name) have something to delete."""
         return any(source not in asked for source in rows.waiting_sources(tx))

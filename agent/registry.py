@@ -7,7 +7,7 @@ cut-off or the policy names it; beyond that until everything is deleted or its p
 """
 
 import secrets
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from typing import Final
 
 import msgspec
@@ -35,6 +35,13 @@ class Camera(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     source: str
     label: str
+    name: str = ""
+    """What its owner called it when it was enrolled; kept when it is forgotten."""
+
+    @property
+    def called(self) -> str:
+        """What a person knows it by."""
+        return self.name or self.label
 
 
 def find_camera(tx: Tx, source: str, label: str) -> str | None:
@@ -89,16 +96,32 @@ def forget_cameras(tx: Tx, *, named: Collection[str], all_deleted: bool = False)
 def camera(tx: Tx, camera_id: str) -> Camera | None:
     """Return one camera."""
     row = rows.camera(tx, camera_id)
-    return None if row is None else Camera(id=row[0], source=row[1], label=row[2])
+    return None if row is None else _camera(row)
 
 
 def label(tx: Tx, camera_id: str) -> str:
-    """Return a camera's label, "" for one that is not known."""
+    """Return what a camera is called, "" for one that is not known."""
     known = camera(tx, camera_id)
-    return "" if known is None else known.label
+    return "" if known is None else known.called
+
+
+def keep_name(tx: Tx, camera_id: str, name: str) -> None:
+    """Keep what its owner called a camera that is forgotten: what is held of it is known by that still."""
+    rows.set_name(tx, camera_id, name)
 
 
 def cameras(tx: Tx, *, after: str = "", limit: int = PAGE_MAX) -> tuple[Camera, ...]:
     """Return a page of cameras with ids above ``after``."""
-    found = rows.cameras(tx, after=after, limit=min(limit, PAGE_MAX))
-    return tuple(Camera(id=row[0], source=row[1], label=row[2]) for row in found)
+    return tuple(map(_camera, rows.cameras(tx, after=after, limit=min(limit, PAGE_MAX))))
+
+
+def every_camera(tx: Tx) -> Iterator[Camera]:
+    """Yield every camera, ``CAMERAS_MAX`` at most, by id."""
+    after = ""
+    while page := cameras(tx, after=after):
+        yield from page
+        after = page[-1].id
+
+
+def _camera(row: tuple[str, str, str, str]) -> Camera:
+    return Camera(id=row[0], source=row[1], label=row[2], name=row[3])

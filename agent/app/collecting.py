@@ -4,7 +4,8 @@ Rules: who is enrolled is read again and again; a camera is met wherever it may 
 heard), and believed by its key alone. The first agent that a camera in its set-up window meets is paired with it; one
 that forgot this agent later is told of, never paired again by itself: it may be somebody else's by now. A camera
 records only while the policy lets in something of it and nobody here switched it off. What a camera that is enrolled
-no more was asked to delete remains there, and the receipt says so.
+no more was asked to delete remains there, and the receipt says so. One that was just enrolled and waits for its button
+is nothing to alert of.
 """
 
 import asyncio
@@ -14,12 +15,15 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
+import msgspec
+
 from agent import enrolment
+from agent.app.how import Said, code_of, sayings
 from agent.app.parts import Parts
 from agent.app.switching import Switches
 from agent.camera.identity import Address, Credentials, Pinned
 from agent.clock import pause
-from agent.enrolment import Enrolled, host_and_port
+from agent.enrolment import Enrolled, host_and_port, source_name
 from agent.errors import SpaceError
 from agent.index import Tx
 from agent.ingest import Ingest
@@ -32,6 +36,12 @@ if TYPE_CHECKING:  # else an agent without cameras to ask would load what that t
 LOOK_S: Final = 5.0
 """How often it is looked who is enrolled."""
 
+SET_UP_MS: Final = 3_600_000
+"""So long after a camera was enrolled a person may take to open its set-up window; then its owner is told."""
+
+PAIRED_PAUSE_MS: Final = 86_400_000
+"""How often the key of a camera's rotating ids is taken over anew: it changes with a reset, which pairing follows."""
+
 _log = logging.getLogger(__name__)
 
 Heard = Callable[[str], Sequence[tuple[str, int]]]
@@ -40,11 +50,6 @@ Heard = Callable[[str], Sequence[tuple[str, int]]]
 
 async def _to_nobody(*_about: object) -> None:
     return None
-
-
-def source_name(camera: str) -> str:
-    """Return what the objects of an enrolled camera call their source; no ``[[source]]`` can be named so."""
-    return f"{enrolment.SOURCE}:{camera}"
 
 
 class Collecting:
@@ -79,6 +84,10 @@ class Collecting:
         self._credentials: Credentials | None = None
         self._running: dict[str, tuple[Enrolled, CameraSource, asyncio.Task[None]]] = {}
         self._warned_ms: dict[str, int] = {}
+        self._paired_ms: dict[str, int] = {}
+        self._ordinary: dict[str, str] = {}
+        self.said: dict[str, Said] = {}
+        """What became of asking each camera, by its id in the registry."""
         self._impostors: asyncio.Queue[tuple[str, Address]] = asyncio.Queue(maxsize=64)
 
     async def run(self) -> None:
@@ -112,11 +121,16 @@ class Collecting:
                 await asyncio.wait((task,))
                 source.let_go()
                 del self._running[camera]
+                for kept in (self.said, self._ordinary, self._paired_ms):
+                    kept.pop(camera, None)
         for camera, one in enrolled.items():
             if camera not in self._running:
                 source = self._source(one, await self._shown())
                 collecting = self._ingest.collect(source, erasure=self._parts.erasure)
                 self._running[camera] = one, source, tasks.create_task(collecting, name=f"collect {camera}")
+        for camera, reason in tuple(self._ordinary.items()):
+            if not self._is_ordinary(enrolled[camera], reason):
+                self._tell(enrolled[camera], reason)
         await self._give_up_waiting(frozenset(map(source_name, enrolled)))
 
     async def _give_up_waiting(self, asked: frozenset[str]) -> None:
@@ -147,7 +161,7 @@ class Collecting:
             collects=partial(self._switches.wanted, one.camera),
             now_ms=lambda: self._parts.now().agent_ms,
             on_refusal=self._ingest.unacceptable,
-            on_trouble=self._ingest.trouble(settings.name),
+            on_trouble=partial(self._on_trouble, one),
             on_status=partial(self._note_status, one.camera),
             on_impostor=partial(self._on_impostor, one.camera),
             on_collection=partial(self._note_collection, one.camera),
@@ -161,22 +175,43 @@ class Collecting:
     def _note_collection(self, camera: str, now: bool, before: bool) -> None:  # noqa: FBT001 - a pair that is told
         self._switches.said(camera, on=now, before=before, way="link")
 
+    def _on_trouble(self, one: Enrolled, reason: str) -> None:
+        said = self.said.get(one.camera, Said())
+        self.said[one.camera] = msgspec.structs.replace(said, reason=reason)
+        if self._is_ordinary(one, reason):
+            self._ordinary[one.camera] = reason
+        else:
+            self._tell(one, reason)
+
+    def _is_ordinary(self, one: Enrolled, reason: str) -> bool:
+        just_enrolled = self._parts.now().agent_ms - one.enrolled_ms < SET_UP_MS
+        return code_of(reason) == "setup_closed" and just_enrolled
+
+    def _tell(self, one: Enrolled, reason: str) -> None:
+        self._ordinary.pop(one.camera, None)
+        self._ingest.trouble(source_name(one.camera))(reason)
+
     async def _note_status(self, camera: str, status: "Status") -> None:
+        said = self.said.get(camera, Said())
+        self.said[camera] = msgspec.structs.replace(said, met_ms=self._parts.now().agent_ms, says=sayings(status))
         if camera in self._in_doubt:
             self._in_doubt.discard(camera)
             if not self._in_doubt:
                 self._mended()
         advert_key, moment = status.advert_key, self._parts.now()
+        since_ms = moment.agent_ms - self._paired_ms.get(camera, moment.agent_ms - PAIRED_PAUSE_MS)
+        is_soon = since_ms < PAIRED_PAUSE_MS  # one that tells another key each time is believed once a day
 
         def is_new(tx: Tx) -> bool:
             known = enrolment.by_camera(tx, camera)
-            return known is not None and known.advert_key != advert_key
+            return known is not None and known.advert_key != advert_key and not (known.advert_key and is_soon)
 
         if await self._parts.index.read(is_new):
             with suppress(SpaceError):
                 await self._parts.index.write(
                     lambda tx: enrolment.pair(tx, camera, advert_key=advert_key, moment=moment), urgent=True
                 )
+                self._paired_ms[camera] = moment.agent_ms
                 await self._paired()
 
     def _on_impostor(self, camera: str, at: Address) -> None:

@@ -13,6 +13,7 @@ import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 import msgspec
@@ -30,12 +31,16 @@ from agent.errors import ConfigError, CorruptError, LinkError, RefusedError
 from agent.index import Tx
 from agent.nearby.flow import Nearby
 from agent.nearby.look import NotIssuedError, look
+from agent.nearby.view import troubles_view
 
 FIND_S: Final = 15.0
 """So long a camera without an address is listened for: one that starts now is heard within a few seconds."""
 
 PROBE_S: Final = 10.0
 """So long one that was just enrolled is looked for: whether it answers now is told with it."""
+
+NAMED_MAX: Final = 4
+"""So many that answered and were not meant are named."""
 
 LOOKS: Final = 16
 """So many that claim one serial number are looked at side by side."""
@@ -130,7 +135,8 @@ async def _holder(asked: _Asked) -> Shown:
     wanted = asked.wanted
     label = read_label(wanted.label) if wanted.label else None
     digits = label.fingerprint if label is not None else read_fingerprint(wanted.accept)
-    found = await (_at(asked, wanted.address) if wanted.address else _heard_holder(asked, digits))
+    device = "" if label is None else label.id
+    found = await (_at(asked, wanted.address) if wanted.address else _heard_holder(asked, digits, device=device))
     if not _holds(found, digits):
         told = camera_fingerprint(found.kid) if found.kid else "of no camera's key"
         raise ImpostorError(
@@ -226,16 +232,53 @@ async def _at(asked: _Asked, address: str) -> Shown:
     return await outside_of(asked.identity).look_at_name(*host_and_port(address))
 
 
-async def _heard_holder(asked: _Asked, digits: str) -> Shown:
+async def _heard_holder(asked: _Asked, digits: str, *, device: str) -> Shown:
     async def holder(ears: Nearby) -> Shown | None:
         shown = (row.shown for row in ears.inventory.rows())
         return next((one for one in shown if one is not None and _holds(one, digits)), None)
 
-    return await _heard(asked, holder)
+    return await _heard(asked, holder, others=partial(_other_holders, device=device))
 
 
-async def _heard(asked: _Asked, one_of: Callable[[Nearby], Awaitable[Shown | None]]) -> Shown:
-    """Listen until one of those near is the one that is meant; raises ``LinkError`` when none was in ``FIND_S``."""
+def _other_holders(ears: Nearby, *, device: str) -> None:
+    """Say which cameras answered that are not the one that was meant.
+
+    Raises ``ImpostorError`` for those that name the label's id, else ``LinkError`` for what nobody enrolled.
+    """
+    enrolled = {one.kid for one in ears.cameras}
+    there = [
+        (row.shown, f"{row.proved_at} port {row.sighting.port}")
+        for row in ears.inventory.rows()
+        if row.shown is not None and row.shown.kid and row.gone_ms is None
+    ]
+    meant = [one for one in there if one[0].unverified_device == device] if device else []
+    others = meant or [one for one in there if one[0].kid not in enrolled]
+    if not others:
+        return
+    told = "; ".join(f"{camera_fingerprint(shown.kid)} at {where}" for shown, where in others[:NAMED_MAX])
+    more = f"; and {len(others) - NAMED_MAX} more" if len(others) > NAMED_MAX else ""
+    if meant:
+        raise ImpostorError(
+            f"a camera with the id {device} answers with another key than the label's: {told}{more}",
+            reason="camera_impostor",
+            hint="compare the label letter by letter; if it is right, that is not the camera that was meant",
+        )
+    raise LinkError(
+        f"no such camera was heard in {FIND_S:.0f} s, but others that are not enrolled: {told}{more}",
+        hint="compare what was given letter by letter; if it is right, see that the camera is on and on this network",
+    )
+
+
+async def _heard(
+    asked: _Asked,
+    one_of: Callable[[Nearby], Awaitable[Shown | None]],
+    *,
+    others: Callable[[Nearby], None] = lambda _ears: None,
+) -> Shown:
+    """Listen until one of those near is the one that is meant; raises ``LinkError`` when none was in ``FIND_S``.
+
+    ``others`` may raise something better then: it sees what was heard.
+    """
     begin_s = monotonic_s()
     async with _listening(asked.parts, asked.nearby) as ears:
         while (left_s := begin_s + FIND_S - monotonic_s()) > 0:
@@ -243,9 +286,12 @@ async def _heard(asked: _Asked, one_of: Callable[[Nearby], Awaitable[Shown | Non
                 return found
             asked.progress({"done": round(FIND_S - left_s), "total": round(FIND_S)})
             await ears.next_change(within_s=min(1.0, left_s))
-        why = "; ".join(trouble.hint for trouble in ears.inventory.troubles())
+        others(ears)
+        why = "; ".join(dict.fromkeys(one["next"] for one in troubles_view(ears)))
+    unheard = f"{asked.parts.config.file} has no [discovery], so this command listened itself and no agent would"
     raise LinkError(
-        f"no such camera was heard in {FIND_S:.0f} s",
+        f"no such camera was heard in {FIND_S:.0f} s"
+        + (f"; {unheard}: add that line" if asked.parts.config.discovery is None else ""),
         hint=why or "see what is heard: privacy-agent discover; or give its address as well: HOST:PORT",
     )
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final, Literal
 from agent import audit, enrolment
 from agent.app.alarm import Alarm
 from agent.app.collecting import Collecting
+from agent.app.how import Said
 from agent.app.judging import judge_end
 from agent.app.parts import RESERVE_BYTES, Parts, opened, read_policy_file
 from agent.app.passkey import Passkeys
@@ -95,6 +96,8 @@ class Live:
     nearby: "Nearby | None" = None
     collecting: Collecting | None = None
     passkeys: Passkeys = field(default_factory=Passkeys)
+    failed: dict[str, str] = field(default_factory=dict)
+    """Why sources are not taken in, by their names; those of the alert ``source_failed``."""
     refusing: dict[str, set[str]] = field(
         default_factory=lambda: {
             "disk_full": {_BEFORE_THIS_START},
@@ -121,6 +124,11 @@ class Live:
     def found(self) -> dict[str, Found]:
         """What the ONVIF services of cameras said, by source."""
         return self.ingest.found()
+
+    @property
+    def said(self) -> dict[str, Said]:
+        """What became of asking each enrolled camera, by its id."""
+        return {} if self.collecting is None else self.collecting.said
 
 
 async def run(
@@ -378,12 +386,15 @@ def _on_ingest(live: Live, event: IngestEvent, tell: Callable[[str, str], None])
         tell("disk_full", "There is no room for new recordings.")
     elif event.kind == "source_failed":
         live.refusing["source_failed"].add(event.source)
+        live.failed[event.source] = event.reason
         tell("source_failed", f"Source {event.source} is not taken in: {event.reason}")
+        return  # the alert is written to the log with the same words
     elif event.kind == "impostor":
         live.refusing["camera_impostor"].add(event.source)
         tell("camera_impostor", f"Something answers for camera {event.reason} and is not it (changed certificate).")
     if count := live.refusals.note(event):
-        _log.warning("not taken in: source=%s %s: %s (%s so far)", event.source, event.kind, event.reason, count)
+        level = logging.INFO if event.obeys else logging.WARNING
+        _log.log(level, "not taken in: source=%s %s: %s (%s so far)", event.source, event.kind, event.reason, count)
     about = {"source": event.source, "object": event.object, "reason": event.reason}
     what = "source_opened" if event.kind == "source_back" else event.kind
     _log.info("ingest %s %s", what, " ".join(f"{name}={value}" for name, value in about.items() if value))
@@ -398,6 +409,8 @@ def _good_again(live: Live, code: str, source: str, tell: Callable[[str, str], N
     sources = live.refusing[code]
     if sources:
         sources -= {source, _BEFORE_THIS_START}
+        if code == "source_failed":
+            live.failed.pop(source, None)
         if not sources:
             tell(code, "")
 

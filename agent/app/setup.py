@@ -191,6 +191,11 @@ state = "{state}"
 source = "{clock}"               # ntp: the kernel's word; system: this clock is set by something trustworthy
 
 {broker}
+# [discovery]                   # without it no camera is listened for, and none that is enrolled is found by itself
+# ways = ["mdns", "onvif", "ble"]
+# interfaces = ["eth0"]         # left out: all that can multicast
+# adapter = "hci0"              # left out: the first Bluetooth adapter
+
 {sources}
 """
 

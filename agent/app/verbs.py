@@ -6,7 +6,7 @@ look at everything and may export to the policy's owner; whatever else changes d
 
 import base64
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol, cast
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 import msgspec
 
 from agent import audit, enrolment, registry
+from agent.app.how import Said, how_view
 from agent.app.judging import judge
 from agent.app.parts import Parts
 from agent.app.passkey import Passkeys
@@ -29,13 +30,13 @@ from agent.clock import parse_rfc3339_ms, rfc3339_ms
 from agent.collection import Way
 from agent.commands.listing import at_store_view, held_view, owner_listed
 from agent.control import ANSWER_BYTES, Progress, Verb
-from agent.enrolment import Enrolled, Level
+from agent.enrolment import Enrolled
 from agent.errors import ConfigError, CorruptError, RefusedError, SpaceError
 from agent.files import read_whole
 from agent.index import Tx
 from agent.model import AtStore, Moment, Object, Selection, new_id
 from agent.nearby.reach import Reach
-from agent.nearby.view import camera_view, near_view, radio_view, trouble_view
+from agent.nearby.view import camera_view, near_view, radio_view, troubles_view
 from agent.policy import Allow, Decision, Refuse
 from agent.retention import Retention
 from agent.rtsp.onvif.message import Found
@@ -85,6 +86,16 @@ class Living(Protocol):
         """What the ONVIF services of cameras said, by source."""
         ...
 
+    @property
+    def said(self) -> Mapping[str, Said]:
+        """What became of asking each enrolled camera, by its id."""
+        ...
+
+    @property
+    def failed(self) -> Mapping[str, str]:
+        """Why sources are not taken in, by their names."""
+        ...
+
 
 class Offline:
     """The parts without an agent."""
@@ -99,6 +110,8 @@ class Offline:
         self.switches = Switches(parts)
         self.passkeys = Passkeys()
         self.found: dict[str, Found] = {}
+        self.said: dict[str, Said] = {}
+        self.failed: dict[str, str] = {}
 
 
 class Verbs:
@@ -131,7 +144,11 @@ class Verbs:
     def _source(self, name: str, refusals: Refusals) -> dict[str, Any]:
         found = self._live.found.get(name)
         said = {} if found is None else {"onvif": {"snapshot": found.snapshot, "topics": list(found.topics)}}
-        return {"name": name, "not_taken": refusals.of(name), **said}
+        return {"name": name, "not_taken": refusals.of(name), **self._failing(name), **said}
+
+    def _failing(self, name: str) -> dict[str, str]:
+        reason = self._live.failed.get(name, "")
+        return {"failed": reason, "next": "look at the folder, or the address: privacy-agent doctor"} if reason else {}
 
     async def status(self, _args: dict[str, Any], _progress: Progress) -> dict[str, Any]:
         """Tell who owns this device, what it holds, how the line and the clock are, and what is wrong."""
@@ -155,6 +172,7 @@ class Verbs:
                 "uploads": {"waiting": waiting, "bytes": waiting_bytes},
                 "audit_head": msgspec.to_builtins(audit.head(tx)),
                 "cameras": self._cameras(tx),
+                "waiting_deletes": self._waiting_deletes(tx),
             }
 
         told = await parts.index.read(read)
@@ -194,11 +212,11 @@ class Verbs:
         """List what is held, with why, until when and who can read it; exports on the first page."""
         parts = self._parts
         moment = parts.now()
-        selection = selection_of(args)
+        asked = selection_of(args)
         after = str(args.get("after", ""))
 
         def read(tx: Tx) -> dict[str, Any]:
-            _require_camera(tx, selection)
+            selection = _with_camera(tx, asked)
             ids = parts.vault.page_of(tx, selection, after=after, limit=LISTED_MAX + 1, erasing=True)
             page = ids[:LISTED_MAX]
             more = page[-1] if len(ids) > len(page) else ""
@@ -244,6 +262,8 @@ class Verbs:
             away = parts.vault.at_store(tx, object_id) if item is None else None
             if away is not None:
                 return self._away(tx, away)
+            if item is None and (source := parts.erasure.waiting_copy(tx, object_id)):
+                return self._at_camera(tx, object_id, source)
             if item is None:
                 raise RefusedError(
                     f"no object {object_id!r} is held here",
@@ -274,8 +294,8 @@ class Verbs:
     async def export(self, args: dict[str, Any], progress: Progress) -> dict[str, Any]:
         """Build an export sealed to the policy's owner and nobody else."""
         parts = self._parts
-        selection = selection_of(args)
-        await parts.index.read(lambda tx: _require_camera(tx, selection))
+        asked = selection_of(args)
+        selection = await parts.index.read(lambda tx: _with_camera(tx, asked))
         form = str(args.get("form", "objects"))
         if form not in {"objects", "zip"}:
             raise ConfigError(f"form {form!r} is not known", hint="use objects or zip")
@@ -357,25 +377,38 @@ class Verbs:
     async def nearby(self, _args: dict[str, Any], _progress: Progress) -> dict[str, Any]:
         """Tell what is near, and why something may not be heard; ``on`` is false where nothing is listened for."""
         nearby = self._live.nearby
-        return {"on": False} if nearby is None else {"on": True} | near_view(nearby)
+        if nearby is None:
+            return {"on": False}
+        told = near_view(nearby)
+        known = {one.camera: one for one in nearby.cameras}
+        now_ms = self._parts.now().agent_ms
+        for one in told["near"]:
+            if (enrolled := known.get(one.get("camera", ""))) is not None:
+                one["how"] = self._how(enrolled, now_ms=now_ms)
+        return {"on": True} | told
 
     async def cameras(self, _args: dict[str, Any], _progress: Progress) -> dict[str, Any]:
         """List the cameras that are known: enrolled ones with their level, then those of sources."""
-        return {"cameras": await self._parts.index.read(self._cameras)}
+        return {"cameras": await self._parts.index.read(self._cameras), "running": self._live.refusals is not None}
 
     async def enrol(self, args: dict[str, Any], progress: Progress) -> dict[str, Any]:
         """Enrol a camera after what a person holds in hand was compared with what answers."""
         from agent.app.pairing import enrol  # noqa: PLC0415 - loaded only where somebody enrols
 
+        before = await self._parts.index.read(self._forgotten)
         made = await enrol(self._parts, self._live.nearby, self._live.passkeys, args, progress)
-        return camera_view(made, self._reach().get(made.camera, Reach()))
+        return camera_view(made, self._reach().get(made.camera, Reach())) | {
+            "discovery": self._parts.config.discovery is not None,
+            "known_before": made.camera in before,
+        }
 
     async def forget_camera(self, args: dict[str, Any], _progress: Progress) -> dict[str, Any]:
         """Take a camera's trust away, and tell it while it answers; what is held of it stays."""
         from agent.app.leaving import leave  # noqa: PLC0415 - loaded only where somebody forgets
 
-        camera, nearby = str(args.get("camera", "")), self._live.nearby
-        one = await self._parts.index.read(lambda tx: enrolment.require(tx, camera))
+        told, nearby = str(args.get("camera", "")), self._live.nearby
+        one = await self._parts.index.read(lambda tx: enrolment.require(tx, _enrolled_named(tx, told)))
+        camera = one.camera
         at_camera = await leave(self._parts, one, () if nearby is None else nearby.addresses(camera))
         moment = self._parts.now()
         known = await self._parts.index.write(
@@ -404,39 +437,48 @@ class Verbs:
         nearby, settings = self._live.nearby, self._parts.config.discovery
         told: dict[str, Any] = {"ways": [] if settings is None else list(settings.ways), "troubles": []}
         if nearby is not None:
-            told["troubles"] = [trouble_view(one) for one in nearby.inventory.troubles()]
+            told["troubles"] = troubles_view(nearby)
         return told
 
     def _reach(self) -> dict[str, Reach]:
         return {} if self._live.nearby is None else self._live.nearby.reach
 
-    def _levels(self, tx: Tx, views: list[dict[str, Any]]) -> dict[str, Level]:
+    def _levels(self, tx: Tx, views: list[dict[str, Any]]) -> dict[str, str]:
         """Return how far the camera of each listed object is proved; objects are told as an owner is told them."""
         return {camera: self._level(tx, camera) for camera in sorted({view["camera"] for view in views})}
 
-    def _level(self, tx: Tx, camera: str) -> Level:
-        """Return how far a camera is proved: as it was enrolled, else by what the config pins of its stream."""
+    def _level(self, tx: Tx, camera: str) -> str:
+        """Return how far a camera is proved: as it was enrolled, else by what the config pins of its stream.
+
+        One that was enrolled and is no more is ``forgotten``.
+        """
         level, known = enrolment.level_of(tx, camera), registry.camera(tx, camera)
+        if known is not None and known.source == enrolment.SOURCE and enrolment.by_camera(tx, camera) is None:
+            return "forgotten"
         pinned = {one.name for one in self._parts.config.streams if one.certificate_sha256}
         return "pinned" if level == "configured" and known is not None and known.source in pinned else level
 
     def _cameras(self, tx: Tx) -> list[dict[str, Any]]:
+        now_ms = self._parts.now().agent_ms
         enrolled = enrolment.enrolled(tx)
-        told = [self._enrolled(one) for one in enrolled]
-        there, after = {one.camera for one in enrolled}, ""
-        while page := registry.cameras(tx, after=after):
-            after = page[-1].id
-            for one in page:
-                if one.id not in there and len(told) < LISTED_MAX:
-                    told.append(
-                        {
-                            "camera": one.id,
-                            "level": self._level(tx, one.id),
-                            "name": one.label,
-                            "source": one.source,
-                            "reachable": None,
-                        }
-                    )
+        waiting = dict(self._parts.erasure.waiting_copies(tx))
+        told = [
+            self._enrolled(one)
+            | {"how": self._how(one, now_ms=now_ms, waiting=waiting.get(enrolment.source_name(one.camera), 0))}
+            for one in enrolled
+        ]
+        there = {one.camera for one in enrolled}
+        for known in registry.every_camera(tx):
+            if known.id not in there and len(told) < LISTED_MAX:
+                told.append(
+                    {
+                        "camera": known.id,
+                        "level": self._level(tx, known.id),
+                        "name": known.called,
+                        "source": known.source,
+                        "reachable": None,
+                    }
+                )
         return told
 
     def _enrolled(self, one: Enrolled) -> dict[str, Any]:
@@ -446,6 +488,51 @@ class Verbs:
             told["collection"] = self._live.switches.view(one.camera)
             told |= {} if nearby is None else radio_view(nearby, one.camera)
         return told
+
+    def _how(self, one: Enrolled, *, now_ms: int, waiting: int = 0) -> dict[str, Any]:
+        """Return how an enrolled camera is, and how many deletes wait for it."""
+        told = how_view(
+            one,
+            self._live.said.get(one.camera, Said()),
+            self._reach().get(one.camera, Reach()),
+            running=self._live.refusals is not None,
+            now_ms=now_ms,
+            findable=bool(one.endpoint) or self._live.nearby is not None,
+        )
+        return told | ({"waiting": waiting} if waiting else {})
+
+    def _forgotten(self, tx: Tx) -> frozenset[str]:
+        """Return the cameras that were enrolled once and are no more."""
+        every = registry.every_camera(tx)
+        return frozenset(one.id for one in every if self._level(tx, one.id) == "forgotten")
+
+    def _waiting_deletes(self, tx: Tx) -> list[dict[str, Any]]:
+        """Tell for which cameras deletes wait, and why those have not answered."""
+        return [
+            self._waits_for(tx, source) | {"count": count} for source, count in self._parts.erasure.waiting_copies(tx)
+        ]
+
+    def _waits_for(self, tx: Tx, source: str) -> dict[str, Any]:
+        """Name the camera of a source that is asked to delete something, and what keeps it."""
+        camera = enrolment.camera_of(source)
+        known = enrolment.by_camera(tx, camera)
+        how = {"state": "forgotten"} if known is None else self._how(known, now_ms=self._parts.now().agent_ms)
+        return {"camera": camera, "name": enrolment.label_of(tx, camera), "how": how}
+
+    def _at_camera(self, tx: Tx, object_id: str, source: str) -> dict[str, Any]:
+        """Explain an object that is deleted here and whose copy a camera is asked to delete."""
+        waits = self._waits_for(tx, source)
+        return {
+            "id": object_id,
+            "state": "waiting_for_camera",
+            "category": "",
+            "camera": waits["camera"],
+            "camera_label": waits["name"],
+            "camera_level": self._level(tx, waits["camera"]),
+            "decision": {"waits_for": "the camera's answer that its own copy is gone"},
+            "how": waits["how"],
+            "copies": [{"where": "the camera's own storage", "state": "asked to delete it"}],
+        }
 
     def _erasing(self, tx: Tx, item: Object) -> dict[str, Any]:
         told = {"ends": "soon: nobody is given it any more", "rule": self._parts.erasure.cause(tx, item.id)}
@@ -546,14 +633,33 @@ def selection_of(args: dict[str, Any]) -> Selection:
     return selection
 
 
-def _require_camera(tx: Tx, selection: Selection) -> None:
-    if selection.camera is not None and registry.camera(tx, selection.camera) is None:
+def _with_camera(tx: Tx, selection: Selection) -> Selection:
+    """Return the selection with its camera's id where a name was given; raises ``RefusedError`` for what is neither."""
+    told = selection.camera
+    if told is None or registry.camera(tx, told) is not None:
+        return selection
+    found = [one.id for one in registry.every_camera(tx) if told in {one.label, enrolment.label_of(tx, one.id)}]
+    if len(found) != 1:
         raise RefusedError(
-            f"no camera {selection.camera!r} is known here",
+            f"no camera {told!r} is known here" if not found else f"{len(found)} cameras are called {told!r}",
             reason="malformed",
             retry="after_fix",
-            hint="privacy-agent inventory names the id of each object's camera",
+            hint="privacy-agent cameras lists the ids" if not found else f"name one by its id: {', '.join(found[:8])}",
         )
+    return msgspec.structs.replace(selection, camera=found[0])
+
+
+def _enrolled_named(tx: Tx, told: str) -> str:
+    """Return the id of the enrolled camera that has this id or, alone, this name; else what was told."""
+    enrolled = enrolment.enrolled(tx)
+    named = [one.camera for one in enrolled if told and one.name == told]
+    if told in {one.camera for one in enrolled} or not named:
+        return told
+    if len(named) > 1:
+        raise ConfigError(
+            f"{len(named)} cameras are called {told!r}", hint=f"name one by its id: {', '.join(named[:8])}"
+        )
+    return named[0]
 
 
 def _count(args: dict[str, Any], name: str, *, usual: int) -> int:

@@ -13,7 +13,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from agent.shell.camera import answers_words, collection_words
 from agent.shell.ending import DONE, FAILED
 from agent.shell.parser import Subparsers, add, group
 
@@ -148,6 +147,7 @@ def print_json(answer: Any) -> int:  # noqa: ANN401 - JSON
 
 
 def _status(arguments: argparse.Namespace) -> int:
+    from agent.cli.cameras import cameras_table, deletes_waiting
     from agent.shell.layout import size
     from agent.shell.terminal import pairs, table
     from agent.shell.times import when_text
@@ -168,6 +168,7 @@ def _status(arguments: argparse.Namespace) -> int:
         ("owner", "none" if owner is None else f"{owner['name']}  ({owner['fingerprint']})"),
         ("holds", f"{answer['held']['objects']} objects, {size(answer['held']['bytes'])}"),
         *_not_here(answer),
+        *(("waiting", told) for told in deletes_waiting(answer["waiting_deletes"])),
         ("exports", f"{answer['exports']['count']}, {size(answer['exports']['bytes'])}"),
         ("to upload", f"{answer['uploads']['waiting']} objects, {size(answer['uploads']['bytes'])}"),
         ("broker", state),
@@ -182,13 +183,9 @@ def _status(arguments: argparse.Namespace) -> int:
     print(pairs(rows))
     enrolled = [one for one in answer["cameras"] if not one["source"]]
     if enrolled:
-        cameras = [
-            (one["camera"], one["level"], one["name"], answers_words(one), collection_words(one)) for one in enrolled
-        ]
-        print("\n" + table(cameras, head=("enrolled camera", "level", "name", "answers", "collection")))
+        print("\n" + cameras_table(enrolled))
     if answer["alerts"]:
-        alerts = [(one["code"], when_text(one["since"]), str(one["count"])) for one in answer["alerts"]]
-        print("\n" + table(alerts, head=("alert", "since", "times"), right=(2,)))
+        print("\n" + _alerts(answer))
     refused = [
         (source["name"], one["kind"].replace("_", " "), one["count"], one["reason"].replace("_", " "))
         for source in answer.get("sources", ())
@@ -197,6 +194,30 @@ def _status(arguments: argparse.Namespace) -> int:
     if refused:
         print("\n" + table(refused, head=("source", "not taken in", "times", "why"), right=(2,)))
     return 0
+
+
+def _alerts(answer: dict[str, Any]) -> str:
+    """Return the alerts, beneath each what to do; of ``source_failed`` which source it is and why."""
+    from agent.app.alarm import MEANING
+    from agent.cli.cameras import words_of
+    from agent.shell.terminal import noted
+    from agent.shell.times import when_text
+
+    failed = [
+        f"camera {one['camera']} {one['name']}".rstrip() + f": {words_of(one)}"
+        for one in answer["cameras"]
+        if not one["source"] and one["how"]["state"] == "failed"
+    ]
+    failed += [
+        f"source {one['name']}: {one['failed']}; next: {one['next']}"
+        for one in answer.get("sources", ())
+        if "failed" in one
+    ]
+    rows = []
+    for one in answer["alerts"]:
+        words = failed if one["code"] == "source_failed" and failed else [MEANING[one["code"]][1]]
+        rows.append(((one["code"], f"since {when_text(one['since'])}", f"{one['count']} times"), words))
+    return noted(rows, head=("alert", "", ""))
 
 
 def _not_here(answer: dict[str, Any]) -> list[tuple[str, object]]:
@@ -215,10 +236,8 @@ def _not_here(answer: dict[str, Any]) -> list[tuple[str, object]]:
 
 
 def _inventory(arguments: argparse.Namespace) -> int:
-    from agent.shell.held import summed, until
-    from agent.shell.layout import size
-    from agent.shell.terminal import heading, table
-    from agent.shell.times import when_text
+    from agent.shell.held import summed
+    from agent.shell.terminal import heading
 
     selection = _selection(arguments)
     answer = ask_agent(arguments, "inventory", selection)
@@ -257,6 +276,26 @@ def _inventory(arguments: argparse.Namespace) -> int:
     if not objects and not exports:
         print("Nothing of that selection is held." if any(selection.values()) else "Nothing is held.")
         return code
+    if objects:
+        print(_objects(objects, levels=levels))
+        print("\n" + heading(summed(objects)))
+    if objects and exports:
+        print()
+    if exports:
+        print(_exports(exports))
+    if more_exports:
+        print("\n" + heading(f"and {more_exports} newer ones: name them, or privacy-owner inventory --category export"))
+    return code
+
+
+def _objects(objects: list[dict[str, Any]], *, levels: dict[str, str]) -> str:
+    """Return objects as a table; where it is wider than the terminal, what fits of each and the rest beneath."""
+    from agent.shell import layout
+    from agent.shell.held import until
+    from agent.shell.layout import size
+    from agent.shell.terminal import columns, noted
+    from agent.shell.times import when_text
+
     rows = [
         (
             item["id"],
@@ -271,17 +310,18 @@ def _inventory(arguments: argparse.Namespace) -> int:
         )
         for item in objects
     ]
-    if rows:
-        head = ("id", "camera", "level", "category", "captured", "size", "state", "until", "rule")
-        print(table(rows, head=head, right=(5,)))
-        print("\n" + heading(summed(objects)))
-    if rows and exports:
-        print()
-    if exports:
-        print(_exports(exports))
-    if more_exports:
-        print("\n" + heading(f"and {more_exports} newer ones: name them, or privacy-owner inventory --category export"))
-    return code
+    head = ("id", "camera", "level", "category", "captured", "size", "state", "until", "rule")
+    whole, width = layout.table(rows, head=head, right=(5,)), columns(sys.stdout)
+    if not width or max(map(len, whole.split("\n"))) <= width:
+        return whole
+    short = [
+        (
+            (row[0], row[4], row[5]),
+            (row[1], row[2], row[3], row[6], f"until {row[7]}", f"by {row[8]}" if row[8] else ""),
+        )
+        for row in rows
+    ]
+    return noted(short, head=("id", "captured", "size"))
 
 
 def _exports(exports: list[dict[str, Any]]) -> str:
@@ -320,7 +360,11 @@ def _explain(arguments: argparse.Namespace) -> int:
         print(heading(f"export of {answer['objects']} objects, {size(answer['bytes'])}"))
         print(pairs(_about_export(answer)))
         return DONE
-    what = f"{answer['category']} of camera {printable(_camera(answer))}, {size(answer['bytes'])}"
+    what = f"{answer['category'] or 'object'} of camera {printable(_camera(answer))}, {size(answer.get('bytes', 0))}"
+    if answer["state"] == "waiting_for_camera":
+        print(heading(f"deleted here; camera {printable(_camera(answer))} has its own copy still"))
+        print(pairs(_about_waiting(answer)))
+        return DONE
     if answer["state"] == "at_store":
         print(heading(f"{what} sealed"))
         print(pairs(_about_away(answer)))
@@ -344,6 +388,12 @@ def _explain(arguments: argparse.Namespace) -> int:
     ]
     print(pairs(rows))
     return DONE
+
+
+def _about_waiting(answer: dict[str, Any]) -> list[tuple[str, object]]:
+    from agent.cli.cameras import words_of
+
+    return [("waits for", answer["decision"]["waits_for"]), ("camera", words_of(answer)), *_copies(answer)]
 
 
 def _about_away(answer: dict[str, Any]) -> list[tuple[str, object]]:

@@ -344,15 +344,16 @@ def _discovery(config: "Config", ask_status: AskStatus) -> Iterator[Finding]:
     """Tell why cameras may not be heard: no multicast, a container's network, no adapter, no bluetoothd."""
     settings = config.discovery
     if settings is None:
-        yield Finding("discovery", "good", "off: nothing is listened for")
+        yield Finding("discovery", "good", "off, no [discovery] in the config: nothing is listened for")
         return
     answer = ask_status()
     if answer is not None:
         troubles = [(one["way"], one["reason"], one["next"]) for one in answer["discovery"]["troubles"]]
     else:
         troubles = _troubles(config)
-    for way, reason, following in troubles:
-        yield Finding(f"discovery {way}", "look", reason.replace("_", " "), following)
+    for reason, following in dict.fromkeys(one[1:] for one in troubles):  # what several ways have is said once
+        ways = ", ".join(one[0] for one in troubles if one[1:] == (reason, following))
+        yield Finding(f"discovery {ways}", "look", reason.replace("_", " "), following)
     if quiet := [way for way in settings.ways if way not in {one[0] for one in troubles}]:
         yield Finding("discovery", "good", f"nothing speaks against {', '.join(quiet)}")
 
@@ -383,20 +384,15 @@ def _enrolled_cameras(ask_status: AskStatus) -> Iterator[Finding]:
     for one in () if answer is None else answer["cameras"]:
         if one["source"]:
             continue  # of a folder or a stream, whose own check tells
-        name, level = f"camera {one['camera']}", one["level"]
-        radio = one.get("bluetooth", {})
-        if not one["reachable"] and "privacy_state" in radio:
-            yield Finding(name, "good", f"{level}; answers over Bluetooth")
+        name, how, radio = f"camera {one['camera']}", one["how"], one.get("bluetooth", {})
+        told = f"{one['level']}; {how['state'].replace('_', ' ')}" + (f": {how['reason']}" if "reason" in how else "")
+        if how["state"] == "not_heard" and "privacy_state" in radio:
+            yield Finding(name, "good", f"{one['level']}; answers over Bluetooth")
         elif radio.get("wants") == "passkey":
-            yield Finding(
-                name, "look", f"{level}; its Bluetooth wants a passkey", f"privacy-agent passkey {one['camera']}"
-            )
-        elif one["reachable"] is False:
-            step = "see that it is on and on this network; privacy-agent discover shows what is heard"
-            yield Finding(name, "look", f"{level}; does not answer", step)
+            wants = f"{one['level']}; its Bluetooth wants a passkey"
+            yield Finding(name, "look", wants, f"privacy-agent passkey {one['camera']}")
         else:
-            told = {True: f"answers at {one.get('address') or one['endpoint']}", None: "not looked for"}
-            yield Finding(name, "good", f"{level}; {told[one['reachable']]}")
+            yield Finding(name, "look" if "next" in how else "good", told, how.get("next", ""))
 
 
 def _identity(config: "Config") -> Iterator[Finding]:

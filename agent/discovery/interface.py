@@ -247,7 +247,7 @@ def why_nothing_is_heard(interfaces: Sequence[Interface], *, chosen: Sequence[st
     if container and all(one.far_end_elsewhere for one in links):
         return (
             "container_network",
-            "a container's own network hears no camera outside: start it with the host's (docker run --network host)",
+            "this may be a container's own network, which hears no camera outside: use the host's (--network host)",
         )
     return "", ""
 

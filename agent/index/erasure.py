@@ -214,6 +214,18 @@ def waits_beside(tx: Tx, source: str, card: int) -> bool:
     return bool(below or above)
 
 
+def waiting_copies(tx: Tx) -> list[tuple[str, int]]:
+    """Return (source, how many copies) of the cameras that are asked to delete something."""
+    counted = "SELECT source, count(*) FROM source_erase WHERE state = 'waiting' GROUP BY source ORDER BY source"
+    return [(str(row[0]), int(row[1])) for row in tx.execute(counted)]
+
+
+def waiting_copy(tx: Tx, object_id: str) -> str:
+    """Return the source that is asked to delete an object's copy; ``""`` for none."""
+    found = tx.execute("SELECT source FROM source_erase WHERE state = 'waiting' AND object = ?", (object_id,))
+    return str(found[0][0]) if found else ""
+
+
 def waiting_sources(tx: Tx) -> list[str]:
     """Return the names of the cameras that are asked to delete something."""
     return [row[0] for row in tx.execute("SELECT DISTINCT source FROM source_erase WHERE state = 'waiting'")]

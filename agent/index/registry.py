@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Final
 
-from agent.index.transaction import Tx
+from agent.index.transaction import Row, Tx
 
 MIGRATIONS: Final[tuple[str, ...]] = (
     """
@@ -35,6 +35,10 @@ MIGRATIONS: Final[tuple[str, ...]] = (
         SELECT m.tag, x'', t.source, t.captured_from_ms, t.rule FROM batch_member m
         JOIN tombstone t ON t.source_tag = m.batch;
     DROP TABLE batch_member;
+    """,
+    """
+    -- What its owner called a camera that was enrolled and is forgotten; else ''. Personal, and goes with the row.
+    ALTER TABLE camera ADD COLUMN name TEXT NOT NULL DEFAULT '';
     """,
 )
 
@@ -72,16 +76,25 @@ def delete_cameras(tx: Tx, ids: Iterable[str]) -> None:
     tx.executemany("DELETE FROM camera WHERE id = ?", ((one,) for one in ids))
 
 
-def camera(tx: Tx, camera_id: str) -> tuple[str, str, str] | None:
-    """Return (id, source, label)."""
-    rows = tx.execute("SELECT id, source, label FROM camera WHERE id = ?", (camera_id,))
-    return (str(rows[0][0]), str(rows[0][1]), str(rows[0][2])) if rows else None
+def set_name(tx: Tx, camera: str, name: str) -> None:
+    """Keep what its owner called a camera."""
+    tx.execute("UPDATE camera SET name = ? WHERE id = ?", (name, camera))
 
 
-def cameras(tx: Tx, *, after: str, limit: int) -> list[tuple[str, str, str]]:
-    """Return a page of (id, source, label) with ids above ``after``."""
-    rows = tx.execute("SELECT id, source, label FROM camera WHERE id > ? ORDER BY id LIMIT ?", (after, limit))
-    return [(str(row[0]), str(row[1]), str(row[2])) for row in rows]
+def camera(tx: Tx, camera_id: str) -> tuple[str, str, str, str] | None:
+    """Return (id, source, label, name)."""
+    rows = tx.execute("SELECT id, source, label, name FROM camera WHERE id = ?", (camera_id,))
+    return _camera(rows[0]) if rows else None
+
+
+def cameras(tx: Tx, *, after: str, limit: int) -> list[tuple[str, str, str, str]]:
+    """Return a page of (id, source, label, name) with ids above ``after``."""
+    rows = tx.execute("SELECT id, source, label, name FROM camera WHERE id > ? ORDER BY id LIMIT ?", (after, limit))
+    return list(map(_camera, rows))
+
+
+def _camera(row: Row) -> tuple[str, str, str, str]:
+    return str(row[0]), str(row[1]), str(row[2]), str(row[3])
 
 
 def count_cameras(tx: Tx) -> int:

@@ -581,7 +581,7 @@ class Ingest:
             tombstone.count_late(tx, forbidden.by, destroyed=True)
 
         await self._index.write(note)
-        self._telling.tell(work.event("deleted_before", reason="the source's copy was destroyed"))
+        self._telling.tell(work.event("deleted_before", reason="the source's copy was destroyed", obeys=True))
 
     async def _remains(self, work: Work, forbidden: Forbidden, *, passed: Bookmark | None = None) -> None:
         """Tell once that the source keeps what a delete covers."""

@@ -51,6 +51,8 @@ class IngestEvent(msgspec.Struct, frozen=True, kw_only=True):
     object: str = ""
     bytes: int = 0
     unverified_path: str = ""
+    obeys: bool = False
+    """It is what a delete asked for, and nothing that anybody has to look at."""
 
 
 class Work(msgspec.Struct, frozen=True):
@@ -89,9 +91,10 @@ class Work(msgspec.Struct, frozen=True):
         """Return the same for one of its files."""
         return Work(self.source, (member,))
 
-    def event(self, kind: EventKind, *, reason: str) -> IngestEvent:
+    def event(self, kind: EventKind, *, reason: str, obeys: bool = False) -> IngestEvent:
         """Return what to tell of it."""
-        return IngestEvent(kind=kind, source=self.source.settings.name, reason=reason, unverified_path=self.first.path)
+        name, path = self.source.settings.name, self.first.path
+        return IngestEvent(kind=kind, source=name, reason=reason, unverified_path=path, obeys=obeys)
 
 
 class Let(msgspec.Struct, frozen=True, kw_only=True):

@@ -17,8 +17,15 @@ def near_view(nearby: "Nearby") -> dict[str, Any]:
     """Return everything: devices, and why something may not be heard."""
     return {
         "near": [device_view(nearby, device) for device in nearby.devices()],
-        "troubles": [trouble_view(one) for one in nearby.inventory.troubles()],
+        "troubles": troubles_view(nearby),
     }
+
+
+def troubles_view(nearby: "Nearby") -> list[dict[str, str]]:
+    """Return why something may not be heard; what is only supposed, of a container, is silent where it is disproved."""
+    hears = {row.sighting.way for row in nearby.inventory.rows() if row.gone_ms is None}
+    troubles = nearby.inventory.troubles()
+    return [trouble_view(one) for one in troubles if one.reason != "container_network" or one.way not in hears]
 
 
 def device_view(nearby: "Nearby", device: "Device") -> dict[str, Any]:
@@ -62,6 +69,7 @@ def camera_view(camera: Enrolled, reach: Reach) -> dict[str, Any]:
         "endpoint": camera.endpoint,
         "enrolled": rfc3339_ms(camera.enrolled_ms),
         "reachable": reach.reachable,
+        "paired": bool(camera.advert_key),
     }
     if camera.kid:
         told["fingerprint"] = camera_fingerprint(camera.kid)

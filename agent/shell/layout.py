@@ -7,6 +7,8 @@ CELL_MAX: Final = 60
 """Longer text in a column with another to its right is cut: it would push that one off the screen."""
 
 _GAP: Final = "  "
+_DOT: Final = " \N{MIDDLE DOT} "
+_INDENT_PART: Final = 4  # of the screen at most is left blank before what stands beneath a row
 _WORDS_MIN: Final = 24  # a narrower column of words is harder to read than a block
 _STEP: Final = 1000
 _UNITS: Final = ("B", "kB", "MB", "GB", "TB")
@@ -38,6 +40,34 @@ def table(rows: Iterable[Sequence[object]], *, head: Sequence[str], right: Seque
         lines.append(_GAP.join(cells).rstrip())
         lines += [" " * before + other for other in others]
     return "\n".join(lines)
+
+
+def noted(rows: Iterable[tuple[Sequence[object], Iterable[object]]], *, head: Sequence[str], columns: int = 0) -> str:
+    """Return rows as aligned columns under a head, each with what else is to be said of it beneath.
+
+    Columns that a screen has no room for, from the last one on, stand beneath as well.
+    """
+    every = [(tuple(map(clean, cells)), [printable(word) for word in words if word]) for cells, words in rows]
+    lines = [tuple(head), *(cells for cells, _words_of in every)]
+    widths = [max(len(row[at]) for row in lines) for at in range(len(head))]
+    kept = len(head)
+    while columns and kept > 1 and sum(widths[:kept]) + len(_GAP) * (kept - 1) > columns:
+        kept -= 1
+    indent = " " * (widths[0] + len(_GAP))
+    if columns and len(indent) * _INDENT_PART > columns:
+        indent = _GAP
+    shown = [_line(head, widths[:kept])]
+    for cells, words in every:
+        shown.append(_line(cells, widths[:kept]))
+        beneath = _DOT.join((*(cell for cell in cells[kept:] if cell not in {"", "-"}), *words))
+        if beneath:
+            room = _words(beneath, columns - len(indent)) if columns else [beneath]
+            shown += [indent + one for one in room]
+    return "\n".join(shown)
+
+
+def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
+    return _GAP.join(cell.ljust(width) for cell, width in zip(cells, widths, strict=False)).rstrip()
 
 
 def pairs(rows: Sequence[tuple[str, object]], *, columns: int = 0) -> str:

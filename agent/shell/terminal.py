@@ -34,6 +34,11 @@ def table(rows: Iterable[Sequence[object]], *, head: Sequence[str], right: Seque
     return layout.table(rows, head=head, right=right, columns=columns(sys.stdout))
 
 
+def noted(rows: Iterable[tuple[Sequence[object], Iterable[object]]], *, head: Sequence[str]) -> str:
+    """Return a table for stdout with what is said of each row beneath it, fitted to its width."""
+    return layout.noted(rows, head=head, columns=columns(sys.stdout))
+
+
 def pairs(rows: Sequence[tuple[str, object]]) -> str:
     """Return names and values for stdout, fitted to its width."""
     return layout.pairs(rows, columns=columns(sys.stdout))
@@ -71,6 +76,7 @@ class LiveTable:
 
     def __init__(self) -> None:
         self._height = 0
+        self._whole = ""
 
     def show(self, text: str) -> None:
         """Draw the text over the one before."""
@@ -79,15 +85,20 @@ class LiveTable:
         except (OSError, ValueError):
             room = 0
         lines = text.split("\n")
+        self._whole = ""
         if 0 < room < len(lines):
-            lines = [*lines[: room - 1], f"… {len(lines) - room + 1} more lines: make the window higher, or | less"]
+            self._whole = text
+            more = f"… {len(lines) - room + 1} more lines: make the window higher, or see them all after Ctrl-C"
+            lines = [*lines[: room - 1], more]
         up = f"\x1b[{self._height}F" if self._height else ""
         print(f"{up}\x1b[J" + "\n".join(lines), flush=True)
         self._height = len(lines)
 
     def end(self) -> None:
-        """Leave the last text where it stands."""
-        self._height = 0
+        """Leave the last text where it stands, whole."""
+        if self._whole:
+            print(f"\x1b[{self._height}F\x1b[J{self._whole}", flush=True)
+        self._height, self._whole = 0, ""
 
 
 class TextOnly:

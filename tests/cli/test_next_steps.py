@@ -21,7 +21,7 @@ WRONG: dict[tuple[str, ...], tuple[int, str, str]] = {
     ("run", CONFIG, "nope"): (2, "nope: No such file", "--config FILE"),
     ("status", CONFIG, "plain"): (2, "plain:1: ", "TOML"),
     ("inventory", "--from", "yesterday"): (2, "'yesterday' is not a time", "36h"),
-    ("inventory", "--camera", "Front Door"): (1, "no camera 'Front Door' is known", "privacy-agent inventory"),
+    ("inventory", "--camera", "Front Door"): (1, "no camera 'Front Door' is known", "privacy-agent cameras"),
     ("inventory", "nope"): (1, "not held here: nope", "privacy-agent audit show"),
     ("explain", "nope"): (1, "no object 'nope' is held", "privacy-agent inventory"),
     ("export", "nope"): (1, "nothing of that selection is held", "privacy-agent inventory"),

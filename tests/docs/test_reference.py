@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 from typing import get_args
 
+from agent.app.how import State
 from agent.config import _DISCOVERY_KEYS, _SOURCE_KEYS, _STREAM_KEYS, WAYS, parse_config
 from agent.enrolment import LEVELS
 from agent.nearby.judging import Rule
@@ -50,7 +51,7 @@ def test_every_key_of_discovery_is_listed_and_every_way_too() -> None:
     assert re.findall(r"^\| `(\w+)` \| .+ \|$", enrolment.split("| way |")[1].split("\n\n")[0], re.MULTILINE) == [*WAYS]
 
 
-def test_every_rule_and_level_of_enrolment_is_listed() -> None:
+def test_every_rule_level_and_state_of_enrolment_is_listed() -> None:
     enrolment = (ROOT / "docs/enrolment.md").read_text(encoding="utf-8")
 
     def listed(head: str) -> list[str]:
@@ -58,6 +59,7 @@ def test_every_rule_and_level_of_enrolment_is_listed() -> None:
 
     assert listed("| rule |") == [*get_args(Rule)]
     assert listed("| level |") == [*LEVELS]
+    assert listed("| state |") == [*get_args(State)]
 
 
 def test_value_that_counts_where_a_key_is_left_out_is_the_one_that_is_listed() -> None:

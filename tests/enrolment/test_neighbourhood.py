@@ -5,6 +5,8 @@ files that each has for itself, are between them.
 """
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -67,6 +69,39 @@ def test_second_device_under_the_id_is_refused_alerted_and_the_camera_is_used_on
         assert there.id not in json.dumps(agent.audit())
 
 
+@on_network(hosts=1)
+def test_discover_says_when_it_read_no_config_and_when_that_has_no_discovery(net: Network) -> None:
+    (host,) = net.hosts
+    with device(host) as agent:
+        code = (
+            "import pathlib, sys; from agent import cli, config; config.DEFAULT_PATH = pathlib.Path('/nowhere.toml'); "
+            "sys.exit(cli.main(['discover', '--for', '1s', '--json']))"
+        )
+        told = subprocess.run(host.command(sys.executable, "-c", code), capture_output=True, text=True, check=False)
+        assert "no config was read, /nowhere.toml is not there" in told.stderr
+        heard = agent.shell("privacy-agent", "discover", "--for", "1s", "--config", agent.config, expect=1)
+        assert f"{agent.config} has no [discovery]" in heard.stderr
+
+
+@on_network(hosts=2)
+def test_wrong_label_of_a_camera_that_is_heard_is_told_as_such(net: Network) -> None:
+    agent_host, camera_host = net.hosts
+    with (
+        device(agent_host, listens=True) as agent,
+        agent.running(),
+        camera(camera_host, agent.folder / "cameras") as there,
+    ):
+        new = agent.until_near("a new camera", state="new")
+        other = there.label[:-1] + ("0" if there.label[-1] != "0" else "1")
+        told = agent.asked("enrol", other, expect=1)["error"]
+        assert told["reason"] == "camera_impostor"
+        assert f"a camera with the id {there.id} answers with another key" in told["message"]
+        assert new["fingerprint"] in told["message"]
+        told = agent.asked("enrol", "--accept", "0" * 32, expect=1)["error"]
+        assert new["fingerprint"] in told["message"], "it was heard, and so is named"
+        assert "container" not in json.dumps(told)
+
+
 @on_network(hosts=2)
 def test_label_of_another_camera_enrols_nobody(net: Network) -> None:
     agent_host, camera_host = net.hosts
@@ -88,7 +123,7 @@ def test_camera_is_enrolled_and_forgotten_without_a_running_agent(net: Network) 
         near = agent.discovered()[-1]
         assert (near["state"], near["camera"]) == ("enrolled", made["camera"])
         assert agent.asked("forget-camera", made["camera"])["camera"] == made["camera"]
-        assert agent.asked("cameras")["cameras"][0]["level"] == "configured"
+        assert agent.asked("cameras")["cameras"][0]["level"] == "forgotten"
         agent.asked("forget-camera", made["camera"], expect=2)
 
 
@@ -111,10 +146,10 @@ def test_nothing_is_near_and_it_is_said_why(net: Network) -> None:
     (host,) = net.hosts
     with device(host) as agent:
         quiet = agent.shell("privacy-agent", "discover", "--for", "1s", "--config", agent.config, expect=1)
-        assert quiet.stderr.startswith("privacy-agent: no camera was heard\n  next: ")
+        assert "privacy-agent: no camera was heard\n  next: " in quiet.stderr
         host.ip("link", "set", "lan0", "down")
         cut_off = agent.shell("privacy-agent", "discover", "--for", "1s", "--config", agent.config, expect=1)
-        assert "next: mdns: only the loopback interface is up" in cut_off.stderr
+        assert "next: mdns, onvif: only the loopback interface is up" in cut_off.stderr
         assert {json.loads(line)["trouble"]["reason"] for line in cut_off.stdout.splitlines()} >= {"no_interface"}
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import datetime as dt
+import itertools
 import ssl
 import subprocess
 import sys
@@ -13,7 +14,8 @@ import pytest
 from agent import enrolment
 from agent.camera.answer import AnswerError
 from agent.camera.tls import kid_of_pem
-from agent.cli.finding import near_table
+from agent.cli.near import near_table
+from agent.config import read_config
 from agent.envelope import public_jwk, thumbprint
 from agent.envelope.label import CameraLabel, camera_fingerprint
 from tests.cli.conftest import Device, device, made, shell
@@ -156,7 +158,73 @@ def test_forgotten_camera_is_told_so_and_is_free_for_another_agent(device: Devic
         # As when the power failed between the camera's answer and ours.
         made = device.ok("enrol", stand.device.label, f"127.0.0.1:{stand.port}", "--json").json
         assert "not paired" in device.ok("forget-camera", made["camera"]).out
-    assert enrolled(device) == ["configured"], "it is known still, and trusted no more"
+    assert enrolled(device) == ["forgotten"], "it is known still, and trusted no more"
+
+
+def test_forgotten_camera_keeps_its_name_and_is_no_configured_one(device: Device) -> None:
+    key = new_key()
+    label = CameraLabel(DEVICE, camera_fingerprint(thumbprint(public_jwk(key))).replace(" ", ""))
+    with camera(key, DEVICE) as far_end:
+        made = device.ok("enrol", str(label), where(far_end), "--name", "Front door", "--json").json
+        assert "Front door" in device.ok("forget-camera", "Front door").out, "by its name"
+        (told,) = device.ok("cameras", "--json").json["cameras"]
+        assert (told["camera"], told["level"], told["name"]) == (made["camera"], "forgotten", "Front door")
+        assert "its card may hold clear recordings" in device.ok("cameras").out
+        again = device.ok("enrol", str(label), where(far_end)).out
+    assert "If it knows this agent still" in again
+
+
+def test_name_that_two_cameras_have_means_neither(device: Device) -> None:
+    for number in (8, 9):
+        device.ok("enrol", "--configured", f"rtsp://192.0.2.{number}/stream", "--name", "Porch")
+    for words in (("forget-camera", "Porch"), ("inventory", "--camera", "Porch")):
+        refused = device.agent(*words)
+        assert refused.code != 0
+        assert "2 cameras are called 'Porch'" in refused.err
+    assert enrolled(device) == ["configured", "configured"]
+
+
+def test_camera_is_selected_by_its_name(device: Device) -> None:
+    held = device.take_in("front/a.mp4", "back/b.mp4")
+    (one,) = device.ok("inventory", "--camera", "front", "--json").json["objects"]
+    assert one["camera_label"] == "front"
+    assert len(held) == 2
+
+
+def test_next_step_after_enrolling_is_the_one_that_is_left(device: Device) -> None:
+    key = new_key()
+    label = CameraLabel(DEVICE, camera_fingerprint(thumbprint(public_jwk(key))).replace(" ", ""))
+    with camera(key, DEVICE) as far_end:
+        told = device.ok("enrol", str(label), where(far_end))
+        assert "Now open its set-up window" in told.out
+        assert "[discovery]" not in told.out, "it was given an address"
+        pair(device)
+        assert "nothing is left to do" in device.ok("enrol", str(label), where(far_end)).out
+    assert "Nothing is collected by that alone" in device.ok("enrol", "--configured", "rtsp://192.0.2.8/stream").out
+
+
+def pair(device: Device) -> None:
+    """Let the only enrolled camera be paired, as the agent does when it met it."""
+
+    async def write() -> None:
+        async with device.parts() as parts:
+            (one,) = await parts.index.read(enrolment.enrolled)
+            moment = parts.now()
+            await parts.index.write(lambda tx: enrolment.pair(tx, one.camera, advert_key=bytes(32), moment=moment))
+
+    asyncio.run(write())
+
+
+def test_how_an_enrolled_camera_is_says_that_no_agent_runs(device: Device) -> None:
+    key = new_key()
+    label = CameraLabel(DEVICE, camera_fingerprint(thumbprint(public_jwk(key))).replace(" ", ""))
+    with camera(key, DEVICE) as far_end:
+        device.ok("enrol", str(label), where(far_end))
+    told = device.ok("cameras")
+    assert "not paired yet" in told.out
+    assert "No agent runs" in told.out
+    pair(device)
+    assert device.ok("status", "--json").json["cameras"][0]["how"] == {"state": "paired"}
 
 
 def test_address_alone_is_enrolled_as_that(device: Device) -> None:
@@ -199,30 +267,52 @@ def test_objects_are_listed_with_the_level_of_their_camera(device: Device) -> No
 
 
 def test_doctor_tells_what_may_be_heard(device: Device) -> None:
-    assert device.examined()["discovery"]["told"] == "off: nothing is listened for"
+    assert device.examined()["discovery"]["told"].startswith("off, no [discovery]")
     device.config.write_text(device.config.read_text() + '\n[discovery]\ninterfaces = ["nowhere0"]\n')
     found = device.examined()
-    assert found["discovery mdns"]["verdict"] == "look"
-    assert "none of nowhere0 is up" in found["discovery onvif"]["next"]
+    assert found["discovery mdns, onvif"]["verdict"] == "look"
+    assert "none of nowhere0 is up" in found["discovery mdns, onvif"]["next"]
+
+
+def near_by(state: str, *, address: str, says: str = "", **more: object) -> dict[str, object]:
+    """One device as the ``nearby`` verb tells it."""
+    heard = {"way": "mdns", "place": "eth0", "unverified_name": says, "addresses": [address], "gone": False}
+    usual = {"signal_dbm": None, "leaks": [], "heard": [heard], "reachable": True, "last_seen": "2026-03-01T10:15:00Z"}
+    return usual | {"state": state} | more
+
+
+NEAR = [
+    near_by("enrolled", address="192.0.2.4:8443", level="proved", camera="garden00", name="Garden"),
+    near_by("impostor", address="192.0.2.5:8443", impostor_of="garden00", rule="copied_advert"),
+    near_by("new", address="192.0.2.6:8443", fingerprint=" ".join(["fa9d"] * 8), unverified_device="abcdefgh234567aa"),
+    near_by("heard", address="192.0.2.4:80", says="\x1b[2JDoor", leaks=[{"code": "mac", "advice": "rename it"}]),
+    near_by("heard", address="192.0.2.9:80", says="Porch", leaks=[{"code": "mac", "advice": "rename it"}]),
+]
 
 
 def test_table_of_what_is_near_says_who_is_who_and_what_to_do() -> None:
-    heard = {"way": "mdns", "place": "eth0", "unverified_name": "\x1b[2JDoor", "addresses": ["192.0.2.4:8443"]}
-    usual = {"signal_dbm": None, "leaks": [], "heard": [heard], "reachable": True}
     told = near_table(
-        {
-            "near": [
-                usual | {"state": "enrolled", "level": "proved", "camera": "garden00", "name": "Garden"},
-                usual | {"state": "impostor", "impostor_of": "garden00", "rule": "copied_advert"},
-                usual | {"state": "new", "fingerprint": "fa9d cbec"},
-                usual | {"state": "heard", "leaks": [{"code": "mac", "advice": "rename it"}]},
-            ],
-            "troubles": [{"way": "ble", "place": "", "reason": "no_adapter", "next": "plug one in"}],
-        }
+        {"near": NEAR, "troubles": [{"way": "ble", "place": "", "reason": "no_adapter", "next": "plug one in"}]}
     )
     assert "\x1b" not in told
-    for words in ("proved", "garden00 Garden", "not garden00", "fa9d cbec", "rename it", "no adapter", "plug one in"):
+    for words in ("proved", "garden00 Garden", "not garden00", "fa9d fa9d", "enrol LABEL", "no adapter", "plug one in"):
         assert words in told
+    assert told.count("rename it") == 1, "advice is given once, however many need it"
+    assert told.splitlines()[1].startswith("impostor"), "what is most urgent stands first"
+
+
+def test_two_announcements_of_one_address_are_kept_apart_and_that_is_said() -> None:
+    told = near_table({"near": NEAR, "troubles": []}).splitlines()
+    (beneath,) = [after for line, after in itertools.pairwise(told) if "192.0.2.4:80 " in f"{line} "]
+    assert "same address as garden00 Garden" in beneath
+    assert sum("same address" in line for line in told) == 1
+
+
+def test_trouble_that_several_ways_have_is_said_once() -> None:
+    trouble = {"place": "", "reason": "no_interface", "next": "connect the network"}
+    told = near_table({"near": [], "troubles": [trouble | {"way": "mdns"}, trouble | {"way": "onvif"}]})
+    assert told.count("connect the network") == 1
+    assert "mdns, onvif" in told
 
 
 def test_agent_that_listens_for_nothing_loads_nothing_of_it(device: Device) -> None:
@@ -233,4 +323,4 @@ def test_agent_that_listens_for_nothing_loads_nothing_of_it(device: Device) -> N
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
-    assert "[discovery]" not in device.config.read_text()
+    assert read_config(device.config).discovery is None

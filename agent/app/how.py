@@ -1,0 +1,92 @@
+"""How an enrolled camera is, told from what it answered last: paired or not, collected from or not, and why not.
+
+Rules: pure; what a camera says of itself is its word and is told as such. One that answered just now is ``collecting``;
+one that is away is ordinary, and told here alone.
+"""
+
+from typing import Any, Final, Literal, get_args
+
+import msgspec
+
+from agent.camera.answer import AnswerError, Code, Status
+from agent.enrolment import Enrolled
+from agent.nearby.reach import Reach
+
+FRESH_MS: Final = 30_000
+"""A camera is asked every 10 s; one that has not answered for three times that is not there."""
+
+State = Literal["not_paired_yet", "collecting", "failed", "not_heard", "paired", "answers", "not_looked_for"]
+
+_WORDS: Final[dict[str, str]] = {
+    "setup_closed": "it knows no agent yet",
+    "paired_elsewhere": "another agent has it",
+    "not_paired": "it was reset, or another agent has it",
+    "storage_missing": "its card is missing",
+    "storage_failed": "its card answers with errors",
+}
+_SET_UP: Final = "open its set-up window: press the button at the camera"
+_LOOK: Final = "see that it is on and on this network: privacy-agent discover"
+_UNHEARD: Final = "nothing listens for it, and it was enrolled without an address"
+_LISTEN: Final = "add the line [discovery] to agent.toml, and start the agent again"
+_CODES: Final[dict[str, str]] = {AnswerError(code).message: code for code in get_args(Code)}
+
+
+class Said(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of asking a camera: when it answered last, in agent time, what it said, and why it cannot be asked.
+
+    ``reason`` is what its source tells; empty where nothing is wrong.
+    """
+
+    met_ms: int | None = None
+    says: tuple[str, ...] = ()
+    reason: str = ""
+
+
+def sayings(status: Status) -> tuple[str, ...]:
+    """Return what a camera says of itself in words: what it does, and what is wrong with its card."""
+    card = {"ok": "", "full": "card full", "missing": "card missing", "failing": "card failing"}[status.storage]
+    doing = "recording" if status.recording else "not recording"
+    return tuple(word for word in (doing, card) if word)
+
+
+def code_of(reason: str) -> str:
+    """Return the code of the camera link's document that a source's reason is about; ``""`` for none."""
+    return _CODES.get(reason, "")
+
+
+def how_view(
+    camera: Enrolled, said: Said, reach: Reach, *, running: bool, now_ms: int, findable: bool
+) -> dict[str, Any]:
+    """Return how an enrolled camera is, as plain JSON: ``state``, and where there is one ``reason`` and ``next``.
+
+    ``findable`` says that there is a way to where it is: an address, or that somebody listens.
+    """
+    if camera.level != "proved":
+        states: dict[bool | None, State] = {True: "answers", False: "not_heard", None: "not_looked_for"}
+        return _told(states[reach.reachable], following=_LOOK if reach.reachable is False else "")
+    if not running:
+        return _told("paired" if camera.advert_key else "not_paired_yet")
+    if said.reason:
+        return _in_trouble(said.reason)
+    if said.met_ms is not None and now_ms - said.met_ms < FRESH_MS and reach.reachable is not False:
+        return _told("collecting") | {"says": list(said.says)}
+    if reach.reachable and not camera.advert_key:
+        return _told("not_paired_yet", following=_SET_UP)
+    return _told("not_heard", following=_LOOK) if findable else _told("not_heard", reason=_UNHEARD, following=_LISTEN)
+
+
+def _in_trouble(reason: str) -> dict[str, Any]:
+    code = code_of(reason)
+    if code == "setup_closed":
+        return _told("not_paired_yet", reason=_WORDS[code], following=_SET_UP)
+    hint = AnswerError(code).hint if code else ""  # type: ignore[arg-type]  # of the closed list
+    return _told("failed", reason=_WORDS.get(code, reason), following=hint or _LOOK)
+
+
+def _told(state: State, *, reason: str = "", following: str = "") -> dict[str, Any]:
+    told: dict[str, Any] = {"state": state}
+    if reason:
+        told["reason"] = reason
+    if following:
+        told["next"] = following
+    return told
