@@ -100,6 +100,7 @@ _STREAM_KEYS: Final = (
     "camera",
     "credentials",
     "certificate_sha256",
+    "sound",
     "segment",
     "stall",
 )
@@ -335,6 +336,7 @@ def _stream(table: Table, *, here: Path) -> StreamSettings:
         camera=camera,
         credentials=here / table.take("credentials", str) if "credentials" in table else None,
         certificate_sha256=_pinned(table, f"{host}:{port}", secure=secure, may=key == "onvif"),
+        sound=table.take("sound", bool, usual.sound),
         segment_s=segment_s,
         stall_s=stall_s,
     )

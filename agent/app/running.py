@@ -36,6 +36,7 @@ from agent.index import Tx
 from agent.ingest import Ingest, IngestEvent
 from agent.model import Moment
 from agent.rtsp import require_extra
+from agent.rtsp.message import Listened
 from agent.rtsp.onvif.client import require_extra as require_onvif
 from agent.rtsp.onvif.message import Found
 from agent.sealer import Sealer
@@ -129,6 +130,11 @@ class Live:
     def said(self) -> dict[str, Said]:
         """What became of asking each enrolled camera, by its id."""
         return {} if self.collecting is None else self.collecting.said
+
+    @property
+    def listened(self) -> dict[str, Listened]:
+        """What became of the sound of cameras of which it is asked for, by source."""
+        return self.ingest.listened()
 
 
 async def run(

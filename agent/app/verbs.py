@@ -39,6 +39,7 @@ from agent.nearby.reach import Reach
 from agent.nearby.view import camera_view, near_view, radio_view, troubles_view
 from agent.policy import Allow, Decision, Refuse
 from agent.retention import Retention
+from agent.rtsp.message import Listened
 from agent.rtsp.onvif.message import Found
 from agent.upload import Upload
 
@@ -96,6 +97,11 @@ class Living(Protocol):
         """Why sources are not taken in, by their names."""
         ...
 
+    @property
+    def listened(self) -> dict[str, Listened]:
+        """What became of the sound of cameras of which it is asked for, by source."""
+        ...
+
 
 class Offline:
     """The parts without an agent."""
@@ -112,6 +118,7 @@ class Offline:
         self.found: dict[str, Found] = {}
         self.said: dict[str, Said] = {}
         self.failed: dict[str, str] = {}
+        self.listened: dict[str, Listened] = {}
 
 
 class Verbs:
@@ -144,7 +151,9 @@ class Verbs:
     def _source(self, name: str, refusals: Refusals) -> dict[str, Any]:
         found = self._live.found.get(name)
         said = {} if found is None else {"onvif": {"snapshot": found.snapshot, "topics": list(found.topics)}}
-        return {"name": name, "not_taken": refusals.of(name), **self._failing(name), **said}
+        listened = self._live.listened.get(name)
+        heard = {} if listened is None else {"sound": {"coding": listened.coding, "left_out": listened.left_out}}
+        return {"name": name, "not_taken": refusals.of(name), **self._failing(name), **said, **heard}
 
     def _failing(self, name: str) -> dict[str, str]:
         reason = self._live.failed.get(name, "")

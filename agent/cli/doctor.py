@@ -268,10 +268,12 @@ def _not_taken(config: "Config", source: dict[str, Any]) -> Iterator[Finding]:
     kinds = {one["kind"] for one in counts}
     path = next((one.path for one in config.sources if one.name == source["name"]), config.file)
     steps = []
-    if kinds - {"refused", "cameras_full"}:
+    if kinds - {"refused", "cameras_full", "sound_left_out"}:
         steps.append(f"look for what does not belong in {path}: only plain files with one name are opened")
     if "cameras_full" in kinds:
         steps.append(f"see that the folders in {path} are those of cameras, or delete what is held of others")
+    if "sound_left_out" in kinds:
+        steps.append("choose AAC for the sound of this stream in the camera, or write sound = false")
     if "refused" in kinds:
         steps.append(f"let the category in by {config.policy} (docs/operating.md, policy.toml), or take it away")
     yield Finding(f"source {source['name']}", "look", f"not taken in: {told}", "; ".join(steps))
@@ -335,7 +337,7 @@ def _streams(config: "Config") -> Iterator[Finding]:
             yield Finding(
                 name,
                 "look",
-                "rtsp: its pictures cross the network in clear, and who answers at its address is believed",
+                "rtsp: what it streams crosses the network in clear, and who answers at its address is believed",
                 "write rtsps:// with certificate_sha256, if the camera has TLS; or give it a network of its own",
             )
 

@@ -41,6 +41,7 @@ from agent.keytree import GroupKey
 from agent.model import Moment, Object, new_id
 from agent.policy import Policy, Refuse, Rights
 from agent.rtsp import StreamSettings
+from agent.rtsp.message import Listened
 from agent.rtsp.onvif.message import Found
 from agent.sealer import Sealer, SealJob, SourceChangedError
 from agent.sources import Candidate, FolderSource, Source, SourceSettings
@@ -224,6 +225,10 @@ class Ingest:
     def found(self) -> dict[str, Found]:
         """Return what the ONVIF services of cameras said, by source."""
         return {stream.name: stream.found for stream in self._streams if stream.found is not None}
+
+    def listened(self) -> dict[str, Listened]:
+        """Return what became of the sound of cameras of which it is asked for, by source."""
+        return {stream.name: stream.listened for stream in self._streams if stream.listened is not None}
 
     def close(self) -> None:
         """Give folders and watches back, once nothing runs any more."""

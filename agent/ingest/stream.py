@@ -33,7 +33,7 @@ from agent.ingest.work import EventKind, IngestEvent, Let, Now, Told
 from agent.model import Category, Moment, Object, new_id
 from agent.policy import Refuse
 from agent.rtsp import Segment, StreamSettings, Watch
-from agent.rtsp.message import IMPOSTOR
+from agent.rtsp.message import IMPOSTOR, Listened
 from agent.rtsp.onvif.client import ask
 from agent.rtsp.onvif.message import Found
 from agent.rtsp.settings import read_address
@@ -121,6 +121,8 @@ class StreamFlow:
         self._base_ms: int | None = None
         self.found: Found | None = None
         """What its ONVIF service said, where that is named."""
+        self.listened: Listened | None = None
+        """What became of its sound, where that is asked for."""
 
     @property
     def name(self) -> str:
@@ -213,6 +215,7 @@ class StreamFlow:
             under_way: set[asyncio.Task[None]] = set()
             try:
                 async for segment in watch.segments():
+                    self._note_sound(watch.listened)
                     if len(under_way) >= SEGMENTS_MAX:
                         await asyncio.wait(under_way, return_when=asyncio.FIRST_COMPLETED)
                     taking = tasks.create_task(self._take(segment, reading), name=f"segment {self.name}")
@@ -371,6 +374,13 @@ class StreamFlow:
             self._trouble = None
             self._telling.trouble(self.name, "")
         self._telling.tell(IngestEvent(kind="admitted", source=self.name, object=item.id, bytes=item.plain_bytes))
+
+    def _note_sound(self, listened: Listened | None) -> None:
+        if listened == self.listened:
+            return
+        self.listened = listened
+        if listened is not None and listened.left_out:
+            self._tell("sound_left_out", f"{listened.coding or 'sound'}: {listened.left_out}")
 
     def _tell(self, kind: EventKind, reason: str) -> None:
         self._telling.tell(IngestEvent(kind=kind, source=self.name, reason=reason))

@@ -23,7 +23,7 @@ BATCH_FILES: Final = 200
 
 EventKind = Literal[
     "admitted", "refused", "unreadable", "disk_full", "later", "source_failed", "source_back", "deleted_before", "held",
-    "bad_lines", "cameras_full", "impostor",
+    "bad_lines", "cameras_full", "impostor", "sound_left_out",
 ]  # fmt: skip
 """``later``: its writer is not done, which is ordinary; ``source_failed``: reading or sealing failed, which is not.
 

@@ -7,8 +7,10 @@ The map::
     client     Watch: starts the process, hands its segments on, ends it
     __main__   the process: hardened first, then one connection, then gone
     worker     that connection from its start to its end: open, read, cut, and why it ended
-    segment    packets become fragmented MP4, cut on key frames (PyAV is known here and in worker alone)
+    sound      the packets of sound, until it is known which segment they are in
+    segment    packets become fragmented MP4, cut on key frames (PyAV is known in these and in worker alone)
     relay      between FFmpeg and the camera: TLS with a pinned certificate, credentials, what an answer may say
+    tracks     what of the media FFmpeg is given: of what is described (sdp), what is asked for, timed anew (rtp)
     wire       RTSP messages and the frames between them, in and out of bytes
     challenge  what is answered to a demand for credentials
     onvif/     where the camera streams, as its ONVIF service says; a process of its own again
@@ -18,8 +20,8 @@ holds no key, no path and no index, and lives as long as one connection. Why a r
 a password in clear, follow an answer to another address and trust any certificate; in its place it talks to this
 process alone, knows no credentials, and reaches nothing else.
 
-Rules: clear bytes go into pipes and nowhere else; of a stream only the pictures are asked for; nothing here decides
-whether a segment is kept.
+Rules: clear bytes go into pipes and nowhere else; of a stream only the pictures are asked for, and the sound where its
+owner wants it; nothing here decides whether a segment is kept.
 
 A name is loaded when it is first used, so that the process pays for no event loop.
 """

@@ -17,7 +17,7 @@ import msgspec
 
 from agent.child import Child
 from agent.errors import ConfigError, LinkError
-from agent.rtsp.message import MESSAGE_MAX_BYTES, Ask, Began, Ended, Failed, decode_told, encode
+from agent.rtsp.message import MESSAGE_MAX_BYTES, Ask, Began, Ended, Failed, Listened, decode_told, encode
 from agent.rtsp.settings import StreamSettings, open_credentials
 
 END_S: Final = 8.0
@@ -70,6 +70,8 @@ class Watch:
         self._loop = asyncio.get_running_loop()
         self._told: asyncio.Queue[Segment | Failed | None] = asyncio.Queue()
         self._open: dict[int, Segment] = {}
+        self.listened: Listened | None = None
+        """What became of the sound, where it is asked for; known before the first segment."""
 
     @property
     def pid(self) -> int:
@@ -85,6 +87,7 @@ class Watch:
                 url=settings.url,
                 certificate_sha256=settings.certificate_sha256,
                 has_credentials=bool(credentials),
+                sound=settings.sound,
                 segment_ms=round(settings.segment_s * _MS_PER_S),
                 stall_ms=round(settings.stall_s * _MS_PER_S),
             )
@@ -158,7 +161,7 @@ class Watch:
                 os.close(fd)
             self._child.kill()  # a stream took the process over, or it is no process of ours
 
-    def _take(self, told: Began | Ended | Failed, fds: list[int]) -> None:
+    def _take(self, told: Listened | Began | Ended | Failed, fds: list[int]) -> None:
         if isinstance(told, Began):
             if len(fds) != 1 or self._told.qsize() >= TOLD_MAX:
                 raise ValueError
@@ -166,6 +169,8 @@ class Watch:
             self._told.put_nowait(segment)
         elif fds:
             raise ValueError
+        elif isinstance(told, Listened):
+            self.listened = told
         elif isinstance(told, Ended):
             segment_ended = self._open.pop(told.number, None)
             if segment_ended is not None:

@@ -4,7 +4,7 @@ Rules: a message is at most ``MESSAGE_MAX_BYTES``; it carries one descriptor at 
 process, the end of a pipe from it. No credential is ever in one, nor a camera's address in what the process tells.
 """
 
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
 
 import msgspec
 
@@ -21,8 +21,19 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True, tag="ask"):
     url: str
     certificate_sha256: bytes
     has_credentials: bool
+    sound: bool
     segment_ms: int
     stall_ms: int
+
+
+LeftOut = Literal["", "none_is_sent", "cannot_be_kept", "description_is_unclear"]
+
+
+class Listened(msgspec.Struct, frozen=True, kw_only=True, tag="listened"):
+    """Of sound that was asked for: what it is coded as, and why it is left out where it is."""
+
+    coding: Annotated[str, msgspec.Meta(pattern=r"^[A-Z0-9._-]{0,24}$")]
+    left_out: LeftOut
 
 
 class Began(msgspec.Struct, frozen=True, kw_only=True, tag="began"):
@@ -84,7 +95,7 @@ def another_certificate() -> RefusedError:
     )
 
 
-Told = Began | Ended | Failed
+Told = Listened | Began | Ended | Failed
 
 encode = msgspec.msgpack.encode
 decode_ask = msgspec.msgpack.Decoder(Ask).decode

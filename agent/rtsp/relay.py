@@ -5,8 +5,9 @@ is turned away. Rules for what passes:
 
 - to the camera: requests, with the camera's address in place of ours and, once the camera demanded it, an answer to its
   demand (``challenge``); never credentials before a demand, never in clear;
-- from the camera: responses and media. A demand for credentials is answered here and not passed on; one that is made
-  again of the right answer ends it. No redirection is followed, no request of the camera's is passed;
+- from the camera: responses and media, cut down to the tracks that are asked for and timed anew (``tracks``).
+  A demand for credentials is answered here and not passed on; one that is made again of the right answer ends it. No
+  redirection is followed, no request of the camera's is passed;
 - with ``rtsps`` nothing is sent before the certificate was seen to be the one that is pinned.
 
 All runs in one thread, so whatever the one side does not read is not read from the other: one piece is held each way.
@@ -27,6 +28,7 @@ from agent.errors import AgentError, ConfigError, LinkError
 from agent.rtsp.challenge import Challenge, Credentials, choose
 from agent.rtsp.message import another_certificate
 from agent.rtsp.settings import Address
+from agent.rtsp.tracks import Tracks
 from agent.rtsp.wire import Frame, Message, Reader
 
 CONNECT_S: Final = 10.0
@@ -42,7 +44,7 @@ _UNAUTHORISED: Final = 401
 _GOOD: Final = range(200, 300)
 _REDIRECTIONS: Final = range(300, 400)
 _DROPPED: Final = ("Range", "RTP-Info")
-"""Where a stream begins: without these FFmpeg counts from the first packet, which ``segment`` relies on."""
+"""Where a stream begins: it is told of each track's first packet instead, which ``segment`` relies on."""
 
 
 def connect(address: Address, *, certificate_sha256: bytes) -> socket.socket:
@@ -75,8 +77,8 @@ def _secured(line: socket.socket, certificate_sha256: bytes) -> ssl.SSLSocket:
 class Relay:
     """Serves one connection of FFmpeg, in the thread that calls ``run``, and ends when either side does.
 
-    ``trouble`` is why it ended, ``None`` when a side just closed; ``first_media_s`` is when the first packet of
-    pictures came. Making it raises ``ConfigError`` where no port may be bound, ``LinkError`` where none is free.
+    ``trouble`` is why it ended, ``None`` when a side just closed. Making it raises ``ConfigError`` where no port may be
+    bound, ``LinkError`` where none is free.
     """
 
     def __init__(
@@ -86,9 +88,10 @@ class Relay:
         *,
         credentials: Credentials | None,
         monotonic: Callable[[], float],
+        sound: bool = False,
     ) -> None:
         self.trouble: AgentError | None = None
-        self.first_media_s: float | None = None
+        self.tracks = Tracks(sound=sound)
         self._camera = camera
         self._address = address
         self._monotonic = monotonic
@@ -97,7 +100,7 @@ class Relay:
         self.url = f"rtsp://127.0.0.1:{self._listening.getsockname()[1]}/{self._secret}"
         self._player: socket.socket | None = None
         self._closing = False
-        self._dialogue = _Dialogue(address, self.url, credentials)
+        self._dialogue = _Dialogue(address, self.url, credentials, self.tracks)
 
     def run(self) -> None:
         """Pass on until one of the sides ends."""
@@ -162,9 +165,8 @@ class Relay:
 
     def _hear(self, piece: Frame | Message, player: socket.socket) -> None:
         if isinstance(piece, Frame):
-            if self.first_media_s is None:
-                self.first_media_s = self._monotonic()
-            player.sendall(piece.raw)
+            if media := self.tracks.pass_on(piece, came_s=self._monotonic()):
+                player.sendall(media)
             return
         again, told = self._dialogue.hear(piece)
         if again:
@@ -188,7 +190,8 @@ def _listening() -> socket.socket:
 class _Dialogue:
     """The requests and responses of one connection; no socket."""
 
-    def __init__(self, address: Address, ours: str, credentials: Credentials | None) -> None:
+    def __init__(self, address: Address, ours: str, credentials: Credentials | None, tracks: Tracks) -> None:
+        self._tracks = tracks
         self._address = address
         self._ours = ours
         self._credentials = credentials
@@ -206,8 +209,11 @@ class _Dialogue:
         if asked is None:
             raise LinkError("FFmpeg answers what it was not asked")
         method, address = asked
+        own = address
         if address.startswith(self._ours):
             address = self._address.text + address[len(self._ours) :]
+        if method == "SETUP":
+            self._tracks.ask(own=own, sent=address)
         if len(self._unanswered) >= UNANSWERED_MAX:
             raise LinkError("the camera answers nothing")
         return self._sent(Message(f"{method} {address} RTSP/1.0", piece.fields, piece.body))
@@ -228,8 +234,22 @@ class _Dialogue:
             raise _elsewhere()
         if piece.status not in _GOOD:
             self._refused(piece.status, request)
-        told = piece.without("CSeq", *_DROPPED)
-        return b"", Message(told.start, (*_only(request, "CSeq"), *told.fields), told.body).encode()
+        return b"", self._passed_on(piece, request).encode()
+
+    def _passed_on(self, piece: Message, request: Message) -> Message:
+        """Return what FFmpeg is told of a good answer: of its tracks only those that are asked for."""
+        method = (request.request or ("", ""))[0]
+        told, body = piece.without("CSeq", *_DROPPED), piece.body
+        begin: tuple[str, str] | None = None
+        if method == "DESCRIBE":
+            told, body = told.without("Content-Length"), self._tracks.describe(piece.body)
+            begin = ("Content-Length", str(len(body)))
+        elif method == "SETUP":
+            self._tracks.answered(piece.values("Transport"))
+        elif method == "PLAY":
+            begin = ("RTP-Info", self._tracks.play(",".join(piece.values("RTP-Info"))))
+        beside = (begin,) if begin is not None and begin[1] else ()
+        return Message(told.start, (*_only(request, "CSeq"), *told.fields, *beside), body)
 
     def _sent(self, request: Message) -> bytes:
         """Return a request with a number, and an answer to the camera's demand where there was one, of its own."""

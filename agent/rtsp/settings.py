@@ -46,8 +46,8 @@ class StreamSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     ``onvif`` is where its ONVIF service is, which then says what ``url`` would. ``credentials`` is a file of two lines,
     user and password. ``certificate_sha256`` is what the camera's certificate hashes to, empty where it has no TLS.
-    ``camera`` is its label. A segment ends with the first key frame after ``segment_s``; a connection without a picture
-    for ``stall_s`` is given up.
+    ``camera`` is its label. Its sound is asked for only where ``sound`` says so. A segment ends with the first key
+    frame after ``segment_s``; a connection without a picture for ``stall_s`` is given up.
     """
 
     name: str
@@ -56,6 +56,7 @@ class StreamSettings(msgspec.Struct, frozen=True, kw_only=True):
     onvif: str = ""
     credentials: Path | None = None
     certificate_sha256: bytes = b""
+    sound: bool = False
     segment_s: float = 10.0
     stall_s: float = 10.0
 

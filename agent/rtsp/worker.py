@@ -23,10 +23,11 @@ from av.video.stream import VideoStream
 from agent.clock import monotonic_s
 from agent.errors import AgentError, ConfigError, CorruptError, LinkError
 from agent.rtsp.challenge import Credentials, read_credentials
-from agent.rtsp.message import Ask, Began, Ended, Failed, encode, failure_of
+from agent.rtsp.message import Ask, Began, Ended, Failed, Listened, encode, failure_of
 from agent.rtsp.relay import Relay, connect
 from agent.rtsp.segment import Cutter
 from agent.rtsp.settings import read_address
+from agent.rtsp.sound import Sound
 
 CODECS: Final = ("h264", "hevc")
 """Others hold no key frames, or have no place in MP4."""
@@ -41,10 +42,9 @@ CREDENTIALS_MAX_BYTES: Final = 4096
 _MS_PER_S: Final = 1000
 _LOOK_S: Final = 0.25
 
-# Of FFmpeg: only pictures are asked for, on the line itself, and the first look at them is short.
+# Of FFmpeg: only what is wanted is asked for, on the line itself, and the first look at it is short.
 _OPTIONS: Final = {
     "rtsp_transport": "tcp",
-    "allowed_media_types": "video",
     "analyzeduration": "2000000",
     "protocol_whitelist": "rtsp,tcp,rtp",
 }
@@ -70,7 +70,7 @@ def _watch(channel: socket.socket, ask: Ask, credentials_fd: int | None) -> Agen
     credentials = None if credentials_fd is None else _read(credentials_fd)
     address = read_address(ask.url)
     camera = connect(address, certificate_sha256=ask.certificate_sha256)
-    relay = Relay(camera, address, credentials=credentials, monotonic=monotonic_s)
+    relay = Relay(camera, address, credentials=credentials, monotonic=monotonic_s, sound=ask.sound)
     passing = threading.Thread(target=relay.run, name="relay", daemon=True)
     passing.start()
     watched = _Watched(channel, relay, stall_s=ask.stall_ms / _MS_PER_S)
@@ -86,14 +86,19 @@ def _read_stream(channel: socket.socket, ask: Ask, relay: Relay, watched: "_Watc
     cutter: Cutter | None = None
     try:
         # 3.
-        with av.open(relay.url, options=_OPTIONS) as opened:
+        with av.open(relay.url, options=_options(ask)) as opened:
             stream = _pictures(opened)
-            cutter = Cutter(stream, segment_s=ask.segment_ms / _MS_PER_S, begin=segments.begin)
+            sound = _sound(channel, opened, relay) if ask.sound else None
+            segment_s = ask.segment_ms / _MS_PER_S
+            cutter = Cutter(stream, segment_s=segment_s, begin=segments.begin, sound=sound)
             # 4.
             try:
-                for packet in opened.demux(stream):
-                    watched.seen()
-                    cutter.take(packet)
+                for packet in opened.demux(*([stream] if sound is None else [stream, sound.stream])):
+                    if packet.stream is stream:
+                        watched.seen()
+                        cutter.take(packet)
+                    else:
+                        cutter.hear(packet)
             finally:
                 # 5.
                 cutter.end()
@@ -122,12 +127,30 @@ def _pictures(opened: InputContainer) -> VideoStream:
     )
 
 
+def _sound(channel: socket.socket, opened: InputContainer, relay: Relay) -> Sound | None:
+    """Return the sound that is taken, and tell the agent of it."""
+    wanted, coding = relay.tracks.sound, relay.tracks.left_out
+    if wanted is None:
+        _tell(channel, Listened(coding=coding, left_out="cannot_be_kept" if coding else "none_is_sent"))
+        return None
+    for stream in opened.streams.audio:
+        if stream.codec_context.name == "aac" and stream.codec_context.extradata:
+            _tell(channel, Listened(coding=wanted.coding, left_out=""))
+            return Sound(stream, behind_s=relay.tracks.sound_behind_s)
+    _tell(channel, Listened(coding=wanted.coding, left_out="description_is_unclear"))
+    return None
+
+
+def _options(ask: Ask) -> dict[str, str]:
+    return {**_OPTIONS, "allowed_media_types": "video+audio" if ask.sound else "video"}
+
+
 def _read(fd: int) -> Credentials:
     with open(fd, "rb") as file:
         return read_credentials(file.read(CREDENTIALS_MAX_BYTES))
 
 
-def _tell(channel: socket.socket, told: Began | Ended | Failed, fd: int | None = None) -> None:
+def _tell(channel: socket.socket, told: Listened | Began | Ended | Failed, fd: int | None = None) -> None:
     try:
         socket.send_fds(channel, [encode(told)], [] if fd is None else [fd])
     except OSError:
@@ -171,7 +194,7 @@ class _Segments:
     def begin(self, stream_ms: int) -> "_Pipe":
         """Make a pipe and tell of it."""
         self._number += 1
-        first_s = self._relay.first_media_s
+        first_s = self._relay.tracks.first_media_s
         behind_ms = 0 if first_s is None else round((monotonic_s() - first_s) * _MS_PER_S)
         theirs, ours = os.pipe2(os.O_CLOEXEC)
         with contextlib.suppress(OSError):  # the usual size does too

@@ -1,17 +1,25 @@
-"""A film as a camera sends it: H.264 whose pictures stand at uneven times, each of them another one."""
+"""A film as a camera sends it: H.264 whose pictures stand at uneven times, each of them another one, and AAC."""
 
 import io
+from array import array
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Literal
 
 import av
+from av.audio.codeccontext import AudioCodecContext
+from av.audio.frame import AudioFrame
+from av.audio.stream import AudioStream
+from av.packet import Packet
 from av.video.frame import VideoFrame
 
 TICK = Fraction(1, 90_000)  # of RTP's clock for pictures, RFC 6184 section 8.2.1
 SIZE = (192, 108)
-
+SOUND_HZ = 16_000
+SOUND_TICK = Fraction(1, SOUND_HZ)
+SAMPLES = 1024  # of a packet of AAC
 
 Codec = Literal["libx264", "libx265"]
 
@@ -27,10 +35,27 @@ class Picture:
     coded: bytes
 
 
+@dataclass(frozen=True)
+class Heard:
+    """One packet of sound as it lies in a file: its time in ticks of its own, and its coded bytes."""
+
+    pts: int
+    coded: bytes
+
+
 def shoot(
-    file: Path, *, pictures: int, per_s: int = 10, reordered: bool = False, codec: Codec = "libx264"
+    file: Path,
+    *,
+    pictures: int,
+    per_s: int = 10,
+    reordered: bool = False,
+    codec: Codec = "libx264",
+    sound_from: int | None = None,
 ) -> tuple[Picture, ...]:
-    """Write a film with a key frame each second; return its pictures in the order of the file."""
+    """Write a film with a key frame each second; return its pictures in the order of the file.
+
+    With sound from a tick of its own clock on, where that is given.
+    """
     with av.open(str(file), mode="w", format="mp4") as output:
         track = output.add_stream(codec, rate=per_s)
         track.width, track.height = SIZE
@@ -48,6 +73,8 @@ def shoot(
                 "threads": "1",
             }
         track.codec_context.time_base = TICK
+        speaker = None if sound_from is None else output.add_stream("aac", rate=SOUND_HZ, layout="mono")
+        said = iter(()) if sound_from is None else _said(sound_from)
         at = 0
         for number in range(pictures):
             frame = VideoFrame(*SIZE, "yuv420p")
@@ -58,21 +85,59 @@ def shoot(
             at += round(1 / TICK / per_s) + 90 * (number % 3)  # a camera's pictures do not come like a clock's ticks
             for packet in track.encode(frame):
                 output.mux(packet)
+            while speaker is not None and (sound := next(said)).pts is not None:
+                sound.stream = speaker
+                output.mux(sound)
+                if sound.pts * SOUND_TICK > at * TICK:
+                    break
         for packet in track.encode():
             output.mux(packet)
     return seen(file.read_bytes())
 
 
+def _said(begin: int) -> Iterator["Packet[AudioStream]"]:
+    """Return packets of sound for ever, each of them another one, from a tick on."""
+    encoder = AudioCodecContext.create("aac", "w")
+    encoder.sample_rate, encoder.layout, encoder.format, encoder.bit_rate = SOUND_HZ, "mono", "fltp", 48_000
+    number = 0
+    while True:
+        frame = AudioFrame("fltp", "mono", SAMPLES)
+        pitch = 20 + number % 61
+        frame.planes[0].update(array("f", (at * pitch % 400 / 800 - 0.25 for at in range(SAMPLES))).tobytes())
+        frame.rate, frame.pts, frame.time_base = SOUND_HZ, number * SAMPLES, SOUND_TICK
+        number += 1
+        for packet in encoder.encode(frame):
+            packet.pts = packet.dts = begin
+            packet.time_base = SOUND_TICK
+            begin += SAMPLES
+            yield packet
+
+
 def seen(clip: bytes) -> tuple[Picture, ...]:
     """Return the pictures of a clip, in the order of the file."""
     with av.open(io.BytesIO(clip), mode="r") as opened:
-        (track,) = opened.streams
+        (track,) = opened.streams.video
         assert track.time_base == TICK
         packets = [packet for packet in opened.demux(track) if packet.size]
         return tuple(Picture(int(packet.pts or 0), packet.is_keyframe, bytes(packet)) for packet in packets)
+
+
+def heard(clip: bytes) -> tuple[Heard, ...]:
+    """Return the packets of sound of a clip, none where it has no track for them."""
+    with av.open(io.BytesIO(clip), mode="r") as opened:
+        for track in opened.streams.audio:
+            assert track.time_base == SOUND_TICK
+            return tuple(Heard(int(packet.pts or 0), bytes(packet)) for packet in opened.demux(track) if packet.size)
+    return ()
 
 
 def shown(clip: bytes) -> int:
     """Return how many pictures a player shows of it."""
     with av.open(io.BytesIO(clip), mode="r") as opened:
         return sum(1 for _ in opened.decode(video=0))
+
+
+def played(clip: bytes) -> int:
+    """Return how many samples of sound a player plays of it."""
+    with av.open(io.BytesIO(clip), mode="r") as opened:
+        return sum(frame.samples for frame in opened.decode(audio=0))

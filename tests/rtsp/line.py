@@ -73,8 +73,8 @@ class Line:
                 caller.close()
 
 
-def passing(port: int) -> Talk:
-    """Pass both ways between a caller and a server of this machine."""
+def passing(port: int, change: Callable[[bytes], bytes] = bytes) -> Talk:
+    """Pass both ways between a caller and a server of this machine, and change what that says."""
 
     def talk(caller: socket.socket) -> None:
         with socket.create_connection(("127.0.0.1", port)) as server:
@@ -85,7 +85,10 @@ def passing(port: int) -> Talk:
                     data = one.recv(PIECE_BYTES)
                     if not data:
                         return
-                    (server if one is caller else caller).sendall(data)
+                    if one is caller:
+                        server.sendall(data)
+                    else:
+                        caller.sendall(change(data))
 
     return talk
 

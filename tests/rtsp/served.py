@@ -3,7 +3,7 @@
     /usr/bin/python3 served.py FILM PORT [USER PASSWORD basic|digest]
 
 It prints its port and plays the film from its start to whoever connects, at the speed at which it was recorded. A film
-with 265 in its name is H.265.
+with 265 in its name is H.265, one with a coding of ``SOUND`` in it has sound; the times of one with zero begin there.
 """
 
 import sys
@@ -18,6 +18,7 @@ from gi.repository import GLib, Gst, GstRtsp, GstRtspServer  # noqa: E402 - as P
 
 PATH = "/main"
 ROLE = "viewer"
+SOUND = {"aac": "rtpmp4gpay pt=97"}
 
 
 def main(film: str, port: str, *credentials: str) -> None:
@@ -28,7 +29,13 @@ def main(film: str, port: str, *credentials: str) -> None:
     server.set_service(port)
     factory = GstRtspServer.RTSPMediaFactory()
     payer = "rtph265pay" if "265" in Path(film).name else "rtph264pay"
-    factory.set_launch(f"( filesrc location={film} ! qtdemux ! {payer} name=pay0 pt=96 )")
+    tracks = f"filesrc location={film} ! qtdemux name=film film.video_0 ! queue ! {payer} name=pay0 pt=96"
+    if "zero" in Path(film).name:
+        tracks += " timestamp-offset=0"
+    for name, sound_payer in SOUND.items():
+        if name in Path(film).name:
+            tracks += f" film.audio_0 ! queue ! {sound_payer} name=pay1"
+    factory.set_launch(f"( {tracks} )")
     if credentials:
         user, password, method = credentials
         auth = GstRtspServer.RTSPAuth()

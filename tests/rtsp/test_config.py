@@ -24,6 +24,7 @@ def test_whole_table_reads_with_the_credentials_beside_the_file() -> None:
 camera = "Front door"
 credentials = "door.credentials"
 certificate_sha256 = "{":".join(["5F"] * 32)}"
+sound = true
 segment = "30s"
 stall = "1500ms"
 """
@@ -32,6 +33,12 @@ stall = "1500ms"
     assert found.credentials == FILE.parent / "door.credentials"
     assert found.certificate_sha256 == bytes.fromhex(PIN)
     assert (found.segment_s, found.stall_s) == (30.0, 1.5)
+    assert found.sound is True
+
+
+def test_sound_is_left_out_unless_it_is_asked_for() -> None:
+    (found,) = parse_config(f'{LEAST}url = "rtsp://camera/main"\n'.encode(), file=FILE).streams
+    assert found.sound is False
 
 
 @pytest.mark.parametrize(
@@ -46,6 +53,7 @@ stall = "1500ms"
         ('url = "rtsps://camera/"\ncertificate_sha256 = "00"', "certificate_sha256: is no SHA-256"),
         (f'url = "rtsp://camera/"\ncertificate_sha256 = "{PIN}"', "certificate_sha256: is of no use without TLS"),
         ('url = "rtsp://camera/"\nsegment = "1h"', "segment: is too short or too long"),
+        ('url = "rtsp://camera/"\nsound = "yes"', "sound: "),
         ('url = "rtsp://camera/"\nstall = "1ms"', "stall: is too short or too long"),
         ('url = "rtsp://camera/"\ncamera = "a/b"', "camera: 'a/b' is not a good label"),
         ('url = "rtsp://camera/"\npassword = "secret"', "password: is not a known key"),
