@@ -242,8 +242,10 @@ class Nearby:
     def away(self, camera: str) -> None:
         """Note that an enrolled camera answered nowhere to whoever collects from it."""
         reach = self.reach.get(camera)
-        if reach is not None:
-            self.reach[camera] = away(reach, now_ms=self._now().agent_ms)
+        if reach is None:
+            return
+        self.reach[camera] = away(reach, now_ms=self._now().agent_ms)
+        if reach.reachable is not False:
             self.changed()
 
     async def refused(self, camera: str, rule: Rule, at: Address) -> None:

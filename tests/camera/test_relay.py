@@ -6,13 +6,19 @@ The camera's key is proved there, so only what is answered tells it from the cam
 import contextlib
 import os
 import socket
+import threading
 
 import pytest
 
 from agent.camera import session
 from agent.camera.identity import Address
-from tests.camera.place import Place
+from agent.camera.link import CameraLink
+from agent.clock import monotonic_s
+from agent.errors import LinkError
+from agent.sealer import fetching
+from tests.camera.place import LIMIT_S, Place
 from tests.camera.relay import Relay
+from tests.waiting import until
 
 CONTENT = os.urandom(400_000)
 
@@ -105,3 +111,39 @@ def test_more_silent_addresses_than_one_pass_tries_keep_no_camera_waiting_for_ev
         place.at = (*(Address("127.0.0.3", port) for port in ports), place.address())
         place.collect(place.is_clean(), call_s=120.0)
     assert place.contents() == [b"content"]
+
+
+def test_relay_that_stands_still_in_the_content_is_given_up_for_the_camera(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fetching, "STILL_MAX_S", 0.2)
+    place.still_s = 0.05
+    place.record(CONTENT)
+    with Relay(place.address(), upto=60_000, silent=True) as relay:
+        place.at = (relay.address, place.address())
+        place.collect(place.is_clean())
+        assert relay.calls >= 2
+    assert place.contents() == [CONTENT]
+
+
+def test_link_that_is_ended_asks_nowhere_else(place: Place) -> None:
+    place.stand.do(lambda: place.stand.device.faults.add("link-silent"))
+    failures: list[LinkError] = []
+    with Relay(place.address()) as relay:
+        link = CameraLink(pinned=place.pinned, credentials=place.credentials, monotonic=monotonic_s)
+        link.meet((place.address(), relay.address))
+
+        def ask() -> None:
+            try:
+                link.status()
+            except LinkError as error:
+                failures.append(error)
+
+        asking = threading.Thread(target=ask)
+        asking.start()
+        until(lambda: link.at, what="a session", within_s=LIMIT_S)
+        link.end()
+        asking.join()
+        link.close()
+        assert relay.calls == 0
+    assert len(failures) == 1
