@@ -1,7 +1,8 @@
 """Between FFmpeg and the camera, inside one process: what FFmpeg cannot be trusted with is done here.
 
-FFmpeg is given an address on this machine's loopback with a random name that only it knows; who asks for anything else
-is turned away. Rules for what passes:
+FFmpeg is given an address on this machine's loopback with a random name that only it knows. A connection that is not of
+this very process is closed before a byte of it is read, whosever it is, and one that asks for another name after that.
+Rules for what passes:
 
 - to the camera: requests, with the camera's address in place of ours and, once the camera demanded it, an answer to its
   demand (``challenge``); never credentials before a demand, never in clear;
@@ -22,6 +23,7 @@ import select
 import socket
 import ssl
 from collections.abc import Callable
+from pathlib import Path
 from typing import Final
 
 from agent.errors import AgentError, ConfigError, LinkError
@@ -32,6 +34,9 @@ from agent.rtsp.tracks import Tracks
 from agent.rtsp.wire import Frame, Message, Reader
 
 CONNECT_S: Final = 10.0
+BACKLOG: Final = 64
+"""Connections of strangers that FFmpeg's may stand behind; each is turned away in less than a millisecond."""
+
 PIECE_BYTES: Final = 64 * 1024
 
 UNANSWERED_MAX: Final = 16
@@ -130,12 +135,13 @@ class Relay:
         """Wait for FFmpeg; return its connection and what came on it."""
         self._listening.settimeout(CONNECT_S)
         while True:
-            player, _ = self._listening.accept()
-            player.settimeout(CONNECT_S)
-            with contextlib.suppress(OSError):
-                first = player.recv(PIECE_BYTES)
-                if self._secret.encode() in first:
-                    break
+            player, peer = self._listening.accept()
+            if _is_ours(peer):
+                player.settimeout(CONNECT_S)
+                with contextlib.suppress(OSError):
+                    first = player.recv(PIECE_BYTES)
+                    if self._secret.encode() in first:
+                        break
             player.close()  # somebody else of this machine
         player.settimeout(None)
         self._camera.settimeout(None)
@@ -177,7 +183,7 @@ class Relay:
 
 def _listening() -> socket.socket:
     try:
-        return socket.create_server(("127.0.0.1", 0), backlog=1)
+        return socket.create_server(("127.0.0.1", 0), backlog=BACKLOG)
     except PermissionError:
         raise ConfigError(
             "FFmpeg cannot be given a port on this machine's loopback: binding one is forbidden here",
@@ -185,6 +191,15 @@ def _listening() -> socket.socket:
         ) from None
     except OSError as error:
         raise LinkError(f"FFmpeg cannot be given a port on this machine's loopback: {_told(error)}") from None
+
+
+def _is_ours(peer: tuple[str, int]) -> bool:
+    """Tell whether the socket at the other end is one of this process, as FFmpeg's is."""
+    for fd in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(OSError), socket.fromfd(int(fd.name), socket.AF_INET, socket.SOCK_STREAM) as one:
+            if one.getsockname() == peer:
+                return True
+    return False
 
 
 class _Dialogue:

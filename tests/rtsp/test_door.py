@@ -5,9 +5,12 @@ import base64
 import json
 import os
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +19,7 @@ import pytest
 from agent.clock import monotonic_s
 from agent.errors import AgentError, ConfigError, CorruptError, LinkError, RefusedError
 from agent.rtsp import StreamSettings, Watch
+from agent.rtsp import relay as relay_module
 from agent.rtsp.relay import Relay, connect
 from agent.rtsp.settings import read_address
 from tests.discovery.without import refuse_bind
@@ -26,6 +30,17 @@ from tests.rtsp.studio import PASSWORD, USER, Device, Server
 from tests.waiting import until
 
 pytestmark = pytest.mark.promise("FIND-AUTH")
+
+LONG_S = 600.0
+STRANGER = """
+import socket, sys
+with socket.create_connection(("127.0.0.1", int(sys.argv[1]))) as line:
+    try:
+        line.sendall(sys.stdin.buffer.read())
+        sys.stdout.buffer.write(line.recv(65536))
+    except ConnectionError:
+        pass
+"""
 
 BASIC = base64.b64encode(f"{USER}:{PASSWORD}".encode())
 
@@ -294,17 +309,43 @@ def test_camera_that_is_away_or_has_no_such_stream_is_told(film: Path) -> None:
 
 def test_stranger_on_this_machine_is_turned_away_from_what_the_reader_offers_to_ffmpeg(film: Path) -> None:
     """Only the relay runs here: in the whole process FFmpeg nearly always comes first."""
+    with relaying(film) as (relay, port):
+        with socket.create_connection(("127.0.0.1", port)) as stranger:
+            stranger.sendall(f"DESCRIBE rtsp://127.0.0.1:{port}/main RTSP/1.0\r\nCSeq: 1\r\n\r\n".encode())
+            assert stranger.recv(65_536) == b""
+        describe(relay, port)
+
+
+def test_process_that_says_nothing_or_knows_the_name_keeps_nobody_from_what_the_reader_offers(
+    film: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever is not the reader itself is turned away before it is read from, were it the same user's."""
+    monkeypatch.setattr(relay_module, "CONNECT_S", LONG_S)
+    with relaying(film) as (relay, port):
+        for said in (b"", f"DESCRIBE {relay.url} RTSP/1.0\r\nCSeq: 1\r\n\r\n".encode()):
+            told = subprocess.run(
+                [sys.executable, "-I", "-S", "-c", STRANGER, str(port)], input=said, capture_output=True, timeout=20,
+                check=True,
+            ).stdout  # fmt: skip
+            assert told == b""
+        describe(relay, port)
+
+
+@contextmanager
+def relaying(film: Path) -> Iterator[tuple[Relay, int]]:
+    """A relay before a camera, and its port; whoever talks to it here is of its own process, as FFmpeg is."""
     with Server(film) as server:
         address = read_address(server.url)
         relay = Relay(connect(address, certificate_sha256=b""), address, credentials=None, monotonic=monotonic_s)
         passing_on = threading.Thread(target=relay.run, daemon=True)
         passing_on.start()
-        port = int(relay.url.split(":")[2].split("/")[0])
-        with socket.create_connection(("127.0.0.1", port)) as stranger:
-            stranger.sendall(f"DESCRIBE rtsp://127.0.0.1:{port}/main RTSP/1.0\r\nCSeq: 1\r\n\r\n".encode())
-            assert stranger.recv(65_536) == b""
-        with socket.create_connection(("127.0.0.1", port)) as ours:
-            ours.sendall(f"DESCRIBE {relay.url} RTSP/1.0\r\nCSeq: 7\r\n\r\n".encode())
-            assert ours.recv(65_536).startswith(b"RTSP/1.0 200 OK\r\nCSeq: 7\r\n")
+        yield relay, int(relay.url.split(":")[2].split("/")[0])
         passing_on.join(20)
     assert relay.trouble is None
+
+
+def describe(relay: Relay, port: int) -> None:
+    """Ask as FFmpeg does, and be answered."""
+    with socket.create_connection(("127.0.0.1", port)) as ours:
+        ours.sendall(f"DESCRIBE {relay.url} RTSP/1.0\r\nCSeq: 7\r\n\r\n".encode())
+        assert ours.recv(65_536).startswith(b"RTSP/1.0 200 OK\r\nCSeq: 7\r\n")
