@@ -49,7 +49,9 @@ def record_a_session(radio: Radio) -> None:
 
 def test_copied_advert_is_refused_and_the_real_camera_goes_on(radio: Radio) -> None:
     error = meet(radio, radio.do("impostor copy 0")["address"])
-    assert isinstance(error, RefusedError | CorruptError)
+    assert isinstance(error, RefusedError)
+    assert error.reason == "camera_impostor"
+    assert "does not hold the camera's advert key" in error.message
     still_there(radio)
 
 
