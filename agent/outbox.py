@@ -118,14 +118,16 @@ class Outbox:
             self.clear_alert(tx, code, moment=moment)
         return len(abouts)
 
-    def raise_alert(self, tx: Tx, alert: Alert, *, readers: tuple[Key, ...], moment: Moment) -> bool:
+    def raise_alert(
+        self, tx: Tx, alert: Alert, *, readers: tuple[Key, ...], at_once: bool = False, moment: Moment
+    ) -> bool:
         """Raise or repeat an alert, one message for each reader; return whether anything was queued.
 
-        A standing alert counts up and is told again at most every ``ALERT_PAUSE_MS``.
+        A standing alert counts up and is told again at most every ``ALERT_PAUSE_MS``, or ``at_once``.
         """
         standing = rows.alert(tx, alert.code)
         since_ms, count, raised_ms = standing if standing is not None else (moment.agent_ms, 0, None)
-        told = raised_ms is None or moment.agent_ms - raised_ms >= ALERT_PAUSE_MS
+        told = at_once or raised_ms is None or moment.agent_ms - raised_ms >= ALERT_PAUSE_MS
         rows.set_alert(
             tx,
             alert.code,

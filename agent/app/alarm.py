@@ -104,12 +104,15 @@ class Alarm:
         except SpaceError:
             return False
 
-    def raise_in(self, tx: Tx, code: str, what: str, moment: Moment) -> bool:
-        """Raise or repeat an alert in the transaction of what it is about; return whether a message was queued."""
+    def raise_in(self, tx: Tx, code: str, what: str, moment: Moment, *, at_once: bool = False) -> bool:
+        """Raise or repeat an alert in the transaction of what it is about; return whether a message was queued.
+
+        ``at_once`` for one that stands and now is about something more.
+        """
         effect, following = MEANING[code]
         alert = Alert(code=cast("AlertCode", code), what=what, effect=effect, next=following)
         readers = self._trust.keys_of(tx, "client", moment=moment)
-        return self._outbox.raise_alert(tx, alert, readers=readers, moment=moment)
+        return self._outbox.raise_alert(tx, alert, readers=readers, at_once=at_once, moment=moment)
 
     async def clear(self, code: str, *, moment: Moment) -> None:
         """End an alert that stands; does nothing when it does not. On a disk too full for it the alert goes on."""

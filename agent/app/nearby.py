@@ -144,7 +144,7 @@ def assembled(
     identity: LinkIdentity,
     index: Index | None,
     now: Callable[[], Moment],
-    alert_in: AlertIn = lambda *_told: None,
+    alert_in: AlertIn = lambda *_told, **_how: None,
     tell: Callable[[str, str], None] = lambda _code, _what: None,
     found: Callable[[str], None] = lambda _camera: None,
     cameras: tuple[Enrolled, ...] = (),

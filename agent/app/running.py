@@ -35,6 +35,7 @@ from agent.errors import ConfigError, CorruptError, LinkError, SpaceError
 from agent.index import Tx
 from agent.ingest import Ingest, IngestEvent
 from agent.model import Moment
+from agent.nearby.alert import impostors
 from agent.rtsp import require_extra
 from agent.rtsp.message import Listened
 from agent.rtsp.onvif.client import require_extra as require_onvif
@@ -99,6 +100,8 @@ class Live:
     passkeys: Passkeys = field(default_factory=Passkeys)
     failed: dict[str, str] = field(default_factory=dict)
     """Why sources are not taken in, by their names; those of the alert ``source_failed``."""
+    impostors: dict[str, str] = field(default_factory=dict)
+    """Cameras for which something else answers to whoever collects from them, and by which source that was seen."""
     refusing: dict[str, set[str]] = field(
         default_factory=lambda: {
             "disk_full": {_BEFORE_THIS_START},
@@ -277,7 +280,7 @@ def _collecting(live: Live, tell: Callable[[str, str], None]) -> Collecting:
         heard=lambda camera: () if live.nearby is None else live.nearby.addresses(camera),
         refused=partial(_note_impostor, live, tell),
         met=partial(_note_met, live),
-        mended=lambda: None if live.nearby is not None else tell("camera_impostor", ""),
+        mended=partial(_mended, live, tell),
         paired=partial(_note_paired, live),
         switches=live.switches,
     )
@@ -397,7 +400,8 @@ def _on_ingest(live: Live, event: IngestEvent, tell: Callable[[str, str], None])
         return  # the alert is written to the log with the same words
     elif event.kind == "impostor":
         live.refusing["camera_impostor"].add(event.source)
-        tell("camera_impostor", f"Something answers for camera {event.reason} and is not it (changed certificate).")
+        live.impostors[event.reason] = event.source
+        tell("camera_impostor", impostors(live.impostors, rule="changed_certificate"))
     if count := live.refusals.note(event):
         level = logging.INFO if event.obeys else logging.WARNING
         _log.log(level, "not taken in: source=%s %s: %s (%s so far)", event.source, event.kind, event.reason, count)
@@ -417,8 +421,18 @@ def _good_again(live: Live, code: str, source: str, tell: Callable[[str, str], N
         sources -= {source, _BEFORE_THIS_START}
         if code == "source_failed":
             live.failed.pop(source, None)
+        elif code == "camera_impostor":
+            live.impostors = {camera: by for camera, by in live.impostors.items() if by != source}
         if not sources:
             tell(code, "")
+
+
+def _mended(live: Live, tell: Callable[[str, str], None]) -> None:
+    """End the alert of impostors where nothing is listened for, once each camera has answered again."""
+    if live.nearby is None:
+        of_streams = set(live.parts.config.source_names)
+        live.impostors = {camera: by for camera, by in live.impostors.items() if by in of_streams}
+        tell("camera_impostor", "" if not live.impostors else impostors(live.impostors, rule="changed_certificate"))
 
 
 async def _note_met(live: Live, camera: str, at: "Address | None") -> None:
@@ -442,7 +456,8 @@ async def _note_impostor(live: Live, tell: Callable[[str, str], None], camera: s
         await parts.index.write(
             lambda tx: enrolment.refuse(tx, camera, rule="failed_proof", moment=moment), urgent=True
         )
-    tell("camera_impostor", f"Something answers for camera {camera} and is not it (failed proof).")
+    live.impostors[camera] = enrolment.source_name(camera)
+    tell("camera_impostor", impostors(live.impostors, rule="failed_proof"))
 
 
 def _make_room(live: Live, size_bytes: int) -> None:

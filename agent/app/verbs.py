@@ -433,13 +433,18 @@ class Verbs:
         ways: list[tuple[Way, Tell]] = [] if live.collecting is None else [("link", live.collecting.tell)]
         if live.nearby is not None:
             ways.append(("bluetooth", live.nearby.meet_by_radio))
-        return await live.switches.switch(args, ways=ways)
+        return await live.switches.switch(await self._by_id(args), ways=ways)
 
     async def passkey(self, args: dict[str, Any], _progress: Progress) -> dict[str, Any]:
         """Pair with a camera that demands a passkey, and meet it over Bluetooth."""
         from agent.app.pairing import pair  # noqa: PLC0415 - loaded only where somebody pairs
 
-        return await pair(self._parts, self._live.nearby, self._live.passkeys, args)
+        return await pair(self._parts, self._live.nearby, self._live.passkeys, await self._by_id(args))
+
+    async def _by_id(self, args: dict[str, Any]) -> dict[str, Any]:
+        """Return the question about an enrolled camera with its id, where its name was given."""
+        told = str(args.get("camera", ""))
+        return args | {"camera": await self._parts.index.read(lambda tx: _enrolled_named(tx, told))}
 
     def _discovery(self) -> dict[str, Any]:
         """Tell which ways are listened by, and what keeps them from hearing."""

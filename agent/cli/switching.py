@@ -23,7 +23,7 @@ def add_parsers(subparsers: Subparsers) -> None:
         "privacy-agent collection ID off",
         run=_collection,
     )
-    collection.add_argument("camera", metavar="ID", help="as cameras lists it")
+    collection.add_argument("camera", metavar="ID|NAME", help="as cameras lists it")
     collection.add_argument(
         "collection",
         choices=("on", "off"),
@@ -37,7 +37,9 @@ def add_parsers(subparsers: Subparsers) -> None:
         "privacy-agent passkey ID",
         run=_passkey,
     )
-    passkey.add_argument("camera", metavar="ID", help="as cameras lists it; the six digits are asked for, or on stdin")
+    passkey.add_argument(
+        "camera", metavar="ID|NAME", help="as cameras lists it; the six digits are asked for, or on stdin"
+    )
 
 
 def typed_passkey() -> str:

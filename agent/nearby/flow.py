@@ -27,7 +27,7 @@ import traceback
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 import msgspec
 
@@ -41,6 +41,7 @@ from agent.enrolment import Enrolled, host_and_port
 from agent.errors import AgentError, CorruptError, LinkError, RefusedError, SpaceError
 from agent.index import Index, Tx
 from agent.model import Moment
+from agent.nearby.alert import impostors
 from agent.nearby.inventory import ROWS_MAX, Device, Inventory, Key, Met, Row
 from agent.nearby.judging import Impostor, Rule, Same, Stranger, Verdict, judge
 from agent.nearby.look import Look
@@ -90,8 +91,13 @@ PASSKEY: Final = "passkey"
 
 _log = logging.getLogger(__name__)
 
-AlertIn = Callable[[Tx, str, str, Moment], object]
-"""Raise an alert in the transaction of what it tells of."""
+
+class AlertIn(Protocol):
+    """Raises an alert in the transaction of what it tells of; one that stands is told again at once where asked."""
+
+    def __call__(self, tx: Tx, code: str, what: str, moment: Moment, *, at_once: bool) -> object:
+        """Raise it."""
+        ...
 
 
 Prove = Callable[[Sighting, Enrolled], Awaitable[Met]]
@@ -123,7 +129,7 @@ class Nearby:
         index: Index | None,
         now: Callable[[], Moment],
         outside: Outside,
-        alert_in: AlertIn = lambda *_told: None,
+        alert_in: AlertIn = lambda *_told, **_how: None,
         tell: Callable[[str, str], None] = lambda _code, _what: None,
         found: Callable[[str], None] = lambda _camera: None,
         cameras: tuple[Enrolled, ...] = (),
@@ -150,6 +156,7 @@ class Nearby:
         self._refused_ms: dict[tuple[str, str], int] = {}
         self._impostors: dict[tuple[str, Key], int] = {}
         self._quiet_since_ms: int | None = None
+        self._alerted_of: frozenset[str] = frozenset()
         self._alerted = True  # an earlier run may have left it standing
         self.reach: dict[str, Reach] = {}
         self.inventory = Inventory()
@@ -495,11 +502,13 @@ class Nearby:
         self._refused_ms[again] = moment.agent_ms
         self._alerted = True
         _log.warning("refused for camera %s: %s", impostor.camera, impostor.rule)
-        what = f"Something answers for camera {impostor.camera} and is not it ({impostor.rule.replace('_', ' ')})."
+        standing = frozenset(camera for camera, _ in self._impostors)
+        what, others = impostors(standing, rule=impostor.rule), not standing <= self._alerted_of
+        self._alerted_of = standing
 
         def write(tx: Tx) -> None:
             enrolment.refuse(tx, impostor.camera, rule=impostor.rule, moment=moment)
-            self._alert_in(tx, ALERT, what, moment)
+            self._alert_in(tx, ALERT, what, moment, at_once=others)
 
         try:
             await self._index.write(write, urgent=True)
@@ -615,6 +624,7 @@ class Nearby:
             self._quiet_since_ms = now_ms
         elif self._alerted and now_ms - self._quiet_since_ms >= QUIET_MS:
             self._alerted = False
+            self._alerted_of = frozenset()
             self._refused_ms.clear()
             self._tell(ALERT, "")
 

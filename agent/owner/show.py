@@ -122,11 +122,24 @@ def alert(told: Alert) -> str:
 
 def waits_for(receipt: Receipt) -> str:
     """Say what a waiting command waits for."""
+    if not receipt.reason and (missing := _whose_word(receipt)):
+        return missing
     known = _WAITS.get(receipt.reason)
     if known is None:
         return clean(receipt.reason)
     chosen = receipt.selection.hash if receipt.selection is not None else ""
     return known.format(cmd=clean(receipt.cmd), hash=chosen)
+
+
+def _whose_word(receipt: Receipt) -> str:
+    """Say whose answer is missing of the objects that a receipt names; "" where it names none that waits."""
+    results = [one.result for one in receipt.outcomes or ()]
+    stores, cameras = results.count("waiting_for_cloud"), results.count("waiting_for_camera")
+    told = ["a store's confirmation"] if stores else []
+    if cameras:
+        own = "its own copy is gone" if cameras == 1 else f"its own copies of {cameras} are gone"
+        told.append(f"a camera's answer that {own} (which camera, and why: privacy-agent status)")
+    return " and ".join(told)
 
 
 def reason(receipt: Receipt) -> str:

@@ -21,6 +21,9 @@ _STEP: Final = 1000
 _BAR: Final = 32
 _PIPE_WIDTH: Final = 1000  # a pipe's lines are never broken
 _INDENT: Final = (0, 0, 0, 6)
+_BESIDE: Final = (
+    5  # what stands in the moving line beside title and text: the spinner, gaps, and a last column left free
+)
 
 
 class Screen(Protocol):
@@ -75,6 +78,7 @@ class Person:
     def live(self, text: str) -> None:
         """Say what is going on inside the step."""
         if self._status is not None:
+            text = cut(text, self._console.width - len(self._title) - _BESIDE)
             self._status.update(f"[bold]{escape(self._title)}[/bold]  [dim]{escape(text)}[/dim]")
 
     def end(self, number: int, title: str, told: Told, *, seconds: float) -> None:
@@ -106,7 +110,7 @@ class Person:
         self._console.print()
         for line in lines:
             command = line.startswith(" ")  # to be copied: never broken by us
-            self._console.print(escape(line), soft_wrap=command)
+            self._console.print(line, markup=False, soft_wrap=command)
 
     def _rest(self) -> None:
         if self._status is not None:
@@ -145,6 +149,11 @@ def size(bytes_: int) -> str:
     while value >= _STEP and unit < len(_UNITS) - 1:
         value, unit = value / _STEP, unit + 1
     return f"{bytes_} B" if unit == 0 else f"{value:.1f} {_UNITS[unit]}"
+
+
+def cut(text: str, room: int) -> str:
+    """Cut a text for a line that must not become two: it would jump."""
+    return text if len(text) <= room else f"{text[: max(0, room - 1)]}…"
 
 
 def bar(done: int, total: int) -> str:

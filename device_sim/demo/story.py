@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import wrap
 from typing import Final
 
 from device_sim.cloud import clock
@@ -27,6 +28,8 @@ TITLES: Final = (
     "One flipped bit in the log",
     "All receipts",
 )
+
+_WORDS: Final = 70  # of a comment's line, so that no terminal breaks what is to be copied
 
 AMQTT_MEANS: Final = (
     "The broker is amqtt: links are encrypted, but client certificates are not asked for (mosquitto does)."
@@ -150,15 +153,15 @@ class Story:
         return [
             (
                 f"open what the cloud holds, as its owner{note}",
-                f"cat {header} {payload} | age -d -i {identity} > {opened}",
+                f"cat {header} \\\n    {payload} |\n  age -d -i {identity} > {opened}",
             ),
             (
                 "ask why the kept clip is still here, and until when",
-                f"{stage.typed('privacy-agent')} explain {found.objects['kept']} --config {config}",
+                f"{stage.typed('privacy-agent')} explain {found.objects['kept']} \\\n  --config {config}",
             ),
             (
                 "judge the log with the flipped bit",
-                f"{stage.typed('privacy-owner')} --home {home} verify {flipped}",
+                f"{stage.typed('privacy-owner')} --home {home} \\\n  verify {flipped}",
             ),
         ]
 
@@ -172,5 +175,6 @@ class Story:
             "Three to try by hand:",
         ]
         for what, command in self.found.by_hand:
-            lines += [f"  # {what}", f"  {command}"]
+            lines += [f"  # {part}" for part in wrap(what, _WORDS)]
+            lines += [f"  {part}" for part in command.split("\n")]
         return lines

@@ -128,3 +128,13 @@ def test_alert_that_cannot_be_ended_for_want_of_room_goes_on(office: Office, ala
     with_room(office)
     run(alarm.clear("source_failed", moment=at(2)))
     assert standing(office) == {}
+
+
+def test_standing_alert_that_is_about_something_more_is_told_at_once(office: Office, alarm: Alarm) -> None:
+    def raise_(what: str, *, at_once: bool) -> bool:
+        return office.index.write_now(lambda tx: alarm.raise_in(tx, "camera_impostor", what, at(1), at_once=at_once))
+
+    assert raise_("One camera.", at_once=True)
+    assert not raise_("One camera.", at_once=False), "told just now"
+    assert raise_("Two cameras.", at_once=True)
+    assert {told["what"] for told in office.waiting(office.client)} == {"Two cameras."}

@@ -74,6 +74,7 @@ class Scene:
         self.says = Says()
         self.told: list[tuple[str, str]] = []
         self.alerts: list[str] = []
+        self.at_once: list[bool] = []
         self.found: list[str] = []
         self._ticks: list[asyncio.Future[None]] = []
         identity = home.index.write_now(lambda tx: enrolment.link_identity(tx, moment=NOW))
@@ -98,10 +99,14 @@ class Scene:
                 reached=reached,
                 wait=self._wait,
             ),
-            alert_in=lambda _tx, code, what, _moment: self.alerts.append(f"{code}: {what}"),
+            alert_in=self._alert,
             tell=lambda code, what: self.told.append((code, what)),
             found=self.found.append,
         )
+
+    def _alert(self, _tx: Tx, code: str, what: str, _moment: Moment, *, at_once: bool) -> None:
+        self.alerts.append(f"{code}: {what}")
+        self.at_once.append(at_once)
 
     async def _look(self, host: str, port: int) -> Shown:
         return await look(host, port, context=self.context())
@@ -397,6 +402,19 @@ def test_alert_that_an_earlier_run_left_is_ended_after_a_quiet_while(scene: Scen
 
     played(scene, play)
     assert scene.told == [("camera_impostor", "")]
+
+
+def test_alert_names_every_camera_for_which_something_answers_and_a_second_one_at_once(scene: Scene) -> None:
+    async def play() -> None:
+        for one in ("garden00", "porch000", "garden00"):
+            scene.now_ms += enrolment.REFUSED_PAUSE_MS
+            await scene.nearby.refused(one, "failed_proof", Address("127.0.0.1", 1))
+
+    played(scene, play)
+    assert ["garden00" in one for one in scene.alerts] == [True, True, True]
+    assert ["porch000" in one for one in scene.alerts] == [False, True, True]
+    assert "2 cameras" in scene.alerts[1]
+    assert scene.at_once == [True, True, False], "only one that was not named yet cannot wait"
 
 
 def test_flood_of_impostors_is_one_line_in_the_log(scene: Scene) -> None:

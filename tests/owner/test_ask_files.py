@@ -257,6 +257,17 @@ def test_waiting_receipt_says_what_it_waits_for(owner: Owner, peer: Peer) -> Non
     assert claims["jti"] in owner.ok("pending").out
 
 
+def test_receipt_that_waits_for_a_camera_speaks_of_no_store(owner: Owner, peer: Peer) -> None:
+    claims = asked(owner, peer, "delete", "--all")
+    outcome = {"id": "a" * 26, "result": "waiting_for_camera", "remarks": ["camera_unconfirmed"]}
+    told = owner.ok("receipt", answer(owner, peer.receipt(claims, status="waiting", outcomes=[outcome]))).out
+    assert "a camera's answer that its own copy is gone" in told
+    assert "store" not in told
+    both = [outcome, outcome | {"id": "b" * 26, "result": "waiting_for_cloud"}]
+    told = owner.ok("receipt", answer(owner, peer.receipt(claims, status="waiting", outcomes=both))).out
+    assert "a store's confirmation and a camera's answer" in told
+
+
 def test_audit_head_that_contradicts_a_known_one_is_reported(owner: Owner, peer: Peer) -> None:
     first, second = asked(owner, peer, "inventory"), asked(owner, peer, "inventory")
     owner.ok("receipt", answer(owner, peer.receipt(first, audit_head={"seq": 7, "hash": "a" * 64})))

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import av
 import psutil
@@ -16,13 +16,15 @@ import pytest
 
 from device_sim.demo import crossing, picture, residue
 from device_sim.demo.found import Told
-from device_sim.demo.screen import Silent
+from device_sim.demo.screen import Silent, cut
 from device_sim.demo.stage import MARK, DemoError, Stage
 from device_sim.demo.story import Story
 
 ATTEMPT_S = 300
 SMALL_CLIP = ("--seconds", "2", "--bits-per-s", "6000000", "--fps", "15")
 OUTSIDE = re.compile(r"\b(?:src|href|srcset|action)\s*=|url\(|@import|<script|<link|<iframe|https?:", re.IGNORECASE)
+
+BIN: Final = Path(sys.executable).parent
 
 
 def run_demo(folder: Path, *options: str | Path, cwd: Path | None = None) -> "subprocess.CompletedProcess[str]":
@@ -73,7 +75,7 @@ def test_demo_with_each_broker_proves_every_claim_and_leaves_nothing_running(
     engine: str, clip: Path, tmp_path: Path
 ) -> None:
     folder = tmp_path / "demo"
-    done = run_demo(folder, "--engine", engine, "--input", clip, "--json")
+    done = run_demo(folder, "--engine", engine, "--input", clip, "--json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     told: dict[str, Any] = json.loads(done.stdout)
     assert told["ok"]
@@ -82,13 +84,26 @@ def test_demo_with_each_broker_proves_every_claim_and_leaves_nothing_running(
     assert {claim: held for step in told["steps"] for claim, held in step["claims"].items() if not held} == {}
     assert left_running(folder) == []
     _check_report(Path(told["report"]).read_text(encoding="utf-8"))
-    opened = subprocess.run(told["by_hand"][0], shell=True, check=False, capture_output=True)  # noqa: S602 - as printed
+    lines = [line for command in told["by_hand"] for line in command.split("\n") if not line.startswith(str(BIN))]
+    assert max(map(len, lines)) <= 74, "as printed, two further in, no terminal of 80 columns breaks one"
+
+    def by_hand(number: int) -> "subprocess.CompletedProcess[bytes]":
+        command = told["by_hand"][number]
+        return subprocess.run(command, shell=True, check=False, capture_output=True, cwd=tmp_path)  # noqa: S602 - as printed
+
+    opened = by_hand(0)
     assert opened.returncode == 0, opened.stderr
     assert (folder / "kept-by-hand.mp4").read_bytes() == clip.read_bytes()
-    explained = subprocess.run(told["by_hand"][1], shell=True, check=False, capture_output=True)  # noqa: S602 - as printed
+    explained = by_hand(1)
     assert b"category.recording.keep.age" in explained.stdout
-    judged = subprocess.run(told["by_hand"][2], shell=True, check=False, capture_output=True)  # noqa: S602 - as printed
+    judged = by_hand(2)
     assert judged.returncode == 1
+
+
+def test_moving_line_is_cut_to_its_room_and_never_becomes_two() -> None:
+    assert cut("uploading 3 of 9", 16) == "uploading 3 of 9"
+    assert cut("uploading 3 of 9", 10) == "uploading…"
+    assert cut("uploading", 0) == "…"
 
 
 def _check_report(page: str) -> None:

@@ -1,0 +1,51 @@
+"""How an enrolled camera is told to a person: what it answered last, and what is missing."""
+
+import pytest
+
+from agent.app.how import FRESH_MS, Said, how_view
+from agent.camera.answer import AnswerError
+from agent.enrolment import Enrolled
+from agent.nearby.reach import Reach
+
+NOW_MS = 1_000_000
+PAIRED = Enrolled(camera="garden00", level="proved", kid="k", advert_key=b"\1" * 32)
+NEW = Enrolled(camera="garden00", level="proved", kid="k")
+PINNED = Enrolled(camera="garden00", level="pinned", endpoint="192.0.2.7:443")
+
+
+@pytest.mark.parametrize(
+    ("camera", "said", "reachable", "state"),
+    [
+        (NEW, Said(), True, "not_paired_yet"),
+        (NEW, Said(reason=AnswerError("setup_closed").message), True, "not_paired_yet"),
+        (NEW, Said(), None, "not_heard"),
+        (PAIRED, Said(met_ms=NOW_MS - 1), True, "collecting"),
+        (PAIRED, Said(met_ms=NOW_MS - 1), False, "not_heard"),
+        (PAIRED, Said(met_ms=NOW_MS - FRESH_MS), True, "not_heard"),
+        (PAIRED, Said(met_ms=NOW_MS - 1, reason=AnswerError("storage_missing").message), True, "failed"),
+        (PINNED, Said(), True, "answers"),
+        (PINNED, Said(), None, "not_looked_for"),
+    ],
+)
+def test_state_is_what_was_answered_last(camera: Enrolled, said: Said, state: str, *, reachable: bool | None) -> None:
+    told = how_view(camera, said, Reach(reachable=reachable), running=True, now_ms=NOW_MS, findable=True)
+    assert told["state"] == state
+    assert ("next" in told) == (state in {"not_paired_yet", "not_heard", "failed"})
+
+
+def test_card_that_is_missing_is_named_with_what_to_do() -> None:
+    said = Said(reason=AnswerError("storage_missing").message)
+    told = how_view(PAIRED, said, Reach(reachable=True), running=True, now_ms=NOW_MS, findable=True)
+    assert (told["reason"], told["next"]) == ("its card is missing", AnswerError("storage_missing").hint)
+
+
+def test_camera_that_nobody_can_find_says_which_line_is_missing() -> None:
+    told = how_view(PAIRED, Said(), Reach(), running=True, now_ms=NOW_MS, findable=False)
+    assert "[discovery]" in told["next"]
+
+
+def test_nothing_is_known_without_an_agent_but_whether_it_is_paired() -> None:
+    assert [how_view(one, Said(), Reach(), running=False, now_ms=NOW_MS, findable=True) for one in (PAIRED, NEW)] == [
+        {"state": "paired"},
+        {"state": "not_paired_yet"},
+    ]
