@@ -95,7 +95,7 @@ _log = logging.getLogger(__name__)
 class AlertIn(Protocol):
     """Raises an alert in the transaction of what it tells of; one that stands is told again at once where asked."""
 
-    def __call__(self, tx: Tx, code: str, what: str, moment: Moment, *, at_once: bool) -> object:
+    def __call__(self, tx: Tx, code: str, what: str, moment: Moment, /, *, at_once: bool) -> object:
         """Raise it."""
         ...
 
