@@ -46,8 +46,8 @@ class CameraLink:
         self._session: Session | None = None
         self._cutting: socket.socket | None = None
         self.at: Address | None = None
-        """Where the session is that is kept; it has given a whole answer once ``is_answered``."""
-        self.is_answered = False
+        """Where the session is that is kept: it gave a whole answer."""
+        self._is_answered = False
         self._ends = 0
 
     def meet(self, addresses: Sequence[Address]) -> None:
@@ -131,7 +131,7 @@ class CameraLink:
     def close(self) -> None:
         """End the session."""
         session, self._session = self._session, None
-        self.at, self.is_answered = None, False
+        self.at, self._is_answered = None, False
         if session is not None:
             session.close()
         cutting, self._cutting = self._cutting, None
@@ -149,20 +149,17 @@ class CameraLink:
 
     def _asked(self, ask: Callable[[Session], Result]) -> Result:
         """Ask in the session that is kept, then at one address after the other; return the first whole answer."""
-        tried, ends = set[Address](), self._ends
+        ends = self._ends
         failure: LinkError = LinkError("the camera was not heard of", hint="is it switched on, and on this network?")
         session, at = self._session, self.at
         if session is not None and not session.closed and at is not None:
             try:
                 return self._answered(session, at, ask)
-            except CutError as error:
+            except CutError as error:  # the camera may have ended a session that was idle
                 failure = error
-            if not self.is_answered:  # else the camera may have ended a session that was idle
-                self.broke(at)
-                tried.add(at)
         for address in self.order():
-            if address in tried or self._ends != ends:
-                continue
+            if self._ends != ends:
+                break
             self.close()
             try:
                 return self._answered(self._opened(address), address, ask)
@@ -194,8 +191,8 @@ class CameraLink:
         return result
 
     def _note_answer(self, at: Address) -> None:
-        if not self.is_answered:  # once in a session: a recording that was cut meanwhile is not made good by it
-            self.is_answered = True
+        if not self._is_answered:  # once in a session: a recording that was cut meanwhile is not made good by it
+            self._is_answered = True
             self.served(at)
 
 

@@ -460,7 +460,7 @@ class CameraSource:
 
     async def _tell_where(self, error: AgentError | None = None) -> None:
         """Tell where the camera gave whole answers, or that it answered nowhere."""
-        at = self._link.at if self._link.is_answered else None
+        at = self._link.at
         if at is not None or (error is not None and isinstance(error.__cause__, LinkError)):
             await self._on_met(at)
 

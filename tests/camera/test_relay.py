@@ -147,3 +147,28 @@ def test_link_that_is_ended_asks_nowhere_else(place: Place) -> None:
         link.close()
         assert relay.calls == 0
     assert len(failures) == 1
+
+
+def test_session_at_an_address_where_a_recording_was_cut_is_left(place: Place) -> None:
+    with Relay(place.address()) as relay:
+        addresses = (relay.address, place.address())
+        link = CameraLink(pinned=place.pinned, credentials=place.credentials, monotonic=monotonic_s)
+        link.meet(addresses)
+        link.status()
+        assert link.at == relay.address
+        link.broke(relay.address)
+        link.meet(addresses)
+        link.status()
+        assert link.at == place.address()
+        link.close()
+
+
+def test_recording_is_fetched_elsewhere_where_nobody_takes_the_connection_and_so_is_all_that_follows(
+    place: Place,
+) -> None:
+    place.record(CONTENT)
+    with Relay(place.address()) as relay:
+        place.at = (place.address(), relay.address)
+        place.stolen[place.address()] = Address("127.0.0.1", 1)
+        place.collect(lambda: place.is_clean()() and place.met[-1:] == [relay.address])
+    assert place.contents() == [CONTENT]
