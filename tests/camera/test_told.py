@@ -1,4 +1,4 @@
-"""What a person is told of an enrolled camera, from the button to a delete that waits for its card (COLLECT-REC).
+"""What a person is told of an enrolled camera, from the button to a delete that waits for its card.
 
 The agent is a process of its own; the camera's link is on loopback.
 """
@@ -8,10 +8,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from agent.clock import system_clock
 from tests.cli.conftest import Device, device, made, shell
 from tests.link_server.stand import Stand
 from tests.waiting import until
+
+pytestmark = pytest.mark.promise("COLLECT-REC")
 
 __all__ = ["device", "made", "shell"]  # fixtures
 
