@@ -18,14 +18,15 @@ FRESH_MS: Final = 30_000
 State = Literal["not_paired_yet", "collecting", "failed", "not_heard", "paired", "answers", "not_looked_for"]
 
 _WORDS: Final[dict[str, str]] = {
-    "setup_closed": "it knows no agent yet",
+    "setup_closed": "its set-up window is closed",
     "paired_elsewhere": "another agent has it",
     "not_paired": "it was reset, or another agent has it",
     "storage_missing": "its card is missing",
     "storage_failed": "its card answers with errors",
 }
-_SET_UP: Final = "open its set-up window: press the button at the camera"
+_SET_UP: Final = "press the set-up button at the camera"
 _LOOK: Final = "see that it is on and on this network: privacy-agent discover"
+_AGAIN: Final = "it is tried again by itself; privacy-agent discover and the agent's log say more"
 _UNHEARD: Final = "nothing listens for it, and it was enrolled without an address"
 _LISTEN: Final = "add the line [discovery] to agent.toml, and start the agent again"
 _CODES: Final[dict[str, str]] = {AnswerError(code).message: code for code in get_args(Code)}
@@ -80,7 +81,7 @@ def _in_trouble(reason: str) -> dict[str, Any]:
     if code == "setup_closed":
         return _told("not_paired_yet", reason=_WORDS[code], following=_SET_UP)
     hint = AnswerError(code).hint if code else ""  # type: ignore[arg-type]  # of the closed list
-    return _told("failed", reason=_WORDS.get(code, reason), following=hint or _LOOK)
+    return _told("failed", reason=_WORDS.get(code, reason), following=hint or _AGAIN)
 
 
 def _told(state: State, *, reason: str = "", following: str = "") -> dict[str, Any]:

@@ -216,8 +216,12 @@ def _alerts(answer: dict[str, Any]) -> str:
     rows = []
     for one in answer["alerts"]:
         words = failed if one["code"] == "source_failed" and failed else [MEANING[one["code"]][1]]
-        rows.append(((one["code"], f"since {when_text(one['since'])}", f"{one['count']} times"), words))
+        rows.append(((one["code"], f"since {when_text(one['since'])}", _times(one["count"])), words))
     return noted(rows, head=("alert", "", ""))
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count} times"
 
 
 def _not_here(answer: dict[str, Any]) -> list[tuple[str, object]]:

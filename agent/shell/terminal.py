@@ -91,13 +91,14 @@ class LiveTable:
             more = f"… {len(lines) - room + 1} more lines: make the window higher, or see them all after Ctrl-C"
             lines = [*lines[: room - 1], more]
         up = f"\x1b[{self._height}F" if self._height else ""
-        print(f"{up}\x1b[J" + "\n".join(lines), flush=True)
+        print(up + "\n".join(f"{line}\x1b[K" for line in lines) + "\n\x1b[J", end="", flush=True)
         self._height = len(lines)
 
     def end(self) -> None:
         """Leave the last text where it stands, whole."""
         if self._whole:
-            print(f"\x1b[{self._height}F\x1b[J{self._whole}", flush=True)
+            whole = "\n".join(f"{line}\x1b[K" for line in self._whole.split("\n"))
+            print(f"\x1b[{self._height}F{whole}\n\x1b[J", end="", flush=True)
         self._height, self._whole = 0, ""
 
 

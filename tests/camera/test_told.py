@@ -40,7 +40,7 @@ def test_camera_is_told_of_from_its_button_to_a_delete_that_waits_for_its_card(d
         camera = device.ok("enrol", stand.device.label, where, "--name", "Front door", "--json").json["camera"]
         with device.running():
             told = until(lambda: one if "reason" in (one := how(device)) else None, what="an answer", within_s=WITHIN_S)
-            assert (told["state"], told["reason"]) == ("not_paired_yet", "it knows no agent yet")
+            assert (told["state"], told["reason"]) == ("not_paired_yet", "its set-up window is closed")
             assert device.ok("status", "--json").json["alerts"] == [], "that it waits for its button is ordinary"
             stand.do(stand.device.open_setup)
             assert until_state(device, "collecting")["says"] == ["not recording"], "nothing films here"
