@@ -16,7 +16,17 @@ from pathlib import Path
 from typing import Final
 
 from agent.clock import rfc3339_ms, system_clock
-from tests.bench import answering, discovering, encrypting, hearing, machine, resting, taking_in, uploading
+from tests.bench import (
+    answering,
+    discovering,
+    encrypting,
+    enrolled,
+    hearing,
+    machine,
+    resting,
+    taking_in,
+    uploading,
+)
 from tests.bench.document import document
 from tests.bench.table import Figure, plain
 
@@ -28,6 +38,7 @@ PARTS: Final[dict[str, Callable[..., list[Figure]]]] = {
     "take-in": taking_in.measure,
     "discover": discovering.measure,
     "bluetooth": hearing.measure,
+    "ten-cameras": enrolled.measure,
 }
 
 

@@ -5,8 +5,7 @@ that lies. A start is timed from before the process exists, so Python and its im
 later is timed from before its own process exists; RFC 6762 §8.1 has it ask for three quarters of a second whether its
 name is free. The flood is 1,000 services (or devices) with all their records from one host, told as fast as it can; a
 camera starts right after it. Memory is PSS. The peer is a program of a few lines on python-zeroconf's own browser,
-which asks for every name in turn as its documentation shows. At the end the whole agent stands on one of the hosts,
-connected, with both ways on, beside ten simulated cameras that it has heard and whose keys it has looked at.
+which asks for every name in turn as its documentation shows.
 """
 
 import json
@@ -23,7 +22,6 @@ from typing import Final, TypeVar
 from tests.bench.meter import now_s, pss_bytes
 from tests.bench.table import MEGA, Figure, Peer
 from tests.discovery.scene import Ears, camera, ears, lie
-from tests.link_server.running import running
 from tests.netns import Host, Network, network
 from tests.waiting import until
 
@@ -33,9 +31,6 @@ _LATER_S: Final = 2.0
 _FLOOD_S: Final = 3.0
 _MORE_MB: Final = 8
 _SETTLED_S: Final = 3.0
-_CAMERAS: Final = 10
-_AGENT_MB: Final = 58
-_AGENT_PERCENT: Final = 1.0
 
 _WAYS: Final = {"mdns": "mDNS", "onvif": "WS-Discovery"}
 _FLOODS: Final = {"mdns": "flood", "onvif": "onvif-flood"}
@@ -74,7 +69,7 @@ def measure(folder: Path, *, quick: bool) -> list[Figure]:
                 _later(net, way, rounds=rounds),
                 *_flooded(net, way, count=count),
             )
-        ] + _at_rest(net, folder, quick=quick)
+        ]
 
 
 def _as_root_in_name(folder: Path, *, quick: bool) -> list[Figure]:
@@ -138,32 +133,6 @@ def _flooded(net: Network, way: str, *, count: int) -> Iterator[Figure]:
         part=PART, what=f"{what}, memory more than before", value=max(more, 0.0), unit="MB", target=f"≤ {_MORE_MB} MB",
         holds=more <= _MORE_MB, note=f"{before / MEGA:.1f} MB before",
     )  # fmt: skip
-
-
-def _at_rest(net: Network, folder: Path, *, quick: bool) -> list[Figure]:
-    """Weigh the whole agent with both ways on, beside cameras that run and announce themselves both ways."""
-    count, window_s = (2, 3) if quick else (_CAMERAS, 60)
-    names = [word for number in range(count) for word in ("--name", f"Camera {number}")]
-    house = folder / "house"
-    house.mkdir()
-    with running(folder / "cameras", "--link", "--mdns", "--onvif", *names, host=net.hosts[1]):
-        command = net.hosts[0].command(sys.executable, "-m", "tests.bench.near", house, str(count), str(window_s))
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise RuntimeError(f"the agent beside cameras was not measured:\n{done.stderr}")
-    told = json.loads(done.stdout)
-    what = f"the agent at rest, {count} cameras near"
-    return [
-        Figure(
-            part=PART, what=f"{what}, memory (PSS)", value=told["pss_bytes"] / MEGA, unit="MB",
-            target=f"≤ {_AGENT_MB} MB", holds=told["pss_bytes"] <= _AGENT_MB * MEGA,
-            note="all its processes, both ways on",
-        ),
-        Figure(
-            part=PART, what=f"{what}, processor over {window_s} s", value=100 * told["share"], unit="% of a core",
-            target=f"< {_AGENT_PERCENT} %", holds=100 * told["share"] < _AGENT_PERCENT,
-        ),
-    ]  # fmt: skip
 
 
 def _speaking(way: str) -> tuple[str, ...]:

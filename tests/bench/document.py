@@ -6,7 +6,9 @@ from typing import Final
 
 from tests.bench.table import Figure, markdown
 
-_METHODS: Final = ("encrypting", "uploading", "resting", "answering", "taking_in", "discovering")
+_METHODS: Final = (
+    "encrypting", "uploading", "resting", "answering", "taking_in", "discovering", "hearing", "enrolled",
+)  # fmt: skip
 _HEAD: Final = """\
 # Benchmarks
 

@@ -29,6 +29,7 @@ def test_every_part_of_the_benchmark_runs_and_prints() -> None:
         "many small files",
         "finding cameras",
         "cameras over Bluetooth",
+        "ten cameras",
     }
     assert all(one["value"] >= 0 for one in told["figures"])
 
