@@ -149,11 +149,14 @@ class Verbs:
         return {name: _in_whole_characters(verb) for name, verb in verbs.items()}
 
     def _source(self, name: str, refusals: Refusals) -> dict[str, Any]:
-        found = self._live.found.get(name)
-        said = {} if found is None else {"onvif": {"snapshot": found.snapshot, "topics": list(found.topics)}}
         listened = self._live.listened.get(name)
         heard = {} if listened is None else {"sound": {"coding": listened.coding, "left_out": listened.left_out}}
-        return {"name": name, "not_taken": refusals.of(name), **self._failing(name), **said, **heard}
+        return {"name": name, "not_taken": refusals.of(name), **self._failing(name), **self._onvif(name), **heard}
+
+    def _onvif(self, source: str) -> dict[str, Any]:
+        """Return what the ONVIF service of a camera said that streams; nothing where it was not asked."""
+        found = self._live.found.get(source)
+        return {} if found is None else {"onvif": {"snapshot": found.snapshot, "topics": list(found.topics)}}
 
     def _failing(self, name: str) -> dict[str, str]:
         reason = self._live.failed.get(name, "")
@@ -491,6 +494,7 @@ class Verbs:
                         "name": known.called,
                         "source": known.source,
                         "reachable": None,
+                        **self._onvif(known.source),
                     }
                 )
         return told

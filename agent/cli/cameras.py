@@ -4,7 +4,7 @@ import argparse
 from typing import Any, Final
 
 from agent.cli.asking import add_asking, ask_agent, print_json
-from agent.shell.camera import collection_words, radio_words
+from agent.shell.camera import collection_words, onvif_words, radio_words
 from agent.shell.ending import DONE
 from agent.shell.parser import Subparsers
 
@@ -65,7 +65,7 @@ def _words(one: dict[str, Any]) -> list[str]:
     if one["level"] == "forgotten":
         return ["its card may hold clear recordings until it is reset, or paired with another agent"]
     if one["source"]:
-        return [f"of the source {one['source']}"]
+        return [f"of the source {one['source']}", onvif_words(one)]
     wanted = collection_words(one)
     return [words_of(one), f"collection {wanted}" if wanted != "-" else "", radio_words(one)]
 

@@ -32,3 +32,12 @@ def radio_words(camera: dict[str, Any]) -> str:
         f"storage {state['storage']}{consent}",
     ]
     return ", ".join((*words, *about))
+
+
+def onvif_words(camera: dict[str, Any]) -> str:
+    """Return what a camera's ONVIF service said of it: where it shows a picture, of what it tells events."""
+    said = camera.get("onvif")
+    if said is None:
+        return ""
+    picture = f"shows a picture at {said['snapshot']}" if said["snapshot"] else "shows no picture"
+    return f"by ONVIF it {picture}, and tells of {', '.join(said['topics']) or 'no events'}"

@@ -265,7 +265,7 @@ def _add_hardware(group: "argparse._ArgumentGroup") -> None:
     group.add_argument("--state", type=Path, metavar="DIR", help="keys, cards and settings of these cameras; made anew")
     group.add_argument("--link", action="store_true", help="serve the camera link (docs/camera-link.md)")
     group.add_argument("--mdns", action="store_true", help="announce the link by multicast DNS")
-    group.add_argument("--onvif", action="store_true", help="answer ONVIF's WS-Discovery")
+    group.add_argument("--onvif", action="store_true", help="serve ONVIF: WS-Discovery, and where --rtsp streams")
     group.add_argument("--ble", action="store_true", help="be near by Bluetooth LE (docs/ble.md)")
     group.add_argument("--rtsp", action="store_true", help="stream live by RTSP")
     group.add_argument(
@@ -282,6 +282,15 @@ def _add_hardware(group: "argparse._ArgumentGroup") -> None:
     group.add_argument("--port", type=_port, default=0, metavar="N", help="of the first camera's link (any free one)")
     group.add_argument(
         "--rtsp-port", type=_port, default=0, metavar="N", help="of the first camera's stream (the same)"
+    )
+    group.add_argument(
+        "--onvif-port", type=_port, default=0, metavar="N", help="of the first camera's ONVIF service (the same)"
+    )
+    group.add_argument(
+        "--onvif-credentials",
+        type=Path,
+        metavar="FILE",
+        help="which ONVIF demands: user and password, a line each, in a file of mode 0600 (none)",
     )
     group.add_argument("--scenario", type=Path, metavar="FILE", help="play this instead (docs/simulator.md)")
     group.add_argument("--control", type=Path, metavar="SOCKET", help="for `device-sim tell` (DIR/control)")
@@ -347,6 +356,8 @@ def _be(arguments: argparse.Namespace) -> int:
                 host=arguments.host,
                 port=arguments.port,
                 rtsp_port=arguments.rtsp_port,
+                onvif_port=arguments.onvif_port,
+                onvif_credentials=hardware.read_credentials(arguments.onvif_credentials),
                 interfaces=tuple(arguments.interface),
                 hci=arguments.hci,
                 passkey=arguments.passkey,

@@ -153,6 +153,7 @@ class Device:
         self.port = 0
         """Where its camera link listens; 0 while it does not."""
         self.rtsp_port = 0
+        self.onvif_port = 0
         self.watchers = 0
         """How many watch its stream now."""
         self.recording = False
@@ -338,9 +339,14 @@ class Device:
         return self.powered and bool(self.agent) and self.collecting and self.consent and self.card.state == "ok"
 
     @property
+    def may_show(self) -> bool:
+        """Consented, and switched on by its agent if it has one: then whoever may ask sees what it sees now."""
+        return self.powered and self.consent and (self.collecting or not self.agent)
+
+    @property
     def state(self) -> dict[str, bool]:
         """As the camera link tells it (docs/camera-link.md §5)."""
-        on = self.powered and self.consent and (self.collecting or not self.agent)
+        on = self.may_show
         recording = on and bool(self.agent) and self.recording
         stream = on and self.watchers > 0  # also of a camera that is nobody's yet, or knows no camera link
         return {
@@ -411,6 +417,12 @@ class Device:
             self.rtsp_port = port
             self._tell("state")
 
+    def note_onvif_port(self, port: int) -> None:
+        """Where its ONVIF service listens now."""
+        if port != self.onvif_port:
+            self.onvif_port = port
+            self._tell("state")
+
     def note_watchers(self, count: int) -> None:
         """By its stream."""
         if count != self.watchers:
@@ -450,7 +462,7 @@ class Device:
     def cut_power(self) -> None:
         """Everything stops at once; faces are cancelled by whoever runs them."""
         self.powered = False
-        self.recording, self.watchers, self.port, self.rtsp_port = False, 0, 0, 0
+        self.recording, self.watchers, self.port, self.rtsp_port, self.onvif_port = False, 0, 0, 0, 0
         self._setup_until = 0.0
         self._tell("power")
         self.tell("power-cut")

@@ -14,6 +14,7 @@ from device_sim.announce.wsdiscovery import OnvifFace, Target
 from device_sim.camera.device import Change, Device, Face
 from device_sim.camera.recorder import Habit, Recorder
 from device_sim.link.face import LinkFace
+from device_sim.onvif.face import OnvifDevice
 from device_sim.rtsp.face import RtspFace
 
 FaceName = Literal["link", "mdns", "onvif", "ble", "rtsp"]
@@ -32,6 +33,14 @@ class Radio:
     passkey: int | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Onvif:
+    """How an ONVIF service is served: where, and to whom (nobody named: to everybody)."""
+
+    port: int = 0
+    credentials: tuple[str, str] = ("", "")
+
+
 def faces(
     device: Device,
     names: Sequence[FaceName],
@@ -40,15 +49,20 @@ def faces(
     host: str = "",
     port: int = 0,
     rtsp_port: int = 0,
+    onvif: Onvif = Onvif(),
     interfaces: Sequence[str] = (),
     radio: Radio | None = None,
 ) -> Callable[[], list[Face]]:
-    """Return what makes them for each boot; link and stream stay at the ports that they found first."""
-    kept, kept_rtsp = [port], [rtsp_port]
+    """Return what makes them for each boot; link, stream and service stay at the ports that they found first."""
+    kept, kept_rtsp, kept_onvif = [port], [rtsp_port], [onvif.port]
 
     def hear(_change: Change) -> None:
         kept[0] = device.port or kept[0]
         kept_rtsp[0] = device.rtsp_port or kept_rtsp[0]
+        kept_onvif[0] = device.onvif_port or kept_onvif[0]
+
+    def announce(port: int) -> Face:
+        return OnvifFace(_target(device, port), interfaces=interfaces, goodbye=lambda: device.powered)
 
     device.changed.append(hear)
     makers: dict[FaceName, Callable[[], Face]] = {
@@ -56,8 +70,8 @@ def faces(
         "mdns": lambda: Once(
             device, lambda: MdnsFace(lambda: services(device), interfaces=interfaces, goodbye=lambda: device.powered)
         ),
-        "onvif": lambda: Once(
-            device, lambda: OnvifFace(_target(device), interfaces=interfaces, goodbye=lambda: device.powered)
+        "onvif": lambda: OnvifDevice(
+            device, announce=announce, host=host, port=kept_onvif[0], credentials=onvif.credentials
         ),
         "ble": lambda: _peripheral(device, radio),
         "rtsp": lambda: RtspFace(device, host=host, port=kept_rtsp[0]),
@@ -103,9 +117,9 @@ def services(device: Device) -> list[Service]:
     ]
 
 
-def _target(device: Device) -> Target:
+def _target(device: Device, port: int) -> Target:
     """Its endpoint is new at every start, as all that it announces."""
-    return Target(port=device.port, endpoint=uuid.uuid5(uuid.NAMESPACE_OID, device.boot_name).urn)
+    return Target(port=port, endpoint=uuid.uuid5(uuid.NAMESPACE_OID, device.boot_name).urn)
 
 
 def _peripheral(device: Device, radio: Radio | None) -> Face:

@@ -7,7 +7,9 @@ import asyncio
 import contextlib
 import fcntl
 import json
+import os
 import signal
+import stat
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -18,12 +20,14 @@ from typing import Final
 
 from device_sim.camera.control import CONTROL, ControlSocket, answer, read_stdin
 from device_sim.camera.device import Device, Event, make_device
-from device_sim.camera.face import Radio, faces
+from device_sim.camera.face import FaceName, Onvif, Radio, faces
 from device_sim.camera.layout import make_folders, private_file, slug
 from device_sim.camera.rig import Hear, Place, Rig
 from device_sim.camera.scenario import CameraPart, Play, Scenario
 
 _LOCK: Final = "lock"
+_OTHERS: Final = 0o077
+_CREDENTIALS_MAX_BYTES: Final = 4096
 
 
 class HardwareError(Exception):
@@ -41,6 +45,10 @@ class Hardware:
     """Of the first camera's link; those after it have the next ones. 0: any free ones."""
     rtsp_port: int = 0
     """The same of their streams."""
+    onvif_port: int = 0
+    """The same of their ONVIF services."""
+    onvif_credentials: tuple[str, str] = ("", "")
+    """User and password that those demand; empty: none."""
     interfaces: tuple[str, ...] = ()
     """Where it announces; none: on all but loopback."""
     hci: str = ""
@@ -53,6 +61,25 @@ class Hardware:
     def socket(self) -> Path:
         """Where ``device-sim tell`` reaches it."""
         return self.control or self.state / CONTROL
+
+
+def read_credentials(path: Path | None) -> tuple[str, str]:
+    """Return user and password of a file that nobody else may read; raises ``HardwareError``."""
+    if path is None:
+        return "", ""
+    try:
+        with path.open("rb") as file:
+            private = stat.S_IMODE(os.fstat(file.fileno()).st_mode) & _OTHERS == 0
+            user, password, *rest = file.read(_CREDENTIALS_MAX_BYTES).decode("utf-8").splitlines()
+    except OSError as error:
+        raise HardwareError(f"{path}: {error.strerror}\n  next: name the file: --onvif-credentials FILE") from None
+    except ValueError:  # too few lines, or no text
+        user, password, rest, private = "", "", [], True
+    if not private:
+        raise HardwareError(f"{path}: others may read it\n  next: chmod 600 {path}")
+    if not user or not password or any(rest):
+        raise HardwareError(f"{path}: it is no user and password\n  next: write both into it, a line each")
+    return user, password
 
 
 def run_hardware(hardware: Hardware) -> int:
@@ -128,6 +155,9 @@ def _rig(hardware: Hardware, devices: dict[str, Device], radio: Radio | None, he
             host=hardware.host,
             port=hardware.port and hardware.port + index,
             rtsp_port=hardware.rtsp_port and hardware.rtsp_port + index,
+            onvif=Onvif(
+                port=hardware.onvif_port and hardware.onvif_port + index, credentials=hardware.onvif_credentials
+            ),
             interfaces=hardware.interfaces,
             radio=radio,
         )
@@ -137,7 +167,12 @@ def _rig(hardware: Hardware, devices: dict[str, Device], radio: Radio | None, he
 
 
 def _listens(device: Device, part: CameraPart) -> Callable[[], bool]:
-    return lambda: bool((device.port or "link" not in part.faces) and (device.rtsp_port or "rtsp" not in part.faces))
+    ports: dict[FaceName, Callable[[], int]] = {
+        "link": lambda: device.port,
+        "rtsp": lambda: device.rtsp_port,
+        "onvif": lambda: device.onvif_port,
+    }
+    return lambda: all(port() for name, port in ports.items() if name in part.faces)
 
 
 def _device(state: Path, part: CameraPart, *, seed: int) -> Device:
@@ -167,6 +202,7 @@ _TOLD: Final = (
     "label",
     "port",
     "rtsp_port",
+    "onvif_port",
     "agent",
     "what",
     "recording",

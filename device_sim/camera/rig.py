@@ -84,6 +84,7 @@ class Rig:
             "powered": device.powered,
             "port": device.port,
             "rtsp_port": device.rtsp_port,
+            "onvif_port": device.onvif_port,
             "rotating_id": device.rotating_id,
             "setup_open": device.setup_open,
             "agent": device.agent,

@@ -126,8 +126,8 @@ def check(scenario: Scenario) -> None:
     if len(scenario.steps) > STEPS_MAX:
         raise ScenarioError(f"at most {STEPS_MAX} steps")
     for camera in scenario.cameras:
-        if not {"mdns", "onvif"}.isdisjoint(camera.faces) and "link" not in camera.faces:
-            raise ScenarioError(f"{camera.name}: mdns and onvif announce its link, so its faces need link too")
+        if "mdns" in camera.faces and "link" not in camera.faces:
+            raise ScenarioError(f"{camera.name}: mdns announces its link, so its faces need link too")
         if camera.mimics and (camera.mimics not in names or camera.mimics == camera.name):
             raise ScenarioError(f"{camera.name} mimics no other camera of this scenario")
         try:

@@ -147,14 +147,16 @@ def _bus(cameras: Child) -> dict[str, str]:
 
 
 def _by_label(near: _Near, name: str, before: list[dict[str, Any]]) -> list[str]:
-    """Return the words after ``enrol``: a label, and for a camera that only WS-Discovery told of the address heard."""
-    label = near.cameras.events("ready", camera=name)[0]["label"]
+    """Return the words after ``enrol``: a label, and of a camera that only WS-Discovery told of where its link is."""
+    ready = near.cameras.events("ready", camera=name)[0]
+    label = ready["label"]
     if name != CAMERAS[1]:
         return [label]
     places = [heard["addresses"] for one in before for heard in one["heard"] if heard["way"] == "onvif"]
     if not places:
         raise DemoError(f"nothing was heard by WS-Discovery\n  next: read {near.stage.logs}")
-    return [label, next(address for address in places[0] if address.startswith("127."))]
+    host = next(address.rpartition(":")[0] for address in places[0] if address.startswith("127."))
+    return [label, f"{host}:{ready['port']}"]
 
 
 def _ways(rows: list[dict[str, Any]]) -> set[str]:

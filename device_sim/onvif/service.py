@@ -9,10 +9,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
+from urllib.parse import urlsplit
 from xml.etree import ElementTree as ET
 from xml.sax.saxutils import escape
 
-from device_sim.camera.listen import stop_listening
+from device_sim.camera.listen import listening, stop_listening
 
 HEAD_MAX_BYTES: Final = 8_192
 BODY_MAX_BYTES: Final = 65_536
@@ -36,10 +37,11 @@ _PROFILES: Final = (("low", 320, 180), ("high", 1280, 720))
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Says:
-    """What the camera says; addresses may be anybody's."""
+    """What the camera says; addresses may be anybody's, and ``{host}`` in them is the host that was asked."""
 
     now: Callable[[], datetime]
     stream: str
+    """Empty: it says no such thing, as of what it does not know."""
     snapshot: str = "http://camera/snapshot.jpg"
     at: str = ""
     """Where it says that its services are; left out, where it was asked."""
@@ -50,10 +52,22 @@ class Says:
 
 
 class OnvifService:
-    """Serves ``says`` at ``host``, port 0 takes a free one, which ``port`` tells; ``asked`` are the requests so far."""
+    """Serves what ``says`` returns at ``host`` (none: every address); port 0 takes a free one, which ``port`` tells.
 
-    def __init__(self, says: Says, *, host: str = "", port: int = 0, tls: ssl.SSLContext | None = None) -> None:
-        self.says = says
+    ``picture`` is what a GET of a path is answered with, empty for nothing; ``asked`` are the requests so far.
+    """
+
+    def __init__(
+        self,
+        says: Callable[[], Says],
+        *,
+        host: str = "",
+        port: int = 0,
+        tls: ssl.SSLContext | None = None,
+        picture: Callable[[str], bytes] = lambda _path: b"",
+    ) -> None:
+        self._said = says
+        self._picture = picture
         self.port = port
         self.asked: list[str] = []
         self.listening = asyncio.Event()
@@ -77,8 +91,9 @@ class OnvifService:
                 talking.discard(task)
                 writer.transport.abort()
 
-        server = await asyncio.start_server(accept, self._host or None, self.port, ssl=self._tls, limit=HEAD_MAX_BYTES)
-        self.port = server.sockets[0].getsockname()[1]
+        bound = listening(self._host, self.port)
+        server = await asyncio.start_server(accept, sock=bound, ssl=self._tls, limit=HEAD_MAX_BYTES)
+        self.port = bound.getsockname()[1]
         try:
             self.listening.set()
             await asyncio.Event().wait()
@@ -92,7 +107,10 @@ class OnvifService:
         head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
         fields = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in head[1:])}
         size = int(fields.get("content-length", "0"))
-        if size <= BODY_MAX_BYTES:
+        if head[0].startswith("GET "):
+            writer.write(_shown(await asyncio.to_thread(self._picture, head[0].split(" ")[1])))
+            await writer.drain()
+        elif size <= BODY_MAX_BYTES:
             body = await reader.readexactly(size)
             status, more, answer = self._answered(body, fields.get("host", ""))
             told = f"HTTP/1.1 {status}\r\nContent-Type: application/soap+xml\r\nContent-Length: {len(answer)}\r\n"
@@ -104,42 +122,45 @@ class OnvifService:
         asked = envelope.find(f"{{{SOAP}}}Body/*")
         name = "" if asked is None else asked.tag.rpartition("}")[2]
         self.asked.append(name)
-        if self.says.redirect and name == "GetStreamUri":
-            return "307 Temporary Redirect", f"Location: {self.says.redirect}\r\n", b""
-        if name != "GetSystemDateAndTime" and not self._knows(envelope):
+        says = self._said()
+        if says.redirect and name == "GetStreamUri":
+            return "307 Temporary Redirect", f"Location: {says.redirect}\r\n", b""
+        if name != "GetSystemDateAndTime" and not _knows(envelope, says):
             return "400 Bad Request", "", _fault("ter:NotAuthorized", "Sender not authorized")
         scheme = "https" if self._tls is not None else "http"
-        content = self._content(name, self.says.at or f"{scheme}://{host}")
+        content = _content(name, says, here=says.at or f"{scheme}://{host}")
         if not content:
             return "400 Bad Request", "", _fault("ter:ActionNotSupported", "No such action")
         return "200 OK", "", _envelope(content)
 
-    def _knows(self, envelope: ET.Element) -> bool:
-        """Check the digest of the password, as UsernameToken Profile 1.0, section 3.1, makes it."""
-        if not self.says.user:
-            return True
-        token = envelope.find(f".//{{{_WSSE}}}UsernameToken")
-        if token is None:
-            return False
-        user, digest, nonce = (token.findtext(f"{{{_WSSE}}}{one}", "") for one in ("Username", "Password", "Nonce"))
-        created = token.findtext(f"{{{_WSU}}}Created", "")
-        told = base64.b64decode(nonce) + created.encode() + self.says.password.encode()
-        right = base64.b64encode(hashlib.sha1(told, usedforsecurity=False).digest()).decode("ascii")
-        return user == self.says.user and hmac.compare_digest(digest, right)
 
-    def _content(self, name: str, here: str) -> str:
-        says = self.says
-        answers: dict[str, Callable[[], str]] = {
-            "GetSystemDateAndTime": lambda: _time(says.now()),
-            "GetServices": lambda: _listed(
-                "tds:GetServices", (_service(space, here + path) for space, path in _SERVICES)
-            ),
-            "GetProfiles": lambda: _listed("trt:GetProfiles", (_profile(*profile) for profile in _PROFILES)),
-            "GetStreamUri": lambda: _media_uri("GetStreamUri", says.stream),
-            "GetSnapshotUri": lambda: _media_uri("GetSnapshotUri", says.snapshot),
-            "GetEventProperties": lambda: _EVENT_PROPERTIES,
-        }
-        return answers[name]() if name in answers else ""
+def _knows(envelope: ET.Element, says: Says) -> bool:
+    """Check the digest of the password, as UsernameToken Profile 1.0, section 3.1, makes it."""
+    if not says.user:
+        return True
+    token = envelope.find(f".//{{{_WSSE}}}UsernameToken")
+    if token is None:
+        return False
+    user, digest, nonce = (token.findtext(f"{{{_WSSE}}}{one}", "") for one in ("Username", "Password", "Nonce"))
+    created = token.findtext(f"{{{_WSU}}}Created", "")
+    told = base64.b64decode(nonce) + created.encode() + says.password.encode()
+    right = base64.b64encode(hashlib.sha1(told, usedforsecurity=False).digest()).decode("ascii")
+    return user == says.user and hmac.compare_digest(digest, right)
+
+
+def _content(name: str, says: Says, *, here: str) -> str:
+    """Return the answer to a request by its name, empty to one that it does not know."""
+    named = urlsplit(here).hostname or ""
+    host = f"[{named}]" if ":" in named else named
+    answers: dict[str, Callable[[], str]] = {
+        "GetSystemDateAndTime": lambda: _time(says.now()),
+        "GetServices": lambda: _listed("tds:GetServices", (_service(space, here + path) for space, path in _SERVICES)),
+        "GetProfiles": lambda: _listed("trt:GetProfiles", (_profile(*profile) for profile in _PROFILES)),
+        "GetStreamUri": lambda: _media_uri("GetStreamUri", says.stream.replace("{host}", host)),
+        "GetSnapshotUri": lambda: _media_uri("GetSnapshotUri", says.snapshot.replace("{host}", host)),
+        "GetEventProperties": lambda: _EVENT_PROPERTIES,
+    }
+    return answers[name]() if name in answers else ""
 
 
 _SERVICES: Final = ((DEVICE, SERVICE_PATH), (MEDIA, "/onvif/media"), (EVENTS, "/onvif/events"))
@@ -167,6 +188,8 @@ def _profile(token: str, width: int, height: int) -> str:
 
 
 def _media_uri(name: str, uri: str) -> str:
+    if not uri:
+        return ""
     return (
         f"<trt:{name}Response><trt:MediaUri><tt:Uri>{escape(uri)}</tt:Uri>"
         "<tt:InvalidAfterConnect>false</tt:InvalidAfterConnect><tt:InvalidAfterReboot>false</tt:InvalidAfterReboot>"
@@ -180,6 +203,13 @@ def _time(now: datetime) -> str:
 <tt:Time><tt:Hour>{now.hour}</tt:Hour><tt:Minute>{now.minute}</tt:Minute><tt:Second>{now.second}</tt:Second></tt:Time>
 <tt:Date><tt:Year>{now.year}</tt:Year><tt:Month>{now.month}</tt:Month><tt:Day>{now.day}</tt:Day></tt:Date>
 </tt:UTCDateTime></tds:SystemDateAndTime></tds:GetSystemDateAndTimeResponse>"""
+
+
+def _shown(picture: bytes) -> bytes:
+    """Return the answer to a GET."""
+    status = "200 OK" if picture else "404 Not Found"
+    head = f"HTTP/1.1 {status}\r\nContent-Type: image/jpeg\r\nContent-Length: {len(picture)}\r\nConnection: close"
+    return f"{head}\r\n\r\n".encode() + picture
 
 
 _DIALECT: Final = "http://www.onvif.org/ver10/tev/topicExpression/ConcreteSet"

@@ -43,8 +43,7 @@ class RtspFace:
     @property
     def may_stream(self) -> bool:
         """Consented, and switched on by its agent if it has one."""
-        device = self._device
-        return device.powered and device.consent and (device.collecting or not device.agent)
+        return self._device.may_show
 
     async def run(self) -> None:
         """Serve until cancelled; raises ``OSError`` where it cannot listen."""

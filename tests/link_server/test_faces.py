@@ -112,6 +112,6 @@ def test_camera_answers_wsdiscovery_at_its_address(net: Network) -> None:
         running(Path(folder), "--link", "--onvif", host=camera) as sim,
     ):
         ready = sim.heard("ready")
-        seen = heard.hear("an ONVIF camera", port=ready["port"])
+        seen = heard.hear("an ONVIF camera", port=ready["onvif_port"])
         assert "10.77.0.2" in seen["addresses"]
         assert seen["leaks"] == []

@@ -3,6 +3,10 @@
 import asyncio
 import socket
 import ssl
+import subprocess
+import sys
+import urllib.error
+import urllib.request
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -18,6 +22,7 @@ from agent.rtsp import StreamSettings
 from agent.rtsp.onvif.client import ask, require_extra
 from agent.rtsp.onvif.message import Found
 from device_sim.onvif.service import OnvifService, Says
+from tests.link_server.running import running
 from tests.rtsp.film import shoot
 from tests.rtsp.line import Line, certificate
 from tests.rtsp.studio import PASSWORD, USER, Device, Server
@@ -48,7 +53,7 @@ def credentials(tmp_path: Path) -> Path:
 async def serving(tls: ssl.SSLContext | None, **says: Any) -> AsyncIterator[OnvifService]:  # noqa: ANN401 - what it says
     about: dict[str, Any] = {"now": now, "stream": "rtsp://198.51.100.7/main", "user": USER, "password": PASSWORD}
     async with asyncio.TaskGroup() as tasks:
-        service = OnvifService(Says(**(about | says)), host="127.0.0.1", tls=tls)
+        service = OnvifService(lambda: Says(**(about | says)), host="127.0.0.1", tls=tls)
         serving = tasks.create_task(service.run())
         async with asyncio.timeout(20):
             await service.listening.wait()
@@ -178,6 +183,57 @@ def test_agent_takes_in_what_the_service_points_to_and_status_tells_what_it_said
     assert told["onvif"]["topics"] == list(TOPICS)
     assert told["onvif"]["snapshot"].endswith("/snapshot.jpg")
     assert PASSWORD not in device.log()
+
+
+def test_simulated_camera_says_where_it_streams_and_shows_a_picture_and_cameras_tells_of_both(
+    tmp_path: Path, credentials: Path
+) -> None:
+    """Simulator and agent are processes of their own; the address of the service is all that is configured."""
+    options = ("--onvif", "--rtsp", "--interface", "lo", "--onvif-credentials", str(credentials))
+    with running(tmp_path / "cameras", *options) as sim, Device(tmp_path) as device:
+        port = sim.heard("ready")["onvif_port"]
+        device.watch("", device.credentials(), f'onvif = "http://127.0.0.1:{port}"')
+        device.start()
+        device.wait_for(1)
+        (told,) = device.ask("cameras")["cameras"]
+        listed = device.privacy("agent", "cameras", "--config", device.config).out
+        with urllib.request.urlopen(told["onvif"]["snapshot"], timeout=20) as shown:  # noqa: S310 - the camera's own
+            assert shown.read(3) == b"\xff\xd8\xff"
+        sim.order("consent all off")
+        with pytest.raises(urllib.error.HTTPError, match="404"):
+            urllib.request.urlopen(told["onvif"]["snapshot"], timeout=20)  # noqa: S310 - the same
+        device.stop()
+    assert told["onvif"]["topics"] == list(TOPICS)
+    assert told["onvif"]["snapshot"].startswith(f"http://127.0.0.1:{port}/")
+    assert "VideoSource/MotionAlarm" in listed
+
+
+@pytest.mark.parametrize(
+    ("content", "mode", "says"),
+    [("ada\nsecret\n", 0o644, "chmod 600"), ("ada\n", 0o600, "a line each"), (None, 0, "--onvif-credentials FILE")],
+)
+def test_simulator_takes_credentials_from_a_private_file_of_two_lines_alone(
+    tmp_path: Path, content: str | None, mode: int, says: str
+) -> None:
+    file = tmp_path / "credentials"
+    if content is not None:
+        file.write_text(content, encoding="utf-8")
+        file.chmod(mode)
+    command = [sys.executable, "-m", "device_sim", "camera", "--state", str(tmp_path / "cameras"), "--onvif"]
+    done = subprocess.run(
+        [*command, "--onvif-credentials", str(file)], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.returncode == 1
+    assert says in done.stderr
+    assert "secret" not in done.stderr
+
+
+def test_camera_without_a_stream_says_none(tmp_path: Path) -> None:
+    with running(tmp_path / "cameras", "--onvif", "--interface", "lo") as sim:
+        port = sim.heard("ready")["onvif_port"]
+        settings = StreamSettings(name="x", url="", camera="x", onvif=f"http://127.0.0.1:{port}")
+        with pytest.raises(LinkError, match="refuses to say where it streams"):
+            asyncio.run(ask(settings))
 
 
 def test_extra_is_there_and_the_service_is_told_from_a_stream() -> None:
