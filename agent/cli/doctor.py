@@ -387,11 +387,13 @@ def _enrolled_cameras(ask_status: AskStatus) -> Iterator[Finding]:
         if one["source"]:
             continue  # of a folder or a stream, whose own check tells
         name, how, radio = f"camera {one['camera']}", one["how"], one.get("bluetooth", {})
-        told = f"{one['level']}; {how['state'].replace('_', ' ')}" + (f": {how['reason']}" if "reason" in how else "")
+        by_hand = one.get("collection", {}).get("by") == "hand"
+        level = one["level"] + ("; switched off by hand" if by_hand else "")
+        told = f"{level}; {how['state'].replace('_', ' ')}" + (f": {how['reason']}" if "reason" in how else "")
         if how["state"] == "not_heard" and "privacy_state" in radio:
-            yield Finding(name, "good", f"{one['level']}; answers over Bluetooth")
+            yield Finding(name, "good", f"{level}; answers over Bluetooth")
         elif radio.get("wants") == "passkey":
-            wants = f"{one['level']}; its Bluetooth wants a passkey"
+            wants = f"{level}; its Bluetooth wants a passkey"
             yield Finding(name, "look", wants, f"privacy-agent passkey {one['camera']}")
         else:
             yield Finding(name, "look" if "next" in how else "good", told, how.get("next", ""))

@@ -35,7 +35,7 @@ WRONG: dict[tuple[str, ...], tuple[int, str, str]] = {
     ("cameras", "nope"): (2, "unrecognized arguments", "privacy-agent cameras --help"),
     ("forget-camera", "nope"): (2, "camera nope is not enrolled", "privacy-agent cameras"),
     ("collection", "nope", "off"): (2, "camera nope is not one that this device can switch", "privacy-agent cameras"),
-    ("passkey",): (2, "the following arguments are required: ID", "privacy-agent passkey --help"),
+    ("passkey",): (2, "the following arguments are required: ID|NAME", "privacy-agent passkey --help"),
     ("collection", "nope", "perhaps"): (2, "invalid choice: 'perhaps'", "privacy-agent collection --help"),
     ("submit", "nope"): (2, "nope: No such file", "privacy-owner --out"),
     ("submit", "plain"): (1, "plain: this is no signed file", "privacy-owner --out"),

@@ -20,14 +20,15 @@ import pytest
 from agent import audit, enrolment
 from agent.camera.identity import Address
 from agent.camera.tls import Shown, client_context
-from agent.discovery.sighting import Hear, Lost, Sighting, Trouble
+from agent.discovery.sighting import Hear, Lost, Sighting, Trouble, Way
 from agent.enrolment import Enrolled
 from agent.envelope import public_jwk, thumbprint
+from agent.errors import LinkError, RefusedError
 from agent.index import Tx
 from agent.model import Moment
 from agent.nearby import flow
-from agent.nearby.flow import Nearby, Outside
-from agent.nearby.inventory import ROWS_MAX
+from agent.nearby.flow import PROBE_MS, RADIO_TRIED, Nearby, Outside, Prove
+from agent.nearby.inventory import ROWS_MAX, Met
 from agent.nearby.judging import Impostor, Same, Stranger
 from agent.nearby.look import Look, look, reached
 from agent.nearby.rotating import rotating_ids
@@ -68,7 +69,7 @@ class Says:
 class Scene:
     """What is near, over a real index, with a clock that the test moves; ``step`` lets one round of ticks pass."""
 
-    def __init__(self, home: Home) -> None:
+    def __init__(self, home: Home, *, way: Way = "mdns", prove: Prove | None = None) -> None:
         self.home = home
         self.now_ms = NOW.agent_ms
         self.says = Says()
@@ -90,13 +91,14 @@ class Scene:
             return await (self.looks or self._look)(host, port)
 
         self.nearby = Nearby(
-            {"mdns": self.says},
+            {way: self.says},
             index=home.index,
             now=self.now,
             outside=Outside(
                 look=noted,
                 look_at_name=partial(look, context=older, numeric=False),
                 reached=reached,
+                prove=prove,
                 wait=self._wait,
             ),
             alert_in=self._alert,
@@ -809,3 +811,85 @@ def test_old_proof_of_a_camera_that_is_enrolled_now_says_not_that_it_answers(sce
         assert scene.nearby.reach[enrolled.camera].reachable is False
 
     played(scene, play)
+
+
+class Air:
+    """What a camera near by radio says when it is asked, or why it does not."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self.failure: LinkError | RefusedError | None = None
+
+    async def prove(self, _sighting: Sighting, _camera: Enrolled) -> Met:
+        self.asked += 1
+        if self.failure is not None:
+            raise self.failure
+        return Met(state={"collection": True}, unverified={})
+
+
+@pytest.fixture
+def air() -> Air:
+    return Air()
+
+
+@pytest.fixture
+def by_radio(tmp_path: Path, air: Air) -> Iterator[Scene]:
+    home = Home(tmp_path / "home")
+    yield Scene(home, way="ble", prove=air.prove)
+    home.close()
+
+
+def advertise(scene: Scene, key: str) -> None:
+    """Let something advertise the enrolled camera's id by radio."""
+    told = Sighting(
+        way="ble", place="hci0", key=key, service="camera", seen_ms=scene.now_ms, unverified_id=scene.advert_id()
+    )
+    assert scene.says.hear is not None
+    scene.says.hear(told)
+
+
+def test_camera_near_by_radio_is_asked_anew_and_one_that_does_not_answer_is_doing_nothing_that_is_known(
+    by_radio: Scene, air: Air
+) -> None:
+    """What it is doing, and whether a switch still has to reach it, is never minutes old."""
+
+    async def act() -> None:
+        async with by_radio.listening() as scene:
+            camera = scene.enrol(new_key())
+            await scene.nearby.enrolled_changed()
+            advertise(scene, "one")
+            await scene.until(lambda: scene.nearby.inventory.rows_of(camera.camera), "it is met")
+            (row,) = scene.nearby.inventory.rows_of(camera.camera)
+            await scene.pass_ms(PROBE_MS // 2)
+            assert air.asked == 1
+            air.failure = LinkError("out of reach")
+            await scene.pass_ms(PROBE_MS)
+            await scene.until(lambda: air.asked == 2, "it is asked again")
+            await scene.until(lambda: row.met is None, "nothing is known")
+            air.failure = None
+            await scene.pass_ms(PROBE_MS)
+            await scene.until(lambda: row.met is not None, "it answers again")
+
+    run(act())
+
+
+def test_who_waits_for_a_camera_by_radio_is_told_why_it_is_not_met(by_radio: Scene, air: Air) -> None:
+    async def act() -> None:
+        async with by_radio.listening() as scene:
+            camera = scene.enrol(new_key())
+            await scene.nearby.enrolled_changed()
+            with pytest.raises(LinkError, match="not heard over Bluetooth"):
+                await scene.nearby.meet_by_radio(camera.camera)
+            air.failure = RefusedError("it wants to be paired", reason="passkey")
+            for number in range(2 * RADIO_TRIED):
+                advertise(scene, f"key {number}")
+            await scene.until(lambda: air.asked == 2 * RADIO_TRIED, "all are tried")
+            with pytest.raises(RefusedError, match="wants to be paired"):
+                await scene.nearby.meet_by_radio(camera.camera)
+            assert air.asked == 3 * RADIO_TRIED
+            assert {row.wants_passkey for row in scene.nearby.inventory.rows()} == {True}
+            air.failure = None
+            await scene.nearby.meet_by_radio(camera.camera)
+            assert air.asked == 3 * RADIO_TRIED + 1
+
+    run(act())

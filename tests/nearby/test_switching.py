@@ -25,6 +25,8 @@ def test_camera_without_a_network_is_switched_over_bluetooth_and_stays_as_a_pers
             assert here.met()["privacy_state"]["collection"] is False, "the policy would have it record"
             assert here.listed()["collection"] == {"wanted": "off", "by": "hand", "at_camera": "off"}
             assert "off by hand" in here.agent.shell("privacy-agent", "status", "--config", here.agent.config).stdout
+            examined = {one["what"]: one["told"] for one in here.agent.asked("doctor")["findings"]}
+            assert examined[f"camera {here.camera}"] == "proved; switched off by hand; answers over Bluetooth"
             assert here.collection("on")["told"] == "bluetooth"
             there.heard("collecting")
             assert here.listed()["collection"] == {"wanted": "on", "by": "policy", "at_camera": "on"}
@@ -71,9 +73,9 @@ def test_camera_with_a_link_is_switched_over_that(net: Network) -> None:
         agent.running(),
         camera(far, agent.folder / "cameras", "--setup", "--rate", "0.001") as there,
     ):
-        made = agent.asked("enrol", there.label, f"10.77.0.2:{there.port}")
+        made = agent.asked("enrol", there.label, f"10.77.0.2:{there.port}", "--name", "Garden")
         there.said("collecting")
-        assert agent.asked("collection", made["camera"], "off")["told"] == "link"
+        assert agent.asked("collection", "Garden", "off")["told"] == "link"
         there.said("not-collecting")
         assert agent.asked("collection", made["camera"], "on")["told"] == "link"
         there.said("collecting")
