@@ -32,6 +32,19 @@ def until_state(device: Device, state: str) -> dict[str, Any]:
     return until(lambda: told if (told := how(device))["state"] == state else None, what=state, within_s=WITHIN_S)
 
 
+def tell_another_advert_key(stand: Stand) -> None:
+    """As one that does so at each look; all else of it stays as it is."""
+
+    def again() -> None:
+        kid, before = stand.device.agent, stand.device.advert_key
+        stand.device.unpair()
+        stand.device.open_setup()
+        stand.device.pair(kid)
+        assert stand.device.advert_key != before
+
+    stand.do(again)
+
+
 def test_camera_is_told_of_from_its_button_to_a_delete_that_waits_for_its_card(device: Device, tmp_path: Path) -> None:
     stand = Stand(tmp_path / "camera")
     stand.hands.at = datetime.fromtimestamp(system_clock()().wall_ms / 1000, UTC)
@@ -44,6 +57,7 @@ def test_camera_is_told_of_from_its_button_to_a_delete_that_waits_for_its_card(d
             assert device.ok("status", "--json").json["alerts"] == [], "that it waits for its button is ordinary"
             stand.do(stand.device.open_setup)
             assert until_state(device, "collecting")["says"] == ["not recording"], "nothing films here"
+            tell_another_advert_key(stand)
             stand.record(os.urandom(1000), start=stand.hands.at)
             held = until(lambda: device.ok("inventory", "--json").json["objects"], what="it here", within_s=WITHIN_S)
             stand.do(lambda: stand.device.break_("card-missing"))
@@ -62,3 +76,5 @@ def test_camera_is_told_of_from_its_button_to_a_delete_that_waits_for_its_card(d
             assert "Front door has its own copy still" in explained
             assert "its card is missing" in explained
             assert "waits for" in explained
+        paired = [line for line in device.ok("audit", "show").out.splitlines() if "camera_paired" in line]
+        assert len(paired) == 1, "another key of its rotating ids is taken over once a day, whatever it tells"

@@ -121,3 +121,16 @@ line.clear()
     assert second == "short".ljust(len(first))
     assert erased == " " * len("short")
     assert end == ""
+
+
+def test_live_table_is_cut_to_the_screen_while_it_changes_and_whole_at_its_end() -> None:
+    code = (
+        "from agent.shell.terminal import LiveTable; table = LiveTable(); "
+        "text = chr(10).join(f'row {n}.' for n in range(60)); table.show(text); table.show(text); table.end()"
+    )
+    _code, shown = on_screen("python", "-c", code, columns=80)
+    *_, last_drawn, whole = shown.split("\x1b[49F")
+    assert "12 more lines: make the window higher, or see them all after Ctrl-C" in last_drawn
+    assert "row 59." not in last_drawn
+    assert [f"row {n}." in whole for n in range(60)] == [True] * 60
+    assert "more lines" not in whole
