@@ -134,6 +134,7 @@ def test_deleted_content_under_another_name_is_destroyed_and_never_taken(home: H
     assert home.objects() == ()
     assert home.left() == []
     assert home.reasons("deleted_before") == ["the source's copy was destroyed"]
+    assert [event.obeys for event in home.events if event.kind == "deleted_before"] == [True], "no warning"
 
 
 def test_what_a_cut_off_covers_is_destroyed_unread_and_the_rest_is_taken(home: Home) -> None:
