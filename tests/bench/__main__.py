@@ -23,6 +23,7 @@ from tests.bench import (
     enrolled,
     hearing,
     machine,
+    proving,
     resting,
     taking_in,
     uploading,
@@ -38,6 +39,7 @@ PARTS: Final[dict[str, Callable[..., list[Figure]]]] = {
     "take-in": taking_in.measure,
     "discover": discovering.measure,
     "bluetooth": hearing.measure,
+    "prove": proving.measure,
     "ten-cameras": enrolled.measure,
 }
 

@@ -7,7 +7,7 @@ from typing import Final
 from tests.bench.table import Figure, markdown
 
 _METHODS: Final = (
-    "encrypting", "uploading", "resting", "answering", "taking_in", "discovering", "hearing", "enrolled",
+    "encrypting", "uploading", "resting", "answering", "taking_in", "discovering", "hearing", "proving", "enrolled",
 )  # fmt: skip
 _HEAD: Final = """\
 # Benchmarks

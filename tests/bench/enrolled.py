@@ -43,8 +43,9 @@ def measure_here(folder: Path, *, quick: bool) -> list[Figure]:
         places = [(first, names[::2]), (second, names[1::2])]
         with (
             cameras(folder / "cameras", near, places, *(("--seconds", "1", "--rate", "30") if quick else ())) as there,
-            Listening(folder / "house", bus=near.bus) as house,
+            Listening(folder / "house") as house,
         ):
+            house.hears(near.bus)
             house.listen()
             house.start_agent()
             house.enrol(there.labels)

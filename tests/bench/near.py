@@ -38,10 +38,13 @@ def bluetooth(*options: str) -> Iterator[Radio]:
 class Listening(House):
     """A household whose agent listens every way; it has a broker, and no store: what is taken in stays here."""
 
-    def __init__(self, folder: Path, *, bus: str) -> None:
+    def __init__(self, folder: Path) -> None:
         folder.mkdir()
         super().__init__(folder)
-        os.environ["DBUS_SYSTEM_BUS_ADDRESS"] = bus  # of the agent, and nobody else here asks that bus
+
+    def hears(self, bus: str) -> None:
+        """Let an agent that starts after this use the Bluetooth at that bus; nobody else here asks it."""
+        os.environ["DBUS_SYSTEM_BUS_ADDRESS"] = bus
 
     def listen(self) -> None:
         """Write the config and the policy."""
