@@ -89,6 +89,11 @@ class Agent:
 
         until(told, what=f"the troubles {reasons}", within_s=WITHIN_S)
 
+    def until_well(self) -> None:
+        """Wait until the running agent tells no trouble."""
+        control = self.folder / "state" / "control.sock"
+        until(lambda: not ask_socket(control, "nearby")["troubles"], what="the end of its troubles", within_s=WITHIN_S)
+
     def asked_near(self) -> list[Told]:
         """Ask the socket once."""
         return list(ask_socket(self.folder / "state" / "control.sock", "nearby")["near"])

@@ -19,8 +19,8 @@ from tests.waiting import until
 class Beside:
     """The device, the machine's Bluetooth, and where the camera keeps what it is."""
 
-    def __init__(self, agent: Agent, far: Host, *, hci: str) -> None:
-        self.agent, self._far, self.hci = agent, far, hci
+    def __init__(self, agent: Agent, far: Host, machine: Running, *, hci: str) -> None:
+        self.agent, self._far, self.machine, self.hci = agent, far, machine, hci
         self.state = agent.folder / "cameras"
         self.camera = ""
 
@@ -80,7 +80,7 @@ def beside(net: Network, *, paired: bool = True) -> Iterator[Beside]:
     with device(own) as agent, running(agent.folder / "played", "--ble", host=own) as played:
         machine = played.heard("ready", camera="Bluetooth")
         played.order("break all power-cut")  # its own camera; only the air and bluetoothd's double are wanted
-        made = Beside(agent, far, hci=machine["hci"])
+        made = Beside(agent, far, played, hci=machine["hci"])
         if paired:
             made.pair()
         agent.env["DBUS_SYSTEM_BUS_ADDRESS"] = machine["DBUS_SYSTEM_BUS_ADDRESS"]
