@@ -18,7 +18,10 @@ from gi.repository import GLib, Gst, GstRtsp, GstRtspServer  # noqa: E402 - as P
 
 PATH = "/main"
 ROLE = "viewer"
-SOUND = {"aac": "rtpmp4gpay pt=97"}
+SOUND = {
+    "aac": "film.audio_0 ! queue ! rtpmp4gpay pt=97",
+    "alaw": "audiotestsrc is-live=true ! audio/x-raw,rate=8000,channels=1 ! alawenc ! rtppcmapay",
+}
 
 
 def main(film: str, port: str, *credentials: str) -> None:
@@ -32,9 +35,9 @@ def main(film: str, port: str, *credentials: str) -> None:
     tracks = f"filesrc location={film} ! qtdemux name=film film.video_0 ! queue ! {payer} name=pay0 pt=96"
     if "zero" in Path(film).name:
         tracks += " timestamp-offset=0"
-    for name, sound_payer in SOUND.items():
+    for name, sound in SOUND.items():
         if name in Path(film).name:
-            tracks += f" film.audio_0 ! queue ! {sound_payer} name=pay1"
+            tracks += f" {sound} name=pay1"
     factory.set_launch(f"( {tracks} )")
     if credentials:
         user, password, method = credentials

@@ -224,3 +224,20 @@ def test_camera_without_sound_is_taken_and_said_to_have_none(tmp_path: Path) -> 
         clips, listened = all_of(server.url)
     assert is_whole(clips, film)
     assert listened == Listened(coding="", left_out="none_is_sent")
+
+
+def test_sound_that_cannot_be_kept_is_left_out_and_said_so(tmp_path: Path) -> None:
+    film = shoot(tmp_path / "alaw.mp4", pictures=300)
+    with Server(tmp_path / "alaw.mp4") as server, Device(tmp_path) as device:
+        device.watch(server.url, "sound = true")
+        device.start()
+        device.wait_for(2)
+        (told,) = device.ask("status")["sources"]
+        doctor = device.privacy("agent", "doctor", "--config", device.config, expect=None).out
+        device.stop()
+        clips = [clip for _, clip in device.clips()[:2]]
+    assert told["sound"] == {"coding": "PCMA", "left_out": "cannot_be_kept"}
+    assert told["not_taken"] == [{"kind": "sound_left_out", "reason": "PCMA: cannot_be_kept", "count": 1}]
+    assert "choose AAC for the sound of this stream in the camera, or write sound = false" in doctor
+    assert [one.coded for clip in clips for one in seen(clip)] == [one.coded for one in film[:20]]
+    assert not any(heard(clip) for clip in clips)
