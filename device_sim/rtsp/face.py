@@ -1,6 +1,7 @@
 """RTSP as a face of a simulated camera: listens, and ends every conversation when it is cancelled.
 
-One stream at ``/main``, over the line itself (interleaved); a player that wants it over UDP is told so (461).
+One stream at ``/main``, pictures and sound, over the line itself (interleaved); a player that wants it over UDP is told
+so (461).
 """
 
 import asyncio
@@ -11,11 +12,11 @@ from typing import Final
 
 from device_sim.camera.device import Device
 from device_sim.camera.listen import listening, stop_listening
-from device_sim.rtsp.reel import Reel
+from device_sim.rtsp.reel import PICTURES, SOUND, Reel
 
 PATH: Final = "/main"
 HEAD_MAX_BYTES: Final = 8_192
-CHANNELS: Final = "0-1"
+TRACKS: Final = {PATH: PICTURES, f"{PATH}/video": PICTURES, f"{PATH}/audio": SOUND}
 WATCHERS_MAX: Final = 4
 
 _REASONS: Final = {
@@ -105,6 +106,7 @@ class _Conversation:
         self._face, self._reel = face, reel
         self._reader, self._writer = reader, writer
         self._session = ""
+        self._tracks: set[int] = set()
         self._showing: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
@@ -144,10 +146,10 @@ class _Conversation:
             self._showing = asyncio.get_running_loop().create_task(self._show(), name="stream")
 
     def _answered(self, asked: _Asked) -> _Answer:
-        path = "/" + asked.address.partition("://")[2].partition("/")[2]
+        path = _path(asked)
         if asked.method in {"OPTIONS", "GET_PARAMETER", "TEARDOWN"}:
             return 200, {"Public": _METHODS}, b""
-        if path.rstrip("/") not in {PATH, f"{PATH}/video"}:
+        if path not in TRACKS:
             return 404, {}, b""
         if not self._face.may_stream:
             return 403, {}, b""
@@ -163,7 +165,9 @@ class _Conversation:
         if "RTP/AVP/TCP" not in asked.fields.get("transport", ""):
             return 461, {}, b""
         self._session = self._session or secrets.token_hex(8)
-        return 200, {**self._told, "Transport": f"RTP/AVP/TCP;unicast;interleaved={CHANNELS}"}, b""
+        track = TRACKS[_path(asked)]
+        self._tracks.add(track)
+        return 200, {**self._told, "Transport": f"RTP/AVP/TCP;unicast;interleaved={2 * track}-{2 * track + 1}"}, b""
 
     def _played(self, _asked: _Asked) -> _Answer:
         if not self._session:
@@ -180,11 +184,17 @@ class _Conversation:
         loop = asyncio.get_running_loop()
         begin_s = loop.time()
         for shot in self._reel.shots():
+            if shot.track not in self._tracks:
+                continue
             await asyncio.sleep(begin_s + shot.at_s - loop.time())
-            for channel, packets in enumerate((shot.media, shot.reports)):
+            for channel, packets in enumerate((shot.media, shot.reports), 2 * shot.track):
                 for packet in packets:
                     self._writer.write(b"$" + bytes([channel]) + len(packet).to_bytes(2, "big") + packet)
             await self._writer.drain()
+
+
+def _path(asked: _Asked) -> str:
+    return "/" + asked.address.partition("://")[2].partition("/")[2].rstrip("/")
 
 
 def _read(raw: bytes) -> _Asked:

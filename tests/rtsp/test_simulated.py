@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import av
+import msgspec
 import pytest
 
 from agent.clock import monotonic_s
@@ -16,7 +17,7 @@ from agent.rtsp import StreamSettings, Watch
 from device_sim.camera.device import Device, make_device
 from device_sim.rtsp.face import RtspFace
 from device_sim.rtsp.reel import FPS, SECONDS
-from tests.rtsp.film import shown
+from tests.rtsp.film import SAMPLES, heard, shown
 
 AT = datetime(2026, 3, 1, 10, 15, tzinfo=UTC)
 OVER_TCP = {"rtsp_transport": "tcp"}
@@ -72,6 +73,24 @@ def test_agent_reads_it(camera: Device) -> None:
         raise AssertionError("there was a segment")
 
     assert shown(asyncio.run(run())) == 2 * FPS  # a key frame each two seconds
+
+
+def test_agent_hears_it_where_it_begins_anew_too(camera: Device) -> None:
+    async def run() -> list[bytes]:
+        settings = StreamSettings(name="x", url="", camera="x", segment_s=1.0, sound=True)
+        clips: list[bytes] = []
+        async with streaming(camera) as url, Watch(msgspec.structs.replace(settings, url=url)) as own:
+            async for segment in own.segments():
+                clips.append(await asyncio.to_thread(lambda fd: b"".join(iter_pipe(fd)), segment.fd))
+                segment.close()
+                if len(clips) == 3:
+                    break
+        return clips
+
+    clips = [heard(clip) for clip in asyncio.run(run())]
+    assert len({one.coded for clip in clips for one in clip}) > 40  # nearly all of the reel's 50, again and again
+    for clip in clips:  # from one to the next it may be set right by the camera's reports
+        assert {later.pts - earlier.pts for earlier, later in itertools.pairwise(clip)} == {SAMPLES}
 
 
 def iter_pipe(fd: int) -> Iterator[bytes]:
