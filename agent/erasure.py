@@ -321,6 +321,14 @@ class Erasure:
         for source in rows.waiting_sources(tx):
             self._leave(tx, [] if source in asked else rows.copies_of_source(tx, source, PART), moment)
 
+    def has_unnamed(self, tx: Tx, source: str) -> bool:
+        """Tell whether a camera is to delete what it cannot be asked for, as nobody noted its content."""
+        return bool(rows.unnamed_copies(tx, source, 1))
+
+    def note_unnamed_left(self, tx: Tx, source: str, *, moment: Moment) -> None:
+        """Note, for a part of what a camera cannot be asked for, that its copies remain there."""
+        self._leave(tx, rows.unnamed_copies(tx, source, PART), moment)
+
     def _leave(self, tx: Tx, objects: Iterable[str], moment: Moment) -> None:
         for object_id in objects:
             rows.settle_source(tx, object_id, state="left")

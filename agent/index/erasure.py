@@ -149,18 +149,24 @@ def ask_store(tx: Tx, object_id: str, *, keeps: int) -> int:
 
 
 def ask_source(tx: Tx, object_id: str) -> None:
-    """Ask for the erasure of the copy on a camera's own storage, if the object has one there that is not known gone."""
+    """Ask for the erasure of the copy on a camera's own storage, if the object has one there that is not known gone.
+
+    Not of one whose content nobody knows: what has its id there now may be another recording.
+    """
     tx.execute(
         "INSERT OR IGNORE INTO source_erase (object, source, recording, state, card, sha256)"
         " SELECT id, source, name, 'waiting', source_folder, source_sha256 FROM object"
-        " WHERE id = ? AND source_copy = 'asked' AND source_gone = 0",
+        " WHERE id = ? AND source_copy = 'asked' AND source_gone = 0 AND source_sha256 != x''",
         (object_id,),
     )
 
 
 def is_asked(tx: Tx, object_id: str) -> bool:
-    """Tell whether an object's source gives its copy up when asked."""
-    return bool(tx.execute("SELECT 1 FROM object WHERE id = ? AND source_copy = 'asked'", (object_id,)))
+    """Tell whether an object's source gives its copy up when asked, and can be asked for it."""
+    found = tx.execute(
+        "SELECT 1 FROM object WHERE id = ? AND source_copy = 'asked' AND source_sha256 != x''", (object_id,)
+    )
+    return bool(found)
 
 
 def source_state(tx: Tx, object_id: str) -> tuple[str, str]:
@@ -182,6 +188,15 @@ def copies_of_source(tx: Tx, source: str, limit: int) -> list[str]:
     """Return objects whose copies a camera is asked to delete, from whichever card."""
     found = tx.execute(
         "SELECT object FROM source_erase WHERE state = 'waiting' AND source = ? LIMIT ?", (source, limit)
+    )
+    return [row[0] for row in found]
+
+
+def unnamed_copies(tx: Tx, source: str, limit: int) -> list[str]:
+    """Return objects whose copies a camera cannot be asked for: nobody noted their content or their card."""
+    found = tx.execute(
+        "SELECT object FROM source_erase WHERE state = 'waiting' AND source = ? AND card = 0 AND sha256 = x'' LIMIT ?",
+        (source, limit),
     )
     return [row[0] for row in found]
 

@@ -3,7 +3,8 @@
 Step 5 is to acknowledge: from then on the camera may give its copy up by itself. What may not be taken in, and what was
 deleted here, it is asked to delete, unread: that is done when it says so (I6), and it is asked again until it does.
 
-A deletion that waits is one of a recording on one card, by its id there and its content:
+A deletion that waits is one of a recording on one card, by its id there and its content. What waited before the index
+had a place for these cannot be asked for and is left, before anything else (``source_left``).
 
     D1  Which card is in: deletions on others wait. *Power fails: nothing was asked.*
     D2  What has the ids now: another content is left alone, and told. *The same.*
@@ -76,6 +77,7 @@ class Asking:
         """
         if not await self._index.read(partial(self._erasure.waits_at_source, source=source)):
             return
+        await self._leave_unnamed(source)
         card = self._source.card  # D1
         number = card_number(card)
         after = ""
@@ -98,6 +100,11 @@ class Asking:
                 "a deletion waits for another card than the one in the camera",
                 hint="put the camera's other card in; if there is none any more, forget the camera and enrol it again",
             )
+
+    async def _leave_unnamed(self, source: str) -> None:
+        while await self._index.read(partial(self._erasure.has_unnamed, source=source)):
+            note = partial(self._erasure.note_unnamed_left, source=source, moment=self._now())
+            await self._index.write(note, urgent=True)
 
     async def _deleted(self, copy: SourceCopyRow, held: Mapping[str, bytes], *, card: str) -> MediumError | None:
         """Have one copy deleted; return why that was not answered."""

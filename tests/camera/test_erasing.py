@@ -137,6 +137,35 @@ def test_camera_that_is_forgotten_keeps_its_copy_and_the_receipt_says_so(place: 
     )  # fmt: skip
 
 
+def unname(tx: Tx) -> None:
+    """Leave what the index's script leaves of one from before it had a place for a copy's content and card."""
+    tx.execute("UPDATE source_erase SET card = 0, sha256 = x''")
+    tx.execute("UPDATE object SET source_sha256 = x''")
+
+
+@pytest.mark.parametrize("when", ["before", "since"])
+def test_copy_whose_content_an_older_version_did_not_note_is_left_and_the_receipt_says_so(
+    place: Place, tmp_path: Path, when: str
+) -> None:
+    with Liar(tmp_path / "liar", place.stand.device.identity) as liar:  # what has that id now may be another
+        place.at = (liar.address,)
+        liar.contents["a"] = b"content"
+        place.collect(lambda: liar.acknowledged == ["a"])
+        name = place.only().id
+        if when == "before":
+            place.erase(name)
+        place.index.write_now(unname)
+        if when == "since":
+            place.erase(name)
+        liar.contents.clear()
+        place.collect_passes()
+        assert (liar.deleted, told(place)) == ([], False)
+    (outcome,) = place.outcomes[COMMAND]
+    assert outcome.result == "deleted"
+    assert sorted(outcome.remarks) == ["clear_source_blocks_may_remain", "source_copy_remains"]
+    assert not place.waits()
+
+
 @pytest.mark.parametrize("fault", ["card-failing", "card-missing"])
 def test_card_that_fails_is_not_reported_as_emptied(place: Place, fault: Any) -> None:  # noqa: ANN401 - a literal
     place.record(b"content")

@@ -9,9 +9,11 @@ from pathlib import Path
 import apsw
 import pytest
 
-from agent import rights
+from agent import collection, enrolment, rights
 from agent.errors import ConfigError, CorruptError, SpaceError
 from agent.index import Index, IndexLostError, Tx, opening
+from agent.index import erasure as erasure_rows
+from agent.model import Moment
 
 KEY = bytes(range(32))
 
@@ -358,3 +360,70 @@ def test_retention_pass_of_an_older_version_is_the_last_one_and_its_ages_are_not
     told = index.read_now(rights.last_pass)
     assert told == rights.Pass(ages=None, passed_ms=7, since_ms=7, waiting="ask", selection="s", asked_by="h")
     index.close()
+
+
+def test_deletions_that_an_older_version_let_wait_at_cameras_name_no_content_and_the_cameras_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def note(tx: Tx) -> None:
+        tx.execute(
+            "INSERT INTO source_erase (object, source, recording, state) VALUES ('gone', 'door', 'a', 'waiting')"
+        )
+        tx.execute("INSERT INTO recipient_set VALUES (1, 'age1owner')")
+        columns = ", ".join(row[1] for row in tx.execute("PRAGMA table_info(object)"))
+        tx.execute(
+            f"INSERT INTO object ({columns}) VALUES (1, 'held', 'cam1', 'recording', 'p', 'door', 'm', 'b', 7, 9, 1, 1,"  # noqa: S608 - ours
+            " 1, x'', x'', 'file-key', 'sealed', 1, '', 'asked', 'disk', 0, x'aa', x'cc', 5)"
+        )
+
+    with monkeypatch.context() as patched:
+        patched.setattr(opening, "MIGRATIONS", {**opening.MIGRATIONS, "vault": opening.MIGRATIONS["vault"][:-1]})
+        index = opened(tmp_path)
+        index.write_now(note)
+        index.close()
+    index = opened(tmp_path)
+    assert index.read_now(lambda tx: erasure_rows.unnamed_copies(tx, "door", 9)) == ["gone"]
+    index.write_now(lambda tx: erasure_rows.ask_source(tx, "held"))
+    assert index.read_now(erasure_rows.waiting_copies) == [("door", 1)]
+    assert not index.read_now(lambda tx: erasure_rows.is_asked(tx, "held"))
+    index.close()
+
+
+def test_camera_that_an_older_version_enrolled_is_enrolled_and_was_met_nowhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def note(tx: Tx) -> None:
+        tx.execute("INSERT INTO camera (id, source, label) VALUES ('abcdefgh', 'camera-link', 'device')")
+        tx.execute(
+            "INSERT INTO enrolled_camera VALUES ('abcdefgh', 'device', 'proved', 'kid', x'', '', 'Door', x'07', 5)"
+        )
+
+    with monkeypatch.context() as patched:
+        patched.setattr(opening, "MIGRATIONS", {**opening.MIGRATIONS, "enrolment": opening.MIGRATIONS["enrolment"][:1]})
+        index = opened(tmp_path)
+        index.write_now(note)
+        index.close()
+    index = opened(tmp_path)
+    (known,) = index.read_now(enrolment.enrolled)
+    assert (known.camera, known.name, known.advert_key) == ("abcdefgh", "Door", b"\x07")
+    assert index.read_now(enrolment.served_at) == {}
+    index.write_now(lambda tx: enrolment.keep_served_at(tx, "abcdefgh", host="192.0.2.1", port=8443))
+    assert index.read_now(enrolment.served_at) == {"abcdefgh": ("192.0.2.1", 8443)}
+    index.close()
+
+
+def test_index_of_a_version_that_switched_no_camera_off_has_none_off_and_takes_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moment = Moment(agent_ms=5, wall_ms=5, trusted=True)
+    before = {owner: scripts for owner, scripts in opening.MIGRATIONS.items() if owner != "collection"}
+    with monkeypatch.context() as patched:
+        patched.setattr(opening, "MIGRATIONS", before)
+        index = opened(tmp_path)
+        index.write_now(lambda tx: tx.execute("INSERT INTO camera (id, source, label) VALUES ('abcdefgh', 's', 'l')"))
+        index.close()
+    for off in (frozenset(), frozenset({"abcdefgh"})):
+        index = opened(tmp_path)
+        assert index.read_now(collection.off_by_hand) == off
+        index.write_now(lambda tx: collection.switch(tx, "abcdefgh", on=False, moment=moment))
+        index.close()
