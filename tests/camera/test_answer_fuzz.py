@@ -1,5 +1,6 @@
 """Whatever a camera answers, it is read into values within their limits, or it is the one error that is declared."""
 
+import json
 import re
 from collections.abc import Callable
 
@@ -121,3 +122,16 @@ def test_every_error_is_one_of_the_documents(said: dict[str, bytes], data: st.Da
 def test_answer_that_is_too_long_is_not_looked_at(read: Callable[[bytes], object]) -> None:
     with pytest.raises(CorruptError, match="limit"):
         read(b" " * (BODY_MAX_BYTES + 1))
+
+
+@pytest.mark.parametrize("time", ["2026-02-30T00:00:00.000Z", "2001-01-01T00:00:00.000Z"])
+def test_entry_whose_end_is_no_time_or_before_its_beginning_is_passed_over(said: dict[str, bytes], time: str) -> None:
+    document = json.loads(said["page"])
+    document["recordings"][0]["to"] = time
+    page = read_page(json.dumps(document).encode())
+    assert (len(page.recordings), page.bad) == (1, 1)
+
+
+def test_advert_key_of_another_length_is_refused(said: dict[str, bytes]) -> None:
+    with pytest.raises(CorruptError, match="32 bytes"):
+        read_status(json.dumps(json.loads(said["status"]) | {"advert_key": "AAAA"}).encode())
