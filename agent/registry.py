@@ -2,8 +2,8 @@
 
 Rules: a camera's id is random and is all that policy, messages and audit ever say; its label, as paths of the source
 call it, lives in the encrypted index alone. An id is minted when the first object of a camera is let in, never for one
-that is refused, or when a person enrols it. It lasts while it is enrolled or something is held of the camera, or a
-cut-off or the policy names it; beyond that until everything is deleted or its place is needed.
+that is refused, or when a person enrols it. It lasts while it is enrolled, or switched off by hand, or something is
+held of the camera, or a cut-off or the policy names it; beyond that until everything is deleted or its place is needed.
 """
 
 import secrets
@@ -84,9 +84,9 @@ def keep_camera(tx: Tx, camera_id: str, *, source: str, label: str) -> None:
 def forget_cameras(tx: Tx, *, named: Collection[str], all_deleted: bool = False) -> int:
     """Forget the cameras that nothing needs any more; return how many.
 
-    That is one that is not enrolled, of which nothing is held, and no cut-off is, whose copies at sources need no
-    refusal by camera, and that the policy does not name. Where everything was deleted the cut-off of all refuses
-    those copies.
+    That is one that is not enrolled nor switched off by hand (enrolled again it is off still), of which nothing is
+    held, and no cut-off is, whose copies at sources need no refusal by camera, and that the policy does not name.
+    Where everything was deleted the cut-off of all refuses those copies.
     """
     unneeded = [one for one in rows.unheld_cameras(tx, all_deleted=all_deleted) if one not in named]
     rows.delete_cameras(tx, unneeded)

@@ -7,7 +7,7 @@ from agent.index.transaction import Tx
 MIGRATIONS: Final[tuple[str, ...]] = (
     """
     -- Cameras that a person at this device switched off. No row: what the policy says. A camera that is forgotten keeps
-    -- its row: enrolled again it is off still.
+    -- its row, and for that its row in the table camera: enrolled again it is off still.
     CREATE TABLE collection_off (
         camera   TEXT    NOT NULL PRIMARY KEY,  -- id in the table camera
         since_ms INTEGER NOT NULL               -- agent time, Unix milliseconds

@@ -56,13 +56,14 @@ def insert_camera(tx: Tx, camera: str, *, source: str, label: str) -> bool:
 
 
 def unheld_cameras(tx: Tx, *, all_deleted: bool) -> list[str]:
-    """Return ids of cameras that are not enrolled and that no object and no cut-off names.
+    """Return ids of cameras that are not enrolled or switched off by hand, and that no object and no cut-off names.
 
     Nor, unless all was deleted, a tombstone or a mark. The only look that this file takes at the tables of others.
     """
     found = tx.execute(
         "SELECT id FROM camera WHERE NOT EXISTS (SELECT 1 FROM object WHERE object.camera = camera.id)"
         " AND id NOT IN (SELECT camera FROM cutoff) AND id NOT IN (SELECT camera FROM enrolled_camera)"
+        " AND id NOT IN (SELECT camera FROM collection_off)"
     )
     ids = [str(row[0]) for row in found]
     if all_deleted or not ids:

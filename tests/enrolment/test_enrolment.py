@@ -11,7 +11,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from agent import audit, enrolment, registry
+from agent import audit, collection, enrolment, registry
 from agent.enrolment import ENROLLED_MAX, Enrolled, enrol
 from agent.errors import ConfigError, SpaceError
 from agent.index import Index, Tx
@@ -137,6 +137,20 @@ def test_enrolled_camera_keeps_its_id_when_everything_is_deleted(index: Index) -
     made = proved(index)
     index.write_now(lambda tx: registry.forget_cameras(tx, named=(), all_deleted=True))
     assert index.read_now(lambda tx: registry.camera(tx, made.camera)) is not None
+
+
+def test_camera_that_was_switched_off_is_off_still_when_everything_was_deleted_and_it_is_enrolled_anew(
+    index: Index,
+) -> None:
+    made = proved(index)
+    index.write_now(lambda tx: collection.switch(tx, made.camera, on=False, moment=NOW))
+    index.write_now(lambda tx: enrolment.forget(tx, made.camera, moment=NOW))
+    index.write_now(lambda tx: registry.forget_cameras(tx, named=(), all_deleted=True))
+    again = proved(index)
+    assert index.read_now(collection.off_by_hand) == {again.camera}
+    index.write_now(lambda tx: collection.switch(tx, again.camera, on=True, moment=NOW))
+    index.write_now(lambda tx: enrolment.forget(tx, again.camera, moment=NOW))
+    assert index.write_now(lambda tx: registry.forget_cameras(tx, named=(), all_deleted=True)) == 1
 
 
 def test_keys_and_names_stand_in_no_text_of_an_error(index: Index) -> None:
