@@ -294,8 +294,8 @@ class Erasure:
         return bool(rows.copies_of_source(tx, source, 1))
 
     def waits_for_card(self, tx: Tx, source: str, *, card: int) -> bool:
-        """Tell whether a camera has something to delete from another card than this one."""
-        return rows.waits_beside(tx, source, card)
+        """Tell whether a camera has something to delete for a command from another card than this one."""
+        return rows.waits_beside(tx, source, card) and rows.command_waits_beside(tx, source, card)
 
     def note_source_erased(self, tx: Tx, object_id: str, *, stated_by: str, moment: Moment) -> None:
         """Note that a camera, by its kid, answered that its own copy is gone, durably."""

@@ -229,6 +229,17 @@ def waits_beside(tx: Tx, source: str, card: int) -> bool:
     return bool(below or above)
 
 
+def command_waits_beside(tx: Tx, source: str, card: int) -> bool:
+    """Tell whether a command waits for something that a camera is asked to delete from another card than this one."""
+    found = tx.execute(
+        "SELECT 1 FROM erasure e CROSS JOIN erasure_item i ON i.erasure = e.n CROSS JOIN source_erase s"
+        " ON s.object = i.object"
+        " WHERE e.command != '' AND s.state = 'waiting' AND s.source = ? AND s.card != ? LIMIT 1",
+        (source, card),
+    )
+    return bool(found)
+
+
 def waiting_copies(tx: Tx) -> list[tuple[str, int]]:
     """Return (source, how many copies) of the cameras that are asked to delete something."""
     counted = "SELECT source, count(*) FROM source_erase WHERE state = 'waiting' GROUP BY source ORDER BY source"

@@ -73,7 +73,8 @@ class Asking:
         """Have deleted at the camera what was deleted here: whenever it is met.
 
         Raises ``MediumError`` with the last answer that was no promise, once the others were asked for, or because
-        something is to be deleted from a card that is not in.
+        something that a command waits for is to be deleted from a card that is not in. What retention removed waits
+        for its card in silence: cards in turn are ordinary.
         """
         if not await self._index.read(partial(self._erasure.waits_at_source, source=source)):
             return

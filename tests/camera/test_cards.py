@@ -89,6 +89,28 @@ def test_delete_waits_for_the_card_that_the_recording_is_on(place: Place) -> Non
     assert place.contents() == [b"on the other card"]
 
 
+def test_what_retention_removed_waits_for_its_card_and_the_camera_is_not_told_as_failed(place: Place) -> None:
+    place.record(b"content")
+    place.collect(place.is_clean())
+    place.stand.do(lambda: place.stand.device.break_("card-swapped"))
+    first = place.only().id
+
+    async def retain() -> None:
+        await place.erasure.begin([first], rule="max_age", moment=place.now)
+        await place.erasure.resume(place.now)
+
+    place.run(retain())
+    place.record(b"on the other card")
+    place.collect(lambda: place.contents() == [b"on the other card"])
+    place.collect_passes()
+    assert (told(place), place.waits()) == (set(), True)
+    place.erase(first)  # now a command waits for it too
+    place.collect(lambda: any("another card" in reason for reason in told(place)))
+    place.stand.do(lambda: place.stand.device.mend("card-swapped"))
+    place.collect(lambda: place.outcomes[COMMAND][0].result == "deleted" and not place.waits())
+    assert place.card() == {}
+
+
 def test_copies_on_a_card_that_never_comes_back_are_waited_for_up_to_a_bound(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
