@@ -24,6 +24,7 @@ from agent.envelope import private_key_from_pem, public_jwk, raw_signature
 from agent.errors import LinkError
 from agent.index import Index
 from agent.model import Moment
+from agent.nearby.alert import Standing
 from agent.nearby.flow import AlertIn, Nearby, Outside, Prove
 from agent.nearby.inventory import Met
 from agent.nearby.look import look, reached
@@ -122,6 +123,7 @@ async def make_nearby(
     tell: Callable[[str, str], None] = lambda _code, _what: None,
     found: Callable[[str], None] = lambda _camera: None,
     radio: Radio | None = None,
+    standing: Standing | None = None,
 ) -> Nearby:
     """Return what is near for an agent with its index; not running yet."""
     identity = await parts.index.write(lambda tx: enrolment.link_identity(tx, moment=parts.now()))
@@ -135,6 +137,7 @@ async def make_nearby(
         tell=tell,
         found=found,
         radio=radio,
+        standing=standing,
     )
 
 
@@ -149,6 +152,7 @@ def assembled(
     found: Callable[[str], None] = lambda _camera: None,
     cameras: tuple[Enrolled, ...] = (),
     radio: Radio | None = None,
+    standing: Standing | None = None,
 ) -> Nearby:
     """Put the flow together; without an index ``cameras`` are those that are enrolled, and nothing is written."""
     return Nearby(
@@ -160,4 +164,5 @@ def assembled(
         tell=tell,
         found=found,
         cameras=cameras,
+        standing=standing,
     )

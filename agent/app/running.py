@@ -8,7 +8,7 @@ any task ends them all and the process: whoever restarts it meets the ordinary r
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Final, Literal
@@ -35,7 +35,7 @@ from agent.errors import ConfigError, CorruptError, LinkError, SpaceError
 from agent.index import Tx
 from agent.ingest import Ingest, IngestEvent
 from agent.model import Moment
-from agent.nearby.alert import impostors
+from agent.nearby.alert import Standing, impostors
 from agent.rtsp import require_extra
 from agent.rtsp.message import Listened
 from agent.rtsp.onvif.client import require_extra as require_onvif
@@ -80,6 +80,9 @@ _RAISED_ANEW: Final = ("acl_broken", "takeover", "upload_region_refused")
 _BEFORE_THIS_START: Final = ""
 """Stands for a source of an alert that an earlier run may have left standing."""
 
+_COLLECTING: Final = "collecting"
+"""Who sees impostors where cameras are collected from and nothing is listened for."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -100,13 +103,12 @@ class Live:
     passkeys: Passkeys = field(default_factory=Passkeys)
     failed: dict[str, str] = field(default_factory=dict)
     """Why sources are not taken in, by their names; those of the alert ``source_failed``."""
-    impostors: dict[str, str] = field(default_factory=dict)
-    """Cameras for which something else answers to whoever collects from them, and by which source that was seen."""
+    standing: Standing = field(default_factory=Standing)
+    """Cameras for which something else answers, as their streams, whoever collects, and discovery see it."""
     refusing: dict[str, set[str]] = field(
         default_factory=lambda: {
             "disk_full": {_BEFORE_THIS_START},
             "source_failed": {_BEFORE_THIS_START},
-            "camera_impostor": set(),  # what an earlier run left standing ends with whoever looks for impostors
         }
     )
     """Sources behind an alert that ends when each of them takes something in, or is back, by the alert's code."""
@@ -270,7 +272,7 @@ async def _ears(live: Live, tell: Callable[[str, str], None], found: Callable[[s
 
     radio = Radio(wanted=switches.wanted, said=said, passkeys=live.passkeys)
     ways = discoverers(settings, read_clock=parts.read_clock)
-    return await make_nearby(parts, ways, tell=tell, found=found, radio=radio)
+    return await make_nearby(parts, ways, tell=tell, found=found, radio=radio, standing=live.standing)
 
 
 def _collecting(live: Live, tell: Callable[[str, str], None]) -> Collecting:
@@ -388,6 +390,8 @@ def _on_ingest(live: Live, event: IngestEvent, tell: Callable[[str, str], None])
             live.upload.wake()
         for code in live.refusing:
             _good_again(live, code, event.source, tell)
+        if live.standing.seen(event.source):
+            _sees(live, event.source, (), tell)
     elif event.kind == "source_back":
         _good_again(live, "source_failed", event.source, tell)
     elif event.kind == "disk_full":
@@ -399,9 +403,7 @@ def _on_ingest(live: Live, event: IngestEvent, tell: Callable[[str, str], None])
         tell("source_failed", f"Source {event.source} is not taken in: {event.reason}")
         return  # the alert is written to the log with the same words
     elif event.kind == "impostor":
-        live.refusing["camera_impostor"].add(event.source)
-        live.impostors[event.reason] = event.source
-        tell("camera_impostor", impostors(live.impostors, rule="changed_certificate"))
+        _sees(live, event.source, (event.reason,), tell, rule="changed_certificate")
     if count := live.refusals.note(event):
         level = logging.INFO if event.obeys else logging.WARNING
         _log.log(level, "not taken in: source=%s %s: %s (%s so far)", event.source, event.kind, event.reason, count)
@@ -421,18 +423,26 @@ def _good_again(live: Live, code: str, source: str, tell: Callable[[str, str], N
         sources -= {source, _BEFORE_THIS_START}
         if code == "source_failed":
             live.failed.pop(source, None)
-        elif code == "camera_impostor":
-            live.impostors = {camera: by for camera, by in live.impostors.items() if by != source}
         if not sources:
             tell(code, "")
 
 
+def _sees(live: Live, by: str, cameras: Iterable[str], tell: Callable[[str, str], None], *, rule: str = "") -> None:
+    """Note for which cameras one who looks sees an impostor now; ``rule`` is what the new one did.
+
+    The alert ends when nobody sees any.
+    """
+    live.standing.see(by, cameras)
+    if not live.standing.cameras:
+        tell("camera_impostor", "")
+    elif rule:
+        tell("camera_impostor", impostors(live.standing.cameras, rule=rule))
+
+
 def _mended(live: Live, tell: Callable[[str, str], None]) -> None:
-    """End the alert of impostors where nothing is listened for, once each camera has answered again."""
+    """Note where nothing is listened for that each camera has answered again to whoever collects."""
     if live.nearby is None:
-        of_streams = set(live.parts.config.source_names)
-        live.impostors = {camera: by for camera, by in live.impostors.items() if by in of_streams}
-        tell("camera_impostor", "" if not live.impostors else impostors(live.impostors, rule="changed_certificate"))
+        _sees(live, _COLLECTING, (), tell)
 
 
 async def _note_met(live: Live, camera: str, at: "Address | None") -> None:
@@ -456,8 +466,7 @@ async def _note_impostor(live: Live, tell: Callable[[str, str], None], camera: s
         await parts.index.write(
             lambda tx: enrolment.refuse(tx, camera, rule="failed_proof", moment=moment), urgent=True
         )
-    live.impostors[camera] = enrolment.source_name(camera)
-    tell("camera_impostor", impostors(live.impostors, rule="failed_proof"))
+    _sees(live, _COLLECTING, live.standing.seen(_COLLECTING) | {camera}, tell, rule="failed_proof")
 
 
 def _make_room(live: Live, size_bytes: int) -> None:

@@ -41,7 +41,7 @@ from agent.enrolment import Enrolled, host_and_port
 from agent.errors import AgentError, CorruptError, LinkError, RefusedError, SpaceError
 from agent.index import Index, Tx
 from agent.model import Moment
-from agent.nearby.alert import impostors
+from agent.nearby.alert import Standing, impostors
 from agent.nearby.inventory import ROWS_MAX, Device, Inventory, Key, Met, Row
 from agent.nearby.judging import Impostor, Rule, Same, Stranger, Verdict, judge
 from agent.nearby.look import Look
@@ -85,6 +85,7 @@ RESTART_S: Final = 60.0
 
 CAMERA_LINK: Final = "_camera-link._tcp"
 ALERT: Final = "camera_impostor"
+_SEEN_HERE: Final = "nearby"
 PASSKEY: Final = "passkey"
 """Why a camera refuses that wants to be paired first."""
 
@@ -133,10 +134,11 @@ class Nearby:
         tell: Callable[[str, str], None] = lambda _code, _what: None,
         found: Callable[[str], None] = lambda _camera: None,
         cameras: tuple[Enrolled, ...] = (),
+        standing: Standing | None = None,
     ) -> None:
         """``index`` is ``None`` where nothing is to be written; ``cameras`` are then the enrolled ones.
 
-        ``found`` is told of each camera that proved itself.
+        ``found`` is told of each camera that proved itself; ``standing`` is shared with whoever else sees impostors.
         """
         self._discoverers = discoverers
         self._index = index
@@ -146,6 +148,7 @@ class Nearby:
         self._tell = tell
         self._found = found
         self._cameras = cameras
+        self._standing = Standing() if standing is None else standing
         self._expected: tuple[int, dict[str, str]] = (-1, {})
         self._kept: Mapping[str, Place] = {}
         self._quick = _Waiting(ranks=2 * _STEPS)
@@ -494,6 +497,7 @@ class Nearby:
     async def _refuse(self, impostor: Impostor, key: Key) -> None:
         moment = self._now()
         self._impostors[impostor.camera, key] = moment.agent_ms
+        self._standing.see(_SEEN_HERE, (camera for camera, _ in self._impostors))
         self._quiet_since_ms = None
         again = (impostor.camera, impostor.rule)
         told_ms = self._refused_ms.get(again)
@@ -502,9 +506,8 @@ class Nearby:
         self._refused_ms[again] = moment.agent_ms
         self._alerted = True
         _log.warning("refused for camera %s: %s", impostor.camera, impostor.rule)
-        standing = frozenset(camera for camera, _ in self._impostors)
+        standing = self._standing.cameras
         what, others = impostors(standing, rule=impostor.rule), not standing <= self._alerted_of
-        self._alerted_of = standing
 
         def write(tx: Tx) -> None:
             enrolment.refuse(tx, impostor.camera, rule=impostor.rule, moment=moment)
@@ -512,6 +515,7 @@ class Nearby:
 
         try:
             await self._index.write(write, urgent=True)
+            self._alerted_of = standing
         except SpaceError as error:
             del self._refused_ms[again]
             _log.warning("an impostor could not be written down: %s", error.message)
@@ -544,13 +548,12 @@ class Nearby:
 
     def _due(self, row: Row, *, now_ms: int) -> bool:
         """Tell whether a row is to be checked again although its words are the same."""
-        if self._provable(row) and row.checked_ms is None:
-            return True
-        if not (_checkable(row.sighting) or self._provable(row)) or row.checked_ms is None:
-            return False
+        near_by_radio = self._provable(row)
+        if row.checked_ms is None or not (near_by_radio or _checkable(row.sighting)):
+            return near_by_radio
         since_s = (now_ms - row.checked_ms) / MS_PER_S
-        if isinstance(row.verdict, Impostor) or (row.verdict is not None and self._provable(row)):
-            return since_s * MS_PER_S >= PROBE_MS  # what a camera near by radio does is asked anew, too
+        if (isinstance(row.verdict, Impostor) or near_by_radio) and since_s * MS_PER_S >= PROBE_MS:
+            return True  # by radio also one that answered nothing so far: what is wanted of it waits for that
         return row.verdict is None and 0 < row.failures < FAILURES_MAX and since_s >= RETRY_S * row.failures
 
     async def probe(self, camera: Enrolled) -> None:
@@ -626,7 +629,9 @@ class Nearby:
             self._alerted = False
             self._alerted_of = frozenset()
             self._refused_ms.clear()
-            self._tell(ALERT, "")
+            self._standing.see(_SEEN_HERE, ())
+            if not self._standing.cameras:
+                self._tell(ALERT, "")
 
 
 class _Waiting(Turns[Key]):

@@ -23,10 +23,11 @@ from agent.camera.tls import Shown, client_context
 from agent.discovery.sighting import Hear, Lost, Sighting, Trouble, Way
 from agent.enrolment import Enrolled
 from agent.envelope import public_jwk, thumbprint
-from agent.errors import LinkError, RefusedError
+from agent.errors import LinkError, RefusedError, SpaceError
 from agent.index import Tx
 from agent.model import Moment
 from agent.nearby import flow
+from agent.nearby.alert import Standing
 from agent.nearby.flow import PROBE_MS, RADIO_TRIED, Nearby, Outside, Prove
 from agent.nearby.inventory import ROWS_MAX, Met
 from agent.nearby.judging import Impostor, Same, Stranger
@@ -83,6 +84,8 @@ class Scene:
         older = context(minimum=ssl.TLSVersion.TLSv1_2)
         self.looked: list[tuple[str, int]] = []
         self.looks: Look | None = None
+        self.standing = Standing()
+        self.is_full = False
 
         self.context = context
 
@@ -104,9 +107,12 @@ class Scene:
             alert_in=self._alert,
             tell=lambda code, what: self.told.append((code, what)),
             found=self.found.append,
+            standing=self.standing,
         )
 
     def _alert(self, _tx: Tx, code: str, what: str, _moment: Moment, *, at_once: bool) -> None:
+        if self.is_full:
+            raise SpaceError("no space")
         self.alerts.append(f"{code}: {what}")
         self.at_once.append(at_once)
 
@@ -393,6 +399,35 @@ def test_alert_ends_when_the_impostor_has_been_gone_for_a_while(scene: Scene) ->
 
     played(scene, play)
     assert scene.told == [("camera_impostor", "")]
+
+
+def test_alert_goes_on_while_somebody_else_sees_an_impostor(scene: Scene) -> None:
+    async def play() -> None:
+        scene.standing.see("stream", ("garden00",))
+        await scene.pass_ms(flow.QUIET_MS)
+        await scene.pass_ms(1)
+        assert scene.told == []
+        scene.standing.see("stream", ())
+        await scene.nearby.refused("porch000", "failed_proof", Address("10.0.0.1", 1))
+        assert scene.standing.cameras == {"porch000"}
+        for _ in range(3):
+            await scene.pass_ms(flow.QUIET_MS)
+        assert scene.standing.cameras == frozenset()
+
+    played(scene, play)
+    assert scene.told == [("camera_impostor", "")]
+
+
+def test_camera_of_which_the_alert_could_not_be_written_is_told_at_once_the_next_time(scene: Scene) -> None:
+    async def play() -> None:
+        await scene.nearby.refused("garden00", "failed_proof", Address("10.0.0.1", 1))
+        scene.is_full = True
+        await scene.nearby.refused("porch000", "failed_proof", Address("10.0.0.1", 1))
+        scene.is_full = False
+        await scene.nearby.refused("porch000", "failed_proof", Address("10.0.0.1", 1))
+
+    played(scene, play)
+    assert scene.at_once == [True, True]
 
 
 def test_alert_that_an_earlier_run_left_is_ended_after_a_quiet_while(scene: Scene) -> None:
@@ -820,6 +855,9 @@ class Air:
         self.asked = 0
         self.failure: LinkError | RefusedError | None = None
 
+    def was_asked(self, times: int) -> bool:
+        return self.asked >= times
+
     async def prove(self, _sighting: Sighting, _camera: Enrolled) -> Met:
         self.asked += 1
         if self.failure is not None:
@@ -869,6 +907,20 @@ def test_camera_near_by_radio_is_asked_anew_and_one_that_does_not_answer_is_doin
             air.failure = None
             await scene.pass_ms(PROBE_MS)
             await scene.until(lambda: row.met is not None, "it answers again")
+
+    run(act())
+
+
+def test_camera_near_by_radio_that_answered_nothing_so_far_is_asked_each_minute(by_radio: Scene, air: Air) -> None:
+    async def act() -> None:
+        async with by_radio.listening() as scene:
+            scene.enrol(new_key())
+            await scene.nearby.enrolled_changed()
+            air.failure = LinkError("out of reach")
+            for asked in range(1, 11):
+                advertise(scene, "one")
+                await scene.until(partial(air.was_asked, asked), f"it is asked {asked} times")
+                await scene.pass_ms(PROBE_MS)
 
     run(act())
 
