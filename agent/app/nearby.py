@@ -77,7 +77,7 @@ def proving(scanner: Discoverer | None, identity: LinkIdentity, radio: Radio | N
     """Return how a camera near by Bluetooth proves itself, and is switched as is wanted, where that is listened to."""
     if scanner is None:
         return None
-    from agent.discovery.ble.peripheral import Peripheral, Slots, connected  # noqa: PLC0415 - loaded only where it is on
+    from agent.discovery.ble.peripheral import Peripheral, Slots, connected, nobody_typed  # noqa: PLC0415 - loaded only where it is on
     from agent.discovery.ble.proof import AgentKey  # noqa: PLC0415 - the same
     from agent.discovery.ble.scanner import Scanner  # noqa: PLC0415 - the same
 
@@ -86,14 +86,9 @@ def proving(scanner: Discoverer | None, identity: LinkIdentity, radio: Radio | N
     shown = AgentKey(public_jwk(key), lambda words: raw_signature(key, words))
 
     async def prove(sighting: Sighting, camera: Enrolled) -> Met:
-        number = None if radio is None else radio.passkeys.take(camera.camera)
-        try:
-            async with connected(ears, sighting.key, slots=slots, passkey_number=number) as near:
-                return await meet(near, camera)
-        except LinkError:
-            if radio is not None and number is not None:
-                radio.passkeys.give_back(camera.camera, number)
-            raise
+        passkey_of = nobody_typed if radio is None else partial(radio.passkeys.take, camera.camera)
+        async with connected(ears, sighting.key, slots=slots, passkey_of=passkey_of) as near:
+            return await meet(near, camera)
 
     async def meet(near: Peripheral, camera: Enrolled) -> Met:
         """Prove each to the other, then switch what is not as it is wanted, then read what proves nothing."""

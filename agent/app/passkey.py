@@ -1,7 +1,7 @@
 """Passkeys that a person typed in for cameras which demand to be paired, until each is used (docs/ble.md §7).
 
-Rules: in memory alone, for ten minutes, for the one camera that was named; used once, and given back only where the
-camera was not reached, so a wrong one is not tried again and again.
+Rules: in memory alone, for ten minutes, for the one camera that was named; taken when pairing begins, and by that used
+up, however it ends: who cuts each pairing would learn a passkey that is used again bit by bit.
 """
 
 from collections.abc import Callable
@@ -35,10 +35,6 @@ class Passkeys:
         """Hand it out, once."""
         number, until_s = self._waiting.pop(camera, (0, 0.0))
         return number if self._monotonic() < until_s else None
-
-    def give_back(self, camera: str, number: int) -> None:
-        """Keep it on: its camera was not reached."""
-        self._waiting.setdefault(camera, (number, self._monotonic() + GOOD_S))
 
 
 def read_passkey(text: str) -> int:

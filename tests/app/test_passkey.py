@@ -29,19 +29,19 @@ def test_passkey_that_nobody_used_in_time_is_not_handed_out() -> None:
     clock = Clock()
     passkeys = Passkeys(monotonic=clock)
     passkeys.give(CAMERA, "012345")
+    passkeys.give("another1", "543210")
     clock.now_s += GOOD_S - 1
-    number = passkeys.take(CAMERA)
-    assert number is not None
-    passkeys.give_back(CAMERA, number)
-    clock.now_s += GOOD_S
+    assert passkeys.take("another1") == 543_210
+    clock.now_s += 1
     assert passkeys.take(CAMERA) is None
 
 
-def test_passkey_that_is_typed_again_replaces_one_that_was_given_back() -> None:
+def test_passkey_that_is_typed_again_replaces_the_one_before() -> None:
     passkeys = Passkeys()
     passkeys.give(CAMERA, "111111")
-    passkeys.give_back(CAMERA, 222_222)
-    assert passkeys.take(CAMERA) == 111_111
+    passkeys.give(CAMERA, "222222")
+    assert passkeys.take(CAMERA) == 222_222
+    assert passkeys.take(CAMERA) is None
 
 
 def test_no_more_than_so_many_wait() -> None:

@@ -110,7 +110,7 @@ def talk(
     async def with_it(ears: Listening) -> T:
         await ears.camera(radio.camera.address)
         where = ears.scanner, radio.camera.address
-        async with connected(*where, slots=ears.slots, passkey_number=passkey, deadlines=deadlines) as peripheral:
+        async with connected(*where, slots=ears.slots, passkey_of=lambda: passkey, deadlines=deadlines) as peripheral:
             return await act(ears, peripheral)
 
     return listen(radio, with_it)

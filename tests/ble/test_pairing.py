@@ -9,7 +9,7 @@ from dbus_fast.aio import MessageBus
 
 from agent.discovery.ble.bluez import bluez
 from agent.discovery.ble.pairing import passkey
-from agent.discovery.ble.peripheral import Peripheral, connected
+from agent.discovery.ble.peripheral import Peripheral, connected, nobody_typed
 from agent.errors import ConfigError, RefusedError
 from tests.ble.conftest import PATIENT, Listening, listen, talk
 from tests.ble.radio import Radio
@@ -36,10 +36,10 @@ def test_camera_that_wants_to_be_paired_says_so_with_the_next_step(locked: Radio
 def test_camera_is_paired_with_its_passkey_and_stays_so(locked: Radio) -> None:
     async def act(ears: Listening) -> None:
         address = locked.camera.address
-        for number in (NUMBER, None):
+        for passkey_of in (lambda: NUMBER, nobody_typed):
             await ears.camera(address)
             where = ears.scanner, address
-            async with connected(*where, slots=ears.slots, passkey_number=number, deadlines=PATIENT) as camera:
+            async with connected(*where, slots=ears.slots, passkey_of=passkey_of, deadlines=PATIENT) as camera:
                 await ears.prove(locked, camera)
                 await camera.switch(collection=True)
             ears.forget()
@@ -53,11 +53,11 @@ def test_wrong_passkey_is_refused_and_the_right_one_works_afterwards(locked: Rad
         await ears.camera(address)
         where = ears.scanner, address
         with pytest.raises(RefusedError, match="did not take the passkey"):
-            async with connected(*where, slots=ears.slots, passkey_number=NUMBER + 1, deadlines=PATIENT):
+            async with connected(*where, slots=ears.slots, passkey_of=lambda: NUMBER + 1, deadlines=PATIENT):
                 raise AssertionError("paired")
         ears.forget()
         await ears.camera(address)
-        async with connected(*where, slots=ears.slots, passkey_number=NUMBER, deadlines=PATIENT) as camera:
+        async with connected(*where, slots=ears.slots, passkey_of=lambda: NUMBER, deadlines=PATIENT) as camera:
             await ears.prove(locked, camera)
 
     listen(locked, act)
@@ -98,7 +98,7 @@ def test_passkey_of_another_length_is_a_persons_mistake(number: int, locked: Rad
         await ears.camera(locked.camera.address)
         where = ears.scanner, locked.camera.address
         with pytest.raises(ConfigError, match="six digits"):
-            async with connected(*where, slots=ears.slots, passkey_number=number, deadlines=PATIENT):
+            async with connected(*where, slots=ears.slots, passkey_of=lambda: number, deadlines=PATIENT):
                 raise AssertionError("paired")
 
     listen(locked, act)

@@ -49,7 +49,14 @@ _LAST_WORDS_S: Final = 0.5
 _NOT_PAIRED: Final = "org.bluez.Error.NotPermitted"
 _PAIRING: Final = frozenset({"org.bluez.Error.AuthenticationFailed", "org.bluez.Error.AuthenticationRejected"})
 
+PasskeyOf = Callable[[], int | None]
+"""Asked once a camera is connected and pairing can begin: the number that its owner typed in, or none."""
+
 T = TypeVar("T")
+
+
+def nobody_typed() -> None:
+    """Give no passkey."""
 
 
 class Deadlines(msgspec.Struct, frozen=True, kw_only=True):
@@ -264,9 +271,14 @@ class Slots:
 
 @asynccontextmanager
 async def connected(
-    scanner: Scanner, key: str, *, slots: Slots, passkey_number: int | None = None, deadlines: Deadlines | None = None
+    scanner: Scanner,
+    key: str,
+    *,
+    slots: Slots,
+    passkey_of: PasskeyOf = nobody_typed,
+    deadlines: Deadlines | None = None,
 ) -> AsyncIterator[Peripheral]:
-    """Connect to the device of a live sighting, pairing it first where a passkey is given."""
+    """Connect to the device of a live sighting, pairing it first where a passkey waits, which is taken then."""
     limits = deadlines or Deadlines()
     device = scanner.device(key)
     if device is None:
@@ -276,8 +288,7 @@ async def connected(
         client = await _connect(device, ended=ended, limits=limits)
         peripheral = Peripheral(client, ended=ended, deadlines=limits)
         try:
-            if passkey_number is not None:
-                await _pair(scanner, device, peripheral, number=passkey_number)
+            await _pair(scanner, device, peripheral, passkey_of=passkey_of)
             yield peripheral
         finally:
             with contextlib.suppress(TimeoutError, BleakError, OSError, EOFError):
@@ -301,9 +312,12 @@ async def _connect(device: BLEDevice, *, ended: asyncio.Event, limits: Deadlines
         raise LinkError("the connection to the camera failed", hint="bring it nearer, then try again") from error
 
 
-async def _pair(scanner: Scanner, device: BLEDevice, peripheral: Peripheral, *, number: int) -> None:
+async def _pair(scanner: Scanner, device: BLEDevice, peripheral: Peripheral, *, passkey_of: PasskeyOf) -> None:
     line = scanner.bluez
     if line is None:
         raise LinkError("there is no line to bluetoothd", hint="start bluetoothd: systemctl start bluetooth")
+    number = passkey_of()
+    if number is None:
+        return
     async with passkey(line, device_path=path_of(device.details), number=number):
         await peripheral.pair()
