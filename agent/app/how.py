@@ -1,7 +1,8 @@
 """How an enrolled camera is, told from what it answered last: paired or not, collected from or not, and why not.
 
-Rules: pure; what a camera says of itself is its word and is told as such. One that answered just now is ``collecting``;
-one that is away is ordinary, and told here alone.
+Rules: pure; what a camera says of itself is its word and is told as such. One that answered just now is
+``collecting``, or ``switched_off`` where it says that it records nothing; one that is away is ordinary, and told here
+alone.
 """
 
 from typing import Any, Final, Literal, get_args
@@ -15,7 +16,9 @@ from agent.nearby.reach import Reach
 FRESH_MS: Final = 30_000
 """A camera is asked every 10 s; one that has not answered for three times that is not there."""
 
-State = Literal["not_paired_yet", "collecting", "failed", "not_heard", "paired", "answers", "not_looked_for"]
+State = Literal[
+    "not_paired_yet", "collecting", "switched_off", "failed", "not_heard", "paired", "answers", "not_looked_for"
+]
 
 _WORDS: Final[dict[str, str]] = {
     "setup_closed": "its set-up window is closed",
@@ -56,11 +59,12 @@ def code_of(reason: str) -> str:
 
 
 def how_view(
-    camera: Enrolled, said: Said, reach: Reach, *, running: bool, now_ms: int, findable: bool
+    camera: Enrolled, said: Said, reach: Reach, *, running: bool, now_ms: int, findable: bool, is_off: bool = False
 ) -> dict[str, Any]:
     """Return how an enrolled camera is, as plain JSON: ``state``, and where there is one ``reason`` and ``next``.
 
-    ``findable`` says that there is a way to where it is: an address, or that somebody listens.
+    ``findable`` says that there is a way to where it is: an address, or that somebody listens; ``is_off`` that the
+    camera said that its collection is switched off.
     """
     if camera.level != "proved":
         states: dict[bool | None, State] = {True: "answers", False: "not_heard", None: "not_looked_for"}
@@ -70,7 +74,7 @@ def how_view(
     if said.reason:
         return _in_trouble(said.reason)
     if said.met_ms is not None and now_ms - said.met_ms < FRESH_MS and reach.reachable is not False:
-        return _told("collecting") | {"says": list(said.says)}
+        return _told("switched_off" if is_off else "collecting") | {"says": list(said.says)}
     if reach.reachable and not camera.advert_key:
         return _told("not_paired_yet", following=_SET_UP)
     return _told("not_heard", following=_LOOK) if findable else _told("not_heard", reason=_UNHEARD, following=_LISTEN)

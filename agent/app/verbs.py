@@ -516,6 +516,7 @@ class Verbs:
             running=self._live.refusals is not None,
             now_ms=now_ms,
             findable=bool(one.endpoint) or self._live.nearby is not None,
+            is_off=self._live.switches.view(one.camera)["at_camera"] == "off",
         )
         return told | ({"waiting": waiting} if waiting else {})
 

@@ -389,7 +389,9 @@ def _enrolled_cameras(ask_status: AskStatus) -> Iterator[Finding]:
         name, how, radio = f"camera {one['camera']}", one["how"], one.get("bluetooth", {})
         by_hand = one.get("collection", {}).get("by") == "hand"
         level = one["level"] + ("; switched off by hand" if by_hand else "")
-        told = f"{level}; {how['state'].replace('_', ' ')}" + (f": {how['reason']}" if "reason" in how else "")
+        is_said = by_hand and how["state"] == "switched_off"
+        told = level if is_said else f"{level}; {how['state'].replace('_', ' ')}"
+        told += f": {how['reason']}" if "reason" in how else ""
         if how["state"] == "not_heard" and "privacy_state" in radio:
             yield Finding(name, "good", f"{level}; answers over Bluetooth")
         elif radio.get("wants") == "passkey":

@@ -33,6 +33,14 @@ def test_state_is_what_was_answered_last(camera: Enrolled, said: Said, state: st
     assert ("next" in told) == (state in {"not_paired_yet", "not_heard", "failed"})
 
 
+def test_camera_that_is_switched_off_is_not_said_to_be_collected_from() -> None:
+    answered, away = (
+        how_view(PAIRED, said, Reach(reachable=True), running=True, now_ms=NOW_MS, findable=True, is_off=True)
+        for said in (Said(met_ms=NOW_MS - 1), Said(met_ms=NOW_MS - FRESH_MS))
+    )
+    assert (answered["state"], away["state"]) == ("switched_off", "not_heard")
+
+
 def test_card_that_is_missing_is_named_with_what_to_do() -> None:
     said = Said(reason=AnswerError("storage_missing").message)
     told = how_view(PAIRED, said, Reach(reachable=True), running=True, now_ms=NOW_MS, findable=True)

@@ -77,6 +77,11 @@ def test_camera_with_a_link_is_switched_over_that(net: Network) -> None:
         there.said("collecting")
         assert agent.asked("collection", "Garden", "off")["told"] == "link"
         there.said("not-collecting")
+        (listed,) = agent.asked("cameras")["cameras"]
+        assert listed["how"]["state"] == "switched_off"
+        findings = {one["what"]: one["told"] for one in agent.asked("doctor")["findings"]}
+        assert findings[f"camera {made['camera']}"] == "proved; switched off by hand"
+        assert "switched off; says:" in agent.shell("privacy-agent", "cameras", "--config", agent.config).stdout
         assert agent.asked("collection", made["camera"], "on")["told"] == "link"
         there.said("collecting")
         kinds = [(entry["kind"], entry["rule"]) for entry in agent.audit() if entry["kind"].startswith("collection_")]
