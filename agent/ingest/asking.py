@@ -33,6 +33,12 @@ from agent.vault import Vault
 AT_ONCE: Final = 1_000
 """Copies whose deletion is asked for between two looks at the index and at the camera's list."""
 
+PAUSE_MAX: Final = 360
+"""Looks at a camera until it is asked again for what it refused: an hour of them. The first pauses are shorter."""
+
+REFUSED_MAX: Final = 10_000
+"""Refused copies that are known one by one; of a card that refuses more nothing is asked while that pauses."""
+
 
 class Asking:
     """Asks one camera; belongs to the running event loop."""
@@ -43,6 +49,7 @@ class Asking:
         self._index: Index = vault.index
         self._erasure = erasure
         self._now = now
+        self._refused = _Refused("")
 
     async def open(self, work: Work) -> Opened:
         """Make a part file for a recording, and the order by which it is fetched."""
@@ -82,20 +89,25 @@ class Asking:
         card = self._source.card  # D1
         number = card_number(card)
         after = ""
-        refused: MediumError | None = None
+        if card != self._refused.card:
+            self._refused = _Refused(card)
+        self._refused.begin()
         with suppress(SpaceError):  # also what was done is done again then, which changes nothing
             while page := await self._index.read(
                 partial(self._erasure.pending_at_source, source=source, card=number, after=after, limit=AT_ONCE)
             ):
-                held = await self._source.listed({copy.recording for copy in page}, card=card)  # D2
-                for copy in page:
+                due = [copy for copy in page if self._refused.is_due(copy.object)]
+                held = await self._source.listed({copy.recording for copy in due}, card=card) if due else {}  # D2
+                for copy in due:
                     error = await self._deleted(copy, held, card=card)
                     if error is not None and is_away(error):
                         raise error
-                    refused = error or refused  # a card that fails at one recording may do the next
+                    if error is not None:  # a card that fails at one recording may do the next
+                        self._refused.note(copy.object, error)
                 after = page[-1].object
-        if refused is not None:
-            raise refused
+            self._refused.end()
+        if self._refused.error is not None:
+            raise self._refused.error
         if await self._index.read(partial(self._erasure.waits_for_card, source=source, card=number)):
             raise MediumError(
                 "a deletion waits for another card than the one in the camera",
@@ -133,3 +145,49 @@ class Asking:
     async def _acknowledge(self, candidate: Candidate) -> None:
         assert candidate.told is not None  # noqa: S101 - it came from a camera
         await self._source.acknowledge(candidate.path, candidate.told.sha256)
+
+
+class _Refused:
+    """What a camera was asked to delete from the card that is in and did not, and the pause until it is asked again.
+
+    A look at the whole list of a card costs it many requests, and an id that was given twice may stay so for ever: so
+    each pause is twice the one before. What is new is asked for at once.
+    """
+
+    def __init__(self, card: str) -> None:
+        self.card = card
+        self.error: MediumError | None = None
+        """Why the last of them was refused."""
+        self._objects: set[str] = set()
+        self._still: set[str] = set()
+        self._pause = 0
+        self._left = 0
+
+    def begin(self) -> None:
+        """Begin a look at what waits for the card."""
+        self._left -= 1
+        self._still = set()
+
+    def is_due(self, object_id: str) -> bool:
+        """Tell whether a copy is asked for in this look."""
+        due = self._left <= 0 or not (object_id in self._objects or len(self._objects) >= REFUSED_MAX)
+        if not due:
+            self._keep(object_id)
+        return due
+
+    def note(self, object_id: str, error: MediumError) -> None:
+        """Note that a copy was refused."""
+        self.error = error
+        self._keep(object_id)
+
+    def end(self) -> None:
+        """End a look at all that waits."""
+        self._objects = self._still
+        if not self._objects:
+            self.error, self._pause, self._left = None, 0, 0
+        elif self._left <= 0:
+            self._pause = self._left = min(2 * self._pause or 1, PAUSE_MAX)
+
+    def _keep(self, object_id: str) -> None:
+        if len(self._still) < REFUSED_MAX:
+            self._still.add(object_id)

@@ -9,9 +9,10 @@ import pytest
 from agent import erasure as erasure_module
 from agent import tombstone
 from agent.clock import rfc3339_ms
+from agent.ingest import asking
 from agent.model import Selection
 from agent.sources import camera as camera_module
-from tests.camera.liar import CARD, Asked, Liar, entry, etag
+from tests.camera.liar import CARD, STATUS, Asked, Liar, entry, etag
 from tests.camera.place import NOW_MS, Place, at
 
 COMMAND = "c" * 26
@@ -72,6 +73,71 @@ def test_camera_that_refuses_because_another_has_the_id_is_asked_again(place: Pl
         liar.on_delete = lambda asked, _name: asked.say({"code": "hash_mismatch", "detail": ""}, status=412)
         place.collect(lambda: len(liar.deleted) > 1 and bool(told(place)))
         assert place.outcomes[COMMAND][0].result == "waiting_for_camera"
+
+
+def test_refused_delete_costs_a_camera_ever_fewer_looks_at_its_whole_list_and_a_new_one_is_asked_for_at_once(
+    place: Place, tmp_path: Path
+) -> None:
+    place.poll_s = 0.01
+    with Liar(tmp_path / "liar", place.stand.device.identity) as liar:
+        place.at = (liar.address,)
+        liar.contents |= {"a": b"content", "b": b"other"}
+        place.collect(lambda: len(liar.acknowledged) == 2)
+        named = {place.opened(item): item.id for item in place.objects()}
+        place.erase(named[b"content"])
+        running = {"id": "a", "complete": False, "clock": "trusted"}
+        whole = [0]
+
+        def listing(asked: Asked, query: dict[str, str]) -> None:
+            whole[0] += "acknowledged" not in query
+            asked.say({"recordings": [running]})
+
+        liar.on_list = listing
+        erased_at: list[int] = []
+        deleted_at: list[int] = []
+        begun = len(place.statuses)
+
+        def deleting(asked: Asked, _name: str) -> None:
+            deleted_at.append(len(place.statuses))
+            asked.agree()
+
+        def condition() -> bool:
+            if len(place.statuses) > begun + 40 and not erased_at:
+                place.erase(named[b"other"], command="d" * 26)
+                erased_at.append(len(place.statuses))
+            return bool(deleted_at)
+
+        liar.on_delete = deleting
+        place.collect(condition)
+        assert whole[0] < 12  # of 40 looks those at 1, 2, 4, 8, 16 and 32, at the start and for the new one
+        assert liar.deleted == ["b"]
+        assert deleted_at[0] <= erased_at[0] + 1
+        assert place.outcomes[COMMAND][0].result == "waiting_for_camera"
+        assert any("gave the id" in reason for reason in told(place))
+
+
+@pytest.mark.parametrize(("bound", "value", "least", "most"), [("PAUSE_MAX", 2, 20, 60), ("REFUSED_MAX", 1, 2, 16)])
+def test_pause_after_a_refusal_and_what_is_known_of_refused_copies_are_bounded(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, bound: str, value: int, least: int, most: int
+) -> None:
+    monkeypatch.setattr(asking, bound, value)
+    place.poll_s = 0.01
+    with Liar(tmp_path / "liar", place.stand.device.identity) as liar:
+        place.at = (liar.address,)
+        liar.contents |= {"a": b"content", "b": b"other"}
+        place.collect(lambda: len(liar.acknowledged) == 2)
+        place.erase(*(item.id for item in place.objects()))
+        liar.on_delete = lambda asked, _name: asked.say({"code": "hash_mismatch", "detail": ""}, status=412)
+        asked_for: list[int] = []
+        begun = len(place.statuses)
+
+        def status(asked: Asked) -> None:
+            asked_for.append(len(liar.deleted))
+            asked.say(STATUS)
+
+        liar.on_status = status
+        place.collect(lambda: len(place.statuses) > begun + 40)
+        assert least <= asked_for[40] <= most
 
 
 def test_delete_waits_for_the_card_that_the_recording_is_on(place: Place) -> None:
