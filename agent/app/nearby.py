@@ -21,7 +21,7 @@ from agent.config import DiscoverySettings
 from agent.discovery.sighting import Discoverer, Sighting, Way
 from agent.enrolment import Enrolled, LinkIdentity
 from agent.envelope import private_key_from_pem, public_jwk, raw_signature
-from agent.errors import LinkError
+from agent.errors import LinkError, RefusedError
 from agent.index import Index
 from agent.model import Moment
 from agent.nearby.alert import Standing
@@ -104,7 +104,7 @@ def proving(scanner: Discoverer | None, identity: LinkIdentity, radio: Radio | N
                 raise LinkError("the camera did not switch", hint="look at it; it is tried again by itself")
         told: dict[str, Any] = msgspec.to_builtins(last)
         about: dict[str, str] = {}
-        with suppress(LinkError):  # it proved itself, whatever becomes of this
+        with suppress(LinkError, RefusedError):  # it proved itself, whatever becomes of this
             about = msgspec.to_builtins(await near.information())
         return Met(state={name: value for name, value in told.items() if name != "taken"}, unverified=about)
 

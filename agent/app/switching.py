@@ -2,7 +2,9 @@
 
 Rules: the policy decides what may be collected; a person here may switch a camera off beneath that, never on above it.
 What is wanted is asked whenever a camera is met, by either way, so an "off" that did not reach it arrives then. What a
-camera does is known once it said so in a proved session, and each change that it confirms is written down.
+camera does is known once it said so in a proved session. A change that it confirms is written down behind it, once:
+one that is confirmed just before power fails, while the disk is full or among too many at once is in no audit log, for
+the camera is as it is wanted when it is met again. What a person said is durable before anybody is told.
 """
 
 import asyncio

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Final
 
 from bumble.att import ATT_Error, ErrorCode
-from bumble.core import AdvertisingData, BaseBumbleError
+from bumble.core import UUID, AdvertisingData, BaseBumbleError
 from bumble.device import Advertisement, Connection, Device, Peer
 from bumble.gatt_client import CharacteristicProxy
 from bumble.hci import Address
@@ -43,6 +43,7 @@ _DBUS: Final = "org.freedesktop.DBus"
 _PROPERTIES: Final = f"{_DBUS}.Properties"
 _MANAGER: Final = "org.bluez.AgentManager1"
 _RSSI_STEP: Final = 8
+_INFORMATION: Final = frozenset(UUID.from_16_bits(number) for number in (0x2A24, 0x2A26, 0x2A29))
 
 Properties = dict[str, Variant]
 
@@ -565,6 +566,8 @@ class Double:
         _, near, characteristic = self._characteristic(path)
         if "read-busy" in self.faults:
             raise _ReplyError("InProgress", "Operation already in progress")
+        if "information-locked" in self.faults and characteristic.uuid in _INFORMATION:
+            raise _ReplyError("NotPermitted", "Not paired")
         if self.faults & {"read-hangs", "read-cut"}:
             reading = asyncio.ensure_future(self._request(path, characteristic.read_value))
             if near.connection is not None:

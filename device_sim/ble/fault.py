@@ -12,6 +12,7 @@ SWITCHES: Final = {
     "read-hangs": "a read loses the link and is never answered",
     "read-cut": "a read loses the link and is answered Failed",
     "read-busy": "a read answers InProgress, for as long as this is on",
+    "information-locked": "what a camera says of its maker, model and firmware is refused, as before pairing",
     "raises-security": "a request that needs pairing begins it and waits, as BlueZ does, instead of failing",
 }
 

@@ -21,6 +21,26 @@ CAMERA = "k3x9abcd"
 PASSKEY = "123456"
 
 
+def test_camera_that_proved_itself_is_met_where_its_model_and_firmware_are_refused(
+    start_radio: Callable[..., Radio],
+) -> None:
+    identity, told = new_link_identity(), list[tuple[str, bool, bool]]()
+    radio = start_radio(f"--agent={thumbprint(public_jwk(private_key_from_pem(identity.key_pem)))}")
+    kept = Kept(wanted=lambda _camera: True, said=lambda *words: told.append(words), passkeys=Passkeys())
+    enrolled = Enrolled(camera=CAMERA, level="proved", kid=radio.camera.kid, advert_key=radio.camera.advert_key)
+
+    async def act(ears: Listening) -> None:
+        prove = proving(ears.scanner, identity, kept)
+        assert prove is not None
+        sighting = await ears.camera(radio.camera.address)
+        radio.do("on information-locked")
+        met = await prove(sighting, enrolled)
+        assert (met.state["collection"], met.unverified) == (True, {})
+
+    listen(radio, act)
+    assert told == [(CAMERA, True, False)]
+
+
 def test_passkey_outlasts_a_connection_that_fails_and_is_used_up_by_the_pairing_that_follows(
     start_radio: Callable[..., Radio],
 ) -> None:
