@@ -13,12 +13,12 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 import msgspec
 
 from agent import enrolment
-from agent.app.how import Said, code_of, sayings
+from agent.app.camera_state import Said, sayings
 from agent.app.parts import Parts
 from agent.app.switching import Switches
 from agent.camera.identity import Address, Credentials, Pinned
@@ -30,7 +30,7 @@ from agent.ingest import Ingest
 from agent.sources.candidate import MediumError
 
 if TYPE_CHECKING:  # else an agent without cameras to ask would load what that takes
-    from agent.camera.answer import Status
+    from agent.camera.answer import Code, Status
     from agent.sources.camera import CameraSource
 
 LOOK_S: Final = 5.0
@@ -129,7 +129,7 @@ class Collecting:
                 collecting = self._ingest.collect(source, erasure=self._parts.erasure)
                 self._running[camera] = one, source, tasks.create_task(collecting, name=f"collect {camera}")
         for camera, reason in tuple(self._ordinary.items()):
-            if not self._is_ordinary(enrolled[camera], reason):
+            if not self._is_just_enrolled(enrolled[camera]):
                 self._tell(enrolled[camera], reason)
         await self._give_up_waiting(frozenset(map(source_name, enrolled)))
 
@@ -175,17 +175,16 @@ class Collecting:
     def _note_collection(self, camera: str, now: bool, before: bool) -> None:  # noqa: FBT001 - a pair that is told
         self._switches.said(camera, on=now, before=before, way="link")
 
-    def _on_trouble(self, one: Enrolled, reason: str) -> None:
+    def _on_trouble(self, one: Enrolled, reason: str, code: "Code | Literal['']") -> None:
         said = self.said.get(one.camera, Said())
-        self.said[one.camera] = msgspec.structs.replace(said, reason=reason)
-        if self._is_ordinary(one, reason):
+        self.said[one.camera] = msgspec.structs.replace(said, reason=reason, code=code)
+        if code == "setup_closed" and self._is_just_enrolled(one):
             self._ordinary[one.camera] = reason
         else:
             self._tell(one, reason)
 
-    def _is_ordinary(self, one: Enrolled, reason: str) -> bool:
-        just_enrolled = self._parts.now().agent_ms - one.enrolled_ms < SET_UP_MS
-        return code_of(reason) == "setup_closed" and just_enrolled
+    def _is_just_enrolled(self, one: Enrolled) -> bool:
+        return self._parts.now().agent_ms - one.enrolled_ms < SET_UP_MS
 
     def _tell(self, one: Enrolled, reason: str) -> None:
         self._ordinary.pop(one.camera, None)

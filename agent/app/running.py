@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from agent import audit, enrolment
 from agent.app.alarm import Alarm
+from agent.app.camera_state import Said
 from agent.app.collecting import Collecting
-from agent.app.how import Said
 from agent.app.judging import judge_end
 from agent.app.parts import RESERVE_BYTES, Parts, opened, read_policy_file
 from agent.app.passkey import Passkeys

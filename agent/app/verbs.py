@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 import msgspec
 
 from agent import audit, enrolment, registry
-from agent.app.how import Said, how_view
+from agent.app.camera_state import Said, how_view
 from agent.app.judging import judge
 from agent.app.parts import Parts
 from agent.app.passkey import Passkeys

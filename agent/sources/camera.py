@@ -21,12 +21,12 @@ import socket
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import Final, TypeVar, TypeVarTuple
+from typing import Final, Literal, TypeVar, TypeVarTuple
 
 import msgspec
 
 from agent.camera import tls
-from agent.camera.answer import PAGE_MAX, WORKING, AnswerError, ClockState, Page, Recording, Status
+from agent.camera.answer import PAGE_MAX, WORKING, AnswerError, ClockState, Code, Page, Recording, Status
 from agent.camera.identity import Address, Credentials, Order, Pinned
 from agent.camera.link import CameraLink
 from agent.camera.route import Given
@@ -89,7 +89,8 @@ class CameraSource:
     ``addresses`` says where it may be, ``collects`` whether it is to record; one that ``pairs`` with this agent when it
     knows none does so once. ``on_status`` is told what it says of itself, once in each pass, ``on_met`` where it gave
     whole answers or that it did nowhere, ``on_collection`` whether it collects and whether it did before it was told,
-    ``on_trouble`` why it cannot be asked, once per reason, then ``""``. ``now_ms`` is agent time.
+    ``on_trouble`` why it cannot be asked, with the code where that is what the camera answered, once per reason, then
+    ``""``. ``now_ms`` is agent time.
     """
 
     def __init__(
@@ -103,7 +104,7 @@ class CameraSource:
         collects: Callable[[], bool],
         now_ms: Callable[[], int],
         on_refusal: Callable[[Refusal], None] = lambda _refusal: None,
-        on_trouble: Callable[[str], None] = lambda _reason: None,
+        on_trouble: Callable[[str, Code | Literal[""]], None] = lambda _reason, _code: None,
         on_status: Callable[[Status], Awaitable[None]] = _to_nobody,
         on_impostor: Callable[[Address], None] = lambda _address: None,
         on_collection: Callable[[bool, bool], None] = lambda _now, _before: None,
@@ -476,7 +477,13 @@ class CameraSource:
         reason = "" if error is None else error.message
         if reason != self._trouble:
             self._trouble = reason
-            self._on_trouble(reason)
+            self._on_trouble(reason, _code_of(error))
+
+
+def _code_of(error: AgentError | None) -> Code | Literal[""]:
+    """Return what the camera answered, where that is what went wrong."""
+    cause = None if error is None else error.__cause__
+    return cause.code if isinstance(cause, AnswerError) else ""
 
 
 def is_away(error: AgentError) -> bool:

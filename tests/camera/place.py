@@ -103,7 +103,7 @@ class Place(Home):
             collects=lambda: self.collecting,
             now_ms=lambda: self.now.agent_ms,
             on_refusal=flow.unacceptable,
-            on_trouble=flow.trouble(self.name),
+            on_trouble=lambda reason, _code: flow.trouble(self.name)(reason),
             on_status=self.note_status,
             on_impostor=self.impostors.append,
             on_met=self.note_met,

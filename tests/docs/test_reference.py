@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 from typing import get_args
 
-from agent.app.how import State
+from agent.app.camera_state import State
 from agent.config import _DISCOVERY_KEYS, _SOURCE_KEYS, _STREAM_KEYS, WAYS, parse_config
 from agent.enrolment import LEVELS
 from agent.nearby.judging import Rule

@@ -5,7 +5,7 @@ Rules: pure; what a camera says of itself is its word and is told as such. One t
 alone.
 """
 
-from typing import Any, Final, Literal, get_args
+from typing import Any, Final, Literal
 
 import msgspec
 
@@ -32,18 +32,19 @@ _LOOK: Final = "see that it is on and on this network: privacy-agent discover"
 _AGAIN: Final = "it is tried again by itself; privacy-agent discover and the agent's log say more"
 _UNHEARD: Final = "nothing listens for it, and it was enrolled without an address"
 _LISTEN: Final = "add the line [discovery] to agent.toml, and start the agent again"
-_CODES: Final[dict[str, str]] = {AnswerError(code).message: code for code in get_args(Code)}
 
 
 class Said(msgspec.Struct, frozen=True, kw_only=True):
     """What became of asking a camera: when it answered last, in agent time, what it said, and why it cannot be asked.
 
-    ``reason`` is what its source tells; empty where nothing is wrong.
+    ``reason`` is what its source tells, empty where nothing is wrong, and ``code`` the camera's own answer, where that
+    is why.
     """
 
     met_ms: int | None = None
     says: tuple[str, ...] = ()
     reason: str = ""
+    code: Code | Literal[""] = ""
 
 
 def sayings(status: Status) -> tuple[str, ...]:
@@ -51,11 +52,6 @@ def sayings(status: Status) -> tuple[str, ...]:
     card = {"ok": "", "full": "card full", "missing": "card missing", "failing": "card failing"}[status.storage]
     doing = "recording" if status.recording else "not recording"
     return tuple(word for word in (doing, card) if word)
-
-
-def code_of(reason: str) -> str:
-    """Return the code of the camera link's document that a source's reason is about; ``""`` for none."""
-    return _CODES.get(reason, "")
 
 
 def how_view(
@@ -72,7 +68,7 @@ def how_view(
     if not running:
         return _told("paired" if camera.advert_key else "not_paired_yet")
     if said.reason:
-        return _in_trouble(said.reason)
+        return _in_trouble(said.reason, said.code)
     if said.met_ms is not None and now_ms - said.met_ms < FRESH_MS and reach.reachable is not False:
         return _told("switched_off" if is_off else "collecting") | {"says": list(said.says)}
     if reach.reachable and not camera.advert_key:
@@ -80,11 +76,10 @@ def how_view(
     return _told("not_heard", following=_LOOK) if findable else _told("not_heard", reason=_UNHEARD, following=_LISTEN)
 
 
-def _in_trouble(reason: str) -> dict[str, Any]:
-    code = code_of(reason)
+def _in_trouble(reason: str, code: Code | Literal[""]) -> dict[str, Any]:
     if code == "setup_closed":
         return _told("not_paired_yet", reason=_WORDS[code], following=_SET_UP)
-    hint = AnswerError(code).hint if code else ""  # type: ignore[arg-type]  # of the closed list
+    hint = AnswerError(code).hint if code else ""
     return _told("failed", reason=_WORDS.get(code, reason), following=hint or _AGAIN)
 
 

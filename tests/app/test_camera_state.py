@@ -2,7 +2,7 @@
 
 import pytest
 
-from agent.app.how import FRESH_MS, Said, how_view
+from agent.app.camera_state import FRESH_MS, Said, how_view
 from agent.camera.answer import AnswerError
 from agent.enrolment import Enrolled
 from agent.nearby.reach import Reach
@@ -17,12 +17,12 @@ PINNED = Enrolled(camera="garden00", level="pinned", endpoint="192.0.2.7:443")
     ("camera", "said", "reachable", "state"),
     [
         (NEW, Said(), True, "not_paired_yet"),
-        (NEW, Said(reason=AnswerError("setup_closed").message), True, "not_paired_yet"),
+        (NEW, Said(reason="the camera answers", code="setup_closed"), True, "not_paired_yet"),
         (NEW, Said(), None, "not_heard"),
         (PAIRED, Said(met_ms=NOW_MS - 1), True, "collecting"),
         (PAIRED, Said(met_ms=NOW_MS - 1), False, "not_heard"),
         (PAIRED, Said(met_ms=NOW_MS - FRESH_MS), True, "not_heard"),
-        (PAIRED, Said(met_ms=NOW_MS - 1, reason=AnswerError("storage_missing").message), True, "failed"),
+        (PAIRED, Said(met_ms=NOW_MS - 1, reason="the camera answers", code="storage_missing"), True, "failed"),
         (PINNED, Said(), True, "answers"),
         (PINNED, Said(), None, "not_looked_for"),
     ],
@@ -42,7 +42,7 @@ def test_camera_that_is_switched_off_is_not_said_to_be_collected_from() -> None:
 
 
 def test_card_that_is_missing_is_named_with_what_to_do() -> None:
-    said = Said(reason=AnswerError("storage_missing").message)
+    said = Said(reason="the camera answers", code="storage_missing")
     told = how_view(PAIRED, said, Reach(reachable=True), running=True, now_ms=NOW_MS, findable=True)
     assert (told["reason"], told["next"]) == ("its card is missing", AnswerError("storage_missing").hint)
 
@@ -57,3 +57,11 @@ def test_nothing_is_known_without_an_agent_but_whether_it_is_paired() -> None:
         {"state": "paired"},
         {"state": "not_paired_yet"},
     ]
+
+
+def test_reason_that_is_no_answer_of_the_camera_is_told_as_it_is() -> None:
+    reason = AnswerError("setup_closed").message
+    told = how_view(PAIRED, Said(reason=reason), Reach(), running=True, now_ms=NOW_MS, findable=True)
+    assert (told["state"], told["reason"]) == ("failed", reason), (
+        "what it answered is told by its code, never its words"
+    )
