@@ -10,8 +10,8 @@ is nothing to alert of.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Final, Literal
 
@@ -86,6 +86,7 @@ class Collecting:
         self._warned_ms: dict[str, int] = {}
         self._paired_ms: dict[str, int] = {}
         self._ordinary: dict[str, str] = {}
+        self._adjusting = asyncio.Lock()
         self.said: dict[str, Said] = {}
         """What became of asking each camera, by its id in the registry."""
         self._impostors: asyncio.Queue[tuple[str, Address]] = asyncio.Queue(maxsize=64)
@@ -96,7 +97,8 @@ class Collecting:
             tasks.create_task(self._refuse(), name="refuse impostors")
             tasks.create_task(self._switches.run(), name="note what cameras confirm")
             while True:
-                await self._adjust(tasks)
+                async with self._adjusting:
+                    await self._adjust(tasks)
                 await pause(LOOK_S)
 
     def wake(self, camera: str = "") -> None:
@@ -112,17 +114,28 @@ class Collecting:
         _, source, _ = self._running[camera]
         await source.open()
 
+    @asynccontextmanager
+    async def without(self, camera: str) -> AsyncIterator[None]:
+        """Ask a camera nothing while it is told that it is forgotten: a look in between would pair with it again."""
+        async with self._adjusting:
+            await self._stop(camera)
+            yield
+
+    async def _stop(self, camera: str) -> None:
+        if camera in self._running:
+            _, source, task = self._running.pop(camera)
+            task.cancel()
+            await asyncio.wait((task,))
+            source.let_go()
+            for kept in (self.said, self._ordinary, self._paired_ms):
+                kept.pop(camera, None)
+
     async def _adjust(self, tasks: asyncio.TaskGroup) -> None:
         everybody = await self._parts.index.read(enrolment.enrolled)
         enrolled = {one.camera: one for one in everybody if one.level == "proved"}
-        for camera, (known, source, task) in tuple(self._running.items()):
+        for camera, (known, _, _) in tuple(self._running.items()):
             if camera not in enrolled or _where(enrolled[camera]) != _where(known):
-                task.cancel()
-                await asyncio.wait((task,))
-                source.let_go()
-                del self._running[camera]
-                for kept in (self.said, self._ordinary, self._paired_ms):
-                    kept.pop(camera, None)
+                await self._stop(camera)
         for camera, one in enrolled.items():
             if camera not in self._running:
                 source = self._source(one, await self._shown())

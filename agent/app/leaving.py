@@ -1,5 +1,6 @@
 """A camera that a person forgets is told so first, while it answers: it records no more, and another agent may have it.
 
+0. Nobody collects from it any more: a look behind step 1 would pair with it again (``agent/app/collecting.py``).
 1. The camera: it is unpaired, which switches its collection off. *Power fails behind it: it is enrolled here still, and
    says ``not_paired``; the person, who got no answer, forgets it again.*
 2. One transaction: the row goes, with its audit event (``agent/enrolment.py``). From here on nothing of it is trusted.

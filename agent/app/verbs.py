@@ -7,7 +7,7 @@ look at everything and may export to the policy's owner; whatever else changes d
 import base64
 import json
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
@@ -421,11 +421,13 @@ class Verbs:
         told, nearby = str(args.get("camera", "")), self._live.nearby
         one = await self._parts.index.read(lambda tx: enrolment.require(tx, _enrolled_named(tx, told)))
         camera = one.camera
-        at_camera = await leave(self._parts, one, () if nearby is None else nearby.addresses(camera))
-        moment = self._parts.now()
-        known = await self._parts.index.write(
-            lambda tx: enrolment.forget(tx, camera, at_camera=at_camera, moment=moment)
-        )
+        collecting = self._live.collecting
+        async with nullcontext() if collecting is None else collecting.without(camera):
+            at_camera = await leave(self._parts, one, () if nearby is None else nearby.addresses(camera))
+            moment = self._parts.now()
+            known = await self._parts.index.write(
+                lambda tx: enrolment.forget(tx, camera, at_camera=at_camera, moment=moment)
+            )
         if nearby is not None:
             await nearby.enrolled_changed()
         return camera_view(known, Reach()) | {"at_camera": at_camera}

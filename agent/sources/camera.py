@@ -53,6 +53,9 @@ PAGES_MAX: Final = 1_000
 REMEMBERED_MAX: Final = 20_000
 """Recordings remembered that were offered, and those whose time is not known; of more than that it is forgotten."""
 
+SWITCHES_MAX: Final = 3
+"""Within one look, while a person changes what is wanted."""
+
 SKEW_MS: Final = 10 * 60_000
 """Further from our time than this a camera's clock is wrong, or ours is: then its dates are not relied on."""
 
@@ -352,11 +355,13 @@ class CameraSource:
             self._link.close()
         self._link.meet(addresses)
         status = self._paired_status()
-        wanted = self._collects()
-        before = self._link.collects()
-        if before is not wanted:
+        before = now = self._link.collects()
+        for _ in range(SWITCHES_MAX):  # what is wanted may have changed, and reached it by radio, during an answer
+            if (wanted := self._collects()) is now:
+                break
             self._link.collect(enabled=wanted)
-        self._tell_collection(wanted, before)
+            now = wanted
+        self._tell_collection(now, before)
         medium: Medium = "encrypted" if status.erasure == _ERASED_BY_KEY else "disk"
         if medium != self.settings.medium:
             self.settings = msgspec.structs.replace(self.settings, medium=medium)

@@ -76,7 +76,8 @@ class Asked(BaseHTTPRequestHandler):
         if asked.path == "/v1/camera":
             self.liar.on_status(self)
         elif asked.path == "/v1/collection":
-            self.say({"enabled": True, "since": "2026-11-22T10:15:00.000Z"})
+            self.liar.on_collection("GET")
+            self.say({"enabled": self.liar.collecting, "since": "2026-11-22T10:15:00.000Z"})
         elif asked.path == "/v1/recordings":
             self.liar.listed += 1
             self.liar.on_list(self, {name: values[0] for name, values in parse_qs(asked.query).items()})
@@ -85,7 +86,13 @@ class Asked(BaseHTTPRequestHandler):
             self.liar.on_content(self, asked.path.split("/")[3])
 
     def do_PUT(self) -> None:
-        self.rfile.read(int(self.headers.get("Content-Length", "0")))
+        body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
+        if self.path == "/v1/collection":
+            self.liar.collecting = json.loads(body)["enabled"]
+            self.liar.switched.append(self.liar.collecting)
+            self.liar.on_collection("PUT")
+            self.say({"enabled": self.liar.collecting, "since": "2026-11-22T10:15:00.000Z"})
+            return
         self.liar.acknowledged.append(self.path.split("/")[3])
         self.liar.on_acknowledge(self)
 
@@ -121,6 +128,9 @@ class Liar:
         self.conditions: list[tuple[str, str]] = []
         self.card = CARD
         self.listed = 0
+        self.collecting = True
+        self.switched: list[bool] = []
+        self.on_collection: Callable[[str], object] = lambda _method: None
         self.on_status: Callable[[Asked], object] = lambda asked: asked.say(STATUS)
         self.on_list: Callable[[Asked, dict[str, str]], object] = self.list_truly
         self.on_content: Callable[[Asked, str], object] = self.give_truly

@@ -211,3 +211,25 @@ def test_camera_that_cannot_be_asked_for_a_moment_while_much_is_taken_loses_noth
         liar.on_status, liar.on_content = busy_meanwhile, slowly
         place.collect(lambda: len(set(liar.acknowledged)) == 6)
     assert place.contents() == [b"%d" % number for number in range(6)]
+
+
+@pytest.mark.parametrize("during", ["GET", "PUT"])
+def test_camera_that_a_person_switches_off_during_a_look_stays_off(place: Place, tmp_path: Path, during: str) -> None:
+    with Liar(tmp_path / "liar", place.stand.device.identity) as liar:
+        place.at = (liar.address,)
+        liar.collecting = during == "GET"
+        listed: list[int] = []
+
+        def switched_off(method: str) -> None:
+            if method == "PUT":
+                listed.append(liar.listed)
+            if method == during:
+                place.collecting = False
+                if during == "GET":
+                    liar.collecting = False  # it was told by radio, just before it answers what it was asked
+
+        liar.on_collection = switched_off
+        place.collect_passes()
+        assert liar.switched == ([] if during == "GET" else [True, False])
+        assert not liar.collecting
+        assert len(set(listed)) <= 1, "in the same look"
