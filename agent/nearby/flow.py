@@ -354,7 +354,11 @@ class Nearby:
         failure: AgentError = LinkError(
             "the camera is not heard over Bluetooth", hint="bring it nearer; see what is heard: privacy-agent discover"
         )
-        for row in sorted(near, key=lambda row: (row.verdict != Same(camera), -row.last_ms))[:RADIO_TRIED]:
+
+        def likely(row: Row) -> tuple[bool, bool, int]:
+            return row.verdict != Same(camera), not row.wants_passkey, -row.last_ms
+
+        for row in sorted(near, key=likely)[:RADIO_TRIED]:
             failed = await self._prove(row)
             if failed is None:
                 return

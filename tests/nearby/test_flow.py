@@ -853,13 +853,15 @@ class Air:
 
     def __init__(self) -> None:
         self.asked = 0
+        self.last = ""
         self.failure: LinkError | RefusedError | None = None
 
     def was_asked(self, times: int) -> bool:
         return self.asked >= times
 
-    async def prove(self, _sighting: Sighting, _camera: Enrolled) -> Met:
+    async def prove(self, sighting: Sighting, _camera: Enrolled) -> Met:
         self.asked += 1
+        self.last = sighting.key
         if self.failure is not None:
             raise self.failure
         return Met(state={"collection": True}, unverified={})
@@ -921,6 +923,27 @@ def test_camera_near_by_radio_that_answered_nothing_so_far_is_asked_each_minute(
                 advertise(scene, "one")
                 await scene.until(partial(air.was_asked, asked), f"it is asked {asked} times")
                 await scene.pass_ms(PROBE_MS)
+
+    run(act())
+
+
+def test_what_wants_a_passkey_is_tried_with_it_before_what_was_heard_later(by_radio: Scene, air: Air) -> None:
+    """A passkey is used once, and a copy of the advertisement may be the louder one."""
+
+    async def act() -> None:
+        async with by_radio.listening() as scene:
+            camera = scene.enrol(new_key())
+            await scene.nearby.enrolled_changed()
+            air.failure = RefusedError("it wants to be paired", reason="passkey")
+            advertise(scene, "the camera")
+            await scene.until(lambda: air.asked == 1, "it says what it wants")
+            air.failure = LinkError("out of reach")
+            scene.now_ms += 1
+            advertise(scene, "a copy")
+            await scene.until(lambda: air.last == "a copy", "that is asked too")
+            air.failure = None
+            await scene.nearby.meet_by_radio(camera.camera)
+            assert air.last == "the camera"
 
     run(act())
 
