@@ -67,6 +67,8 @@ class SourceCopyRow(msgspec.Struct, frozen=True):
 T = TypeVar("T")
 R = TypeVar("R")
 
+_BLOCKS_REMAIN: Final = "clear_source_blocks_may_remain"
+
 _AT_SOURCE: Final = {"waiting": "camera_unconfirmed", "erased": "camera_confirmed", "left": "source_copy_remains"}
 
 Finish = Callable[[Tx, str, tuple[Outcome, ...], Moment], None]
@@ -297,9 +299,16 @@ class Erasure:
         """Tell whether a camera has something to delete for a command from another card than this one."""
         return rows.waits_beside(tx, source, card) and rows.command_waits_beside(tx, source, card)
 
-    def note_source_erased(self, tx: Tx, object_id: str, *, stated_by: str, moment: Moment) -> None:
-        """Note that a camera, by its kid, answered that its own copy is gone, durably."""
+    def note_source_erased(
+        self, tx: Tx, object_id: str, *, stated_by: str, blocks_remain: bool, moment: Moment
+    ) -> None:
+        """Note that a camera, by its kid, answered that its own copy is gone, durably.
+
+        ``blocks_remain`` is what it says of its storage then, which may be another than it was taken in from.
+        """
         if rows.settle_source(tx, object_id, state="erased", stated_by=stated_by):
+            if blocks_remain:
+                rows.add_remark(tx, object_id, _BLOCKS_REMAIN)
             tombstone.gone_from_source(tx, object_id)
             event = Event(kind="source_given_up", object=object_id, actor=stated_by)
             self._source_settled(tx, object_id, event, moment)
@@ -435,7 +444,7 @@ class Erasure:
         if not rows.source_gone(tx, object_id) and not rows.is_asked(tx, object_id):
             remarks.append("source_copy_remains")
         if found.medium == "disk":
-            remarks.append("clear_source_blocks_may_remain")
+            remarks.append(_BLOCKS_REMAIN)
         return object_id, "pending", " ".join(remarks)
 
     # -- steps 1 to 7 of everything that is under way

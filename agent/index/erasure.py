@@ -420,6 +420,15 @@ def those_put_off(tx: Tx, limit: int) -> list[str]:
     return [row[0] for row in rows]
 
 
+def add_remark(tx: Tx, object_id: str, remark: str) -> None:
+    """Add a remark to what every request will say of an object that it erases, once."""
+    tx.execute(
+        "UPDATE erasure_item SET remarks = trim(remarks || ' ' || ?2) WHERE object = ?1"
+        " AND result IN ('pending', 'deleted') AND instr(' ' || remarks || ' ', ' ' || ?2 || ' ') = 0",
+        (object_id, remark),
+    )
+
+
 def pending_remarks(tx: Tx, object_id: str) -> str | None:
     """Return the remarks of the request that an object is being erased for, or ``None`` when it is not."""
     rows = tx.execute("SELECT remarks FROM erasure_item WHERE object = ? AND result = 'pending' LIMIT 1", (object_id,))

@@ -136,6 +136,7 @@ class Asking:
                 self._erasure.note_source_erased,
                 object_id=copy.object,
                 stated_by=self._source.kid,
+                blocks_remain=self._source.settings.medium == "disk",
                 moment=self._now(),
             ),
             urgent=True,

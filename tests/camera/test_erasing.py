@@ -166,6 +166,24 @@ def test_copy_whose_content_an_older_version_did_not_note_is_left_and_the_receip
     assert not place.waits()
 
 
+@pytest.mark.parametrize(("taken", "deleted"), [("key", "unlink"), ("unlink", "key"), ("key", "key")])
+def test_receipt_says_that_blocks_may_remain_where_the_camera_said_so_when_it_was_taken_or_deleted(
+    place: Place, tmp_path: Path, taken: str, deleted: str
+) -> None:
+    said = {"erasure": taken}
+    with Liar(tmp_path / "liar", place.stand.device.identity) as liar:
+        place.at = (liar.address,)
+        liar.on_status = lambda asked: asked.say(STATUS | {"storage": STATUS["storage"] | said})
+        liar.contents["a"] = b"content"
+        place.collect(lambda: liar.acknowledged == ["a"])
+        said["erasure"] = deleted
+        place.erase(place.only().id)
+        place.collect(lambda: place.outcomes[COMMAND][0].result == "deleted")
+    remarks = list(place.outcomes[COMMAND][0].remarks)
+    assert remarks.count("clear_source_blocks_may_remain") == int("unlink" in {taken, deleted})
+    assert "camera_confirmed" in remarks
+
+
 @pytest.mark.parametrize("fault", ["card-failing", "card-missing"])
 def test_card_that_fails_is_not_reported_as_emptied(place: Place, fault: Any) -> None:  # noqa: ANN401 - a literal
     place.record(b"content")
