@@ -44,8 +44,8 @@ class Forbidden(msgspec.Struct, frozen=True):
     """Why something may not be taken in: the rule under which it was deleted before.
 
     Not ``certain`` is a mark that many tombstones were compacted to, or a cut-off that several became: what it covers
-    was deleted, or never seen; and any of the two where it is not known when something was recorded. So a copy of it is
-    left where it is, neither taken in nor destroyed.
+    was deleted, or never seen; and any of the two where it is not known well enough when something was recorded. So a
+    copy of it is left where it is, neither taken in nor destroyed.
     """
 
     rule: str
@@ -80,21 +80,28 @@ def forbidden(
     captured_to_ms: int,
     source: str,
     is_dated: bool = True,
+    doubt_ms: int = 0,
 ) -> Forbidden | None:
     """Return why this was deleted before and must not return, or ``None``.
 
     ``content_tag`` may be empty when the content was not read yet; ``admit`` asks again with it. ``source_tag`` is
     given only where the source keeps its copy whatever the answer is. A hold beats a cut-off: whoever knows of
     holds judges the answer. Of what is not dated nobody knows when it was recorded, whatever its interval says: a
-    delete by time may mean it or not, so that is never certain.
+    delete by time may mean it or not, so that is never certain. Nor is it where the cut-off does not match all that the
+    interval may be when it is off by up to ``doubt_ms``, one way or the other.
     """
     rule = deleted(tx, source_tag=source_tag, content_tag=content_tag)
     if rule is not None:
         return Forbidden(rule)
     if not is_dated:
-        captured_from_ms, captured_to_ms = 0, _ABOVE_ALL
+        captured_from_ms, captured_to_ms, doubt_ms = 0, _ABOVE_ALL, 0
     cutoff = rows.cutoff(
-        tx, camera=camera, category=category, captured_from_ms=captured_from_ms, captured_to_ms=captured_to_ms
+        tx,
+        camera=camera,
+        category=category,
+        captured_from_ms=captured_from_ms,
+        captured_to_ms=captured_to_ms,
+        doubt_ms=doubt_ms,
     )
     if cutoff is not None:
         return Forbidden(cutoff[0], certain=cutoff[1] and is_dated, by=Commanded(*cutoff[2]))

@@ -87,7 +87,7 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
     under that key; ``source_tag`` (empty for what has no source) and ``content_tag`` are keyed hashes. ``files`` are
     named where there are several. ``source_folder`` says which folder the source's path meant (``sources.root``), or
     which card of a camera a recording is on; ``source_sha256`` is its content there, which a delete there names.
-    ``is_dated`` says whether the capture interval is to be relied on.
+    ``is_dated`` says whether the capture interval is to be relied on, ``doubt_ms`` by how much it may be off then.
     """
 
     id: str
@@ -115,6 +115,7 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
     source_folder: int = 0
     source_sha256: bytes = b""
     is_dated: bool = True
+    doubt_ms: int = 0
 
 
 class Total(msgspec.Struct, frozen=True):
@@ -255,6 +256,7 @@ class Vault:
             captured_to_ms=draft.captured_to_ms,
             source=draft.source,
             is_dated=draft.is_dated,
+            doubt_ms=draft.doubt_ms,
         )
         if found is not None:
             reason = "deleted_before" if found.certain else "before_mark"

@@ -85,6 +85,7 @@ class Known:
             captured_to_ms=place.captured_to_ms,
             source=candidate.source,
             is_dated=candidate.is_dated,
+            doubt_ms=candidate.doubt_ms,
         )
 
     def _takes(self, candidate: Candidate) -> bool:

@@ -210,4 +210,5 @@ def draft(
         source_folder=work.first.folder,
         source_sha256=work.first.told.sha256 if work.first.told is not None else b"",
         is_dated=all(item.is_dated for item in work.members),
+        doubt_ms=max(item.doubt_ms for item in work.members),
     )

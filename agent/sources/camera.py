@@ -7,7 +7,8 @@ somebody says so (``again``), when everything is looked at anew, or with another
 
 A camera that lost its clock, or has another time than we do, dates what it records at will. What a pass did not find
 and the next one does on the same card was recorded between the two, by our clock; of what was there at the first pass
-nothing is known (``Told.is_dated``).
+nothing is known (``Told.is_dated``). One whose time is near ours dates well enough to show, not to delete by: by how
+much its clock was off at most, since this began, is the doubt about its dates (``Told.doubt_ms``).
 
 A camera says which card is in it, and of which each page of its list is. Once at the start, once for each card that is
 put in and once in ``ANEW_S`` all of the list is looked at, also what was acknowledged: what was deleted here may be on
@@ -58,6 +59,9 @@ SWITCHES_MAX: Final = 3
 
 SKEW_MS: Final = 10 * 60_000
 """Further from our time than this a camera's clock is wrong, or ours is: then its dates are not relied on."""
+
+DOUBT_MS: Final = 1_000
+"""By how much a camera's dates are in doubt besides what was measured."""
 
 AWAY_S: Final = 600.0
 """A camera that is heard and cannot be asked for so long is told of."""
@@ -148,6 +152,8 @@ class CameraSource:
         self._card_state = ""
         self._looked_over = ""
         self._is_skewed = False
+        self._status_asked_s = 0.0
+        self._doubt_ms = 0
         self._offered: dict[str, tuple[bytes, bool]] = {}
         self._anew_s = monotonic() + ANEW_S
         self._doubted = False
@@ -336,7 +342,7 @@ class CameraSource:
     async def _tend(self, opened: Opened) -> MediumError | None:
         """Meet the camera, and do what is due there; return why it does not, which keeps nothing else waiting."""
         status = await self.open()
-        self._is_skewed |= abs(status.time_ms - self._now_ms()) > SKEW_MS
+        self._note_time(status.time_ms)
         self._card_state = status.storage
         self._note_card(status.card)
         if status.storage not in WORKING:
@@ -348,6 +354,15 @@ class CameraSource:
         except MediumError as error:
             return error
         return None
+
+    def _note_time(self, time_ms: int) -> None:
+        """Compare the camera's time with ours; what it recorded before its clock was put right is on the card still."""
+        off_ms = abs(time_ms - self._now_ms())
+        if off_ms > SKEW_MS:
+            self._is_skewed = True
+            return
+        took_ms = int((self._monotonic() - self._status_asked_s) * 1000)
+        self._doubt_ms = max(self._doubt_ms, off_ms + took_ms + DOUBT_MS)
 
     def _meet(self, addresses: Sequence[Address], *, anew: bool) -> Status:
         """Prove where the camera is, and have it record or not, as is wanted; in the camera's thread."""
@@ -369,14 +384,18 @@ class CameraSource:
 
     def _paired_status(self) -> Status:
         try:
-            status = self._link.status()
+            status = self._status()
         except AnswerError as error:
             if error.code != "not_paired" or not self._pairs:
                 raise
             self._link.pair()
-            status = self._link.status()
+            status = self._status()
         self._pairs = False
         return status
+
+    def _status(self) -> Status:
+        self._status_asked_s = self._monotonic()
+        return self._link.status()
 
     async def _ask(self, call: Callable[[], T]) -> T:
         """Make a call in the camera's thread; what cannot be asked of it now becomes ``MediumError``."""
@@ -413,6 +432,7 @@ class CameraSource:
 
     def _candidate(self, item: Recording, card: str) -> Candidate:
         from_ms, to_ms, is_dated = item.from_ms, item.to_ms, self._is_dated(item.id, item.clock)
+        doubt_ms = self._doubt_ms if is_dated else 0  # what we date ourselves is by our own clock
         if not is_dated and not item.acknowledged:
             since_ms = self._undated.since_ms(item.id)
             if since_ms is not None:
@@ -430,6 +450,7 @@ class CameraSource:
             card=card,
             sha256=item.sha256,
             is_dated=is_dated,
+            doubt_ms=doubt_ms,
             acknowledged=item.acknowledged,
         )
         return Candidate(

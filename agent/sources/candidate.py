@@ -24,6 +24,7 @@ class Told(msgspec.Struct, frozen=True, kw_only=True):
 
     ``identity`` is the camera's, by its key; ``camera`` its id in the registry; ``card`` the one that it is on.
     ``is_dated`` says whether its capture interval is to be relied on; where it is not, nobody knows when it was made.
+    Where it is, it may be off by up to ``doubt_ms`` by our clock.
     What is ``acknowledged`` is never fetched: it is offered for what was deleted here and turns up there again.
     """
 
@@ -32,6 +33,7 @@ class Told(msgspec.Struct, frozen=True, kw_only=True):
     card: str
     sha256: bytes
     is_dated: bool = True
+    doubt_ms: int = 0
     acknowledged: bool = False
 
 
@@ -56,6 +58,11 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     def is_dated(self) -> bool:
         """Whether it was recorded when its place says; else nobody knows when."""
         return self.told is None or self.told.is_dated
+
+    @property
+    def doubt_ms(self) -> int:
+        """By how much its place's times may be off by our clock."""
+        return 0 if self.told is None else self.told.doubt_ms
 
 
 def card_number(card: str) -> int:

@@ -10,13 +10,15 @@ from typing import Any
 import pytest
 
 from agent import enrolment, tombstone
+from agent.clock import rfc3339_ms
 from agent.index import Tx
 from agent.ingest import asking
 from agent.model import Selection
 from agent.policy import Hold, Rights
+from agent.sources.camera import ANEW_S
 from agent.sources.candidate import card_number
 from tests.camera.liar import STATUS, Asked, Liar, entry
-from tests.camera.place import LIMIT_S, WHEN, Place, at
+from tests.camera.place import LIMIT_S, NOW_MS, WHEN, Place, at
 from tests.waiting import until as wait_until
 
 COMMAND = "c" * 26
@@ -110,6 +112,71 @@ def test_what_a_cutoff_covers_and_turns_up_on_the_card_later_is_destroyed_unread
     assert place.contents() == [b"new"]
     (late,) = place.index.read_now(tombstone.late)
     assert (late.by.jti, late.destroyed, late.remaining) == (COMMAND, 1, 0)
+
+
+@pytest.mark.parametrize("off_s", [-540, -30, 30, 540])
+def test_recording_whose_camera_is_off_by_as_much_as_lies_between_it_and_a_cutoff_is_neither_destroyed_nor_taken(
+    place: Place, off_s: int
+) -> None:
+    off = timedelta(seconds=off_s)
+    place.erase(cutoff=Selection(all=True))
+    after_s = 20 if off_s < 0 else -20  # each is dated on the other side of the delete than it was made on
+    made = place.record(b"made near the delete", start=WHEN + timedelta(seconds=after_s) + off)
+    place.record(b"made long after it", start=WHEN + timedelta(hours=1) + off)
+    place.record(b"made long before it", start=WHEN - timedelta(hours=1) + off)
+    place.now = at(place.now.agent_ms + 30_000)
+    place.stand.hands.at = WHEN + timedelta(seconds=30) + off
+    place.collect_passes(3)
+    assert place.card()[made.id] is False
+    assert len(place.card()) == 2
+    assert place.contents() == [b"made long after it"]
+    (kept,) = place.objects()
+    assert kept.captured_from_ms == NOW_MS + 3_600_000 + off_s * 1_000  # as the camera said
+    (late,) = place.index.read_now(tombstone.late)
+    assert (late.destroyed, late.remaining) == (1, 1)
+
+
+def test_recording_of_a_clock_that_was_put_right_since_is_as_much_in_doubt_as_before(place: Place) -> None:
+    place.erase(cutoff=Selection(all=True))
+    behind = timedelta(seconds=300)
+    place.now = at(place.now.agent_ms + 20_000)
+    place.stand.hands.at = WHEN + timedelta(seconds=20) - behind
+    place.record(b"made after the delete", start=place.stand.hands.at)
+    seen = place.statuses
+
+    def right() -> bool:
+        if len(seen) == 4:
+            place.stand.hands.at = WHEN + timedelta(seconds=20)
+            place.later_s = ANEW_S + 1
+        return len(seen) >= 8
+
+    place.collect(right)
+    assert list(place.card().values()) == [False]
+    assert place.objects() == ()
+
+
+@pytest.mark.parametrize(
+    ("beyond_ms", "is_meant"), [(0, "yes"), (999, "yes"), (1_000, "perhaps"), (1_999, "perhaps"), (2_000, "no")]
+)
+def test_cutoff_by_time_is_certain_only_of_what_it_covers_wherever_it_may_lie(
+    place: Place, beyond_ms: int, is_meant: str
+) -> None:
+    from_ms, to_ms = NOW_MS - 60_000, NOW_MS - 50_000
+    when = Selection(from_=rfc3339_ms(from_ms), to=rfc3339_ms(to_ms))
+    by = tombstone.Commanded(COMMAND, "k", 1)
+    place.index.write_now(lambda tx: tombstone.cut_off(tx, when, rule="owner_erase", by=by, before_ms=NOW_MS))
+
+    def forbidden(tx: Tx, captured_from_ms: int, captured_to_ms: int) -> str:
+        found = tombstone.forbidden(
+            tx, source_tag=b"", content_tag=b"", camera="c", category="recording", source="s",
+            captured_from_ms=captured_from_ms, captured_to_ms=captured_to_ms, doubt_ms=500,
+        )  # fmt: skip
+        return "no" if found is None else "yes" if found.certain else "perhaps"
+
+    at_end = to_ms - 1_500 + beyond_ms
+    at_begin = from_ms + 1_500 - beyond_ms
+    assert place.index.read_now(lambda tx: forbidden(tx, at_end, at_end + 10)) == is_meant
+    assert place.index.read_now(lambda tx: forbidden(tx, at_begin - 10, at_begin)) == is_meant
 
 
 def test_hold_keeps_on_the_card_what_a_cutoff_covers(place: Place) -> None:
@@ -377,6 +444,25 @@ def test_cutoff_that_comes_while_a_recording_of_nobody_knows_when_is_fetched_nei
     assert place.objects() == ()
     (late,) = place.index.read_now(tombstone.late)
     assert (late.by.jti, late.destroyed, late.remaining) == (COMMAND, 0, 1)
+
+
+def test_cutoff_that_comes_while_a_recording_is_fetched_does_not_take_what_is_dated_too_near_to_it(
+    place: Place, tmp_path: Path
+) -> None:
+    with Liar(tmp_path / "liar", place.stand.device.identity) as liar:
+        place.at = (liar.address,)
+        liar.contents["a"] = b"content"
+        near = {"from": rfc3339_ms(NOW_MS + 500), "to": rfc3339_ms(NOW_MS + 900)}
+        liar.on_list = lambda asked, _query: asked.say({"recordings": [entry("a", b"content", **near)]})
+
+        def deleting(asked: Asked, name: str) -> None:
+            place.erase(cutoff=Selection(all=True))
+            liar.give_truly(asked, name)
+
+        liar.on_content = deleting
+        place.collect(lambda: bool(liar.acknowledged) or place.index.read_now(tombstone.late) != ())
+        assert (liar.deleted, liar.acknowledged) == ([], [])
+    assert place.objects() == ()
 
 
 def test_recording_without_a_clock_that_was_not_there_after_a_cutoff_is_taken(place: Place, tmp_path: Path) -> None:
