@@ -432,11 +432,12 @@ class CameraSource:
 
     def _candidate(self, item: Recording, card: str) -> Candidate:
         from_ms, to_ms, is_dated = item.from_ms, item.to_ms, self._is_dated(item.id, item.clock)
-        doubt_ms = self._doubt_ms if is_dated else 0  # what we date ourselves is by our own clock
+        doubt_ms = self._doubt_ms if is_dated else 0
         if not is_dated and not item.acknowledged:
             since_ms = self._undated.since_ms(item.id)
             if since_ms is not None:
                 from_ms, to_ms, is_dated = since_ms, max(since_ms, self._now_ms()), True
+                doubt_ms = to_ms - from_ms  # by our own clock; when in between it began nobody knows
         place = Place(
             label=self.settings.label,
             category=item.category,

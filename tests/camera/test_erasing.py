@@ -485,6 +485,26 @@ def test_recording_without_a_clock_that_was_not_there_after_a_cutoff_is_taken(pl
     assert place.only().captured_from_ms == place.now.agent_ms
 
 
+def test_recording_without_a_clock_that_may_have_begun_on_either_side_of_a_cutoff_is_neither_destroyed_nor_taken(
+    place: Place, tmp_path: Path
+) -> None:
+    with Liar(tmp_path / "liar", place.stand.device.identity) as liar:
+        place.at = (liar.address,)
+
+        def listing(asked: Asked, _query: dict[str, str]) -> None:
+            if liar.listed == 3:  # it was away since the last look, and somebody deleted everything meanwhile
+                place.now = at(place.now.agent_ms + 60_000)
+                place.erase(cutoff=Selection(all=True))
+                place.now = at(place.now.agent_ms + 60_000)
+            asked.say({"recordings": [undated("new", b"new")] if liar.listed >= 3 else []})
+
+        liar.on_list = listing
+        place.collect(lambda: liar.listed > 6)
+        assert (liar.deleted, liar.fetched) == ([], [])
+    (late,) = place.index.read_now(tombstone.late)
+    assert (late.destroyed, late.remaining) == (0, 1)
+
+
 def test_camera_that_believes_a_wrong_clock_loses_nothing_by_a_cutoff(place: Place) -> None:
     place.erase(cutoff=Selection(all=True))
     place.now = at(place.now.agent_ms + 60_000)
