@@ -31,7 +31,7 @@ MEANING: Final[dict[str, tuple[str, str]]] = {
     ),
     "source_failed": (
         "What this source records is not taken in; everything else goes on.",
-        "Look at the folder and its rights: privacy-agent doctor",
+        "Look at that folder and its rights, or at that camera and its card: privacy-agent doctor",
     ),
     "certificate_expiring": (
         "When it ends, the broker refuses this device and nothing is uploaded.",

@@ -9,7 +9,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from agent.camera.answer import AnswerError, Code, Status
+from agent.camera.answer import AnswerError, Code, Status, StorageState
 from agent.enrolment import Enrolled
 from agent.nearby.reach import Reach
 
@@ -27,6 +27,9 @@ _WORDS: Final[dict[str, str]] = {
     "storage_missing": "its card is missing",
     "storage_failed": "its card answers with errors",
 }
+_OF_STORAGE: Final[dict[StorageState | None, Code]] = {"missing": "storage_missing", "failing": "storage_failed"}
+_IMPERSONATED: Final = "something else answers for it, and was given nothing"
+_LOOK_WHO: Final = "look who is on its network: privacy-agent discover"
 _SET_UP: Final = "press the set-up button at the camera"
 _LOOK: Final = "see that it is on and on this network: privacy-agent discover"
 _AGAIN: Final = "it is tried again by itself; privacy-agent discover and the agent's log say more"
@@ -43,6 +46,7 @@ class Said(msgspec.Struct, frozen=True, kw_only=True):
 
     met_ms: int | None = None
     says: tuple[str, ...] = ()
+    storage: StorageState | None = None
     reason: str = ""
     code: Code | Literal[""] = ""
 
@@ -55,25 +59,47 @@ def sayings(status: Status) -> tuple[str, ...]:
 
 
 def how_view(
-    camera: Enrolled, said: Said, reach: Reach, *, running: bool, now_ms: int, findable: bool, is_off: bool = False
+    camera: Enrolled,
+    said: Said,
+    reach: Reach,
+    *,
+    running: bool,
+    now_ms: int,
+    findable: bool,
+    is_off: bool = False,
+    is_impersonated: bool = False,
 ) -> dict[str, Any]:
     """Return how an enrolled camera is, as plain JSON: ``state``, and where there is one ``reason`` and ``next``.
 
     ``findable`` says that there is a way to where it is: an address, or that somebody listens; ``is_off`` that the
-    camera said that its collection is switched off.
+    camera said that its collection is switched off, ``is_impersonated`` that something else answers in its place.
     """
     if camera.level != "proved":
         states: dict[bool | None, State] = {True: "answers", False: "not_heard", None: "not_looked_for"}
         return _told(states[reach.reachable], following=_LOOK if reach.reachable is False else "")
     if not running:
         return _told("paired" if camera.advert_key else "not_paired_yet")
-    if said.reason:
-        return _in_trouble(said.reason, said.code)
+    reason, code = _wrong(said)
+    if reason or code:
+        return _in_trouble(reason, code)
     if said.met_ms is not None and now_ms - said.met_ms < FRESH_MS and reach.reachable is not False:
         return _told("switched_off" if is_off else "collecting") | {"says": list(said.says)}
     if reach.reachable and not camera.advert_key:
         return _told("not_paired_yet", following=_SET_UP)
-    return _told("not_heard", following=_LOOK) if findable else _told("not_heard", reason=_UNHEARD, following=_LISTEN)
+    if is_impersonated:
+        reason, following = _IMPERSONATED, _LOOK_WHO
+    else:
+        reason, following = ("", _LOOK) if findable else (_UNHEARD, _LISTEN)
+    return _told("not_heard", reason=reason, following=following)
+
+
+def _wrong(said: Said) -> tuple[str, Code | Literal[""]]:
+    """Return what is wrong, and the code for it: what a camera says of its card now counts before an older answer."""
+    if said.code and said.code not in _OF_STORAGE.values():
+        return said.reason, said.code
+    if said.storage in _OF_STORAGE:
+        return said.reason, _OF_STORAGE[said.storage]
+    return ("", "") if said.code and said.storage is not None else (said.reason, said.code)
 
 
 def _in_trouble(reason: str, code: Code | Literal[""]) -> dict[str, Any]:

@@ -205,7 +205,9 @@ class Collecting:
 
     async def _note_status(self, camera: str, status: "Status") -> None:
         said = self.said.get(camera, Said())
-        self.said[camera] = msgspec.structs.replace(said, met_ms=self._parts.now().agent_ms, says=sayings(status))
+        self.said[camera] = msgspec.structs.replace(
+            said, met_ms=self._parts.now().agent_ms, says=sayings(status), storage=status.storage
+        )
         if camera in self._in_doubt:
             self._in_doubt.discard(camera)
             if not self._in_doubt:

@@ -35,6 +35,7 @@ from agent.errors import ConfigError, CorruptError, RefusedError, SpaceError
 from agent.files import read_whole
 from agent.index import Tx
 from agent.model import AtStore, Moment, Object, Selection, new_id
+from agent.nearby.alert import Standing
 from agent.nearby.reach import Reach
 from agent.nearby.view import camera_view, near_view, radio_view, troubles_view
 from agent.policy import Allow, Decision, Refuse
@@ -76,6 +77,7 @@ class Living(Protocol):
     collecting: "Collecting | None"
     switches: Switches
     passkeys: Passkeys
+    standing: Standing
 
     @property
     def refusals(self) -> Refusals | None:
@@ -115,6 +117,7 @@ class Offline:
         self.collecting: Collecting | None = None
         self.switches = Switches(parts)
         self.passkeys = Passkeys()
+        self.standing = Standing()
         self.found: dict[str, Found] = {}
         self.said: dict[str, Said] = {}
         self.failed: dict[str, str] = {}
@@ -519,6 +522,7 @@ class Verbs:
             now_ms=now_ms,
             findable=bool(one.endpoint) or self._live.nearby is not None,
             is_off=self._live.switches.view(one.camera)["at_camera"] == "off",
+            is_impersonated=one.camera in self._live.standing.cameras,
         )
         return told | ({"waiting": waiting} if waiting else {})
 

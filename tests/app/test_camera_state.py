@@ -47,6 +47,36 @@ def test_card_that_is_missing_is_named_with_what_to_do() -> None:
     assert (told["reason"], told["next"]) == ("its card is missing", AnswerError("storage_missing").hint)
 
 
+@pytest.mark.parametrize(
+    ("said", "state", "reason"),
+    [
+        (Said(met_ms=NOW_MS - 1, storage="missing"), "failed", "its card is missing"),
+        (Said(met_ms=NOW_MS - 1, storage="failing"), "failed", "its card answers with errors"),
+        (Said(met_ms=NOW_MS - 1, storage="full"), "collecting", ""),
+        (Said(met_ms=NOW_MS - 1, storage="ok", reason="no card", code="storage_missing"), "collecting", ""),
+        (
+            Said(storage="missing", reason="closed", code="setup_closed"),
+            "not_paired_yet",
+            "its set-up window is closed",
+        ),
+        (Said(met_ms=NOW_MS - 1, storage="ok", reason="it sent no page"), "failed", "it sent no page"),
+    ],
+)
+def test_what_a_camera_says_of_its_card_now_counts_before_what_it_answered_earlier(
+    said: Said, state: str, reason: str
+) -> None:
+    told = how_view(PAIRED, said, Reach(reachable=True), running=True, now_ms=NOW_MS, findable=True)
+    assert (told["state"], told.get("reason", "")) == (state, reason)
+
+
+def test_camera_in_whose_place_something_else_answers_is_not_said_to_be_without_power() -> None:
+    told = how_view(
+        PAIRED, Said(), Reach(reachable=False), running=True, now_ms=NOW_MS, findable=True, is_impersonated=True
+    )
+    assert told["state"] == "not_heard"
+    assert "something else answers" in told["reason"]
+
+
 def test_camera_that_nobody_can_find_says_which_line_is_missing() -> None:
     told = how_view(PAIRED, Said(), Reach(), running=True, now_ms=NOW_MS, findable=False)
     assert "[discovery]" in told["next"]
