@@ -22,6 +22,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from agent import audit, registry
 from agent.audit import Event
+from agent.camera.identity import LinkIdentity
 from agent.envelope.label import is_device_id
 from agent.errors import ConfigError, SpaceError
 from agent.index import Tx
@@ -74,16 +75,6 @@ class Enrolled(msgspec.Struct, frozen=True, kw_only=True):
 
     def __repr__(self) -> str:
         return f"Enrolled({self.camera}, {self.level})"
-
-
-class LinkIdentity(msgspec.Struct, frozen=True, kw_only=True):
-    """What this agent shows to a camera: PEM of a P-256 key and of its self-signed certificate, named at random."""
-
-    key_pem: bytes
-    certificate_pem: bytes
-
-    def __repr__(self) -> str:
-        return "LinkIdentity(…)"
 
 
 def enrol(

@@ -21,12 +21,13 @@ from agent import enrolment
 from agent.app.camera_state import Said, sayings
 from agent.app.parts import Parts
 from agent.app.switching import Switches
-from agent.camera.identity import Address, Credentials, Pinned
+from agent.camera.identity import Address, LinkIdentity, Pinned
 from agent.clock import pause
 from agent.enrolment import Enrolled, host_and_port, source_name
 from agent.errors import SpaceError
 from agent.index import Tx
 from agent.ingest import Ingest
+from agent.nearby.alert import Pauses
 from agent.sources.candidate import MediumError
 
 if TYPE_CHECKING:  # else an agent without cameras to ask would load what that takes
@@ -81,9 +82,9 @@ class Collecting:
         self._met = met
         self._mended = mended
         self._in_doubt: set[str] = set()
-        self._credentials: Credentials | None = None
+        self._shown: LinkIdentity | None = None
         self._running: dict[str, tuple[Enrolled, CameraSource, asyncio.Task[None]]] = {}
-        self._warned_ms: dict[str, int] = {}
+        self._pauses = Pauses()
         self._paired_ms: dict[str, int] = {}
         self._ordinary: dict[str, str] = {}
         self._adjusting = asyncio.Lock()
@@ -138,7 +139,7 @@ class Collecting:
                 await self._stop(camera)
         for camera, one in enrolled.items():
             if camera not in self._running:
-                source = self._source(one, await self._shown())
+                source = self._source(one, await self._identity())
                 collecting = self._ingest.collect(source, erasure=self._parts.erasure)
                 self._running[camera] = one, source, tasks.create_task(collecting, name=f"collect {camera}")
         for camera, reason in tuple(self._ordinary.items()):
@@ -153,15 +154,14 @@ class Collecting:
             with suppress(SpaceError):
                 await self._parts.index.write(note, urgent=True)
 
-    async def _shown(self) -> Credentials:
-        if self._credentials is None:
-            identity = await self._parts.index.write(
+    async def _identity(self) -> LinkIdentity:
+        if self._shown is None:
+            self._shown = await self._parts.index.write(
                 lambda tx: enrolment.link_identity(tx, moment=self._parts.now()), urgent=True
             )
-            self._credentials = Credentials(certificate_pem=identity.certificate_pem, key_pem=identity.key_pem)
-        return self._credentials
+        return self._shown
 
-    def _source(self, one: Enrolled, credentials: Credentials) -> "CameraSource":
+    def _source(self, one: Enrolled, credentials: LinkIdentity) -> "CameraSource":
         from agent.sources.camera import CameraSettings, CameraSource  # noqa: PLC0415 - as above
 
         settings = CameraSettings(name=source_name(one.camera), camera=one.camera, label=one.device)
@@ -169,7 +169,7 @@ class Collecting:
             settings,
             pinned=Pinned(device=one.device, kid=one.kid),
             credentials=credentials,
-            addresses=partial(self._addresses, one),
+            addresses=lambda: addresses_of(one, self._heard(one.camera)),
             pairs=not one.advert_key,
             collects=partial(self._switches.wanted, one.camera),
             now_ms=lambda: self._parts.now().agent_ms,
@@ -180,10 +180,6 @@ class Collecting:
             on_collection=partial(self._note_collection, one.camera),
             on_met=partial(self._met, one.camera),
         )
-
-    def _addresses(self, one: Enrolled) -> tuple[Address, ...]:
-        configured = _configured(one.endpoint)
-        return (*configured, *(Address(host, port) for host, port in self._heard(one.camera)))
 
     def _note_collection(self, camera: str, now: bool, before: bool) -> None:  # noqa: FBT001 - a pair that is told
         self._switches.said(camera, on=now, before=before, way="link")
@@ -235,8 +231,7 @@ class Collecting:
     async def _refuse(self) -> None:
         while True:
             (camera, at), now_ms = await self._impostors.get(), self._parts.now().agent_ms
-            if now_ms - self._warned_ms.get(camera, -enrolment.REFUSED_PAUSE_MS) >= enrolment.REFUSED_PAUSE_MS:
-                self._warned_ms[camera] = now_ms
+            if self._pauses.begin(camera, now_ms=now_ms):
                 _log.warning("somebody else answers for camera %s; nothing was sent to it", camera)
             self._in_doubt.add(camera)
             await self._refused(camera, at)
@@ -246,5 +241,7 @@ def _where(one: Enrolled) -> tuple[str, str, str]:
     return one.device, one.kid, one.endpoint
 
 
-def _configured(endpoint: str) -> tuple[Address, ...]:
-    return (Address(*host_and_port(endpoint), numeric=False),) if endpoint else ()
+def addresses_of(one: Enrolled, heard: Sequence[tuple[str, int]]) -> tuple[Address, ...]:
+    """Return where a camera may be: where it is configured, then where it was heard."""
+    configured = (Address(*host_and_port(one.endpoint), numeric=False),) if one.endpoint else ()
+    return (*configured, *(Address(host, port) for host, port in heard))

@@ -21,11 +21,12 @@ import msgspec
 from agent import enrolment
 from agent.app.nearby import discoverers, make_nearby, outside_of
 from agent.app.parts import Parts
+from agent.camera.identity import LinkIdentity
 from agent.camera.tls import ImpostorError, Shown
 from agent.clock import monotonic_s
 from agent.config import DiscoverySettings
 from agent.control import Progress
-from agent.enrolment import Enrolled, LinkIdentity, host_and_port
+from agent.enrolment import Enrolled, host_and_port
 from agent.envelope.label import camera_fingerprint, read_fingerprint, read_label
 from agent.errors import ConfigError, CorruptError, LinkError, RefusedError
 from agent.index import Tx
@@ -304,9 +305,5 @@ async def _listening(parts: Parts, nearby: Nearby | None) -> AsyncIterator[Nearb
         return
     settings = parts.config.discovery or DiscoverySettings()
     ears = await make_nearby(parts, discoverers(settings, read_clock=parts.read_clock))
-    async with asyncio.TaskGroup() as tasks:
-        task = tasks.create_task(ears.run(), name="listen for a camera")
-        try:
-            yield ears
-        finally:
-            task.cancel()
+    async with ears.running():
+        yield ears

@@ -13,10 +13,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from agent import enrolment
+from agent.app.collecting import addresses_of
 from agent.app.parts import Parts
-from agent.camera.identity import Address, Credentials, Pinned
+from agent.camera.identity import Address, Pinned
 from agent.clock import monotonic_s
-from agent.enrolment import AtCamera, Enrolled, host_and_port
+from agent.enrolment import AtCamera, Enrolled
 from agent.errors import AgentError
 
 if TYPE_CHECKING:  # else an agent without cameras to ask would load what that takes
@@ -36,14 +37,12 @@ async def leave(parts: Parts, one: Enrolled, heard: Sequence[tuple[str, int]]) -
     from agent.camera.link import CameraLink  # noqa: PLC0415 - as above
 
     shown = await parts.index.write(lambda tx: enrolment.link_identity(tx, moment=parts.now()), urgent=True)
-    configured = (Address(*host_and_port(one.endpoint), numeric=False),) if one.endpoint else ()
     link = CameraLink(
         pinned=Pinned(device=one.device, kid=one.kid),
-        credentials=Credentials(certificate_pem=shown.certificate_pem, key_pem=shown.key_pem),
+        credentials=shown,
         monotonic=monotonic_s,
     )
-    addresses = (*configured, *(Address(host, port) for host, port in heard))
-    telling = asyncio.ensure_future(asyncio.to_thread(_unpair, link, addresses[:TRIED]))
+    telling = asyncio.ensure_future(asyncio.to_thread(_unpair, link, addresses_of(one, heard)[:TRIED]))
     await asyncio.wait((telling,), timeout=LEAVE_S)
     while not telling.done():
         link.end()

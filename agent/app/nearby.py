@@ -16,10 +16,11 @@ from agent import enrolment
 from agent.app.alarm import Alarm
 from agent.app.parts import Parts
 from agent.app.passkey import Passkeys
+from agent.camera.identity import LinkIdentity
 from agent.clock import ReadClock
 from agent.config import DiscoverySettings
 from agent.discovery.sighting import Discoverer, Sighting, Way
-from agent.enrolment import Enrolled, LinkIdentity
+from agent.enrolment import Enrolled
 from agent.envelope import private_key_from_pem, public_jwk, raw_signature
 from agent.errors import LinkError, RefusedError
 from agent.index import Index

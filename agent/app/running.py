@@ -35,7 +35,7 @@ from agent.errors import ConfigError, CorruptError, LinkError, SpaceError
 from agent.index import Tx
 from agent.ingest import Ingest, IngestEvent
 from agent.model import Moment
-from agent.nearby.alert import Standing, impostors
+from agent.nearby.alert import Pauses, Standing, impostors
 from agent.rtsp import require_extra
 from agent.rtsp.message import Listened
 from agent.rtsp.onvif.client import require_extra as require_onvif
@@ -118,8 +118,8 @@ class Live:
     """When what turned up late was told last, in agent time."""
     not_removed: int = 0
     """Deleted files and exports that could not be removed when that was tried last."""
-    refused_ms: dict[str, int] = field(default_factory=dict)
-    """When an impostor of a camera was written down last, where nothing is listened for."""
+    pauses: Pauses = field(default_factory=Pauses)
+    """Cameras of which an impostor was written down lately, where nothing is listened for."""
     good_until_ms: int = 0
     """The end of the certificate that was looked at last."""
 
@@ -459,9 +459,8 @@ async def _note_impostor(live: Live, tell: Callable[[str, str], None], camera: s
         await live.nearby.refused(camera, "failed_proof", at)
         return
     parts, moment = live.parts, live.parts.now()
-    if moment.agent_ms - live.refused_ms.get(camera, -enrolment.REFUSED_PAUSE_MS) < enrolment.REFUSED_PAUSE_MS:
+    if not live.pauses.begin(camera, now_ms=moment.agent_ms):
         return
-    live.refused_ms[camera] = moment.agent_ms
     with contextlib.suppress(SpaceError):
         await parts.index.write(
             lambda tx: enrolment.refuse(tx, camera, rule="failed_proof", moment=moment), urgent=True

@@ -16,21 +16,21 @@ class Pinned(msgspec.Struct, frozen=True, kw_only=True):
         return self.kid or self.certificate_sha256.hex()
 
 
-class Credentials(msgspec.Struct, frozen=True, kw_only=True):
-    """The agent's own certificate and key, the same for all its cameras, as PEM."""
+class LinkIdentity(msgspec.Struct, frozen=True, kw_only=True):
+    """What this agent shows to every camera: PEM of a P-256 key and of its self-signed certificate, named at random."""
 
-    certificate_pem: bytes
     key_pem: bytes
+    certificate_pem: bytes
 
     def __repr__(self) -> str:
-        return "Credentials(…)"
+        return "LinkIdentity(…)"
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True):
     """Which recording of which camera to read; what it has to be is what the camera said in its list."""
 
     pinned: Pinned
-    credentials: Credentials
+    credentials: LinkIdentity
     recording: str
     size_bytes: int
     sha256: bytes

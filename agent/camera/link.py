@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Final, TypeVar
 
 from agent.camera.answer import AnswerError, Page, Status, read_collection, read_page, read_status
-from agent.camera.identity import Address, Credentials, Pinned
+from agent.camera.identity import Address, LinkIdentity, Pinned
 from agent.camera.route import Routes
 from agent.camera.session import Session, away, proved
 from agent.camera.tls import CutError, ImpostorError, client_context, connect, kid_of_pem
@@ -31,7 +31,7 @@ class CameraLink:
         self,
         *,
         pinned: Pinned,
-        credentials: Credentials,
+        credentials: LinkIdentity,
         monotonic: Callable[[], float],
         on_impostor: Callable[[Address], None] = lambda _address: None,
     ) -> None:

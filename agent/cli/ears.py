@@ -4,7 +4,6 @@ This process listens as long as it is watched: it reads who is enrolled, lets go
 """
 
 import argparse
-import asyncio
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -12,8 +11,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from agent.camera.identity import LinkIdentity
     from agent.config import Config, DiscoverySettings
-    from agent.enrolment import Enrolled, LinkIdentity
+    from agent.enrolment import Enrolled
 
 Ask = Callable[[], Awaitable[dict[str, Any]]]
 
@@ -111,9 +111,5 @@ async def _listening(settings: "DiscoverySettings", known: _Known | None) -> Asy
     async def told() -> dict[str, Any]:
         return near_view(nearby)
 
-    async with asyncio.TaskGroup() as tasks:
-        task = tasks.create_task(nearby.run(), name="listen")
-        try:
-            yield told
-        finally:
-            task.cancel()
+    async with nearby.running():
+        yield told

@@ -1,7 +1,9 @@
 """What the owner is told where something answers for a camera and is not it; pure, and loads nothing of discovery."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Hashable, Iterable
 from typing import Final
+
+from agent.enrolment import REFUSED_PAUSE_MS
 
 NAMED_MAX: Final = 8
 """Cameras that are named; of more the number is told."""
@@ -28,6 +30,29 @@ class Standing:
             self._seen[by] = now
         else:
             self._seen.pop(by, None)
+
+
+class Pauses:
+    """What was told of impostors lately, and is not told again within ``REFUSED_PAUSE_MS``."""
+
+    def __init__(self) -> None:
+        self._since_ms: dict[Hashable, int] = {}
+
+    def begin(self, of: Hashable, *, now_ms: int) -> bool:
+        """Begin a pause, and return ``True``, unless one is running."""
+        self._since_ms = {one: since for one, since in self._since_ms.items() if now_ms - since < REFUSED_PAUSE_MS}
+        if of in self._since_ms:
+            return False
+        self._since_ms[of] = now_ms
+        return True
+
+    def end(self, of: Hashable) -> None:
+        """End one: it was not told after all."""
+        self._since_ms.pop(of, None)
+
+    def end_all(self) -> None:
+        """End all of them."""
+        self._since_ms.clear()
 
 
 def impostors(cameras: Collection[str], *, rule: str) -> str:

@@ -24,8 +24,8 @@ A discoverer that fails because of what it heard is started again after ``RESTAR
 import asyncio
 import logging
 import traceback
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -41,7 +41,7 @@ from agent.enrolment import Enrolled, host_and_port
 from agent.errors import AgentError, CorruptError, LinkError, RefusedError, SpaceError
 from agent.index import Index, Tx
 from agent.model import Moment
-from agent.nearby.alert import Standing, impostors
+from agent.nearby.alert import Pauses, Standing, impostors
 from agent.nearby.inventory import ROWS_MAX, Device, Inventory, Key, Met, Row
 from agent.nearby.judging import Impostor, Rule, Same, Stranger, Verdict, judge
 from agent.nearby.look import Look
@@ -156,7 +156,7 @@ class Nearby:
         self._by_radio: asyncio.Queue[Key] = asyncio.Queue(maxsize=RADIO_WAITING_MAX)
         self._radio = asyncio.Semaphore(RADIO_CHECKS)
         self._changed = asyncio.Event()
-        self._refused_ms: dict[tuple[str, str], int] = {}
+        self._pauses = Pauses()
         self._impostors: dict[tuple[str, Key], int] = {}
         self._quiet_since_ms: int | None = None
         self._alerted_of: frozenset[str] = frozenset()
@@ -178,6 +178,16 @@ class Nearby:
                 tasks.create_task(self._check_radio(), name=f"check by radio {number}")
             tasks.create_task(self._look_again(), name="look again")
             tasks.create_task(self._probe_cameras(), name="probe cameras")
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Run for as long as this is entered."""
+        async with asyncio.TaskGroup() as tasks:
+            task = tasks.create_task(self.run(), name="listen")
+            try:
+                yield
+            finally:
+                task.cancel()
 
     async def enrolled_changed(self) -> None:
         """Read who is enrolled, and judge everything that proved a key anew."""
@@ -504,10 +514,8 @@ class Nearby:
         self._standing.see(_SEEN_HERE, (camera for camera, _ in self._impostors))
         self._quiet_since_ms = None
         again = (impostor.camera, impostor.rule)
-        told_ms = self._refused_ms.get(again)
-        if self._index is None or (told_ms is not None and moment.agent_ms - told_ms < enrolment.REFUSED_PAUSE_MS):
+        if self._index is None or not self._pauses.begin(again, now_ms=moment.agent_ms):
             return
-        self._refused_ms[again] = moment.agent_ms
         self._alerted = True
         _log.warning("refused for camera %s: %s", impostor.camera, impostor.rule)
         standing = self._standing.cameras
@@ -521,7 +529,7 @@ class Nearby:
             await self._index.write(write, urgent=True)
             self._alerted_of = standing
         except SpaceError as error:
-            del self._refused_ms[again]
+            self._pauses.end(again)
             _log.warning("an impostor could not be written down: %s", error.message)
 
     async def _look_again(self) -> None:
@@ -632,7 +640,7 @@ class Nearby:
         elif self._alerted and now_ms - self._quiet_since_ms >= QUIET_MS:
             self._alerted = False
             self._alerted_of = frozenset()
-            self._refused_ms.clear()
+            self._pauses.end_all()
             self._standing.see(_SEEN_HERE, ())
             if not self._standing.cameras:
                 self._tell(ALERT, "")

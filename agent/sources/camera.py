@@ -28,7 +28,7 @@ import msgspec
 
 from agent.camera import tls
 from agent.camera.answer import PAGE_MAX, WORKING, AnswerError, ClockState, Code, Page, Recording, Status
-from agent.camera.identity import Address, Credentials, Order, Pinned
+from agent.camera.identity import Address, LinkIdentity, Order, Pinned
 from agent.camera.link import CameraLink
 from agent.camera.route import Given
 from agent.clock import monotonic_s
@@ -105,7 +105,7 @@ class CameraSource:
         settings: CameraSettings,
         *,
         pinned: Pinned,
-        credentials: Credentials,
+        credentials: LinkIdentity,
         addresses: Callable[[], Sequence[Address]],
         pairs: bool,
         collects: Callable[[], bool],

@@ -10,7 +10,7 @@ from typing import Any
 
 from agent import enrolment
 from agent.camera.answer import Status
-from agent.camera.identity import Address, Credentials, Pinned
+from agent.camera.identity import Address, Pinned
 from agent.camera.link import CameraLink
 from agent.clock import monotonic_s
 from agent.erasure import Erasure
@@ -47,7 +47,7 @@ class Place(Home):
         self.poll_s = 0.05
         self.at: tuple[Address, ...] | None = None
         shown = self.index.write_now(lambda tx: enrolment.link_identity(tx, moment=self.now))
-        self.credentials = Credentials(certificate_pem=shown.certificate_pem, key_pem=shown.key_pem)
+        self.credentials = shown
         device = self.stand.device
         self.pinned = Pinned(device=device.id, kid=device.identity.kid)
         self.enrolled = self.index.write_now(

@@ -20,7 +20,7 @@ CHILD = """
 import asyncio, json, os, signal, sys
 from pathlib import Path
 from agent import enrolment, ingest, payload
-from agent.camera.identity import Address, Credentials, Pinned
+from agent.camera.identity import Address, Pinned
 from agent.camera.link import CameraLink
 from agent.clock import monotonic_s
 from agent.erasure import Erasure
@@ -94,7 +94,7 @@ async def main():
     source = CameraSource(
         CameraSettings(name=f"camera-link:{camera.camera}", camera=camera.camera, label=camera.device),
         pinned=Pinned(device=camera.device, kid=camera.kid),
-        credentials=Credentials(certificate_pem=shown.certificate_pem, key_pem=shown.key_pem),
+        credentials=shown,
         addresses=lambda: (Address("127.0.0.1", about["port"]),), pairs=False, collects=lambda: True,
         now_ms=lambda: now.agent_ms, on_status=passed, poll_s=0.05,
     )

@@ -23,12 +23,17 @@ def told(place: Place) -> set[str]:
     return {event.reason for event in place.events if event.kind == "source_failed"}
 
 
+def take_and_delete(place: Place, liar: Liar) -> None:
+    """Collect the one recording that the liar has from now on, and delete it here."""
+    place.at = (liar.address,)
+    liar.contents["a"] = b"content"
+    place.collect(lambda: liar.acknowledged == ["a"])
+    place.erase(place.only().id)
+
+
 def test_delete_names_content_and_card(place: Place, tmp_path: Path) -> None:
     with Liar(tmp_path / "liar", place.stand.device.identity) as liar:
-        place.at = (liar.address,)
-        liar.contents["a"] = b"content"
-        place.collect(lambda: liar.acknowledged == ["a"])
-        place.erase(place.only().id)
+        take_and_delete(place, liar)
         place.collect(lambda: not place.waits())
         assert liar.conditions == [(CARD, etag(b"content"))]
 
@@ -37,10 +42,7 @@ def test_recording_under_an_id_that_was_used_before_is_not_destroyed_for_the_old
     place: Place, tmp_path: Path
 ) -> None:
     with Liar(tmp_path / "liar", place.stand.device.identity) as liar:  # which looks at no condition
-        place.at = (liar.address,)
-        liar.contents["a"] = b"content"
-        place.collect(lambda: liar.acknowledged == ["a"])
-        place.erase(place.only().id)
+        take_and_delete(place, liar)
         liar.acknowledged.clear()
         liar.contents["a"] = b"another"
         place.collect(lambda: liar.acknowledged == ["a"] and any("gave the id" in reason for reason in told(place)))
@@ -54,10 +56,7 @@ def test_recording_under_an_id_that_was_used_before_is_not_destroyed_for_the_old
 
 def test_recording_that_is_being_made_under_the_id_is_not_destroyed_either(place: Place, tmp_path: Path) -> None:
     with Liar(tmp_path / "liar", place.stand.device.identity) as liar:
-        place.at = (liar.address,)
-        liar.contents["a"] = b"content"
-        place.collect(lambda: liar.acknowledged == ["a"])
-        place.erase(place.only().id)
+        take_and_delete(place, liar)
         running = {"id": "a", "complete": False, "clock": "trusted"}
         liar.on_list = lambda asked, _query: asked.say({"recordings": [running]})
         place.collect(lambda: bool(told(place)))
@@ -66,10 +65,7 @@ def test_recording_that_is_being_made_under_the_id_is_not_destroyed_either(place
 
 def test_camera_that_refuses_because_another_has_the_id_is_asked_again(place: Place, tmp_path: Path) -> None:
     with Liar(tmp_path / "liar", place.stand.device.identity) as liar:
-        place.at = (liar.address,)
-        liar.contents["a"] = b"content"
-        place.collect(lambda: liar.acknowledged == ["a"])
-        place.erase(place.only().id)
+        take_and_delete(place, liar)
         liar.on_delete = lambda asked, _name: asked.say({"code": "hash_mismatch", "detail": ""}, status=412)
         place.collect(lambda: len(liar.deleted) > 1 and bool(told(place)))
         assert place.outcomes[COMMAND][0].result == "waiting_for_camera"

@@ -17,6 +17,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from agent import enrolment
+from agent.camera.identity import LinkIdentity
 from agent.camera.tls import (
     CutError,
     ImpostorError,
@@ -30,7 +31,6 @@ from agent.camera.tls import (
     shake_hands,
     shown,
 )
-from agent.enrolment import LinkIdentity
 from agent.envelope import public_jwk, thumbprint
 from agent.errors import CorruptError, LinkError
 from tests.enrolment.far_end import DEVICE, OTHER_DEVICE, FarEnd, camera, certificate_of, digest_of, new_key, pem_of

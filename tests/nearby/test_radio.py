@@ -13,9 +13,9 @@ import pytest
 
 from agent import audit, enrolment
 from agent.app.nearby import assembled, discoverers
+from agent.camera.identity import LinkIdentity
 from agent.clock import system_clock
 from agent.config import DiscoverySettings
-from agent.enrolment import LinkIdentity
 from agent.envelope import private_key_from_pem, public_jwk, thumbprint
 from agent.index import Tx
 from agent.model import Moment
