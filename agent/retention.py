@@ -10,8 +10,8 @@ counts as freed. Only this device's copy goes: how long a store keeps what was u
 owner's delete still reaches it.
 
 A pass that would remove much more than was to be expected (``agent/policy/forecast.py``: a policy edited by mistake, a
-clock that leapt and was believed) asks about what surprises: see ``agent/rights.py``. What was expected goes all the
-same, also while the question stands, so that a maximum age stays one.
+clock that leapt and was believed) asks about what surprises: see ``agent/rights/passing.py``. What was expected goes
+all the same, also while the question stands, so that a maximum age stays one.
 """
 
 import hashlib

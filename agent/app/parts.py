@@ -11,7 +11,7 @@ import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, cast
 
 from agent import audit, enrolment, registry, rights
 from agent.app.alarm import Alarm
@@ -22,7 +22,7 @@ from agent.commands import Commands, Ledger
 from agent.commands.world import World, sparing
 from agent.config import Config
 from agent.document import DOCUMENT_BYTES
-from agent.envelope import Key, fingerprint
+from agent.envelope import Command, Key, SetTime, fingerprint
 from agent.erasure import Erasure
 from agent.errors import ConfigError, LinkError
 from agent.files import FILE_MODE, free_bytes, is_there, open_folder, read_whole
@@ -254,8 +254,10 @@ def _assemble(config: Config, document: bytes, *, keystore: Keystore, index: Ind
 
     bundle = Bundle(device=config.device, vault=vault, index=index, keystore=keystore)
 
-    def set_time(tx: Tx, seconds: int, _moment: Moment) -> None:
+    def set_time(tx: Tx, _key: Key, command: Command, _moment: Moment) -> tuple[Outcome, ...]:
+        seconds = cast("SetTime", command.request).now
         timeline.sign_in(tx, read_clock(), now_ms=seconds * MS_PER_S)
+        return ()
 
     def room() -> tuple[int, int]:
         free, total = free_bytes(config.vault)
@@ -265,7 +267,7 @@ def _assemble(config: Config, document: bytes, *, keystore: Keystore, index: Ind
         policy=lambda: parts.policy,
         rights=lambda _tx, _object: Rights(),
         label=enrolment.label_of,
-        set_time=set_time,
+        acts={SetTime: set_time},
         approve_pass=_approve_pass,
         now=lambda: timeline.look(read_clock()),
         changed=changed,

@@ -4,6 +4,8 @@ What passed ``door`` is taken up here: rights, the frozen selection, recipients,
 that waits is judged again by the same code. What needs no work behind the transaction has its effect here too.
 """
 
+from functools import partial
+
 import msgspec
 
 from agent import audit, tombstone
@@ -16,11 +18,11 @@ from agent.commands.exporting import OBJECTS_MAX
 from agent.commands.ledger import RUNNING, Ledger, command_of
 from agent.commands.listing import Listing
 from agent.commands.world import OWNER_ERASE, World
-from agent.envelope import Approve, Command, Delete, Export, Inventory, Key, SetTime
+from agent.envelope import Approve, Command, Delete, Export, Inventory, Key
 from agent.errors import ConfigError, RefusedError, SpaceError
 from agent.ids import Ids
 from agent.index import Tx
-from agent.model import Moment, Selection
+from agent.model import Moment, Outcome, Selection
 from agent.outbox import Alert, Outbox
 from agent.tombstone import Commanded
 from agent.trust import UNCONFIRMED_MAX, UNFINISHED_MAX, CommandRow, Trust
@@ -119,11 +121,11 @@ class Admission:
                 self._await(tx, row, waits_for, moment=moment)
             return waits_for != row.reason
         try:
-            self._act_at_once(tx, key, command, moment=moment)
+            acted = self._act_at_once(tx, key, command, moment=moment)
         except RefusedError as error:
             self._ledger.settle(tx, row, status="refused", reason=error.reason, moment=moment)
             return True
-        self._start(tx, key, command, row, moment=moment)
+        self._start(tx, key, command, row, acted, moment=moment)
         return True
 
     # --- the decision
@@ -138,8 +140,7 @@ class Admission:
             door.judge_verb(heard, moment=moment)
             selection, weight = self._resolve(tx, key, command)
             waits_for = self._waits_for(tx, key, command, weight, approved=False, moment=moment)
-            if not waits_for:
-                self._act_at_once(tx, key, command, moment=moment)
+            acted = None if waits_for else self._act_at_once(tx, key, command, moment=moment)
         except RefusedError as error:
             row = self._take_up(tx, heard, Ids(), (0, 0), moment=moment)
             row = self._ledger.settle(tx, row, status="refused", reason=error.reason, moment=moment)
@@ -151,7 +152,7 @@ class Admission:
         if waits_for:
             row = self._await(tx, row, waits_for, moment=moment)
             return Judged.of(row)
-        return self._start(tx, key, command, row, moment=moment)
+        return self._start(tx, key, command, row, acted, moment=moment)
 
     def _turn_busy(self, tx: Tx, heard: Heard, because: str, *, moment: Moment) -> Judged:
         command = heard.command
@@ -255,13 +256,24 @@ class Admission:
             moment=moment,
         )
 
-    def _start(self, tx: Tx, key: Key, command: Command, row: CommandRow, *, moment: Moment) -> Judged:
-        """Begin an accepted command's effect; what needs no work of its own is settled here."""
+    def _start(
+        self,
+        tx: Tx,
+        key: Key,
+        command: Command,
+        row: CommandRow,
+        acted: tuple[Outcome, ...] | None,
+        *,
+        moment: Moment,
+    ) -> Judged:
+        """Begin an accepted command's effect; what had its effect already (``acted``) is settled here."""
         if isinstance(command.request, Inventory):
             row = self._listing.tell(tx, key, command.request, row, moment=moment)
             return Judged.of(row)
-        if isinstance(command.request, Approve | SetTime):
-            row = self._ledger.settle(tx, row, status="done", moment=moment)
+        if acted is not None:
+            self._trust.decide(tx, row.jti, acted, selected=False)
+            settle = self._ledger.settle_by_outcomes if acted else partial(self._ledger.settle, status="done")
+            row = settle(tx, row, moment=moment)
             run = command.request.command if isinstance(command.request, Approve) else ""
             return Judged.of(row, run=run)
         self._spend(tx, key, row, moment=moment)
@@ -288,12 +300,16 @@ class Admission:
         if not self._trust.any_waits(tx, "quota_exceeded"):
             self._outbox.clear_alert(tx, "mass_delete_waiting", moment=moment)
 
-    def _act_at_once(self, tx: Tx, key: Key, command: Command, *, moment: Moment) -> None:
-        """Have the effect of a verb that needs no work behind the transaction; raises ``RefusedError``."""
+    def _act_at_once(self, tx: Tx, key: Key, command: Command, *, moment: Moment) -> tuple[Outcome, ...] | None:
+        """Have the effect of a verb that needs no work behind the transaction, and return what became of objects.
+
+        Returns ``None`` for every other verb; raises ``RefusedError``.
+        """
         if isinstance(command.request, Approve):
             self._approve(tx, key, command.request, moment=moment)
-        elif isinstance(command.request, SetTime):
-            self._world.set_time(tx, command.request.now, moment)
+            return ()
+        act = self._world.acts.get(type(command.request))
+        return None if act is None else act(tx, key, command, moment)
 
     def _approve(self, tx: Tx, key: Key, request: Approve, *, moment: Moment) -> None:
         if self._world.approve_pass(tx, request.command, request.selection, key):

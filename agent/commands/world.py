@@ -1,11 +1,12 @@
 """What the flow is told of the world around it, and the judge that an erasure asks for each object."""
 
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any, Final
 
 import msgspec
 
-from agent.envelope import Key
+from agent.envelope import Command, Key
 from agent.index import Tx
 from agent.model import AtStore, Moment, Object, Outcome, Requester
 from agent.policy import Allow, Conditions, Policy, Refuse, Rights, Subject, decide
@@ -15,6 +16,13 @@ BACKEND_DELETE: Final = "backend_delete"
 """Rules under which commands erase; every other rule is retention's."""
 
 
+Act = Callable[[Tx, Key, Command, Moment], tuple[Outcome, ...]]
+"""The effect of a verb, wholly inside the transaction that takes its command up; returns what became of which objects.
+
+It raises ``RefusedError``, and then has changed nothing.
+"""
+
+
 def _no_pass(_tx: Tx, _waiting: str, _selection: str, _key: Key) -> bool:
     return False
 
@@ -22,19 +30,20 @@ def _no_pass(_tx: Tx, _waiting: str, _selection: str, _key: Key) -> bool:
 class World(msgspec.Struct, frozen=True, kw_only=True):
     """What the composition root injects: the policy in force, rights and labels by id, time, and who to wake.
 
-    ``set_time`` takes (transaction, seconds, moment) and raises ``RefusedError``; ``changed`` is called on the event
-    loop when the outbox may have something new. ``alert`` takes (transaction, code, sentence, moment). ``approve_pass``
-    takes (transaction, id, selection hash, key) and tells whether a retention pass waited for just that. ``room`` tells
-    (bytes free beyond what is kept back, bytes in all) of the vault's disk; without any in all it is not judged.
+    ``acts`` holds, by the type of its request, the effect of each verb that needs no work behind the transaction.
+    ``changed`` is called on the event loop when the outbox may have something new. ``alert`` takes (transaction, code,
+    sentence, moment). ``approve_pass`` takes (transaction, id, selection hash, key) and tells whether a retention pass
+    waited for just that. ``room`` tells (bytes free beyond what is kept back, bytes in all) of the vault's disk;
+    without any in all it is not judged.
     """
 
     policy: Callable[[], Policy]
     rights: Callable[[Tx, str], Rights]
     label: Callable[[Tx, str], str]
-    set_time: Callable[[Tx, int, Moment], None]
     now: Callable[[], Moment]
     changed: Callable[[], None]
     alert: Callable[[Tx, str, str, Moment], object]
+    acts: Mapping[type[Any], Act] = MappingProxyType({})
     approve_pass: Callable[[Tx, str, str, Key], bool] = _no_pass
     room: Callable[[], tuple[int, int]] = lambda: (0, 0)
 

@@ -1,4 +1,4 @@
-"""Tables of ``agent/rights.py``: the policy in force, and what waits for the owner's word."""
+"""Tables of ``agent/rights/``: the policy in force, and what waits for the owner's word."""
 
 from typing import Any, Final
 

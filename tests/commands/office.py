@@ -8,7 +8,7 @@ import secrets
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -17,7 +17,18 @@ from agent import age, envelope
 from agent.app.alarm import Alarm
 from agent.bundle import Bundle
 from agent.commands import Commands, Ledger, World, sparing
-from agent.envelope import Alg, Descriptor, Key, PrivateKey, Quota, public_jwk, raw_signature, thumbprint
+from agent.envelope import (
+    Alg,
+    Command,
+    Descriptor,
+    Key,
+    PrivateKey,
+    Quota,
+    SetTime,
+    public_jwk,
+    raw_signature,
+    thumbprint,
+)
 from agent.envelope.keyset import KeyRole, Verb
 from agent.erasure import Erasure
 from agent.errors import RefusedError
@@ -25,7 +36,7 @@ from agent.files import make_folder
 from agent.index import Index, Tx
 from agent.keystore import Keystore
 from agent.keytree import seal_header, wrap_slot
-from agent.model import Kind, Moment, Object, new_id
+from agent.model import Kind, Moment, Object, Outcome, new_id
 from agent.outbox import Outbox
 from agent.policy import Hold, Rights, parse_policy
 from agent.trust import Trust
@@ -162,7 +173,7 @@ class Office:
             policy=lambda: policy,
             rights=lambda _tx, object_id: self.rights.get(object_id, Rights()),
             label=self._label,
-            set_time=self._set_time,
+            acts={SetTime: self._set_time},
             now=lambda: self.moment,
             changed=self.changed.set,
             alert=Alarm(index=self.index, trust=self.trust, outbox=self.outbox).raise_in,
@@ -195,10 +206,11 @@ class Office:
         self.moment = Moment(agent_ms=later_ms, wall_ms=later_ms, trusted=self.moment.trusted)
         return f"Küche {camera}"
 
-    def _set_time(self, _tx: Tx, seconds: int, _moment: Moment) -> None:
+    def _set_time(self, _tx: Tx, _key: Key, command: Command, _moment: Moment) -> tuple[Outcome, ...]:
         if self.refuse_time:
             raise RefusedError("behind", reason="not_yet_valid", retry="later")
-        self.told_times.append(seconds)
+        self.told_times.append(cast("SetTime", command.request).now)
+        return ()
 
     def restart(self) -> None:
         """Open everything again, as after a power cut; the caller ran nothing meanwhile."""

@@ -1,19 +1,15 @@
-"""The policy in force, and what waits for the owner's word before it may act.
+"""What waits for the owner's word before it may act.
 
 A retention pass that would remove far more than was to be expected stops here: exactly what it would remove is frozen
 under a random id and a hash, and only an ``approve`` of that hash, signed by the owner, lets it go on.
 """
 
-import hashlib
-
 import msgspec
 
-from agent import audit
-from agent.audit import Event
 from agent.ids import Ids
 from agent.index import Tx
 from agent.index import rights as rows
-from agent.model import Moment, Requester
+from agent.model import Requester
 
 
 class Pass(msgspec.Struct, frozen=True, kw_only=True):
@@ -31,20 +27,6 @@ class Pass(msgspec.Struct, frozen=True, kw_only=True):
     selection: str = ""
     approved: bool = False
     asked_by: str = ""
-
-
-def put_in_force(tx: Tx, document: bytes, *, version: int, moment: Moment) -> bool:
-    """Note that this policy document is obeyed from now on; return whether it is another one than before.
-
-    It decides what is deleted, so the change stands in the audit log, by the document's SHA-256.
-    """
-    sha256 = hashlib.sha256(document).hexdigest()
-    if sha256 == rows.policy_in_force(tx):
-        return False
-    rows.set_policy_in_force(tx, sha256, since_ms=moment.agent_ms)
-    detail: dict[str, str | int] = {"sha256": sha256, "version": version}
-    audit.append(tx, Event(kind="policy_changed", actor="local", detail=detail), moment=moment)
-    return True
 
 
 def last_pass(tx: Tx) -> Pass | None:

@@ -1,0 +1,31 @@
+"""What the owner said, and what waits for the owner's word.
+
+- ``force``    the policy in force
+- ``passing``  the retention pass that stopped to ask
+
+Everything happens inside the caller's transaction.
+"""
+
+from agent.rights.force import put_in_force
+from agent.rights.passing import (
+    Pass,
+    approve,
+    freeze,
+    frozen,
+    frozen_count,
+    frozen_remains,
+    keep_pass,
+    last_pass,
+)
+
+__all__ = [
+    "Pass",
+    "approve",
+    "freeze",
+    "frozen",
+    "frozen_count",
+    "frozen_remains",
+    "keep_pass",
+    "last_pass",
+    "put_in_force",
+]
