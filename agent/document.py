@@ -5,6 +5,7 @@ error and never silently ignored (invariant I9). TOML 1.0 is parsed by the stand
 it does not keep, is found again in the text.
 """
 
+import math
 import re
 import sys
 import tomllib
@@ -54,6 +55,10 @@ class Table:
         """Return the names that were not taken yet."""
         return tuple(self._values)
 
+    def kind_of(self, key: str) -> type | None:
+        """Return of which type a value is that was not taken yet; ``None`` when it is not there."""
+        return type(self._values[key]) if key in self._values else None
+
     def error(self, key: str, problem: str, *, hint: str = "") -> ConfigError:
         """Return the error for ``key``: file, line, full name and problem."""
         name = ".".join((*self._path, key)) if key else ".".join(self._path) or "the document"
@@ -83,6 +88,21 @@ class Table:
         if not all(isinstance(value, str) for value in values):
             raise self.error(key, "should be a list of texts", hint=f'for example {key} = ["one", "two"]')
         return tuple(values)
+
+    def number(self, key: str) -> int | float:
+        """Take a number, whole or not; it must be there."""
+        if key not in self._values:
+            raise self.error(key, "is missing", hint=f"add {key} = … (a number)")
+        return self._number(key, self._values.pop(key))
+
+    def numbers(self, key: str) -> tuple[int | float, ...]:
+        """Take a list of numbers; it must be there."""
+        return tuple(self._number(key, value) for value in self.take(key, list))
+
+    def _number(self, key: str, value: object) -> int | float:
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+            raise self.error(key, f"should be a number, not {value!r}", hint="correct the value")
+        return value
 
     def duration_ms(self, key: str) -> int | None:
         """Take a duration such as ``"14d"``, ``"36h"``, ``"90m"`` or ``"30s"``; ``None`` when it is not there."""

@@ -3,6 +3,7 @@
 - ``reading.py``  a ``policy.toml`` becomes a frozen ``Policy``, or a ``ConfigError`` that names file, line and fix
 - ``values.py``   the policy, and the frozen facts that a decision is made from
 - ``forecast.py`` what a retention pass is expected to remove; more than that asks first
+- ``fields/``      what of a usage log's fields is kept, made coarser or hidden before it is sealed
 - ``decision.py`` ``decide``: the only judge; the gate at ingest, upload, retention, delete, export and ``explain`` all
   ask it, so what acts and what explains cannot differ
 

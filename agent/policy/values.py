@@ -5,6 +5,7 @@ from typing import Final, Literal
 import msgspec
 
 from agent.model import Aged, AtStore, Category, Kind, Moment, Object, State
+from agent.policy.fields.rule import Fields
 
 Action = Literal["ingest", "upload", "expire", "delete", "export", "inventory"]
 UploadRule = Literal["never", "allowed", "before-expiry"]
@@ -36,7 +37,8 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
     """What the policy says of one category, or of one category of one camera.
 
     ``scope`` is the rule's name in the document and names the set over which size and count are summed.
-    ``recipients`` are age recipients.
+    ``recipients`` are age recipients. ``fields`` are the rules for a usage log's fields; without any it is kept as
+    it is.
     """
 
     scope: str
@@ -50,6 +52,7 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
     on_full: OnFull
     priority: int
     readable_by_device: bool
+    fields: Fields | None = None
 
 
 class Policy(msgspec.Struct, frozen=True, kw_only=True):
