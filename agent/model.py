@@ -83,12 +83,13 @@ class Object(msgspec.Struct, frozen=True, kw_only=True):
 
     ``captured_from_ms``/``captured_to_ms`` are the half-open capture interval as the source tells it; ``taken_in_ms``
     is agent time, which alone decides ages. ``size_bytes`` is the sealed payload; hashes are SHA-256 of sealed bytes.
+    ``purposes`` names those that were allowed when it was sealed: it is used for no others.
     """
 
     id: str
     camera: str
     category: Category
-    purpose: str
+    purposes: tuple[str, ...]
     source: str
     media_type: str
     name: str

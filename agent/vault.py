@@ -93,7 +93,7 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     camera: str
     category: Category
-    purpose: str
+    purposes: tuple[str, ...]
     source: str
     media_type: str
     name: str
@@ -267,6 +267,7 @@ class Vault:
             "state": "sealed",
             "upload": "",
             "source_gone": int(not draft.source_tag),
+            "purposes": "\n".join(draft.purposes),
             "recipients": "\n".join(draft.recipients),
         }
         if same is not None:
@@ -675,4 +676,5 @@ def _chosen(selection: Selection) -> rows.Chosen:
 
 def _object(row: tuple[Any, ...]) -> Object:
     values = dict(zip(rows.OBJECT_COLUMNS, row[1:-1], strict=True))
-    return Object(**values, recipients=tuple(row[-1].split("\n")) if row[-1] else ())
+    values["purposes"] = tuple(values["purposes"].splitlines())
+    return Object(**values, recipients=tuple(row[-1].splitlines()))

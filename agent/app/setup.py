@@ -170,8 +170,12 @@ upload = "{upload}"
 keep = {{ age = "14d", disk_free = "10%" }}
 
 # Usage logs are personal data too. Nothing is taken in until a category has its table here.
+# [purpose.diagnosis]
+# description = "To find out why the camera fails."
+# basis = "consent"             # off until the owner says yes; or contract, legitimate-interest, legal-obligation
+# seal_to = ["owner"]           # who reads, beside the category's, what is sealed while this is allowed
 # [category.usage-log]
-# purpose = "diagnosis"
+# purposes = ["security", "diagnosis"]
 # seal_to = ["owner"]
 # upload = "never"
 # keep.age = "30d"

@@ -385,7 +385,7 @@ def _explain(arguments: argparse.Namespace) -> int:
     print(heading(what))
     rows = [
         _captured(answer),
-        ("taken in", f"{when_text(answer['taken_in'])}, for the purpose {answer['purpose']!r}"),
+        ("taken in", f"{when_text(answer['taken_in'])}, for {', '.join(answer['purposes'])}"),
         fate,
         ("can read", _readers(answer) + device),
         *_copies(answer),

@@ -8,7 +8,7 @@ import msgspec
 from agent.index.transaction import Row, Tx
 
 OBJECT_COLUMNS: Final = (
-    "id", "camera", "category", "purpose", "source", "media_type", "name", "captured_from_ms", "captured_to_ms",
+    "id", "camera", "category", "purposes", "source", "media_type", "name", "captured_from_ms", "captured_to_ms",
     "taken_in_ms", "plain_bytes", "size_bytes", "payload_sha256", "header_sha256", "kind", "state", "upload",
     "source_copy", "medium",
 )  # fmt: skip
@@ -73,7 +73,7 @@ def drop_group(tx: Tx, n: int) -> None:
 
 
 def insert_object(tx: Tx, values: dict[str, Any]) -> int:
-    """Add an object and return its ``n``; ``recipients`` is one text, one recipient per line."""
+    """Add an object and return its ``n``; ``purposes`` and ``recipients`` are texts, one per line."""
     tx.execute("INSERT OR IGNORE INTO recipient_set (recipients) VALUES (?)", (values["recipients"],))
     names = (*OBJECT_COLUMNS, "source_gone", "source_folder", "source_sha256", "source_tag", "content_tag")
     marks = ", ".join("?" for _ in names)

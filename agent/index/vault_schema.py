@@ -350,4 +350,8 @@ CREATE INDEX source_erase_waiting ON source_erase (source, card, object) WHERE s
 -- its content's fingerprint, though nobody asked for the deletion.
 ALTER TABLE tombstone ADD COLUMN returns INTEGER NOT NULL DEFAULT 0;
 """,
+    """
+-- Those that were allowed when it was sealed, by name, one per line: an object is used for no others.
+ALTER TABLE object RENAME COLUMN purpose TO purposes;
+""",
 )

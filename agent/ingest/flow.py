@@ -433,7 +433,7 @@ class Ingest:
         group = await self._open_group()
         job = SealJob(
             object_id=new_id(),
-            recipients=let.rule.recipients,
+            recipients=let.recipients,
             group=group,
             kind="file-key" if let.rule.readable_by_device else "header-key",
             tag_key=self._known.key,

@@ -7,7 +7,7 @@ from agent.errors import SpaceError
 from agent.ingest.room import Room
 from agent.ingest.work import Let
 from agent.model import Category, Moment, Requester
-from agent.policy import Allow, Conditions, Policy, Refuse, Rights, Subject, decide
+from agent.policy import Allow, Conditions, Policy, Refuse, Rights, Subject, decide, purposes_for, recipients_for
 
 LARGEST_SHARE: Final = 2
 """What finds no room and is larger than half of the disk is too large to keep: most of what is kept would go for it."""
@@ -37,20 +37,26 @@ class Gate:
         ``camera`` is ``""`` for one that has no id yet.
         """
         free, total = self._room.left()
-        policy = self._policy()
+        policy, rights = self._policy(), self._rights(camera, category)
         decision = decide(
             policy,
             "ingest",
             requester=_DEVICE,
             subject=Subject(camera=camera, category=category, taken_in_ms=moment.agent_ms),
-            rights=self._rights(camera, category),
+            rights=rights,
             conditions=Conditions(moment=moment, free_bytes=free - size_bytes, total_bytes=total),
         )
         rule = policy.rule_for(camera, category)
         if isinstance(decision, Allow):
             assert rule is not None  # noqa: S101 - decide refuses without one
             # Promised before anybody else is judged.
-            return Let(rule=rule, camera=camera, room=self._room.promise(size_bytes))
+            return Let(
+                rule=rule,
+                purposes=tuple(purpose.name for purpose in purposes_for(rule, rights.consents)),
+                recipients=recipients_for(rule, rights.consents),
+                camera=camera,
+                room=self._room.promise(size_bytes),
+            )
         if decision.reason != "disk_full":
             return decision
         if size_bytes > total // LARGEST_SHARE:

@@ -316,7 +316,7 @@ class StreamFlow:
     async def _seal(self, segment: Segment, let: Let, part_fd: int) -> tuple[SealJob, Sealed]:
         job = SealJob(
             object_id=new_id(),
-            recipients=let.rule.recipients,
+            recipients=let.recipients,
             group=await self._vault.group(),
             kind="file-key" if let.rule.readable_by_device else "header-key",
             tag_key=self._vault.keystore.tombstone_key(),
@@ -337,7 +337,7 @@ class StreamFlow:
             id=job.object_id,
             camera=camera,
             category=CATEGORY,
-            purpose=let.rule.purpose,
+            purposes=let.purposes,
             source=self.name,
             media_type=MEDIA_TYPE,
             name=f"{self._settings.camera}/{rfc3339_ms(from_ms).replace(':', '-')}.mp4",

@@ -98,9 +98,14 @@ class Work(msgspec.Struct, frozen=True):
 
 
 class Let(msgspec.Struct, frozen=True, kw_only=True):
-    """The gate's yes: under which rule, for which camera (``""``: a new one), and the room that it was promised."""
+    """The gate's yes: under which rule, for which camera (``""``: a new one), and the room that it was promised.
+
+    ``purposes`` are those that are allowed now, and ``recipients`` who may read what is sealed for them.
+    """
 
     rule: Rule
+    purposes: tuple[str, ...]
+    recipients: tuple[str, ...]
     camera: str
     room: Promise
 
@@ -188,7 +193,7 @@ def draft(
         id=job.object_id,
         camera=camera,
         category=place.category,
-        purpose=let.rule.purpose,
+        purposes=let.purposes,
         source=settings.name,
         media_type=place.media_type,
         name=work.first.path,

@@ -1,6 +1,7 @@
 """What may happen to data, and the one judge of it.
 
 - ``reading.py``  a ``policy.toml`` becomes a frozen ``Policy``, or a ``ConfigError`` that names file, line and fix
+- ``purpose.py``  why data may be used, what the owner said of that, and so who may read it: said there and nowhere else
 - ``values.py``   the policy, and the frozen facts that a decision is made from
 - ``forecast.py`` what a retention pass is expected to remove; more than that asks first
 - ``fields/``      what of a usage log's fields is kept, made coarser or hidden before it is sealed
@@ -12,6 +13,7 @@ Nothing here reads a file, a clock or the index.
 
 from agent.policy.decision import decide
 from agent.policy.forecast import FORECAST_MS, Before, Forecast, Turnover
+from agent.policy.purpose import Basis, Consents, Purpose, Word, is_allowed, purposes_for, recipients_for
 from agent.policy.reading import parse_policy
 from agent.policy.values import (
     Action,
@@ -31,18 +33,25 @@ __all__ = [
     "FORECAST_MS",
     "Action",
     "Allow",
+    "Basis",
     "Before",
     "Conditions",
+    "Consents",
     "Decision",
     "Forecast",
     "Hold",
     "Keep",
     "Policy",
+    "Purpose",
     "Refuse",
     "Rights",
     "Rule",
     "Subject",
     "Turnover",
+    "Word",
     "decide",
+    "is_allowed",
     "parse_policy",
+    "purposes_for",
+    "recipients_for",
 ]

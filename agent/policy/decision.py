@@ -11,12 +11,14 @@ Precedence for everything that removes, highest first:
 
 With ``on_full = "drop-oldest"`` a full disk is a floor too, the only one that waits for no upload.
 
-Withdrawn consent stops ingest and upload whatever else holds. What no rule allows is refused (invariant I9).
+Data is taken in and uploaded for a purpose that is allowed now (``purpose.py``) or not at all, whatever else holds;
+what somebody can open who is no recipient of such a purpose stays here. What no rule allows is refused (invariant I9).
 """
 
 from typing import Final
 
 from agent.model import Requester
+from agent.policy.purpose import Consents, Word, purposes_for, recipients_for
 from agent.policy.values import (
     EXPORTS_SHARE,
     Action,
@@ -32,6 +34,13 @@ from agent.policy.values import (
 
 _DAY_MINUTES: Final = 24 * 60
 _MINUTE_MS: Final = 60_000
+
+_REFUSED_BY: Final[dict[Word | None, str]] = {
+    "objected": "objected",
+    "withdrawn": "consent_withdrawn",
+    "refused": "consent_refused",
+    None: "no_consent",
+}
 
 
 def decide(  # noqa: PLR0911 - one return per action, in the order of the docstring
@@ -56,26 +65,39 @@ def decide(  # noqa: PLR0911 - one return per action, in the order of the docstr
         return _expire(rule, subject, rights, conditions)
     if rule is None:
         return Refuse(reason="no_rule", rule=f"category.{subject.category}")
-    if rights.withdrawn:
-        return Refuse(reason="consent_withdrawn", rule=f"purpose.{rule.purpose}")
+    if not purposes_for(rule, rights.consents, sealed_for=subject.purposes):
+        return _no_purpose(rule, rights.consents, sealed_for=subject.purposes)
     if action == "ingest":
-        return _ingest(rule, conditions)
-    return _upload(policy, rule, rights, conditions)
+        return _ingest(rule, rights, conditions)
+    return _upload(policy, rule, subject, rights, conditions)
 
 
-def _ingest(rule: Rule, conditions: Conditions) -> Decision:
-    if not rule.recipients:
+def _no_purpose(rule: Rule, consents: Consents, *, sealed_for: tuple[str, ...] | None) -> Refuse:
+    """Say why no purpose is allowed: the strongest of what the owner said, or that nobody was asked."""
+    names = [one.name for one in rule.purposes if sealed_for is None or one.name in sealed_for]
+    words = {consents.word(name, rule.category): name for name in reversed(names)}
+    for word, reason in _REFUSED_BY.items():
+        if word in words:
+            return Refuse(reason=reason, rule=f"purpose.{words[word]}")
+    return Refuse(reason="no_purpose", rule=f"{rule.scope}.purposes")
+
+
+def _ingest(rule: Rule, rights: Rights, conditions: Conditions) -> Decision:
+    if not recipients_for(rule, rights.consents):
         return Refuse(reason="no_recipient", rule=f"{rule.scope}.seal_to")
     if conditions.total_bytes and conditions.free_bytes <= 0:
         return Refuse(reason="disk_full", rule=f"{rule.scope}.on_full")
     return Allow(rule=rule.scope)
 
 
-def _upload(policy: Policy, rule: Rule, rights: Rights, conditions: Conditions) -> Decision:
+def _upload(policy: Policy, rule: Rule, subject: Subject, rights: Rights, conditions: Conditions) -> Decision:
     if rights.restricted:
         return Refuse(reason="restricted", rule="restriction")
     if rule.upload == "never":
         return Refuse(reason="not_allowed", rule=f"{rule.scope}.upload")
+    may_read = recipients_for(rule, rights.consents, sealed_for=subject.purposes)
+    if not may_read or not set(subject.recipients) <= set(may_read):
+        return Refuse(reason="recipient_not_allowed", rule=f"{rule.scope}.seal_to")
     opens_ms = _opens_ms(policy.hours, conditions.moment.agent_ms)
     if opens_ms is not None:
         return Refuse(reason="outside_hours", rule="upload.hours", until_ms=opens_ms)

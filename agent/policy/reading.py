@@ -16,9 +16,14 @@ The document::
     largest_pass = "30%"            # a pass that would remove more than this share stops and asks
     forget_within = "1h"            # what is due is refused at once, and its key destroyed within this time
 
+    [purpose.analytics]             # "security" is there without a table
+    description = "To see which functions are used, and improve them."
+    basis = "consent"               # or contract, legitimate-interest, legal-obligation
+    seal_to = ["vendor"]            # reads, beside the category's, what is sealed while this purpose is allowed
+
     [category.recording]
-    purpose = "security"
-    seal_to = ["owner"]
+    purpose = "security"            # or purposes = ["security", "analytics"]
+    seal_to = ["owner"]             # whatever the purpose; left out: the purposes' own recipients alone
     upload = "before-expiry"        # never | allowed | before-expiry
     keep = { age = "14d", size = "200GB", count = 100000, disk_free = "10%" }
     on_full = "refuse"              # or drop-oldest
@@ -36,12 +41,14 @@ from typing import Any, Final, cast, get_args
 
 from agent.document import Table, read_document
 from agent.model import CATEGORIES, Category, is_camera_id
+from agent.policy.purpose import BUILT_IN, Basis, Purpose
 from agent.policy.values import Keep, OnFull, Policy, Rule, UploadRule
 
 POLICY_VERSION: Final = 1
 
 _RULE_KEYS: Final = (
     "purpose",
+    "purposes",
     "seal_to",
     "upload",
     "keep",
@@ -49,8 +56,10 @@ _RULE_KEYS: Final = (
     "priority",
     "readable_by_device",
 )
+_PURPOSE_KEYS: Final = ("description", "basis", "seal_to")
 _KEEP_KEYS: Final = ("age", "size", "count", "disk_free")
 _NAME: Final = re.compile(r"[a-z][a-z0-9_-]{0,31}")
+_DESCRIPTION_MAX: Final = 300
 _HOURS: Final = re.compile(r"([01]\d|2[0-3]):([0-5]\d)-([01]\d|2[0-3]):([0-5]\d)")
 _LARGEST_PASS: Final = 0.3
 _FORGET_WITHIN_MS: Final = 3_600_000
@@ -79,11 +88,13 @@ def parse_policy(raw: bytes, *, file: str) -> Policy:
     if within_ms is not None and within_ms > _FORGET_WITHIN_MAX_MS:
         raise retention.error("forget_within", "is longer than a day", hint='write for example "1h"')
     retention.close(known=("largest_pass", "forget_within"))
-    rules = _rules(document, recipients)
-    document.close(known=("version", "recipients", "upload", "retention", "category", "camera"))
+    purposes = _purposes(document.table("purpose"), recipients)
+    rules = _rules(document, recipients, purposes)
+    document.close(known=("version", "recipients", "upload", "retention", "purpose", "category", "camera"))
     return Policy(
         version=version,
         recipients=recipients,
+        purposes=purposes,
         rules=rules,
         regions=regions,
         rate_bytes_s=rate,
@@ -125,14 +136,54 @@ def _hours(table: Table) -> tuple[tuple[int, int], ...]:
     return tuple(intervals)
 
 
-def _rules(document: Table, recipients: dict[str, tuple[str, ...]]) -> tuple[Rule, ...]:
+def _purposes(table: Table, recipients: dict[str, tuple[str, ...]]) -> dict[str, Purpose]:
+    found = dict(BUILT_IN)
+    for name, purpose in table.named_tables():
+        if not _NAME.fullmatch(name):
+            raise table.error(name, "is not a good name", hint="use a-z, 0-9, _ and -, beginning with a letter")
+        description = purpose.take("description", str)
+        if not description.strip() or len(description) > _DESCRIPTION_MAX:
+            raise purpose.error(
+                "description",
+                "says nothing, or too much",
+                hint=f"say in one sentence why the data is used, in {_DESCRIPTION_MAX} characters at most",
+            )
+        seal_to = purpose.texts("seal_to", [])
+        found[name] = Purpose(
+            name=name,
+            description=description.strip(),
+            basis=cast("Basis", purpose.choice("basis", get_args(Basis), "consent")),
+            seal_to=seal_to,
+            recipients=_keys_of(purpose, seal_to, recipients),
+        )
+        purpose.close(known=_PURPOSE_KEYS)
+    return found
+
+
+def _keys_of(table: Table, seal_to: tuple[str, ...], recipients: dict[str, tuple[str, ...]]) -> tuple[str, ...]:
+    """Return the keys of the recipients that ``seal_to`` names, each once."""
+    for name in seal_to:
+        if name not in recipients:
+            raise table.error("seal_to", f"{name!r} is not in [recipients]", hint=f'add {name} = ["age1…"] there')
+    return tuple(dict.fromkeys(key for name in seal_to for key in recipients[name]))
+
+
+def _rules(document: Table, recipients: dict[str, tuple[str, ...]], purposes: dict[str, Purpose]) -> tuple[Rule, ...]:
     rules = []
     general: dict[str, Rule] = {}
     categories = document.table("category")
     for name, table in categories.named_tables():
         if name not in CATEGORIES:
             raise categories.error(name, "is not a known category", hint=f"use one of: {', '.join(CATEGORIES)}")
-        rule = _rule(table, scope=f"category.{name}", camera="", category=name, recipients=recipients, base=None)
+        rule = _rule(
+            table,
+            scope=f"category.{name}",
+            camera="",
+            category=name,
+            recipients=recipients,
+            purposes=purposes,
+            base=None,
+        )
         general[name] = rule
         rules.append(rule)
     cameras = document.table("camera")
@@ -146,7 +197,15 @@ def _rules(document: Table, recipients: dict[str, tuple[str, ...]]) -> tuple[Rul
                 raise per_category.error(name, "is not a known category", hint=f"use one of: {', '.join(CATEGORIES)}")
             scope = f"camera.{camera}.{name}"
             rules.append(
-                _rule(table, scope=scope, camera=camera, category=name, recipients=recipients, base=general.get(name))
+                _rule(
+                    table,
+                    scope=scope,
+                    camera=camera,
+                    category=name,
+                    recipients=recipients,
+                    purposes=purposes,
+                    base=general.get(name),
+                )
             )
     return tuple(rules)
 
@@ -158,14 +217,14 @@ def _rule(
     camera: str,
     category: str,
     recipients: dict[str, tuple[str, ...]],
+    purposes: dict[str, Purpose],
     base: Rule | None,
 ) -> Rule:
-    seal_to = table.texts("seal_to", list(base.seal_to) if base else None)
-    keys: list[str] = []
-    for name in seal_to:
-        if name not in recipients:
-            raise table.error("seal_to", f"{name!r} is not in [recipients]", hint=f'add {name} = ["age1…"] there')
-        keys.extend(key for key in recipients[name] if key not in keys)
+    allowed = _purposes_of(table, purposes, base)
+    usual: list[str] | None = [] if allowed and all(purpose.seal_to for purpose in allowed) else None
+    seal_to = table.texts("seal_to", list(base.seal_to) if base else usual)
+    own = _keys_of(table, seal_to, recipients)
+    keys = {key for some in (own, *(purpose.recipients for purpose in allowed)) for key in some}
     if len({key.startswith("age1pq1") for key in keys}) > 1:
         raise table.error(
             "seal_to",
@@ -176,9 +235,9 @@ def _rule(
         scope=scope,
         camera=camera,
         category=cast("Category", category),
-        purpose=table.take("purpose", str, base.purpose if base else None),
+        purposes=allowed,
         seal_to=seal_to,
-        recipients=tuple(keys),
+        recipients=own,
         upload=cast("UploadRule", table.choice("upload", get_args(UploadRule), base.upload if base else "never")),
         keep=_keep(table.table("keep"), base.keep if base else Keep()),
         on_full=cast("OnFull", table.choice("on_full", get_args(OnFull), base.on_full if base else "refuse")),
@@ -187,6 +246,26 @@ def _rule(
     )
     table.close(known=_RULE_KEYS)
     return rule
+
+
+def _purposes_of(table: Table, purposes: dict[str, Purpose], base: Rule | None) -> tuple[Purpose, ...]:
+    if "purpose" in table and "purposes" in table:
+        raise table.error("purposes", "stands beside purpose", hint="write one of them: purposes = [...] for several")
+    if base is not None and "purpose" not in table and "purposes" not in table:
+        return base.purposes
+    key = "purposes" if "purposes" in table else "purpose"
+    names = table.texts(key) if key == "purposes" else (table.take(key, str),)
+    for name in names:
+        if name not in purposes:
+            raise table.error(
+                key,
+                f"{name!r} is no purpose of this policy",
+                hint=f"declare it: [purpose.{name}] with description, basis and seal_to; or use one of: "
+                + ", ".join(purposes),
+            )
+    if not names or len(set(names)) < len(names):
+        raise table.error(key, "names none, or one of them twice", hint=f'for example {key} = ["security"]')
+    return tuple(purposes[name] for name in names)
 
 
 def _priority(table: Table, base: Rule | None) -> int:

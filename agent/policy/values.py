@@ -6,6 +6,7 @@ import msgspec
 
 from agent.model import Aged, AtStore, Category, Kind, Moment, Object, State
 from agent.policy.fields.rule import Fields
+from agent.policy.purpose import Consents, Purpose
 
 Action = Literal["ingest", "upload", "expire", "delete", "export", "inventory"]
 UploadRule = Literal["never", "allowed", "before-expiry"]
@@ -37,14 +38,15 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
     """What the policy says of one category, or of one category of one camera.
 
     ``scope`` is the rule's name in the document and names the set over which size and count are summed.
-    ``recipients`` are age recipients. ``fields`` are the rules for a usage log's fields; without any it is kept as
-    it is.
+    ``recipients`` are age recipients, of every purpose; those of one purpose alone are the purpose's. Who gets what is
+    asked of ``recipients_for`` and of nobody else.
+    ``fields`` are the rules for a usage log's fields; without any it is kept as it is.
     """
 
     scope: str
     camera: str
     category: Category
-    purpose: str
+    purposes: tuple[Purpose, ...]
     seal_to: tuple[str, ...]
     recipients: tuple[str, ...]
     upload: UploadRule
@@ -60,6 +62,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
 
     version: int
     recipients: dict[str, tuple[str, ...]]
+    purposes: dict[str, Purpose]
     rules: tuple[Rule, ...]
     regions: tuple[str, ...]
     rate_bytes_s: int | None
@@ -87,7 +90,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
             scope="category.export",
             camera="",
             category="export",
-            purpose="",
+            purposes=(),
             seal_to=(),
             recipients=(),
             upload="never",
@@ -119,17 +122,22 @@ class Rights(msgspec.Struct, frozen=True, kw_only=True):
 
     hold: Hold | None = None
     restricted: bool = False
-    withdrawn: bool = False
+    consents: Consents = Consents()
 
 
 class Subject(msgspec.Struct, frozen=True, kw_only=True):
-    """The part of an object that a decision looks at; at ingest it exists before the object does."""
+    """The part of an object that a decision looks at; at ingest it exists before the object does.
+
+    ``purposes`` names what it was sealed for, ``None`` before it is; ``recipients`` are who can open it.
+    """
 
     camera: str
     category: str
     taken_in_ms: int
     state: State = "sealed"
     kind: Kind = "file-key"
+    purposes: tuple[str, ...] | None = None
+    recipients: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, item: Object | Aged | AtStore) -> "Subject":
@@ -142,6 +150,8 @@ class Subject(msgspec.Struct, frozen=True, kw_only=True):
             taken_in_ms=item.taken_in_ms,
             state=item.state,
             kind=item.kind,
+            purposes=item.purposes if isinstance(item, Object) else None,
+            recipients=item.recipients if isinstance(item, Object) else (),
         )
 
 

@@ -26,7 +26,8 @@ def held(agent: Agent) -> list[dict[str, Any]]:
 def allow_logs(agent: Agent) -> None:
     """Let the policy have a table for usage logs too."""
     policy = agent.folder / "policy.toml"
-    table = '\n[category.usage-log]\npurpose = "support"\nseal_to = ["owner"]\n'
+    purpose = '\n[purpose.support]\ndescription = "To find out why it fails."\nbasis = "contract"\n'
+    table = purpose + '[category.usage-log]\npurpose = "support"\nseal_to = ["owner"]\n'
     policy.write_text(policy.read_text(encoding="utf-8") + table, encoding="utf-8")
 
 

@@ -319,7 +319,7 @@ class Office:
         values.update(fields)
         draft = Draft(
             id=object_id,
-            purpose="security",
+            purposes=("security",),
             source="door",
             plain_bytes=len(content),
             size_bytes=len(payload),

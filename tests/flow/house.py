@@ -40,6 +40,9 @@ purpose = "security"
 seal_to = ["owner"]
 upload = "never"
 keep = {{ age = "{photo_age}" }}
+[purpose.diagnosis]
+description = "To find out why it fails."
+basis = "contract"
 [category.usage-log]
 purpose = "diagnosis"
 seal_to = ["owner"]

@@ -20,7 +20,7 @@ from agent.ingest import telling as telling_module
 from agent.ingest.known import Known
 from agent.ingest.work import Work
 from agent.model import Moment, Selection
-from agent.policy import Hold, Rights, parse_policy
+from agent.policy import Consents, Hold, Rights, parse_policy
 from agent.sources import Candidate
 from agent.sources import folder as folder_module
 from agent.sources import root as root_module
@@ -58,7 +58,12 @@ def test_complete_file_in_the_spool_becomes_one_sealed_object_and_leaves(home: H
     item = home.only()
     assert home.opened(item) == content
     assert home.left() == []
-    assert (item.category, item.purpose, item.source_copy, item.state) == ("recording", "security", "taken", "sealed")
+    assert (item.category, item.purposes, item.source_copy, item.state) == (
+        "recording",
+        ("security",),
+        "taken",
+        "sealed",
+    )
     assert item.captured_to_ms - item.captured_from_ms == 10_000
     assert home.left_over() == ()
 
@@ -177,7 +182,7 @@ def test_category_without_a_rule_stays_where_it_is(home: Home) -> None:
 
 
 def test_withdrawn_consent_stops_the_gate(home: Home) -> None:
-    home.rights = Rights(withdrawn=True)
+    home.rights = Rights(consents=Consents(words={("security", "recording"): "withdrawn"}))
     home.put(NAME, b"private")
     home.scan()
     assert home.objects() == ()

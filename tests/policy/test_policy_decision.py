@@ -7,7 +7,25 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.model import Moment, Requester, Role
-from agent.policy import Allow, Conditions, Decision, Hold, Keep, Policy, Refuse, Rights, Rule, Subject, decide
+from agent.policy import (
+    Allow,
+    Conditions,
+    Consents,
+    Decision,
+    Hold,
+    Keep,
+    Policy,
+    Purpose,
+    Refuse,
+    Rights,
+    Rule,
+    Subject,
+    Word,
+    decide,
+    is_allowed,
+    purposes_for,
+    recipients_for,
+)
 from agent.policy.values import Action, OnFull, UploadRule
 
 DAY = 86_400_000
@@ -18,6 +36,9 @@ DEVICE = Requester(role="device")
 HELD = Rights(hold=Hold(reason="court", author="owner", until_ms=99 * DAY))
 RESTRICTED = Rights(restricted=True)
 FREE = Rights()
+SECURITY = Purpose(name="security", description="Why it was bought.", basis="contract")
+ANALYTICS = Purpose(name="analytics", description="To improve it.", basis="consent", recipients=("age1pq1v",))
+DUTY = Purpose(name="duty", description="The law says so.", basis="legal-obligation")
 
 
 def policy_with(
@@ -27,12 +48,13 @@ def policy_with(
     on_full: OnFull = "refuse",
     hours: tuple[tuple[int, int], ...] = (),
     recipients: tuple[str, ...] = ("age1pq1x",),
+    purposes: tuple[Purpose, ...] = (SECURITY,),
 ) -> Policy:
     rule = Rule(
         scope="category.recording",
         camera="",
         category="recording",
-        purpose="security",
+        purposes=purposes,
         seal_to=("owner",),
         recipients=recipients,
         upload=upload,
@@ -44,6 +66,7 @@ def policy_with(
     return Policy(
         version=1,
         recipients={"owner": recipients},
+        purposes={one.name: one for one in purposes},
         rules=(rule,),
         regions=(),
         rate_bytes_s=None,
@@ -68,13 +91,20 @@ def judge(
     wanted_bytes: int = 0,
     category: str = "recording",
     to_owner_only: bool = True,
+    purposes: tuple[str, ...] | None = None,
+    recipients: tuple[str, ...] = (),
 ) -> Decision:
     return decide(
         policy or policy_with(),
         action,
         requester=requester,
         subject=Subject(
-            camera="k3x9", category=category, taken_in_ms=0, state="uploaded" if state != "sealed" else "sealed"
+            camera="k3x9",
+            category=category,
+            taken_in_ms=0,
+            state="uploaded" if state != "sealed" else "sealed",
+            purposes=purposes,
+            recipients=recipients,
         ),
         rights=rights,
         conditions=Conditions(
@@ -165,10 +195,89 @@ def test_no_recipient_or_a_full_disk_stops_ingest() -> None:
     assert reason(judge("ingest")) == "allowed"
 
 
-def test_withdrawn_consent_stops_ingest_and_upload() -> None:
-    gone = Rights(withdrawn=True)
-    assert reason(judge("ingest", rights=gone)) == "consent_withdrawn"
-    assert reason(judge("upload", rights=gone)) == "consent_withdrawn"
+def said(word: Word, purpose: str = "analytics") -> Rights:
+    return Rights(consents=Consents(words={(purpose, "recording"): word}))
+
+
+@pytest.mark.parametrize(
+    ("purpose", "rights", "expected"),
+    [
+        (ANALYTICS, FREE, Refuse(reason="no_consent", rule="purpose.analytics")),
+        (ANALYTICS, said("refused"), Refuse(reason="consent_refused", rule="purpose.analytics")),
+        (ANALYTICS, said("withdrawn"), Refuse(reason="consent_withdrawn", rule="purpose.analytics")),
+        (ANALYTICS, said("objected"), Refuse(reason="objected", rule="purpose.analytics")),
+        (ANALYTICS, said("given", "security"), Refuse(reason="no_consent", rule="purpose.analytics")),
+        (SECURITY, said("objected", "security"), Refuse(reason="objected", rule="purpose.security")),
+    ],
+)
+def test_nothing_is_taken_in_or_uploaded_for_a_purpose_that_is_not_allowed(
+    purpose: Purpose, rights: Rights, expected: Refuse
+) -> None:
+    policy = policy_with(purposes=(purpose,))
+    assert judge("ingest", policy=policy, rights=rights) == expected
+    assert judge("upload", policy=policy, rights=rights) == expected
+    assert reason(judge("ingest", policy=policy_with(purposes=(purpose, DUTY)), rights=rights)) == "allowed"
+
+
+def test_object_goes_only_for_what_it_was_sealed_for() -> None:
+    policy = policy_with(purposes=(SECURITY, ANALYTICS))
+    assert reason(judge("upload", policy=policy, purposes=("security",))) == "allowed"
+    assert reason(judge("upload", policy=policy, purposes=("analytics",))) == "no_consent"
+    assert reason(judge("upload", policy=policy, purposes=("analytics",), rights=said("given"))) == "allowed"
+    unknown = judge("upload", policy=policy, purposes=("marketing",))
+    assert unknown == Refuse(reason="no_purpose", rule="category.recording.purposes")
+
+
+def test_object_does_not_go_while_somebody_can_open_it_who_may_not() -> None:
+    policy = policy_with(purposes=(SECURITY, ANALYTICS))
+    both = ("security", "analytics")
+
+    def upload(*recipients: str, purposes: tuple[str, ...], rights: Rights) -> str:
+        return reason(judge("upload", policy=policy, purposes=purposes, recipients=recipients, rights=rights))
+
+    assert upload("age1pq1x", "age1pq1v", purposes=both, rights=said("given")) == "allowed"
+    assert upload("age1pq1x", "age1pq1v", purposes=both, rights=said("withdrawn")) == "recipient_not_allowed"
+    assert upload("age1pq1x", purposes=both, rights=said("withdrawn")) == "allowed"
+    assert upload("age1pq1x", "age1pq1v", purposes=("security",), rights=said("given")) == "recipient_not_allowed"
+
+
+CATEGORY_WORDS: tuple[Word | None, ...] = (None, "given", "refused", "withdrawn", "objected")
+
+
+@pytest.mark.parametrize(
+    ("purpose", "on"),
+    [(ANALYTICS, {"given"}), (SECURITY, {None, "given"}), (DUTY, set(CATEGORY_WORDS))],
+    ids=["consent", "contract", "legal-obligation"],
+)
+def test_word_switches_a_purpose_by_its_basis(purpose: Purpose, on: set[Word | None]) -> None:
+    for word in CATEGORY_WORDS:
+        consents = Consents() if word is None else Consents().after(purpose.name, "recording", word)
+        assert is_allowed(purpose, "recording", consents) is (word in on)
+        assert is_allowed(purpose, "photo", consents) is (None in on), "a word counts for its category alone"
+
+
+WORDS = st.dictionaries(
+    st.tuples(st.sampled_from(["security", "analytics", "duty"]), st.sampled_from(["recording", "photo"])),
+    st.sampled_from(["given", "refused", "withdrawn", "objected"]),
+)
+
+
+@given(
+    words=WORDS,
+    no=st.sampled_from(["refused", "withdrawn", "objected"]),
+    which=st.sampled_from(["security", "analytics"]),
+)
+def test_no_takes_away_its_own_purpose_and_readers_and_nobody_elses(
+    words: dict[tuple[str, str], Word], no: Word, which: str
+) -> None:
+    rule = policy_with(purposes=(SECURITY, ANALYTICS, DUTY)).rules[0]
+    before = Consents(words=words)
+    after = before.after(which, "recording", no)
+    names = [one.name for one in purposes_for(rule, before)]
+    assert [one.name for one in purposes_for(rule, after)] == [name for name in names if name != which]
+    assert set(recipients_for(rule, after)) == set(recipients_for(rule, before)) - (
+        {"age1pq1v"} if which == "analytics" else set()
+    )
 
 
 def test_upload_outside_its_hours_says_when_they_begin() -> None:

@@ -28,6 +28,18 @@ seal_to = ["owner", "support"]
 keep.age = "30d"
 [camera.k3x9.recording]
 keep.age = "3d"
+[purpose.diagnosis]
+description = "To find out why it fails."
+basis = "legitimate-interest"
+[purpose.analytics]
+description = "To improve it."
+seal_to = ["support"]
+[category.photo]
+purposes = ["security", "analytics"]
+seal_to = ["owner"]
+[camera.k3x9.photo]
+purpose = "analytics"
+seal_to = []
 """
 
 
@@ -42,11 +54,30 @@ def test_full_document_reads_into_rules() -> None:
     assert special.keep.age_ms == 3 * 86_400_000
     assert special.keep.size_bytes == 200 * 10**9, "a camera inherits the limits it does not set"
     assert special.recipients == ("age1pq1owner",)
-    assert policy.rule_for("k3x9", "photo") is None
+    assert policy.rule_for("k3x9", "export") is None
     assert policy.hours == ((22 * 60, 6 * 60),)
     assert policy.rate_bytes_s == 4_000_000
     assert policy.largest_pass == pytest.approx(0.25)
     assert policy.forget_within_ms == 1_800_000
+
+
+def test_purposes_carry_their_ground_and_their_own_readers() -> None:
+    policy = parse_policy(GOOD.encode(), file="policy.toml")
+    photo, hidden, log = (
+        policy.rule_for(*one) for one in (("zzzz", "photo"), ("k3x9", "photo"), ("zzzz", "usage-log"))
+    )
+    assert photo is not None
+    assert hidden is not None
+    assert log is not None
+    assert [(one.name, one.basis, one.recipients) for one in photo.purposes] == [
+        ("security", "contract", ()),
+        ("analytics", "consent", ("age1pq1support",)),
+    ], "security needs no table; who writes no basis has to ask"
+    assert (photo.recipients, hidden.recipients) == (("age1pq1owner",), ())
+    assert [one.basis for one in log.purposes] == ["legitimate-interest"]
+    general = policy.rule_for("k3x9", "recording")
+    assert general is not None
+    assert [one.name for one in general.purposes] == ["security"], "a camera inherits what it does not say"
 
 
 @pytest.mark.parametrize(
@@ -71,6 +102,16 @@ def test_full_document_reads_into_rules() -> None:
         (('purpose = "security"', 'purpose = "security"\npriority = 101'), 14, "101 is out of range"),
         (('purpose = "security"', 'purpose = "security"\npriority = -1'), 14, "-1 is out of range"),
         (('"22:00-06:00"', '"06:00-06:00"'), 8, "is empty"),
+        (('purpose = "security"', 'purpose = "marketing"'), 13, "is no purpose of this policy"),
+        (('purpose = "security"', 'purpose = "security"\npurposes = ["security"]'), 14, "stands beside purpose"),
+        (('purposes = ["security", "analytics"]', "purposes = []"), 30, "names none"),
+        (('purposes = ["security", "analytics"]', 'purposes = ["security", "security"]'), 30, "one of them twice"),
+        (('seal_to = ["support"]', 'seal_to = ["vendor"]'), 28, "'vendor' is not in [recipients]"),
+        (('basis = "legitimate-interest"', 'basis = "because"'), 25, "'because' is not known"),
+        (('description = "To improve it."', 'description = " "'), 27, "says nothing"),
+        (('description = "To improve it."\n', ""), 26, "is missing"),
+        (("[purpose.analytics]", "[purpose.Analytics]"), 26, "not a good name"),
+        (('basis = "legitimate-interest"', 'ground = "none"'), 25, "not a known key"),
     ],
 )
 def test_mistake_names_file_line_and_fix(change: tuple[str, str], line: int, words: str) -> None:
@@ -80,6 +121,12 @@ def test_mistake_names_file_line_and_fix(change: tuple[str, str], line: int, wor
     assert caught.value.message.startswith(f"policy.toml:{line}: "), caught.value.message
     assert words in caught.value.message
     assert caught.value.hint
+
+
+def test_readers_of_a_category_and_of_its_purposes_are_not_mixed_either() -> None:
+    raw = GOOD.replace('["owner", "support"]', '["owner"]').replace("age1pq1support", "age1support").encode()
+    with pytest.raises(ConfigError, match=r"policy.toml:31: category.photo.seal_to: mixes post-quantum"):
+        parse_policy(raw, file="policy.toml")
 
 
 @pytest.mark.parametrize("raw", [b"\xff\xfe", b"[" * 5000, b"x = " + b"[" * 3000 + b"]" * 3000, b"#" * (1 << 21)])

@@ -126,7 +126,7 @@ def draft(group: GroupKey, slot_key: bytes, **fields: object) -> Draft:
         id=object_id,
         camera="cam1",
         category="recording",
-        purpose="security",
+        purposes=("security",),
         source="door",
         media_type="video/mp4",
         name="front door.mp4",

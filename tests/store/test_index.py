@@ -377,7 +377,7 @@ def test_deletions_that_an_older_version_let_wait_at_cameras_name_no_content_and
         )
 
     with monkeypatch.context() as patched:
-        patched.setattr(opening, "MIGRATIONS", {**opening.MIGRATIONS, "vault": opening.MIGRATIONS["vault"][:-1]})
+        patched.setattr(opening, "MIGRATIONS", {**opening.MIGRATIONS, "vault": opening.MIGRATIONS["vault"][:-2]})
         index = opened(tmp_path)
         index.write_now(note)
         index.close()

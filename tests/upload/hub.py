@@ -28,9 +28,12 @@ OWNER = age.generate_identity(post_quantum=False)
 NOW = Moment(agent_ms=1_700_000_000_000, wall_ms=1_700_000_000_000, trusted=True)
 
 
-def policy(extra: str = "", *, photo: str = "") -> Policy:
+def policy(extra: str = "", *, photo: str = "", owner: str = "") -> Policy:
     text = policy_text(
-        OWNER.recipient().to_text(), head=extra, recording='upload = "allowed"', photo=f'upload = "allowed"\n{photo}'
+        owner or OWNER.recipient().to_text(),
+        head=extra,
+        recording='upload = "allowed"',
+        photo=f'upload = "allowed"\n{photo}',
     )
     return parse_policy(text.encode(), file="policy.toml")
 
@@ -77,7 +80,7 @@ class Hub:
             id=object_id,
             camera="k3x9",
             category=category,
-            purpose="security",
+            purposes=("security",),
             source="spool",
             media_type="video/mp4",
             name="clip.mp4",

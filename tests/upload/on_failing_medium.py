@@ -12,7 +12,7 @@ from agent.broker import Broker
 from agent.model import Object
 from agent.upload import Upload
 from tests.upload.cloud import Keys, cloud_at
-from tests.upload.hub import Hub, uploading
+from tests.upload.hub import Hub, policy, uploading
 from tests.upload.line import TENANT, short_pause, until
 
 
@@ -24,6 +24,7 @@ def tried_again(flow: Upload, hub: Hub, *items: Object) -> bool:
 async def upload(folder: Path, url: str, tls: Path) -> None:
     hub = Hub(folder)
     items = hub.index.read_now(hub.vault.page)
+    hub.policy = policy(owner=items[0].recipients[0])  # another process put them in
     broker = Broker(url, tenant=TENANT, identity=tls / "cam-1", wait=short_pause)
     with cloud_at(url, tls=tls, folder=folder.parent / "cloud", keys=Keys.of(hub)) as (cloud, store):
         async with uploading(hub, broker, store) as flow:

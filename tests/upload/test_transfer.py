@@ -237,7 +237,7 @@ def test_no_rate_never_waits() -> None:
 
 def item(size: int = 1, *, category: Category = "recording") -> Object:
     return Object(
-        id=new_id(), camera="k3x9", category=category, purpose="security", source="spool", media_type="video/mp4",
+        id=new_id(), camera="k3x9", category=category, purposes=("security",), source="spool", media_type="video/mp4",
         name="", captured_from_ms=0, captured_to_ms=1, taken_in_ms=0, plain_bytes=size, size_bytes=size,
         payload_sha256=b"", header_sha256=b"", kind="file-key", state="sealed", recipients=(), upload="",
         source_copy="taken", medium="tmpfs",

@@ -1,0 +1,99 @@
+"""Why data may be used, what its owner said of that, and so who may read it.
+
+A purpose stands in the policy; whether it may be followed now is decided here and nowhere else: by its basis, and by
+the owner's last word on it for a category. What is sealed is sealed to the recipients of the purposes that are allowed
+at that moment, and to nobody else.
+
+The bases bear the names that the Data Privacy Vocabulary (DPV) gives to the legal grounds of the GDPR's article 6.
+"""
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Final, Literal
+
+import msgspec
+
+from agent.model import Category
+
+if TYPE_CHECKING:  # a rule has purposes
+    from agent.policy.values import Rule
+
+Basis = Literal["consent", "contract", "legitimate-interest", "legal-obligation"]
+
+Word = Literal["given", "refused", "withdrawn", "objected"]
+"""What an owner says of a purpose. ``refused`` answers the question, ``withdrawn`` takes a yes back, ``objected`` says
+no to what needs no consent."""
+
+
+class Purpose(msgspec.Struct, frozen=True, kw_only=True):
+    """Why data may be used, and on what ground; ``recipients`` are those of its own, beside the category's."""
+
+    name: str
+    description: str
+    basis: Basis
+    seal_to: tuple[str, ...] = ()
+    recipients: tuple[str, ...] = ()
+
+
+class Consents(msgspec.Struct, frozen=True, kw_only=True):
+    """The owner's last word by (purpose, category); of what is absent nobody was ever asked."""
+
+    words: dict[tuple[str, str], Word] = {}
+
+    def word(self, purpose: str, category: str) -> Word | None:
+        """Return the last word on this purpose for this category."""
+        return self.words.get((purpose, category))
+
+    def after(self, purpose: str, category: str, word: Word) -> "Consents":
+        """Return what stands once this word was said too."""
+        return Consents(words={**self.words, (purpose, category): word})
+
+
+BUILT_IN: Final = {
+    one.name: one
+    for one in (
+        Purpose(
+            name="security",
+            description="To let the owner see what happened at home: what the camera was bought for.",
+            basis="contract",
+        ),
+        Purpose(
+            name="access",
+            description="To give people the copy of their data that they asked for.",
+            basis="legal-obligation",
+        ),
+    )
+}
+"""Purposes that exist without a table of their own; a table of that name takes their place."""
+
+
+def is_allowed(purpose: Purpose, category: Category, consents: Consents) -> bool:
+    """Tell whether data of this category may be used for this purpose now.
+
+    A legal obligation asks nobody; everything else ends with the owner's no, whatever its basis is called meanwhile.
+    """
+    word = consents.word(purpose.name, category)
+    if purpose.basis == "legal-obligation":
+        return True
+    return word == "given" if purpose.basis == "consent" else word in {None, "given"}
+
+
+def purposes_for(rule: "Rule", consents: Consents, *, sealed_for: Iterable[str] | None = None) -> tuple[Purpose, ...]:
+    """Return the purposes for which data under this rule may be used now, in the policy's order.
+
+    ``sealed_for`` names those that an object was sealed for: it is used for no others.
+    """
+    names = None if sealed_for is None else frozenset(sealed_for)
+    return tuple(
+        purpose
+        for purpose in rule.purposes
+        if (names is None or purpose.name in names) and is_allowed(purpose, rule.category, consents)
+    )
+
+
+def recipients_for(rule: "Rule", consents: Consents, *, sealed_for: Iterable[str] | None = None) -> tuple[str, ...]:
+    """Return who may read data under this rule now, each once: nobody where no purpose is allowed."""
+    allowed = purposes_for(rule, consents, sealed_for=sealed_for)
+    if not allowed:
+        return ()
+    keys = (rule.recipients, *(purpose.recipients for purpose in allowed))
+    return tuple(dict.fromkeys(key for some in keys for key in some))
