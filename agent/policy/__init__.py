@@ -5,6 +5,7 @@
 - ``values.py``   the policy, and the frozen facts that a decision is made from
 - ``forecast.py`` what a retention pass is expected to remove; more than that asks first
 - ``fields/``      what of a usage log's fields is kept, made coarser or hidden before it is sealed
+- ``order.py``    which of two policies allows less, and what each change of a document is
 - ``decision.py`` ``decide``: the only judge; the gate at ingest, upload, retention, delete, export and ``explain`` all
   ask it, so what acts and what explains cannot differ
 
@@ -13,6 +14,7 @@ Nothing here reads a file, a clock or the index.
 
 from agent.policy.decision import decide
 from agent.policy.forecast import FORECAST_MS, Before, Forecast, Turnover
+from agent.policy.order import Change, compare, is_tighter, loosens
 from agent.policy.purpose import Basis, Consents, Purpose, Word, is_allowed, purposes_for, recipients_for
 from agent.policy.reading import parse_policy
 from agent.policy.values import (
@@ -35,6 +37,7 @@ __all__ = [
     "Allow",
     "Basis",
     "Before",
+    "Change",
     "Conditions",
     "Consents",
     "Decision",
@@ -49,8 +52,11 @@ __all__ = [
     "Subject",
     "Turnover",
     "Word",
+    "compare",
     "decide",
     "is_allowed",
+    "is_tighter",
+    "loosens",
     "parse_policy",
     "purposes_for",
     "recipients_for",
