@@ -34,7 +34,7 @@ EventKind = Literal[
     "erased", "remote_erased", "command_accepted", "command_refused", "command_waiting", "command_done", "exported",
     "inventory_told", "alert_raised", "alert_cleared", "corrupt_object", "mark_moved", "camera_trusted",
     "camera_changed", "camera_forgotten", "source_left", "camera_paired", "camera_refused", "link_key_made",
-    "collection_switched", "collection_confirmed",
+    "collection_switched", "collection_confirmed", "freeze_put", "freeze_lifted",
 ]  # fmt: skip
 """Everything that is written down; the list is closed."""
 

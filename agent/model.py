@@ -119,6 +119,8 @@ class Aged(msgspec.Struct, frozen=True):
     size_bytes: int
     state: State
     kind: Kind
+    captured_from_ms: int
+    captured_to_ms: int
 
 
 class AtStore(msgspec.Struct, frozen=True):

@@ -43,6 +43,8 @@ from agent.policy import (
     Turnover,
     decide,
 )
+from agent.rights.freezing import Freezes
+from agent.rights.snapshot import Snapshot, rights_of
 from agent.vault import Total, Totals, Vault
 
 DEVICE: Final = Requester(role="device")
@@ -154,8 +156,11 @@ class _Freed:
 class Retention:
     """Plans and carries out passes under one policy; time and room are arguments."""
 
-    def __init__(self, *, index: Index, vault: Vault, erasure: Erasure, policy: Policy, document: bytes) -> None:
+    def __init__(
+        self, *, index: Index, vault: Vault, erasure: Erasure, snapshot: Snapshot, policy: Policy, document: bytes
+    ) -> None:
         self._index = index
+        self._snapshot = snapshot
         self._vault = vault
         self._erasure = erasure
         self._policy = policy
@@ -285,9 +290,10 @@ class Retention:
         )
         return decision.rule if isinstance(decision, Allow) else None
 
-    def outlook(self, item: Object, moment: Moment) -> Decision:
-        """Say what age alone will do to an object; cheap, for long lists."""
-        return self._judge(item, moment=moment, disk=Disk(), rank=0, newer_bytes=0)
+    def outlook(self, tx: Tx, item: Object, moment: Moment) -> Decision:
+        """Say what age alone will do to an object, or what keeps it; cheap, for long lists."""
+        rights_now = self._snapshot.of(tx, item)
+        return self._judge(item, rights_now, moment=moment, disk=Disk(), rank=0, newer_bytes=0)
 
     def explain(self, tx: Tx, item: Object, *, moment: Moment, disk: Disk) -> Explanation:
         """Say why an object is still here, until when, and which rule will end it."""
@@ -296,7 +302,8 @@ class Retention:
         if rule is not None:
             newer = self._vault.newer_than(tx, item.id, self._cameras(rule, self._vault.totals(tx)), item.category)
             rank, newer_bytes = newer.objects, newer.bytes + item.size_bytes
-        decision = self._judge(item, moment=moment, disk=disk, rank=rank, newer_bytes=newer_bytes)
+        rights_now = self._snapshot.of(tx, item)
+        decision = self._judge(item, rights_now, moment=moment, disk=disk, rank=rank, newer_bytes=newer_bytes)
         return Explanation(decision=decision, rule=rule, rank=rank, newer_bytes=newer_bytes)
 
     async def _walk(
@@ -305,7 +312,7 @@ class Retention:
         """Yield (object, decision) of a rule's set, oldest first, down to the first that is simply not due."""
         walked, walked_bytes, cursor, kept = 0, 0, 0, 0
         while True:
-            total, page = await self._index.read(partial(self._page, rule=rule, above=cursor))
+            total, page, standing = await self._index.read(partial(self._page, rule=rule, above=cursor))
             if not page:
                 return
             for item in page:
@@ -314,6 +321,7 @@ class Retention:
                 room = msgspec.structs.replace(disk, free_bytes=disk.free_bytes + freed.bytes)
                 decision = self._judge(
                     item,
+                    rights_of(standing, item),
                     moment=moment,
                     disk=room,
                     rank=total.objects - walked,
@@ -327,21 +335,30 @@ class Retention:
                 yield item, decision
             cursor = page[-1].n
 
-    def _page(self, tx: Tx, rule: Rule, above: int) -> tuple[Total, tuple[Aged, ...]]:
-        """Return how much a rule's set holds now, and its oldest above a number."""
+    def _page(self, tx: Tx, rule: Rule, above: int) -> tuple[Total, tuple[Aged, ...], Freezes]:
+        """Return how much a rule's set holds now, its oldest above a number, and what is frozen now."""
         totals = self._vault.totals(tx)
         cameras = self._cameras(rule, totals)
         sets = [totals.sets[camera, rule.category] for camera in cameras]
         total = Total(sum(one.objects for one in sets), sum(one.bytes for one in sets))
-        return total, self._vault.oldest(tx, cameras, rule.category, above=above)
+        return total, self._vault.oldest(tx, cameras, rule.category, above=above), self._snapshot.standing(tx)
 
-    def _judge(self, item: Aged | Object, *, moment: Moment, disk: Disk, rank: int, newer_bytes: int) -> Decision:
+    def _judge(
+        self,
+        item: Aged | Object,
+        rights_now: Rights,
+        *,
+        moment: Moment,
+        disk: Disk,
+        rank: int,
+        newer_bytes: int,
+    ) -> Decision:
         return decide(
             self._policy,
             "expire",
             requester=DEVICE,
             subject=Subject.of(item),
-            rights=Rights(),
+            rights=rights_now,
             conditions=Conditions(
                 moment=moment,
                 free_bytes=disk.free_bytes,

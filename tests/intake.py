@@ -16,6 +16,7 @@ async def take_in(parts: Parts, on_event: Callable[[IngestEvent], None] = lambda
         sealer=sealer,
         policy=parts.policy_in_force,
         now=parts.now,
+        rights=parts.snapshot.at_ingest,
         reserve_bytes=RESERVE_BYTES,
         on_event=on_event,
     )

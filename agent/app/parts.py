@@ -30,8 +30,9 @@ from agent.index import Index, Tx
 from agent.keystore import Keystore
 from agent.model import Moment, Outcome, Requester
 from agent.outbox import Outbox
-from agent.policy import Policy, Rights
+from agent.policy import Policy
 from agent.retention import Disk, Retention
+from agent.rights.snapshot import Snapshot
 from agent.timeline import Timeline
 from agent.trust import Trust
 from agent.vault import Vault
@@ -63,6 +64,7 @@ class Parts:
     bundle: Bundle
     commands: Commands
     retention: Retention
+    snapshot: Snapshot
     read_clock: ReadClock
     changed: Callable[[], None]
     refused_bytes: int = 0
@@ -114,7 +116,12 @@ class Parts:
         self.policy = policy
         self.document = document
         self.retention = Retention(
-            index=self.index, vault=self.vault, erasure=self.erasure, policy=self.policy, document=document
+            index=self.index,
+            vault=self.vault,
+            erasure=self.erasure,
+            snapshot=self.snapshot,
+            policy=self.policy,
+            document=document,
         )
 
     def policy_in_force(self) -> Policy:
@@ -233,6 +240,7 @@ def _assemble(config: Config, document: bytes, *, keystore: Keystore, index: Ind
     timeline = index.read_now(Timeline.load)
     vault = Vault(folder=config.vault, index=index, keystore=keystore)
     trust = Trust()
+    snapshot = Snapshot()
     outbox = Outbox(device=config.device, signer=keystore, random=secrets.token_bytes)
     ledger = Ledger(
         device=config.device,
@@ -265,7 +273,7 @@ def _assemble(config: Config, document: bytes, *, keystore: Keystore, index: Ind
 
     world = World(
         policy=lambda: parts.policy,
-        rights=lambda _tx, _object: Rights(),
+        rights=snapshot.of,
         label=enrolment.label_of,
         acts={SetTime: set_time},
         approve_pass=_approve_pass,
@@ -300,7 +308,10 @@ def _assemble(config: Config, document: bytes, *, keystore: Keystore, index: Ind
         erasure=erasure,
         bundle=bundle,
         commands=commands,
-        retention=Retention(index=index, vault=vault, erasure=erasure, policy=policy, document=document),
+        retention=Retention(
+            index=index, vault=vault, erasure=erasure, snapshot=snapshot, policy=policy, document=document
+        ),
+        snapshot=snapshot,
         read_clock=read_clock,
         changed=lambda: None,
     )

@@ -201,6 +201,7 @@ async def _run(
         sealer=sealer,
         policy=parts.policy_in_force,
         now=parts.now,
+        rights=parts.snapshot.at_ingest,
         reserve_bytes=RESERVE_BYTES,
         on_full=lambda size_bytes: _make_room(live, size_bytes),
         on_event=lambda event: _on_ingest(live, event, tell),
@@ -371,6 +372,7 @@ def _line_parts(live: Live, tell: Callable[[str, str], None]) -> Post | None:
         stores=stores,
         policy=parts.policy_in_force,
         now=parts.now,
+        snapshot=parts.snapshot,
         alert=tell,
     )
     live.broker, live.upload, live.post = broker, upload, post

@@ -365,6 +365,7 @@ class Verbs:
                 index=parts.index,
                 vault=parts.vault,
                 erasure=parts.erasure,
+                snapshot=parts.snapshot,
                 policy=read_policy(document, file=str(args.get("file", "policy.toml"))),
                 document=document,
             )
@@ -573,7 +574,7 @@ class Verbs:
             erasure=parts.erasure,
             label=enrolment.label_of,
             forgotten_ms=forgotten_ms,
-            held=lambda item, label: _view(item, parts.retention.outlook(item, moment), label=label),
+            held=lambda item, label: _view(item, parts.retention.outlook(tx, item, moment), label=label),
         )
 
     def _away(self, tx: Tx, away: AtStore) -> dict[str, Any]:

@@ -183,7 +183,7 @@ class Exports:
                 "export",
                 requester=requester,
                 subject=Subject.of(found),
-                rights=self._world.rights(tx, found.id),
+                rights=self._world.rights(tx, found),
                 conditions=conditions(found.size_bytes),
             )
             if isinstance(decision, Refuse):

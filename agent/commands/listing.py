@@ -208,7 +208,7 @@ class Listing:
                 label=self._world.label,
                 forgotten_ms=forgotten_ms,
                 held=lambda found, label: owner_view(
-                    found, label=label, policy=policy, rights=self._world.rights(tx, found.id), moment=moment
+                    found, label=label, policy=policy, rights=self._world.rights(tx, found), moment=moment
                 ),
             )
             if told is not None:

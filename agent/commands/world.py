@@ -28,7 +28,7 @@ def _no_pass(_tx: Tx, _waiting: str, _selection: str, _key: Key) -> bool:
 
 
 class World(msgspec.Struct, frozen=True, kw_only=True):
-    """What the composition root injects: the policy in force, rights and labels by id, time, and who to wake.
+    """What the composition root injects: the policy in force, rights and labels, time, and who to wake.
 
     ``acts`` holds, by the type of its request, the effect of each verb that needs no work behind the transaction.
     ``changed`` is called on the event loop when the outbox may have something new. ``alert`` takes (transaction, code,
@@ -38,7 +38,7 @@ class World(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     policy: Callable[[], Policy]
-    rights: Callable[[Tx, str], Rights]
+    rights: Callable[[Tx, Object | AtStore], Rights]
     label: Callable[[Tx, str], str]
     now: Callable[[], Moment]
     changed: Callable[[], None]
@@ -53,7 +53,7 @@ def sparing(world: World) -> Callable[[Tx, Object | AtStore, str, str], Outcome 
 
     def judge(tx: Tx, found: Object | AtStore, actor: str, rule: str) -> Outcome | None:
         # Retention was judged by ``decide`` when it chose; what came between is only a hold or a restriction.
-        rights = world.rights(tx, found.id)
+        rights = world.rights(tx, found)
         owner = rule == OWNER_ERASE or (rule != BACKEND_DELETE and not rights.restricted)
         decision = decide(
             world.policy(),

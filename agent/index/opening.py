@@ -21,6 +21,7 @@ from agent.index import (
     bundle,
     collection,
     enrolment,
+    freezing,
     outbox,
     registry,
     remaining,
@@ -43,6 +44,7 @@ MIGRATIONS: Final[dict[str, tuple[str, ...]]] = {
     "remaining": remaining.MIGRATIONS,
     "enrolment": enrolment.MIGRATIONS,
     "collection": collection.MIGRATIONS,
+    "freezing": freezing.MIGRATIONS,
 }
 """Scripts of each owner, oldest first; they are only ever appended to."""
 

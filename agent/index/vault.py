@@ -148,12 +148,13 @@ def page(tx: Tx, after: str, limit: int) -> list[Row]:
 
 
 def oldest(tx: Tx, *, camera: str, category: str, above: int, limit: int) -> list[Row]:
-    """Return (n, id, camera, category, taken in, size, state, kind) of a set from above ``n``, oldest first.
+    """Return a set from above ``n``, oldest first, as ``model.Aged`` has it.
 
     What is being erased is not in it.
     """
     return tx.execute(
-        "SELECT n, id, camera, category, taken_in_ms, size_bytes, state, kind FROM object"
+        "SELECT n, id, camera, category, taken_in_ms, size_bytes, state, kind, captured_from_ms, captured_to_ms"
+        " FROM object"
         " WHERE camera = ? AND category = ? AND n > ? AND state != 'erasing' ORDER BY n LIMIT ?",
         (camera, category, above, limit),
     )

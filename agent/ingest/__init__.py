@@ -20,7 +20,7 @@ A file's failure is that file's alone: it is told, counted, left where it is and
 - ``room``       what of the disk is free for a file, beside others that are under way
 - ``share``      what one source has of the flow for itself
 - ``work``       what becomes one object, and the identity by which it is known again
-- ``known``      what the index knows of a file at its source
+- ``known``      what the index knows of a file at its source, and what stands over it
 - ``opening``    source and part file opened; log files joined in memory
 - ``telling``    what is told of files, once
 - ``absence``    tombstones that nothing is left for at the source

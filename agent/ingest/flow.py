@@ -20,7 +20,7 @@ from agent.ingest.absence import confirm_absences
 from agent.ingest.gate import Gate
 from agent.ingest.giving_up import GivingUp
 from agent.ingest.growing import Piece
-from agent.ingest.known import Known
+from agent.ingest.known import Known, RightsAtIngest, no_rights
 from agent.ingest.opening import Opened, open_work
 from agent.ingest.room import Room
 from agent.ingest.share import OPEN_BATCHES, Share
@@ -66,16 +66,12 @@ NOTES: Final = 64
 """Copies that were given up and not yet noted, at most, while more work is under way."""
 
 
-def _no_rights(_camera: str, _category: str) -> Rights:
-    return Rights()
-
-
 class Ingest:
     """The flow for all sources; belongs to the running event loop.
 
-    ``policy``, ``now`` and ``rights`` (camera id or ``""``, category) are asked once per file. ``reserve_bytes`` of the
-    vault's disk are never filled; ``on_full`` is called with the size of what found no room, where the policy lets it
-    drive others out. ``on_event`` is called in the loop; neither may wait.
+    ``policy``, ``now`` and ``rights`` are asked once per file. ``reserve_bytes`` of the vault's disk are never filled;
+    ``on_full`` is called with the size of what found no room, where the policy lets it drive others out. ``on_event``
+    is called in the loop; neither may wait.
     """
 
     def __init__(
@@ -87,7 +83,7 @@ class Ingest:
         sealer: Sealer,
         policy: Callable[[], Policy],
         now: Callable[[], Moment],
-        rights: Callable[[str, str], Rights] = _no_rights,
+        rights: RightsAtIngest = no_rights,
         reserve_bytes: int = 0,
         on_full: Callable[[int], None] = lambda _size_bytes: None,
         on_event: Callable[[IngestEvent], None] = lambda _event: None,
@@ -100,9 +96,8 @@ class Ingest:
         self._sealer = sealer
         self._policy = policy
         self._now = now
-        self._rights = rights
         self._room = Room(vault.folder, reserve_bytes=reserve_bytes)
-        self._at_gate = Gate(self._room, policy=policy, rights=rights, on_full=on_full)
+        self._at_gate = Gate(self._room, policy=policy, on_full=on_full)
         self._monotonic = monotonic
         self._folders = {
             settings.name: FolderSource(
@@ -113,7 +108,7 @@ class Ingest:
             )
             for settings in sources
         }
-        self._known = Known(vault, taking=frozenset(one.name for one in sources if one.takes))
+        self._known = Known(vault, rights=rights, taking=frozenset(one.name for one in sources if one.takes))
         self._giving_up = GivingUp(self._folders, vault=vault, now=now)
         opening = partial(
             open_work,
@@ -137,6 +132,7 @@ class Ingest:
                 sealer=sealer,
                 room=self._room,
                 gate=self._at_gate,
+                rights=rights,
                 admit=self._admit,
                 named=lambda: policy().cameras(),
                 telling=self._telling,
@@ -363,8 +359,8 @@ class Ingest:
         """Do the steps for what of the work can be read at once; return what is left of it."""
         moment = self._now()
         # 1. The gate.
-        work, camera = await self._without_known(work, moment)
-        let = await self._gate(work, moment, camera=camera) if work.members else None
+        work, camera, rights = await self._without_known(work, moment)
+        let = await self._gate(work, moment, camera=camera, rights=rights) if work.members else None
         if let is None:
             return Work(work.source, ())
         try:
@@ -409,9 +405,11 @@ class Ingest:
         if work.source.settings.copy != "left":
             await self._share(work).giving_up.taken_before(work, item)
 
-    async def _gate(self, work: Work, moment: Moment, *, camera: str) -> Let | None:
+    async def _gate(self, work: Work, moment: Moment, *, camera: str, rights: Rights) -> Let | None:
         """Ask in step 1; ``None`` when it is not to be taken, which was told."""
-        found = self._at_gate.ask(camera, work.first.place.category, size_bytes=work.size_bytes, moment=moment)
+        found = self._at_gate.ask(
+            camera, work.first.place.category, rights=rights, size_bytes=work.size_bytes, moment=moment
+        )
         if isinstance(found, Let):
             return found
         await self._refused(work, found, moment)
@@ -477,12 +475,13 @@ class Ingest:
         self._group = (group, uses + 1)
         return group
 
-    async def _without_known(self, work: Work, moment: Moment) -> tuple[Work, str]:
+    async def _without_known(self, work: Work, moment: Moment) -> tuple[Work, str, Rights]:
         """Do step 1's first half, unread, for each file by itself: what one batch holds says nothing of another.
 
-        Return what is left, and the camera's id if it has one.
+        Return what is left, the camera's id if it has one, and what stands over the first file that is left.
         """
-        new, bookmarks, camera = [], [], ""
+        new: list[Candidate] = []
+        bookmarks, camera, rights = [], "", Rights()
         for alone in [work.alone(candidate) for candidate in work.members]:
             found = await self._find(alone)
             camera = found.camera
@@ -497,9 +496,10 @@ class Ingest:
                 if alone.first.told is not None:  # the camera was not told so, or did not hear it
                     await self._taken_before(alone, None)
             elif alone.first.told is None or not alone.first.told.acknowledged:  # else its tombstone went meanwhile
+                rights = rights if new else found.rights
                 new.append(alone.first)
                 bookmarks.append(found.bookmarks)
-        return Work(work.source, tuple(new), tuple(bookmarks), moment.agent_ms), camera
+        return Work(work.source, tuple(new), tuple(bookmarks), moment.agent_ms), camera, rights
 
     # -- usage logs
 
@@ -572,8 +572,7 @@ class Ingest:
         if work.source.settings.copy == "left":
             await self._remains(work, forbidden, passed=passed)
             return
-        camera = (await self._find(work)).camera
-        if self._rights(camera, work.first.place.category).hold is not None:
+        if (await self._find(work)).rights.hold is not None:
             self._telling.once("held", work, reason="a hold keeps the source's copy")
             return
         if not await self._share(work).giving_up.destroy(work):

@@ -16,28 +16,26 @@ _DEVICE: Final = Requester(role="device")
 
 
 class Gate:
-    """Asks the policy in force and the owner's rights, once for each piece; ``on_full`` as in ``Ingest``."""
+    """Asks the policy in force, once for each piece; ``on_full`` as in ``Ingest``."""
 
     def __init__(
         self,
         room: Room,
         *,
         policy: Callable[[], Policy],
-        rights: Callable[[str, str], Rights],
         on_full: Callable[[int], None],
     ) -> None:
         self._room = room
         self._policy = policy
-        self._rights = rights
         self._on_full = on_full
 
-    def ask(self, camera: str, category: Category, *, size_bytes: int, moment: Moment) -> Let | Refuse:
+    def ask(self, camera: str, category: Category, *, rights: Rights, size_bytes: int, moment: Moment) -> Let | Refuse:
         """Return under which rule it is let in, its room promised, or why it is not; ``SpaceError`` when that may end.
 
-        ``camera`` is ``""`` for one that has no id yet.
+        ``camera`` is ``""`` for one that has no id yet; ``rights`` are what stands over it.
         """
         free, total = self._room.left()
-        policy, rights = self._policy(), self._rights(camera, category)
+        policy = self._policy()
         decision = decide(
             policy,
             "ingest",

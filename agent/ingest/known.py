@@ -1,5 +1,7 @@
 """What the index knows of a file at its source: taken before, deleted before, of which camera."""
 
+from typing import Final, Protocol
+
 import msgspec
 
 from agent import bookmark, registry, tombstone
@@ -7,14 +9,31 @@ from agent.bookmark import Bookmark
 from agent.index import Tx
 from agent.ingest.growing import look_tag, related_tags
 from agent.ingest.work import Work, is_read_by_line, source_tag
+from agent.policy import Rights
 from agent.sources import Candidate
 from agent.tombstone import Forbidden
 from agent.vault import Vault
+
+_ABOVE_ALL: Final = 2**63 - 1
+
+
+class RightsAtIngest(Protocol):
+    """What tells what stands over something that is not here yet; ``camera`` is ``""`` for one that has no id yet."""
+
+    def __call__(self, tx: Tx, /, *, camera: str, category: str, captured_from_ms: int, captured_to_ms: int) -> Rights:
+        """Return it."""
+        ...
+
+
+def no_rights(_tx: Tx, *, camera: str, category: str, captured_from_ms: int, captured_to_ms: int) -> Rights:  # noqa: ARG001 - the arguments are the form's
+    """Return what stands over everything where nobody asked anything."""
+    return Rights()
 
 
 class Found(msgspec.Struct, frozen=True):
     """What the index knows of one piece of work that was not read; ``taken`` only where its source keeps its copy.
 
+    ``rights`` are what stands over it, by all that may be the time at which it was recorded.
     Of a log that grows it is what is taken next that may be forbidden: that is known once it was read, from one of the
     ``bookmarks`` on. ``one_too_many`` is a new one that there is no room to know.
     """
@@ -22,6 +41,7 @@ class Found(msgspec.Struct, frozen=True):
     taken: bool
     forbidden: Forbidden | None
     camera: str
+    rights: Rights
     bookmarks: tuple[Bookmark, ...] = ()
     one_too_many: bool = False
 
@@ -29,8 +49,9 @@ class Found(msgspec.Struct, frozen=True):
 class Known:
     """Asks inside the caller's transaction; ``taking`` names the sources whose copies are ours to empty."""
 
-    def __init__(self, vault: Vault, *, taking: frozenset[str]) -> None:
+    def __init__(self, vault: Vault, *, rights: RightsAtIngest, taking: frozenset[str]) -> None:
         self._vault = vault
+        self._rights = rights
         self._taking = taking
 
     @property
@@ -56,9 +77,21 @@ class Known:
         camera = first.told.camera if first.told is not None else self._camera(tx, first)
         taken = not self._takes(first) and self._taken(tx, first, source_tag(first, key=self.key))
         bookmarks = bookmark.related(tx, **related_tags(first, key=self.key)) if work.is_log and not taken else ()
+        stands = self._stands_over(tx, first, camera=camera)
         if not work.grows or taken:
-            return Found(taken, self.forbidden(tx, first, camera=camera), camera, bookmarks)
-        return Found(taken, None, camera, bookmarks, one_too_many=not bookmarks and bookmark.is_full(tx))
+            return Found(taken, self.forbidden(tx, first, camera=camera), camera, stands, bookmarks)
+        return Found(taken, None, camera, stands, bookmarks, one_too_many=not bookmarks and bookmark.is_full(tx))
+
+    def _stands_over(self, tx: Tx, candidate: Candidate, *, camera: str) -> Rights:
+        place, doubt_ms = candidate.place, candidate.doubt_ms
+        dated = candidate.is_dated
+        return self._rights(
+            tx,
+            camera=camera,
+            category=place.category,
+            captured_from_ms=place.captured_from_ms - doubt_ms if dated else 0,
+            captured_to_ms=place.captured_to_ms + doubt_ms if dated else _ABOVE_ALL,
+        )
 
     def _camera(self, tx: Tx, candidate: Candidate) -> str:
         return registry.find_camera(tx, candidate.source, candidate.place.label) or ""

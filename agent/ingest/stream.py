@@ -27,11 +27,12 @@ from agent.clock import MS_PER_S, rfc3339_ms
 from agent.errors import AgentError, ConfigError, RefusedError, SpaceError
 from agent.index import Tx
 from agent.ingest.gate import Gate
+from agent.ingest.known import RightsAtIngest
 from agent.ingest.room import Room
 from agent.ingest.telling import Telling
 from agent.ingest.work import EventKind, IngestEvent, Let, Now, Told
 from agent.model import Category, Moment, Object, new_id
-from agent.policy import Refuse
+from agent.policy import Refuse, Rights
 from agent.rtsp import Segment, StreamSettings, Watch
 from agent.rtsp.message import IMPOSTOR, Listened
 from agent.rtsp.onvif.client import ask
@@ -97,6 +98,7 @@ class StreamFlow:
         sealer: Sealer,
         room: Room,
         gate: Gate,
+        rights: RightsAtIngest,
         admit: Callable[[Told], Awaitable[Object]],
         named: Callable[[], Collection[str]],
         telling: Telling,
@@ -109,6 +111,7 @@ class StreamFlow:
         self._sealer = sealer
         self._room = room
         self._gate = gate
+        self._rights = rights
         self._admit = admit
         self._named = named
         self._telling = telling
@@ -298,9 +301,16 @@ class StreamFlow:
 
     async def _let(self, moment: Moment) -> Let | None:
         """Do step 1; ``None`` when it is not to be taken, which was told."""
-        label = self._settings.camera
-        camera = await self._index.read(lambda tx: registry.find_camera(tx, self.name, label)) or ""
-        found = self._gate.ask(camera, CATEGORY, size_bytes=self._size_bytes, moment=moment)
+        from_ms = moment.agent_ms
+
+        def stands(tx: Tx) -> tuple[str, Rights]:
+            camera = registry.find_camera(tx, self.name, self._settings.camera) or ""
+            return camera, self._rights(
+                tx, camera=camera, category=CATEGORY, captured_from_ms=from_ms, captured_to_ms=from_ms + 1
+            )
+
+        camera, rights = await self._index.read(stands)
+        found = self._gate.ask(camera, CATEGORY, rights=rights, size_bytes=self._size_bytes, moment=moment)
         if isinstance(found, Let):
             return found
         await self._refused(found, moment)

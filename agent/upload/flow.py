@@ -29,6 +29,7 @@ from agent.errors import AgentError, ConfigError, CorruptError, LinkError, Refus
 from agent.index import Index, Tx
 from agent.model import Category, Moment, Object, RandomBytes, Requester, new_id
 from agent.policy import Allow, Conditions, Decision, Policy, Rights, Subject, decide
+from agent.rights.snapshot import Snapshot
 from agent.uplink import UPACK, Device, Line, Mail, Manifest, Rate, Sending, Wait, opened, pause_until
 from agent.upload.copies import Copies
 from agent.upload.turn import LONGEST_WAIT_S, Turn
@@ -60,10 +61,6 @@ class _Prepared(msgspec.Struct, frozen=True):
     given_up_at: str  # the store that has half of it
 
 
-def _no_rights(_camera: str, _category: str) -> Rights:
-    return Rights()
-
-
 def _log_alert(code: str, what: str) -> None:
     _log.warning("%s: %s", code, what)
 
@@ -72,8 +69,8 @@ class Upload:
     """The flow; ``run`` works until cancelled.
 
     ``stores`` returns the keys of the stores that are valid now (docs/protocol.md §3): the last of them gets uploads,
-    the others are still asked about the copies that they have. ``policy``, ``rights`` (camera id, category) and ``now``
-    are asked at each decision. ``alert`` takes a code of §8 and a sentence.
+    the others are still asked about the copies that they have. ``policy``, ``snapshot`` and ``now`` are asked at each
+    decision. ``alert`` takes a code of §8 and a sentence.
     """
 
     def __init__(
@@ -87,7 +84,7 @@ class Upload:
         stores: Callable[[Tx], tuple[Key, ...]],
         policy: Callable[[], Policy],
         now: Callable[[], Moment],
-        rights: Callable[[str, str], Rights] = _no_rights,
+        snapshot: Snapshot,
         alert: Callable[[str, str], None] = _log_alert,
         clock_s: Callable[[], float] = monotonic_s,
         wait: Wait = pause_until,
@@ -100,7 +97,7 @@ class Upload:
         self._stores = stores
         self._policy = policy
         self._now = now
-        self._rights = rights
+        self._snapshot = snapshot
         self._alert = alert
         self._clock_s = clock_s
         self._wait = wait
@@ -204,22 +201,23 @@ class Upload:
             self._alert("unusable_key", f"Nothing can be sealed to the store's key {key.kid}: {error.message}")
             return None
 
-    def _judge(self, subject: Subject) -> Decision:
+    def _judge(self, subject: Subject, rights: Rights) -> Decision:
         return decide(
             self._policy(),
             "upload",
             requester=_DEVICE,
             subject=subject,
-            rights=self._rights(subject.camera, subject.category),
+            rights=rights,
             conditions=Conditions(moment=self._now()),
         )
 
     async def _look_at_running(self) -> None:
         self._rate.change(self._policy().rate_bytes_s)
         running = tuple(self._turn.running)
-        waiting = await self._index.read(lambda tx: self._still_waiting(tx, running)) if running else frozenset()
+        waiting = await self._index.read(lambda tx: self._still_waiting(tx, running)) if running else {}
         for object_id, item in self._turn.running.items():
-            if object_id not in waiting or not isinstance(self._judge(Subject.of(item)), Allow):
+            rights = waiting.get(object_id)
+            if rights is None or not isinstance(self._judge(Subject.of(item), rights), Allow):
                 self._tasks[object_id].cancel()
         offsets = {
             upload: one.durable_bytes
@@ -231,9 +229,10 @@ class Upload:
                 await self._index.write(lambda tx: self._note_offsets(tx, offsets))
                 self._noted.update({upload: n for upload, n in offsets.items() if upload in self._sendings})
 
-    def _still_waiting(self, tx: Tx, object_ids: tuple[str, ...]) -> frozenset[str]:
+    def _still_waiting(self, tx: Tx, object_ids: tuple[str, ...]) -> dict[str, Rights]:
+        """Return what stands over each of some objects that are here and not on their way out."""
         found = (self._vault.get(tx, object_id) for object_id in object_ids)
-        return frozenset(item.id for item in found if item is not None and item.state != "erasing")
+        return {item.id: self._snapshot.of(tx, item) for item in found if item is not None and item.state != "erasing"}
 
     def _note_offsets(self, tx: Tx, offsets: dict[str, int]) -> None:
         for upload, offset in offsets.items():
@@ -243,12 +242,12 @@ class Upload:
         mail = self._mail
         if mail is None:
             return
-        queued = await self._index.read(partial(self._vault.queued, limit=self._page, skip=await self._refused_sets()))
+        queued, rights = await self._index.read(partial(self._queued, skip=await self._refused_sets()))
         now_s = self._clock_s()
         started = False
         while items := self._turn.next(queued, policy=self._policy(), now_s=now_s):
             for item in items:
-                decision = self._judge(Subject.of(item))
+                decision = self._judge(Subject.of(item), rights[item.id])
                 if isinstance(decision, Allow):
                     started = True
                     self._turn.running[item.id] = item
@@ -261,13 +260,21 @@ class Upload:
         full = len(queued) >= self._page
         self._page = min(_LARGEST_PAGE, self._page * 2) if full and not started and not self._tasks else PAGE
 
+    def _queued(self, tx: Tx, *, skip: frozenset[tuple[str, Category]]) -> tuple[tuple[Object, ...], dict[str, Rights]]:
+        """Return what is next of the sets that are not skipped, and what stands over each of it."""
+        queued = self._vault.queued(tx, self._page, skip=skip)
+        return queued, {item.id: self._snapshot.of(tx, item) for item in queued}
+
     async def _refused_sets(self) -> frozenset[tuple[str, Category]]:
         """Return the sets of which nothing may go now: a million of theirs would stand before one of another."""
-        sets = await self._index.read(self._vault.waiting_totals)
+
+        def sets(tx: Tx) -> dict[tuple[str, Category], Rights]:
+            return {key: self._snapshot.of_set(tx, *key) for key in self._vault.waiting_totals(tx)}
+
         return frozenset(
             (camera, category)
-            for camera, category in sets
-            if not isinstance(self._judge(Subject(camera=camera, category=category, taken_in_ms=0)), Allow)
+            for (camera, category), rights in (await self._index.read(sets)).items()
+            if not isinstance(self._judge(Subject(camera=camera, category=category, taken_in_ms=0), rights), Allow)
         )
 
     def _refused_for_s(self, until_ms: int | None) -> float:

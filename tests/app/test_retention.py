@@ -11,6 +11,7 @@ from agent import erasure, rights
 from agent.model import Moment, Object, Requester, Selection
 from agent.policy import Allow, parse_policy
 from agent.retention import ASK_FROM, Disk, Retention
+from agent.rights.snapshot import Snapshot
 from tests.commands.office import Office
 from tests.writing import policy_text
 
@@ -33,7 +34,14 @@ def retention(
         office.owner_recipient, head=f'[retention]\nforget_within = "{within}"', recording=recording
     ).encode()
     policy = parse_policy(document, file="policy.toml")
-    return Retention(index=office.index, vault=office.vault, erasure=office.erasure, policy=policy, document=document)
+    return Retention(
+        index=office.index,
+        vault=office.vault,
+        erasure=office.erasure,
+        snapshot=Snapshot(),
+        policy=policy,
+        document=document,
+    )
 
 
 def later(office: Office, days: float) -> Moment:

@@ -87,7 +87,7 @@ def changes(parts: Parts) -> list[tuple[str, str, str]]:
 
 
 def stricter(station: Station) -> str:
-    station.config.policy.write_text(station.config.policy.read_text().replace("14d", "1d"))
+    station.config.policy.write_text(station.config.policy.read_text().replace('"14d"', '"1d"'))
     return sha256(station.config.policy)
 
 

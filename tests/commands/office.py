@@ -171,7 +171,7 @@ class Office:
         policy = parse_policy(text.encode(), file="policy.toml")
         self.world = World(
             policy=lambda: policy,
-            rights=lambda _tx, object_id: self.rights.get(object_id, Rights()),
+            rights=lambda _tx, item: self.rights.get(item.id, Rights()),
             label=self._label,
             acts={SetTime: self._set_time},
             now=lambda: self.moment,

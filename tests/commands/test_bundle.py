@@ -30,6 +30,7 @@ from agent.index import Tx
 from agent.model import Moment, Object, Selection, new_id
 from agent.policy import Rights, parse_policy
 from agent.retention import Disk, Retention
+from agent.rights.snapshot import Snapshot
 from tests.commands.office import Office, at, run
 from tests.disk import as_root, read_only
 from tests.failing import failing
@@ -358,7 +359,12 @@ owner = ["{office.owner_recipient}"]
 """.encode()
     policy = parse_policy(document, file="policy.toml")
     retention = Retention(
-        index=office.index, vault=office.vault, erasure=office.erasure, policy=policy, document=document
+        index=office.index,
+        vault=office.vault,
+        erasure=office.erasure,
+        snapshot=Snapshot(),
+        policy=policy,
+        document=document,
     )
     ends = partial(retention.ends_export, moment=office.moment, disk=Disk())
     return office.bundle.expire(ends, moment=office.moment)

@@ -13,7 +13,7 @@ import pytest
 from agent.age import Identity, generate_identity
 from agent.age.filekey import unwrap_header
 from agent.age.stream import decrypt_stream
-from agent.index import Index
+from agent.index import Index, Tx
 from agent.ingest import Ingest, IngestEvent
 from agent.keystore import Keystore
 from agent.model import Moment, Object
@@ -74,10 +74,13 @@ class Home:
             sealer=self.sealers[-1],
             policy=lambda: policy or self.policy,
             now=lambda: self.now,
-            rights=lambda _camera, _category: self.rights,
+            rights=self._rights,
             reserve_bytes=reserve_bytes,
             on_event=on_event or self.events.append,
         )
+
+    def _rights(self, _tx: Tx, /, **_place: object) -> Rights:
+        return self.rights
 
     def scan(self, *sources: SourceSettings, policy: Policy | None = None, reserve_bytes: int = 0) -> Ingest:
         """Take in once what is there, and return the flow for its counts."""

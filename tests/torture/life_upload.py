@@ -84,6 +84,7 @@ class _Flow(Upload):
             stores=lambda _tx: (store.key,),
             policy=parts.policy_in_force,
             now=parts.now,
+            snapshot=parts.snapshot,
             alert=lambda _code, _what: None,
             clock_s=store.clock_s,
             wait=store.pause,

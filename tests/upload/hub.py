@@ -13,11 +13,12 @@ from agent.broker import Broker
 from agent.clock import monotonic_s
 from agent.envelope import Key
 from agent.erasure import Erasure
-from agent.index import Index
+from agent.index import Index, Tx
 from agent.keystore import Keystore
 from agent.keytree import SLOT_KEY_BYTES, seal_header, wrap_slot
 from agent.model import Category, Moment, Object, new_id
 from agent.policy import Policy, Rights, parse_policy
+from agent.rights.snapshot import Snapshot
 from agent.uplink import Device, pause_until
 from agent.upload import Upload
 from agent.vault import Draft, Vault
@@ -36,6 +37,18 @@ def policy(extra: str = "", *, photo: str = "", owner: str = "") -> Policy:
         photo=f'upload = "allowed"\n{photo}',
     )
     return parse_policy(text.encode(), file="policy.toml")
+
+
+class Counted(Snapshot):
+    """The real one, which counts how often a set was decided about."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.judged = 0
+
+    def of_set(self, tx: Tx, camera: str, category: str) -> Rights:
+        self.judged += 1
+        return super().of_set(tx, camera, category)
 
 
 class Hub:
@@ -60,7 +73,7 @@ class Hub:
         self.moment = NOW
         self.alerts: list[tuple[str, str]] = []
         self.hurry = 1.0  # how much faster than real its clock runs
-        self.judged = 0  # how often an object was decided about
+        self.snapshot = Counted()
 
     async def add(self, *, size_bytes: int, category: Category = "recording") -> Object:
         """Put random bytes into the vault as if they were sealed."""
@@ -111,15 +124,11 @@ class Hub:
             stores=lambda _tx: stores,
             policy=lambda: self.policy,
             now=lambda: self.moment,
-            rights=self._rights,
+            snapshot=self.snapshot,
             alert=lambda code, what: self.alerts.append((code, what)),
             clock_s=lambda: monotonic_s() * self.hurry,
             wait=lambda seconds, event: pause_until(seconds / self.hurry, event),
         )
-
-    def _rights(self, _camera: str, _category: str) -> Rights:
-        self.judged += 1
-        return Rights()
 
     def uploaded(self, *items: Object) -> bool:
         return all(self.state(item) == "uploaded" for item in items)

@@ -555,7 +555,7 @@ def test_outside_the_allowed_hours_nothing_is_sent(
         item = await hub.add(size_bytes=1000)
         with cloud_at(mosquitto.url, tls=tls, folder=tmp_path / "cloud", keys=Keys.of(hub)) as (cloud, store):
             async with uploading(hub, line(mosquitto.url, tls), store) as flow:
-                await until(lambda: hub.judged > 0)
+                await until(lambda: hub.snapshot.judged > 0)
                 assert not flow._tasks
                 assert not cloud.journal.events("begin")
                 hub.moment = msgspec.structs.replace(NOW, agent_ms=NOW.agent_ms + 90 * 60_000)

@@ -1,0 +1,63 @@
+"""What the owner, and whoever holds something, asked for one object: the ``Rights`` that ``policy.decide`` is given.
+
+Every flow asks here, for each object that it judges, in the transaction in which it read that object. All that stands
+is kept in memory while it is the same, so a million objects are judged without a query each.
+"""
+
+from typing import Final
+
+from agent.index import Tx
+from agent.policy import Hold, Rights
+from agent.rights import freezing
+from agent.rights.freezing import Coming, Freeze, Freezes, Placed
+
+FREE: Final = Rights()
+"""Of what nobody asked anything."""
+
+
+class Snapshot:
+    """Answers from what stands in the caller's transaction."""
+
+    def __init__(self) -> None:
+        self._known = Freezes()
+
+    def standing(self, tx: Tx) -> Freezes:
+        """Return the restrictions and holds that stand."""
+        known = self._known
+        if freezing.state(tx) != known.state:
+            self._known = known = freezing.standing(tx)
+        return known
+
+    def of(self, tx: Tx, item: Placed) -> Rights:
+        """Return what stands over an object that is here, or that only a store has."""
+        return rights_of(self.standing(tx), item)
+
+    def of_set(self, tx: Tx, camera: str, category: str) -> Rights:
+        """Return what stands over everything of a camera's category, whenever it was recorded."""
+        standing = self.standing(tx)
+        return _rights(
+            tuple(one for one in standing.restrictions if one.covers_all_of(camera, category)),
+            tuple(one for one in standing.holds if one.covers_all_of(camera, category)),
+        )
+
+    def at_ingest(self, tx: Tx, *, camera: str, category: str, captured_from_ms: int, captured_to_ms: int) -> Rights:
+        """Return what stands over what is not here yet; ``camera`` is ``""`` for one that has no id yet."""
+        coming = Coming(
+            camera=camera, category=category, captured_from_ms=captured_from_ms, captured_to_ms=captured_to_ms
+        )
+        return self.of(tx, coming)
+
+
+def rights_of(standing: Freezes, item: Placed) -> Rights:
+    """Return what of all that stands is over one object; for whoever judges many of one transaction."""
+    return _rights(standing.restricting(item), standing.holding(item))
+
+
+def _rights(restrictions: tuple[Freeze, ...], holds: tuple[Freeze, ...]) -> Rights:
+    if not restrictions and not holds:
+        return FREE
+    hold = None
+    if holds:
+        last = max(holds, key=lambda one: one.until_ms or 0)
+        hold = Hold(reason=last.reason, author=last.author, until_ms=last.until_ms or 0)
+    return Rights(hold=hold, restricted=bool(restrictions))
