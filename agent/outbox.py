@@ -23,14 +23,31 @@ from agent.model import Moment, RandomBytes, new_id
 AlertCode = Literal[
     "clock_unsure", "clock_jump", "disk_full", "source_failed", "certificate_expiring", "store_rolled_back",
     "upload_region_refused", "mass_delete_waiting", "retention_waiting", "unknown_keys", "takeover", "corrupt_object",
-    "audit_broken", "acl_broken", "unusable_key", "removal_failed", "camera_impostor",
+    "audit_broken", "acl_broken", "unusable_key", "removal_failed", "camera_impostor", "forged_message", "key_misused",
+    "request_flood",
 ]  # fmt: skip
 ALERT_CODES: Final[tuple[AlertCode, ...]] = get_args(AlertCode)
 
 UNTIL_ACKNOWLEDGED: Final[frozenset[AlertCode]] = frozenset(
-    {"store_rolled_back", "unknown_keys", "corrupt_object", "audit_broken"}
+    {
+        "store_rolled_back",
+        "unknown_keys",
+        "corrupt_object",
+        "audit_broken",
+        "forged_message",
+        "key_misused",
+        "request_flood",
+    }
 )
 """What happened and cannot be over: these end when a reader has them, the others when what they tell of does (§8)."""
+
+INCIDENTS: Final[frozenset[AlertCode]] = frozenset(
+    {
+        "unknown_keys", "forged_message", "key_misused", "request_flood", "takeover",
+        "camera_impostor", "corrupt_object", "audit_broken", "store_rolled_back", "clock_jump",
+    }
+)  # fmt: skip
+"""What somebody may have done to this device or in its name; told as such, and pushed out of the queue by nothing."""
 
 WAITING_MAX: Final = 2048
 """Messages to one reader; then the lightest and oldest go. A command sent again still gets its stored receipt."""
@@ -45,9 +62,12 @@ ALERT_PAUSE_MS: Final = 60_000
 """An alert that keeps being raised is told again at most this often."""
 
 _ABOUT_ALERT: Final = "alert/"
+_LIGHT, _USUAL, _INCIDENT = range(3)
+"""What goes first from the queue of a reader that never acknowledges: the lighter, then the older."""
 
 __all__ = [
     "ALERT_CODES",
+    "INCIDENTS",
     "REPEAT_S",
     "UNTIL_ACKNOWLEDGED",
     "WAITING_MAX",
@@ -89,7 +109,8 @@ class Outbox:
 
     def put_receipt(self, tx: Tx, *, to: str, about: str, jti: str, body: bytes, light: bool = False) -> None:
         """Queue a receipt for the key ``to`` in place of an older one about the same command."""
-        rows.put(tx, reader=to, about=about, jti=jti, channel=f"rcpt/{to}", weight=0 if light else 1, body=body)
+        weight = _LIGHT if light else _USUAL
+        rows.put(tx, reader=to, about=about, jti=jti, channel=f"rcpt/{to}", weight=weight, body=body)
         rows.drop_beyond(tx, to, keep=WAITING_MAX)
 
     def pending(self, tx: Tx, *, after: int = 0, limit: int = 64) -> tuple[Message, ...]:
@@ -149,6 +170,7 @@ class Outbox:
                 "code": alert.code,
                 "since": rfc3339_ms(since_ms),
                 "count": count + 1,
+                "incident": alert.code in INCIDENTS,
                 "what": alert.what,
                 "effect": alert.effect,
                 "next": alert.next,
@@ -162,7 +184,7 @@ class Outbox:
                 about=f"{_ABOUT_ALERT}{alert.code}",
                 jti=jti,
                 channel="alert",
-                weight=1,
+                weight=_weight(alert.code),
                 body=body,
             )
             rows.drop_beyond(tx, reader.kid, keep=WAITING_MAX)
@@ -177,7 +199,7 @@ class Outbox:
                 about=message.about,
                 jti=message.jti,
                 channel=message.channel,
-                weight=1,
+                weight=_weight(message.about.removeprefix(_ABOUT_ALERT)),
                 body=message.body,
             )
 
@@ -200,3 +222,7 @@ class Outbox:
     def alerts(self, tx: Tx) -> tuple[tuple[str, int, int], ...]:
         """Return (code, since in agent milliseconds, count) of every alert that stands."""
         return rows.alerts(tx)
+
+
+def _weight(code: str) -> int:
+    return _INCIDENT if code in INCIDENTS else _USUAL

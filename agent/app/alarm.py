@@ -57,6 +57,18 @@ MEANING: Final[dict[str, tuple[str, str]]] = {
         "Messages signed by keys that are not in the key set arrive; they have no effect.",
         "Check who may write to this device's topics on the broker",
     ),
+    "forged_message": (
+        "Messages that bear the id of a key of this device's set were not signed by it; they have no effect.",
+        "Check who may write to this device's topics on the broker; the key itself is not lost by that",
+    ),
+    "key_misused": (
+        "Its signature is true, so whoever signed that has the key; what was asked had no effect.",
+        "Ask who holds that key; if nobody there did it, take it out: privacy-owner client remove",
+    ),
+    "request_flood": (
+        "What it sends beyond its pace is refused, then not answered; everybody else is served as before.",
+        "Ask who holds that key; if nobody there did it, take it out: privacy-owner client remove",
+    ),
     "takeover": (
         "Another client uses this device's name at the broker; the connection keeps being lost.",
         "Find the second device; revoke its certificate: python -m certs revoke DIR NAME",

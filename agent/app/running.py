@@ -558,8 +558,17 @@ async def _tell_clock(live: Live, tell: Callable[[str, str], None], moment: Mome
     await parts.index.write(parts.timeline.keep, urgent=True)
     holds = "" if moment.trusted else "clock_jump" if parts.timeline.leapt else "clock_unsure"
     for code in ("clock_unsure", "clock_jump"):
-        tell(code, "This device is not sure of the time." if code == holds else "")
+        tell(code, _of_clock(moment, parts.timeline.leapt) if code == holds else "")
     parts.changed()
+
+
+def _of_clock(moment: Moment, leapt: bool) -> str:  # noqa: FBT001 - a pair that is told
+    """Say what is wrong with the wall clock, in hours where it was set."""
+    if not leapt:
+        return "This device is not sure of the time: no time came from the network since it started."
+    off_ms = moment.wall_ms - moment.agent_ms
+    hours = max(1, round(abs(off_ms) / (3_600 * MS_PER_S)))
+    return f"The clock was set {hours} hours {'ahead of' if off_ms > 0 else 'behind'} what this device knows."
 
 
 def _look_at_certificate(live: Live, tell: Callable[[str, str], None]) -> None:

@@ -5,6 +5,7 @@
     ledger.py      what was taken up, what it waits for, what became of it, and every receipt; all inside transactions
     listing.py     what an inventory tells to whom
     exporting.py   exports built and removed, one at a time
+    misuse.py      which refusals say that a key is in two places, or in the wrong hands
     stranger.py    what nobody we know sent: counted, audited at most once a minute
     world.py       what the composition root injects, and the judge that an erasure asks
     flow.py        ``Commands``: the shell around them: receives, runs, resumes, acknowledges

@@ -8,11 +8,11 @@ from functools import partial
 
 import msgspec
 
-from agent import audit, tombstone
+from agent import audit, pace, tombstone
 from agent.audit import Event
 from agent.bundle import Bundle
 from agent.clock import MS_PER_S
-from agent.commands import door
+from agent.commands import door, misuse
 from agent.commands.door import Heard, Incoming, Repeat, Stranger, Turned
 from agent.commands.exporting import OBJECTS_MAX
 from agent.commands.ledger import RUNNING, Ledger, command_of
@@ -83,6 +83,11 @@ class Admission:
             if row.receipt:
                 self._outbox.put_receipt(tx, to=row.kid, about=row.jti, jti=row.receipt_jti, body=row.receipt)
             return Judged.of(row, run=row.jti if row.status in RUNNING else "")
+        word = pace.take(tx, heard.key.kid, pace=self._world.paces[heard.key.role], moment=moment)
+        if word == "drop":
+            return Judged(stranger="flood")
+        if word == "refuse":
+            return self._turn_flood(tx, heard, moment=moment)
         if isinstance(heard, Turned):
             return self._turn(tx, heard, moment=moment)
         return self._judge_rights(tx, heard, moment=moment)
@@ -144,6 +149,7 @@ class Admission:
         except RefusedError as error:
             row = self._take_up(tx, heard, Ids(), (0, 0), moment=moment)
             row = self._ledger.settle(tx, row, status="refused", reason=error.reason, moment=moment)
+            self._tell_misuse(tx, key, error.reason, moment=moment)
             return Judged.of(row)
         lasting = bool(waits_for) or isinstance(command.request, Delete | Export)
         if lasting and self._is_busy(tx, key):
@@ -155,12 +161,17 @@ class Admission:
         return self._start(tx, key, command, row, acted, moment=moment)
 
     def _turn_busy(self, tx: Tx, heard: Heard, because: str, *, moment: Moment) -> Judged:
-        command = heard.command
-        busy = RefusedError(because, reason="busy", retry="later")
-        turned = Turned(
-            key=heard.key, digest=heard.digest, jti=command.jti, verb=command.verb, seq=command.seq, error=busy
+        return self._turn(tx, _turned(heard, RefusedError(because, reason="busy", retry="later")), moment=moment)
+
+    def _turn_flood(self, tx: Tx, heard: Heard | Turned, *, moment: Moment) -> Judged:
+        """Refuse a command of a key that speaks faster than its role may, and tell its owner of that key."""
+        allowed = self._world.paces[heard.key.role]
+        what = (
+            f"The key {heard.key.kid} sent {allowed.burst} commands, and one more each {allowed.pause_ms} ms or faster."
         )
-        return self._turn(tx, turned, moment=moment)
+        self._world.alert(tx, "request_flood", what, moment)
+        error = RefusedError("too many commands of this key", reason="too_many_requests", retry="later")
+        return self._turn(tx, _turned(heard, error), moment=moment)
 
     def _is_busy(self, tx: Tx, key: Key) -> bool:
         unfinished, unconfirmed = self._trust.unfinished_counts(tx, key.kid)
@@ -232,6 +243,7 @@ class Admission:
         if self._outbox.waiting(tx, reader=turned.key.kid, about=f"refused/{turned.digest}") is None:
             event = Event(kind="command_refused", actor=turned.key.kid, command=turned.jti, detail=detail)
             audit.append(tx, event, moment=moment)
+        self._tell_misuse(tx, turned.key, turned.error.reason, moment=moment)
         receipt = self._ledger.refuse(
             tx,
             turned.key,
@@ -243,6 +255,10 @@ class Admission:
             moment=moment,
         )
         return Judged(receipt=receipt, status="refused", reason=turned.error.reason)
+
+    def _tell_misuse(self, tx: Tx, key: Key, reason: str, *, moment: Moment) -> None:
+        if what := misuse.sentence(key.kid, reason):
+            self._world.alert(tx, "key_misused", what, moment)
 
     def _take_up(self, tx: Tx, heard: Heard, selection: Ids, weight: tuple[int, int], *, moment: Moment) -> CommandRow:
         return self._ledger.take_up(
@@ -346,6 +362,14 @@ class Admission:
     def _spend(self, tx: Tx, key: Key, row: CommandRow, *, moment: Moment) -> None:
         objects, size_bytes = self._trust.weight(tx, row.jti) or (row.selection_count, 0)
         self._trust.spend(tx, key, objects=objects, size_bytes=size_bytes, moment=moment)
+
+
+def _turned(heard: Heard | Turned, error: RefusedError) -> Turned:
+    """Return a command as one that is refused without being taken up."""
+    if isinstance(heard, Turned):
+        return msgspec.structs.replace(heard, error=error)
+    command = heard.command
+    return Turned(key=heard.key, digest=heard.digest, jti=command.jti, verb=command.verb, seq=command.seq, error=error)
 
 
 def _makes_room(heard: Heard | Repeat | Turned) -> bool:

@@ -13,7 +13,7 @@ from typing import Final
 
 import msgspec
 
-from agent import tombstone
+from agent import pace, tombstone
 from agent.age.failure import NoMatchError
 from agent.bundle import Bundle, Export, Form
 from agent.clock import pause
@@ -83,7 +83,7 @@ class Commands:
         self._world = world
         self._listing = Listing(vault=vault, erasure=erasure, bundle=bundle, trust=trust, ledger=ledger, world=world)
         self._exports = Exports(index=index, vault=vault, bundle=bundle, trust=trust, ledger=ledger, world=world)
-        self._strangers = Strangers(index=index, trust=trust, outbox=outbox)
+        self._strangers = Strangers(index=index, world=world)
         self._admission = Admission(
             device=device,
             vault=vault,
@@ -177,6 +177,8 @@ class Commands:
         if self._trust.accept_key_set(tx, raw, moment=moment, drop_others=drop_others) != before:
             self._outbox.clear_alert(tx, "unusable_key", moment=moment)
             self._outbox.clear_alert(tx, "unknown_keys", moment=moment)
+            new = self._trust.key_set(tx)
+            pace.forget_others(tx, frozenset() if new is None else frozenset(key.kid for key in new.keys))
 
     async def _acknowledge(self, incoming: Incoming, *, via: str, moment: Moment) -> str:
         def note(tx: Tx) -> str:
@@ -428,6 +430,10 @@ class Commands:
 
 def _require_known(stranger: str) -> None:
     """Raise what a person at this machine is told of a file that nobody we know signed."""
+    if stranger == "flood":
+        raise RefusedError(
+            "this key has sent too many commands", reason="too_many_requests", retry="later", hint="wait an hour"
+        )
     if stranger == "unknown_key":
         raise RefusedError(
             "no key of this device's key set signed this",

@@ -44,6 +44,7 @@ RETRY: Final[dict[str, Retry]] = {
     "not_granted": "never",
     "too_large": "after_fix",
     "busy": "later",
+    "too_many_requests": "later",
     "disk_full": "later",
     "nothing_waiting": "after_fix",
 }

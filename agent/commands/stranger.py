@@ -1,30 +1,37 @@
-"""Messages of nobody we know: counted always, audited and told the owner at most once a minute, never answered."""
+"""Messages that nobody is answered for: of nobody we know, and the rest of a flood.
+
+Counted always, audited and told the owner at most once a minute.
+"""
 
 import contextlib
 from typing import Final
 
 from agent import audit
 from agent.audit import Event
+from agent.commands.world import World
 from agent.errors import SpaceError
 from agent.index import Index, Tx
 from agent.model import Moment
-from agent.outbox import Alert, Outbox
-from agent.trust import Trust
 
 AUDIT_PAUSE_MS: Final = 60_000
 """Messages of strangers are counted always and audited at most this often."""
 
+INCIDENT: Final = {
+    "unknown_key": ("unknown_keys", "Commands arrive that are signed by keys outside the key set."),
+    "bad_signature": ("forged_message", "Commands arrive under the id of a key of the key set that did not sign them."),
+}
+"""The alert, and what it says, of each way in which nobody we know is there; noise is only counted."""
+
 
 class Strangers:
-    """``counters`` by reason, since the start."""
+    """``counters`` by reason, since the start; ``world`` says whom to tell."""
 
-    def __init__(self, *, index: Index, trust: Trust, outbox: Outbox) -> None:
+    def __init__(self, *, index: Index, world: World) -> None:
         self._index = index
-        self._trust = trust
-        self._outbox = outbox
+        self._world = world
         self._told_ms: dict[str, int] = {}
         self._untold: dict[str, int] = {}
-        self.counters: dict[str, int] = {"unreadable": 0, "unknown_key": 0, "bad_signature": 0}
+        self.counters: dict[str, int] = {"unreadable": 0, "unknown_key": 0, "bad_signature": 0, "flood": 0}
 
     async def count(self, why: str, *, via: str, moment: Moment) -> None:
         """Count what nobody is known for; audit and alert at most once in ``AUDIT_PAUSE_MS``."""
@@ -39,15 +46,9 @@ class Strangers:
         def note(tx: Tx) -> None:
             detail: dict[str, str | int] = {"why": why, "count": count, "via": via}
             audit.append(tx, Event(kind="command_refused", rule=why, actor="", detail=detail), moment=moment)
-            if why == "unknown_key":
-                alert = Alert(
-                    code="unknown_keys",
-                    what="Commands arrive that are signed by keys outside the key set.",
-                    effect="They are dropped without an answer.",
-                    next="If one of your keys is new, submit the key set that names it.",
-                )
-                readers = self._trust.keys_of(tx, "client", moment=moment)
-                self._outbox.raise_alert(tx, alert, readers=readers, moment=moment)
+            if why in INCIDENT:
+                self._world.alert(tx, *INCIDENT[why], moment)
 
         with contextlib.suppress(SpaceError):  # strangers get nothing of the reserved space
             await self._index.write(note)
+            self._world.changed()

@@ -9,6 +9,7 @@ import msgspec
 from agent.envelope import Command, Key
 from agent.index import Tx
 from agent.model import AtStore, Moment, Object, Outcome, Requester
+from agent.pace import PACES, Pace
 from agent.policy import Allow, Conditions, Policy, Refuse, Rights, Subject, decide
 
 OWNER_ERASE: Final = "owner_erase"
@@ -30,7 +31,8 @@ def _no_pass(_tx: Tx, _waiting: str, _selection: str, _key: Key) -> bool:
 class World(msgspec.Struct, frozen=True, kw_only=True):
     """What the composition root injects: the policy in force, rights and labels, time, and who to wake.
 
-    ``acts`` holds, by the type of its request, the effect of each verb that needs no work behind the transaction.
+    ``acts`` holds, by the type of its request, the effect of each verb that needs no work behind the transaction;
+    ``paces``, by the role of a key, how fast it may speak.
     ``changed`` is called on the event loop when the outbox may have something new. ``alert`` takes (transaction, code,
     sentence, moment). ``approve_pass`` takes (transaction, id, selection hash, key) and tells whether a retention pass
     waited for just that. ``room`` tells (bytes free beyond what is kept back, bytes in all) of the vault's disk;
@@ -44,6 +46,7 @@ class World(msgspec.Struct, frozen=True, kw_only=True):
     changed: Callable[[], None]
     alert: Callable[[Tx, str, str, Moment], object]
     acts: Mapping[type[Any], Act] = MappingProxyType({})
+    paces: Mapping[str, Pace] = MappingProxyType(PACES)
     approve_pass: Callable[[Tx, str, str, Key], bool] = _no_pass
     room: Callable[[], tuple[int, int]] = lambda: (0, 0)
 

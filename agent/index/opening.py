@@ -23,6 +23,7 @@ from agent.index import (
     enrolment,
     freezing,
     outbox,
+    pace,
     registry,
     remaining,
     rights,
@@ -45,6 +46,7 @@ MIGRATIONS: Final[dict[str, tuple[str, ...]]] = {
     "enrolment": enrolment.MIGRATIONS,
     "collection": collection.MIGRATIONS,
     "freezing": freezing.MIGRATIONS,
+    "pace": pace.MIGRATIONS,
 }
 """Scripts of each owner, oldest first; they are only ever appended to."""
 

@@ -6,6 +6,7 @@
     commands/SEQ-JTI.jws    the signed command; .msg are the bytes that are sent, the same at every repeat, until the
                             command is forgotten
     receipts/CMD.JTI.jws    the receipt as the device signed it, to be verified again at any time
+    alerts/CODE.SINCE.jws   the alert as the device signed it last, one for each time since which it stood
 
 A device is added with the Unix time as its first number: an owner who lost this folder and adds the device again starts
 above every number that was used before.
@@ -24,7 +25,7 @@ from agent.errors import ConfigError, CorruptError
 from agent.model import is_id
 from agent.owner.command import Signed, claims_of
 from agent.owner.home import Home, read_descriptor, read_file
-from agent.owner.receipt import Receipt, read_receipt
+from agent.owner.receipt import Alert, Receipt, read_alert, read_receipt
 
 _NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _COMMAND: Final = re.compile(r"(\d{1,16})-([a-z2-7]{26})\.jws")
@@ -128,6 +129,27 @@ class Device:
         found = [(path.stat().st_mtime_ns, path.name, self._receipt(path)) for path in paths]
         found.sort(key=lambda row: (row[2].audit_head.seq, row[2].terminal, *row[:2]))
         return tuple(receipt for _when, _name, receipt in found)
+
+    # --- alerts
+
+    def keep_alert(self, jws: bytes, alert: Alert) -> None:
+        """Keep a verified alert in place of what it said before of the same."""
+        files.make_folder(self.folder / "alerts")
+        files.write_durably(self.folder / "alerts" / f"{alert.code}.{alert.since}.jws", jws + b"\n")
+
+    def alerts(self) -> tuple[Alert, ...]:
+        """Return the kept alerts, each verified again, in the order in which they began."""
+        found = []
+        for path in (self.folder / "alerts").glob("*.jws"):
+            try:
+                found.append(read_alert(read_file(path).strip(), device=self.descriptor, kid=""))
+            except CorruptError as error:
+                raise CorruptError(
+                    f"{path}: {error.message}", hint="remove it; the device tells what stands"
+                ) from error
+        return tuple(sorted(found, key=lambda alert: (alert.since, alert.code)))
+
+    # --- what they tell
 
     def terminal(self, cmd: str) -> Receipt | None:
         """Return the first terminal receipt of a command."""

@@ -121,6 +121,8 @@ class Exchange:
         except age.NoMatchError:
             return  # sealed to another reader of the same topic
         alert = read_alert(jws, device=session.device.descriptor, kid=session.me.kid)
+        with session.home.locked():
+            session.device.keep_alert(jws, alert)
         session.on_alert(alert)
         await self._acknowledge(alert.jti)
 

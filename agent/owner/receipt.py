@@ -22,6 +22,8 @@ _Id = Annotated[str, msgspec.Meta(pattern=ID)]
 _Hash = Annotated[str, msgspec.Meta(pattern=HASH)]
 _Seq = Annotated[int, msgspec.Meta(ge=0)]
 _Value = TypeVar("_Value", bound=msgspec.Struct)
+_CODE: Final = r"\A[a-z_]{1,64}\Z"
+_TIME: Final = r"\A[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z\Z"
 _AGE: Final = b"age-encryption.org/"
 
 
@@ -124,12 +126,13 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
     aud: str
     iat: int
     jti: _Id
-    code: str
-    since: str
+    code: Annotated[str, msgspec.Meta(pattern=_CODE)]
+    since: Annotated[str, msgspec.Meta(pattern=_TIME)]
     count: int
     what: str
     effect: str
     next: str
+    incident: bool = False
 
 
 class State(msgspec.Struct, frozen=True, kw_only=True):

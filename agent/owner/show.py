@@ -33,6 +33,7 @@ _REASONS: Final = {
     "not_granted": "only an owner's client may do this",
     "too_large": "the selection is too large; take a smaller one, for example by --from and --to",
     "busy": "the device has too many unfinished commands; privacy-owner pending, then give it again",
+    "too_many_requests": "this client sent too many commands; wait some minutes, and look who else uses its key",
     "disk_full": "the device has no room for it; delete something first",
     "nothing_waiting": "no command with that id and selection waits there",
 }
@@ -114,7 +115,7 @@ def _late(late: LateTold) -> str:
 
 def alert(told: Alert) -> str:
     """Say what the device tells without being asked."""
-    lines = [f"alert {told.code} since {when_text(told.since)}", f"  {told.what}"]
+    lines = [f"{'incident' if told.incident else 'alert'} {told.code} since {when_text(told.since)}", f"  {told.what}"]
     if told.effect != told.what:
         lines.append(f"  {told.effect}")
     return "\n".join(printable(line) for line in (*lines, f"  next: {told.next}"))

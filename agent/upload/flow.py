@@ -37,6 +37,8 @@ from agent.vault import Vault
 
 LOOK_S: Final = 5.0  # while something runs: is it still allowed, how far is it
 LOOK_IDLE_S: Final = 30.0  # else: did the allowed hours begin
+FORGED_PAUSE_S: Final = 60.0
+"""Forged answers are counted always and told at most this often."""
 PAGE: Final = 128
 _LARGEST_PAGE: Final = 4096
 _HASH_FAILURES: Final = 3
@@ -112,6 +114,7 @@ class Upload:
         self._news = asyncio.Event()
         self._page = PAGE
         self._region_refused = False
+        self._forged_told_s: float | None = None
         self.refused: Counter[str] = Counter()
         self.copies = Copies(
             index=index,
@@ -440,10 +443,19 @@ class Upload:
                     await self._take(mail.verified(answer))
             except RefusedError as error:
                 self.refused[error.reason] += 1
+                if error.reason == "bad_signature":
+                    self._tell_forged()
             except CorruptError:
                 self.refused["malformed"] += 1
             except AgentError as error:
                 _log.warning("an answer of the store was not noted: %s", error)
+
+    def _tell_forged(self) -> None:
+        """Tell that somebody speaks in a store's name, at most once in ``FORGED_PAUSE_S``."""
+        now_s = self._clock_s()
+        if self._forged_told_s is None or now_s - self._forged_told_s >= FORGED_PAUSE_S:
+            self._forged_told_s = now_s
+            self._alert("forged_message", "Answers arrive under the id of a store's key that did not sign them.")
 
     async def _take(self, value: UpAck) -> None:
         if isinstance(value, Erased):

@@ -9,11 +9,10 @@ import msgspec
 import pytest
 
 from agent.app.alarm import Alarm
-from agent.app.running import run as run_agent
-from agent.control import ask
 from agent.envelope import Quota, signing_input_sha256
 from agent.outbox import ALERT_CODES, UNTIL_ACKNOWLEDGED
 from agent.timeline import LEAP_MS
+from tests.app.resident import alerts, resident
 from tests.app.station import Station
 from tests.commands.office import Office, Party, at, party, run
 
@@ -121,31 +120,6 @@ def test_alert_of_two_commands_above_their_quota_ends_with_the_second(office: Of
 
 
 # --- with a start, and with the clock
-
-
-async def resident(station: Station, act: Callable[[], Any]) -> None:
-    """Run the agent, its ticks one behind the other, and end it when ``act`` has ended."""
-    stop, ready = asyncio.Event(), asyncio.Event()
-
-    async def direct() -> None:
-        await ready.wait()
-        await act()
-        stop.set()
-
-    async def hurry(_seconds: float) -> None:
-        await asyncio.sleep(0.01)
-
-    async with asyncio.timeout(60), asyncio.TaskGroup() as group:
-        group.create_task(direct(), name="direct")
-        await run_agent(station.config, read_clock=station.read_clock, stop=stop, ready=ready.set, wait=hurry)
-
-
-async def alerts(station: Station, wanted: set[str]) -> None:
-    """Ask until just these stand; the deadline of the test ends it."""
-    told: set[str] | None = None
-    while told != wanted:
-        status = await ask(station.config.socket, "status", {}, progress=lambda _step: None)
-        told = {one["code"] for one in status["alerts"]}
 
 
 def test_alerts_of_the_line_that_an_earlier_run_left_end_with_the_start(tmp_path: Path) -> None:

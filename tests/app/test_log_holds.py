@@ -14,8 +14,8 @@ from agent.app.verbs import offline
 from agent.audit import END_ENTRIES, Event
 from agent.errors import CorruptError
 from agent.index import Tx
+from tests.app.resident import alerts, resident
 from tests.app.station import Station
-from tests.app.test_alert_ends import alerts, resident
 
 LONG = 2 * END_ENTRIES + 500
 

@@ -42,6 +42,7 @@ def test_camera_is_discovered_compared_enrolled_and_known_from_then_on(net: Netw
         assert "camera_refused" not in kinds
 
 
+@pytest.mark.promise("INCIDENT")
 @on_network(hosts=3)
 def test_second_device_under_the_id_is_refused_alerted_and_the_camera_is_used_on(net: Network) -> None:
     agent_host, camera_host, thief_host = net.hosts

@@ -11,19 +11,16 @@ import os
 import shutil
 import struct
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from device_sim.cloud import jws, sealing
-from device_sim.cloud.backend import Backend, new_id
+from device_sim.cloud import sealing
 from device_sim.cloud.keys import Party
-from device_sim.cloud.link import Link
-from device_sim.cloud.service import Cloud
-from tests.flow.house import DEVICE, TENANT, House
+from tests.flow.hostile import Hostile, besieged
+from tests.flow.house import DEVICE, House
 from tests.waiting import until
 
 # -- files that people write -----------------------------------------------------------------------------------------
@@ -227,81 +224,10 @@ def test_owner_file_that_is_none_is_refused_before_anything_is_made(still: House
 # -- hostile commands ------------------------------------------------------------------------------------------------
 
 
-@dataclass
-class Hostile:
-    """A backend that keeps to no rule, and the ears for what it is answered."""
-
-    house: House
-    backend: Backend
-    receipts: list[dict[str, Any]] = field(default_factory=list)
-    retained: dict[str, Any] = field(default_factory=dict)
-
-    def hear(self, _topic: str, payload: bytes, _retained: bool) -> None:  # noqa: FBT001 - the link's callback
-        unsealed = sealing.unseal(payload[1:], self.backend.party.identity)
-        self.receipts.append(json.loads(jws.unb64(unsealed.split(b".")[1].decode())))
-
-    def claims(self, **more: object) -> dict[str, Any]:
-        now_s = self.backend._now_s()
-        return {
-            "iss": self.backend.party.kid,
-            "aud": DEVICE,
-            "iat": now_s,
-            "exp": now_s + 600,
-            "jti": new_id(),
-            "seq": self.backend.next_seq(),
-            "verb": "delete",
-            **({"select": {"all": True}} if more.get("verb", "delete") in {"delete", "inventory"} else {}),
-            **more,
-        }
-
-    def signed(self, body: bytes) -> bytes:
-        """Sign any bytes at all as a command's claims, and seal them."""
-        party = self.backend.party
-        head = jws.b64(json.dumps({"alg": party.signing.alg, "kid": party.kid, "typ": "pv1.command"}).encode())
-        signing_input = f"{head}.{jws.b64(body)}".encode()
-        whole = signing_input + b"." + jws.b64(party.signing.sign(signing_input)).encode()
-        return self.backend.frame(whole, seal_to=self.backend._device("").recipient)
-
-    def answer(self, payload: bytes, *, reason: str) -> dict[str, Any]:
-        """Send and return the refusal that comes back."""
-        before = len(self.receipts)
-        self.backend.send_raw(payload)
-        found: dict[str, Any] = until(
-            lambda: next((one for one in self.receipts[before:] if one.get("reason") == reason), None),
-            what=f"refused as {reason}; told so far: {self.receipts[before:]}",
-            within_s=20,
-        )
-        assert found["status"] == "refused"
-        return found
-
-
 @pytest.fixture(scope="module")
 def hostile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hostile]:
-    with House(tmp_path_factory.mktemp("hostile")) as house:
-        identity = house.folder / "tls" / "backend"
-        with Cloud(
-            house.folder / "cloud",
-            broker=house.url,
-            tenant=TENANT,
-            identity=identity,
-            descriptors=[house.state / "device.jws"],
-        ) as cloud:
-            found = Hostile(house, cloud.backend)
-            link = Link(
-                house.url,
-                client_id="ears",
-                identity=identity,
-                topics=[f"pv1/{TENANT}/{DEVICE}/rcpt/{cloud.backend.party.kid}"],
-                receive=found.hear,
-            )
-            link.start()
-            found.retained = found.claims(verb="inventory", limit=1)
-            cloud.backend.send_raw(cloud.backend.craft(found.retained), retain=True)
-            house.start_agent()
-            house.record()
-            house.one("uploaded")
-            yield found
-            link.stop()
+    with besieged(tmp_path_factory.mktemp("hostile")) as found:
+        yield found
 
 
 def test_retained_command_is_ignored(hostile: Hostile) -> None:
@@ -325,6 +251,7 @@ ANSWERED: dict[str, tuple[dict[str, Any], str]] = {
 }
 
 
+@pytest.mark.promise("VERIFY-REQ")
 @pytest.mark.parametrize("case", ANSWERED)
 def test_command_of_a_known_key_that_may_not_be_is_refused_with_the_reason(hostile: Hostile, case: str) -> None:
     change, reason = ANSWERED[case]
@@ -348,6 +275,7 @@ def test_signed_body_that_two_readers_could_read_differently_is_refused(hostile:
     assert len(hostile.house.held()) == 1
 
 
+@pytest.mark.promise("VERIFY-REQ")
 def test_replay_other_bytes_and_old_numbers_are_refused_and_act_once(hostile: Hostile) -> None:
     first = hostile.claims(verb="inventory", limit=1)
     payload = hostile.backend.craft(first)
@@ -374,6 +302,7 @@ def test_replay_other_bytes_and_old_numbers_are_refused_and_act_once(hostile: Ho
     assert len(hostile.house.held()) == 1
 
 
+@pytest.mark.promise("VERIFY-REQ")
 def test_message_of_nobody_is_counted_audited_and_never_answered(hostile: Hostile) -> None:
     backend = hostile.backend
     stranger = Party.generate("backend", name="nobody")
