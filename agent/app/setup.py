@@ -139,52 +139,6 @@ def describe(keystore: Keystore, *, device: str) -> bytes:
     return sign(claims, typ=TYP_DESCRIPTOR, kid=keystore.kid, alg=keystore.alg, sign=keystore.sign)
 
 
-POLICY_TEMPLATE: Final = """\
-# What may happen to data. Check every change: privacy-agent policy check
-version = 1
-
-[recipients]
-# Who can open what is sealed to them. The device itself never needs the owner's identity.
-owner = ["{recipient}"]
-
-[upload]
-# regions = ["eu-central"]      # a store elsewhere is refused
-# rate = "4MB"                  # bytes per second
-# hours = ["22:00-06:00"]       # UTC
-
-[retention]
-largest_pass = "30%"            # a pass that would surprisingly remove more than this stops and asks
-forget_within = "1h"            # what is due is refused at once, and its key destroyed within this time
-
-[category.recording]
-purpose = "security"
-seal_to = ["owner"]
-upload = "{upload}"             # never | allowed | before-expiry
-keep = {{ age = "14d", disk_free = "10%" }}
-on_full = "refuse"              # or drop-oldest
-
-[category.photo]
-purpose = "security"
-seal_to = ["owner"]
-upload = "{upload}"
-keep = {{ age = "14d", disk_free = "10%" }}
-
-# Usage logs are personal data too. Nothing is taken in until a category has its table here.
-# [purpose.diagnosis]
-# description = "To find out why the camera fails."
-# basis = "consent"             # off until the owner says yes; or contract, legitimate-interest, legal-obligation
-# seal_to = ["owner"]           # who reads, beside the category's, what is sealed while this is allowed
-# [category.usage-log]
-# purposes = ["security", "diagnosis"]
-# seal_to = ["owner"]
-# upload = "never"
-# keep.age = "30d"
-
-# One camera may be stricter; its random id is in: privacy-agent inventory
-# [camera.k3x9.recording]
-# keep.age = "3d"
-"""
-
 CONFIG_TEMPLATE: Final = """\
 # Where things are. What may happen to data is in the policy.
 device = "{device}"             # the name that commands are addressed to; equals the TLS certificate's

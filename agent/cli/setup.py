@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 KINDS = ("spool", "frigate", "motioneye", "timelapse")
 MEDIUM = "disk"
 CLOCK = "ntp"
+PRESETS = ("default", "a", "b")
+"""Beside ``agent/app/preset.py``, which a shell that asks for its options only does not load."""
 
 
 def add_parsers(subparsers: Subparsers) -> None:
@@ -47,6 +49,13 @@ def add_parsers(subparsers: Subparsers) -> None:
     init.add_argument(
         "--medium", choices=("tmpfs", "encrypted", "disk"), help=f"what the sources write on (default: {MEDIUM})"
     )
+    init.add_argument(
+        "--preset",
+        metavar="NAME",
+        help=f"the policy to begin with: {PRESETS[0]}, or what vendor A or B promises: a, b",
+        choices=PRESETS,
+    )
+    init.add_argument("--region", metavar="NAME", help="the only region where a store may keep what is uploaded")
     init.add_argument("--clock", choices=("ntp", "system"), help=f"what makes the clock trustworthy (default: {CLOCK})")
     init.add_argument("--json", action="store_true", help="answer as JSON")
 
@@ -81,7 +90,7 @@ def add_parsers(subparsers: Subparsers) -> None:
 
 def _init(arguments: argparse.Namespace) -> int:
     from agent.app import setup as first_start
-    from agent.app.policy_file import read_policy
+    from agent.app.preset import preset
     from agent.clock import system_clock
     from agent.config import DEFAULT_PATH, DEFAULT_STATE, parse_config, read_config
 
@@ -92,9 +101,15 @@ def _init(arguments: argparse.Namespace) -> int:
     text = _config_text(arguments, device=_device_name(arguments, known), state=state)
     told = parse_config(text.encode(), file=config_path)
     config, unused = (told, []) if known is None else (known, _unused(arguments, told, known))
-    upload = "before-expiry" if config.broker is not None else "never"
-    policy = first_start.POLICY_TEMPLATE.format(recipient=owner_file.owner.recipient, upload=upload)
-    read_policy(policy.encode(), file=str(config.policy))
+    policy = preset(
+        arguments.preset or PRESETS[0],
+        owner=owner_file.owner.recipient,
+        region=arguments.region or "",
+        uploads=config.broker is not None,
+    )
+    named = {"--preset": arguments.preset, "--region": arguments.region}
+    is_other = config.policy.exists() and config.policy.read_bytes() != policy.encode()
+    unread = [option for option, value in named.items() if is_other and value is not None]
     done = first_start.initialise(
         config,
         owner_file,
@@ -111,7 +126,7 @@ def _init(arguments: argparse.Namespace) -> int:
                     "descriptor": str(done.descriptor),
                     "written": [str(path) for path in done.written],
                     "kept": [str(path) for path in done.kept],
-                    "unused": unused,
+                    "unused": unused + unread,
                 }
             )
         )
@@ -123,12 +138,8 @@ def _init(arguments: argparse.Namespace) -> int:
         print(f"wrote        {path}")
     for path in done.kept:
         print(f"kept         {path}")
-    if unused:
-        print(
-            f"privacy-agent: {config_path} was kept as it is; not used: {', '.join(unused)}\n"
-            f"  next: edit {config_path}, or move it away and run this again",
-            file=sys.stderr,
-        )
+    _tell_unused(config_path, unused)
+    _tell_unused(config.policy, unread)
     print()
     print("Compare both fingerprints with what the owner sees:")
     print(f"  privacy-owner device add {done.descriptor}")
@@ -136,6 +147,15 @@ def _init(arguments: argparse.Namespace) -> int:
     print(f"  privacy-agent doctor --config {config_path}")
     print(f"  privacy-agent run --config {config_path}")
     return 0
+
+
+def _tell_unused(path: Path, options: list[str]) -> None:
+    if options:
+        print(
+            f"privacy-agent: {path} was kept as it is; not used: {', '.join(options)}\n"
+            f"  next: edit {path}, or move it away and run this again",
+            file=sys.stderr,
+        )
 
 
 def _device_name(arguments: argparse.Namespace, known: "Config | None") -> str:

@@ -16,7 +16,7 @@ from agent.policy.decision import decide
 from agent.policy.forecast import FORECAST_MS, Before, Forecast, Turnover
 from agent.policy.order import Change, compare, is_tighter, loosens
 from agent.policy.purpose import Basis, Consents, Purpose, Word, is_allowed, purposes_for, recipients_for
-from agent.policy.reading import parse_policy
+from agent.policy.reading import is_region, parse_policy
 from agent.policy.values import (
     Action,
     Allow,
@@ -55,6 +55,7 @@ __all__ = [
     "compare",
     "decide",
     "is_allowed",
+    "is_region",
     "is_tighter",
     "loosens",
     "parse_policy",

@@ -46,6 +46,9 @@ from agent.policy.values import Keep, OnFull, Policy, Rule, UploadRule
 
 POLICY_VERSION: Final = 1
 
+_DOCUMENT_KEYS: Final = ("version", "recipients", "upload", "retention", "purpose", "category", "camera")
+_UPLOAD_KEYS: Final = ("regions", "rate", "hours")
+_RETENTION_KEYS: Final = ("largest_pass", "forget_within")
 _RULE_KEYS: Final = (
     "purpose",
     "purposes",
@@ -60,6 +63,8 @@ _PURPOSE_KEYS: Final = ("description", "basis", "seal_to")
 _KEEP_KEYS: Final = ("age", "size", "count", "disk_free")
 _NAME: Final = re.compile(r"[a-z][a-z0-9_-]{0,31}")
 _DESCRIPTION_MAX: Final = 300
+_REGION: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_REGION_HINT: Final = 'use letters, digits, point, _ and -, for example "eu-central"'
 _HOURS: Final = re.compile(r"([01]\d|2[0-3]):([0-5]\d)-([01]\d|2[0-3]):([0-5]\d)")
 _LARGEST_PASS: Final = 0.3
 _FORGET_WITHIN_MS: Final = 3_600_000
@@ -76,10 +81,10 @@ def parse_policy(raw: bytes, *, file: str) -> Policy:
         raise document.error("version", f"{version} is not known", hint=f"write version = {POLICY_VERSION}")
     recipients = _recipients(document.table("recipients"))
     upload = document.table("upload")
-    regions = upload.texts("regions", [])
+    regions = _regions(upload)
     rate = upload.size_bytes("rate")
     hours = _hours(upload)
-    upload.close(known=("regions", "rate", "hours"))
+    upload.close(known=_UPLOAD_KEYS)
     retention = document.table("retention")
     share, size = retention.share_or_size("largest_pass")
     if size is not None:
@@ -87,10 +92,10 @@ def parse_policy(raw: bytes, *, file: str) -> Policy:
     within_ms = retention.duration_ms("forget_within")
     if within_ms is not None and within_ms > _FORGET_WITHIN_MAX_MS:
         raise retention.error("forget_within", "is longer than a day", hint='write for example "1h"')
-    retention.close(known=("largest_pass", "forget_within"))
+    retention.close(known=_RETENTION_KEYS)
     purposes = _purposes(document.table("purpose"), recipients)
     rules = _rules(document, recipients, purposes)
-    document.close(known=("version", "recipients", "upload", "retention", "purpose", "category", "camera"))
+    document.close(known=_DOCUMENT_KEYS)
     return Policy(
         version=version,
         recipients=recipients,
@@ -121,6 +126,19 @@ def _recipients(table: Table) -> dict[str, tuple[str, ...]]:
             )
         found[name] = keys
     return found
+
+
+def _regions(table: Table) -> tuple[str, ...]:
+    regions = table.texts("regions", [])
+    for name in regions:
+        if not is_region(name):
+            raise table.error("regions", f"{name!r} is no name of a region", hint=_REGION_HINT)
+    return regions
+
+
+def is_region(name: str) -> bool:
+    """Tell whether a store could name its region so."""
+    return _REGION.fullmatch(name) is not None
 
 
 def _hours(table: Table) -> tuple[tuple[int, int], ...]:

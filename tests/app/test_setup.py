@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.app.policy_file import read_policy
+from agent.app.preset import preset
 from agent.app.setup import (
     BROKER_EXAMPLE,
     BROKER_TEMPLATE,
     CONFIG_TEMPLATE,
     OWNER_FILE_BYTES,
-    POLICY_TEMPLATE,
     SOURCE_EXAMPLE,
     SOURCE_TEMPLATE,
     Initialised,
@@ -281,7 +281,7 @@ def test_templates_read_as_config_and_policy_with_everything_or_nothing_filled_i
     full = parse_config(CONFIG_TEMPLATE.format(broker=broker, sources=source, **common).encode(), file=file)
     assert full.broker is not None
     assert full.sources[0].path == Path("/run/spool")
-    policy = POLICY_TEMPLATE.format(recipient=ada.owner.recipient, upload="never")
+    policy = preset("default", owner=ada.owner.recipient, uploads=False)
     assert {rule.category for rule in read_policy(policy.encode(), file="p").rules} == {"recording", "photo"}
     every = policy.replace("\n# [", "\n[").replace("\n# ", "\n").split("\n")
     chosen = "\n".join(line for line in every if not line.startswith(("What", "Who", "Usage", "One camera")))

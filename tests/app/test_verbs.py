@@ -15,7 +15,8 @@ import pytest
 from agent import audit
 from agent.app import verbs
 from agent.app.parts import Parts, opened
-from agent.app.setup import POLICY_TEMPLATE, initialise, read_owner_file
+from agent.app.preset import preset
+from agent.app.setup import initialise, read_owner_file
 from agent.app.verbs import Offline, Verbs
 from agent.audit import Event
 from agent.clock import Reading
@@ -41,7 +42,7 @@ def config(tmp_path: Path) -> Config:
     assert privacy_owner(["--home", str(tmp_path / "owner"), "init", "--classic"], read_clock=clock) == 0
     owner = read_owner_file(tmp_path / "owner" / "owner.pub")
     made = parse_config(b'device = "cam-01"\nstate = "state"\n', file=tmp_path / "agent.toml")
-    policy = POLICY_TEMPLATE.format(recipient=owner.owner.recipient, upload="never")
+    policy = preset("default", owner=owner.owner.recipient, uploads=False)
     initialise(made, owner, documents={made.policy: policy}, read_clock=clock)
     return made
 

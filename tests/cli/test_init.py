@@ -75,6 +75,26 @@ def test_options_that_a_kept_config_does_not_hold_are_named(init: Init, tls: Pat
     assert init(*words, "--json").json["unused"] == unused.split(", ")
 
 
+def test_preset_and_region_make_the_policy_and_one_that_is_kept_says_so(init: Init, tls: Path) -> None:
+    words = (*line(tls), "--preset", "b", "--region", "moon-1")
+    assert init(*words).code == 0
+    policy = init.folder / "policy.toml"
+    text = policy.read_text(encoding="utf-8")
+    assert 'regions = ["moon-1"]' in text
+    assert "[purpose.profiling]" in text
+    assert init(*words).err == ""
+    again = init("--preset", "a")
+    assert f"{policy} was kept as it is; not used: --preset" in again.err
+    assert policy.read_text(encoding="utf-8") == text
+
+
+def test_region_that_no_store_can_name_is_refused_before_anything_is_made(init: Init) -> None:
+    ran = init("--device", "cam-01", "--region", "the moon")
+    assert ran.code == 2
+    assert "--region 'the moon' is no name of a region" in ran.err
+    assert not (init.folder / "state").exists()
+
+
 def test_second_owner_is_told_how_a_device_is_given_away(device: Device, shell: Shell, tmp_path: Path) -> None:
     assert shell("privacy-owner", "--home", tmp_path / "other", "init", "--classic").code == 0
     ran = device.agent("init", "--owner", tmp_path / "other/owner.pub", "--state", device.state)

@@ -84,6 +84,7 @@ def test_purposes_carry_their_ground_and_their_own_readers() -> None:
     ("change", "line", "words"),
     [
         (("version = 1", "version = 2"), 1, "2 is not known"),
+        (('["eu-central"]', '["eu central"]'), 6, "'eu central' is no name of a region"),
         (('rate = "4MB"', 'rate = "fast"'), 7, "not a size"),
         (('rate = "4MB"', "rate = 4"), 7, "should be a text"),
         (('"22:00-06:00"', '"22-6"'), 8, "not an interval"),

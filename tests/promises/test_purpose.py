@@ -112,9 +112,32 @@ def test_category_without_an_allowed_purpose_never_reaches_the_storage_and_that_
         home = Home(house)
         house.start_agent()
         home.put("photo", "2026-03-01T10-15-00.000Z.jpg", b"\xff\xd8\xff\xe0 nobody consented")
-        told = until(lambda: home.log("ingest_refused"), what="the refusal")
+        until(lambda: home.log("ingest_refused") or house.held(), what="it was looked at")
+        told = home.log("ingest_refused")
         assert [(one["rule"], one["detail"]["reason"]) for one in told] == [("purpose.analytics", "no_consent")]
         home.put("usage-log", "a.jsonl", LINES)
         (item,) = house.one("sealed")
         assert item["category"] == "usage-log", "a purpose that is off breaks no other"
         assert list((house.state / "vault" / "objects").iterdir()) == [house.state / "vault" / "objects" / item["id"]]
+
+
+@pytest.mark.promise("RESIDENCY")
+def test_recording_is_stored_in_the_region_that_the_policy_names_and_nowhere_else(tmp_path: Path) -> None:
+    with House(tmp_path, upload='regions = ["eu"]') as house:
+        house.start_cloud("--region", "us")
+        house.start_agent()
+        house.record()
+
+        def ended() -> bool:
+            alerts = {one["code"] for one in house.agent_json("status")["alerts"]}
+            return "upload_region_refused" in alerts or bool(house.events("stored"))
+
+        until(ended, what="the store refused")
+        assert house.events("ack") == [], "not a byte of it"
+        assert not list((tmp_path / "cloud" / "store").rglob("payload"))
+        house.stop("cloud")
+        house.stop("agent")
+        house.start_cloud("--region", "eu")
+        house.start_agent()
+        (item,) = house.one("uploaded")
+        assert [one["where"] for one in house.agent_json("explain", item["id"])["copies"]][-1] == "store, region eu"

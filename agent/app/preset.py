@@ -1,0 +1,35 @@
+"""The policies that ``privacy-agent init`` writes: a decent one, and what two vendors promise, ready to be obeyed.
+
+Each lies in ``agent/policy/presets`` as a whole and good policy in which nobody can read anything yet: who the owner
+is, where the store is and whether there is one are filled in line by line, so that the comments stay.
+"""
+
+import re
+from importlib.resources import files
+from typing import Final
+
+from agent.app.policy_file import read_policy
+from agent.errors import ConfigError
+from agent.policy import is_region
+
+_OWNER: Final = re.compile(r"^owner = \[\]", re.MULTILINE)
+_REGIONS: Final = re.compile(r"^(?:# )?regions = \[[^]\n]*\]", re.MULTILINE)
+_UPLOAD: Final = re.compile(r'^upload = "[a-z-]+"', re.MULTILINE)
+
+
+def preset(name: str, *, owner: str = "", region: str = "", uploads: bool = True) -> str:
+    """Return a preset for an owner's recipient; ``region`` is the only one that may store, ``uploads`` says if any may.
+
+    Raises ``ConfigError`` for a region that no store can name.
+    """
+    text = files("agent.policy").joinpath("presets", f"{name}.toml").read_text(encoding="utf-8")
+    if region and not is_region(region):
+        raise ConfigError(f"--region {region!r} is no name of a region", hint="use letters, digits, point, _ and -")
+    if owner:
+        text = _OWNER.sub(f'owner = ["{owner}"]', text, count=1)
+    if region:
+        text = _REGIONS.sub(f'regions = ["{region}"]', text, count=1)
+    if not uploads:
+        text = _UPLOAD.sub('upload = "never"', text)
+    read_policy(text.encode(), file=f"{name}.toml")
+    return text
