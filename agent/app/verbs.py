@@ -296,7 +296,6 @@ class Verbs:
                 "camera_level": self._level(tx, item.camera),
                 "decision": decision,
                 "policy_rule": None if told.rule is None else told.rule.scope,
-                "purposes": list(item.purposes),
                 "keep": keep,
                 "newer_objects": told.rank,
                 "set_bytes": told.newer_bytes,

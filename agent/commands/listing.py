@@ -75,6 +75,7 @@ def held_view(found: Object, *, label: str, rule: str, until_ms: int | None) -> 
         name=found.name,
         size_bytes=found.plain_bytes,
         state=found.state,
+        purposes=found.purposes,
         recipients=found.recipients,
         rule=rule,
     )
@@ -88,6 +89,7 @@ def _view(
     size_bytes: int,
     state: str,
     name: str = "",
+    purposes: tuple[str, ...] = (),
     recipients: tuple[str, ...] = (),
     rule: str = "",
 ) -> dict[str, Any]:
@@ -103,6 +105,7 @@ def _view(
         "taken_in": rfc3339_ms(found.taken_in_ms),
         "bytes": size_bytes,
         "state": state,
+        "purposes": list(purposes),
         "recipients": list(recipients),
         "rule": rule,
     }

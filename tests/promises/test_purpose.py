@@ -104,6 +104,7 @@ def test_log_is_read_by_those_whose_purposes_are_allowed_and_by_nobody_else(tmp_
         house.start_agent()
         home.put("usage-log", "a.jsonl", LINES)
         assert list(home.reads(home.stored())) == ["owner", "support"], "nobody consented to analytics"
+        assert [item["purposes"] for item in house.held()] == [["security", "diagnosis"]]
 
 
 @pytest.mark.promise("COLLECT-LEGIT")
