@@ -30,11 +30,12 @@ from agent.model import Moment
 
 EventKind = Literal[
     "started", "stopped", "owner_set", "keyset_accepted", "policy_changed", "clock_changed", "camera_enrolled",
-    "admitted", "ingest_refused", "source_given_up", "upload_begun", "stored", "lost", "erase_asked", "keys_rotated",
-    "erased", "remote_erased", "command_accepted", "command_refused", "command_waiting", "command_done", "exported",
-    "inventory_told", "alert_raised", "alert_cleared", "corrupt_object", "mark_moved", "camera_trusted",
-    "camera_changed", "camera_forgotten", "source_left", "camera_paired", "camera_refused", "link_key_made",
-    "collection_switched", "collection_confirmed", "freeze_put", "freeze_lifted",
+    "admitted", "ingest_refused", "source_given_up", "upload_begun", "stored", "lost", "erase_asked",
+    "keys_rotated", "erased", "remote_erased", "command_accepted", "command_refused", "command_waiting",
+    "command_approved", "command_done", "exported", "inventory_told", "alert_raised", "alert_cleared",
+    "corrupt_object", "mark_moved", "camera_trusted", "camera_changed", "camera_forgotten", "source_left",
+    "camera_paired", "camera_refused", "link_key_made", "collection_switched", "collection_confirmed", "freeze_put",
+    "freeze_lifted",
 ]  # fmt: skip
 """Everything that is written down; the list is closed."""
 

@@ -49,6 +49,10 @@ MEANING: Final[dict[str, tuple[str, str]]] = {
         "A command above its quota waits; nothing was deleted.",
         "Approve just the selection that the alert names, or let it expire: privacy-owner approve",
     ),
+    "approval_waiting": (
+        "A command that needs the word of several of the owner's clients waits; nothing of it was done.",
+        "Approve just what the alert names, from another client, or let it expire: privacy-owner approve",
+    ),
     "retention_waiting": (
         "A retention pass would remove far more than expected; it waits and nothing of that was deleted.",
         "Check policy.toml and the clock, then approve it: privacy-owner approve",

@@ -24,6 +24,7 @@ from agent.ids import Ids
 from agent.index import Tx
 from agent.model import Moment, Outcome, Selection
 from agent.outbox import Alert, Outbox
+from agent.rights import approval
 from agent.tombstone import Commanded
 from agent.trust import UNCONFIRMED_MAX, UNFINISHED_MAX, CommandRow, Trust
 from agent.vault import Vault
@@ -106,8 +107,8 @@ class Admission:
         if row is None or row.status != "waiting" or not row.reason:
             return False
         moved = self._judge_again(tx, row, moment=moment)
-        if moved and row.reason == "quota_exceeded":
-            self._end_quota_alert(tx, moment=moment)
+        if moved:
+            self._end_waiting(tx, row, moment=moment)
         return moved
 
     def _judge_again(self, tx: Tx, row: CommandRow, *, moment: Moment) -> bool:
@@ -193,12 +194,26 @@ class Admission:
                 return "after_pending"
         if key.role == "backend" and isinstance(command.request, Delete) and not moment.trusted:
             return "clock_unconfirmed"
+        if not approved and self._lacks(tx, key, command, moment=moment):
+            return "approvals_missing"
         if approved or key.quota is None or not isinstance(command.request, Delete | Export):
             return ""
         if weight is None:  # an older version froze it and did not weigh it: the owner may
             return "quota_exceeded"
         over = self._trust.over_quota(tx, key, objects=weight[0], size_bytes=weight[1], moment=moment)
         return "quota_exceeded" if over else ""
+
+    def _lacks(self, tx: Tx, key: Key, command: Command, *, moment: Moment) -> int:
+        """Return how many more of the owner's clients have to sign for a command."""
+        keys = self._trust.key_set(tx)
+        return approval.lacking(
+            tx,
+            None if keys is None else keys.approvals,
+            command=command.jti,
+            verb=command.verb,
+            sender=key,
+            key_of=lambda kid: self._trust.valid_key(tx, kid, moment=moment),
+        )
 
     def _resolve(self, tx: Tx, key: Key, command: Command) -> tuple[Ids, tuple[int, int]]:
         """Return what the command names now, and what a quota counts of it.
@@ -300,7 +315,30 @@ class Admission:
     def _await(self, tx: Tx, row: CommandRow, reason: str, *, moment: Moment) -> CommandRow:
         if reason == "quota_exceeded":
             self._alert_quota(tx, row, count=row.selection_count, moment=moment)
+        if reason == "approvals_missing":
+            self._alert_approvals(tx, row, moment=moment)
         return self._ledger.wait(tx, row, reason=reason, moment=moment)
+
+    def _alert_approvals(self, tx: Tx, row: CommandRow, *, moment: Moment) -> None:
+        over = f" over {row.selection_count} objects" if row.selection_count else ""
+        alert = Alert(
+            code="approval_waiting",
+            what=f"A command to {row.verb}{over} waits for another of the owner's clients.",
+            effect="It waits; nothing of it was done.",
+            next=f"Approve just this, from another client: privacy-owner approve {row.jti} {row.selection_hash}; "
+            "or let it expire.",
+        )
+        readers = self._trust.keys_of(tx, "client", moment=moment)
+        self._outbox.raise_alert(tx, alert, readers=readers, at_once=True, moment=moment)
+
+    def _end_waiting(self, tx: Tx, row: CommandRow, *, moment: Moment) -> None:
+        """End what a command's waiting brought with it: ``row`` is how it waited."""
+        if row.reason == "quota_exceeded":
+            self._end_quota_alert(tx, moment=moment)
+        if row.reason == "approvals_missing":
+            approval.forget(tx, row.jti)
+            if not self._trust.any_waits(tx, "approvals_missing"):
+                self._outbox.clear_alert(tx, "approval_waiting", moment=moment)
 
     def _alert_quota(self, tx: Tx, row: CommandRow, *, count: int, moment: Moment) -> None:
         alert = Alert(
@@ -334,16 +372,31 @@ class Admission:
         row = self._trust.command(tx, request.command)
         if (
             row is None
-            or (row.status, row.reason) != ("waiting", "quota_exceeded")
+            or row.status != "waiting"
+            or row.reason not in {"quota_exceeded", "approvals_missing"}
             or row.selection_hash != request.selection
         ):
             raise RefusedError("nothing waits with this selection", reason="nothing_waiting", retry="after_fix")
         waiting_key = self._trust.valid_key(tx, row.kid, moment=moment)
         if waiting_key is None:
             raise RefusedError("its key is no longer trusted", reason="nothing_waiting", retry="after_fix")
+        if row.reason == "approvals_missing":
+            self._second(tx, key, waiting_key, row, moment=moment)
+            return
         self._ledger.accept(tx, row, approved_by=key.kid, moment=moment)
         self._spend(tx, waiting_key, row, moment=moment)
         self._end_quota_alert(tx, moment=moment)
+
+    def _second(self, tx: Tx, key: Key, sender: Key, row: CommandRow, *, moment: Moment) -> None:
+        """Take one more client's word for a command; with the last that it needs it acts."""
+        if key.kid == sender.kid or not approval.say(tx, row.jti, key, moment=moment):
+            raise RefusedError("this client has signed for it", reason="nothing_waiting", retry="after_fix")
+        if self._lacks(tx, sender, command_of(row), moment=moment):
+            return
+        approved = msgspec.structs.replace(row, approved_by=key.kid)
+        self._trust.keep(tx, approved)
+        if self._judge_again(tx, approved, moment=moment):
+            self._end_waiting(tx, row, moment=moment)
 
     def _cut_off(self, tx: Tx, key: Key, command: Command, row: CommandRow, *, moment: Moment) -> None:
         """Put the cut-off of an owner's delete when it is accepted; of one that waited it ends when it was commanded.

@@ -39,6 +39,7 @@ RETRY: Final[dict[str, Retry]] = {
     "stale_seq": "after_fix",
     "verb_not_allowed": "never",
     "quota_exceeded": "later",
+    "approvals_missing": "later",
     "clock_unconfirmed": "later",
     "after_pending": "later",
     "not_granted": "never",
@@ -296,7 +297,7 @@ class Ledger:
         claims = self._claims(tx, aud=row.kid, cmd=row.jti, verb=row.verb, seq=row.seq, status=status, moment=moment)
         if reason:
             claims |= {"reason": reason, "retry": RETRY[reason]}
-        if row.verb in _FROZEN_VERBS:
+        if row.verb in _FROZEN_VERBS or reason == "approvals_missing":  # what is approved is named
             claims["selection"] = {"count": row.selection_count, "hash": row.selection_hash}
         if answer is not None:
             self._add(tx, claims, row, answer, status=status)

@@ -43,6 +43,7 @@ from agent.envelope.jws import (
 from agent.envelope.keyset import (
     BACKEND_VERBS,
     VERBS,
+    Approvals,
     Descriptor,
     Key,
     KeySet,
@@ -91,6 +92,7 @@ __all__ = [
     "VERBS",
     "Ack",
     "Alg",
+    "Approvals",
     "Approve",
     "Command",
     "Delete",

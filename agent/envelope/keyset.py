@@ -29,6 +29,9 @@ ROLE_VERBS: Final[dict[KeyRole, tuple[Verb, ...]]] = {
     "store": (),
     "time": ("time",),
 }
+APPROVABLE: Final[frozenset[Verb]] = frozenset(VERBS) - {"approve", "inventory", "time"}
+"""Verbs that more than one client may have to sign for."""
+
 MAX_KEYS: Final = 64
 _FINGERPRINT_BYTES: Final = 16
 _MAX_DESCRIPTOR_BYTES: Final = 16 * 1024
@@ -70,12 +73,20 @@ class Key(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True,
         return (self.nbf is None or self.nbf <= now_s) and (self.exp is None or now_s < self.exp)
 
 
+class Approvals(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which verbs act only once ``need`` different owner clients signed for it; a client's own signature is one."""
+
+    need: Annotated[int, msgspec.Meta(ge=1, le=MAX_KEYS)]
+    verbs: Annotated[tuple[Verb, ...], msgspec.Meta(min_length=1)]
+
+
 class _Claims(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     version: _Count
     prev: str
     iat: _Seconds
     root: dict[str, str]
     keys: Annotated[tuple[Key, ...], msgspec.Meta(max_length=MAX_KEYS)]
+    approvals: Approvals | None = None
 
 
 class KeySet(msgspec.Struct, frozen=True, kw_only=True):
@@ -88,6 +99,7 @@ class KeySet(msgspec.Struct, frozen=True, kw_only=True):
     keys: tuple[Key, ...]
     sha256: str
     raw: bytes
+    approvals: Approvals | None = None
 
     def key(self, kid: str) -> Key | None:
         """Return the key of that id, if the set has it."""
@@ -159,10 +171,17 @@ def _descriptor(claims: dict[str, Any]) -> Descriptor:
 
 
 def keyset_claims(
-    keys: Iterable[Key], *, version: int, prev: str, iat: int, root_jwk: dict[str, str]
+    keys: Iterable[Key],
+    *,
+    version: int,
+    prev: str,
+    iat: int,
+    root_jwk: dict[str, str],
+    approvals: Approvals | None = None,
 ) -> dict[str, Any]:
     """Return the claims that an owner's root signs as ``pv1.keyset``."""
-    return {"version": version, "prev": prev, "iat": iat, "root": root_jwk, "keys": msgspec.to_builtins(list(keys))}
+    claims = {"version": version, "prev": prev, "iat": iat, "root": root_jwk, "keys": msgspec.to_builtins(list(keys))}
+    return claims if approvals is None else claims | {"approvals": msgspec.to_builtins(approvals)}
 
 
 def parse_keyset(raw: bytes, *, root_jwk: dict[str, str], current: KeySet | None) -> KeySet:
@@ -194,6 +213,7 @@ def read_keyset(raw: bytes, *, root_jwk: dict[str, str]) -> KeySet:
     if new.root != root_jwk:
         raise _malformed("the key set names another root than the one that signed it")
     _check_keys(new.keys, root_kid=thumbprint(root_jwk))
+    _check_approvals(new.approvals, new.keys)
     return KeySet(
         version=new.version,
         prev=new.prev,
@@ -202,6 +222,7 @@ def read_keyset(raw: bytes, *, root_jwk: dict[str, str]) -> KeySet:
         keys=new.keys,
         sha256=signing_input_sha256(raw),
         raw=raw,
+        approvals=new.approvals,
     )
 
 
@@ -234,6 +255,17 @@ def _check_keys(keys: tuple[Key, ...], *, root_kid: str) -> None:
             raise _malformed(f"key {key.name!r}: a {key.role} may not hold these verbs")
 
 
+def _check_approvals(approvals: Approvals | None, keys: tuple[Key, ...]) -> None:
+    """Refuse what could never be met, or would keep the word itself that meets it."""
+    if approvals is None:
+        return
+    if not set(approvals.verbs) <= APPROVABLE or len(set(approvals.verbs)) != len(approvals.verbs):
+        raise _malformed(f"approvals: the verbs are some of {', '.join(sorted(APPROVABLE))}, each once")
+    clients = sum(key.role == "client" and "approve" in key.verbs for key in keys)
+    if approvals.need > clients:
+        raise _malformed(f"approvals: {approvals.need} are asked for, and {clients} clients may approve")
+
+
 def _check_recipients(keys: tuple[Key, ...]) -> None:
     for key in keys:
         try:
@@ -247,10 +279,12 @@ def _malformed(message: str) -> RefusedError:
 
 
 __all__ = [
+    "APPROVABLE",
     "BACKEND_VERBS",
     "MAX_JWS_BYTES",
     "ROLE_VERBS",
     "VERBS",
+    "Approvals",
     "Descriptor",
     "Key",
     "KeyRole",

@@ -16,6 +16,7 @@ import apsw
 from agent.errors import ConfigError, CorruptError, LinkError, SpaceError
 from agent.files import FILE_MODE
 from agent.index import (
+    approval,
     audit,
     bookmark,
     bundle,
@@ -47,6 +48,7 @@ MIGRATIONS: Final[dict[str, tuple[str, ...]]] = {
     "collection": collection.MIGRATIONS,
     "freezing": freezing.MIGRATIONS,
     "pace": pace.MIGRATIONS,
+    "approval": approval.MIGRATIONS,
 }
 """Scripts of each owner, oldest first; they are only ever appended to."""
 

@@ -4,13 +4,14 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from agent import age
 from agent.clock import MS_PER_S
-from agent.envelope import Descriptor, Key, KeySet, Quota, parse_descriptor
+from agent.envelope import Approvals, Descriptor, Key, KeySet, Quota, parse_descriptor
+from agent.envelope.keyset import APPROVABLE
 from agent.errors import ConfigError, CorruptError
 from agent.files import write_durably
 from agent.owner import device as devices
@@ -76,6 +77,17 @@ def add_parsers(subparsers: Subparsers) -> None:
     )
     one.add_argument("name", metavar="NAME", help="name or key id, as client list shows it")
     one.add_argument("--yes", action="store_true", help="do not ask, even for the last client")
+    _add_signing(one)
+    one = add(
+        client,
+        "approvals",
+        summary="sign a key set in which several clients have to say yes to what destroys",
+        example="privacy-owner client approvals 2 --verb delete",
+        detail="The client that gives the command is one of them, the others approve it. 0 asks for nobody else again.",
+        run=_client_approvals,
+    )
+    one.add_argument("need", metavar="N", type=int, help="how many of the owner's clients")
+    one.add_argument("--verb", action="append", default=[], choices=sorted(APPROVABLE), help="which; repeatable")
     _add_signing(one)
     one = add(
         client,
@@ -214,6 +226,18 @@ def _client_remove(arguments: argparse.Namespace, context: Context) -> int:
     return _hand_out(context, new, path, told=f"removed  {gone.role} {gone.name}")
 
 
+def _client_approvals(arguments: argparse.Namespace, context: Context) -> int:
+    need, verbs = arguments.need, tuple(dict.fromkeys(arguments.verb or ["delete"]))
+    if need < 0:
+        raise ConfigError(f"{need} clients cannot say yes", hint="give how many have to, or 0 for none but the sender")
+    approvals = Approvals(need=need, verbs=verbs) if need else None
+    with context.home.locked():
+        current = _current(context)
+        new, path = _sign(arguments, context, current.keys, current=current, approvals=approvals)
+    told = f"{' '.join(verbs)}: {need} clients have to say yes" if need else "no command waits for a second client"
+    return _hand_out(context, new, path, told=told)
+
+
 _ENDS: Final = {
     "client": "it commands no device any more, wherever its key is",
     "backend": "it commands no device any more",
@@ -239,10 +263,15 @@ def _confirm_removal(arguments: argparse.Namespace, context: Context, gone: Key,
 
 
 def _sign(
-    arguments: argparse.Namespace, context: Context, keys: Sequence[Key], *, current: KeySet
+    arguments: argparse.Namespace,
+    context: Context,
+    keys: Sequence[Key],
+    *,
+    current: KeySet,
+    approvals: Approvals | Literal["as before"] | None = "as before",
 ) -> tuple[KeySet, Path]:
     root = context.home.root(Path(arguments.root).expanduser() if arguments.root else None)
-    new = issue(keys, current=current, root=root, iat_s=context.now_ms() // MS_PER_S)
+    new = issue(keys, current=current, root=root, iat_s=context.now_ms() // MS_PER_S, approvals=approvals)
     path = Path(arguments.out or f"keyset-{new.version}.jws")
     _write_out(path, new.raw + b"\n")
     context.home.keep_key_set(new)

@@ -5,10 +5,11 @@ what will be accepted.
 """
 
 from collections.abc import Callable, Iterable
-from typing import Final
+from typing import Final, Literal
 
 from agent.envelope import (
     TYP_KEYSET,
+    Approvals,
     Descriptor,
     Key,
     KeySet,
@@ -54,16 +55,26 @@ def entry(descriptor: Descriptor, *, quota: Quota | None = None) -> Key:
     )
 
 
-def issue(keys: Iterable[Key], *, current: KeySet | None, root: PrivateKey, iat_s: int) -> KeySet:
-    """Sign the version after ``current``.
+def issue(
+    keys: Iterable[Key],
+    *,
+    current: KeySet | None,
+    root: PrivateKey,
+    iat_s: int,
+    approvals: Approvals | Literal["as before"] | None = "as before",
+) -> KeySet:
+    """Sign the version after ``current``; what it asked of several clients stays unless ``approvals`` says otherwise.
 
     Raises ``RefusedError`` for a key that cannot be, ``ConfigError`` for a root that is not the one that signed before.
     """
     jwk = public_jwk(root)
     if current is not None and current.root != jwk:
         raise ConfigError("this is another owner's root key", hint="name the root.key that was made with this home")
+    if approvals == "as before":
+        approvals = current.approvals if current is not None else None
     claims = keyset_claims(
         keys,
+        approvals=approvals,
         version=current.version + 1 if current is not None else 1,
         prev=current.sha256 if current is not None else "",
         iat=iat_s,

@@ -17,6 +17,7 @@ from agent.shell.times import when, when_text
 _WAITS: Final = {
     "": "a store's confirmation",
     "quota_exceeded": "the owner's approval: privacy-owner approve {cmd} {hash}",
+    "approvals_missing": "the word of another of the owner's clients: privacy-owner approve {cmd} {hash}",
     "clock_unconfirmed": "the device's clock to be confirmed: privacy-owner time --now",
     "after_pending": "the command that it was told to follow",
 }

@@ -1,5 +1,6 @@
 """What the owner said, and what waits for the owner's word.
 
+- ``approval`` the words of several clients for one command
 - ``force``    the policy in force
 - ``passing``  the retention pass that stopped to ask
 

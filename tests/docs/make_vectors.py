@@ -540,11 +540,11 @@ def _text(jws: bytes) -> str:
 
 
 def keysets(cast: Cast) -> Claims:
-    """Return a chain of two versions and what must not follow."""
+    """Return a chain of versions and what must not follow."""
 
-    def version(number: int, prev: str, *keys: Claims, signer: Party = cast.owner) -> bytes:
+    def version(number: int, prev: str, *keys: Claims, signer: Party = cast.owner, **more: Any) -> bytes:  # noqa: ANN401 - any JSON
         claims = {"version": number, "prev": prev, "iat": NOW_S, "root": cast.owner.jwk, "keys": list(keys)}
-        return signer.sign(claims, typ="pv1.keyset")
+        return signer.sign(claims | more, typ="pv1.keyset")
 
     quota = {"objects": 100, "bytes": 10**9, "window_s": 86_400}
     bounds = {"nbf": NOW_S - 86_400, "exp": NOW_S + 365 * 86_400}
@@ -552,6 +552,8 @@ def keysets(cast: Cast) -> Claims:
     first = version(1, "", *parties)
     prev = envelope.signing_input_sha256(first)
     second = version(2, prev, *parties[:3])
+    sha256 = envelope.signing_input_sha256(second)
+    third = version(3, sha256, *parties[:3], approvals={"need": 1, "verbs": ["delete", "export"]})
     wrong = [
         ("version 3 after version 1", "malformed", version(3, prev, *parties)),
         ("version 2 with another prev", "malformed", version(2, a_hash("prev"), *parties)),
@@ -559,6 +561,16 @@ def keysets(cast: Cast) -> Claims:
         ("version 1 with other keys", "stale_seq", version(1, "", *parties[:1])),
         ("a store with a verb", "malformed", version(2, prev, cast.store.key(verbs=["delete"]))),
         ("the same key twice", "malformed", version(2, prev, parties[0], parties[0])),
+        (
+            "more approvals than clients",
+            "malformed",
+            version(2, prev, *parties, approvals={"need": 2, "verbs": ["delete"]}),
+        ),
+        (
+            "an approval of approvals",
+            "malformed",
+            version(2, prev, *parties, approvals={"need": 1, "verbs": ["approve"]}),
+        ),
         ("an unknown member", "malformed", version(2, prev, parties[0] | {"admin": True})),
         (
             "a recipient with one wrong letter",
@@ -570,7 +582,7 @@ def keysets(cast: Cast) -> Claims:
         "root": "owner",
         "chain": [
             {"version": number, "jws": _text(raw), "sha256": envelope.signing_input_sha256(raw)}
-            for number, raw in ((1, first), (2, second))
+            for number, raw in ((1, first), (2, second), (3, third))
         ],
         "refused_after_version_1": [{"name": name, "reason": reason, "jws": _text(raw)} for name, reason, raw in wrong],
     }
