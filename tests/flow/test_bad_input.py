@@ -180,6 +180,7 @@ def test_certificate_of_another_device_is_refused_with_the_name_to_write(still: 
         assert f'write device = "{DEVICE}"' in doctor(still, "TLS identity")["next"]
 
 
+@pytest.mark.promise("ENCRYPT")
 def test_broker_of_another_ca_is_named_by_doctor_and_by_status(still: House) -> None:
     still.run("certs", "init", still.folder / "other-tls", "--device", DEVICE)
     with kept(still.folder / "tls" / DEVICE):

@@ -4,12 +4,15 @@ import re
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.flow.house import House
 from tests.waiting import until
 
 COUNT = 24
 
 
+@pytest.mark.promise("RETAIN")
 def test_policy_that_would_delete_nearly_everything_is_told_asks_and_goes_on_when_approved(tmp_path: Path) -> None:
     with House(tmp_path) as house:
         house.start_agent()

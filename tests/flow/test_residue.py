@@ -88,6 +88,7 @@ def lived(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lived]:
         yield Lived((*roots, *logs), tuple(found.values()), words)
 
 
+@pytest.mark.promise("ENCRYPT")
 def test_nothing_clear_remains_anywhere(lived: Lived) -> None:
     search = lived.search()
     assert search.look(lived.roots) == []

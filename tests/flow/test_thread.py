@@ -12,6 +12,7 @@ from tests.flow.house import DEVICE, House
 from tests.waiting import until
 
 
+@pytest.mark.promise("AUDIT")
 @pytest.mark.promise("COLLECT-REC")
 @pytest.mark.parametrize("engine", ["mosquitto", "amqtt"])
 def test_recording_lives_and_dies_with_proof(tmp_path: Path, engine: Engine) -> None:
@@ -61,6 +62,7 @@ def test_recording_lives_and_dies_with_proof(tmp_path: Path, engine: Engine) -> 
         assert (tmp_path / "clip.mp4").read_bytes() == kept_clip
 
 
+@pytest.mark.promise("AUDIT")
 def test_flipped_byte_of_the_log_is_named(tmp_path: Path) -> None:
     with House(tmp_path) as house:
         house.start_agent()
@@ -158,6 +160,7 @@ def test_deleted_file_that_returns_to_the_spool_is_not_taken_in_again(tmp_path: 
         assert house.held() == []
 
 
+@pytest.mark.promise("RETAIN")
 def test_photo_and_export_past_their_age_expire_by_themselves_and_explain_said_so_before(tmp_path: Path) -> None:
     with House(tmp_path, photo_age="3s") as house:
         with (tmp_path / "policy.toml").open("a") as policy:
