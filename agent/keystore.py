@@ -48,6 +48,9 @@ ROOTS_MAX: Final = 2
 """The current root and, between step 2 and step 5, the next."""
 
 _MAGIC: Final = b"pv1-keystore-1\n\x00"
+_DESTROYED: Final = b"pv1-keystore-0\n\x00".ljust(SLOT_BYTES, b"\0")
+"""What a slot is overwritten with when the device becomes unowned: it says that the rest is still to be done."""
+
 _SUM_BYTES: Final = 32
 _LENGTH_BYTES: Final = 4
 _RANDOM_TRIES: Final = 128
@@ -147,6 +150,32 @@ class Keystore:
         finally:
             os.close(fd)
         return cls(path, state, sound=mend or all(copy == state for copy in found))
+
+    @staticmethod
+    def destroy(path: Path) -> None:
+        """Overwrite both copies of every key, each read back; an absent file is fine. The file stays, and says so.
+
+        If power fails between the two, ``is_destroyed`` is true already: whoever asks first comes back to this line.
+        """
+        if not path.exists():
+            return
+        fd = _open(path)
+        try:
+            for offset in SLOT_OFFSETS:
+                _put(fd, offset, _DESTROYED)
+        finally:
+            os.close(fd)
+
+    @staticmethod
+    def is_destroyed(path: Path) -> bool:
+        """Tell whether ``destroy`` was begun: then nothing that these keys opened will ever be opened again."""
+        if not path.exists():
+            return False
+        fd = _open(path)
+        try:
+            return any(os.pread(fd, SLOT_BYTES, offset) == _DESTROYED for offset in SLOT_OFFSETS)
+        finally:
+            os.close(fd)
 
     @property
     def alg(self) -> Algorithm:
@@ -256,7 +285,10 @@ def _write_slot(fd: int, offset: int, state: _State) -> None:
     slot = _MAGIC + len(body).to_bytes(_LENGTH_BYTES) + body
     slot = slot.ljust(SLOT_BYTES - _SUM_BYTES, b"\0")
     assert len(slot) == SLOT_BYTES - _SUM_BYTES  # noqa: S101 - the state has a fixed, small size
-    slot += hashlib.sha256(slot).digest()
+    _put(fd, offset, slot + hashlib.sha256(slot).digest())
+
+
+def _put(fd: int, offset: int, slot: bytes) -> None:
     written = os.pwrite(fd, slot, offset)  # on the medium when it returns: the file was opened with O_DSYNC
     # So that the read asks the medium; of the whole file, because the kernel may keep units that a range only cuts.
     os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)

@@ -10,7 +10,7 @@ from typing import Final
 
 import msgspec
 
-from agent import audit
+from agent import audit, former
 from agent.audit import Event
 from agent.clock import parse_rfc3339_ms
 from agent.ids import among
@@ -105,6 +105,9 @@ def forbidden(
     )
     if cutoff is not None:
         return Forbidden(cutoff[0], certain=cutoff[1] and is_dated, by=Commanded(*cutoff[2]))
+    before_ms = former.before_ms(tx, source)
+    if before_ms is not None and captured_from_ms - doubt_ms < before_ms:
+        return Forbidden("former_owner", certain=is_dated and captured_from_ms + doubt_ms < before_ms)
     marked = rows.marked(tx, source=source, camera=camera, category=category, captured_from_ms=captured_from_ms)
     return Forbidden("mark", certain=False) if marked else None
 

@@ -88,8 +88,7 @@ class Trust:
                 return
             raise ConfigError(
                 f"this device has an owner already ({known.fingerprint})",
-                hint="its owner gives it away: privacy-owner delete --all; then stop the agent, shred the keystore and "
-                "remove the state folder (docs/operating.md, Moving a device)",
+                hint="its owner gives it away: privacy-owner erase-all (docs/operating.md, Giving a device away)",
             )
         rows.set_owner(tx, msgspec.json.encode(owner), installed_ms=moment.agent_ms)
         audit.append(tx, Event(kind="owner_set", rule="first_owner", actor=owner.kid), moment=moment)
@@ -133,6 +132,24 @@ class Trust:
             detail["messages_dropped"] = dropped
         audit.append(tx, Event(kind="keyset_accepted", rule="root", actor=owner.kid, detail=detail), moment=moment)
         return new
+
+    def end(self, tx: Tx, kids: frozenset[str], *, moment: Moment) -> None:
+        """Leave of the key set only these keys, which may be told things and tell things, and command nothing.
+
+        For a device that leaves its owner. The root may sign the next version still; names go.
+        """
+        current, raw = self.key_set(tx), rows.owner(tx)
+        if current is None or raw is None:
+            return
+        kept = [msgspec.structs.replace(key, name="", verbs=()) for key in current.keys if key.kid in kids]
+        left = msgspec.structs.replace(current, keys=tuple(kept), raw=b"")
+        if left == current:
+            return
+        rows.set_key_set(tx, msgspec.json.encode(left), version=left.version)
+        owner = msgspec.structs.replace(_descriptor(raw), name="")
+        rows.change_owner(tx, msgspec.json.encode(owner))
+        detail: dict[str, str | int] = {"keys": len(current.keys) - len(kept)}
+        audit.append(tx, Event(kind="trust_ended", rule="erase-all", actor="device", detail=detail), moment=moment)
 
     def key(self, tx: Tx, kid: str) -> Key | None:
         """Return the key of that id from the set in force."""
@@ -302,6 +319,8 @@ class Trust:
 
 @lru_cache(maxsize=2)
 def _read_back(raw: bytes, owner_raw: bytes) -> KeySet:
+    if raw.startswith(b"{"):  # what ``Trust.end`` left of it
+        return msgspec.json.decode(raw, type=KeySet)
     return read_keyset(raw, root_jwk=_descriptor(owner_raw).jwk)
 
 

@@ -26,6 +26,9 @@ if TYPE_CHECKING:  # else an agent without cameras to ask would load what that t
 LEAVE_S: Final = 20.0
 """A person waits for it."""
 
+AT_ONCE: Final = 8
+"""Cameras that are told at the same time."""
+
 TRIED: Final = 4
 """Addresses: where it is configured, where it answered last, and some where it was heard."""
 
@@ -48,6 +51,21 @@ async def leave(parts: Parts, one: Enrolled, heard: Sequence[tuple[str, int]]) -
         link.end()
         await asyncio.wait((telling,), timeout=1.0)
     return telling.result()
+
+
+async def leave_all(parts: Parts, cameras: Sequence[str]) -> dict[str, AtCamera]:
+    """Do step 1 of enrolled cameras, some at a time; return what became of each there."""
+    enrolled = await parts.index.read(enrolment.enrolled)
+    served = await parts.index.read(enrolment.served_at)
+    turns = asyncio.Semaphore(AT_ONCE)
+
+    async def left(one: Enrolled) -> AtCamera:
+        async with turns:
+            return await leave(parts, one, [served[one.camera]] if one.camera in served else [])
+
+    meant = [one for one in enrolled if one.camera in cameras]
+    answers = await asyncio.gather(*(left(one) for one in meant))
+    return {one.camera: answer for one, answer in zip(meant, answers, strict=True)}
 
 
 def _unpair(link: "CameraLink", addresses: Sequence[Address]) -> AtCamera:

@@ -8,17 +8,21 @@ import asyncio
 import fcntl
 import os
 import secrets
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final, cast
 
-from agent import audit, enrolment, registry, rights
+import msgspec
+
+from agent import audit, enrolment, former, registry, rights
+from agent.app import unowned
 from agent.app.alarm import Alarm
 from agent.app.policy_file import read_policy
 from agent.bundle import Bundle
 from agent.clock import MS_PER_S, ReadClock, monotonic_s, pause
 from agent.commands import Commands, Ledger
+from agent.commands.farewell import is_leaving, is_over
 from agent.commands.world import World, sparing
 from agent.config import Config
 from agent.document import DOCUMENT_BYTES
@@ -26,7 +30,7 @@ from agent.envelope import Command, Key, SetTime, fingerprint
 from agent.erasure import Erasure
 from agent.errors import ConfigError, LinkError
 from agent.files import FILE_MODE, free_bytes, is_there, open_folder, read_whole
-from agent.index import Index, Tx
+from agent.index import Index, Tx, farewell
 from agent.keystore import Keystore
 from agent.model import Moment, Outcome, Requester
 from agent.outbox import Outbox
@@ -43,12 +47,17 @@ RESERVE_BYTES: Final = 16 << 20
 _LOCK_PAUSE_S: Final = 0.05
 
 
+async def _nothing_collects() -> None:
+    return None
+
+
 @dataclass(slots=True, kw_only=True)
 class Parts:
     """What the flows and the verbs are made of. ``changed`` may be replaced: it is called when the outbox has news.
 
-    ``refused_bytes`` is the largest recording for which there was no room since this start, of those that may drive
-    others out.
+    ``leaving`` says that the device leaves its owner: nothing is collected or uploaded. ``end_collecting`` is replaced
+    by whoever collects. ``refused_bytes`` is the largest recording for which there was no room since this start, of
+    those that may drive others out.
     """
 
     config: Config
@@ -68,6 +77,8 @@ class Parts:
     read_clock: ReadClock
     changed: Callable[[], None]
     refused_bytes: int = 0
+    leaving: bool = False
+    end_collecting: Callable[[], Awaitable[None]] = _nothing_collects
 
     def now(self) -> Moment:
         """Read the clocks once; a flow does so at its start and hands the moment down."""
@@ -125,8 +136,13 @@ class Parts:
         )
 
     def policy_in_force(self) -> Policy:
-        """Return the policy that decides."""
-        return self.policy
+        """Return the policy that decides; that of a device that leaves its owner allows nothing."""
+        return msgspec.structs.replace(self.policy, rules=()) if self.leaving else self.policy
+
+    async def stop_collecting(self) -> None:
+        """Take nothing in any more, and upload nothing; returns when that is so."""
+        self.leaving = True
+        await self.end_collecting()
 
 
 @asynccontextmanager
@@ -136,17 +152,36 @@ async def opened(config: Config, *, read_clock: ReadClock, patience_s: float = 0
     ``patience_s`` is how long to wait for a shell command that has them. Raises ``LinkError`` when another process has
     them still, ``ConfigError`` and ``CorruptError`` for what is wrong on disk.
     """
-    document = read_policy_file(config)
     async with locked(config, patience_s=patience_s):
+        if unowned.was_begun(config):
+            await asyncio.to_thread(unowned.finish, config)
+            raise unowned.unowned(config)
+        document = read_policy_file(config)
         keystore = Keystore.open(config.keystore)
         index = Index(config.index, key=keystore.index_key())
+        outlives: former.Former | None = None
         try:
             parts = _assemble(config, document, keystore=keystore, index=index, read_clock=read_clock)
             await recover(parts)
-            yield parts
-            await leave(parts)
+            found_over = await index.read(is_over)
+            if not found_over:
+                yield parts
+                await leave(parts)
+            outlives = await index.read(lambda tx: _outliving(tx, config))
         finally:
             index.close()
+        if outlives is not None:
+            await asyncio.to_thread(unowned.leave, config, outlives)
+        if found_over:
+            raise unowned.unowned(config)
+
+
+def _outliving(tx: Tx, config: Config) -> former.Former | None:
+    """Return what outlives this owner, where nothing else of it is to stay."""
+    row = farewell.read(tx)
+    if row is None or row.phase != "over":
+        return None
+    return former.gathered(tx, folders=unowned.folders(config), before_ms=row.before_ms, random=secrets.token_bytes)
 
 
 async def recover(parts: Parts) -> None:
@@ -156,6 +191,7 @@ async def recover(parts: Parts) -> None:
     def begin(tx: Tx) -> bool:
         parts.timeline.keep(tx)
         rights.put_in_force(tx, parts.document, version=parts.policy.version, moment=moment)
+        former.bind(tx, folders=unowned.folders(parts.config))
         return parts.vault.found_clean(tx)
 
     # Step 1. If power fails before this is durable, nothing happened; after it, the next start sweeps.
@@ -196,6 +232,8 @@ async def locked(config: Config, *, patience_s: float) -> AsyncIterator[None]:
     """Hold the vault's lock; raises ``LinkError`` when a running agent holds it, ``ConfigError`` where keys are not."""
     require_no_orphan(config)
     if not is_there(config.keystore):
+        if is_there(config.state / unowned.FORMER):
+            raise unowned.unowned(config)
         raise ConfigError(
             f"{config.state}: this device was not set up", hint="privacy-agent init --owner owner.pub --device NAME"
         )
@@ -271,6 +309,14 @@ def _assemble(config: Config, document: bytes, *, keystore: Keystore, index: Ind
         free, total = free_bytes(config.vault)
         return free - RESERVE_BYTES, total
 
+    async def stop_collecting() -> None:
+        await parts.stop_collecting()
+
+    async def unpair(cameras: tuple[str, ...]) -> dict[str, enrolment.AtCamera]:
+        from agent.app.leaving import leave_all  # noqa: PLC0415 - it works on parts itself
+
+        return await leave_all(parts, cameras)
+
     world = World(
         policy=lambda: parts.policy,
         rights=snapshot.of,
@@ -281,6 +327,8 @@ def _assemble(config: Config, document: bytes, *, keystore: Keystore, index: Ind
         changed=changed,
         alert=Alarm(index=index, trust=trust, outbox=outbox).raise_in,
         room=room,
+        end_collecting=stop_collecting,
+        unpair=unpair,
     )
     erasure = Erasure(vault=vault, index=index, keystore=keystore, finish=finish, judge=sparing(world))
     commands = Commands(
@@ -314,6 +362,7 @@ def _assemble(config: Config, document: bytes, *, keystore: Keystore, index: Ind
         snapshot=snapshot,
         read_clock=read_clock,
         changed=lambda: None,
+        leaving=index.read_now(is_leaving),
     )
     return parts
 

@@ -121,10 +121,14 @@ class Post:
                 if self._under_way is not None:
                     self._parking.lost(self._under_way, self._clock_s())
 
-    async def goodbye(self, line: Line) -> None:
-        """Say offline before a stop; a line that is away already says it by the will."""
+    async def goodbye(self, line: Line, *, forgotten: bool = False) -> None:
+        """Say offline before a stop; a line that is away already says it by the will.
+
+        Of a device that has left its owner the broker is to keep no word: what it retained is cleared.
+        """
+        said = b"" if forgotten else self._framed(await self._claims(online=False))
         try:
-            await (await line.submit(_STATE, self._framed(await self._claims(online=False)), retain=True))
+            await (await line.submit(_STATE, said, retain=True))
         except (LinkError, RefusedError):
             return
 

@@ -28,6 +28,7 @@ from agent.audit import Event
 from agent.broker import Broker
 from agent.broker.link import MQTT_3_1_1, MQTT_5
 from agent.clock import MS_PER_S, ReadClock, pause
+from agent.commands.farewell import is_over
 from agent.config import Config
 from agent.control import ControlServer
 from agent.envelope import Key
@@ -226,7 +227,7 @@ async def _run(
         start(ControlServer(parts.config.socket, Verbs(live).table()).serve(answering.set), "control")
         start(parts.commands.run(), "commands")
         start(_tell_alerts(live, events), "alerts")
-        start(_tick(live, tell, alive, wait), "ticks")
+        start(_tick(live, tell, alive, wait, stop), "ticks")
         start(_reload_policy(live, reload), "policy")
         start(_retain(live, tell), "retention")
         start(_look_at_log(parts), "audit log")
@@ -238,18 +239,15 @@ async def _run(
             start(upload.run(), "upload")
             start(_hear_commands(live, broker), "hear commands")
             start(_note_protocol(live, broker), "note protocol")
-        taking = [start(ingest.run(), "ingest"), start(collecting.run(), "collecting")]
+        taking = [] if parts.leaving else [start(ingest.run(), "ingest"), start(collecting.run(), "collecting")]
+        parts.end_collecting = partial(_stop_all, taking)
         await answering.wait()
         ready()
         await stop.wait()
-        for task in reversed(taking):
-            await _stop(task)
+        await parts.end_collecting()
         ingest.close()
         if broker is not None and post is not None and line is not None:
-            if broker.online:
-                with contextlib.suppress(TimeoutError):  # one that is silent says it by our will
-                    async with asyncio.timeout(GOODBYE_S):
-                        await post.goodbye(broker)
+            await _say_goodbye(parts, post, broker)
             await broker.aclose()
             await asyncio.wait((line,), timeout=GOODBYE_S)  # else the broker would publish our will after our goodbye
         for task in reversed(running):
@@ -302,6 +300,19 @@ async def _as_task(work: Awaitable[None]) -> None:
 async def _stop(task: asyncio.Task[None]) -> None:
     task.cancel()
     await asyncio.wait((task,))
+
+
+async def _stop_all(tasks: list[asyncio.Task[None]]) -> None:
+    while tasks:
+        await _stop(tasks.pop())
+
+
+async def _say_goodbye(parts: Parts, post: Post, broker: Broker) -> None:
+    forgotten = await parts.index.read(is_over)
+    if broker.online:
+        with contextlib.suppress(TimeoutError):  # one that is silent says it by our will
+            async with asyncio.timeout(GOODBYE_S):
+                await post.goodbye(broker, forgotten=forgotten)
 
 
 async def _look_at_media(config: Config) -> None:
@@ -536,6 +547,7 @@ async def _tick(
     tell: Callable[[str, str], None],
     alive: Callable[[], None],
     wait: Callable[[float], Awaitable[None]],
+    stop: asyncio.Event,
 ) -> None:
     parts = live.parts
     told: tuple[bool, bool] | None = None
@@ -546,7 +558,10 @@ async def _tick(
                 await _tell_clock(live, tell, moment)
                 told = moment.trusted, parts.timeline.leapt
             await parts.commands.tick(moment)
-        except SpaceError as error:
+            if await parts.commands.part(moment):
+                _log.warning("this device has left its owner: it ends, and what is left of that owner is destroyed")
+                stop.set()
+        except (SpaceError, LinkError) as error:
             _log.warning("the clock and what waits are looked at again: %s", error.message)
         _look_at_certificate(live, tell)
         alive()

@@ -3,7 +3,8 @@
 The order, and what is true if power fails after each: keystore made (a device without an owner, which collects
 nothing) → index made and the owner installed with the first key set, in one transaction → descriptor, policy and config
 written, each whole or not at all. Running it again with the same owner goes on where it stopped; another owner is
-refused before anything changes.
+refused before anything changes. A device that had an owner before keeps that one's cut-offs (``agent/former.py``) and
+nothing else: not even its policy.
 """
 
 from pathlib import Path
@@ -11,7 +12,8 @@ from typing import Final
 
 import msgspec
 
-from agent import files
+from agent import files, former
+from agent.app import unowned
 from agent.app.parts import require_no_orphan
 from agent.clock import ReadClock
 from agent.config import Config
@@ -89,10 +91,13 @@ def _initialise(
 ) -> Initialised:
     require_no_orphan(config)
     files.make_folder(config.state)
+    if unowned.was_begun(config):
+        unowned.finish(config)
+    outlived = unowned.read_former(config)
     keystore = Keystore.open(config.keystore) if config.keystore.exists() else Keystore.create(config.keystore)
     index = Index(config.index, key=keystore.index_key())
     try:
-        index.write_now(lambda tx: _install(tx, owner_file, read_clock=read_clock))
+        index.write_now(lambda tx: _install(tx, owner_file, outlived, read_clock=read_clock))
     finally:
         index.close()
     descriptor = describe(keystore, device=config.device)
@@ -101,12 +106,14 @@ def _initialise(
     written, kept = [path], []
     files.write_durably(path, descriptor + b"\n")
     for target, text in documents.items():
-        if target.exists():
+        if target.exists() and (outlived is None or target != config.policy):  # the former owner's governs nothing
             kept.append(target)
             continue
         files.make_folder(target.parent)
         files.write_durably(target, text.encode())
         written.append(target)
+    if outlived is not None:
+        unowned.owned(config)
     return Initialised(
         device=config.device,
         fingerprint=fingerprint,
@@ -117,12 +124,14 @@ def _initialise(
     )
 
 
-def _install(tx: Tx, owner_file: OwnerFile, *, read_clock: ReadClock) -> KeySet:
+def _install(tx: Tx, owner_file: OwnerFile, outlived: former.Former | None, *, read_clock: ReadClock) -> KeySet:
     timeline = Timeline.load(tx)
     moment: Moment = timeline.look(read_clock())
     timeline.keep(tx)
     trust = Trust()
     trust.install_owner(tx, owner_file.owner, moment=moment)
+    if outlived is not None:
+        former.keep(tx, outlived)
     return trust.key_set(tx) or trust.accept_key_set(tx, owner_file.key_set, moment=moment)
 
 

@@ -12,13 +12,13 @@ from agent import audit, pace, tombstone
 from agent.audit import Event
 from agent.bundle import Bundle
 from agent.clock import MS_PER_S
-from agent.commands import door, misuse
+from agent.commands import door, farewell, misuse
 from agent.commands.door import Heard, Incoming, Repeat, Stranger, Turned
 from agent.commands.exporting import OBJECTS_MAX
 from agent.commands.ledger import RUNNING, Ledger, command_of
 from agent.commands.listing import Listing
 from agent.commands.world import OWNER_ERASE, World
-from agent.envelope import Approve, Command, Delete, Export, Inventory, Key
+from agent.envelope import Approve, Command, Delete, EraseAll, Export, Inventory, Key
 from agent.errors import ConfigError, RefusedError, SpaceError
 from agent.ids import Ids
 from agent.index import Tx
@@ -152,7 +152,7 @@ class Admission:
             row = self._ledger.settle(tx, row, status="refused", reason=error.reason, moment=moment)
             self._tell_misuse(tx, key, error.reason, moment=moment)
             return Judged.of(row)
-        lasting = bool(waits_for) or isinstance(command.request, Delete | Export)
+        lasting = bool(waits_for) or isinstance(command.request, Delete | Export | EraseAll)
         if lasting and self._is_busy(tx, key):
             return self._turn_busy(tx, heard, "too many commands of this key are not finished", moment=moment)
         row = self._take_up(tx, heard, selection, weight, moment=moment)
@@ -196,7 +196,7 @@ class Admission:
             return "clock_unconfirmed"
         if not approved and self._lacks(tx, key, command, moment=moment):
             return "approvals_missing"
-        if approved or key.quota is None or not isinstance(command.request, Delete | Export):
+        if approved or key.quota is None or not isinstance(command.request, Delete | Export | EraseAll):
             return ""
         if weight is None:  # an older version froze it and did not weigh it: the owner may
             return "quota_exceeded"
@@ -223,6 +223,8 @@ class Admission:
         if isinstance(command.request, Export):
             self._require_own_id(tx, command)
             self._require_recipients(key, command.request)
+        if isinstance(command.request, EraseAll) and farewell.is_leaving(tx):
+            raise RefusedError("this device leaves its owner already", reason="busy", retry="later")
         select = command.selection
         if select is None or isinstance(command.request, Inventory):  # a page is looked up, and nothing is frozen
             return Ids(), (0, 0)
@@ -230,7 +232,7 @@ class Admission:
             ids = self._meant(tx, key, select)
         elif len(ids := self._vault.select(tx, select)) > OBJECTS_MAX:
             raise RefusedError("the export would be too large", reason="too_large", retry="after_fix")
-        total = self._vault.weigh(tx, select, with_stores=isinstance(command.request, Delete))
+        total = self._vault.weigh(tx, select, with_stores=isinstance(command.request, Delete | EraseAll))
         return ids, (total.objects, total.bytes)
 
     def _meant(self, tx: Tx, key: Key, select: Selection) -> Ids:
@@ -403,14 +405,17 @@ class Admission:
 
         A backend's delete leaves none: no quota can weigh what is yet to come.
         """
-        if key.role != "client" or not isinstance(command.request, Delete) or command.request.select.ids is not None:
+        select = None if isinstance(command.request, Export) else command.selection
+        if key.role != "client" or select is None or select.ids is not None:
             return
         # Whichever clock is ahead: a camera with the right time recorded before the command, whatever ours thought.
         before_ms = max(moment.agent_ms, moment.wall_ms)
         if row.status == "waiting":
             before_ms = min(before_ms, max(row.received_ms, command.iat * MS_PER_S))
         by = Commanded(row.jti, row.kid, row.seq)
-        tombstone.cut_off(tx, command.request.select, rule=OWNER_ERASE, by=by, before_ms=before_ms)
+        tombstone.cut_off(tx, select, rule=OWNER_ERASE, by=by, before_ms=before_ms)
+        if isinstance(command.request, EraseAll):
+            farewell.begin(tx, row, before_ms=before_ms, moment=moment)
 
     def _spend(self, tx: Tx, key: Key, row: CommandRow, *, moment: Moment) -> None:
         objects, size_bytes = self._trust.weight(tx, row.jti) or (row.selection_count, 0)
@@ -427,4 +432,4 @@ def _turned(heard: Heard | Turned, error: RefusedError) -> Turned:
 
 def _makes_room(heard: Heard | Repeat | Turned) -> bool:
     """Tell whether it is a delete, or the word that lets one go on."""
-    return isinstance(heard, Heard) and isinstance(heard.command.request, Delete | Approve)
+    return isinstance(heard, Heard) and isinstance(heard.command.request, Delete | EraseAll | Approve)

@@ -4,6 +4,7 @@ Until the signature holds nobody is known: what fails before is counted and neve
 probe nor flood. After it every failure has a reason. Nothing here has an effect; the numbers are the document's.
 """
 
+import re
 from typing import Any, Final, Literal
 
 import msgspec
@@ -33,6 +34,9 @@ from agent.model import Moment
 from agent.trust import CommandRow, Trust
 
 IAT_AHEAD_S: Final = 300
+_VERB: Final = re.compile(r"[A-Za-z-]{1,32}")
+"""What is told back of a verb, whatever it is; longer than any will be."""
+
 _AGE_MAGIC: Final = b"age-encryption.org/v1\n"
 
 Unheard = Literal["unreadable", "unknown_key", "bad_signature"]
@@ -186,7 +190,7 @@ def _turned(key: Key, digest: str, claims: dict[str, Any], error: RefusedError) 
         key=key,
         digest=digest,
         jti=claimed_jti(claims),
-        verb=verb if isinstance(verb, str) and verb.isascii() and verb.isalpha() and len(verb) <= 32 else "",  # noqa: PLR2004 - longer than any verb will be
+        verb=verb if isinstance(verb, str) and _VERB.fullmatch(verb) else "",
         seq=seq if isinstance(seq, int) and not isinstance(seq, bool) else 0,
         error=error,
     )

@@ -21,11 +21,12 @@ from agent.commands import door
 from agent.commands.admission import Admission, Judged
 from agent.commands.door import Incoming, Stranger
 from agent.commands.exporting import Exports
+from agent.commands.farewell import Farewell
 from agent.commands.ledger import RUNNING, Ledger, command_of
 from agent.commands.listing import Listing
 from agent.commands.stranger import Strangers
 from agent.commands.world import BACKEND_DELETE, OWNER_ERASE, World
-from agent.envelope import TYP_KEYSET, Delete, parse
+from agent.envelope import TYP_KEYSET, Delete, EraseAll, parse
 from agent.envelope import Export as ExportRequest
 from agent.erasure import PART, Erasure
 from agent.errors import AgentError, CorruptError, LinkError, RefusedError, SpaceError
@@ -83,6 +84,15 @@ class Commands:
         self._world = world
         self._listing = Listing(vault=vault, erasure=erasure, bundle=bundle, trust=trust, ledger=ledger, world=world)
         self._exports = Exports(index=index, vault=vault, bundle=bundle, trust=trust, ledger=ledger, world=world)
+        self._farewell = Farewell(
+            index=index,
+            vault=vault,
+            erasure=erasure,
+            trust=trust,
+            outbox=outbox,
+            ledger=ledger,
+            world=world,
+        )
         self._strangers = Strangers(index=index, world=world)
         self._admission = Admission(
             device=device,
@@ -253,6 +263,10 @@ class Commands:
         self._later.clear()
         await self._release(moment)
 
+    async def part(self, moment: Moment) -> bool:
+        """Go on with leaving the owner, if that is under way; return whether only the keys are left to destroy."""
+        return await self._farewell.step(moment)
+
     async def tell_late(self, moment: Moment) -> None:
         """Tell of what turned up after the deletes that cover it, one receipt for each; called at an interval."""
 
@@ -330,12 +344,18 @@ class Commands:
             return
         command = command_of(row)
         if isinstance(command.request, Delete):
-            await self._delete(row, command.request)
+            await self._delete(row, command.request.select)
+            await self._settle_open(row.jti)
+        elif isinstance(command.request, EraseAll):
+            await self._farewell.stop()
+            await self._delete(row, Selection(all=True))
+            await self._farewell.part()
         elif isinstance(command.request, ExportRequest):
             async with self._exports.line:
                 await self._exports.carry_out(row, command.request, progress=self._progress(row.jti))
 
-    async def _delete(self, row: CommandRow, request: Delete) -> None:
+    async def _delete(self, row: CommandRow, select: Selection) -> None:
+        """Erase what a command selected; raises ``LinkError`` while a file of it cannot be removed."""
         moment = self._world.now()
         requester = await self._index.read(lambda tx: self._ledger.requester(tx, row))
         if requester.role == "backend" and not moment.trusted:
@@ -344,7 +364,7 @@ class Commands:
             )
             return
         ids = await self._index.read(lambda tx: self._trust.frozen(tx, row.jti))
-        await self._exports.remove(row, ids, request.select, requester=requester, moment=moment)
+        await self._exports.remove(row, ids, select, requester=requester, moment=moment)
         kept: LinkError | None = None
         tell = self._progress(row.jti)
         done = len(ids) - await self._index.read(lambda tx: self._trust.left(tx, row.jti))
@@ -365,7 +385,6 @@ class Commands:
             kept = LinkError("deleted files of it cannot be removed yet", hint="privacy-agent doctor says which")
         if kept is not None:
             raise kept
-        await self._settle_open(row.jti)
 
     async def _parts(self, jti: str, ids: Ids) -> AsyncIterator[tuple[str, ...]]:
         """Yield what of a delete is undecided in parts that an erasure takes at once; others come between them.

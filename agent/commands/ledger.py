@@ -14,7 +14,7 @@ import msgspec
 from agent import audit
 from agent.audit import Event
 from agent.clock import MS_PER_S
-from agent.envelope import MAX_OUTCOMES, Command, Delete, Key, decode_strictly, encode, parse_command
+from agent.envelope import MAX_OUTCOMES, Command, Delete, EraseAll, Key, decode_strictly, encode, parse_command
 from agent.errors import RefusedError, Retry
 from agent.ids import Ids
 from agent.index import Tx
@@ -55,7 +55,7 @@ RECEIPT_CLAIMS_BYTES: Final = 64 * 1024
 """Claims become four thirds in base64 and must stay under the 96 KiB of a JWS."""
 
 _SUCCESS: Final = frozenset({"deleted", "already_gone", "exported", "listed"})
-_FROZEN_VERBS: Final = frozenset({"delete", "export"})
+_FROZEN_VERBS: Final = frozenset({"delete", "export", "erase-all"})
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,6 +65,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     cursor: str = ""
     export: dict[str, Any] | None = None
     progress: tuple[int, int] | None = None
+    farewell: dict[str, Any] | None = None
 
 
 def command_of(row: CommandRow) -> Command:
@@ -74,7 +75,7 @@ def command_of(row: CommandRow) -> Command:
 
 def _deletes_all(row: CommandRow) -> bool:
     request = command_of(row).request if row.claims else None
-    return isinstance(request, Delete) and request.select.all is True
+    return isinstance(request, EraseAll) or (isinstance(request, Delete) and request.select.all is True)
 
 
 class Ledger:
@@ -219,11 +220,13 @@ class Ledger:
             return row
         if _deletes_all(row):
             self._forget(tx)
+        if row.verb == "erase-all":  # it ends when its device has parted from its owner (farewell.py)
+            return row
         tally = self._trust.tally(tx, row.jti)
         waits = any(tally.get(result, 0) for result in ("waiting_for_cloud", "waiting_for_camera"))
         if waits and row.status == "waiting" and not row.reason and sum(tally.values()) > MAX_OUTCOMES:
             return row  # that was told; which of so many a store has confirmed meanwhile is not
-        answer = self._answer(tx, row, tally, export=export)
+        answer = self._answer(tx, row, export=export)
         if waits:
             return self._write(tx, row, status="waiting", reason="", answer=answer, moment=moment)
         good = sum(count for result, count in tally.items() if result in _SUCCESS)
@@ -241,7 +244,8 @@ class Ledger:
         if row is None:
             return
         if row.settled_ms is not None:
-            self._supplement(tx, row, outcomes, moment=moment)
+            if row.verb != "erase-all":  # one final receipt tells of all
+                self._supplement(tx, row, outcomes, moment=moment)
             return
         self._trust.decide(tx, row.jti, outcomes)
         self.settle_by_outcomes(tx, row, moment=moment)
@@ -278,11 +282,15 @@ class Ledger:
 
     # --- receipts
 
-    def _answer(self, tx: Tx, row: CommandRow, tally: dict[str, int], *, export: dict[str, Any] | None) -> Answer:
-        if sum(tally.values()) > MAX_OUTCOMES:
-            return Answer(export=export)
-        outcomes = self._trust.outcomes(tx, row.jti, limit=MAX_OUTCOMES)
-        return Answer(outcomes=tuple(msgspec.to_builtins(outcome) for outcome in outcomes), export=export)
+    def outcomes(self, tx: Tx, row: CommandRow) -> tuple[dict[str, Any], ...] | None:
+        """Return what became of each object of a command, as a receipt tells it; ``None`` of too many for one."""
+        if sum(self._trust.tally(tx, row.jti).values()) > MAX_OUTCOMES:
+            return None
+        found = self._trust.outcomes(tx, row.jti, limit=MAX_OUTCOMES)
+        return tuple(msgspec.to_builtins(outcome) for outcome in found)
+
+    def _answer(self, tx: Tx, row: CommandRow, *, export: dict[str, Any] | None) -> Answer:
+        return Answer(outcomes=self.outcomes(tx, row), export=export)
 
     def _write(
         self,
@@ -315,6 +323,10 @@ class Ledger:
             return
         if answer.export is not None:
             claims["export"] = answer.export
+        if answer.farewell is not None:
+            claims["farewell"] = answer.farewell
+        if answer.outcomes is None and answer.farewell is not None:
+            return
         if answer.outcomes is not None:
             claims["outcomes"] = list(answer.outcomes)
             if answer.cursor:

@@ -1,11 +1,12 @@
 """What the flow is told of the world around it, and the judge that an erasure asks for each object."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from types import MappingProxyType
 from typing import Any, Final
 
 import msgspec
 
+from agent.enrolment import AtCamera
 from agent.envelope import Command, Key
 from agent.index import Tx
 from agent.model import AtStore, Moment, Object, Outcome, Requester
@@ -24,6 +25,14 @@ It raises ``RefusedError``, and then has changed nothing.
 """
 
 
+async def _nothing_collects() -> None:
+    return None
+
+
+async def _nobody_answers(_cameras: tuple[str, ...]) -> dict[str, AtCamera]:
+    return {}
+
+
 def _no_pass(_tx: Tx, _waiting: str, _selection: str, _key: Key) -> bool:
     return False
 
@@ -36,7 +45,8 @@ class World(msgspec.Struct, frozen=True, kw_only=True):
     ``changed`` is called on the event loop when the outbox may have something new. ``alert`` takes (transaction, code,
     sentence, moment). ``approve_pass`` takes (transaction, id, selection hash, key) and tells whether a retention pass
     waited for just that. ``room`` tells (bytes free beyond what is kept back, bytes in all) of the vault's disk;
-    without any in all it is not judged.
+    without any in all it is not judged. ``end_collecting`` returns when nothing is taken in any more, until the agent
+    has another owner; ``unpair`` tells cameras, by their ids, that they are left, and returns what became of each.
     """
 
     policy: Callable[[], Policy]
@@ -49,6 +59,8 @@ class World(msgspec.Struct, frozen=True, kw_only=True):
     paces: Mapping[str, Pace] = MappingProxyType(PACES)
     approve_pass: Callable[[Tx, str, str, Key], bool] = _no_pass
     room: Callable[[], tuple[int, int]] = lambda: (0, 0)
+    end_collecting: Callable[[], Awaitable[None]] = _nothing_collects
+    unpair: Callable[[tuple[str, ...]], Awaitable[dict[str, AtCamera]]] = _nobody_answers
 
 
 def sparing(world: World) -> Callable[[Tx, Object | AtStore, str, str], Outcome | None]:

@@ -55,19 +55,24 @@ class Approve(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     selection: _Hash
 
 
+class EraseAll(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Erase everything and forget the owner."""
+
+
 class SetTime(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """State trusted time in seconds."""
 
     now: _Seconds
 
 
-Request = Delete | Export | Inventory | Approve | SetTime
+Request = Delete | Export | Inventory | Approve | SetTime | EraseAll
 _VERB_OF: Final[dict[str, type[Request]]] = {
     "delete": Delete,
     "export": Export,
     "inventory": Inventory,
     "approve": Approve,
     "time": SetTime,
+    "erase-all": EraseAll,
 }
 
 
@@ -98,6 +103,8 @@ class Command(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def selection(self) -> Selection | None:
         """What the command names, for the verbs that name objects."""
+        if isinstance(self.request, EraseAll):
+            return Selection(all=True)
         return self.request.select if isinstance(self.request, Delete | Export | Inventory) else None
 
 

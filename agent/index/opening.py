@@ -22,6 +22,7 @@ from agent.index import (
     bundle,
     collection,
     enrolment,
+    farewell,
     freezing,
     outbox,
     pace,
@@ -49,6 +50,7 @@ MIGRATIONS: Final[dict[str, tuple[str, ...]]] = {
     "freezing": freezing.MIGRATIONS,
     "pace": pace.MIGRATIONS,
     "approval": approval.MIGRATIONS,
+    "farewell": farewell.MIGRATIONS,
 }
 """Scripts of each owner, oldest first; they are only ever appended to."""
 

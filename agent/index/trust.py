@@ -157,6 +157,11 @@ def set_owner(tx: Tx, descriptor: bytes, *, installed_ms: int) -> None:
     tx.execute("INSERT INTO owner VALUES (1, ?, ?)", (descriptor, installed_ms))
 
 
+def change_owner(tx: Tx, descriptor: bytes) -> None:
+    """Replace what is kept of the owner."""
+    tx.execute("UPDATE owner SET descriptor = ? WHERE only_row = 1", (descriptor,))
+
+
 def key_set(tx: Tx) -> bytes | None:
     """Return the newest key set as it was signed."""
     rows = tx.execute("SELECT raw FROM key_set WHERE only_row = 1")

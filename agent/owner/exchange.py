@@ -66,7 +66,7 @@ class Exchange:
             receipt = await self._hear(heard, open_)
             if receipt is not None and receipt.cmd in open_:
                 newest[receipt.cmd] = receipt
-                if receipt.terminal:
+                if receipt.last:
                     del open_[receipt.cmd]
         return newest
 

@@ -83,6 +83,16 @@ class LateTold(msgspec.Struct, frozen=True):
     remaining: int
 
 
+class FarewellTold(msgspec.Struct, frozen=True, kw_only=True):
+    """How far a device is on its way from its owner; ``phase`` 2 is its last word."""
+
+    phase: Literal[1, 2]
+    cloud: str
+    cameras: str
+    held: int
+    deadline: str
+
+
 class Receipt(msgspec.Struct, frozen=True, kw_only=True, rename={"export": "export"}):
     """A receipt whose signature, reader and form were checked."""
 
@@ -107,6 +117,12 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True, rename={"export": "expo
     remarks: tuple[str, ...] = ()
     export: ToldExport | None = None
     late: LateTold | None = None
+    farewell: FarewellTold | None = None
+
+    @property
+    def last(self) -> bool:
+        """Whether it is terminal, and no other terminal one is still to come."""
+        return self.terminal and (self.farewell is None or self.farewell.phase == 2)  # noqa: PLR2004 - the last of two
 
     @property
     def terminal(self) -> bool:

@@ -5,9 +5,9 @@ from typing import Any, Final
 
 from agent.clock import MS_PER_S
 from agent.envelope import Command
-from agent.envelope.command import Approve, Delete, Export, Inventory, SetTime
+from agent.envelope.command import Approve, Delete, EraseAll, Export, Inventory, SetTime
 from agent.model import Selection
-from agent.owner.receipt import Alert, LateTold, Receipt, Told
+from agent.owner.receipt import Alert, FarewellTold, LateTold, Receipt, Told
 from agent.owner.remark import REMARKS
 from agent.shell.held import summed, until, weight
 from agent.shell.layout import clean, printable, size
@@ -84,6 +84,8 @@ def asked(command: Command) -> str:
             return selected(select)
         case Approve(command=approved):
             return f"let {approved} proceed"
+        case EraseAll():
+            return "EVERYTHING, its keys and its owner: it becomes unowned"
         case SetTime(now=now_s):
             return when(now_s * MS_PER_S)
 
@@ -105,6 +107,8 @@ def progress(receipt: Receipt) -> str:
 
 def news(receipt: Receipt) -> str:
     """Say in a line what a receipt tells that nobody waits for: of which command, and what has changed."""
+    if receipt.farewell is not None:
+        return f"{progress(receipt)}  ({clean(receipt.cmd)})\n{_farewell(receipt.farewell)}"
     if receipt.late is None:
         return f"{progress(receipt)}  ({clean(receipt.cmd)})"
     return f"{clean(receipt.verb)} {clean(receipt.cmd)}: {_late(receipt.late)}"
@@ -112,6 +116,13 @@ def news(receipt: Receipt) -> str:
 
 def _late(late: LateTold) -> str:
     return f"turned up after it: {late.destroyed} destroyed unread, {late.remaining} left to their source"
+
+
+def _farewell(told: FarewellTold) -> str:
+    words = [f"cloud: {clean(told.cloud)}", f"cameras: {clean(told.cameras)}", f"held: {told.held}"]
+    if told.phase == 1:
+        return f"{', '.join(words)}; its last word comes by {when_text(told.deadline)}, or when the last hold ends"
+    return f"{', '.join(words)}; its keys go once it knows that this was read, and it is unowned"
 
 
 def alert(told: Alert) -> str:
@@ -207,6 +218,8 @@ def end(receipt: Receipt, *, further: str = "") -> str:
         )
     if receipt.late is not None:
         lines.append(_late(receipt.late))
+    if receipt.farewell is not None:
+        lines.append(_farewell(receipt.farewell))
     if receipt.export is not None:
         told, named = receipt.export, clean(receipt.export.object)
         bytes_ = size(sum(file.bytes for file in told.files))
@@ -222,6 +235,8 @@ def shortfall(receipt: Receipt) -> str:
         return f"nothing of that selection is held: no export was built\n  next: {_LOOK}" if empty else ""
     if receipt.status == "refused" or receipt.reason:
         return f"{receipt.status}: {reason(receipt)}\n  next: {after_refusal(receipt)}"
+    if receipt.farewell is not None:
+        return _unfinished(receipt.farewell)
     if receipt.late is not None:
         return (
             f"{receipt.status}: {receipt.late.remaining} files that turned up later remain with their source\n"
@@ -235,6 +250,19 @@ def shortfall(receipt: Receipt) -> str:
         )
     then = next((step for result, step in _AFTER.items() if result in left), "see docs/protocol.md §5")
     return f"{receipt.status}: {len(left)} of it did not happen; the table names why\n  next: {then}"
+
+
+def _unfinished(told: FarewellTold) -> str:
+    """Say what is still to come of an erase-all, or what nobody confirmed."""
+    if told.phase == 1:
+        return "partial: it waits for its last word\n  next: privacy-owner listen takes it in when it comes"
+    whose = " and ".join(
+        what for what, word in (("a store", told.cloud), ("a camera", told.cameras)) if word == "unconfirmed"
+    )
+    return (
+        f"partial: {whose} did not confirm in time that its copies are gone; nobody asks any more\n"
+        "  next: ask whoever runs it, with this receipt in hand"
+    )
 
 
 def _stated_by(told: Told) -> str:

@@ -13,7 +13,7 @@ from device_sim.cloud.strictjson import Claims
 
 KEYSET_TYP: Final = "pv1.keyset"
 VERBS: Final[dict[str, tuple[str, ...]]] = {
-    "client": ("delete", "export", "inventory", "approve", "time"),
+    "client": ("delete", "export", "inventory", "approve", "time", "erase-all"),
     "backend": ("delete", "export", "inventory"),
     "store": (),
     "time": ("time",),

@@ -161,6 +161,9 @@ class Cloud:
     def _receive(self, topic: str, payload: bytes, retained: bool) -> None:  # noqa: FBT001 - the link's callback
         try:
             place = wire.parse_topic(topic, tenant=self.tenant)
+            if place.channel == "state" and not payload:
+                self.journal.note("left", device=place.device)  # it has left its owner; nothing is retained of it
+                return
             kind = wire.parse_kind(payload, channel=place.channel)
         except MessageError as error:
             self.journal.note("dropped", topic=topic, why=str(error))

@@ -101,8 +101,7 @@ def test_second_owner_is_told_how_a_device_is_given_away(device: Device, shell: 
     assert ran.code == 2
     assert "has an owner already" in ran.err
     hint = ran.err.partition("next: ")[2]
-    assert "privacy-owner delete --all" in hint
-    assert "keystore" in hint
+    assert "privacy-owner erase-all" in hint
     assert "docs/operating.md" in hint
 
 

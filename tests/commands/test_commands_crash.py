@@ -22,6 +22,7 @@ def kill_at(office: Office, raw: bytes, step: int) -> None:
     office.restart()
 
 
+@pytest.mark.promise("ERASE")
 @pytest.mark.parametrize("step", [0, 1, 2, 3, 4, 5, 6, 7])
 def test_delete_killed_at_any_step_is_finished_once_and_answered_with_one_receipt(office: Office, step: int) -> None:
     async def before() -> tuple[str, str]:

@@ -232,6 +232,7 @@ def _good_commands(cast: Cast) -> list[tuple[str, Party, Claims]]:
             {"verb": "approve", "command": an_id("waiting"), "selection": Ids.of(objects).selection_hash()},
         ),
         ("time", cast.clock, {"verb": "time", "now": NOW_S}),
+        ("erase all", cast.client, {"verb": "erase-all"}),
     ]
 
 

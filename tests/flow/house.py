@@ -141,6 +141,10 @@ class House:
         self._processes[name] = process
         return process
 
+    def process(self, name: str) -> subprocess.Popen[bytes]:
+        """Return a process that was started and not stopped."""
+        return self._processes[name]
+
     def init_cloud(self) -> None:
         """Make the keys and descriptors of store and backend."""
         self.run("device-sim", "cloud", "init", self.folder / "cloud")

@@ -13,6 +13,7 @@ from tests.waiting import until
 
 
 @pytest.mark.promise("AUDIT")
+@pytest.mark.promise("ERASE")
 @pytest.mark.promise("COLLECT-REC")
 @pytest.mark.parametrize("engine", ["mosquitto", "amqtt"])
 def test_recording_lives_and_dies_with_proof(tmp_path: Path, engine: Engine) -> None:
@@ -112,6 +113,7 @@ def test_broker_killed_during_an_upload_loses_nothing(tmp_path: Path) -> None:
         assert house.events("go")[-1]["offset"] > 0
 
 
+@pytest.mark.promise("ERASE")
 def test_delete_while_the_cloud_is_away_waits_and_finishes_when_it_is_back(tmp_path: Path) -> None:
     with House(tmp_path) as house:
         house.start_cloud()
@@ -148,6 +150,7 @@ def test_commands_as_files_need_no_broker_and_no_running_agent(tmp_path: Path) -
         assert house.held() == []
 
 
+@pytest.mark.promise("ERASE")
 def test_deleted_file_that_returns_to_the_spool_is_not_taken_in_again(tmp_path: Path) -> None:
     with House(tmp_path) as house:
         house.start_cloud()

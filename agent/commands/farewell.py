@@ -1,0 +1,261 @@
+"""The owner's ``erase-all``: this device forgets its owner, in two phases, and is ``unowned`` at the end.
+
+First everything goes that is not held, at once; then only what stores and cameras are asked, and whom to tell, stays
+until they answer or the deadline passes. The steps, whose numbers the code quotes; a crash at any of them goes on
+there, for each is a row:
+
+    1 take up      one transaction: the row, the cut-off of all, the command (``admission.py``); phase ``leaving``
+    2 stop         nothing is collected any more; cameras that are enrolled are unpaired where they answer
+    3 erase        everything that no hold keeps: the steps of forgetting (``agent/erasure.py``)
+    4 part         one transaction: all trust but the owner's root, and all records; receipt ``partial``; ``parted``
+    5 truncate     the index's log holds nothing of it any more
+    6 tell         one transaction: the final receipt; phase ``told``
+    7 end          one transaction: it is acknowledged, or was not for ``KEPT_MS``; phase ``over``
+
+What comes behind 7 happens with the index closed, and destroys it (``agent/app/unowned.py``, steps 8 to 11). Where
+nothing is waited for or held, 4 tells the final receipt at once and there is no other. Held objects put off 6: as each
+hold ends, 3 is done for its objects, and at the end of the last the rest of 4.
+"""
+
+import logging
+from typing import Any, Final, Literal
+
+import msgspec
+
+from agent import audit, enrolment
+from agent.audit import Event
+from agent.clock import rfc3339_ms
+from agent.commands.ledger import Answer, Ledger
+from agent.commands.world import OWNER_ERASE, World, sparing
+from agent.erasure import PART, Erasure
+from agent.index import Index, Tx
+from agent.index import farewell as rows
+from agent.index.farewell import FarewellRow
+from agent.model import Moment
+from agent.outbox import Outbox
+from agent.trust import CommandRow, Trust
+from agent.vault import PAGE_MAX, Vault
+
+DEADLINE_MS: Final = 21 * 86_400_000
+"""15 working days are three weeks, whichever day it begins; no calendar of holidays makes it longer."""
+
+KEPT_MS: Final = 7 * 86_400_000
+"""So long the final receipt waits for its reader; then the device's keys go unasked."""
+
+_LOG: Final = logging.getLogger(__name__)
+
+Word = Literal["confirmed", "unconfirmed", "pending"]
+
+
+class Parting(msgspec.Struct, frozen=True, kw_only=True):
+    """How far a device is on its way from its owner: what ``status`` tells."""
+
+    phase: str
+    deadline_ms: int
+    held: int
+    copies: int
+    cameras: int
+
+
+def begin(tx: Tx, row: CommandRow, *, before_ms: int, moment: Moment) -> None:
+    """Do step 1: if power fails before this is durable, nothing was asked."""
+    rows.begin(
+        tx,
+        FarewellRow(
+            command=row.jti,
+            kid=row.kid,
+            before_ms=before_ms,
+            deadline_ms=moment.agent_ms + DEADLINE_MS,
+            phase="leaving",
+            since_ms=moment.agent_ms,
+        ),
+    )
+
+
+def is_leaving(tx: Tx) -> bool:
+    """Tell whether this device leaves its owner: nothing is collected or uploaded any more."""
+    return rows.read(tx) is not None
+
+
+def is_over(tx: Tx) -> bool:
+    """Tell whether all that is left is to destroy the keys (step 8)."""
+    row = rows.read(tx)
+    return row is not None and row.phase == "over"
+
+
+def parting(tx: Tx) -> Parting | None:
+    """Tell how far it is; ``None`` of a device that has its owner."""
+    row = rows.read(tx)
+    if row is None:
+        return None
+    return Parting(
+        phase=row.phase,
+        deadline_ms=row.deadline_ms,
+        held=rows.objects_left(tx),
+        copies=rows.copies_left(tx),
+        cameras=len(rows.cameras_left(tx)),
+    )
+
+
+class Farewell:
+    """Steps 2 to 7; all state is the row."""
+
+    def __init__(
+        self,
+        *,
+        index: Index,
+        vault: Vault,
+        erasure: Erasure,
+        trust: Trust,
+        outbox: Outbox,
+        ledger: Ledger,
+        world: World,
+    ) -> None:
+        self._index = index
+        self._vault = vault
+        self._erasure = erasure
+        self._trust = trust
+        self._outbox = outbox
+        self._ledger = ledger
+        self._world = world
+        self._judge = sparing(world)
+
+    async def stop(self) -> None:
+        """Do step 2. If power fails here, the next start collects nothing and comes back to this line."""
+        await self._world.end_collecting()
+
+    async def part(self) -> None:
+        """Do what is left of step 3, which its command's own selection did not name, then 4 and 5."""
+        await self._erase_rest(self._world.now())
+        at_cameras = await self._unpair()
+        moment = self._world.now()
+        await self._index.write(lambda tx: self._part(tx, at_cameras, moment=moment), urgent=True)
+        # Step 5. If power fails here, the log is cut at the next step or, with the file, at the end.
+        await self._index.truncate_log()
+
+    async def step(self, moment: Moment) -> bool:
+        """Go on where something that was waited for is there; return whether it is over (behind step 7)."""
+        row = await self._index.read(rows.read)
+        if row is None or row.phase == "leaving":
+            return False
+        if row.phase == "parted" and await self._index.read(_holds_any):
+            await self._erase_rest(moment)
+        if row.phase == "parted" and await self._index.read(lambda tx: self._may_end(tx, moment=moment)):
+            await self._part_again(moment)
+            self._world.changed()
+        return await self._index.write(lambda tx: self._end(tx, moment=moment), urgent=True)
+
+    # -- step 3 for what is left
+
+    async def _erase_rest(self, moment: Moment) -> None:
+        """Erase what no hold keeps now: what came in meanwhile, and what a hold kept that has ended."""
+        row = await self._index.read(rows.read)
+        while row is not None and (due := await self._index.read(lambda tx: self._unheld(tx, row.kid))):
+            await self._erasure.erase(due, actor=row.kid, rule=OWNER_ERASE, command="", moment=moment)
+
+    def _unheld(self, tx: Tx, kid: str) -> tuple[str, ...]:
+        found: list[str] = []
+        after = ""
+        while len(found) < PART and (page := self._vault.page(tx, after=after, limit=PAGE_MAX)):
+            found += [
+                item.id for item in page if item.state != "erasing" and self._judge(tx, item, kid, OWNER_ERASE) is None
+            ]
+            after = page[-1].id
+        return tuple(found[:PART])
+
+    # -- steps 4 to 7
+
+    async def _unpair(self) -> dict[str, enrolment.AtCamera]:
+        """Tell the cameras that nothing more is asked of that they are left; return what became of each there."""
+        cameras = await self._index.read(_finished_with)
+        return await self._world.unpair(cameras)
+
+    def _part(self, tx: Tx, at_cameras: dict[str, enrolment.AtCamera], *, moment: Moment) -> None:
+        # Step 4. If power fails before this is durable, the next start comes back to step 2.
+        row = rows.read(tx)
+        if row is None or row.phase != "leaving":
+            return
+        self._end_trust(tx, row, at_cameras, moment=moment)
+        rows.set_phase(tx, "parted", since_ms=moment.agent_ms)
+        self._tell(tx, row, final=self._may_end(tx, moment=moment), moment=moment)
+
+    async def _part_again(self, moment: Moment) -> None:
+        at_cameras = await self._unpair()
+
+        def tell(tx: Tx) -> None:
+            # Step 6. If power fails before this is durable, it is told behind the next start.
+            row = rows.read(tx)
+            if row is not None and row.phase == "parted":
+                self._end_trust(tx, row, at_cameras, moment=moment)
+                self._tell(tx, row, final=True, moment=moment)
+
+        await self._index.write(tell, urgent=True)
+
+    def _end_trust(
+        self, tx: Tx, row: FarewellRow, at_cameras: dict[str, enrolment.AtCamera], *, moment: Moment
+    ) -> None:
+        """End all trust but in the owner's root: what is left may be told, or tell, and commands nothing."""
+        for camera in _finished_with(tx):
+            enrolment.forget(tx, camera, at_camera=at_cameras.get(camera, ""), moment=moment)
+        self._trust.end(tx, frozenset({row.kid, *rows.stores_left(tx)}), moment=moment)
+        self._outbox.drop_others(tx, frozenset({row.kid}))
+        if not rows.objects_left(tx):
+            rows.wipe(tx, command=row.command, kid=row.kid)
+
+    def _may_end(self, tx: Tx, *, moment: Moment) -> bool:
+        """Tell whether nothing is waited for any more. No deadline ends a hold."""
+        row = rows.read(tx)
+        if row is None or rows.objects_left(tx):
+            return False
+        return moment.agent_ms >= row.deadline_ms or not (rows.copies_left(tx) or rows.cameras_left(tx))
+
+    def _tell(self, tx: Tx, row: FarewellRow, *, final: bool, moment: Moment) -> None:
+        cloud, cameras = (_word(left, final=final) for left in (rows.copies_left(tx), len(rows.cameras_left(tx))))
+        told: dict[str, Any] = {
+            "phase": 2 if final else 1,
+            "cloud": cloud,
+            "cameras": cameras,
+            "held": rows.objects_left(tx),
+            "deadline": rfc3339_ms(row.deadline_ms),
+        }
+        if final:
+            rows.set_phase(tx, "told", since_ms=moment.agent_ms)
+        command = self._trust.command(tx, row.command)
+        if command is None:  # nobody is left to be told
+            return
+        status: Literal["done", "partial"] = "done" if final and "unconfirmed" not in {cloud, cameras} else "partial"
+        command = msgspec.structs.replace(command, acknowledged=0)
+        self._ledger.settle(tx, command, status=status, answer=self._answer(tx, command, told), moment=moment)
+        _LOG.info("leaving: phase=%s cloud=%s cameras=%s held=%s", told["phase"], cloud, cameras, told["held"])
+
+    def _answer(self, tx: Tx, command: CommandRow, told: dict[str, Any]) -> Answer:
+        outcomes = self._ledger.outcomes(tx, command) if command.settled_ms is None else None
+        return Answer(outcomes=outcomes, farewell=told)
+
+    def _end(self, tx: Tx, *, moment: Moment) -> bool:
+        # Step 7. If power fails behind it, the next start finds it over and goes on with step 8.
+        row = rows.read(tx)
+        if row is None or row.phase not in {"told", "over"}:
+            return False
+        command = self._trust.command(tx, row.command)
+        known = command is None or command.acknowledged or moment.agent_ms - row.since_ms >= KEPT_MS
+        if row.phase == "told" and known:
+            audit.append(tx, Event(kind="owner_left", actor=row.kid, command=row.command), moment=moment)
+            rows.set_phase(tx, "over", since_ms=moment.agent_ms)
+        return bool(known)
+
+
+def _holds_any(tx: Tx) -> bool:
+    return rows.objects_left(tx) > 0
+
+
+def _finished_with(tx: Tx) -> tuple[str, ...]:
+    """Return the enrolled cameras of which nothing more is asked."""
+    asked = frozenset(rows.cameras_left(tx))
+    return tuple(one.camera for one in enrolment.enrolled(tx) if one.camera not in asked)
+
+
+def _word(left: int, *, final: bool) -> Word:
+    if not left:
+        return "confirmed"
+    return "unconfirmed" if final else "pending"
