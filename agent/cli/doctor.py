@@ -20,6 +20,7 @@ from agent.shell.parser import Subparsers, add
 
 if TYPE_CHECKING:
     from agent.config import Config
+    from agent.policy import Policy
 
 _MQTT: Final = {4: "3.1.1", 5: "5"}
 CONNECT_S: Final = 10.0
@@ -114,6 +115,31 @@ def _policy(config: "Config") -> Iterator[Finding]:
     endless = [rule.scope for rule in policy.rules if not any(getattr(rule.keep, name) for name in _LIMITS)]
     for scope in endless:
         yield Finding("policy", "look", f"{scope} has no limit: it is kept for ever", f"add keep.age to [{scope}]")
+    yield from _readers(policy)
+    if config.broker is not None and not policy.regions and any(rule.upload != "never" for rule in policy.rules):
+        yield Finding(
+            "policy",
+            "look",
+            "a store in any region may keep what is uploaded",
+            'name those that may: regions = ["eu-central"] under [upload]',
+        )
+
+
+def _readers(policy: "Policy") -> Iterator[Finding]:
+    """Tell of what nobody could read, and so is not taken in, and of what waits for its owner's consent."""
+    from agent.policy import Consents, purposes_for
+
+    for rule in policy.rules:
+        if not rule.recipients and not any(purpose.recipients for purpose in rule.purposes):
+            yield Finding(
+                "policy",
+                "look",
+                f"nobody could read {rule.scope}: nothing of it is taken in",
+                f"give a recipient of [{rule.scope}] an age key under [recipients]",
+            )
+        elif rule.purposes and not purposes_for(rule, Consents()):
+            names = ", ".join(purpose.name for purpose in rule.purposes)
+            yield Finding("policy", "good", f"{rule.scope} is taken in only with consent to: {names}")
 
 
 _LIMITS: Final = ("age_ms", "size_bytes", "count", "disk_free_bytes", "disk_free_share")

@@ -91,6 +91,32 @@ def test_category_that_is_kept_for_ever_is_told(device: Device) -> None:
     assert told[1]["next"] == "add keep.age to [category.recording]"
 
 
+def test_category_that_nobody_could_read_and_one_that_waits_for_consent_are_told(device: Device) -> None:
+    policy = device.folder / "policy.toml"
+    edit(policy, r"\Z", '[purpose.analytics]\ndescription = "To improve it."\n')
+    edit(policy, r"\Z", '[category.usage-log]\npurpose = "analytics"\nseal_to = ["owner"]\nkeep.age = "1d"\n')
+    told = {one["told"]: one for one in findings(device) if one["what"] == "policy"}
+    assert told["category.usage-log is taken in only with consent to: analytics"]["verdict"] == "good"
+    edit(policy, r"^owner = \[.*?\]", "owner = []")
+    nobody = "nobody could read category.recording: nothing of it is taken in"
+    found = next(one for one in findings(device) if one["told"] == nobody)
+    assert found["verdict"] == "look"
+    assert "[recipients]" in found["next"]
+
+
+def test_upload_to_a_region_that_nobody_named_is_told(device: Device, tls: Path) -> None:
+    with device.config.open("a") as config:
+        config.write(f'[broker]\nurl = "mqtts://localhost:1"\ntenant = "acme"\nidentity = "{tls / "cam-01"}"\n')
+    anywhere = "a store in any region may keep what is uploaded"
+    policy = device.folder / "policy.toml"
+    assert anywhere not in {one["told"] for one in findings(device, "--offline")}, "nothing is uploaded"
+    edit(policy, r'^upload = "never"', 'upload = "allowed"')
+    found = next(one for one in findings(device, "--offline") if one["told"] == anywhere)
+    assert "regions = " in found["next"]
+    edit(policy, r"\Z", '[upload]\nregions = ["eu"]\n')
+    assert anywhere not in {one["told"] for one in findings(device, "--offline")}
+
+
 def test_device_without_a_source_is_told_where_one_is_written(device: Device) -> None:
     edit(device.config, r"^\[\[source\]\].*", "")
     assert finding(device, "sources")["next"] == f"add [[source]] to {device.config}"
