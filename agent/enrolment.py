@@ -142,6 +142,15 @@ def _changed(tx: Tx, known: Enrolled, *, endpoint: str, name: str, moment: Momen
     return now
 
 
+def set_name(tx: Tx, camera: str, name: str) -> None:
+    """Correct what a camera of the registry is called, enrolled or not; "" lets it be called as its source does."""
+    known = by_camera(tx, camera)
+    if known is None:
+        registry.keep_name(tx, camera, name)
+    else:
+        rows.change(tx, camera, endpoint=known.endpoint, name=name)
+
+
 def forget(tx: Tx, camera: str, *, at_camera: AtCamera = "", moment: Moment) -> Enrolled:
     """Take a camera's trust away; what is held of it stays. Raises ``ConfigError`` for one that is not enrolled."""
     known = require(tx, camera)

@@ -366,6 +366,10 @@ class Vault:
         """Tell whether an object of this id is here, or a store may have a copy of one that was."""
         return rows.knows(tx, object_id)
 
+    def set_name(self, tx: Tx, object_id: str, name: str) -> bool:
+        """Correct what an object is called; return whether it is here."""
+        return rows.set_name(tx, object_id, name)
+
     def require(self, tx: Tx, object_id: str) -> Object:
         """Return an object that must be there."""
         found = self.get(tx, object_id)

@@ -21,12 +21,12 @@ from agent.app.alarm import Alarm
 from agent.app.policy_file import read_policy
 from agent.bundle import Bundle
 from agent.clock import MS_PER_S, ReadClock, monotonic_s, pause
-from agent.commands import Commands, Ledger
+from agent.commands import Commands, Ledger, rectifying
 from agent.commands.farewell import is_leaving, is_over
 from agent.commands.world import World, sparing
 from agent.config import Config
 from agent.document import DOCUMENT_BYTES
-from agent.envelope import Command, Key, SetTime, fingerprint
+from agent.envelope import Command, Key, Rectify, SetTime, fingerprint
 from agent.erasure import Erasure
 from agent.errors import ConfigError, LinkError
 from agent.files import FILE_MODE, free_bytes, is_there, open_folder, read_whole
@@ -321,7 +321,7 @@ def _assemble(config: Config, document: bytes, *, keystore: Keystore, index: Ind
         policy=lambda: parts.policy,
         rights=snapshot.of,
         label=enrolment.label_of,
-        acts={SetTime: set_time},
+        acts={SetTime: set_time, Rectify: rectifying.act(vault)},
         approve_pass=_approve_pass,
         now=lambda: timeline.look(read_clock()),
         changed=changed,

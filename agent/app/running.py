@@ -385,6 +385,7 @@ def _line_parts(live: Live, tell: Callable[[str, str], None]) -> Post | None:
         now=parts.now,
         snapshot=parts.snapshot,
         alert=tell,
+        corrected=parts.commands.corrected,
     )
     live.broker, live.upload, live.post = broker, upload, post
 
@@ -392,6 +393,7 @@ def _line_parts(live: Live, tell: Callable[[str, str], None]) -> Post | None:
         post.news()
         upload.wake()
         upload.copies.wake()
+        upload.corrections.wake()
 
     parts.changed = changed
     return post

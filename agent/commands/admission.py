@@ -304,6 +304,7 @@ class Admission:
             row = self._listing.tell(tx, key, command.request, row, moment=moment)
             return Judged.of(row)
         if acted is not None:
+            self._trust.keep(tx, row)  # what its outcomes belong to
             self._trust.decide(tx, row.jti, acted, selected=False)
             settle = self._ledger.settle_by_outcomes if acted else partial(self._ledger.settle, status="done")
             row = settle(tx, row, moment=moment)

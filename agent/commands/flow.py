@@ -17,7 +17,7 @@ from agent import pace, tombstone
 from agent.age.failure import NoMatchError
 from agent.bundle import Bundle, Export, Form
 from agent.clock import pause
-from agent.commands import door
+from agent.commands import door, rectifying
 from agent.commands.admission import Admission, Judged
 from agent.commands.door import Incoming, Stranger
 from agent.commands.exporting import Exports
@@ -35,6 +35,7 @@ from agent.index import Index, Tx
 from agent.keystore import Keystore
 from agent.model import Moment, Outcome, Selection
 from agent.outbox import Outbox
+from agent.rights import correction
 from agent.trust import CommandRow, Trust
 from agent.vault import Vault
 
@@ -261,11 +262,22 @@ class Commands:
         Also tries again what an outside failure stopped. The composition root calls it every few seconds.
         """
         self._later.clear()
+        await self.settle_corrected(moment)
         await self._release(moment)
 
     async def part(self, moment: Moment) -> bool:
         """Go on with leaving the owner, if that is under way; return whether only the keys are left to destroy."""
         return await self._farewell.step(moment)
+
+    def corrected(self, tx: Tx, moment: Moment) -> None:
+        """Answer, in the transaction that notes a store's word, the corrections that waited for it."""
+        rectifying.settle(tx, self._ledger, moment=moment)
+
+    async def settle_corrected(self, moment: Moment) -> None:
+        """Answer the corrections of which no store's word is missing any more, or no copy is left."""
+        if await self._index.read(correction.is_any_over):
+            await self._index.write(lambda tx: self.corrected(tx, moment), urgent=True)
+            self._world.changed()
 
     async def tell_late(self, moment: Moment) -> None:
         """Tell of what turned up after the deletes that cover it, one receipt for each; called at an interval."""

@@ -48,13 +48,14 @@ RETRY: Final[dict[str, Retry]] = {
     "too_many_requests": "later",
     "disk_full": "later",
     "nothing_waiting": "after_fix",
+    "not_held": "after_fix",
 }
 """The closed list of §5; ``bad_signature`` is never answered."""
 
 RECEIPT_CLAIMS_BYTES: Final = 64 * 1024
 """Claims become four thirds in base64 and must stay under the 96 KiB of a JWS."""
 
-_SUCCESS: Final = frozenset({"deleted", "already_gone", "exported", "listed"})
+_SUCCESS: Final = frozenset({"deleted", "already_gone", "exported", "listed", "rectified"})
 _FROZEN_VERBS: Final = frozenset({"delete", "export", "erase-all"})
 
 

@@ -4,7 +4,7 @@
     jws.py       compact JWS: sign, take apart, verify; thumbprints; the algorithm is pinned by the key
     kinds.py     kind bytes, channels, sizes
     command.py   verified claims become a ``Command`` or an ``Ack`` here and nowhere else
-    uploads.py   verified claims become ``Go``, ``UploadAck``, ``Stored``, ``Erased`` or ``Failed`` here
+    uploads.py   verified claims become ``Go``, ``UploadAck``, ``Stored``, ``Erased``, ``Failed`` or ``Rectified`` here
     label.py     what is printed on a camera: its id and its key's fingerprint
     keyset.py    keys, the owner-signed key set and its chain, descriptors and fingerprints
 
@@ -16,10 +16,12 @@ from agent.envelope.command import (
     Ack,
     Approve,
     Command,
+    Correction,
     Delete,
     EraseAll,
     Export,
     Inventory,
+    Rectify,
     SetTime,
     claimed_jti,
     parse_ack,
@@ -65,6 +67,7 @@ from agent.envelope.kinds import (
     MAX_PUBLISH_BYTES,
     MAX_SEALED_BYTES,
     TYP,
+    TYP_CORRECTION,
     TYP_DESCRIPTOR,
     TYP_EXPORT,
     TYP_KEYSET,
@@ -74,7 +77,19 @@ from agent.envelope.kinds import (
     unframe,
     unpack_chunk,
 )
-from agent.envelope.uploads import Erased, ErasedItem, Failed, Go, Part, Stored, UpAck, UploadAck, parse_upack
+from agent.envelope.uploads import (
+    Erased,
+    ErasedItem,
+    Failed,
+    Go,
+    Part,
+    Rectified,
+    RectifiedItem,
+    Stored,
+    UpAck,
+    UploadAck,
+    parse_upack,
+)
 
 __all__ = [
     "BACKEND_VERBS",
@@ -87,6 +102,7 @@ __all__ = [
     "MAX_PUBLISH_BYTES",
     "MAX_SEALED_BYTES",
     "TYP",
+    "TYP_CORRECTION",
     "TYP_DESCRIPTOR",
     "TYP_EXPORT",
     "TYP_KEYSET",
@@ -96,6 +112,7 @@ __all__ = [
     "Approvals",
     "Approve",
     "Command",
+    "Correction",
     "Delete",
     "Descriptor",
     "EraseAll",
@@ -111,6 +128,9 @@ __all__ = [
     "Part",
     "PrivateKey",
     "Quota",
+    "Rectified",
+    "RectifiedItem",
+    "Rectify",
     "SetTime",
     "Stored",
     "Unverified",

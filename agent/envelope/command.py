@@ -17,12 +17,15 @@ from agent.model import Selection, is_camera_id, is_id
 MAX_LIFETIME_S: Final = 31 * 24 * 3600
 MAX_RECIPIENTS: Final = 16
 _MAX_DEVICE_ID: Final = 64
+_MAX_CORRECTED: Final = 64
+"""Characters of a name or a place: what a camera's may have when it is enrolled."""
 
 _Id = Annotated[str, msgspec.Meta(pattern=ID)]
 _Kid = Annotated[str, msgspec.Meta(pattern=KID)]
 _Hash = Annotated[str, msgspec.Meta(pattern=HASH)]
 _Seconds = Annotated[int, msgspec.Meta(ge=0, le=SECONDS)]
 _Recipient = Annotated[str, msgspec.Meta(pattern=AGE_RECIPIENT)]
+_Corrected = Annotated[str, msgspec.Meta(max_length=_MAX_CORRECTED)]
 _DeviceId = Annotated[str, msgspec.Meta(min_length=1, max_length=_MAX_DEVICE_ID)]
 
 
@@ -65,7 +68,22 @@ class SetTime(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     now: _Seconds
 
 
-Request = Delete | Export | Inventory | Approve | SetTime | EraseAll
+class Correction(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What is true instead: the name of a camera or a recording, and where a camera is; "" says that there is none."""
+
+    name: _Corrected | None = None
+    location: _Corrected | None = None
+
+
+class Rectify(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Correct what is told of one camera or of one object, here and at the stores."""
+
+    set: Correction
+    camera: str | None = None
+    object: _Id | None = None
+
+
+Request = Delete | Export | Inventory | Approve | SetTime | EraseAll | Rectify
 _VERB_OF: Final[dict[str, type[Request]]] = {
     "delete": Delete,
     "export": Export,
@@ -73,6 +91,7 @@ _VERB_OF: Final[dict[str, type[Request]]] = {
     "approve": Approve,
     "time": SetTime,
     "erase-all": EraseAll,
+    "rectify": Rectify,
 }
 
 
@@ -174,6 +193,8 @@ def _check_request(request: Request) -> None:
         raise _malformed("cursor is none of ours")
     if isinstance(request, Delete | Export | Inventory):
         _check_selection(request.select)
+    if isinstance(request, Rectify):
+        _check_correction(request)
 
 
 def _check_selection(select: Selection) -> None:
@@ -190,6 +211,18 @@ def _check_selection(select: Selection) -> None:
     start, end = (unix_ms(text) if text is not None else None for text in (select.from_, select.to))
     if start is not None and end is not None and start >= end:
         raise _malformed("from lies before to")
+
+
+def _check_correction(request: Rectify) -> None:
+    if (request.camera is None) == (request.object is None):
+        raise _malformed("a correction is of one camera or of one object")
+    if request.camera is not None and not is_camera_id(request.camera):
+        raise _malformed("camera is no camera id")
+    told = [text for text in (request.set.name, request.set.location) if text is not None]
+    if not told or not all(text.isprintable() for text in told):
+        raise _malformed("set has name or location, in printable characters")
+    if request.object is not None and request.set.location is not None:
+        raise _malformed("only a camera has a location")
 
 
 def _check_ids(ids: tuple[str, ...]) -> None:

@@ -19,9 +19,9 @@ from agent.envelope.kinds import MAX_JWS_BYTES, TYP_DESCRIPTOR, TYP_KEYSET
 from agent.errors import ConfigError, CorruptError, RefusedError
 
 KeyRole = Literal["client", "backend", "store", "time"]
-Verb = Literal["delete", "export", "inventory", "approve", "time", "erase-all"]
+Verb = Literal["delete", "export", "inventory", "approve", "time", "erase-all", "rectify"]
 
-VERBS: Final[tuple[Verb, ...]] = ("delete", "export", "inventory", "approve", "time", "erase-all")
+VERBS: Final[tuple[Verb, ...]] = ("delete", "export", "inventory", "approve", "time", "erase-all", "rectify")
 BACKEND_VERBS: Final[tuple[Verb, ...]] = ("delete", "export", "inventory")
 ROLE_VERBS: Final[dict[KeyRole, tuple[Verb, ...]]] = {
     "client": VERBS,

@@ -6,8 +6,8 @@ from typing import Final, Literal
 from agent.errors import CorruptError
 
 Kind = Literal[
-    "command", "ack", "receipt", "begin", "chunk", "end", "abort", "erase", "resync", "go", "upload-ack", "stored",
-    "erased", "failed", "state", "alert",
+    "command", "ack", "receipt", "begin", "chunk", "end", "abort", "erase", "rectify", "resync", "go", "upload-ack",
+    "stored", "erased", "failed", "rectified", "state", "alert",
 ]  # fmt: skip
 
 KIND: Final[dict[Kind, int]] = {
@@ -19,12 +19,14 @@ KIND: Final[dict[Kind, int]] = {
     "end": 0x22,
     "abort": 0x23,
     "erase": 0x24,
+    "rectify": 0x25,
     "resync": 0x26,
     "go": 0x30,
     "upload-ack": 0x31,
     "stored": 0x32,
     "erased": 0x33,
     "failed": 0x34,
+    "rectified": 0x35,
     "state": 0x40,
     "alert": 0x50,
 }
@@ -34,13 +36,14 @@ TYP: Final[dict[Kind, str]] = {name: f"pv1.{name}" for name in KIND if name != "
 TYP_KEYSET: Final = "pv1.keyset"
 TYP_DESCRIPTOR: Final = "pv1.descriptor"
 TYP_EXPORT: Final = "pv1.export"
+TYP_CORRECTION: Final = "pv1.correction"
 
 UNSEALED: Final[frozenset[Kind]] = frozenset({"ack", "chunk", "upload-ack", "state"})
 """Kinds whose body is not an age file."""
 
 CHANNEL_KINDS: Final[dict[str, frozenset[Kind]]] = {
     "cmd": frozenset({"command", "ack"}),
-    "upack": frozenset({"go", "upload-ack", "stored", "erased", "failed"}),
+    "upack": frozenset({"go", "upload-ack", "stored", "erased", "failed", "rectified"}),
 }
 """What the agent takes from each channel that it reads."""
 

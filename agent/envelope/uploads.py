@@ -87,13 +87,29 @@ class Failed(_OfUpload, frozen=True, kw_only=True, forbid_unknown_fields=True):
     re: _Id | None = None
 
 
-UpAck = Go | UploadAck | Stored | Erased | Failed
+class RectifiedItem(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Whether a correction is kept with an upload, or the store has no such copy."""
+
+    upload: _Id
+    manifest: _Hash
+    result: Literal["kept", "absent"]
+
+
+class Rectified(_FromStore, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """These copies have the correction, durably; ``re`` is the request it answers."""
+
+    re: _Id
+    items: Annotated[tuple[RectifiedItem, ...], msgspec.Meta(min_length=1, max_length=MAX_ERASE_ITEMS)]
+
+
+UpAck = Go | UploadAck | Stored | Erased | Failed | Rectified
 _OF_KIND: Final[dict[Kind, type[UpAck]]] = {
     "go": Go,
     "upload-ack": UploadAck,
     "stored": Stored,
     "erased": Erased,
     "failed": Failed,
+    "rectified": Rectified,
 }
 
 

@@ -26,6 +26,7 @@ from agent.index import (
     freezing,
     outbox,
     pace,
+    rectification,
     registry,
     remaining,
     rights,
@@ -51,6 +52,7 @@ MIGRATIONS: Final[dict[str, tuple[str, ...]]] = {
     "pace": pace.MIGRATIONS,
     "approval": approval.MIGRATIONS,
     "farewell": farewell.MIGRATIONS,
+    "rectification": rectification.MIGRATIONS,
 }
 """Scripts of each owner, oldest first; they are only ever appended to."""
 

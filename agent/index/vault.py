@@ -292,6 +292,12 @@ def knows(tx: Tx, object_id: str) -> bool:
     )
 
 
+def set_name(tx: Tx, object_id: str, name: str) -> bool:
+    """Change what an object is called; return whether it is here."""
+    tx.execute("UPDATE object SET name = ? WHERE id = ?", (name, object_id))
+    return tx.changes() == 1
+
+
 def set_source_gone(tx: Tx, object_id: str) -> None:
     """Note that the source's copy is given up; where its files were is forgotten."""
     tx.execute("UPDATE object SET source_gone = 1 WHERE id = ?", (object_id,))

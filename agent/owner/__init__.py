@@ -4,6 +4,7 @@
     own        init, recover, client new: keys made or typed back
     enrol      device add, client add and remove: whom we believe, whom the device shall believe
     ask        delete, export, inventory, approve, time
+    correct    rectify: names and places that are wrong
     answers    what became of them: pending, resend, forget, listen, receipt, receipts
     send       one command on its way: checked, signed, kept, sent or written, waited for
     prove      verify: receipts and audit logs, offline

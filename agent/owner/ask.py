@@ -114,7 +114,7 @@ def _delete(arguments: argparse.Namespace, context: Context) -> int:
         yes=arguments.yes,
         hint="look first: privacy-owner inventory with the same selection",
     )
-    return _ask(arguments, context, device, order)
+    return ask(arguments, context, device, order)
 
 
 def _export(arguments: argparse.Namespace, context: Context) -> int:
@@ -123,7 +123,7 @@ def _export(arguments: argparse.Namespace, context: Context) -> int:
     if arguments.recipient:
         own["to"] = requests.require_recipients(arguments.recipient)
     device = devices.pick(context.home, arguments.device)
-    return _ask(arguments, context, device, send.order(arguments, context, device, "export", own))
+    return ask(arguments, context, device, send.order(arguments, context, device, "export", own))
 
 
 def _approve(arguments: argparse.Namespace, context: Context) -> int:
@@ -137,13 +137,13 @@ def _approve(arguments: argparse.Namespace, context: Context) -> int:
         yes=arguments.yes,
         hint="look first: privacy-owner inventory",
     )
-    return _ask(arguments, context, device, order)
+    return ask(arguments, context, device, order)
 
 
 def _time(arguments: argparse.Namespace, context: Context) -> int:
     device = devices.pick(context.home, arguments.device)
     order = send.order(arguments, context, device, "time", {"now": context.now_s()})
-    return _ask(arguments, context, device, order)
+    return ask(arguments, context, device, order)
 
 
 def _inventory(arguments: argparse.Namespace, context: Context) -> int:
@@ -175,7 +175,8 @@ def _inventory(arguments: argparse.Namespace, context: Context) -> int:
     return 1 if short else 0
 
 
-def _ask(arguments: argparse.Namespace, context: Context, device: Device, order: send.Order) -> int:
+def ask(arguments: argparse.Namespace, context: Context, device: Device, order: send.Order) -> int:
+    """Send an order, or write it; show the terminal receipt and return the exit code."""
     if arguments.out:
         return send.write(arguments, context, device, order)
     receipt = send.send(arguments, context, device, order)

@@ -3,9 +3,11 @@
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
+import msgspec
+
 from agent.clock import MS_PER_S
 from agent.envelope import Command
-from agent.envelope.command import Approve, Delete, EraseAll, Export, Inventory, SetTime
+from agent.envelope.command import Approve, Delete, EraseAll, Export, Inventory, Rectify, SetTime
 from agent.model import Selection
 from agent.owner.receipt import Alert, FarewellTold, LateTold, Receipt, Told
 from agent.owner.remark import REMARKS
@@ -37,6 +39,7 @@ _REASONS: Final = {
     "too_many_requests": "this client sent too many commands; wait some minutes, and look who else uses its key",
     "disk_full": "the device has no room for it; delete something first",
     "nothing_waiting": "no command with that id and selection waits there",
+    "not_held": "the device knows nothing of that id: privacy-owner inventory --json tells the ids",
 }
 _AFTER: Final = {
     "failed": "look at the device, privacy-agent doctor; then give the command again",
@@ -47,7 +50,7 @@ _AFTER: Final = {
 """What to do after an outcome, the most urgent first."""
 
 _LOOK: Final = "privacy-owner inventory lists what is held"
-_HAPPENED: Final = frozenset({"deleted", "already_gone", "exported", "listed"})
+_HAPPENED: Final = frozenset({"deleted", "already_gone", "exported", "listed", "rectified"})
 
 
 def selected(select: Selection) -> str:
@@ -73,7 +76,7 @@ def doomed(select: Selection) -> str:
     return selected(select) + (", and what of that turns up later" if select.ids is None else "")
 
 
-def asked(command: Command) -> str:
+def asked(command: Command) -> str:  # noqa: PLR0911 - one sentence for each verb
     """Say in words what a command wants."""
     match command.request:
         case Delete(select=select):
@@ -86,6 +89,9 @@ def asked(command: Command) -> str:
             return f"let {approved} proceed"
         case EraseAll():
             return "EVERYTHING, its keys and its owner: it becomes unowned"
+        case Rectify(camera=camera, object=object_id, set=told):
+            what = [f"{field} {text!r}" for field, text in msgspec.to_builtins(told).items()]
+            return f"correct {'camera ' + camera if camera else object_id}: {', '.join(what)}"
         case SetTime(now=now_s):
             return when(now_s * MS_PER_S)
 

@@ -13,6 +13,7 @@ from agent import age
 from agent.envelope import (
     MAX_SEALED_BYTES,
     TYP,
+    TYP_CORRECTION,
     Alg,
     Key,
     Kind,
@@ -35,7 +36,8 @@ from agent.uplink.transfer import Manifest
 UPACK: Final = "upack"
 UP_ERASE: Final = "up/erase"
 UP_RESYNC: Final = "up/resync"
-MAX_ITEMS: Final = 100  # of an erase or a resync
+UP_RECTIFY: Final = "up/rectify"
+MAX_ITEMS: Final = 100  # of an erase, a resync or a rectify
 
 
 class Device(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,7 +56,7 @@ class Device(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Copy(Protocol):
-    """An upload as ``erase`` and ``resync`` name it."""
+    """An upload as ``erase``, ``rectify`` and ``resync`` name it."""
 
     @property
     def upload(self) -> str:
@@ -110,6 +112,13 @@ class Mail:
         """Return the ``erase`` message for up to ``MAX_ITEMS`` copies."""
         return self._sealed("erase", self._jws("erase", iat_s, jti=jti, items=_items(copies)))
 
+    def rectify(
+        self, copies: Sequence[Copy], statement: bytes, *, about: str, number: int, iat_s: int, jti: str
+    ) -> bytes:
+        """Return the ``rectify`` message: a sealed ``statement`` to be kept with up to ``MAX_ITEMS`` copies."""
+        told = {"about": about, "number": number, "data": b64url(statement), "items": _items(copies)}
+        return self._sealed("rectify", self._jws("rectify", iat_s, jti=jti, **told))
+
     def resync(self, copies: Sequence[Copy], *, iat_s: int, jti: str) -> bytes:
         """Return the ``resync`` message for up to ``MAX_ITEMS`` copies."""
         return self._sealed("resync", self._jws("resync", iat_s, jti=jti, stored=_items(copies)))
@@ -127,6 +136,16 @@ class Mail:
         if value.aud != self._device.name:
             raise RefusedError("addressed to another device", reason="wrong_audience")
         return value
+
+    def statement(self, claims: dict[str, Any], *, to: Sequence[age.Recipient]) -> bytes:
+        """Return what a correction says, signed by this device and sealed to those who can read the copies.
+
+        The store keeps it and reads nothing of it.
+        """
+        device = self._device
+        whole = {"iss": device.name} | claims
+        jws = sign(whole, typ=TYP_CORRECTION, kid=device.kid, alg=device.alg, sign=device.sign)
+        return age.encrypt(jws, to)
 
     def _jws(self, kind: Kind, iat_s: int, **claims: Any) -> bytes:  # noqa: ANN401 - claims are of any JSON type
         return _jws(self._device, kind, aud=self.store_kid, iat_s=iat_s, claims=claims)

@@ -23,7 +23,7 @@ from typing import Final, Protocol
 import msgspec
 
 from agent.clock import monotonic_s
-from agent.envelope import Erased, Failed, Go, Key, Stored, UpAck, UploadAck
+from agent.envelope import Erased, Failed, Go, Key, Rectified, Stored, UpAck, UploadAck
 from agent.erasure import Erasure
 from agent.errors import AgentError, ConfigError, CorruptError, LinkError, RefusedError, SpaceError
 from agent.index import Index, Tx
@@ -32,6 +32,7 @@ from agent.policy import Allow, Conditions, Decision, Policy, Rights, Subject, d
 from agent.rights.snapshot import Snapshot
 from agent.uplink import UPACK, Device, Line, Mail, Manifest, Rate, Sending, Wait, opened, pause_until
 from agent.upload.copies import Copies
+from agent.upload.rectifying import Corrections
 from agent.upload.turn import LONGEST_WAIT_S, Turn
 from agent.vault import Vault
 
@@ -63,6 +64,10 @@ class _Prepared(msgspec.Struct, frozen=True):
     given_up_at: str  # the store that has half of it
 
 
+def _nobody_waits(_tx: Tx, _moment: Moment) -> None:
+    return None
+
+
 def _log_alert(code: str, what: str) -> None:
     _log.warning("%s: %s", code, what)
 
@@ -72,7 +77,8 @@ class Upload:
 
     ``stores`` returns the keys of the stores that are valid now (docs/protocol.md §3): the last of them gets uploads,
     the others are still asked about the copies that they have. ``policy``, ``snapshot`` and ``now`` are asked at each
-    decision. ``alert`` takes a code of §8 and a sentence.
+    decision. ``alert`` takes a code of §8 and a sentence. ``corrected`` is called in the transaction that notes a
+    store's word about a correction.
     """
 
     def __init__(
@@ -91,6 +97,7 @@ class Upload:
         clock_s: Callable[[], float] = monotonic_s,
         wait: Wait = pause_until,
         random: RandomBytes = secrets.token_bytes,
+        corrected: Callable[[Tx, Moment], None] = _nobody_waits,
     ) -> None:
         self._index = index
         self._vault = vault
@@ -126,6 +133,17 @@ class Upload:
             alert=alert,
             changed=self.wake,
             clock_s=clock_s,
+            wait=wait,
+            random=random,
+        )
+        self.corrections = Corrections(
+            index=index,
+            line=line,
+            mails=lambda: self._mails,
+            policy=policy,
+            now=now,
+            corrected=corrected,
+            changed=self.wake,
             wait=wait,
             random=random,
         )
@@ -167,6 +185,7 @@ class Upload:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._hear(), name="upload-hear")
             group.create_task(self.copies.run(), name="upload-copies")
+            group.create_task(self.corrections.run(), name="upload-corrections")
             while True:
                 await self._line.next_session(0)
                 self._news.clear()
@@ -185,6 +204,7 @@ class Upload:
         if mails != self._mails:
             self._mails = mails
             self.copies.stores_changed()
+            self.corrections.wake()
         mail = tuple(mails.values())[-1] if mails else None
         if mail is self._mail:
             return
@@ -390,6 +410,7 @@ class Upload:
             urgent=True,
         )
         self._end_region_alert()
+        self.corrections.wake()  # what was sealed before a correction is corrected at the store too
         if not noted:
             self.copies.wake()  # it is being erased: the copy goes too
 
@@ -460,6 +481,9 @@ class Upload:
     async def _take(self, value: UpAck) -> None:
         if isinstance(value, Erased):
             await self.copies.take(value)
+            return
+        if isinstance(value, Rectified):
+            await self.corrections.take(value)
             return
         sending = self._sendings.get(value.upload)
         if sending is not None and sending.deliver(value):

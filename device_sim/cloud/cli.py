@@ -35,7 +35,7 @@ faults (--fault, may be repeated):
   roll_back=N (after N stored uploads, back to how it started)
   offline=N (away for N seconds after its start)
 KIND is a message of docs/protocol.md: chunk begin end go upload-ack stored
-erased failed erase abort resync
+erased failed rectified erase abort rectify resync
 
 example:
   device-sim cloud init /tmp/cloud

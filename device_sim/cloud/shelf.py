@@ -4,6 +4,7 @@
     DIR/part/DEVICE/UPLOAD                 a payload on its way
     DIR/part/DEVICE/UPLOAD.durable         8 bytes: up to where it was fdatasynced (written after, so never ahead)
     DIR/store/DEVICE/OBJECT/{header,payload}
+    DIR/store/DEVICE/OBJECT/{camera,object}.correction   what its owner corrected, sealed to those who can read it
 
 Rules: an offset is acknowledged after fdatasync; ``stored`` after both files and every folder on the way were fsynced
 and the row committed; ``erased`` after the files are gone, their folder fsynced and the row committed. The payload is
@@ -42,6 +43,14 @@ CREATE TABLE IF NOT EXISTS upload (
   header BLOB NOT NULL,       -- sealed, as the device made it; empty once it has its own file
   header_bytes INTEGER NOT NULL,
   PRIMARY KEY (device, upload)
+) STRICT, WITHOUT ROWID;
+-- The newest correction that is kept with a stored upload.
+CREATE TABLE IF NOT EXISTS correction (
+  device TEXT NOT NULL,
+  upload TEXT NOT NULL,
+  about TEXT NOT NULL CHECK (about IN ('camera', 'object')),
+  number INTEGER NOT NULL,
+  PRIMARY KEY (device, upload, about)
 ) STRICT, WITHOUT ROWID;
 """
 _REHASH_BYTES: Final = 1 << 20
@@ -257,6 +266,7 @@ class Shelf:
                 "DELETE FROM upload WHERE device = ? AND object = ? AND upload <> ? AND state = 'stored'",
                 (row.device, row.object, row.upload),
             )
+            self._db.execute("DELETE FROM correction WHERE upload NOT IN (SELECT upload FROM upload)")
             self._db.execute(
                 "UPDATE upload SET state = 'stored', header = x'' WHERE device = ? AND upload = ?",
                 (row.device, row.upload),
@@ -273,12 +283,32 @@ class Shelf:
         if row is not None and row.state == "stored":
             there = self._remove_stored(row) or there
         with self._db:
+            self._db.execute("DELETE FROM correction WHERE device = ? AND upload = ?", (device, upload))
             self._db.execute("DELETE FROM upload WHERE device = ? AND upload = ?", (device, upload))
             if refuse_later:
                 self._db.execute(
                     "INSERT INTO upload VALUES (?,?,?,'','erased',0,'','',x'',0)", (device, upload, refuse_later)
                 )
         return "erased" if there or (row is not None and row.state == "receiving") else "absent"
+
+    def correct(self, row: Row, *, about: str, number: int, sealed: bytes) -> None:
+        """Keep a correction with a stored upload, durably; one that is older than what is kept changes nothing."""
+        named = (row.device, row.upload, about)
+        found = self._db.execute(
+            "SELECT number FROM correction WHERE device = ? AND upload = ? AND about = ?", named
+        ).fetchone()
+        if found is not None and found[0] >= number:
+            return
+        place = self._place(row)
+        _write(place / f"{about}.correction", sealed)
+        _fsync_folder(place)
+        with self._db:
+            self._db.execute("INSERT OR REPLACE INTO correction VALUES (?, ?, ?, ?)", (*named, number))
+
+    def corrections(self, row: Row) -> dict[str, bytes]:
+        """Return what is kept with an upload, by what it is about."""
+        place = self._place(row)
+        return {path.stem: path.read_bytes() for path in place.glob("*.correction")}
 
     def has_files(self, row: Row) -> bool:
         """Say whether both files of a stored upload are there."""
@@ -342,7 +372,7 @@ class Shelf:
     def _remove_stored(self, row: Row) -> bool:
         place = self._place(row)
         there = place.is_dir()
-        for name in ("header", "payload"):
+        for name in ("header", "payload", "camera.correction", "object.correction"):
             (place / name).unlink(missing_ok=True)
         if there:
             _fsync_folder(place)

@@ -24,7 +24,7 @@ from device_sim.cloud.journal import Journal
 from device_sim.cloud.keys import Device, Party
 from device_sim.cloud.shelf import MismatchError, Receiving, Row, Shelf
 from device_sim.cloud.strictjson import Claims
-from device_sim.cloud.wire import Begin, Item, Kind
+from device_sim.cloud.wire import Begin, Correction, Item, Kind
 
 Send = Callable[[str, bytes], None]
 """device id, payload: publish on its ``upack``."""
@@ -122,6 +122,14 @@ class Store:
         """Return what is stored and whose files are there."""
         return self._call(lambda: [row for row in self._shelf.rows("stored") if self._shelf.has_files(row)])
 
+    def corrections(self, upload: str) -> dict[str, bytes]:
+        """Return what corrections are kept with a stored upload, sealed as they came, by what they are about."""
+        return self._call(
+            lambda: next(
+                (self._shelf.corrections(row) for row in self._shelf.rows("stored") if row.upload == upload), {}
+            )
+        )
+
     def say(self, device: str, kind: Kind, claims: Claims) -> None:
         """Send any signed message to a device, for hostile tests."""
         self._answer(self._devices[device], kind, claims)
@@ -173,7 +181,7 @@ class Store:
         claims = jws.verify(parsed, device.key, typ=wire.typ(kind))
         if claims.get("iss") != device.id or claims.get("aud") != self._party.kid:
             raise MessageError("not from this device to this store")
-        if upload != (kind if kind in {"erase", "resync"} else claims.get("upload")):
+        if upload != (kind if kind in {"erase", "rectify", "resync"} else claims.get("upload")):
             raise MessageError("the topic does not fit the message")
         match kind:
             case "begin":
@@ -185,6 +193,8 @@ class Store:
                 self._abort(device, upload=upload, manifest=manifest, jti=wire.identifier(claims, "jti"))
             case "erase":
                 self._erase(device, wire.parse_items(claims, "items"), jti=wire.identifier(claims, "jti"))
+            case "rectify":
+                self._rectify(device, wire.parse_rectify(claims), jti=wire.identifier(claims, "jti"))
             case "resync":
                 self._resync(device, wire.parse_items(claims, "stored"), jti=wire.identifier(claims, "jti"))
             case _:
@@ -294,6 +304,19 @@ class Store:
             self._journal.note("erased", device=device.id, upload=item.upload, object=item.object, result=gone)
             answers.append({"upload": item.upload, "manifest": item.manifest, "header": gone, "payload": gone})
         self._answer(device, "erased", {"re": jti, "items": answers})
+
+    def _rectify(self, device: Device, correction: Correction, *, jti: str) -> None:
+        """Keep a correction with each copy that is stored; of several about the same the highest number is kept."""
+        answers: list[Claims] = []
+        for item in correction.items:
+            row = self._shelf.row(device.id, item.upload)
+            here = row is not None and (row.state, row.manifest) == ("stored", item.manifest)
+            if row is not None and here:
+                self._shelf.correct(row, about=correction.about, number=correction.number, sealed=correction.sealed)
+            result = "kept" if here else "absent"
+            self._journal.note("rectified", device=device.id, upload=item.upload, object=item.object, result=result)
+            answers.append({"upload": item.upload, "manifest": item.manifest, "result": result})
+        self._answer(device, "rectified", {"re": jti, "items": answers})
 
     def _resync(self, device: Device, items: tuple[Item, ...], *, jti: str) -> None:
         for item in items:

@@ -10,14 +10,14 @@ from device_sim.cloud.failure import MessageError
 from device_sim.cloud.strictjson import Claims
 
 Kind = Literal[
-    "command", "ack", "receipt", "begin", "chunk", "end", "abort", "erase", "resync",
-    "go", "upload-ack", "stored", "erased", "failed", "state", "alert",
+    "command", "ack", "receipt", "begin", "chunk", "end", "abort", "erase", "rectify", "resync",
+    "go", "upload-ack", "stored", "erased", "failed", "rectified", "state", "alert",
 ]  # fmt: skip
 
 BYTE: Final[dict[Kind, int]] = {
     "command": 0x01, "ack": 0x02, "receipt": 0x11, "begin": 0x20, "chunk": 0x21, "end": 0x22, "abort": 0x23,
-    "erase": 0x24, "resync": 0x26, "go": 0x30, "upload-ack": 0x31, "stored": 0x32, "erased": 0x33, "failed": 0x34,
-    "state": 0x40, "alert": 0x50,
+    "erase": 0x24, "rectify": 0x25, "resync": 0x26, "go": 0x30, "upload-ack": 0x31, "stored": 0x32, "erased": 0x33,
+    "failed": 0x34, "rectified": 0x35, "state": 0x40, "alert": 0x50,
 }  # fmt: skip
 KIND: Final[dict[int, Kind]] = {byte: kind for kind, byte in BYTE.items()}
 CHUNK_BYTE: Final = BYTE["chunk"]
@@ -25,7 +25,7 @@ CHUNK_BYTE: Final = BYTE["chunk"]
 UNSEALED: Final[frozenset[Kind]] = frozenset({"ack", "upload-ack", "state"})
 CHANNEL_KINDS: Final[dict[str, frozenset[Kind]]] = {
     "rcpt": frozenset({"receipt"}),
-    "up": frozenset({"begin", "chunk", "end", "abort", "erase", "resync"}),
+    "up": frozenset({"begin", "chunk", "end", "abort", "erase", "rectify", "resync"}),
     "state": frozenset({"state"}),
     "alert": frozenset({"alert"}),
 }
@@ -96,11 +96,21 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One upload as ``erase`` and ``resync`` name it."""
+    """One upload as ``erase``, ``rectify`` and ``resync`` name it."""
 
     upload: str
     object: str
     manifest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Correction:
+    """What is to be kept with some copies: sealed to their readers, not to the store."""
+
+    about: str
+    number: int
+    sealed: bytes
+    items: tuple[Item, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,8 +143,16 @@ def parse_begin(claims: Claims, *, manifest: str) -> Begin:
     )
 
 
+def parse_rectify(claims: Claims) -> Correction:
+    """Read a verified ``rectify``; raises ``MessageError``."""
+    about, count = text(claims, "about"), number(claims, "number")
+    if about not in {"camera", "object"} or count < 1:
+        raise MessageError("a correction is of a camera or an object, and counted from 1")
+    return Correction(about, count, jws.unb64(claims.get("data")), parse_items(claims, "items"))
+
+
 def parse_items(claims: Claims, name: str) -> tuple[Item, ...]:
-    """Read the items of a verified ``erase`` or ``resync``; raises ``MessageError``."""
+    """Read the items of a verified ``erase``, ``rectify`` or ``resync``; raises ``MessageError``."""
     items = claims.get(name)
     if not isinstance(items, list) or not 1 <= len(items) <= MAX_ITEMS:
         raise MessageError(f"{name} has 1 to {MAX_ITEMS} items")

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from agent import age, envelope
 from agent.app.alarm import Alarm
 from agent.bundle import Bundle
-from agent.commands import Commands, Ledger, World, sparing
+from agent.commands import Commands, Ledger, World, rectifying, sparing
 from agent.envelope import (
     Alg,
     Command,
@@ -24,6 +24,7 @@ from agent.envelope import (
     Key,
     PrivateKey,
     Quota,
+    Rectify,
     SetTime,
     public_jwk,
     raw_signature,
@@ -173,7 +174,7 @@ class Office:
             policy=lambda: policy,
             rights=lambda _tx, item: self.rights.get(item.id, Rights()),
             label=self._label,
-            acts={SetTime: self._set_time},
+            acts={SetTime: self._set_time, Rectify: rectifying.act(self.vault)},
             now=lambda: self.moment,
             changed=self.changed.set,
             alert=Alarm(index=self.index, trust=self.trust, outbox=self.outbox).raise_in,

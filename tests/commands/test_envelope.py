@@ -181,8 +181,9 @@ def test_random_claims_raise_only_a_refusal(claims: dict[str, Any], verb: str) -
 def test_kind_bytes_are_those_of_the_document() -> None:
     assert {name: hex(byte) for name, byte in KIND.items()} == {
         "command": "0x1", "ack": "0x2", "receipt": "0x11", "begin": "0x20", "chunk": "0x21", "end": "0x22",
-        "abort": "0x23", "erase": "0x24", "resync": "0x26", "go": "0x30", "upload-ack": "0x31", "stored": "0x32",
-        "erased": "0x33", "failed": "0x34", "state": "0x40", "alert": "0x50",
+        "abort": "0x23", "erase": "0x24", "rectify": "0x25", "resync": "0x26", "go": "0x30",
+        "upload-ack": "0x31", "stored": "0x32",
+        "erased": "0x33", "failed": "0x34", "rectified": "0x35", "state": "0x40", "alert": "0x50",
     }  # fmt: skip
     assert unframe(frame("ack", b"x"), channel="cmd") == ("ack", b"x")
     for wrong in (b"", b"\x00x", frame("go", b"x"), b"\x01" * 131_073):

@@ -233,6 +233,12 @@ def _good_commands(cast: Cast) -> list[tuple[str, Party, Claims]]:
         ),
         ("time", cast.clock, {"verb": "time", "now": NOW_S}),
         ("erase all", cast.client, {"verb": "erase-all"}),
+        (
+            "rectify a camera",
+            cast.client,
+            {"verb": "rectify", "camera": "k3x9", "set": {"name": "Back door", "location": "Yard"}},
+        ),
+        ("rectify an object", cast.client, {"verb": "rectify", "object": objects[0], "set": {"name": "parcel.mp4"}}),
     ]
 
 
@@ -397,11 +403,17 @@ def _uploads(cast: Cast, say: Callable[..., str], found: list[Claims]) -> None:
             "payload": _b64(envelope.pack_chunk(offset, data)),
         }
     )
-    resync, erase = an_id("resync"), an_id("erase")
+    resync, erase, rectify = an_id("resync"), an_id("erase"), an_id("rectify")
+    correction = {
+        "about": "camera",
+        "number": 2,
+        "data": b64url(b"age-encryption.org/v1 and so on: the store opens it not"),
+    }
     ends = [
         ("end", "end", ours | of_upload, channel),
         ("abort", "abort", ours | of_upload | {"jti": an_id("abort")}, channel),
         ("erase", "erase", ours | {"jti": erase, "items": [item]}, "up/erase"),
+        ("rectify", "rectify", ours | {"jti": rectify, "items": [item]} | correction, "up/rectify"),
         ("resync", "resync", ours | {"jti": resync, "stored": [item]}, "up/resync"),
     ]
     for name, kind, claims, topic in ends:
@@ -412,6 +424,7 @@ def _uploads(cast: Cast, say: Callable[..., str], found: list[Claims]) -> None:
         ("go that answers a resync", "go", theirs | of_upload | place | {"offset": 0, "re": resync}),
         ("stored", "stored", theirs | item | parts | place),
         ("erased", "erased", theirs | {"re": erase, "items": [gone]}),
+        ("rectified", "rectified", theirs | {"re": rectify, "items": [of_upload | {"result": "kept"}]}),
         ("failed", "failed", theirs | of_upload | {"reason": "hash_mismatch"}),
     ]
     for name, kind, claims in answers:

@@ -8,7 +8,7 @@ import pytest
 
 from agent.broker import Broker
 from agent.clock import monotonic_s
-from agent.envelope import KIND, Erased, Failed, Key, Stored
+from agent.envelope import KIND, Erased, Failed, Key, Rectified, Stored
 from agent.errors import AgentError
 from agent.uplink import Mail, Manifest, Rate, Sending, pause_until
 from agent.uplink.transfer import CHUNK_BYTES, STALLED_AFTER_S
@@ -41,7 +41,7 @@ async def deliver(broker: Broker, mail: Mail, one: Sending, refused: list[AgentE
         except AgentError as error:
             refused.append(error)
             continue
-        if not isinstance(value, Erased):
+        if not isinstance(value, Erased | Rectified):
             one.deliver(value)
 
 

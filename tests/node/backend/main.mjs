@@ -78,6 +78,7 @@ async function serve() {
     end: (claims) => answer(store.end(claims)),
     abort: (claims) => answer(store.abort(claims)),
     erase: (claims) => answer(store.erase(claims)),
+    rectify: (claims) => answer(store.rectify(claims)),
     resync: (claims) => answer(store.resync(claims)),
     receipt: (claims) => acknowledge(commands.take(claims)),
     alert: (claims) => acknowledge(commands.acknowledge(claims.jti)),
@@ -95,7 +96,7 @@ async function serve() {
   async function hear(topic, message) {
     const [channel, name] = topic.slice(place.length + 1).split("/");
     const kind = kindOf(message);
-    const belongs = { up: ["begin", "end", "abort", "erase", "resync", "chunk"], rcpt: ["receipt"] }[channel] ?? [channel];
+    const belongs = { up: ["begin", "end", "abort", "erase", "rectify", "resync", "chunk"], rcpt: ["receipt"] }[channel] ?? [channel];
     if (!belongs.includes(kind)) throw new Error(`${kind} on ${topic}`);
     if (kind === "chunk") return answer(store.chunk(name, openChunk(message)));
     const holder = channel === "up" ? keys.store : keys.backend;

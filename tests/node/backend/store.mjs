@@ -117,6 +117,18 @@ export class Store {
     return [["erased", { re: jti, items: items.map(({ upload, manifest }) => ({ upload, manifest, ...this.#remove(upload) })) }]];
   }
 
+  rectify({ about, number, data, items, jti: re }) {
+    const kept = items.map(({ upload, manifest }) => {
+      const known = this.uploads[upload];
+      if (known?.status !== "stored" || known.manifest !== manifest) return { upload, manifest, result: "absent" };
+      known.corrections ??= {};
+      if (number > (known.corrections[about]?.number ?? 0)) known.corrections[about] = { number, data };
+      return { upload, manifest, result: "kept" };
+    });
+    this.state.save();
+    return [["rectified", { re, items: kept }]];
+  }
+
   resync({ stored, jti: re }) {
     const { region, state } = this;
     return stored.map(({ upload, manifest }) => {

@@ -1,0 +1,154 @@
+"""Corrections on their way to stores: sent until each has stated that it keeps them with its copies.
+
+As with erasures, only an answer that names a request of ours, still open, is believed (``re``), and each store is asked
+about its own copies alone. What is corrected is sealed to those who can read the copies: the store keeps it, unread.
+Where it is not known any more to whom a copy is sealed, the owner alone can read the correction.
+"""
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from typing import Any, Final
+
+import msgspec
+
+from agent import age, audit
+from agent.audit import Event
+from agent.clock import MS_PER_S, rfc3339_ms
+from agent.envelope import Rectified
+from agent.errors import ConfigError, LinkError, RefusedError
+from agent.index import Index, Tx
+from agent.model import Moment, RandomBytes, new_id
+from agent.policy import Policy
+from agent.rights import correction
+from agent.rights.correction import DueCopy, Stated
+from agent.uplink import MAX_ITEMS, UP_RECTIFY, Line, Mail, Wait, pause_until
+from agent.upload.copies import FIRST_AGAIN_S, LONGEST_AGAIN_S
+
+_log: Final = logging.getLogger(__name__)
+
+
+class _Open(msgspec.Struct, frozen=True):
+    """A request that a store has not answered."""
+
+    jti: str
+    target: str
+    number: int
+    named: frozenset[tuple[str, str]]  # (upload, manifest)
+
+
+class Corrections:
+    """Sends ``rectify``; the flow hands it every ``rectified``. ``mails`` has one for each store, by key id."""
+
+    def __init__(
+        self,
+        *,
+        index: Index,
+        line: Line,
+        mails: Callable[[], Mapping[str, Mail]],
+        policy: Callable[[], Policy],
+        now: Callable[[], Moment],
+        corrected: Callable[[Tx, Moment], None],
+        changed: Callable[[], None],
+        wait: Wait = pause_until,
+        random: RandomBytes = secrets.token_bytes,
+    ) -> None:
+        self._index = index
+        self._line = line
+        self._mails = mails
+        self._policy = policy
+        self._now = now
+        self._corrected = corrected
+        self._changed = changed
+        self._wait = wait
+        self._random = random
+        self._open: dict[str, _Open] = {}
+        self._news = asyncio.Event()
+
+    def wake(self) -> None:
+        """Look for copies to correct now."""
+        self._news.set()
+
+    async def run(self) -> None:
+        """Work until cancelled: ask every store, then wait for an answer, for news, or for the time to ask again."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._watch(), name="corrections-watch")
+            again_s = FIRST_AGAIN_S
+            while True:
+                self._news.clear()
+                asked = [await self._ask(mail) for mail in tuple(self._mails().values())]
+                if any(asked):
+                    await self._wait(again_s, self._news)
+                else:
+                    await self._news.wait()
+                again_s = FIRST_AGAIN_S if self._news.is_set() else min(LONGEST_AGAIN_S, 2 * again_s)
+
+    async def take(self, answer: Rectified) -> None:
+        """Note a store's word, if it answers what that store was asked last."""
+        request = self._open.get(answer.iss)
+        if request is None or request.jti != answer.re:
+            return
+        del self._open[answer.iss]
+        uploads = tuple(item.upload for item in answer.items if (item.upload, item.manifest) in request.named)
+        moment = self._now()
+
+        def note(tx: Tx) -> None:
+            news = correction.confirmed(tx, answer.iss, target=request.target, uploads=uploads, number=request.number)
+            if news:
+                event = Event(kind="remote_rectified", actor=answer.iss, detail={"copies": news})
+                audit.append(tx, event, moment=moment)
+            self._corrected(tx, moment)
+
+        await self._index.write(note, urgent=True)
+        self._changed()
+        self._news.set()  # there may be more than one message names
+
+    async def _watch(self) -> None:
+        session = 0
+        while True:
+            session = await self._line.next_session(session)
+            self._open.clear()
+            self._news.set()
+
+    async def _ask(self, mail: Mail) -> bool:
+        due, told = await self._index.read(lambda tx: _next(tx, mail.store_kid))
+        if told is None:
+            return False
+        moment = self._now()
+        jti = new_id(self._random)
+        try:
+            to = self._readers(due)
+            statement = mail.statement(_claims(told, due), to=to)
+        except ConfigError as error:  # nobody could read it: what is due stays due, and its command waits
+            _log.warning("a correction cannot be sealed: %s", error.message)
+            return False
+        message = mail.rectify(
+            due, statement, about=told.about, number=told.number, iat_s=moment.agent_ms // MS_PER_S, jti=jti
+        )
+        named = frozenset((copy.upload, copy.manifest) for copy in due)
+        self._open[mail.store_kid] = _Open(jti, told.target, told.number, named)
+        with suppress(LinkError, RefusedError):  # it is asked again: at the next connection, and later on this one
+            await (await self._line.submit(UP_RECTIFY, message))
+        return True
+
+    def _readers(self, due: Sequence[DueCopy]) -> list[age.Recipient]:
+        return [age.parse_recipient(text) for text in due[0].recipients or self._policy().owner_recipients()]
+
+
+def _next(tx: Tx, store: str) -> tuple[tuple[DueCopy, ...], Stated | None]:
+    due = correction.due_at(tx, store, limit=MAX_ITEMS)
+    return due, correction.stated(tx, due[0].target) if due else None
+
+
+def _claims(told: Stated, due: Sequence[DueCopy]) -> dict[str, Any]:
+    """Return what the statement says; one of a camera names the objects that it is told with."""
+    claims: dict[str, Any] = {
+        "iat": told.at_ms // MS_PER_S,
+        "about": told.about,
+        "number": told.number,
+        "corrected": rfc3339_ms(told.at_ms),
+        "objects": [copy.object for copy in due],
+    }
+    return claims | {field: text for field in ("name", "location") if (text := getattr(told, field)) is not None}
