@@ -1,7 +1,6 @@
 """An owner leaves a device, over a real broker and a real store; the next owner finds nothing and begins."""
 
 import json
-import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -57,7 +56,7 @@ def test_owner_leaves_and_the_next_one_begins(house: House) -> None:
 def test_first_receipt_is_partial_and_the_last_waits_for_the_store(house: House) -> None:
     house.record(seed=1)
     house.one("uploaded")
-    house.signal("cloud", signal.SIGSTOP)
+    house.stop("cloud")
 
     printed = house.owner("erase-all", "--yes", "--timeout", "5", "--json", expect=1)
 
@@ -65,7 +64,7 @@ def test_first_receipt_is_partial_and_the_last_waits_for_the_store(house: House)
     assert (told["status"], told["farewell"]["phase"], told["farewell"]["cloud"]) == ("partial", 1, "pending")
     assert "privacy-owner listen" in printed
     assert house.held() == []
-    house.signal("cloud", signal.SIGCONT)
+    house.start_cloud()
     (last,) = house.owner_json("resend", told["cmd"])
     assert (last["status"], last["farewell"]["phase"], last["farewell"]["cloud"]) == ("done", 2, "confirmed")
     assert ended(house) == 0
