@@ -1,4 +1,4 @@
-"""The device's own secrets in one file: signing key, age identity, index key, tombstone key, roots of the key tree.
+"""The device's own secrets in one file: signing key, age identity, keys of index, tombstones, pseudonyms, and roots.
 
 The file is a fixed size from the start and holds the whole state twice, in two slots that lie well
 apart. Every change overwrites one slot in place (``O_DSYNC``), reads it back from the medium, and only then
@@ -11,6 +11,9 @@ Changes to the roots belong to the steps of forgetting (``agent/erasure.py``):
   holds the current root.
 - step 5, ``destroy_root``: one slot at a time. If power fails between them, ``open`` finishes: the newer slot wins.
 
+A pseudonym's key lives for its rotation period: what ``rotate_pseudonyms`` replaces is overwritten in the same way, and
+then nobody, this device included, can tell whose pseudonym one of that time was.
+
 This is the store for devices without a secure element, and ``protection`` says so in every receipt: ``software``. What
 a disk may keep of overwritten blocks is beyond it (``docs/threat-model.md``).
 """
@@ -18,7 +21,8 @@ a disk may keep of overwritten blocks is beyond it (``docs/threat-model.md``).
 import hashlib
 import os
 import secrets
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
@@ -61,7 +65,22 @@ _P256_ORDER: Final = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2F
 Algorithm = Literal["EdDSA", "ES256"]
 
 
-class _State(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class PseudonymKey(msgspec.Struct, frozen=True, array_like=True):
+    """The key of the pseudonyms of one rotation period, made at ``since_ms`` (agent time)."""
+
+    period_ms: int
+    since_ms: int
+    key: bytes
+
+    def __repr__(self) -> str:
+        return f"PseudonymKey({self.period_ms} ms, since {self.since_ms})"
+
+    def is_over(self, now_ms: int) -> bool:
+        """Tell whether its time has passed."""
+        return now_ms - self.since_ms >= self.period_ms
+
+
+class _State(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     counter: int
     alg: Algorithm
     signing: bytes
@@ -69,13 +88,14 @@ class _State(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     index_key: bytes
     tombstone_key: bytes
     roots: tuple[tuple[str, bytes], ...]
+    pseudonyms: tuple[PseudonymKey, ...] = ()
 
 
 _decoder: Final = msgspec.msgpack.Decoder(_State)
 
 
 class Keystore:
-    """The open keystore; made by ``create`` or ``open``. Changed by one thread at a time, read by any.
+    """The open keystore; made by ``create`` or ``open``. Changed by one thread after the other, read by any.
 
     ``sound`` says whether both slots hold the same.
     """
@@ -88,6 +108,7 @@ class Keystore:
         self._public = public_jwk(self._key)
         self.kid = thumbprint(self._public)
         self._identity: Identity | None = None
+        self._changing = threading.Lock()
 
     protection: Final = "software"
 
@@ -209,24 +230,49 @@ class Keystore:
         """Return the key of the hashes that tombstones hold."""
         return self._state.tombstone_key
 
+    def pseudonym_keys(self) -> tuple[PseudonymKey, ...]:
+        """Return the keys of pseudonyms that exist."""
+        return self._state.pseudonyms
+
+    def rotate_pseudonyms(
+        self, periods_ms: Iterable[int], *, now_ms: int, random: RandomBytes = secrets.token_bytes
+    ) -> None:
+        """Have one key for each rotation period: those whose time has passed, or that is none of these, are destroyed.
+
+        ``now_ms`` is agent time. One slot is written at a time, each read back: if power fails between them, ``open``
+        finishes. Where nothing is due nothing is written.
+        """
+        with self._changing:
+            wanted = set(periods_ms)
+            kept = {one.period_ms: one for one in self._state.pseudonyms if not one.is_over(now_ms)}
+            keys = tuple(
+                kept.get(period_ms) or PseudonymKey(period_ms, now_ms, random(KEY_BYTES))
+                for period_ms in sorted(wanted)
+            )
+            if keys != self._state.pseudonyms:
+                self._write(msgspec.structs.replace(self._state, pseudonyms=keys))
+
     def roots(self) -> tuple[Root, ...]:
         """Return the roots that exist; the index says which one is current."""
         return tuple(Root(root_id, key) for root_id, key in self._state.roots)
 
     def stage_root(self, root: Root) -> None:
         """Write the next root beside the current one, in both slots, each read back (step 2)."""
-        assert len(self._state.roots) < ROOTS_MAX, "another rotation is under way"  # noqa: S101 - a caller's mistake
-        self._replace((*self._state.roots, _pair(root)))
+        with self._changing:
+            assert len(self._state.roots) < ROOTS_MAX, "another rotation is under way"  # noqa: S101 - a caller's mistake
+            self._write(msgspec.structs.replace(self._state, roots=(*self._state.roots, _pair(root))))
 
     def destroy_root(self, root_id: str) -> None:
         """Overwrite a root, one slot at a time, each read back (step 5); an absent one is fine."""
-        roots = tuple(pair for pair in self._state.roots if pair[0] != root_id)
-        assert roots, "the last root"  # noqa: S101 - a caller's mistake
-        if roots != self._state.roots:
-            self._replace(roots)
+        with self._changing:
+            roots = tuple(pair for pair in self._state.roots if pair[0] != root_id)
+            assert roots, "the last root"  # noqa: S101 - a caller's mistake
+            if roots != self._state.roots:
+                self._write(msgspec.structs.replace(self._state, roots=roots))
 
-    def _replace(self, roots: tuple[tuple[str, bytes], ...]) -> None:
-        state = msgspec.structs.replace(self._state, counter=self._state.counter + 1, roots=roots)
+    def _write(self, changed: _State) -> None:
+        """Write another state, one slot at a time; the caller holds the lock."""
+        state = msgspec.structs.replace(changed, counter=self._state.counter + 1)
         fd = _open(self._path)
         try:
             for offset in SLOT_OFFSETS:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 import msgspec
 
-from agent import audit, enrolment, registry
+from agent import audit, enrolment, registry, tally
 from agent.app.camera_state import Said, how_view
 from agent.app.judging import judge
 from agent.app.parts import Parts
@@ -188,6 +188,7 @@ class Verbs:
                 "audit_head": msgspec.to_builtins(audit.head(tx)),
                 "cameras": self._cameras(tx),
                 "waiting_deletes": self._waiting_deletes(tx),
+                "field_rules": {name: msgspec.to_builtins(told) for name, told in tally.sums(tx).items()},
             }
 
         told = await parts.index.read(read)
@@ -301,6 +302,7 @@ class Verbs:
                 "set_bytes": told.newer_bytes,
                 "readable_by_device": item.kind == "file-key",
                 "copies": self._copies(tx, item),
+                **tally.view(tx, item.id),
             }
 
         return await parts.index.read(read)

@@ -10,10 +10,12 @@ import hashlib
 import hmac
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 
 from agent.camera.answer import AnswerError
 from agent.camera.identity import Order
+from agent.camera.route import READ_STEP_BYTES
 from agent.camera.session import Body, Session, proved
 from agent.camera.tls import CutError, ImpostorError, client_context
 from agent.clock import monotonic_s
@@ -26,6 +28,7 @@ CHANNEL_WAIT_S: Final = 120.0
 """For the agent's answer with another connection; it is away for shorter, or gone."""
 
 ASK: Final = b"?"
+READ: Final = b"+"
 GIVEN: Final = b"!"
 
 _WORD_BYTES: Final = 1
@@ -139,6 +142,22 @@ def through(channel: socket.socket) -> Connect:
         return socket.socket(fileno=fds[0])
 
     return connect
+
+
+class Progress:
+    """Tells the agent over ``channel`` how much was read, where what is written says too little of that."""
+
+    def __init__(self, channel: socket.socket) -> None:
+        self._channel = channel
+        self._untold_bytes = 0
+
+    def read(self, count: int) -> None:
+        """So much more was read."""
+        self._untold_bytes += count
+        while self._untold_bytes >= READ_STEP_BYTES:
+            self._untold_bytes -= READ_STEP_BYTES
+            with suppress(OSError):  # nobody waits for it any more: the next connection, or the end, tells
+                self._channel.send(READ)
 
 
 def _gone() -> LinkError:

@@ -21,6 +21,9 @@ import msgspec
 
 from agent.camera.identity import Address
 
+READ_STEP_BYTES: Final = 64 * 1024
+"""What one word of a job about how much it read stands for."""
+
 TRIED_MAX: Final = 16
 """Tried in one go, one after the other."""
 

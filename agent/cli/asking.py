@@ -148,8 +148,9 @@ def print_json(answer: Any) -> int:  # noqa: ANN401 - JSON
 
 def _status(arguments: argparse.Namespace) -> int:
     from agent.cli.cameras import cameras_table, deletes_waiting
+    from agent.shell.field_rules import words_of
     from agent.shell.layout import size
-    from agent.shell.terminal import pairs, table
+    from agent.shell.terminal import noted, pairs, table
     from agent.shell.times import when_text
 
     answer = ask_agent(arguments, "status", {})
@@ -186,6 +187,9 @@ def _status(arguments: argparse.Namespace) -> int:
         print("\n" + cameras_table(enrolled))
     if answer["alerts"]:
         print("\n" + _alerts(answer))
+    if answer["field_rules"]:
+        rules = [((name,), [words_of(told)]) for name, told in answer["field_rules"].items()]
+        print("\n" + noted(rules, head=("usage logs of",)))
     refused = [
         (source["name"], one["kind"].replace("_", " "), one["count"], one["reason"].replace("_", " "))
         for source in answer.get("sources", ())
@@ -353,6 +357,7 @@ def _camera(item: dict[str, Any]) -> str:
 
 
 def _explain(arguments: argparse.Namespace) -> int:
+    from agent.shell.field_rules import words_of
     from agent.shell.layout import printable, size
     from agent.shell.terminal import heading, pairs
     from agent.shell.times import when_text
@@ -388,6 +393,7 @@ def _explain(arguments: argparse.Namespace) -> int:
         ("taken in", f"{when_text(answer['taken_in'])}, for {', '.join(answer['purposes'])}"),
         fate,
         ("can read", _readers(answer) + device),
+        *([("field rules", words_of(answer["fields"]))] if "fields" in answer else []),
         *_copies(answer),
     ]
     print(pairs(rows))

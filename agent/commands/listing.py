@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import msgspec
 
-from agent import audit
+from agent import audit, tally
 from agent.audit import Event
 from agent.bundle import Bundle
 from agent.bundle import view as export_view
@@ -142,7 +142,7 @@ def owner_listed(
     camera_label = label(tx, found.camera)
     if found.state == "erasing":
         return held_view(found, label=camera_label, rule=erasure.cause(tx, object_id), until_ms=forgotten_ms)
-    return held(found, camera_label)
+    return held(found, camera_label) | tally.view(tx, object_id)
 
 
 class Listing:

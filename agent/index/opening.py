@@ -30,6 +30,7 @@ from agent.index import (
     registry,
     remaining,
     rights,
+    tally,
     timeline,
     trust,
     vault_schema,
@@ -53,6 +54,7 @@ MIGRATIONS: Final[dict[str, tuple[str, ...]]] = {
     "approval": approval.MIGRATIONS,
     "farewell": farewell.MIGRATIONS,
     "rectification": rectification.MIGRATIONS,
+    "tally": tally.MIGRATIONS,
 }
 """Scripts of each owner, oldest first; they are only ever appended to."""
 

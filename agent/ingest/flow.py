@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from agent import audit, bookmark, registry, remaining, tombstone
+from agent import audit, bookmark, registry, remaining, tally, tombstone
 from agent.audit import Event
 from agent.bookmark import Bookmark
 from agent.clock import monotonic_s, pause
@@ -22,6 +22,7 @@ from agent.ingest.giving_up import GivingUp
 from agent.ingest.growing import Piece
 from agent.ingest.known import Known, RightsAtIngest, no_rights
 from agent.ingest.opening import Opened, open_work
+from agent.ingest.pseudonyms import Pseudonyms
 from agent.ingest.room import Room
 from agent.ingest.share import OPEN_BATCHES, Share
 from agent.ingest.stream import StreamFlow
@@ -40,6 +41,7 @@ from agent.ingest.work import (
 from agent.keytree import GroupKey
 from agent.model import Moment, Object, new_id
 from agent.policy import Policy, Refuse, Rights
+from agent.policy.fields.tally import Tally
 from agent.rtsp import StreamSettings
 from agent.rtsp.message import Listened
 from agent.rtsp.onvif.message import Found
@@ -98,6 +100,7 @@ class Ingest:
         self._now = now
         self._room = Room(vault.folder, reserve_bytes=reserve_bytes)
         self._at_gate = Gate(self._room, policy=policy, on_full=on_full)
+        self._pseudonyms = Pseudonyms(vault.keystore, policy=policy, now=now)
         self._monotonic = monotonic
         self._folders = {
             settings.name: FolderSource(
@@ -156,6 +159,7 @@ class Ingest:
                 tasks.create_task(self._look_over(folder), name=f"absences {name}")
             for stream in self._streams:
                 tasks.create_task(stream.run(), name=f"stream {stream.name}")
+            tasks.create_task(self._pseudonyms.run(), name="pseudonym keys")
             await asyncio.Event().wait()  # where there is no folder too: cameras come and go
 
     def trouble(self, source: str) -> Callable[[str], None]:
@@ -387,19 +391,33 @@ class Ingest:
         read_again = tuple(item for item in opened.more if all(item.path != one.path for one in rest.members))
         return Work(work.source, rest.members + read_again)
 
-    async def _acknowledged(self, opened: Opened, item: Object, told: Draft, *, moment: Moment) -> None:
+    async def _acknowledged(
+        self, opened: Opened, item: Object, told: Draft, made: Tally | None, *, moment: Moment
+    ) -> None:
         if item.id != told.id:  # it was here already
             await self._keep([piece.bookmark for piece in opened.pieces])
             await self._taken_before(opened.work, item)
             return
         self._telling.tell(IngestEvent(kind="admitted", source=item.source, object=item.id, bytes=item.plain_bytes))
-        bad = sum(piece.bad_lines for piece in opened.pieces)
-        if bad:
-            reason = f"{bad} lines are no JSON objects; they are sealed as they are"
-            self._telling.tell(IngestEvent(kind="bad_lines", source=item.source, reason=reason, object=item.id))
+        self._tell_of_lines(opened, item, made)
         # 5 and 6. If power fails before 5, the start finds and reads the file; before 6, recover does it.
         if opened.work.source.settings.copy != "left":
             await self._share(opened.work).giving_up.acknowledged(opened.work, item, moment)
+
+    def _tell_of_lines(self, opened: Opened, item: Object, made: Tally | None) -> None:
+        """Tell of lines that are none, and of fields that nobody thought of; how many the rules left out is kept."""
+        told = partial(IngestEvent, source=item.source, object=item.id)
+        bad = sum(piece.bad_lines for piece in opened.pieces)
+        if made is None and bad:
+            self._telling.tell(
+                told(kind="bad_lines", reason=f"{bad} lines are no JSON objects; they are sealed as they are")
+            )
+        elif made is not None and made.bad_lines:
+            self._telling.tell(told(kind="left_out", reason="lines that are no JSON objects"))
+        if made is not None and made.unknown:
+            self._telling.tell(told(kind="left_out", reason="fields that no rule names"))
+        if made is not None and made.unfit:
+            self._telling.tell(told(kind="left_out", reason="values that their fields' rules are not for"))
 
     async def _taken_before(self, work: Work, item: Object | None) -> None:
         if work.source.settings.copy != "left":
@@ -415,8 +433,8 @@ class Ingest:
         await self._refused(work, found, moment)
         return None
 
-    async def _seal_and_admit(self, opened: Opened, let: Let, *, moment: Moment) -> tuple[Object, Draft]:
-        """Do steps 2 to 4; the object is not the draft's when it was here already."""
+    async def _seal_and_admit(self, opened: Opened, let: Let, *, moment: Moment) -> tuple[Object, Draft, Tally | None]:
+        """Do steps 2 to 4; the object is not the draft's when it was here already. The last is what field rules did."""
         work = opened.work
         assert opened.part is not None  # noqa: S101 - there is something to seal
         camera = let.camera or await self._index.write(
@@ -436,6 +454,7 @@ class Ingest:
             kind="file-key" if let.rule.readable_by_device else "header-key",
             tag_key=self._known.key,
             read_soon=let.rule.upload != "never",
+            cleaning=await self._pseudonyms.cleaning(let.rule.fields, moment),
         )
         # 2. Sealed while it is read.
         share = self._share(work)
@@ -447,14 +466,17 @@ class Ingest:
                     sealed = await self._sealer.fetch(job, opened.order, connect=share.connect, part_fd=opened.part_fd)
         log_tags = [(piece.source_tag, piece.content_tag) for piece in opened.pieces]
         told = draft(work, let, job, sealed, camera=camera, log_tags=log_tags)
+        made = Tally.of(sealed.tally) if sealed.tally else None
 
         def beside(tx: Tx) -> None:
             if work.first.told is None:
                 registry.keep_camera(tx, told.camera, source=told.source, label=work.first.place.label)
             _keep(tx, (piece.bookmark for piece in opened.pieces))
+            if made is not None:
+                tally.keep(tx, told.id, source=told.source, told=made)
 
         # 3 and 4.
-        return await self._admit((told, opened.part, group, moment, beside)), told
+        return await self._admit((told, opened.part, group, moment, beside)), told, made
 
     async def _admit_all(self, all_told: Sequence[Told]) -> list[Object | Exception]:
         """Do steps 3 and 4 for what was sealed meanwhile: one sync of the folder, one commit."""

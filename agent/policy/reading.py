@@ -33,7 +33,8 @@ The document::
     [camera.k3x9.recording]         # overrides, by random camera id
     keep.age = "3d"
 
-A camera's table inherits what it does not say, limit by limit.
+A camera's table inherits what it does not say, limit by limit. What ``[category.usage-log.fields]`` may hold is told in
+``fields/reading.py``.
 """
 
 import re
@@ -41,8 +42,10 @@ from typing import Any, Final, cast, get_args
 
 from agent.document import Table, read_document
 from agent.model import CATEGORIES, Category, is_camera_id
+from agent.policy.fields.reading import read_fields
+from agent.policy.fields.rule import PERIODS_MAX, Fields
 from agent.policy.purpose import BUILT_IN, Basis, Purpose
-from agent.policy.values import Keep, OnFull, Policy, Rule, UploadRule
+from agent.policy.values import Keep, OnFull, Policy, Rule, UploadRule, rotation_periods_ms
 
 POLICY_VERSION: Final = 1
 
@@ -58,6 +61,7 @@ _RULE_KEYS: Final = (
     "on_full",
     "priority",
     "readable_by_device",
+    "fields",
 )
 _PURPOSE_KEYS: Final = ("description", "basis", "seal_to")
 _KEEP_KEYS: Final = ("age", "size", "count", "disk_free")
@@ -95,6 +99,10 @@ def parse_policy(raw: bytes, *, file: str) -> Policy:
     retention.close(known=_RETENTION_KEYS)
     purposes = _purposes(document.table("purpose"), recipients)
     rules = _rules(document, recipients, purposes)
+    if len(rotation_periods_ms(rules)) > PERIODS_MAX:
+        raise document.error(
+            "", f"pseudonyms have more than {PERIODS_MAX} different periods", hint="use the same for several"
+        )
     document.close(known=_DOCUMENT_KEYS)
     return Policy(
         version=version,
@@ -261,6 +269,7 @@ def _rule(
         on_full=cast("OnFull", table.choice("on_full", get_args(OnFull), base.on_full if base else "refuse")),
         priority=_priority(table, base),
         readable_by_device=_flag(table, "readable_by_device", usual=base.readable_by_device if base else True),
+        fields=_fields(table, category, base.fields if base else None),
     )
     table.close(known=_RULE_KEYS)
     return rule
@@ -291,6 +300,14 @@ def _priority(table: Table, base: Rule | None) -> int:
     if priority not in _PRIORITIES:
         raise table.error("priority", f"{priority} is out of range", hint="use 0 (last) to 100 (first)")
     return priority
+
+
+def _fields(table: Table, category: str, base: Fields | None) -> Fields | None:
+    if "fields" not in table:
+        return base
+    if category != "usage-log":
+        raise table.error("fields", "are a usage log's alone", hint="write them under [category.usage-log.fields]")
+    return read_fields(table.table("fields"), base)
 
 
 def _flag(table: Table, key: str, *, usual: bool) -> bool:

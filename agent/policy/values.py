@@ -1,11 +1,12 @@
 """The policy and the facts of a decision, as frozen values. Durations are milliseconds, sizes are bytes."""
 
+from collections.abc import Iterable
 from typing import Final, Literal
 
 import msgspec
 
 from agent.model import Aged, AtStore, Category, Kind, Moment, Object, State
-from agent.policy.fields.rule import Fields
+from agent.policy.fields.rule import Fields, periods_ms
 from agent.policy.purpose import Consents, Purpose
 
 Action = Literal["ingest", "upload", "expire", "delete", "export", "inventory"]
@@ -57,6 +58,11 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
     fields: Fields | None = None
 
 
+def rotation_periods_ms(rules: Iterable[Rule]) -> frozenset[int]:
+    """Return the rotation periods of the pseudonyms of these rules."""
+    return frozenset(period for rule in rules if rule.fields is not None for period in periods_ms(rule.fields))
+
+
 class Policy(msgspec.Struct, frozen=True, kw_only=True):
     """The whole document, checked; ``hours`` are half-open minute-of-day intervals in UTC when uploads may run."""
 
@@ -83,6 +89,10 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
             if rule.category == category and not rule.camera:
                 general = rule
         return general
+
+    def rotation_periods_ms(self) -> frozenset[int]:
+        """Return the rotation periods of pseudonyms: each has a key."""
+        return rotation_periods_ms(self.rules)
 
     def export_rule(self) -> Rule:
         """Return the rule by which exports end; they are copies, so without a rule they end as well."""

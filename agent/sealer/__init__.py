@@ -4,6 +4,7 @@ The map::
 
     job       what is asked and answered, and how both travel
     worker    seal one open file into another: read, hash, encrypt, sync
+    cleaning  field rules between reading and encrypting a usage log
     __main__  the process: hardened first, then jobs from its socket until that closes
     fetching  connections to a camera for a job that asks for them, and how slow it may be
     client    Sealer: starts the process when there is work, ends it when idle, retries once when it dies

@@ -117,7 +117,8 @@ class Sealer:
             pace = Pace(limit_s=self._job_limit_s)
             while not answer.done():
                 await asyncio.wait((answer,), timeout=self._still_s)
-                if pace.is_lost(os.fstat(part_fd).st_size, waited_s=self._still_s):
+                got_bytes = max(os.fstat(part_fd).st_size, switchboard.read_bytes)
+                if pace.is_lost(got_bytes, waited_s=self._still_s):
                     switchboard.give_up()
             return _sealed(answer.result())
 

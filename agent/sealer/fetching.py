@@ -2,7 +2,8 @@
 
 Rules: a connection is given for each word that asks for one, until the job has ended or is given up; then it is cut,
 which the job notices at once. The one before it broke, and so did the last one of a job that failed by its link or was
-given up: whoever gives them is told.
+given up: whoever gives them is told. A job that writes less than it reads, because field rules leave a part of it out,
+tells how much it read.
 """
 
 import asyncio
@@ -11,7 +12,7 @@ import socket
 from collections.abc import Awaitable, Callable
 from typing import Final, Self
 
-from agent.camera.route import Given
+from agent.camera.route import READ_STEP_BYTES, Given
 from agent.errors import LinkError
 
 Connect = Callable[[], Awaitable[Given]]
@@ -24,6 +25,7 @@ STILL_MAX_S: Final = 90.0
 """Without a byte: a camera that restarts is back within a minute."""
 
 _ASK: Final = b"?"
+_READ: Final = b"+"
 _GIVEN: Final = b"!"
 _ENOUGH: Final = b"."
 
@@ -37,6 +39,8 @@ class Switchboard:
         self._given: Given | None = None
         self._task: asyncio.Task[None] | None = None
         self._ended = False
+        self.read_bytes = 0
+        """What the job told of what it read."""
 
     def __enter__(self) -> Self:
         self._channel.setblocking(False)  # noqa: FBT003 - its argument has no name
@@ -78,7 +82,9 @@ class Switchboard:
             return
         except OSError:
             word = b""
-        if word != _ASK:  # the job has ended
+        if word == _READ:
+            self.read_bytes += READ_STEP_BYTES
+        elif word != _ASK:  # the job has ended
             asyncio.get_running_loop().remove_reader(self._channel)
         elif self._task is None or self._task.done():
             self._task = asyncio.ensure_future(self._give())

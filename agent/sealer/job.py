@@ -32,7 +32,8 @@ class SealJob(msgspec.Struct, frozen=True, kw_only=True):
 
     ``kind="header-key"`` drops the file key: only the owners' header, under a fresh key in the slot, opens the object.
     ``tag_key`` keys the content tag, so that it says nothing to who does not hold it. ``read_soon`` keeps the payload
-    in the page cache, for the upload that follows.
+    in the page cache, for the upload that follows. ``cleaning`` are a usage log's field rules with their keys
+    (``agent.policy.fields.rule.KeyedFields``), empty for what is sealed as it is.
     """
 
     object_id: str
@@ -41,6 +42,7 @@ class SealJob(msgspec.Struct, frozen=True, kw_only=True):
     kind: Kind
     tag_key: bytes
     read_soon: bool = True
+    cleaning: bytes = b""
 
     def __repr__(self) -> str:
         return f"SealJob({self.object_id}, {self.kind}, {len(self.recipients)} recipients)"
@@ -50,7 +52,9 @@ class Sealed(msgspec.Struct, frozen=True, kw_only=True):
     """What is known once the payload is on the medium.
 
     ``header_sha256`` is of the clear age header as it will be uploaded; ``sealed_header`` is that header under the
-    slot's key; ``content_tag`` is the keyed fingerprint of the clear content (``digest.ContentTag``).
+    slot's key; ``content_tag`` is the keyed fingerprint of the clear content (``digest.ContentTag``) as the source has
+    it, also where field rules left out a part of it. ``tally`` are their numbers (``agent.policy.fields.tally``), if
+    there are any.
     """
 
     plain_bytes: int
@@ -60,6 +64,7 @@ class Sealed(msgspec.Struct, frozen=True, kw_only=True):
     sealed_header: bytes
     slot: bytes
     content_tag: bytes
+    tally: tuple[int, ...] = ()
 
 
 class SourceChangedError(LinkError):

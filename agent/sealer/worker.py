@@ -9,11 +9,13 @@ import hashlib
 import os
 import socket
 import stat
+from collections.abc import Callable
 from contextlib import closing, suppress
 from functools import lru_cache
-from typing import Final, Self
+from typing import Final, NamedTuple, Self
 
 from agent.age.filekey import new_file_key, wrap_header
+from agent.age.format import Reader
 from agent.age.keys import Recipient, parse_recipient
 from agent.age.stream import Buffers, Sizes, encrypt_bytes, encrypt_stream
 from agent.camera.identity import Order
@@ -53,18 +55,18 @@ def seal(job: SealJob, *, source_fd: int, part_fd: int, order: Order | None = No
     header = wrap_header(file_key, [_recipient(text) for text in job.recipients])
     content = ContentTag(job.tag_key)
     with _Part(part_fd, long=before is None or before.size_bytes >= LONG_BYTES) as part:
-        if before is not None and before.size_bytes <= SHORT_BYTES:
-            sizes = _seal_short(file_key, source_fd, part, content=content, size_bytes=before.size_bytes)
+        if before is not None and before.size_bytes <= SHORT_BYTES and not job.cleaning:
+            through = _seal_short(file_key, source_fd, part, content=content, size_bytes=before.size_bytes)
         else:
-            sizes = encrypt_stream(file_key, _Source(source_fd), part, on_plaintext=content.update, buffers=_BUFFERS)
-        if before is not None and (_look(source_fd) != before or sizes.plain_bytes != before.size_bytes):
+            through = _encrypt(job, file_key, _Source(source_fd), part, on_read=content.update)
+        if before is not None and (_look(source_fd) != before or through.read_bytes != before.size_bytes):
             raise SourceChangedError("the source changed while it was read", hint="it is tried again")
         digest = part.sync(read_soon=job.read_soon)
-    return _sealed(job, file_key, header, sizes, digest=digest, content=content)
+    return _sealed(job, file_key, header, through, digest=digest, content=content)
 
 
 def _seal_fetched(job: SealJob, order: Order, *, source_fd: int, part_fd: int) -> Sealed:
-    from agent.camera.content import Content, through  # noqa: PLC0415 - sealing files needs neither TLS nor HTTP
+    from agent.camera.content import Content, Progress, through  # noqa: PLC0415 - sealing files needs neither TLS nor HTTP
 
     file_key = new_file_key()
     header = wrap_header(file_key, [_recipient(text) for text in job.recipients])
@@ -74,28 +76,58 @@ def _seal_fetched(job: SealJob, order: Order, *, source_fd: int, part_fd: int) -
         closing(Content(order, connect=through(channel))) as fetched,
         _Part(part_fd, long=order.size_bytes >= LONG_BYTES) as part,
     ):
+        progress = Progress(channel)
+
+        def on_read(piece: memoryview) -> None:
+            content.update(piece)
+            if job.cleaning:  # else the part file tells how it gets on
+                progress.read(len(piece))
+
         # It raises at its end unless all of it is what the camera said: then nothing was sealed.
-        sizes = encrypt_stream(file_key, fetched, part, on_plaintext=content.update, buffers=_BUFFERS)
+        sealed = _encrypt(job, file_key, fetched, part, on_read=on_read)
         digest = part.sync(read_soon=job.read_soon)
-    return _sealed(job, file_key, header, sizes, digest=digest, content=content)
+    return _sealed(job, file_key, header, sealed, digest=digest, content=content)
+
+
+def _encrypt(
+    job: SealJob, file_key: bytes, source: Reader, part: "_Part", *, on_read: Callable[[memoryview], None]
+) -> "_Through":
+    """Encrypt the source to its end, through the job's field rules where it has some."""
+    if not job.cleaning:
+        sizes = encrypt_stream(file_key, source, part, on_plaintext=on_read, buffers=_BUFFERS)
+        return _Through(sizes, sizes.plain_bytes)
+    from agent.sealer.cleaning import Cleaning  # noqa: PLC0415 - what is sealed as it is needs nothing of it
+
+    cleaning = Cleaning(source, job.cleaning, on_read=on_read)
+    sizes = encrypt_stream(file_key, cleaning, part, buffers=_BUFFERS)
+    return _Through(sizes, cleaning.read_bytes, cleaning.tally)
+
+
+class _Through(NamedTuple):
+    """What was sealed, how much was read for it, and what field rules made of that."""
+
+    sizes: Sizes
+    read_bytes: int
+    tally: tuple[int, ...] = ()
 
 
 def _sealed(
-    job: SealJob, file_key: bytes, header: bytes, sizes: Sizes, *, digest: bytes, content: ContentTag
+    job: SealJob, file_key: bytes, header: bytes, through: _Through, *, digest: bytes, content: ContentTag
 ) -> Sealed:
     slot_key = file_key if job.kind == "file-key" else os.urandom(SLOT_KEY_BYTES)
     return Sealed(
-        plain_bytes=sizes.plain_bytes,
-        size_bytes=sizes.payload_bytes,
+        plain_bytes=through.sizes.plain_bytes,
+        size_bytes=through.sizes.payload_bytes,
         payload_sha256=digest,
         header_sha256=hashlib.sha256(header).digest(),
         sealed_header=seal_header(slot_key, header, object_id=job.object_id),
         slot=wrap_slot(job.group, slot_key, object_id=job.object_id, payload_sha256=digest, kind=job.kind),
         content_tag=content.digest(),
+        tally=through.tally,
     )
 
 
-def _seal_short(file_key: bytes, source_fd: int, part: "_Part", *, content: ContentTag, size_bytes: int) -> Sizes:
+def _seal_short(file_key: bytes, source_fd: int, part: "_Part", *, content: ContentTag, size_bytes: int) -> _Through:
     source = _Source(source_fd)
     # One byte more, to see a file that grew.
     plain = memoryview(bytearray(size_bytes + 1))
@@ -107,7 +139,7 @@ def _seal_short(file_key: bytes, source_fd: int, part: "_Part", *, content: Cont
     size = len(payload)
     while payload:
         payload = payload[part.write(payload) :]
-    return Sizes(count, size)
+    return _Through(Sizes(count, size), count)
 
 
 class _Look(tuple[int, int, int, int]):

@@ -6,6 +6,7 @@
     layout     tables and sizes (pure)
     times      times as people write and read them (pure)
     held       the sum beneath an inventory (pure)
+    field_rules  what field rules did to usage logs (pure)
     operand    the files and pipes that a command line names
     terminal   what a person sees while it works, and what may be shown at all
     crypt      keys made, files opened: as ``age-keygen`` and ``age`` do

@@ -1,14 +1,18 @@
-"""The sum beneath an inventory, for the device and for its owner: what is here, what goes, what is away."""
+"""The sum beneath an inventory, for the device and for its owner: what is here, goes, is away, and was left out."""
 
 from collections.abc import Sequence
 from typing import Any
 
+from agent.shell import field_rules
 from agent.shell.layout import size
 from agent.shell.times import when_text
 
 
 def summed(objects: Sequence[dict[str, Any]]) -> str:
-    """Say how much is here, being erased with keys gone by when, and at a store only; in a line each."""
+    """Say how much is here, being erased with keys gone by when, and at a store only; in a line each.
+
+    Where usage logs are here that were sealed by field rules, another says what those left out.
+    """
     going = [one for one in objects if one.get("state") == "erasing"]
     away = [one for one in objects if one.get("state") == "at_store"]
     here = [one for one in objects if one.get("state") not in {"erasing", "at_store"}]
@@ -18,6 +22,8 @@ def summed(objects: Sequence[dict[str, Any]]) -> str:
         lines.append(f"{_count(going)} being erased" + (f", keys gone by {when_text(by)}" if by else ""))
     if away:
         lines.append(f"{_count(away)} at the store only, {size(weight(away))}: kept there until a delete")
+    if told := field_rules.summed(here):
+        lines.append(told)
     return "\n".join(lines)
 
 

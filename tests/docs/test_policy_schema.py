@@ -11,6 +11,7 @@ import pytest
 
 from agent.model import CATEGORIES
 from agent.policy import reading
+from agent.policy.fields import reading as fields
 from agent.policy.purpose import Basis
 from agent.policy.values import OnFull, UploadRule
 
@@ -28,6 +29,8 @@ BAD = {
     "a purpose that says nothing": ("description = ", "name = "),
     "one purpose and several": ('purpose = "security"', 'purpose = "security"\npurposes = ["security"]'),
     "a duration that is none": ('age = "90d"', 'age = "a season"'),
+    "a field rule that is none": ('mac = "drop"', 'mac = "hide"'),
+    "two rules for a field": ("gps_lat.round = 1", "gps_lat.round = 1\ngps_lat.ranges = [1]"),
     "a region that is no name": ('"us-east"', '"the east"'),
     "another version": ("version = 1", "version = 2"),
 }
@@ -38,8 +41,8 @@ def judged(text: str) -> list[str]:
     return [error.message for error in judge.iter_errors(tomllib.loads(text))]
 
 
-def keys_at(*path: str) -> set[str]:
-    found = SCHEMA
+def keys_at(*path: str | int) -> set[str]:
+    found: Any = SCHEMA
     for name in path:
         found = found[name]
     assert found["additionalProperties"] is False
@@ -55,6 +58,7 @@ def test_schema_is_one_and_has_the_keys_that_are_read_and_no_other() -> None:
     assert keys_at("$defs", "purpose") == set(reading._PURPOSE_KEYS)
     assert keys_at("$defs", "rule") == set(reading._RULE_KEYS)
     assert keys_at("$defs", "rule", "properties", "keep") == set(reading._KEEP_KEYS)
+    assert keys_at("$defs", "fields", "additionalProperties", "anyOf", 1) == set(fields._KINDS)
 
 
 def test_schema_has_the_words_that_are_read_and_no_other() -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from agent.policy.fields.line import Deidentifier, Tally
+from agent.policy.fields.line import Deidentifier
 from agent.policy.fields.log import LINE_MAX_BYTES, Cleaned
 from agent.policy.fields.rule import (
     Drop,
@@ -23,6 +23,7 @@ from agent.policy.fields.rule import (
     RoundTime,
     Truncate,
 )
+from agent.policy.fields.tally import Tally
 
 DAY_MS = 86_400_000
 KEYS = {DAY_MS: bytes(32), 7 * DAY_MS: bytes([7] * 32)}

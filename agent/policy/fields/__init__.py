@@ -4,7 +4,8 @@
 - ``reading``    ``[category.usage-log.fields]`` becomes rules, or a ``ConfigError``
 - ``order``      which of two sets of rules tells no more than the other
 - ``value``      one rule applied to one value
-- ``line``       all of them applied to one line, and what is counted
+- ``line``       all of them applied to one line
+- ``tally``      what is counted of that
 - ``log``        a log, part by part: no more of it than a line is held
 
 What no rule names is dropped (invariant I9), and what is dropped is counted. Nothing here reads a clock or makes a key:

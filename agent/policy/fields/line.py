@@ -5,33 +5,8 @@ from typing import Any, Final
 import msgspec
 
 from agent.policy.fields.rule import Drop, FieldRule, Fields, Inside
+from agent.policy.fields.tally import Tally
 from agent.policy.fields.value import Change, UnfitError, change_of
-
-
-class Tally(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of a log's lines and fields; holds no name and no value.
-
-    ``lines`` stayed, ``bad_lines`` were no JSON object or too long, ``bare_lines`` had nothing left. ``unknown`` fields
-    no rule names; ``dropped`` ones a rule drops; ``unfit`` ones were not of the kind that their rule is for;
-    ``changed`` ones stayed as something else.
-    """
-
-    lines: int = 0
-    bad_lines: int = 0
-    bare_lines: int = 0
-    unknown: int = 0
-    dropped: int = 0
-    unfit: int = 0
-    changed: int = 0
-
-    def __add__(self, other: "Tally") -> "Tally":
-        return Tally(**{name: getattr(self, name) + getattr(other, name) for name in self.__struct_fields__})
-
-    @property
-    def is_remarkable(self) -> bool:
-        """Whether something was left out that no rule said to leave out."""
-        return bool(self.bad_lines or self.unknown or self.unfit)
-
 
 _object: Final = msgspec.json.Decoder(dict[str, object])
 _encode: Final = msgspec.json.Encoder().encode

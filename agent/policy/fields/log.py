@@ -2,7 +2,8 @@
 
 from typing import Final
 
-from agent.policy.fields.line import Deidentifier, Tally
+from agent.policy.fields.line import Deidentifier
+from agent.policy.fields.tally import Tally
 
 LINE_MAX_BYTES: Final = 64 * 1024
 """A longer line is no line of a usage log."""

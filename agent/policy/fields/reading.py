@@ -26,7 +26,6 @@ from agent.policy.fields.rule import (
     DEPTH_MAX,
     FIELDS_MAX,
     OTHER,
-    PERIODS_MAX,
     Drop,
     FieldRule,
     Fields,
@@ -39,7 +38,6 @@ from agent.policy.fields.rule import (
     RoundTime,
     Truncate,
     count_rules,
-    rotation_periods_ms,
 )
 
 NAME_MAX: Final = 64
@@ -69,8 +67,6 @@ def read_fields(table: Table, base: Fields | None = None) -> Fields:
     fields = Fields({**(base.rules if base else {}), **_rules(table, depth=1)})
     if count_rules(fields.rules) > FIELDS_MAX:
         raise table.error("", f"holds more than {FIELDS_MAX} rules", hint="what is not named is dropped anyway")
-    if len(rotation_periods_ms(fields)) > PERIODS_MAX:
-        raise table.error("", f"holds more than {PERIODS_MAX} different periods", hint="use the same for several")
     return fields
 
 

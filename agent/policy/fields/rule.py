@@ -81,7 +81,21 @@ class Fields(msgspec.Struct, frozen=True):
     rules: dict[str, FieldRule]
 
 
-def rotation_periods_ms(fields: Fields) -> frozenset[int]:
+class KeyedFields(msgspec.Struct, frozen=True, array_like=True):
+    """The rules as they travel to where they are applied, with the pseudonyms' key of each rotation period."""
+
+    fields: Fields
+    keys: dict[int, bytes]
+
+    def __repr__(self) -> str:
+        return f"KeyedFields({len(self.fields.rules)} fields, {len(self.keys)} keys)"
+
+
+encode_rules: Final = msgspec.msgpack.Encoder().encode
+decode_rules: Final = msgspec.msgpack.Decoder(KeyedFields).decode
+
+
+def periods_ms(fields: Fields) -> frozenset[int]:
     """Return the rotation periods for which keys are needed."""
     return frozenset(_periods(fields.rules))
 
