@@ -149,9 +149,11 @@ class Erasure:
         command: str,
         moment: Moment,
         cutoff: Selection | None = None,
+        keeps_at_store: bool = False,
     ) -> tuple[Outcome, ...]:
         """Erase objects and return what happened to each, in the order of ids (invariant I6).
 
+        With ``keeps_at_store`` copies that a store stated to hold stay there, and a later delete still finds them.
         ``cutoff`` is the selection that also forbids what was recorded before now and turns up later. Whoever has more
         than ``PART`` asks for them one part after the other, in the order of arrival: so others get their turn, and
         whole keys go. Raises ``SpaceError`` when not even the ballast gave room: what was begun goes on at the next
@@ -169,7 +171,7 @@ class Erasure:
                     command=command,
                     moment=moment,
                     cutoff=cutoff,
-                    keeps=0,
+                    keeps=int(keeps_at_store),
                 ),
                 urgent=True,
             )
@@ -621,6 +623,8 @@ def _outcome(tx: Tx, object_id: str, result: str, remarks: str) -> Outcome:
         said.append(_AT_SOURCE[at_source])
     if at_source == "waiting":
         result = "waiting_for_camera"
+    if result == "deleted" and vault_rows.at_store(tx, object_id) is not None:
+        said.append("store_copy_remains")
     if any(not word for _, word in copies):
         result = "waiting_for_cloud"
         said.append("cloud_unconfirmed")

@@ -158,7 +158,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     result: Literal[
         "deleted", "already_gone", "held", "restricted", "failed", "waiting_for_cloud", "waiting_for_camera",
         "exported",
-        "not_readable_here", "listed", "rectified",
+        "not_readable_here", "listed", "rectified", "continues", "resealed", "kept",
     ]  # fmt: skip
     remarks: tuple[str, ...] = ()
     stated_by: str = ""

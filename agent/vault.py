@@ -391,6 +391,10 @@ class Vault:
             return Ids.of(selection.ids)
         return Ids(rows.selected(tx, _chosen(selection)))
 
+    def sealed_for(self, tx: Tx, targets: Iterable[tuple[str, str]]) -> Ids:
+        """Return what is here and was sealed for one of these (purpose, category)."""
+        return Ids(rows.sealed_for(tx, targets))
+
     def page_of(
         self, tx: Tx, selection: Selection, *, after: str, limit: int, erasing: bool = False
     ) -> tuple[str, ...]:
@@ -619,6 +623,28 @@ class Vault:
         rows.put_header(tx, row[0], seal_header(key, header, object_id=object_id, random=self.random))
         rows.set_header_sha256(tx, object_id, hashlib.sha256(header).digest())
         return header
+
+    def narrow(self, tx: Tx, item: Object, *, purposes: tuple[str, ...], recipients: tuple[str, ...]) -> None:
+        """Let an object be for fewer purposes and, where its recipients change, have it sealed anew for those.
+
+        Only the header is written anew; the payload, and the key of it, stay. A header that was uploaded is the
+        store's: the caller leaves the recipients of such an object as they are.
+        """
+        assert set(recipients) <= set(item.recipients), "nobody gains anything"  # noqa: S101 - a caller's mistake
+        rows.set_readers(tx, item.id, purposes="\n".join(purposes), recipients="\n".join(recipients))
+        if recipients != item.recipients:
+            self.remake_header(tx, item.id)
+
+    def ask_half_back(self, tx: Tx, item: Object) -> bool:
+        """Give up the upload of an object that no store has confirmed; tell whether a store may have part of it.
+
+        That one is asked to erase it, until it confirms; what it states of it meanwhile counts no more.
+        """
+        row = self.upload_of(tx, item.upload) if item.upload and item.state == "sealed" else None
+        if row is None:
+            return False
+        self.take_back_upload(tx, row.upload)
+        return row.manifest != ""
 
     def _upload(self, tx: Tx, upload: str) -> UploadRow:
         row = self.upload_of(tx, upload)

@@ -22,6 +22,7 @@ from agent.app.policy_file import read_policy
 from agent.bundle import Bundle
 from agent.clock import MS_PER_S, ReadClock, monotonic_s, pause
 from agent.commands import Commands, Ledger, rectifying
+from agent.commands.consent import Purposes
 from agent.commands.farewell import is_leaving, is_over
 from agent.commands.world import World, sparing
 from agent.config import Config
@@ -55,6 +56,7 @@ async def _nothing_collects() -> None:
 class Parts:
     """What the flows and the verbs are made of. ``changed`` may be replaced: it is called when the outbox has news.
 
+    So may ``rights_changed``: called on the event loop when something else was said of data than before.
     ``leaving`` says that the device leaves its owner: nothing is collected or uploaded. ``end_collecting`` is replaced
     by whoever collects. ``refused_bytes`` is the largest recording for which there was no room since this start, of
     those that may drive others out.
@@ -76,6 +78,7 @@ class Parts:
     snapshot: Snapshot
     read_clock: ReadClock
     changed: Callable[[], None]
+    rights_changed: Callable[[], None] = lambda: None
     refused_bytes: int = 0
     leaving: bool = False
     end_collecting: Callable[[], Awaitable[None]] = _nothing_collects
@@ -317,11 +320,21 @@ def _assemble(config: Config, document: bytes, *, keystore: Keystore, index: Ind
 
         return await leave_all(parts, cameras)
 
+    def rights_changed(tx: Tx) -> None:
+        """Have the flows look again behind this transaction's commit."""
+
+        def look_again() -> None:
+            loop.call_soon_threadsafe(parts.rights_changed)
+
+        tx.then(look_again)
+
+    purposes = Purposes(policy=lambda: parts.policy, changed=rights_changed)
     world = World(
         policy=lambda: parts.policy,
         rights=snapshot.of,
         label=enrolment.label_of,
-        acts={SetTime: set_time, Rectify: rectifying.act(vault)},
+        acts={SetTime: set_time, Rectify: rectifying.act(vault), **purposes.acts()},
+        purposes=purposes,
         approve_pass=_approve_pass,
         now=lambda: timeline.look(read_clock()),
         changed=changed,

@@ -22,12 +22,13 @@ from agent.app.parts import RESERVE_BYTES, Parts, opened, read_policy_file
 from agent.app.passkey import Passkeys
 from agent.app.post import Post
 from agent.app.refusals import Refusals
-from agent.app.switching import Switches
+from agent.app.switching import Switches, Tell
 from agent.app.verbs import Verbs
 from agent.audit import Event
 from agent.broker import Broker
 from agent.broker.link import MQTT_3_1_1, MQTT_5
 from agent.clock import MS_PER_S, ReadClock, pause
+from agent.collection import Way
 from agent.commands.farewell import is_over
 from agent.config import Config
 from agent.control import ControlServer
@@ -123,9 +124,19 @@ class Live:
     """Cameras of which an impostor was written down lately, where nothing is listened for."""
     good_until_ms: int = 0
     """The end of the certificate that was looked at last."""
+    rights_news: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when the policy, or what was said of data, is another: cameras may have to be switched."""
 
     def __post_init__(self) -> None:
         self.switches = Switches(self.parts)
+
+    @property
+    def ways(self) -> tuple[tuple[Way, Tell], ...]:
+        """How a camera can be met now, the first that reaches it first."""
+        found: list[tuple[Way, Tell]] = [] if self.collecting is None else [("link", self.collecting.tell)]
+        if self.nearby is not None:
+            found.append(("bluetooth", self.nearby.meet_by_radio))
+        return tuple(found)
 
     @property
     def found(self) -> dict[str, Found]:
@@ -229,6 +240,7 @@ async def _run(
         start(_tell_alerts(live, events), "alerts")
         start(_tick(live, tell, alive, wait, stop), "ticks")
         start(_reload_policy(live, reload), "policy")
+        start(_switch_cameras(live), "switch cameras")
         start(_retain(live, tell), "retention")
         start(_look_at_log(parts), "audit log")
         broker, upload = live.broker, live.upload
@@ -256,6 +268,7 @@ async def _run(
 
 async def _loaded(live: Live) -> Live:
     await live.switches.load()
+    live.parts.rights_changed = partial(_look_again, live)
     return live
 
 
@@ -539,9 +552,24 @@ async def _reload_policy(live: Live, reload: asyncio.Event) -> None:
             _log.error("the policy was not changed: %s", error.message)
             continue
         _log.warning("the policy was read anew: %s rules", len(parts.policy.rules))
-        live.ingest.reconsider()
-        if live.upload is not None:
-            live.upload.changed()
+        _look_again(live)
+
+
+def _look_again(live: Live) -> None:
+    """Have looked again at what was refused: the policy, or what stands over objects, is another."""
+    live.rights_news.set()
+    live.ingest.reconsider()
+    if live.upload is not None:
+        live.upload.changed()
+
+
+async def _switch_cameras(live: Live) -> None:
+    """Have cameras switched over that are to collect now, or to collect no more, until cancelled."""
+    while True:
+        await live.rights_news.wait()
+        live.rights_news.clear()
+        for camera in await live.switches.obey(ways=live.ways):
+            _log.warning("camera %s is to be %s", camera, "on" if live.switches.wanted(camera) else "off")
 
 
 async def _tick(

@@ -1,6 +1,7 @@
 """Which cameras may collect now, and how one is told: over its link where that answers, else over Bluetooth.
 
-Rules: the policy decides what may be collected; a person here may switch a camera off beneath that, never on above it.
+Rules: the policy decides what may be collected, and its owner which purposes; a person here may switch a camera off
+beneath that, never on above it.
 What is wanted is asked whenever a camera is met, by either way, so an "off" that did not reach it arrives then. What a
 camera does is known once it said so in a proved session. A change that it confirms is written down behind it, once:
 one that is confirmed just before power fails, while the disk is full or among too many at once is in no audit log, for
@@ -22,6 +23,8 @@ from agent.enrolment import ENROLLED_MAX
 from agent.errors import AgentError, ConfigError, RefusedError, SpaceError
 from agent.index import Tx
 from agent.model import CATEGORIES
+from agent.policy import Consents, purposes_for
+from agent.rights import consent
 
 TELL_S: Final = 20.0
 """So long each way is tried for who waits; it is tried again by itself whenever the camera is met."""
@@ -43,12 +46,28 @@ class Switches:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
         self._off: frozenset[str] = frozenset()
+        self._consents = Consents()
         self._at_camera: dict[str, bool] = {}
         self._confirmed: asyncio.Queue[tuple[str, bool, Way]] = asyncio.Queue(maxsize=ENROLLED_MAX)
 
     async def load(self) -> None:
-        """Read who is switched off by hand; nobody is met before that."""
-        self._off = await self._parts.index.read(collection.off_by_hand)
+        """Read who is switched off by hand, and what the owner said of purposes; nobody is met before that."""
+        self._off, self._consents = await self._parts.index.read(
+            lambda tx: (collection.off_by_hand(tx), consent.standing(tx))
+        )
+
+    async def obey(self, *, ways: Sequence[tuple[Way, Tell]]) -> tuple[str, ...]:
+        """Look again at what is allowed, tell the cameras for which that is another now, and return them.
+
+        One that is not reached is told when it is met next.
+        """
+        everybody = await self._parts.index.read(enrolment.enrolled)
+        cameras = [one.camera for one in everybody if one.level == "proved"]
+        before = {camera: self.wanted(camera) for camera in cameras}
+        await self.load()
+        others = tuple(camera for camera in cameras if self.wanted(camera) is not before[camera])
+        await asyncio.gather(*(_told(camera, ways) for camera in others))
+        return others
 
     async def run(self) -> None:
         """Write down what cameras confirm, until cancelled."""
@@ -103,8 +122,10 @@ class Switches:
         return {"camera": camera, **self.view(camera), "told": told}
 
     def _allowed(self, camera: str) -> bool:
-        policy = self._parts.policy_in_force()
-        return any(policy.rule_for(camera, category) is not None for category in CATEGORIES if category != "export")
+        """Tell whether a purpose of anything that a camera gives is allowed; may be asked from any thread."""
+        policy, consents = self._parts.policy_in_force(), self._consents
+        rules = (policy.rule_for(camera, category) for category in CATEGORIES if category != "export")
+        return any(rule is not None and purposes_for(rule, consents) for rule in rules)
 
 
 async def _told(camera: str, ways: Sequence[tuple[Way, Tell]]) -> Way | Literal[""]:

@@ -6,7 +6,7 @@ look at everything and may export to the policy's owner; whatever else changes d
 
 import base64
 import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol, cast
@@ -15,6 +15,7 @@ import msgspec
 
 from agent import audit, enrolment, registry, tally
 from agent.app.camera_state import Said, how_view
+from agent.app.consenting import consents_view
 from agent.app.judging import judge
 from agent.app.parts import Parts
 from agent.app.passkey import Passkeys
@@ -40,6 +41,7 @@ from agent.nearby.reach import Reach
 from agent.nearby.view import camera_view, near_view, radio_view, troubles_view
 from agent.policy import Allow, Decision, Refuse
 from agent.retention import Retention
+from agent.rights import consent
 from agent.rtsp.message import Listened
 from agent.rtsp.onvif.message import Found
 from agent.upload import Upload
@@ -80,6 +82,11 @@ class Living(Protocol):
     standing: Standing
 
     @property
+    def ways(self) -> Sequence[tuple[Way, Tell]]:
+        """How a camera can be met now, the first that reaches it first."""
+        ...
+
+    @property
     def refusals(self) -> Refusals | None:
         """What was not taken in since the start."""
         ...
@@ -118,6 +125,7 @@ class Offline:
         self.switches = Switches(parts)
         self.passkeys = Passkeys()
         self.standing = Standing()
+        self.ways: tuple[tuple[Way, Tell], ...] = ()
         self.found: dict[str, Found] = {}
         self.said: dict[str, Said] = {}
         self.failed: dict[str, str] = {}
@@ -141,6 +149,7 @@ class Verbs:
             "export": self.export,
             "submit": self.submit,
             "audit": self.audit,
+            "consents": self.consents,
             "dry-run": self.dry_run,
             "nearby": self.nearby,
             "cameras": self.cameras,
@@ -356,6 +365,19 @@ class Verbs:
         cursor, page = await parts.index.read(lambda tx: audit.entries(tx, after, limit=limit))
         return {"lines": [line.decode("utf-8") for line in page], "next": cursor if page else 0}
 
+    async def consents(self, args: dict[str, Any], _progress: Progress) -> dict[str, Any]:
+        """Tell what the owner said of each purpose, what is allowed now, and a page of the records."""
+        parts = self._parts
+        after = str(args.get("after", ""))
+
+        def read(tx: Tx) -> dict[str, Any]:
+            page = consent.page(tx, after=after, limit=consent.TOLD_MAX + 1)
+            more = page[consent.TOLD_MAX - 1].id if len(page) > consent.TOLD_MAX else ""
+            written, cut = parts.commands.documents(tx, page[: consent.TOLD_MAX], max_bytes=LISTED_BYTES)
+            return consents_view(tx, parts.policy) | {"records": written, "next": cut or more}
+
+        return await parts.index.read(read)
+
     async def dry_run(self, args: dict[str, Any], _progress: Progress) -> dict[str, Any]:
         """Count what retention would remove now under this policy, or under another document, and list the first."""
         parts = self._parts
@@ -440,10 +462,7 @@ class Verbs:
     async def collection(self, args: dict[str, Any], _progress: Progress) -> dict[str, Any]:
         """Switch a camera's collection on or off by hand, and tell the camera."""
         live = self._live
-        ways: list[tuple[Way, Tell]] = [] if live.collecting is None else [("link", live.collecting.tell)]
-        if live.nearby is not None:
-            ways.append(("bluetooth", live.nearby.meet_by_radio))
-        return await live.switches.switch(await self._by_id(args), ways=ways)
+        return await live.switches.switch(await self._by_id(args), ways=live.ways)
 
     async def passkey(self, args: dict[str, Any], _progress: Progress) -> dict[str, Any]:
         """Pair with a camera that demands a passkey, and meet it over Bluetooth."""

@@ -23,6 +23,7 @@ FILES: Final[dict[str, tuple[str, ...]]] = {
     "cameras": ("cameras", "forget-camera"),
     "switching": ("collection", "passkey"),
     "submitting": ("submit",),
+    "consents": ("consents",),
     "doctor": ("doctor",),
     "crypt": ("encrypt", "decrypt", "keygen"),
 }

@@ -7,6 +7,8 @@
     exporting.py   exports built and removed, one at a time
     misuse.py      which refusals say that a key is in two places, or in the wrong hands
     rectifying.py  names and locations corrected: here at once, at the stores until each said so
+    consent.py     what the owner says of purposes: recorded, and in force from that commit on
+    withdrawing.py what becomes of each object that was sealed for a purpose which was taken away
     stranger.py    what nobody we know sent: counted, audited at most once a minute
     world.py       what the composition root injects, and the judge that an erasure asks
     flow.py        ``Commands``: the shell around them: receives, runs, resumes, acknowledges

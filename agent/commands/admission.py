@@ -13,12 +13,13 @@ from agent.audit import Event
 from agent.bundle import Bundle
 from agent.clock import MS_PER_S
 from agent.commands import door, farewell, misuse
+from agent.commands.consent import takes
 from agent.commands.door import Heard, Incoming, Repeat, Stranger, Turned
 from agent.commands.exporting import OBJECTS_MAX
 from agent.commands.ledger import RUNNING, Ledger, command_of
 from agent.commands.listing import Listing
 from agent.commands.world import OWNER_ERASE, World
-from agent.envelope import Approve, Command, Delete, EraseAll, Export, Inventory, Key
+from agent.envelope import Approve, Command, ConsentRecords, Delete, EraseAll, Export, Inventory, Key
 from agent.errors import ConfigError, RefusedError, SpaceError
 from agent.ids import Ids
 from agent.index import Tx
@@ -225,6 +226,9 @@ class Admission:
             self._require_recipients(key, command.request)
         if isinstance(command.request, EraseAll) and farewell.is_leaving(tx):
             raise RefusedError("this device leaves its owner already", reason="busy", retry="later")
+        if takes(command) and self._world.purposes is not None:
+            ids = self._vault.sealed_for(tx, self._world.purposes.meant(tx, command))
+            return ids, (len(ids), 0)
         select = command.selection
         if select is None or isinstance(command.request, Inventory):  # a page is looked up, and nothing is frozen
             return Ids(), (0, 0)
@@ -303,15 +307,20 @@ class Admission:
         if isinstance(command.request, Inventory):
             row = self._listing.tell(tx, key, command.request, row, moment=moment)
             return Judged.of(row)
-        if acted is not None:
+        if isinstance(command.request, ConsentRecords):
+            row = self._listing.tell_records(tx, command.request, row, moment=moment)
+            return Judged.of(row)
+        goes_on = takes(command) and (row.selection_count > 0 or row.status == "waiting")
+        if acted is not None and not goes_on:
             self._trust.keep(tx, row)  # what its outcomes belong to
             self._trust.decide(tx, row.jti, acted, selected=False)
             settle = self._ledger.settle_by_outcomes if acted else partial(self._ledger.settle, status="done")
             row = settle(tx, row, moment=moment)
             run = command.request.command if isinstance(command.request, Approve) else ""
             return Judged.of(row, run=run)
-        self._spend(tx, key, row, moment=moment)
-        self._cut_off(tx, key, command, row, moment=moment)
+        if acted is None:
+            self._spend(tx, key, row, moment=moment)
+            self._cut_off(tx, key, command, row, moment=moment)
         row = self._ledger.accept(tx, row, moment=moment)
         return Judged.of(row, run=row.jti)
 

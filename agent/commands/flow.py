@@ -9,7 +9,7 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable, Iterable
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -19,12 +19,14 @@ from agent.bundle import Bundle, Export, Form
 from agent.clock import pause
 from agent.commands import door, rectifying
 from agent.commands.admission import Admission, Judged
+from agent.commands.consent import takes
 from agent.commands.door import Incoming, Stranger
 from agent.commands.exporting import Exports
 from agent.commands.farewell import Farewell
 from agent.commands.ledger import RUNNING, Ledger, command_of
 from agent.commands.listing import Listing
 from agent.commands.stranger import Strangers
+from agent.commands.withdrawing import Withdrawals
 from agent.commands.world import BACKEND_DELETE, OWNER_ERASE, World
 from agent.envelope import TYP_KEYSET, Delete, EraseAll, parse
 from agent.envelope import Export as ExportRequest
@@ -36,6 +38,7 @@ from agent.keystore import Keystore
 from agent.model import Moment, Outcome, Selection
 from agent.outbox import Outbox
 from agent.rights import correction
+from agent.rights.consent import Record
 from agent.trust import CommandRow, Trust
 from agent.vault import Vault
 
@@ -93,6 +96,19 @@ class Commands:
             outbox=outbox,
             ledger=ledger,
             world=world,
+        )
+        self._withdrawals = (
+            None
+            if world.purposes is None
+            else Withdrawals(
+                index=index,
+                vault=vault,
+                erasure=erasure,
+                trust=trust,
+                ledger=ledger,
+                world=world,
+                purposes=world.purposes,
+            )
         )
         self._strangers = Strangers(index=index, world=world)
         self._admission = Admission(
@@ -216,6 +232,10 @@ class Commands:
         return judged
 
     # --- for the person at this machine
+
+    def documents(self, tx: Tx, records: Iterable[Record], *, max_bytes: int) -> tuple[list[dict[str, Any]], str]:
+        """Return records of consent as receipts have them; see ``Ledger.documents``."""
+        return self._ledger.documents(tx, records, max_bytes=max_bytes)
 
     async def export_here(
         self,
@@ -365,6 +385,8 @@ class Commands:
         elif isinstance(command.request, ExportRequest):
             async with self._exports.line:
                 await self._exports.carry_out(row, command.request, progress=self._progress(row.jti))
+        elif takes(command) and self._withdrawals is not None:
+            await self._withdrawals.carry_out(row, progress=self._progress(row.jti))
 
     async def _delete(self, row: CommandRow, select: Selection) -> None:
         """Erase what a command selected; raises ``LinkError`` while a file of it cannot be removed."""

@@ -6,7 +6,7 @@ terminal receipt in that of the last one (invariants I4, I6, I7). A refusal that
 trace, so that the same bytes may succeed later; any other one after the sequence check is kept, so that they cannot.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Final, Literal
 
 import msgspec
@@ -21,6 +21,9 @@ from agent.index import Tx
 from agent.keystore import Keystore
 from agent.model import Moment, Outcome, RandomBytes, Requester, new_id
 from agent.outbox import Outbox
+from agent.rights import consent
+from agent.rights.consent import Record
+from agent.rights.record import document
 from agent.tombstone import Late
 from agent.trust import CommandRow, Trust
 
@@ -49,14 +52,24 @@ RETRY: Final[dict[str, Retry]] = {
     "disk_full": "later",
     "nothing_waiting": "after_fix",
     "not_held": "after_fix",
+    "unknown_purpose": "after_fix",
+    "wrong_basis": "after_fix",
+    "superseded": "after_fix",
 }
 """The closed list of §5; ``bad_signature`` is never answered."""
 
 RECEIPT_CLAIMS_BYTES: Final = 64 * 1024
 """Claims become four thirds in base64 and must stay under the 96 KiB of a JWS."""
 
-_SUCCESS: Final = frozenset({"deleted", "already_gone", "exported", "listed", "rectified"})
-_FROZEN_VERBS: Final = frozenset({"delete", "export", "erase-all"})
+SAID_BYTES: Final = 24 * 1024
+"""Of the records of consent in the receipt of the command that made them; ``consents`` lists all."""
+
+_SUCCESS: Final = frozenset(
+    {"deleted", "already_gone", "exported", "listed", "rectified", "continues", "resealed", "kept"}
+)
+_FROZEN_VERBS: Final = frozenset({"delete", "export", "erase-all", "consent", "withdraw", "object"})
+_SAID_VERBS: Final = frozenset({"consent", "withdraw", "object"})
+"""Verbs whose receipt has the records of what was said."""
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,6 +80,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     export: dict[str, Any] | None = None
     progress: tuple[int, int] | None = None
     farewell: dict[str, Any] | None = None
+    records: tuple[dict[str, Any], ...] | None = None
 
 
 def command_of(row: CommandRow) -> Command:
@@ -293,6 +307,20 @@ class Ledger:
     def _answer(self, tx: Tx, row: CommandRow, *, export: dict[str, Any] | None) -> Answer:
         return Answer(outcomes=self.outcomes(tx, row), export=export)
 
+    def documents(self, tx: Tx, records: Iterable[Record], *, max_bytes: int) -> tuple[list[dict[str, Any]], str]:
+        """Return records of consent as documents, the first that fit, and the id of the last one if there are more."""
+        owner = self._trust.owner(tx)
+        told: list[dict[str, Any]] = []
+        size_bytes, last = 0, ""
+        for record in records:
+            written = document(record, device=self._device, owner="" if owner is None else owner.kid)
+            size_bytes += len(encode(written)) + 1
+            if told and size_bytes > max_bytes:
+                return told, last
+            told.append(written)
+            last = record.id
+        return told, ""
+
     def _write(
         self,
         tx: Tx,
@@ -308,6 +336,8 @@ class Ledger:
             claims |= {"reason": reason, "retry": RETRY[reason]}
         if row.verb in _FROZEN_VERBS or reason == "approvals_missing":  # what is approved is named
             claims["selection"] = {"count": row.selection_count, "hash": row.selection_hash}
+        if row.verb in _SAID_VERBS and status in TERMINAL and status != "refused":
+            claims["records"], _ = self.documents(tx, consent.of_command(tx, row.jti), max_bytes=SAID_BYTES)
         if answer is not None:
             self._add(tx, claims, row, answer, status=status)
         key = self._trust.key(tx, row.kid)
@@ -327,6 +357,9 @@ class Ledger:
         if answer.farewell is not None:
             claims["farewell"] = answer.farewell
         if answer.outcomes is None and answer.farewell is not None:
+            return
+        if answer.records is not None:
+            claims |= {"records": list(answer.records)} | ({"cursor": answer.cursor} if answer.cursor else {})
             return
         if answer.outcomes is not None:
             claims["outcomes"] = list(answer.outcomes)

@@ -12,11 +12,12 @@ from agent.bundle import view as export_view
 from agent.clock import rfc3339_ms
 from agent.commands.ledger import Answer, Ledger
 from agent.commands.world import World
-from agent.envelope import Inventory, Key, encode
+from agent.envelope import ConsentRecords, Inventory, Key, encode
 from agent.erasure import Erasure
 from agent.index import Tx
 from agent.model import AtStore, Moment, Object, Requester
 from agent.policy import Allow, Conditions, Policy, Rights, Subject, decide
+from agent.rights import consent
 from agent.trust import CommandRow, Trust
 from agent.vault import Vault
 
@@ -172,6 +173,14 @@ class Listing:
         event = Event(kind="inventory_told", actor=key.kid, command=row.jti, detail={"count": len(outcomes)})
         audit.append(tx, event, moment=moment)
         answer = Answer(outcomes=outcomes, cursor=cursor)
+        return self._ledger.settle(tx, row, status="done", answer=answer, moment=moment)
+
+    def tell_records(self, tx: Tx, request: ConsentRecords, row: CommandRow, *, moment: Moment) -> CommandRow:
+        """Answer ``consents`` and settle it: what was said of purposes, as documents, oldest first."""
+        page = consent.page(tx, after=request.cursor or "", limit=request.limit + 1)
+        more = page[request.limit - 1].id if len(page) > request.limit else ""
+        told, cut = self._ledger.documents(tx, page[: request.limit], max_bytes=LISTING_BYTES)
+        answer = Answer(records=tuple(told), cursor=cut or more)
         return self._ledger.settle(tx, row, status="done", answer=answer, moment=moment)
 
     def _page(self, tx: Tx, key: Key, request: Inventory) -> tuple[str, ...]:

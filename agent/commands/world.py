@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import msgspec
 
+from agent.commands.consent import Purposes
 from agent.enrolment import AtCamera
 from agent.envelope import Command, Key
 from agent.index import Tx
@@ -41,7 +42,7 @@ class World(msgspec.Struct, frozen=True, kw_only=True):
     """What the composition root injects: the policy in force, rights and labels, time, and who to wake.
 
     ``acts`` holds, by the type of its request, the effect of each verb that needs no work behind the transaction;
-    ``paces``, by the role of a key, how fast it may speak.
+    ``paces``, by the role of a key, how fast it may speak; ``purposes`` says what a word on a purpose is about.
     ``changed`` is called on the event loop when the outbox may have something new. ``alert`` takes (transaction, code,
     sentence, moment). ``approve_pass`` takes (transaction, id, selection hash, key) and tells whether a retention pass
     waited for just that. ``room`` tells (bytes free beyond what is kept back, bytes in all) of the vault's disk;
@@ -57,6 +58,7 @@ class World(msgspec.Struct, frozen=True, kw_only=True):
     alert: Callable[[Tx, str, str, Moment], object]
     acts: Mapping[type[Any], Act] = MappingProxyType({})
     paces: Mapping[str, Pace] = MappingProxyType(PACES)
+    purposes: Purposes | None = None
     approve_pass: Callable[[Tx, str, str, Key], bool] = _no_pass
     room: Callable[[], tuple[int, int]] = lambda: (0, 0)
     end_collecting: Callable[[], Awaitable[None]] = _nothing_collects

@@ -5,14 +5,14 @@ sender but what the document calls a default.
 """
 
 import re
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
-from agent.envelope.form import AGE_RECIPIENT, HASH, ID, KID, SECONDS, UINT, unix_ms
+from agent.envelope.form import AGE_RECIPIENT, HASH, ID, KID, PURPOSE, SECONDS, UINT, unix_ms
 from agent.envelope.kinds import MAX_ACKS, MAX_OUTCOMES, MAX_SELECT_IDS
 from agent.errors import RefusedError
-from agent.model import Selection, is_camera_id, is_id
+from agent.model import Category, Selection, is_camera_id, is_id
 
 MAX_LIFETIME_S: Final = 31 * 24 * 3600
 MAX_RECIPIENTS: Final = 16
@@ -25,6 +25,7 @@ _Kid = Annotated[str, msgspec.Meta(pattern=KID)]
 _Hash = Annotated[str, msgspec.Meta(pattern=HASH)]
 _Seconds = Annotated[int, msgspec.Meta(ge=0, le=SECONDS)]
 _Recipient = Annotated[str, msgspec.Meta(pattern=AGE_RECIPIENT)]
+_Name = Annotated[str, msgspec.Meta(pattern=PURPOSE)]
 _Corrected = Annotated[str, msgspec.Meta(max_length=_MAX_CORRECTED)]
 _DeviceId = Annotated[str, msgspec.Meta(min_length=1, max_length=_MAX_DEVICE_ID)]
 
@@ -62,6 +63,36 @@ class EraseAll(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Erase everything and forget the owner."""
 
 
+class Consent(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Give consent to a purpose, or refuse it; without a category for each that the policy uses for it."""
+
+    purpose: _Name
+    decision: Literal["given", "refused"]
+    category: Category | None = None
+
+
+class Withdraw(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Take consent to a purpose back."""
+
+    purpose: _Name
+    category: Category | None = None
+
+
+class Objection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Object to a purpose, whatever its basis, or switch do-not-track."""
+
+    purpose: _Name | None = None
+    category: Category | None = None
+    do_not_track: bool | None = None
+
+
+class ConsentRecords(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """List what was said of purposes, behind the record ``cursor``."""
+
+    cursor: _Id | None = None
+    limit: Annotated[int, msgspec.Meta(ge=1, le=MAX_OUTCOMES)] = MAX_OUTCOMES
+
+
 class SetTime(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """State trusted time in seconds."""
 
@@ -83,12 +114,28 @@ class Rectify(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     object: _Id | None = None
 
 
-Request = Delete | Export | Inventory | Approve | SetTime | EraseAll | Rectify
+Request = (
+    Delete
+    | Export
+    | Inventory
+    | Approve
+    | SetTime
+    | EraseAll
+    | Rectify
+    | Consent
+    | Withdraw
+    | Objection
+    | ConsentRecords
+)
 _VERB_OF: Final[dict[str, type[Request]]] = {
     "delete": Delete,
     "export": Export,
     "inventory": Inventory,
     "approve": Approve,
+    "consent": Consent,
+    "withdraw": Withdraw,
+    "object": Objection,
+    "consents": ConsentRecords,
     "time": SetTime,
     "erase-all": EraseAll,
     "rectify": Rectify,
@@ -191,6 +238,10 @@ def _check_request(request: Request) -> None:
         raise _malformed("to names a recipient twice")
     if isinstance(request, Inventory) and _CURSOR.fullmatch(request.cursor) is None:
         raise _malformed("cursor is none of ours")
+    if isinstance(request, Objection) and (request.purpose is None) == (request.do_not_track is None):
+        raise _malformed("an objection names a purpose, or do_not_track")
+    if isinstance(request, Objection) and request.category is not None and request.purpose is None:
+        raise _malformed("a category stands beside a purpose")
     if isinstance(request, Delete | Export | Inventory):
         _check_selection(request.select)
     if isinstance(request, Rectify):

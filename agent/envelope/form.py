@@ -12,6 +12,8 @@ HASH: Final = r"\A[0-9a-f]{64}\Z"
 AGE_RECIPIENT: Final = r"\Aage1[a-z0-9]{16,4096}\Z"
 REGION: Final = r"\A[A-Za-z0-9._-]{1,64}\Z"
 EPOCH: Final = r"\A[A-Za-z0-9_-]{1,64}\Z"
+PURPOSE: Final = r"\A[a-z][a-z0-9_-]{0,31}\Z"
+"""A purpose's name, as a policy may have it."""
 NAME: Final = r"\A[^\x00-\x1f\x7f]{0,100}\Z"
 SECONDS: Final = 253_402_300_799
 """The last second of the year 9999: every later one breaks RFC 3339."""

@@ -7,7 +7,7 @@ tried before it is accepted: one wrong letter would let nothing be sealed, for a
 
 import hashlib
 from collections.abc import Iterable
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, get_args
 
 import msgspec
 
@@ -19,9 +19,12 @@ from agent.envelope.kinds import MAX_JWS_BYTES, TYP_DESCRIPTOR, TYP_KEYSET
 from agent.errors import ConfigError, CorruptError, RefusedError
 
 KeyRole = Literal["client", "backend", "store", "time"]
-Verb = Literal["delete", "export", "inventory", "approve", "time", "erase-all", "rectify"]
+Verb = Literal[
+    "delete", "export", "inventory", "approve", "consent", "withdraw", "object", "consents", "time", "erase-all",
+    "rectify",
+]  # fmt: skip
 
-VERBS: Final[tuple[Verb, ...]] = ("delete", "export", "inventory", "approve", "time", "erase-all", "rectify")
+VERBS: Final[tuple[Verb, ...]] = get_args(Verb)
 BACKEND_VERBS: Final[tuple[Verb, ...]] = ("delete", "export", "inventory")
 ROLE_VERBS: Final[dict[KeyRole, tuple[Verb, ...]]] = {
     "client": VERBS,

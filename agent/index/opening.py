@@ -21,6 +21,7 @@ from agent.index import (
     bookmark,
     bundle,
     collection,
+    consent,
     enrolment,
     farewell,
     freezing,
@@ -55,6 +56,7 @@ MIGRATIONS: Final[dict[str, tuple[str, ...]]] = {
     "farewell": farewell.MIGRATIONS,
     "rectification": rectification.MIGRATIONS,
     "tally": tally.MIGRATIONS,
+    "consent": consent.MIGRATIONS,
 }
 """Scripts of each owner, oldest first; they are only ever appended to."""
 

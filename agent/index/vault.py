@@ -212,6 +212,20 @@ def selected(tx: Tx, chosen: "Chosen") -> bytes:
     return found or b""
 
 
+def sealed_for(tx: Tx, targets: Iterable[tuple[str, str]]) -> bytes:
+    """Return sorted ids, one behind the other: of what was sealed for one of these (purpose, category).
+
+    Looks at each object of the categories; it is asked once for each command that takes a purpose away.
+    """
+    meant = [value for target in targets for value in target]
+    if not meant:
+        return b""
+    one = "instr(char(10) || purposes || char(10), char(10) || ? || char(10)) AND category = ?"
+    ids = f"SELECT id FROM object WHERE state != 'erasing' AND ({' OR '.join([one] * (len(meant) // 2))}) ORDER BY 1"  # noqa: S608 - our own text
+    ((found,),) = tx.execute(f"SELECT CAST(group_concat(id, '') AS BLOB) FROM ({ids})", meant)  # noqa: S608 - the same
+    return found or b""
+
+
 def page_of(tx: Tx, chosen: "Chosen", *, after: str, limit: int, erasing: bool) -> list[str]:
     """Return the first ids above ``after`` of what ``selected`` returns all of, and of what is ``erasing``."""
     ids, params = _selected(chosen, after=after)
@@ -359,6 +373,16 @@ def header(tx: Tx, object_id: str) -> bytes | None:
 def put_header(tx: Tx, n: int, sealed: bytes) -> None:
     """Keep a sealed header."""
     tx.execute("INSERT OR REPLACE INTO header VALUES (?, ?)", (n, sealed))
+
+
+def set_readers(tx: Tx, object_id: str, *, purposes: str, recipients: str) -> None:
+    """Replace what an object is for and who may read it; both are texts, one per line."""
+    tx.execute("INSERT OR IGNORE INTO recipient_set (recipients) VALUES (?)", (recipients,))
+    tx.execute(
+        "UPDATE object SET purposes = ?, recipient_set = (SELECT n FROM recipient_set WHERE recipients = ?)"
+        " WHERE id = ?",
+        (purposes, recipients, object_id),
+    )
 
 
 def set_header_sha256(tx: Tx, object_id: str, sha256: bytes) -> None:

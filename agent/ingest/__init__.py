@@ -21,6 +21,7 @@ A file's failure is that file's alone: it is told, counted, left where it is and
 - ``share``      what one source has of the flow for itself
 - ``work``       what becomes one object, and the identity by which it is known again
 - ``known``      what the index knows of a file at its source, and what stands over it
+- ``meanwhile``  what was said of purposes while something was sealed
 - ``opening``    source and part file opened; log files joined in memory
 - ``telling``    what is told of files, once
 - ``absence``    tombstones that nothing is left for at the source

@@ -21,6 +21,7 @@ from agent.ingest.gate import Gate
 from agent.ingest.giving_up import GivingUp
 from agent.ingest.growing import Piece
 from agent.ingest.known import Known, RightsAtIngest, no_rights
+from agent.ingest.meanwhile import narrow
 from agent.ingest.opening import Opened, open_work
 from agent.ingest.pseudonyms import Pseudonyms
 from agent.ingest.room import Room
@@ -98,6 +99,7 @@ class Ingest:
         self._sealer = sealer
         self._policy = policy
         self._now = now
+        self._rights = rights
         self._room = Room(vault.folder, reserve_bytes=reserve_bytes)
         self._at_gate = Gate(self._room, policy=policy, on_full=on_full)
         self._pseudonyms = Pseudonyms(vault.keystore, policy=policy, now=now)
@@ -137,7 +139,7 @@ class Ingest:
                 gate=self._at_gate,
                 rights=rights,
                 admit=self._admit,
-                named=lambda: policy().cameras(),
+                policy=policy,
                 telling=self._telling,
                 now=now,
                 monotonic=monotonic,
@@ -474,6 +476,7 @@ class Ingest:
             _keep(tx, (piece.bookmark for piece in opened.pieces))
             if made is not None:
                 tally.keep(tx, told.id, source=told.source, told=made)
+            narrow(tx, told, let, vault=self._vault, policy=self._policy, rights=self._rights)
 
         # 3 and 4.
         return await self._admit((told, opened.part, group, moment, beside)), told, made

@@ -50,6 +50,7 @@ class Gate:
             # Promised before anybody else is judged.
             return Let(
                 rule=rule,
+                consents=rights.consents,
                 purposes=tuple(purpose.name for purpose in purposes_for(rule, rights.consents)),
                 recipients=recipients_for(rule, rights.consents),
                 camera=camera,

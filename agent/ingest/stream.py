@@ -14,7 +14,7 @@ there on; where they disagree for long the agent's counts.
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
 from typing import Final
@@ -28,17 +28,19 @@ from agent.errors import AgentError, ConfigError, RefusedError, SpaceError
 from agent.index import Tx
 from agent.ingest.gate import Gate
 from agent.ingest.known import RightsAtIngest
+from agent.ingest.meanwhile import narrow
 from agent.ingest.room import Room
 from agent.ingest.telling import Telling
 from agent.ingest.work import EventKind, IngestEvent, Let, Now, Told
 from agent.model import Category, Moment, Object, new_id
-from agent.policy import Refuse, Rights
+from agent.policy import Policy, Refuse, Rights
 from agent.rtsp import Segment, StreamSettings, Watch
 from agent.rtsp.message import IMPOSTOR, Listened
 from agent.rtsp.onvif.client import ask
 from agent.rtsp.onvif.message import Found
 from agent.rtsp.settings import read_address
 from agent.sealer import Sealed, Sealer, SealJob
+from agent.sources.candidate import IncompleteError
 from agent.vault import Draft, Vault
 
 FIRST_PAUSE_S: Final = 1.0
@@ -88,7 +90,7 @@ class _Reading:
 
 
 class StreamFlow:
-    """The flow of one camera; belongs to the running event loop. ``named`` are the cameras of the policy."""
+    """The flow of one camera; belongs to the running event loop."""
 
     def __init__(
         self,
@@ -100,7 +102,7 @@ class StreamFlow:
         gate: Gate,
         rights: RightsAtIngest,
         admit: Callable[[Told], Awaitable[Object]],
-        named: Callable[[], Collection[str]],
+        policy: Callable[[], Policy],
         telling: Telling,
         now: Now,
         monotonic: Callable[[], float],
@@ -113,7 +115,7 @@ class StreamFlow:
         self._gate = gate
         self._rights = rights
         self._admit = admit
-        self._named = named
+        self._policy = policy
         self._telling = telling
         self._now = now
         self._monotonic = monotonic
@@ -201,7 +203,7 @@ class StreamFlow:
         moment, label = self._now(), self._settings.camera
 
         def write(tx: Tx) -> str:
-            camera = registry.camera_id(tx, self.name, label, named=self._named(), moment=moment)
+            camera = registry.camera_id(tx, self.name, label, named=self._policy().cameras(), moment=moment)
             if not again:
                 event = Event(kind="camera_refused", rule="changed_certificate", detail={"camera": camera})
                 audit.append(tx, event, moment=moment)
@@ -259,6 +261,9 @@ class StreamFlow:
             await self._steps(segment, reading)
         except RefusedError as error:
             self._tell("deleted_before", error.message)
+        except IncompleteError as error:  # the next segment is judged by what is allowed then
+            self._tell("later", error.message)
+            reading.decline()
         except SpaceError as error:
             self._tell_once("disk_full", error.message)
             reading.decline()
@@ -290,7 +295,7 @@ class StreamFlow:
                 # 3 and 4.
                 interval = from_ms, from_ms + max(1, length_ms)
                 told = self._draft(job, sealed, let, camera=await self._camera(let, moment), interval=interval)
-                beside = partial(_keep_camera, told=told, label=self._settings.camera)
+                beside = partial(self._beside, told=told, let=let)
                 item = await self._admit((told, part, job.group, moment, beside))
             finally:
                 os.close(part_fd)
@@ -298,6 +303,11 @@ class StreamFlow:
         finally:
             self._room.give_back(let.room)
         self._good(item)
+
+    def _beside(self, tx: Tx, *, told: Draft, let: Let) -> None:
+        """Write what belongs to step 4."""
+        registry.keep_camera(tx, told.camera, source=told.source, label=self._settings.camera)
+        narrow(tx, told, let, vault=self._vault, policy=self._policy, rights=self._rights)
 
     async def _let(self, moment: Moment) -> Let | None:
         """Do step 1; ``None`` when it is not to be taken, which was told."""
@@ -336,7 +346,7 @@ class StreamFlow:
             return job, await self._sealer.seal_live(job, source_fd=segment.fd, part_fd=part_fd)
 
     async def _camera(self, let: Let, moment: Moment) -> str:
-        label, named = self._settings.camera, self._named()
+        label, named = self._settings.camera, self._policy().cameras()
         return let.camera or await self._index.write(
             lambda tx: registry.camera_id(tx, self.name, label, named=named, moment=moment)
         )
@@ -397,7 +407,3 @@ class StreamFlow:
 
     def _tell_once(self, kind: EventKind, reason: str) -> bool:
         return self._telling.once_of(IngestEvent(kind=kind, source=self.name, reason=reason), key=(CATEGORY,))
-
-
-def _keep_camera(tx: Tx, *, told: Draft, label: str) -> None:
-    registry.keep_camera(tx, told.camera, source=told.source, label=label)

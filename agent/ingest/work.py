@@ -12,7 +12,7 @@ from agent.index import Tx
 from agent.ingest.room import Promise
 from agent.keytree import GroupKey
 from agent.model import Moment
-from agent.policy import Rule
+from agent.policy import Consents, Rule
 from agent.sealer import Sealed, SealJob
 from agent.sealer.digest import ContentTag
 from agent.sources import Candidate, Source
@@ -100,10 +100,11 @@ class Work(msgspec.Struct, frozen=True):
 class Let(msgspec.Struct, frozen=True, kw_only=True):
     """The gate's yes: under which rule, for which camera (``""``: a new one), and the room that it was promised.
 
-    ``purposes`` are those that are allowed now, and ``recipients`` who may read what is sealed for them.
+    ``purposes`` are those that ``consents`` allow, and ``recipients`` who may read what is sealed for them.
     """
 
     rule: Rule
+    consents: Consents
     purposes: tuple[str, ...]
     recipients: tuple[str, ...]
     camera: str

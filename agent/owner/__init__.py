@@ -5,6 +5,7 @@
     enrol      device add, client add and remove: whom we believe, whom the device shall believe
     ask        delete, export, inventory, approve, time
     correct    rectify: names and places that are wrong
+    consent    consent give, refuse and list; withdraw, object
     answers    what became of them: pending, resend, forget, listen, receipt, receipts
     send       one command on its way: checked, signed, kept, sent or written, waited for
     prove      verify: receipts and audit logs, offline
@@ -15,6 +16,7 @@
     command    signed requests (pure)        receipt    signed answers (pure)
     exchange   send, wait, keep, acknowledge line       the connection for as long as a command needs one
     show       commands and answers in words (pure)
+    said       words on purposes, and the records of them (pure)
 
 Rules: a private key leaves its file only for the sheet that is made for that; a sequence number is durable before it is
 used; a receipt is believed only after its signature, its reader and its command were checked, and is acknowledged only

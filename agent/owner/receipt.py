@@ -124,6 +124,8 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True, rename={"export": "expo
         """Whether it is terminal, and no other terminal one is still to come."""
         return self.terminal and (self.farewell is None or self.farewell.phase == 2)  # noqa: PLR2004 - the last of two
 
+    records: tuple[dict[str, Any], ...] | None = None
+
     @property
     def terminal(self) -> bool:
         """Whether nothing more will come but supplements."""

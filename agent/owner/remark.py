@@ -12,5 +12,8 @@ REMARKS: Final[dict[str, str]] = {
     "cloud_confirmed": "the store has stated that its copies are gone",
     "camera_unconfirmed": "the camera has not yet been asked, or not answered, that its own copy is gone; it is asked "
     "whenever it is there with the card that has it",
+    "store_copy_remains": "a store's copy was made while that was allowed, and stays until it is deleted: "
+    "privacy-owner delete ID",
+    "not_readable_here": "the device cannot open it, so it cannot be sealed anew for fewer readers: it stays here",
     "camera_confirmed": "the camera has answered that its own copy is gone",
 }

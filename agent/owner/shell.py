@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from agent.clock import ReadClock, system_clock
-from agent.owner import alerts, answers, ask, correct, enrol, farewell, keys, own, prove, unpack
+from agent.owner import alerts, answers, ask, consent, correct, enrol, farewell, keys, own, prove, unpack
 from agent.owner.context import Context
 from agent.owner.context import add as add_command
 from agent.owner.home import DEFAULT_HOME, Home
@@ -24,6 +24,7 @@ _PARTS: Final[tuple[Callable[[Subparsers], None], ...]] = (
     own.add_parsers,
     enrol.add_parsers,
     ask.add_parsers,
+    consent.add_parsers,
     farewell.add_parsers,
     correct.add_parsers,
     answers.add_parsers,

@@ -7,8 +7,21 @@ import msgspec
 
 from agent.clock import MS_PER_S
 from agent.envelope import Command
-from agent.envelope.command import Approve, Delete, EraseAll, Export, Inventory, Rectify, SetTime
+from agent.envelope.command import (
+    Approve,
+    Consent,
+    ConsentRecords,
+    Delete,
+    EraseAll,
+    Export,
+    Inventory,
+    Objection,
+    Rectify,
+    SetTime,
+    Withdraw,
+)
 from agent.model import Selection
+from agent.owner import said
 from agent.owner.receipt import Alert, FarewellTold, LateTold, Receipt, Told
 from agent.owner.remark import REMARKS
 from agent.shell.held import summed, until, weight
@@ -39,6 +52,10 @@ _REASONS: Final = {
     "too_many_requests": "this client sent too many commands; wait some minutes, and look who else uses its key",
     "disk_full": "the device has no room for it; delete something first",
     "nothing_waiting": "no command with that id and selection waits there",
+    "unknown_purpose": "its policy has no such purpose, or not for that category: privacy-agent policy explain",
+    "wrong_basis": "that purpose rests on no consent; what the law does not call for can be objected to: "
+    "privacy-owner object",
+    "superseded": "something newer was said of it meanwhile; if this still holds, give it again",
     "not_held": "the device knows nothing of that id: privacy-owner inventory --json tells the ids",
 }
 _AFTER: Final = {
@@ -50,7 +67,9 @@ _AFTER: Final = {
 """What to do after an outcome, the most urgent first."""
 
 _LOOK: Final = "privacy-owner inventory lists what is held"
-_HAPPENED: Final = frozenset({"deleted", "already_gone", "exported", "listed", "rectified"})
+_HAPPENED: Final = frozenset(
+    {"deleted", "already_gone", "exported", "listed", "rectified", "continues", "resealed", "kept"}
+)
 
 
 def selected(select: Selection) -> str:
@@ -94,6 +113,8 @@ def asked(command: Command) -> str:  # noqa: PLR0911 - one sentence for each ver
             return f"correct {'camera ' + camera if camera else object_id}: {', '.join(what)}"
         case SetTime(now=now_s):
             return when(now_s * MS_PER_S)
+        case Consent() | Withdraw() | Objection() | ConsentRecords():
+            return said.asked(command.request)
 
 
 def progress(receipt: Receipt) -> str:
@@ -222,6 +243,8 @@ def end(receipt: Receipt, *, further: str = "") -> str:
         lines.append(
             f"too many outcomes for one receipt: privacy-owner inventory --cursor {printable(receipt.cursor)}{further}"
         )
+    if receipt.records:
+        lines += ["", *map(said.line, receipt.records)]
     if receipt.late is not None:
         lines.append(_late(receipt.late))
     if receipt.farewell is not None:

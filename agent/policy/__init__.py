@@ -2,6 +2,7 @@
 
 - ``reading.py``  a ``policy.toml`` becomes a frozen ``Policy``, or a ``ConfigError`` that names file, line and fix
 - ``purpose.py``  why data may be used, what the owner said of that, and so who may read it: said there and nowhere else
+- ``withdrawal.py`` what becomes of an object once a purpose of it is allowed no more
 - ``values.py``   the policy, and the frozen facts that a decision is made from
 - ``forecast.py`` what a retention pass is expected to remove; more than that asks first
 - ``fields/``      what of a usage log's fields is kept, made coarser or hidden before it is sealed
@@ -30,10 +31,12 @@ from agent.policy.values import (
     Rule,
     Subject,
 )
+from agent.policy.withdrawal import After, after_withdrawal
 
 __all__ = [
     "FORECAST_MS",
     "Action",
+    "After",
     "Allow",
     "Basis",
     "Before",
@@ -52,6 +55,7 @@ __all__ = [
     "Subject",
     "Turnover",
     "Word",
+    "after_withdrawal",
     "compare",
     "decide",
     "is_allowed",

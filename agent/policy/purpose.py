@@ -35,9 +35,13 @@ class Purpose(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Consents(msgspec.Struct, frozen=True, kw_only=True):
-    """The owner's last word by (purpose, category); of what is absent nobody was ever asked."""
+    """The owner's last word by (purpose, category); of what is absent nobody was ever asked.
+
+    With ``do_not_track`` a legitimate interest of others is objected to, unless the owner agreed to just that.
+    """
 
     words: dict[tuple[str, str], Word] = {}
+    do_not_track: bool = False
 
     def word(self, purpose: str, category: str) -> Word | None:
         """Return the last word on this purpose for this category."""
@@ -45,7 +49,7 @@ class Consents(msgspec.Struct, frozen=True, kw_only=True):
 
     def after(self, purpose: str, category: str, word: Word) -> "Consents":
         """Return what stands once this word was said too."""
-        return Consents(words={**self.words, (purpose, category): word})
+        return msgspec.structs.replace(self, words={**self.words, (purpose, category): word})
 
 
 BUILT_IN: Final = {
@@ -74,7 +78,8 @@ def is_allowed(purpose: Purpose, category: Category, consents: Consents) -> bool
     word = consents.word(purpose.name, category)
     if purpose.basis == "legal-obligation":
         return True
-    return word == "given" if purpose.basis == "consent" else word in {None, "given"}
+    asked = purpose.basis == "consent" or (purpose.basis == "legitimate-interest" and consents.do_not_track)
+    return word == "given" if asked else word in {None, "given"}
 
 
 def purposes_for(rule: "Rule", consents: Consents, *, sealed_for: Iterable[str] | None = None) -> tuple[Purpose, ...]:

@@ -1,14 +1,18 @@
 """What the owner, and whoever holds something, asked for one object: the ``Rights`` that ``policy.decide`` is given.
 
+Restrictions and holds cover objects, what was said of purposes covers whatever is used for them.
+
 Every flow asks here, for each object that it judges, in the transaction in which it read that object. All that stands
 is kept in memory while it is the same, so a million objects are judged without a query each.
 """
 
 from typing import Final
 
+import msgspec
+
 from agent.index import Tx
-from agent.policy import Hold, Rights
-from agent.rights import freezing
+from agent.policy import Consents, Hold, Rights
+from agent.rights import consent, freezing
 from agent.rights.freezing import Coming, Freeze, Freezes, Placed
 
 FREE: Final = Rights()
@@ -20,6 +24,16 @@ class Snapshot:
 
     def __init__(self) -> None:
         self._known = Freezes()
+        self._said: tuple[str, Consents] = ("", Consents())
+
+    def consents(self, tx: Tx) -> Consents:
+        """Return what the owner said of purposes."""
+        state, said = self._said
+        now = consent.state(tx)
+        if now != state:
+            said = consent.standing(tx)
+            self._said = now, said
+        return said
 
     def standing(self, tx: Tx) -> Freezes:
         """Return the restrictions and holds that stand."""
@@ -30,15 +44,16 @@ class Snapshot:
 
     def of(self, tx: Tx, item: Placed) -> Rights:
         """Return what stands over an object that is here, or that only a store has."""
-        return rights_of(self.standing(tx), item)
+        return self._with_consents(tx, rights_of(self.standing(tx), item))
 
     def of_set(self, tx: Tx, camera: str, category: str) -> Rights:
         """Return what stands over everything of a camera's category, whenever it was recorded."""
         standing = self.standing(tx)
-        return _rights(
+        rights = _rights(
             tuple(one for one in standing.restrictions if one.covers_all_of(camera, category)),
             tuple(one for one in standing.holds if one.covers_all_of(camera, category)),
         )
+        return self._with_consents(tx, rights)
 
     def at_ingest(self, tx: Tx, *, camera: str, category: str, captured_from_ms: int, captured_to_ms: int) -> Rights:
         """Return what stands over what is not here yet; ``camera`` is ``""`` for one that has no id yet."""
@@ -47,9 +62,13 @@ class Snapshot:
         )
         return self.of(tx, coming)
 
+    def _with_consents(self, tx: Tx, rights: Rights) -> Rights:
+        consents = self.consents(tx)
+        return rights if consents == FREE.consents else msgspec.structs.replace(rights, consents=consents)
+
 
 def rights_of(standing: Freezes, item: Placed) -> Rights:
-    """Return what of all that stands is over one object; for whoever judges many of one transaction."""
+    """Return which restrictions and holds stand over one object; for whoever judges many of one transaction."""
     return _rights(standing.restricting(item), standing.holding(item))
 
 

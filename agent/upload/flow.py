@@ -366,6 +366,8 @@ class Upload:
         item = self._vault.get(tx, object_id)
         if item is None or item.state != "sealed":
             return None
+        if not isinstance(self._judge(Subject.of(item), self._snapshot.of(tx, item)), Allow):
+            return None  # what was said between this and the choice counts
         manifest, was, store = self._manifest(tx, item, moment=moment)
         given_up = ""
         if was and was != mail.manifest_hash(manifest):

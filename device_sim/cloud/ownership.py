@@ -13,7 +13,18 @@ from device_sim.cloud.strictjson import Claims
 
 KEYSET_TYP: Final = "pv1.keyset"
 VERBS: Final[dict[str, tuple[str, ...]]] = {
-    "client": ("delete", "export", "inventory", "approve", "time", "erase-all"),
+    "client": (
+        "delete",
+        "export",
+        "inventory",
+        "approve",
+        "consent",
+        "withdraw",
+        "object",
+        "consents",
+        "time",
+        "erase-all",
+    ),
     "backend": ("delete", "export", "inventory"),
     "store": (),
     "time": ("time",),

@@ -17,6 +17,7 @@ from agent import age, envelope
 from agent.app.alarm import Alarm
 from agent.bundle import Bundle
 from agent.commands import Commands, Ledger, World, rectifying, sparing
+from agent.commands.consent import Purposes
 from agent.envelope import (
     Alg,
     Command,
@@ -168,13 +169,15 @@ class Office:
         self.ledger = Ledger(
             device=DEVICE, keystore=self.keystore, trust=self.trust, outbox=self.outbox, random=secrets.token_bytes
         )
-        text = policy_text(self.owner_recipient, recording='keep = { age = "14d" }', photo="", usage_log="")
-        policy = parse_policy(text.encode(), file="policy.toml")
+        policy = parse_policy(self.policy_document().encode(), file="policy.toml")
+        self.rights_changes = 0
+        purposes = Purposes(policy=lambda: policy, changed=self._note_rights_change)
         self.world = World(
             policy=lambda: policy,
             rights=lambda _tx, item: self.rights.get(item.id, Rights()),
             label=self._label,
-            acts={SetTime: self._set_time, Rectify: rectifying.act(self.vault)},
+            acts={SetTime: self._set_time, Rectify: rectifying.act(self.vault), **purposes.acts()},
+            purposes=purposes,
             now=lambda: self.moment,
             changed=self.changed.set,
             alert=Alarm(index=self.index, trust=self.trust, outbox=self.outbox).raise_in,
@@ -201,6 +204,13 @@ class Office:
             ledger=self.ledger,
             world=self.world,
         )
+
+    def policy_document(self) -> str:
+        """Return the policy; another office may have another."""
+        return policy_text(self.owner_recipient, recording='keep = { age = "14d" }', photo="", usage_log="")
+
+    def _note_rights_change(self, _tx: Tx) -> None:
+        self.rights_changes += 1
 
     def _label(self, _tx: Tx, camera: str) -> str:
         later_ms = self.moment.agent_ms + self.label_takes_ms
@@ -298,8 +308,6 @@ class Office:
         """Seal real bytes and take them in."""
         object_id = new_id()
         file_key = age.new_file_key()
-        recipient = self.owner_identity.recipient()
-        header = age.wrap_header(file_key, [recipient])
         fd, part = self.vault.new_part()
         with os.fdopen(fd, "wb") as sink:
             age.encrypt_stream(file_key, io.BytesIO(content), sink)
@@ -316,18 +324,19 @@ class Office:
             "name": "Haustür 10-15.mp4",
             "captured_from_ms": 1_700_000_000_000,
             "captured_to_ms": 1_700_000_060_000,
+            "purposes": ("security",),
+            "recipients": (self.owner_recipient,),
         }
         values.update(fields)
+        header = age.wrap_header(file_key, [age.parse_recipient(text) for text in values["recipients"]])
         draft = Draft(
             id=object_id,
-            purposes=("security",),
             source="door",
             plain_bytes=len(content),
             size_bytes=len(payload),
             payload_sha256=digest,
             header_sha256=hashlib.sha256(header).digest(),
             kind=kind,
-            recipients=(recipient.to_text(),),
             source_copy="taken",
             medium="tmpfs",
             slot=wrap_slot(group, slot_key, object_id=object_id, payload_sha256=digest, kind=kind),

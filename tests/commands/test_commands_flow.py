@@ -28,21 +28,37 @@ MATRIX = {
     ("client", "export"): "done",
     ("client", "inventory"): "done",
     ("client", "approve"): "refused",  # nothing waits
+    ("client", "consent"): "done",
+    ("client", "withdraw"): "refused",  # it rests on no consent
+    ("client", "object"): "done",
+    ("client", "consents"): "done",
     ("client", "time"): "done",
     ("backend", "delete"): "done",
     ("backend", "export"): "done",
     ("backend", "inventory"): "done",
     ("backend", "approve"): "refused",
+    ("backend", "consent"): "refused",
+    ("backend", "withdraw"): "refused",
+    ("backend", "object"): "refused",
+    ("backend", "consents"): "refused",
     ("backend", "time"): "refused",
     ("store", "delete"): "refused",
     ("store", "export"): "refused",
     ("store", "inventory"): "refused",
     ("store", "approve"): "refused",
+    ("store", "consent"): "refused",
+    ("store", "withdraw"): "refused",
+    ("store", "object"): "refused",
+    ("store", "consents"): "refused",
     ("store", "time"): "refused",
     ("clock", "delete"): "refused",
     ("clock", "export"): "refused",
     ("clock", "inventory"): "refused",
     ("clock", "approve"): "refused",
+    ("clock", "consent"): "refused",
+    ("clock", "withdraw"): "refused",
+    ("clock", "object"): "refused",
+    ("clock", "consents"): "refused",
     ("clock", "time"): "done",
 }
 OWN: dict[str, dict[str, Any]] = {
@@ -50,6 +66,10 @@ OWN: dict[str, dict[str, Any]] = {
     "export": {"select": SELECT_ALL, "form": "objects"},
     "inventory": {"select": SELECT_ALL},
     "approve": {"command": "a" * 26, "selection": "0" * 64},
+    "consent": {"purpose": "security", "decision": "given"},
+    "withdraw": {"purpose": "security"},
+    "object": {"do_not_track": True},
+    "consents": {},
     "time": {"now": START_S},
 }
 
@@ -62,8 +82,8 @@ def test_each_role_may_do_its_verbs_and_no_other(office: Office, role: str, verb
         receipt = await office.submit(who, verb, **OWN[verb])
         assert receipt["status"] == MATRIX[role, verb], receipt
         if receipt["status"] == "refused":
-            expected = "nothing_waiting" if (role, verb) == ("client", "approve") else "verb_not_allowed"
-            assert receipt["reason"] == expected
+            own = {"approve": "nothing_waiting", "withdraw": "wrong_basis"} if role == "client" else {}
+            assert receipt["reason"] == own.get(verb, "verb_not_allowed")
         deleted = verb == "delete" and receipt["status"] == "done"
         assert (office.get(kept.id) is None) == deleted
         assert bool(office.told_times) == (verb == "time" and receipt["status"] == "done")

@@ -231,6 +231,12 @@ def _good_commands(cast: Cast) -> list[tuple[str, Party, Claims]]:
             cast.client,
             {"verb": "approve", "command": an_id("waiting"), "selection": Ids.of(objects).selection_hash()},
         ),
+        ("consent", cast.client, {"verb": "consent", "purpose": "analytics", "decision": "given", "category": "photo"}),
+        ("consent refused", cast.client, {"verb": "consent", "purpose": "marketing", "decision": "refused"}),
+        ("withdraw", cast.client, {"verb": "withdraw", "purpose": "analytics"}),
+        ("object", cast.client, {"verb": "object", "purpose": "improvement", "category": "usage-log"}),
+        ("do not track", cast.client, {"verb": "object", "do_not_track": True}),
+        ("consents", cast.client, {"verb": "consents", "limit": 50}),
         ("time", cast.clock, {"verb": "time", "now": NOW_S}),
         ("erase all", cast.client, {"verb": "erase-all"}),
         (

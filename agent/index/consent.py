@@ -1,0 +1,151 @@
+"""Rows of ``agent/rights/consent.py``: what the owner said of each purpose, word by word."""
+
+from typing import Any, Final
+
+from agent.index.transaction import Row, Tx
+
+MIGRATIONS: Final[tuple[str, ...]] = (
+    """
+    -- One record for each purpose and category that a command spoke of; never changed once it is written.
+    CREATE TABLE consent_record (
+        n              INTEGER PRIMARY KEY,       -- the order in which it was said
+        id             TEXT    NOT NULL UNIQUE,   -- random
+        purpose        TEXT    NOT NULL,          -- name in the policy
+        category       TEXT    NOT NULL,
+        status         TEXT    NOT NULL CHECK (status IN ('given', 'refused', 'withdrawn', 'objected')),
+        at_ms          INTEGER NOT NULL,          -- agent time
+        trusted        INTEGER NOT NULL,          -- 1: the clock was trusted then
+        kid            TEXT    NOT NULL,          -- of the key that signed it
+        key_name       TEXT    NOT NULL,          -- what the key set called that key then
+        command        TEXT    NOT NULL,          -- jti
+        policy_sha256  TEXT    NOT NULL,          -- of the document that was in force
+        policy_version INTEGER NOT NULL,
+        about          BLOB    NOT NULL           -- JSON: what that document said of the purpose and the category
+    ) STRICT;
+    CREATE INDEX consent_by_command ON consent_record (command, n);
+
+    -- The last word by purpose and category, which is what counts.
+    CREATE TABLE consent_word (
+        purpose  TEXT    NOT NULL,
+        category TEXT    NOT NULL,
+        status   TEXT    NOT NULL,
+        record   INTEGER NOT NULL REFERENCES consent_record (n),
+        PRIMARY KEY (purpose, category)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX consent_word_by_record ON consent_word (record);
+
+    -- The newest command on each target of a verb that sets state: an older one that comes late changes nothing.
+    CREATE TABLE consent_target (
+        purpose  TEXT    NOT NULL,   -- '' with category '': do-not-track
+        category TEXT    NOT NULL,
+        kid      TEXT    NOT NULL,
+        seq      INTEGER NOT NULL,
+        iat_s    INTEGER NOT NULL,
+        PRIMARY KEY (purpose, category)
+    ) STRICT, WITHOUT ROWID;
+
+    -- Do-not-track: on while the row is there.
+    CREATE TABLE do_not_track (
+        only_row INTEGER PRIMARY KEY CHECK (only_row = 1),
+        since_ms INTEGER NOT NULL,   -- agent time
+        command  TEXT    NOT NULL
+    ) STRICT;
+    """,
+)
+
+RECORD_COLUMNS: Final = (
+    "id", "purpose", "category", "status", "at_ms", "trusted", "kid", "key_name", "command", "policy_sha256",
+    "policy_version", "about",
+)  # fmt: skip
+
+_RECORD: Final = f"SELECT {', '.join(RECORD_COLUMNS)} FROM consent_record"  # noqa: S608 - our own names
+
+
+def insert(tx: Tx, values: dict[str, Any]) -> int:
+    """Add a record and return its ``n``."""
+    marks = ", ".join("?" for _ in RECORD_COLUMNS)
+    ((n,),) = tx.execute(
+        f"INSERT INTO consent_record ({', '.join(RECORD_COLUMNS)}) VALUES ({marks}) RETURNING n",  # noqa: S608 - the same
+        [values[name] for name in RECORD_COLUMNS],
+    )
+    return int(n)
+
+
+def set_word(tx: Tx, purpose: str, category: str, status: str, *, record: int) -> None:
+    """Make a record the last word on its purpose and category."""
+    tx.execute("INSERT OR REPLACE INTO consent_word VALUES (?, ?, ?, ?)", (purpose, category, status, record))
+
+
+def words(tx: Tx) -> list[Row]:
+    """Return (purpose, category, status) of every last word."""
+    return tx.execute("SELECT purpose, category, status FROM consent_word")
+
+
+def last_words(tx: Tx) -> list[Row]:
+    """Return the record of every last word."""
+    return tx.execute(f"{_RECORD} WHERE n IN (SELECT record FROM consent_word) ORDER BY n")  # noqa: S608 - the same
+
+
+def state(tx: Tx) -> str:
+    """Return another text whenever the words, or do-not-track, are others."""
+    ((last, tracked),) = tx.execute(
+        "SELECT coalesce((SELECT max(n) FROM consent_record), 0), coalesce((SELECT command FROM do_not_track), '')"
+    )
+    return f"{last} {tracked}"
+
+
+def target(tx: Tx, purpose: str, category: str) -> Row | None:
+    """Return (kid, seq, iat in seconds) of the newest command on a target, or ``None``."""
+    found = tx.execute(
+        "SELECT kid, seq, iat_s FROM consent_target WHERE purpose = ? AND category = ?", (purpose, category)
+    )
+    return found[0] if found else None
+
+
+def set_target(tx: Tx, purpose: str, category: str, *, kid: str, seq: int, iat_s: int) -> None:
+    """Note the newest command on a target."""
+    tx.execute("INSERT OR REPLACE INTO consent_target VALUES (?, ?, ?, ?, ?)", (purpose, category, kid, seq, iat_s))
+
+
+def of_command(tx: Tx, command: str, limit: int) -> list[Row]:
+    """Return the records that a command made, in order."""
+    return tx.execute(f"{_RECORD} WHERE command = ? ORDER BY n LIMIT ?", (command, limit))
+
+
+def page(tx: Tx, after: str, limit: int) -> list[Row]:
+    """Return records behind the one with the id ``after`` (``""``: from the first), in order."""
+    return tx.execute(
+        f"{_RECORD} WHERE n > coalesce((SELECT n FROM consent_record WHERE id = ?), 0) ORDER BY n LIMIT ?",  # noqa: S608 - the same
+        (after, limit),
+    )
+
+
+def drop_oldest(tx: Tx, *, keep: int) -> None:
+    """Drop the oldest records above ``keep``, of those that are nobody's last word."""
+    over = int(tx.execute("SELECT count(*) FROM consent_record")[0][0]) - keep
+    if over > 0:
+        tx.execute(
+            "DELETE FROM consent_record WHERE n IN (SELECT n FROM consent_record"
+            " WHERE n NOT IN (SELECT record FROM consent_word) ORDER BY n LIMIT ?)",
+            (over,),
+        )
+
+
+def count_words(tx: Tx) -> int:
+    """Return of how many purposes and categories anything was said."""
+    return int(tx.execute("SELECT count(*) FROM consent_word")[0][0])
+
+
+def do_not_track(tx: Tx) -> bool:
+    """Tell whether do-not-track is on."""
+    return bool(tx.execute("SELECT 1 FROM do_not_track"))
+
+
+def set_do_not_track(tx: Tx, *, since_ms: int, command: str) -> None:
+    """Switch do-not-track on; it stays as it is where it is on."""
+    tx.execute("INSERT OR IGNORE INTO do_not_track VALUES (1, ?, ?)", (since_ms, command))
+
+
+def clear_do_not_track(tx: Tx) -> None:
+    """Switch do-not-track off."""
+    tx.execute("DELETE FROM do_not_track")

@@ -1,0 +1,53 @@
+"""What becomes of an object once a purpose that it was sealed for is allowed no more. Pure; the flow carries it out.
+
+Earlier use stays lawful, so nothing is undone: an object that another purpose still calls for goes on for that one,
+sealed anew without the readers of the other; one that no purpose calls for any more stays here for its owner alone,
+and is erased where its owner could not read it. What was narrowed so stays narrow: a consent that is given again is
+about what is recorded from then on.
+"""
+
+from typing import Literal
+
+import msgspec
+
+from agent.model import Object
+from agent.policy.purpose import Consents, is_allowed, recipients_for
+from agent.policy.values import Policy
+
+Fate = Literal["continues", "resealed", "kept", "erased"]
+"""``continues``: for its other purposes, sealed as it is; ``resealed``: the same, for fewer readers; ``kept``: stays
+here and goes no further; ``erased``: nobody is left who may read it."""
+
+
+class After(msgspec.Struct, frozen=True, kw_only=True):
+    """What an object is from now on: for which purposes, and whom it is to be sealed to."""
+
+    fate: Fate
+    purposes: tuple[str, ...]
+    recipients: tuple[str, ...]
+
+
+def after_withdrawal(policy: Policy, item: Object, consents: Consents) -> After:
+    """Return what becomes of an object under what the owner has said by now.
+
+    The recipients are those of the object's that may still read it. They stay as they are where its key is not
+    readable here, or a store has it: who could read that copy can do so still.
+    """
+    purposes = tuple(name for name in item.purposes if _is_allowed(policy, name, item, consents))
+    fixed = item.kind == "header-key" or item.state != "sealed"
+    rule = policy.rule_for(item.camera, item.category)
+    may_read = () if rule is None or not purposes else recipients_for(rule, consents, sealed_for=purposes)
+    readers = tuple(one for one in item.recipients if one in may_read)
+    if readers == item.recipients or (readers and item.state != "sealed"):
+        return After(fate="continues", purposes=purposes, recipients=item.recipients)
+    if readers and not fixed:
+        return After(fate="resealed", purposes=purposes, recipients=readers)
+    owners = tuple(one for one in item.recipients if one in policy.owner_recipients())
+    if owners or (readers and fixed):
+        return After(fate="kept", purposes=purposes, recipients=item.recipients if fixed else owners)
+    return After(fate="erased", purposes=(), recipients=item.recipients)
+
+
+def _is_allowed(policy: Policy, name: str, item: Object, consents: Consents) -> bool:
+    purpose = policy.purposes.get(name)
+    return purpose is not None and is_allowed(purpose, item.category, consents)
