@@ -133,15 +133,21 @@ class Trust:
         audit.append(tx, Event(kind="keyset_accepted", rule="root", actor=owner.kid, detail=detail), moment=moment)
         return new
 
-    def end(self, tx: Tx, kids: frozenset[str], *, moment: Moment) -> None:
-        """Leave of the key set only these keys, which may be told things and tell things, and command nothing.
+    def end(self, tx: Tx, kids: frozenset[str], *, verbs: frozenset[str], moment: Moment) -> None:
+        """Leave of the key set only these keys, which may be told things and tell things, and of verbs only ``verbs``.
 
-        For a device that leaves its owner. The root may sign the next version still; names go.
+        Keys that hold one of these stay too. For a device that leaves its owner. The root may sign the next version
+        still; names go.
         """
         current, raw = self.key_set(tx), rows.owner(tx)
         if current is None or raw is None:
             return
-        kept = [msgspec.structs.replace(key, name="", verbs=()) for key in current.keys if key.kid in kids]
+        left_verbs = {key.kid: tuple(verb for verb in key.verbs if verb in verbs) for key in current.keys}
+        kept = [
+            msgspec.structs.replace(key, name="", verbs=left_verbs[key.kid])
+            for key in current.keys
+            if key.kid in kids or left_verbs[key.kid]
+        ]
         left = msgspec.structs.replace(current, keys=tuple(kept), raw=b"")
         if left == current:
             return

@@ -12,6 +12,7 @@ from typing import Any, Final
 from agent import audit, chain, erasure
 from agent.app.parts import locked
 from agent.clock import ReadClock, rfc3339_ms
+from agent.commands.farewell import parting
 from agent.config import Config
 from agent.files import is_there
 from agent.index import Tx, looking
@@ -26,11 +27,23 @@ NAMED_MAX: Final = 8
 
 
 def standing(tx: Tx, outbox: Outbox) -> dict[str, Any]:
-    """Return the owner, the key set's version, the alerts, and deleted files that are there still, for ``status``."""
+    """Return the owner, whether it is left, the key set's version, the alerts, and deleted files that are there still.
+
+    For ``status``.
+    """
     trust = Trust()
-    owner, keys = trust.owner(tx), trust.key_set(tx)
+    owner, keys, left = trust.owner(tx), trust.key_set(tx), parting(tx)
     return {
         "owner": None if owner is None else {"name": owner.name, "fingerprint": owner.fingerprint},
+        "leaving": None
+        if left is None
+        else {
+            "phase": left.phase,
+            "deadline": rfc3339_ms(left.deadline_ms),
+            "held": left.held,
+            "copies": left.copies,
+            "cameras": left.cameras,
+        },
         "key_set": None if keys is None else keys.version,
         "alerts": [
             {"code": code, "since": rfc3339_ms(since_ms), "count": count} for code, since_ms, count in outbox.alerts(tx)

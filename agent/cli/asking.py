@@ -148,6 +148,7 @@ def print_json(answer: Any) -> int:  # noqa: ANN401 - JSON
 
 def _status(arguments: argparse.Namespace) -> int:
     from agent.cli.cameras import cameras_table, deletes_waiting
+    from agent.cli.leaving import leaving_words
     from agent.shell.field_rules import words_of
     from agent.shell.layout import size
     from agent.shell.terminal import noted, pairs, table
@@ -167,6 +168,7 @@ def _status(arguments: argparse.Namespace) -> int:
         ("device", f"{answer['device']}  ({answer['fingerprint']})"),
         ("agent", "runs" if answer["running"] else "does not run; start it: privacy-agent run"),
         ("owner", "none" if owner is None else f"{owner['name']}  ({owner['fingerprint']})"),
+        *([] if answer["leaving"] is None else [("leaving", leaving_words(answer["leaving"]))]),
         ("holds", f"{answer['held']['objects']} objects, {size(answer['held']['bytes'])}"),
         *_not_here(answer),
         *(("waiting", told) for told in deletes_waiting(answer["waiting_deletes"])),

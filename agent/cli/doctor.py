@@ -222,6 +222,7 @@ def _vault_folders(config: "Config") -> Iterator[Finding]:
 def _vault(config: "Config", ask_status: AskStatus) -> Iterator[Finding]:
     from agent.app.alarm import MEANING
     from agent.app.standing import seen
+    from agent.cli.leaving import leaving_words
     from agent.clock import system_clock
     from agent.shell.times import when_text
 
@@ -234,6 +235,10 @@ def _vault(config: "Config", ask_status: AskStatus) -> Iterator[Finding]:
     owner = answer["owner"]
     if owner is None:
         yield Finding("owner", "bad", "none: nothing is collected", "privacy-agent init --owner owner.pub")
+    elif answer["leaving"] is not None:
+        yield Finding(
+            "owner", "look", f"is left: {leaving_words(answer['leaving'])}", "its last word: privacy-owner listen"
+        )
     else:
         yield Finding("owner", "good", f"{owner['name']}, key set version {answer['key_set']}")
     clock = answer["clock"]

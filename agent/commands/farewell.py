@@ -44,6 +44,9 @@ KEPT_MS: Final = 7 * 86_400_000
 
 _LOG: Final = logging.getLogger(__name__)
 
+WHILE_HELD: Final = frozenset({"inventory", "hold", "release"})
+"""Verbs that keys keep while something is held: it is seen, and whoever put the hold ends it, or lengthens it."""
+
 Word = Literal["confirmed", "unconfirmed", "pending"]
 
 
@@ -197,8 +200,11 @@ class Farewell:
         """End all trust but in the owner's root: what is left may be told, or tell, and commands nothing."""
         for camera in _finished_with(tx):
             enrolment.forget(tx, camera, at_camera=at_cameras.get(camera, ""), moment=moment)
-        self._trust.end(tx, frozenset({row.kid, *rows.stores_left(tx)}), moment=moment)
-        self._outbox.drop_others(tx, frozenset({row.kid}))
+        readers = frozenset({row.kid, *rows.stores_left(tx)})
+        verbs = WHILE_HELD if rows.objects_left(tx) else frozenset[str]()
+        self._trust.end(tx, readers, verbs=verbs, moment=moment)
+        keys = self._trust.key_set(tx)
+        self._outbox.drop_others(tx, frozenset(key.kid for key in keys.keys) if keys is not None else readers)
         if not rows.objects_left(tx):
             rows.wipe(tx, command=row.command, kid=row.kid)
 

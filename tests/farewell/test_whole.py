@@ -63,6 +63,9 @@ def test_first_receipt_is_partial_and_the_last_waits_for_the_store(house: House)
     told = json.loads(printed.splitlines()[0])
     assert (told["status"], told["farewell"]["phase"], told["farewell"]["cloud"]) == ("partial", 1, "pending")
     assert "privacy-owner listen" in printed
+    status = house.run("privacy-agent", "status", "--config", house.config)
+    assert "its last word waits for 1 at stores" in status
+    assert "is left" in house.run("privacy-agent", "doctor", "--offline", "--config", house.config)
     assert house.held() == []
     house.start_cloud()
     (last,) = house.owner_json("resend", told["cmd"])

@@ -1,0 +1,132 @@
+"""What a device that leaves its owner waits for: a store's word until the deadline, a hold's end without one."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from agent.app.parts import opened
+from agent.commands.farewell import KEPT_MS, parting
+from agent.errors import ConfigError
+from agent.index import Tx
+from agent.model import Selection, new_id
+from agent.rights import freezing
+from tests.app.station import Station
+from tests.farewell.leaver import DEADLINE_MS, Leaver, at_store, erase_all
+from tests.intake import take_in
+
+DAY_MS = 86_400_000
+
+
+@pytest.fixture
+def leaver(tmp_path: Path) -> Leaver:
+    """A device with two recordings, and its owner."""
+    spool = tmp_path / "spool" / "front"
+    spool.mkdir(parents=True)
+    for name in ("a.mp4", "b.mp4"):
+        (spool / name).write_bytes(name.encode() * 1000)
+    sources = f'[[source]]\nkind = "spool"\npath = "{spool.parent}"\nmedium = "disk"\n'
+    station = Station(tmp_path, sources=sources)
+    station.config.file.write_text(f'device = "cam-01"\nstate = "state"\n{sources}')
+
+    async def record() -> None:
+        async with station.parts() as parts:
+            await take_in(parts)
+
+    asyncio.run(record())
+    found = Leaver(tmp_path, station.client, station.reading)
+    found.store = station.store.kid
+    return found
+
+
+@pytest.mark.promise("ACCOUNT-DELETE")
+def test_store_that_never_answers_is_told_as_unconfirmed_when_the_deadline_passed(leaver: Leaver) -> None:
+    async def leave() -> None:
+        async with opened(leaver.config, read_clock=leaver.read_clock) as parts:
+            one, _other = await parts.index.read(parts.vault.page)
+            await parts.index.write(lambda tx: at_store(tx, parts, one.id, store=leaver.store))
+            await parts.commands.submit(erase_all(leaver.client), moment=parts.now())
+            await leaver.hear(parts)
+            assert [told["farewell"]["cloud"] for told in leaver.told] == ["pending"]
+            leaver.let_pass(DEADLINE_MS - 1)
+            assert not await parts.commands.part(parts.now())
+            await leaver.hear(parts)
+            assert len(leaver.told) == 1
+            leaver.let_pass(1)
+            assert not await parts.commands.part(parts.now())
+            await leaver.hear(parts)
+            assert (leaver.told[1]["status"], leaver.told[1]["farewell"]["cloud"]) == ("partial", "unconfirmed")
+            leaver.let_pass(KEPT_MS)
+            assert await parts.commands.part(parts.now())  # nobody ever acknowledged it
+
+    asyncio.run(leave())
+    with pytest.raises(ConfigError, match="no owner any more"):
+        asyncio.run(leave())
+
+
+@pytest.mark.promise("ACCOUNT-DELETE")
+def test_held_object_puts_the_last_receipt_off_to_the_end_of_its_hold(leaver: Leaver) -> None:
+    async def leave() -> None:
+        async with opened(leaver.config, read_clock=leaver.read_clock) as parts:
+            one, other = await parts.index.read(parts.vault.page)
+
+            def hold(tx: Tx) -> None:
+                freezing.put(
+                    tx,
+                    Selection(ids=(one.id,)),
+                    kind="hold",
+                    freeze_id=new_id(),
+                    author=leaver.client.kid,
+                    reason="court",
+                    until_ms=parts.now().agent_ms + 2 * DEADLINE_MS,
+                    moment=parts.now(),
+                )
+
+            await parts.index.write(hold)
+            await parts.commands.submit(erase_all(leaver.client), moment=parts.now())
+            await leaver.hear(parts)
+            (told,) = leaver.told
+            assert (told["status"], told["farewell"]["held"]) == ("partial", 1)
+            assert {one["id"]: one["result"] for one in told["outcomes"]} == {one.id: "held", other.id: "deleted"}
+            leaver.let_pass(2 * DEADLINE_MS - DAY_MS)
+            await parts.commands.part(parts.now())
+            assert [item.id for item in await parts.index.read(parts.vault.page)] == [one.id]
+            state = await parts.index.read(parting)
+            assert state is not None
+            assert (state.phase, state.held) == ("parted", 1)
+            leaver.let_pass(2 * DAY_MS)
+            await parts.index.write(lambda tx: freezing.end_holds(tx, moment=parts.now()))
+            await parts.commands.part(parts.now())
+            await leaver.hear(parts)
+            assert (leaver.told[1]["status"], leaver.told[1]["farewell"]["held"]) == ("done", 0)
+            assert await parts.index.read(parts.vault.page) == ()
+            assert list(parts.vault.payloads.folder.iterdir()) == []
+
+    asyncio.run(leave())
+
+
+@pytest.mark.promise("ERASE")
+def test_what_the_former_owner_recorded_stays_away_under_any_name_of_its_source(leaver: Leaver) -> None:
+    command = erase_all(leaver.client)
+    assert [asyncio.run(leaver.leave(command)) for _ in range(2)] == [False, True]
+    spool, other = leaver.folder / "spool", leaver.folder / "another"
+    for folder in (spool, other):
+        (folder / "front" / "recording").mkdir(parents=True)
+    former, new = (f"front/recording/{year}-03-01T10-15-00.000Z.mp4" for year in (2026, 2028))
+    (spool / former).write_bytes(b"of the former owner" * 100)
+    (spool / new).write_bytes(b"of the next one" * 100)
+    (other / former).write_bytes(b"of the next one, and older" * 100)
+    sources = "".join(
+        f'[[source]]\nkind = "spool"\nname = "{name}"\npath = "{path}"\nmedium = "disk"\n'
+        for name, path in (("renamed", spool), ("own", other))
+    )
+    station = Station(leaver.folder, sources=sources)
+
+    async def record() -> list[tuple[str, str]]:
+        async with station.parts() as parts:
+            await take_in(parts)
+            return sorted((item.source, item.name) for item in await parts.index.read(parts.vault.page))
+
+    assert asyncio.run(record()) == [("own", former), ("renamed", new)]
+    assert not (spool / former).exists()
+    assert not (station.config.state / "former.json").exists()
