@@ -25,6 +25,7 @@ AlertCode = Literal[
     "upload_region_refused", "mass_delete_waiting", "retention_waiting", "unknown_keys", "takeover", "corrupt_object",
     "audit_broken", "acl_broken", "unusable_key", "removal_failed", "camera_impostor", "forged_message", "key_misused",
     "request_flood", "approval_waiting",
+    "request_due", "request_overdue",
 ]  # fmt: skip
 ALERT_CODES: Final[tuple[AlertCode, ...]] = get_args(AlertCode)
 

@@ -57,6 +57,14 @@ MEANING: Final[dict[str, tuple[str, str]]] = {
         "A retention pass would remove far more than expected; it waits and nothing of that was deleted.",
         "Check policy.toml and the clock, then approve it: privacy-owner approve",
     ),
+    "request_due": (
+        "It is still open, and the time within which this device promises an answer ends soon.",
+        "See which, and what each waits for: privacy-owner requests, privacy-owner pending",
+    ),
+    "request_overdue": (
+        "The time within which this device promises an answer is over; it goes on trying.",
+        "See which, and what each waits for: privacy-owner requests; then ask whoever does not answer",
+    ),
     "unknown_keys": (
         "Messages signed by keys that are not in the key set arrive; they have no effect.",
         "Check who may write to this device's topics on the broker",

@@ -290,6 +290,7 @@ def _assemble(config: Config, document: bytes, *, keystore: Keystore, index: Ind
         outbox=outbox,
         random=secrets.token_bytes,
         forget=lambda tx: registry.forget_cameras(tx, named=parts.policy.cameras(), all_deleted=True),
+        answer_days=lambda: parts.policy.answer_days,
     )
     loop = asyncio.get_running_loop()
 

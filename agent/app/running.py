@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from agent import audit, enrolment
 from agent.app.alarm import Alarm
+from agent.app.answering import look_at_requests
 from agent.app.camera_state import Said
 from agent.app.collecting import Collecting
 from agent.app.judging import judge_end
@@ -670,6 +671,7 @@ async def _pass(live: Live, tell: Callable[[str, str], None], moment: Moment) ->
     if live.late_told_ms is None or moment.agent_ms - live.late_told_ms >= LATE_MS:
         live.late_told_ms = moment.agent_ms
         await parts.commands.tell_late(moment)
+    await look_at_requests(parts, live.alarm, moment)
 
 
 async def _remove_again(live: Live, moment: Moment) -> None:

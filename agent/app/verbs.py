@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 import msgspec
 
 from agent import audit, enrolment, registry, tally
+from agent.app.answering import requests_view
 from agent.app.camera_state import Said, how_view
 from agent.app.consenting import consents_view
 from agent.app.judging import judge
@@ -41,7 +42,7 @@ from agent.nearby.reach import Reach
 from agent.nearby.view import camera_view, near_view, radio_view, troubles_view
 from agent.policy import Allow, Decision, Refuse
 from agent.retention import Retention
-from agent.rights import consent
+from agent.rights import consent, deadline
 from agent.rtsp.message import Listened
 from agent.rtsp.onvif.message import Found
 from agent.upload import Upload
@@ -195,6 +196,7 @@ class Verbs:
                 "exports": {"count": len(exports), "bytes": sum(export.size_bytes for export in exports)},
                 "uploads": {"waiting": waiting, "bytes": waiting_bytes},
                 "audit_head": msgspec.to_builtins(audit.head(tx)),
+                "requests": requests_view(deadline.open_requests(tx, moment=moment)),
                 "cameras": self._cameras(tx),
                 "waiting_deletes": self._waiting_deletes(tx),
                 "field_rules": {name: msgspec.to_builtins(told) for name, told in tally.sums(tx).items()},

@@ -173,6 +173,7 @@ def _status(arguments: argparse.Namespace) -> int:
         *_not_here(answer),
         *(("waiting", told) for told in deletes_waiting(answer["waiting_deletes"])),
         ("exports", f"{answer['exports']['count']}, {size(answer['exports']['bytes'])}"),
+        *_requests(answer["requests"]),
         ("to upload", f"{answer['uploads']['waiting']} objects, {size(answer['uploads']['bytes'])}"),
         ("broker", state),
         (
@@ -332,6 +333,16 @@ def _objects(objects: list[dict[str, Any]], *, levels: dict[str, str]) -> str:
         for row in rows
     ]
     return noted(short, head=("id", "captured", "size"))
+
+
+def _requests(told: dict[str, Any]) -> list[tuple[str, str]]:
+    """Say how the owner's requests stand, where any is open."""
+    from agent.shell.times import when_text
+
+    if not told["open"]:
+        return []
+    late = f", {told['overdue']} OVERDUE" if told["overdue"] else ""
+    return [("requests", f"{told['open']} open{late}, the next due {when_text(told['next_due'])}")]
 
 
 def _exports(exports: list[dict[str, Any]]) -> str:

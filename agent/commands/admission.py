@@ -19,7 +19,7 @@ from agent.commands.exporting import OBJECTS_MAX
 from agent.commands.ledger import RUNNING, Ledger, command_of
 from agent.commands.listing import Listing
 from agent.commands.world import OWNER_ERASE, World
-from agent.envelope import Approve, Command, ConsentRecords, Delete, EraseAll, Export, Inventory, Key
+from agent.envelope import Approve, Command, ConsentRecords, Delete, EraseAll, Export, Inventory, Key, Requests
 from agent.errors import ConfigError, RefusedError, SpaceError
 from agent.ids import Ids
 from agent.index import Tx
@@ -310,6 +310,8 @@ class Admission:
         if isinstance(command.request, ConsentRecords):
             row = self._listing.tell_records(tx, command.request, row, moment=moment)
             return Judged.of(row)
+        if isinstance(command.request, Requests):
+            return Judged.of(self._listing.tell_requests(tx, row, moment=moment))
         goes_on = takes(command) and (row.selection_count > 0 or row.status == "waiting")
         if acted is not None and not goes_on:
             self._trust.keep(tx, row)  # what its outcomes belong to

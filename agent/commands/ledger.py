@@ -13,7 +13,7 @@ import msgspec
 
 from agent import audit
 from agent.audit import Event
-from agent.clock import MS_PER_S
+from agent.clock import MS_PER_S, rfc3339_ms
 from agent.envelope import MAX_OUTCOMES, Command, Delete, EraseAll, Key, decode_strictly, encode, parse_command
 from agent.errors import RefusedError, Retry
 from agent.ids import Ids
@@ -21,7 +21,8 @@ from agent.index import Tx
 from agent.keystore import Keystore
 from agent.model import Moment, Outcome, RandomBytes, Requester, new_id
 from agent.outbox import Outbox
-from agent.rights import consent
+from agent.policy import ANSWER_DAYS
+from agent.rights import consent, deadline
 from agent.rights.consent import Record
 from agent.rights.record import document
 from agent.tombstone import Late
@@ -79,8 +80,20 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     cursor: str = ""
     export: dict[str, Any] | None = None
     progress: tuple[int, int] | None = None
+    requests: tuple[dict[str, Any], ...] | None = None
     farewell: dict[str, Any] | None = None
     records: tuple[dict[str, Any], ...] | None = None
+
+
+def _whole(answer: Answer) -> dict[str, Any] | None:
+    """Return the claims of an answer that has nothing to say of objects; ``None`` for the others."""
+    if answer.progress is not None:
+        return {"progress": {"done": answer.progress[0], "total": answer.progress[1]}}
+    if answer.requests is not None:
+        return {"requests": list(answer.requests)}
+    if answer.records is not None:
+        return {"records": list(answer.records)} | ({"cursor": answer.cursor} if answer.cursor else {})
+    return None
 
 
 def command_of(row: CommandRow) -> Command:
@@ -108,6 +121,7 @@ class Ledger:
         outbox: Outbox,
         random: RandomBytes,
         forget: Callable[[Tx], object] = lambda _tx: None,
+        answer_days: Callable[[], int] = lambda: ANSWER_DAYS,
     ) -> None:
         self._device = device
         self._keystore = keystore
@@ -115,6 +129,7 @@ class Ledger:
         self._outbox = outbox
         self._random = random
         self._forget = forget
+        self._answer_days = answer_days
 
     # --- before a command is taken up
 
@@ -149,6 +164,9 @@ class Ledger:
         That is ``accept``, ``wait`` or ``settle``; without one of them nothing of this may be committed.
         """
         self._trust.use_seq(tx, key.kid, command.seq)
+        if key.role == "client":
+            days = self._answer_days()
+            deadline.start(tx, command.jti, verb=command.verb, iat_s=command.iat, working_days=days, moment=moment)
         self._outbox.withdraw(tx, reader=key.kid, about=f"refused/{digest}")  # it came too early, or we were busy
         row = CommandRow(
             jti=command.jti,
@@ -223,6 +241,7 @@ class Ledger:
         kind: Literal["command_refused", "command_done"] = "command_refused" if status == "refused" else "command_done"
         self._note(tx, kind, row, detail=detail, moment=moment)
         row = msgspec.structs.replace(row, claims=b"", settled_ms=moment.agent_ms)
+        deadline.stop(tx, row.jti, status=status, moment=moment)
         row = self._write(tx, row, status=status, reason=reason, answer=answer, moment=moment)
         audit.checkpoint(tx, self._keystore, moment=moment)
         return row
@@ -338,6 +357,8 @@ class Ledger:
             claims["selection"] = {"count": row.selection_count, "hash": row.selection_hash}
         if row.verb in _SAID_VERBS and status in TERMINAL and status != "refused":
             claims["records"], _ = self.documents(tx, consent.of_command(tx, row.jti), max_bytes=SAID_BYTES)
+        if (due_ms := deadline.due(tx, row.jti)) is not None:
+            claims["due"] = rfc3339_ms(due_ms)
         if answer is not None:
             self._add(tx, claims, row, answer, status=status)
         key = self._trust.key(tx, row.kid)
@@ -349,17 +370,14 @@ class Ledger:
         return row
 
     def _add(self, tx: Tx, claims: dict[str, Any], row: CommandRow, answer: Answer, *, status: str) -> None:
-        if answer.progress is not None:
-            claims["progress"] = {"done": answer.progress[0], "total": answer.progress[1]}
+        if (whole := _whole(answer)) is not None:
+            claims |= whole
             return
         if answer.export is not None:
             claims["export"] = answer.export
         if answer.farewell is not None:
             claims["farewell"] = answer.farewell
         if answer.outcomes is None and answer.farewell is not None:
-            return
-        if answer.records is not None:
-            claims |= {"records": list(answer.records)} | ({"cursor": answer.cursor} if answer.cursor else {})
             return
         if answer.outcomes is not None:
             claims["outcomes"] = list(answer.outcomes)

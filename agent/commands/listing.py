@@ -17,7 +17,7 @@ from agent.erasure import Erasure
 from agent.index import Tx
 from agent.model import AtStore, Moment, Object, Requester
 from agent.policy import Allow, Conditions, Policy, Rights, Subject, decide
-from agent.rights import consent
+from agent.rights import consent, deadline
 from agent.trust import CommandRow, Trust
 from agent.vault import Vault
 
@@ -182,6 +182,11 @@ class Listing:
         told, cut = self._ledger.documents(tx, page[: request.limit], max_bytes=LISTING_BYTES)
         answer = Answer(records=tuple(told), cursor=cut or more)
         return self._ledger.settle(tx, row, status="done", answer=answer, moment=moment)
+
+    def tell_requests(self, tx: Tx, row: CommandRow, *, moment: Moment) -> CommandRow:
+        """Answer a ``requests`` and settle it."""
+        told = tuple(deadline.view(clock, moment=moment) for clock in deadline.clocks(tx))
+        return self._ledger.settle(tx, row, status="done", answer=Answer(requests=told), moment=moment)
 
     def _page(self, tx: Tx, key: Key, request: Inventory) -> tuple[str, ...]:
         """Return the ids behind the cursor, one more than are told; for an owner also what goes, and exports."""

@@ -99,6 +99,10 @@ class SetTime(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     now: _Seconds
 
 
+class Requests(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Tell of the owner's requests: what is open, by when each is due, and what was answered when."""
+
+
 class Correction(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """What is true instead: the name of a camera or a recording, and where a camera is; "" says that there is none."""
 
@@ -126,6 +130,7 @@ Request = (
     | Withdraw
     | Objection
     | ConsentRecords
+    | Requests
 )
 _VERB_OF: Final[dict[str, type[Request]]] = {
     "delete": Delete,
@@ -139,6 +144,7 @@ _VERB_OF: Final[dict[str, type[Request]]] = {
     "time": SetTime,
     "erase-all": EraseAll,
     "rectify": Rectify,
+    "requests": Requests,
 }
 
 

@@ -21,7 +21,7 @@ from agent.errors import ConfigError, CorruptError, RefusedError
 KeyRole = Literal["client", "backend", "store", "time"]
 Verb = Literal[
     "delete", "export", "inventory", "approve", "consent", "withdraw", "object", "consents", "time", "erase-all",
-    "rectify",
+    "rectify", "requests",
 ]  # fmt: skip
 
 VERBS: Final[tuple[Verb, ...]] = get_args(Verb)

@@ -22,6 +22,7 @@ from agent.index import (
     bundle,
     collection,
     consent,
+    deadline,
     enrolment,
     farewell,
     freezing,
@@ -57,6 +58,7 @@ MIGRATIONS: Final[dict[str, tuple[str, ...]]] = {
     "rectification": rectification.MIGRATIONS,
     "tally": tally.MIGRATIONS,
     "consent": consent.MIGRATIONS,
+    "deadline": deadline.MIGRATIONS,
 }
 """Scripts of each owner, oldest first; they are only ever appended to."""
 

@@ -4,6 +4,7 @@
     own        init, recover, client new: keys made or typed back
     enrol      device add, client add and remove: whom we believe, whom the device shall believe
     ask        delete, export, inventory, approve, time
+    requests   which requests are open, and by when each is due
     correct    rectify: names and places that are wrong
     consent    consent give, refuse and list; withdraw, object
     answers    what became of them: pending, resend, forget, listen, receipt, receipts

@@ -76,6 +76,19 @@ class ToldExport(msgspec.Struct, frozen=True, kw_only=True):
     recipients: tuple[str, ...] = ()
 
 
+class RequestTold(msgspec.Struct, frozen=True, kw_only=True):
+    """One request of the owner, and its deadline."""
+
+    command: str
+    verb: str
+    asked: str
+    due: str
+    state: str
+    working_days_left: int = 0
+    answered: str = ""
+    status: str = ""
+
+
 class LateTold(msgspec.Struct, frozen=True):
     """Files that turned up after the delete that covers them."""
 
@@ -117,6 +130,8 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True, rename={"export": "expo
     remarks: tuple[str, ...] = ()
     export: ToldExport | None = None
     late: LateTold | None = None
+    due: str = ""
+    requests: tuple[RequestTold, ...] | None = None
     farewell: FarewellTold | None = None
 
     @property

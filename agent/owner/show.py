@@ -17,6 +17,7 @@ from agent.envelope.command import (
     Inventory,
     Objection,
     Rectify,
+    Requests,
     SetTime,
     Withdraw,
 )
@@ -108,6 +109,8 @@ def asked(command: Command) -> str:  # noqa: PLR0911 - one sentence for each ver
             return f"let {approved} proceed"
         case EraseAll():
             return "EVERYTHING, its keys and its owner: it becomes unowned"
+        case Requests():
+            return "which requests are open, and by when each is due"
         case Rectify(camera=camera, object=object_id, set=told):
             what = [f"{field} {text!r}" for field, text in msgspec.to_builtins(told).items()]
             return f"correct {'camera ' + camera if camera else object_id}: {', '.join(what)}"
@@ -129,7 +132,8 @@ def progress(receipt: Receipt) -> str:
         f", {receipt.selection.count} selected" if receipt.selection is not None and receipt.verb != "inventory" else ""
     )
     done = f", {receipt.progress.done} of {receipt.progress.total} done" if receipt.progress is not None else ""
-    return f"{clean(receipt.verb)}: {words}{count}{done}"
+    due = f", answered by {when_text(receipt.due)}" if receipt.due and not receipt.terminal else ""
+    return f"{clean(receipt.verb)}: {words}{count}{done}{due}"
 
 
 def news(receipt: Receipt) -> str:

@@ -4,6 +4,7 @@
 - ``purpose.py``  why data may be used, what the owner said of that, and so who may read it: said there and nowhere else
 - ``withdrawal.py`` what becomes of an object once a purpose of it is allowed no more
 - ``values.py``   the policy, and the frozen facts that a decision is made from
+- ``working_day.py`` working days: by when a request has to be answered
 - ``forecast.py`` what a retention pass is expected to remove; more than that asks first
 - ``fields/``      what of a usage log's fields is kept, made coarser or hidden before it is sealed
 - ``order.py``    which of two policies allows less, and what each change of a document is
@@ -19,6 +20,7 @@ from agent.policy.order import Change, compare, is_tighter, loosens
 from agent.policy.purpose import Basis, Consents, Purpose, Word, is_allowed, purposes_for, recipients_for
 from agent.policy.reading import is_region, parse_policy
 from agent.policy.values import (
+    ANSWER_DAYS,
     Action,
     Allow,
     Conditions,
@@ -34,6 +36,7 @@ from agent.policy.values import (
 from agent.policy.withdrawal import After, after_withdrawal
 
 __all__ = [
+    "ANSWER_DAYS",
     "FORECAST_MS",
     "Action",
     "After",

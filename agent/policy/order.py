@@ -248,6 +248,7 @@ DIRECTIONS: Final[dict[type, dict[str, Field]]] = {
         # Less asks more often, and what is due lies until the owner answers; more removes more without asking.
         "largest_pass": Field(way=EXACT, key=("retention", "largest_pass"), text=_share),
         "forget_within_ms": Field(way=LOWER, key=("retention", "forget_within"), text=_duration),
+        "answer_days": Field(way=LOWER, key=("requests", "working_days")),
     },
     Rule: {
         "scope": Field(way=NAME),

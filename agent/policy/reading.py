@@ -21,6 +21,9 @@ The document::
     basis = "consent"               # or contract, legitimate-interest, legal-obligation
     seal_to = ["vendor"]            # reads, beside the category's, what is sealed while this purpose is allowed
 
+    [requests]
+    working_days = 15               # the owner's requests are answered within so many, and warned of before
+
     [category.recording]
     purpose = "security"            # or purposes = ["security", "analytics"]
     seal_to = ["owner"]             # whatever the purpose; left out: the purposes' own recipients alone
@@ -45,13 +48,14 @@ from agent.model import CATEGORIES, Category, is_camera_id
 from agent.policy.fields.reading import read_fields
 from agent.policy.fields.rule import PERIODS_MAX, Fields
 from agent.policy.purpose import BUILT_IN, Basis, Purpose
-from agent.policy.values import Keep, OnFull, Policy, Rule, UploadRule, rotation_periods_ms
+from agent.policy.values import ANSWER_DAYS, Keep, OnFull, Policy, Rule, UploadRule, rotation_periods_ms
 
 POLICY_VERSION: Final = 1
 
-_DOCUMENT_KEYS: Final = ("version", "recipients", "upload", "retention", "purpose", "category", "camera")
+_DOCUMENT_KEYS: Final = ("version", "recipients", "upload", "retention", "requests", "purpose", "category", "camera")
 _UPLOAD_KEYS: Final = ("regions", "rate", "hours")
 _RETENTION_KEYS: Final = ("largest_pass", "forget_within")
+_REQUESTS_KEYS: Final = ("working_days",)
 _RULE_KEYS: Final = (
     "purpose",
     "purposes",
@@ -97,6 +101,9 @@ def parse_policy(raw: bytes, *, file: str) -> Policy:
     if within_ms is not None and within_ms > _FORGET_WITHIN_MAX_MS:
         raise retention.error("forget_within", "is longer than a day", hint='write for example "1h"')
     retention.close(known=_RETENTION_KEYS)
+    requests = document.table("requests")
+    answer_days = _answer_days(requests)
+    requests.close(known=_REQUESTS_KEYS)
     purposes = _purposes(document.table("purpose"), recipients)
     rules = _rules(document, recipients, purposes)
     if len(rotation_periods_ms(rules)) > PERIODS_MAX:
@@ -114,7 +121,15 @@ def parse_policy(raw: bytes, *, file: str) -> Policy:
         hours=hours,
         largest_pass=_LARGEST_PASS if share is None else share,
         forget_within_ms=_FORGET_WITHIN_MS if within_ms is None else within_ms,
+        answer_days=answer_days,
     )
+
+
+def _answer_days(table: Table) -> int:
+    days = table.take("working_days", int, ANSWER_DAYS)
+    if not 1 <= days <= ANSWER_DAYS:
+        raise table.error("working_days", f"{days} is out of range", hint=f"use 1 to {ANSWER_DAYS}")
+    return days
 
 
 def _recipients(table: Table) -> dict[str, tuple[str, ...]]:

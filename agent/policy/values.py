@@ -16,6 +16,9 @@ OnFull = Literal["refuse", "drop-oldest"]
 EXPORT_AGE_MS: Final = 7 * 86_400_000
 """How long an export lies in its folder where the policy gives the category ``export`` no age."""
 
+ANSWER_DAYS: Final = 15
+"""Working days within which the owner's requests are answered: what vendors promise, and the most a policy may say."""
+
 EXPORTS_SHARE: Final = 4
 """The part of the disk, a quarter, that exports take at most where the policy gives that category no size."""
 
@@ -75,6 +78,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     hours: tuple[tuple[int, int], ...]
     largest_pass: float
     forget_within_ms: int
+    answer_days: int = ANSWER_DAYS
 
     def cameras(self) -> frozenset[str]:
         """Return the ids of cameras that have rules of their own."""

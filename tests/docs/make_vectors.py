@@ -244,6 +244,7 @@ def _good_commands(cast: Cast) -> list[tuple[str, Party, Claims]]:
             cast.client,
             {"verb": "rectify", "camera": "k3x9", "set": {"name": "Back door", "location": "Yard"}},
         ),
+        ("requests", cast.client, {"verb": "requests"}),
         ("rectify an object", cast.client, {"verb": "rectify", "object": objects[0], "set": {"name": "parcel.mp4"}}),
     ]
 

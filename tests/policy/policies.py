@@ -57,6 +57,7 @@ WHOLE: Final[Mapping[str, tuple[Any, ...]]] = {
     "hours": ((), ((0, 360),), ((1320, 360),)),
     "largest_pass": (0.1, 0.3),
     "forget_within_ms": (60_000, 3_600_000),
+    "answer_days": (5, 15),
 }
 """Values of each field, from a few; what a test needs of a field that comes later is a line here."""
 
