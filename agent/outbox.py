@@ -26,6 +26,7 @@ AlertCode = Literal[
     "audit_broken", "acl_broken", "unusable_key", "removal_failed", "camera_impostor", "forged_message", "key_misused",
     "request_flood", "approval_waiting",
     "request_due", "request_overdue",
+    "service_ending",
 ]  # fmt: skip
 ALERT_CODES: Final[tuple[AlertCode, ...]] = get_args(AlertCode)
 

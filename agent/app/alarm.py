@@ -53,6 +53,10 @@ MEANING: Final[dict[str, tuple[str, str]]] = {
         "A command that needs the word of several of the owner's clients waits; nothing of it was done.",
         "Approve just what the alert names, from another client, or let it expire: privacy-owner approve",
     ),
+    "service_ending": (
+        "Once it has ended nothing is collected or uploaded, and what nothing keeps goes by the policy's plan.",
+        "Export what shall stay: privacy-owner export; or go on without it: privacy-owner end-service --resume",
+    ),
     "retention_waiting": (
         "A retention pass would remove far more than expected; it waits and nothing of that was deleted.",
         "Check policy.toml and the clock, then approve it: privacy-owner approve",

@@ -23,11 +23,12 @@ from agent.bundle import Bundle
 from agent.clock import MS_PER_S, ReadClock, monotonic_s, pause
 from agent.commands import Commands, Ledger, rectifying
 from agent.commands.consent import Purposes
+from agent.commands.ending import acting
 from agent.commands.farewell import is_leaving, is_over
 from agent.commands.world import World, sparing
 from agent.config import Config
 from agent.document import DOCUMENT_BYTES
-from agent.envelope import Command, Key, Rectify, SetTime, fingerprint
+from agent.envelope import Command, EndService, Key, Rectify, SetTime, fingerprint
 from agent.erasure import Erasure
 from agent.errors import ConfigError, LinkError
 from agent.files import FILE_MODE, free_bytes, is_there, open_folder, read_whole
@@ -56,6 +57,7 @@ async def _nothing_collects() -> None:
 class Parts:
     """What the flows and the verbs are made of. ``changed`` may be replaced: it is called when the outbox has news.
 
+    ``heard`` may be replaced too: it is called for each word of a backend or store that its key signed.
     So may ``rights_changed``: called on the event loop when something else was said of data than before.
     ``leaving`` says that the device leaves its owner: nothing is collected or uploaded. ``end_collecting`` is replaced
     by whoever collects. ``refused_bytes`` is the largest recording for which there was no room since this start, of
@@ -82,10 +84,16 @@ class Parts:
     refused_bytes: int = 0
     leaving: bool = False
     end_collecting: Callable[[], Awaitable[None]] = _nothing_collects
+    service_ended: bool = False
+    heard: Callable[[], None] = lambda: None
 
     def now(self) -> Moment:
         """Read the clocks once; a flow does so at its start and hands the moment down."""
         return self.timeline.look(self.read_clock())
+
+    def hear(self) -> None:
+        """Note a word of the cloud."""
+        self.heard()
 
     def disk(self) -> Disk:
         """Return the room on the vault's file system."""
@@ -297,6 +305,9 @@ def _assemble(config: Config, document: bytes, *, keystore: Keystore, index: Ind
     def changed() -> None:
         parts.changed()
 
+    def heard() -> None:
+        parts.heard()
+
     def finish(tx: Tx, command: str, outcomes: tuple[Outcome, ...], moment: Moment) -> None:
         """Store the receipt on the index's thread; whoever sends it reads behind this transaction's commit."""
         ledger.on_finish(tx, command, tuple(bundle.remarked(tx, outcome) for outcome in outcomes), moment)
@@ -330,16 +341,23 @@ def _assemble(config: Config, document: bytes, *, keystore: Keystore, index: Ind
         tx.then(look_again)
 
     purposes = Purposes(policy=lambda: parts.policy, changed=rights_changed)
+    alert = Alarm(index=index, trust=trust, outbox=outbox).raise_in
     world = World(
         policy=lambda: parts.policy,
         rights=snapshot.of,
         label=enrolment.label_of,
-        acts={SetTime: set_time, Rectify: rectifying.act(vault), **purposes.acts()},
+        acts={
+            SetTime: set_time,
+            Rectify: rectifying.act(vault),
+            EndService: acting(policy=lambda: parts.policy, alert=alert, outbox=outbox),
+            **purposes.acts(),
+        },
         purposes=purposes,
+        heard=heard,
         approve_pass=_approve_pass,
         now=lambda: timeline.look(read_clock()),
         changed=changed,
-        alert=Alarm(index=index, trust=trust, outbox=outbox).raise_in,
+        alert=alert,
         room=room,
         end_collecting=stop_collecting,
         unpair=unpair,

@@ -18,6 +18,7 @@ from agent.app.alarm import Alarm
 from agent.app.answering import look_at_requests
 from agent.app.camera_state import Said
 from agent.app.collecting import Collecting
+from agent.app.ending import Ending
 from agent.app.judging import judge_end
 from agent.app.parts import RESERVE_BYTES, Parts, opened, read_policy_file
 from agent.app.passkey import Passkeys
@@ -238,6 +239,7 @@ async def _run(
         answering = asyncio.Event()
         start(ControlServer(parts.config.socket, Verbs(live).table()).serve(answering.set), "control")
         start(parts.commands.run(), "commands")
+        start(_service(live).run(wait), "service")
         start(_tell_alerts(live, events), "alerts")
         start(_tick(live, tell, alive, wait, stop), "ticks")
         start(_reload_policy(live, reload), "policy")
@@ -400,6 +402,7 @@ def _line_parts(live: Live, tell: Callable[[str, str], None]) -> Post | None:
         snapshot=parts.snapshot,
         alert=tell,
         corrected=parts.commands.corrected,
+        heard=parts.hear,
     )
     live.broker, live.upload, live.post = broker, upload, post
 
@@ -562,6 +565,13 @@ def _look_again(live: Live) -> None:
     live.ingest.reconsider()
     if live.upload is not None:
         live.upload.changed()
+
+
+def _service(live: Live) -> Ending:
+    """Return what looks whether the service goes on; it hears every word of the cloud."""
+    ending = Ending(live.parts, live.alarm, changed=partial(_look_again, live))
+    live.parts.heard = ending.heard
+    return ending
 
 
 async def _switch_cameras(live: Live) -> None:

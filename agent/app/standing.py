@@ -18,6 +18,8 @@ from agent.files import is_there
 from agent.index import Tx, looking
 from agent.keystore import Keystore
 from agent.outbox import Outbox
+from agent.policy.ending import Service
+from agent.rights import service
 from agent.timeline import Timeline
 from agent.trust import Trust
 from agent.vault import OBJECTS_FOLDER
@@ -48,8 +50,19 @@ def standing(tx: Tx, outbox: Outbox) -> dict[str, Any]:
         "alerts": [
             {"code": code, "since": rfc3339_ms(since_ms), "count": count} for code, since_ms, count in outbox.alerts(tx)
         ],
+        "service": _served(service.standing(tx)),
         "not_removed": [f"{OBJECTS_FOLDER}/{object_id}" for object_id in erasure.put_off(tx, limit=NAMED_MAX)],
     }
+
+
+def _served(now: Service) -> dict[str, Any]:
+    """Return how the service stands, and when what follows."""
+    told: dict[str, Any] = {"stage": now.stage}
+    if now.stage == "noticed":
+        told["ends"] = rfc3339_ms(now.ends_ms)
+    if now.stage == "ended":
+        told["due"] = rfc3339_ms(now.due_ms)
+    return told
 
 
 async def seen(config: Config, *, read_clock: ReadClock) -> dict[str, Any]:

@@ -79,7 +79,7 @@ class Switches:
 
     def wanted(self, camera: str) -> bool:
         """Tell whether a camera is to collect; may be asked from any thread."""
-        return camera not in self._off and self._allowed(camera)
+        return camera not in self._off and not self._parts.service_ended and self._allowed(camera)
 
     def said(self, camera: str, *, on: bool, before: bool, way: Way) -> None:
         """Take what a camera says that it does, and did before it was told."""

@@ -79,6 +79,8 @@ class Admission:
         heard = door.hear(tx, incoming, trust=self._trust, device=self._device, moment=moment)
         if isinstance(heard, Stranger):
             return Judged(stranger=heard.why)
+        if (heard.row.role if isinstance(heard, Repeat) else heard.key.role) == "backend":
+            self._world.heard()
         self._require_room(heard)
         if isinstance(heard, Repeat):
             row = heard.row

@@ -212,6 +212,9 @@ class Commands:
             heard = door.hear_ack(tx, incoming, trust=self._trust, device=self._device)
             if isinstance(heard, Stranger):
                 return heard.why
+            key = self._trust.key(tx, heard.iss)
+            if key is not None and key.role in {"backend", "store"}:
+                self._world.heard()
             self._outbox.acknowledged(tx, heard.iss, heard.acks, moment=moment)
             self._trust.acknowledged(tx, heard.iss, heard.acks)
             return ""

@@ -43,6 +43,7 @@ class World(msgspec.Struct, frozen=True, kw_only=True):
 
     ``acts`` holds, by the type of its request, the effect of each verb that needs no work behind the transaction;
     ``paces``, by the role of a key, how fast it may speak; ``purposes`` says what a word on a purpose is about.
+    ``heard`` is called for each word of a backend or store that its key signed.
     ``changed`` is called on the event loop when the outbox may have something new. ``alert`` takes (transaction, code,
     sentence, moment). ``approve_pass`` takes (transaction, id, selection hash, key) and tells whether a retention pass
     waited for just that. ``room`` tells (bytes free beyond what is kept back, bytes in all) of the vault's disk;
@@ -59,6 +60,7 @@ class World(msgspec.Struct, frozen=True, kw_only=True):
     acts: Mapping[type[Any], Act] = MappingProxyType({})
     paces: Mapping[str, Pace] = MappingProxyType(PACES)
     purposes: Purposes | None = None
+    heard: Callable[[], None] = lambda: None
     approve_pass: Callable[[Tx, str, str, Key], bool] = _no_pass
     room: Callable[[], tuple[int, int]] = lambda: (0, 0)
     end_collecting: Callable[[], Awaitable[None]] = _nothing_collects

@@ -118,6 +118,13 @@ class Rectify(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     object: _Id | None = None
 
 
+class EndService(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Say that the service ends (``ends``, in seconds), or that the owner goes on without it (``resume``)."""
+
+    ends: _Seconds | None = None
+    resume: bool | None = None
+
+
 Request = (
     Delete
     | Export
@@ -131,6 +138,7 @@ Request = (
     | Objection
     | ConsentRecords
     | Requests
+    | EndService
 )
 _VERB_OF: Final[dict[str, type[Request]]] = {
     "delete": Delete,
@@ -145,6 +153,7 @@ _VERB_OF: Final[dict[str, type[Request]]] = {
     "erase-all": EraseAll,
     "rectify": Rectify,
     "requests": Requests,
+    "end-service": EndService,
 }
 
 
@@ -248,6 +257,10 @@ def _check_request(request: Request) -> None:
         raise _malformed("an objection names a purpose, or do_not_track")
     if isinstance(request, Objection) and request.category is not None and request.purpose is None:
         raise _malformed("a category stands beside a purpose")
+    if isinstance(request, EndService) and (
+        request.resume is False or (request.ends is None) is (request.resume is None)
+    ):
+        raise _malformed("end-service has ends, or resume that is true")
     if isinstance(request, Delete | Export | Inventory):
         _check_selection(request.select)
     if isinstance(request, Rectify):

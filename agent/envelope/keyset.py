@@ -21,14 +21,16 @@ from agent.errors import ConfigError, CorruptError, RefusedError
 KeyRole = Literal["client", "backend", "store", "time"]
 Verb = Literal[
     "delete", "export", "inventory", "approve", "consent", "withdraw", "object", "consents", "time", "erase-all",
-    "rectify", "requests",
+    "rectify", "requests", "end-service",
 ]  # fmt: skip
 
 VERBS: Final[tuple[Verb, ...]] = get_args(Verb)
 BACKEND_VERBS: Final[tuple[Verb, ...]] = ("delete", "export", "inventory")
+"""What a backend gets unless its owner says otherwise; it may hold more."""
+
 ROLE_VERBS: Final[dict[KeyRole, tuple[Verb, ...]]] = {
     "client": VERBS,
-    "backend": BACKEND_VERBS,
+    "backend": (*BACKEND_VERBS, "end-service"),
     "store": (),
     "time": ("time",),
 }

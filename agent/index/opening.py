@@ -32,6 +32,7 @@ from agent.index import (
     registry,
     remaining,
     rights,
+    service,
     tally,
     timeline,
     trust,
@@ -59,6 +60,7 @@ MIGRATIONS: Final[dict[str, tuple[str, ...]]] = {
     "tally": tally.MIGRATIONS,
     "consent": consent.MIGRATIONS,
     "deadline": deadline.MIGRATIONS,
+    "service": service.MIGRATIONS,
 }
 """Scripts of each owner, oldest first; they are only ever appended to."""
 

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from agent import age
 from agent.clock import MS_PER_S
 from agent.envelope import Approvals, Descriptor, Key, KeySet, Quota, parse_descriptor
-from agent.envelope.keyset import APPROVABLE
+from agent.envelope.keyset import APPROVABLE, VERBS
 from agent.errors import ConfigError, CorruptError
 from agent.files import write_durably
 from agent.owner import device as devices
@@ -66,6 +66,9 @@ def add_parsers(subparsers: Subparsers) -> None:
     one.add_argument("--accept", default="", metavar="FINGERPRINT", help="it was compared already: do not ask")
     one.add_argument("--yes", action="store_true", help="do not ask: the fingerprint is compared afterwards")
     one.add_argument("--quota", default="", metavar="OBJECTS,BYTES,SECONDS", help="what a backend may do unasked")
+    one.add_argument(
+        "--grant", action="append", default=[], choices=VERBS, help="a verb beyond those of its role; repeatable"
+    )
     _add_signing(one)
     add(client, "list", summary="list who is in the key set", example="privacy-owner client list", run=_client_list)
     one = add(
@@ -209,7 +212,7 @@ def _client_add(arguments: argparse.Namespace, context: Context) -> int:
         )
     with context.home.locked():
         current = _current(context)
-        keys = with_member(current, descriptor, quota=quota)
+        keys = with_member(current, descriptor, quota=quota, grant=arguments.grant)
         new, path = _sign(arguments, context, keys, current=current)
     first = "" if arguments.accept else f"compare the fingerprint with what the {descriptor.role} shows; then "
     told = f"added    {descriptor.role} {descriptor.name} {descriptor.fingerprint}"

@@ -4,7 +4,7 @@ The root signs nothing else. Each version is read back by the very parser that t
 what will be accepted.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Final, Literal
 
 from agent.envelope import (
@@ -23,7 +23,7 @@ from agent.envelope import (
     thumbprint,
 )
 from agent.envelope.jws import alg_of
-from agent.envelope.keyset import ROLE_VERBS, KeyRole
+from agent.envelope.keyset import BACKEND_VERBS, ROLE_VERBS, KeyRole, Verb
 from agent.errors import ConfigError
 
 BACKEND_QUOTA: Final = Quota(objects=100, bytes=10 * 10**9, window_s=24 * 3600)
@@ -32,8 +32,10 @@ BACKEND_QUOTA: Final = Quota(objects=100, bytes=10 * 10**9, window_s=24 * 3600)
 _ROLES: Final[dict[str, KeyRole]] = {"client": "client", "backend": "backend", "store": "store", "time": "time"}
 
 
-def entry(descriptor: Descriptor, *, quota: Quota | None = None) -> Key:
+def entry(descriptor: Descriptor, *, quota: Quota | None = None, grant: Collection[Verb] = ()) -> Key:
     """Return the key set's entry for a descriptor: every verb of its role, a backend under a quota.
+
+    A backend gets ``BACKEND_VERBS`` alone, and what its owner grants it besides.
 
     A device or an owner is no member: ``ConfigError``.
     """
@@ -49,10 +51,17 @@ def entry(descriptor: Descriptor, *, quota: Quota | None = None) -> Key:
         alg=descriptor.alg,
         role=role,
         name=descriptor.name,
-        verbs=ROLE_VERBS[role],
+        verbs=_verbs(role, grant),
         recipient=descriptor.recipient,
         quota=limit,
     )
+
+
+def _verbs(role: KeyRole, grant: Collection[Verb]) -> tuple[Verb, ...]:
+    usual = BACKEND_VERBS if role == "backend" else ROLE_VERBS[role]
+    if wrong := sorted(set(grant) - set(ROLE_VERBS[role])):
+        raise ConfigError(f"a {role} may not hold {', '.join(wrong)}", hint="docs/protocol.md section 4 has the table")
+    return tuple(verb for verb in ROLE_VERBS[role] if verb in usual or verb in grant)
 
 
 def issue(
@@ -84,11 +93,13 @@ def issue(
     return parse_keyset(raw, root_jwk=jwk, current=current)
 
 
-def with_member(current: KeySet, descriptor: Descriptor, *, quota: Quota | None = None) -> tuple[Key, ...]:
+def with_member(
+    current: KeySet, descriptor: Descriptor, *, quota: Quota | None = None, grant: Collection[Verb] = ()
+) -> tuple[Key, ...]:
     """Return the keys with one more; one that is there already is a ``ConfigError``."""
     if current.key(descriptor.kid) is not None:
         raise ConfigError(f"{descriptor.name!r} is in the key set already", hint="privacy-owner client list")
-    return (*current.keys, entry(descriptor, quota=quota))
+    return (*current.keys, entry(descriptor, quota=quota, grant=grant))
 
 
 def without_member(current: KeySet, name: str) -> tuple[Key, ...]:

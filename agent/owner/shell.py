@@ -12,7 +12,21 @@ from pathlib import Path
 from typing import Final
 
 from agent.clock import ReadClock, system_clock
-from agent.owner import alerts, answers, ask, consent, correct, enrol, farewell, keys, own, prove, requests, unpack
+from agent.owner import (
+    alerts,
+    answers,
+    ask,
+    consent,
+    correct,
+    ending,
+    enrol,
+    farewell,
+    keys,
+    own,
+    prove,
+    requests,
+    unpack,
+)
 from agent.owner.context import Context
 from agent.owner.context import add as add_command
 from agent.owner.home import DEFAULT_HOME, Home
@@ -30,6 +44,7 @@ _PARTS: Final[tuple[Callable[[Subparsers], None], ...]] = (
     requests.add_parsers,
     answers.add_parsers,
     alerts.add_parsers,
+    ending.add_parsers,
     prove.add_parsers,
     unpack.add_parsers,
     keys.add_parsers,

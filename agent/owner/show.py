@@ -12,6 +12,7 @@ from agent.envelope.command import (
     Consent,
     ConsentRecords,
     Delete,
+    EndService,
     EraseAll,
     Export,
     Inventory,
@@ -114,10 +115,18 @@ def asked(command: Command) -> str:  # noqa: PLR0911 - one sentence for each ver
         case Rectify(camera=camera, object=object_id, set=told):
             what = [f"{field} {text!r}" for field, text in msgspec.to_builtins(told).items()]
             return f"correct {'camera ' + camera if camera else object_id}: {', '.join(what)}"
-        case SetTime(now=now_s):
-            return when(now_s * MS_PER_S)
+        case SetTime() | EndService():
+            return _time(command.request)
         case Consent() | Withdraw() | Objection() | ConsentRecords():
             return said.asked(command.request)
+
+
+def _time(request: SetTime | EndService) -> str:
+    if isinstance(request, SetTime):
+        return when(request.now * MS_PER_S)
+    if request.ends is None:
+        return "go on without the service"
+    return f"the service ends at {when(request.ends * MS_PER_S)}"
 
 
 def progress(receipt: Receipt) -> str:

@@ -63,6 +63,8 @@ def decide(  # noqa: PLR0911 - one return per action, in the order of the docstr
     if action == "expire":
         rule = policy.export_rule() if subject.category == "export" else rule
         return _expire(rule, subject, rights, conditions)
+    if rights.ended:
+        return Refuse(reason="service_ended", rule="end_of_service")
     if rule is None:
         return Refuse(reason="no_rule", rule=f"category.{subject.category}")
     if not purposes_for(rule, rights.consents, sealed_for=subject.purposes):

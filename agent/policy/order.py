@@ -249,6 +249,10 @@ DIRECTIONS: Final[dict[type, dict[str, Field]]] = {
         "largest_pass": Field(way=EXACT, key=("retention", "largest_pass"), text=_share),
         "forget_within_ms": Field(way=LOWER, key=("retention", "forget_within"), text=_duration),
         "answer_days": Field(way=LOWER, key=("requests", "working_days")),
+        # Sooner ends the service and all that is held, later keeps both.
+        "silent_ms": Field(way=EXACT, key=("end_of_service", "silent"), text=_duration),
+        "grace_ms": Field(way=EXACT, key=("end_of_service", "grace"), text=_duration),
+        "ending": Field(way=EXACT, key=("end_of_service", "plan")),
     },
     Rule: {
         "scope": Field(way=NAME),

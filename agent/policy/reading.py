@@ -21,6 +21,11 @@ The document::
     basis = "consent"               # or contract, legitimate-interest, legal-obligation
     seal_to = ["vendor"]            # reads, beside the category's, what is sealed while this purpose is allowed
 
+    [end_of_service]
+    silent = "180d"                 # no word of the cloud for so long ends its service; absent: never
+    grace = "30d"                   # so long after that, or after a signed notice, the plan is carried out
+    plan = "delete"                 # or keep: nothing is collected, and what is here ends by its own limits
+
     [requests]
     working_days = 15               # the owner's requests are answered within so many, and warned of before
 
@@ -48,11 +53,31 @@ from agent.model import CATEGORIES, Category, is_camera_id
 from agent.policy.fields.reading import read_fields
 from agent.policy.fields.rule import PERIODS_MAX, Fields
 from agent.policy.purpose import BUILT_IN, Basis, Purpose
-from agent.policy.values import ANSWER_DAYS, Keep, OnFull, Policy, Rule, UploadRule, rotation_periods_ms
+from agent.policy.values import (
+    ANSWER_DAYS,
+    GRACE_MS,
+    EndingPlan,
+    Keep,
+    OnFull,
+    Policy,
+    Rule,
+    UploadRule,
+    rotation_periods_ms,
+)
 
 POLICY_VERSION: Final = 1
 
-_DOCUMENT_KEYS: Final = ("version", "recipients", "upload", "retention", "requests", "purpose", "category", "camera")
+_DOCUMENT_KEYS: Final = (
+    "version",
+    "recipients",
+    "upload",
+    "retention",
+    "end_of_service",
+    "requests",
+    "purpose",
+    "category",
+    "camera",
+)
 _UPLOAD_KEYS: Final = ("regions", "rate", "hours")
 _RETENTION_KEYS: Final = ("largest_pass", "forget_within")
 _REQUESTS_KEYS: Final = ("working_days",)
@@ -68,6 +93,7 @@ _RULE_KEYS: Final = (
     "fields",
 )
 _PURPOSE_KEYS: Final = ("description", "basis", "seal_to")
+_ENDING_KEYS: Final = ("silent", "grace", "plan")
 _KEEP_KEYS: Final = ("age", "size", "count", "disk_free")
 _NAME: Final = re.compile(r"[a-z][a-z0-9_-]{0,31}")
 _DESCRIPTION_MAX: Final = 300
@@ -104,6 +130,7 @@ def parse_policy(raw: bytes, *, file: str) -> Policy:
     requests = document.table("requests")
     answer_days = _answer_days(requests)
     requests.close(known=_REQUESTS_KEYS)
+    silent_ms, grace_ms, ending = _end_of_service(document.table("end_of_service"))
     purposes = _purposes(document.table("purpose"), recipients)
     rules = _rules(document, recipients, purposes)
     if len(rotation_periods_ms(rules)) > PERIODS_MAX:
@@ -122,6 +149,9 @@ def parse_policy(raw: bytes, *, file: str) -> Policy:
         largest_pass=_LARGEST_PASS if share is None else share,
         forget_within_ms=_FORGET_WITHIN_MS if within_ms is None else within_ms,
         answer_days=answer_days,
+        silent_ms=silent_ms,
+        grace_ms=grace_ms,
+        ending=ending,
     )
 
 
@@ -130,6 +160,14 @@ def _answer_days(table: Table) -> int:
     if not 1 <= days <= ANSWER_DAYS:
         raise table.error("working_days", f"{days} is out of range", hint=f"use 1 to {ANSWER_DAYS}")
     return days
+
+
+def _end_of_service(table: Table) -> tuple[int | None, int, EndingPlan]:
+    """Return after how much silence a service has ended, for how long its owner is waited for, and what then goes."""
+    silent_ms, grace_ms = table.duration_ms("silent"), table.duration_ms("grace")
+    plan = cast("EndingPlan", table.choice("plan", get_args(EndingPlan), "delete"))
+    table.close(known=_ENDING_KEYS)
+    return silent_ms, GRACE_MS if grace_ms is None else grace_ms, plan
 
 
 def _recipients(table: Table) -> dict[str, tuple[str, ...]]:

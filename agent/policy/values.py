@@ -13,6 +13,11 @@ Action = Literal["ingest", "upload", "expire", "delete", "export", "inventory"]
 UploadRule = Literal["never", "allowed", "before-expiry"]
 OnFull = Literal["refuse", "drop-oldest"]
 
+EndingPlan = Literal["delete", "keep"]
+
+GRACE_MS: Final = 30 * 86_400_000
+"""Between the end of a service and its deletion plan, where the policy says nothing else."""
+
 EXPORT_AGE_MS: Final = 7 * 86_400_000
 """How long an export lies in its folder where the policy gives the category ``export`` no age."""
 
@@ -67,7 +72,10 @@ def rotation_periods_ms(rules: Iterable[Rule]) -> frozenset[int]:
 
 
 class Policy(msgspec.Struct, frozen=True, kw_only=True):
-    """The whole document, checked; ``hours`` are half-open minute-of-day intervals in UTC when uploads may run."""
+    """The whole document, checked; ``hours`` are half-open minute-of-day intervals in UTC when uploads may run.
+
+    A cloud that is silent for ``silent_ms`` ends its service; ``grace_ms`` later ``ending`` is carried out.
+    """
 
     version: int
     recipients: dict[str, tuple[str, ...]]
@@ -79,6 +87,9 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     largest_pass: float
     forget_within_ms: int
     answer_days: int = ANSWER_DAYS
+    silent_ms: int | None = None
+    grace_ms: int = GRACE_MS
+    ending: EndingPlan = "delete"
 
     def cameras(self) -> frozenset[str]:
         """Return the ids of cameras that have rules of their own."""
@@ -132,11 +143,12 @@ class Hold(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Rights(msgspec.Struct, frozen=True, kw_only=True):
-    """A snapshot of what the owner has asked for one object."""
+    """A snapshot of what the owner has asked for one object, and whether the service that it is for has ended."""
 
     hold: Hold | None = None
     restricted: bool = False
     consents: Consents = Consents()
+    ended: bool = False
 
 
 class Subject(msgspec.Struct, frozen=True, kw_only=True):

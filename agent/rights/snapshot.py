@@ -12,7 +12,7 @@ import msgspec
 
 from agent.index import Tx
 from agent.policy import Consents, Hold, Rights
-from agent.rights import consent, freezing
+from agent.rights import consent, freezing, service
 from agent.rights.freezing import Coming, Freeze, Freezes, Placed
 
 FREE: Final = Rights()
@@ -44,7 +44,7 @@ class Snapshot:
 
     def of(self, tx: Tx, item: Placed) -> Rights:
         """Return what stands over an object that is here, or that only a store has."""
-        return self._with_consents(tx, rights_of(self.standing(tx), item))
+        return _served(tx, self._with_consents(tx, rights_of(self.standing(tx), item)))
 
     def of_set(self, tx: Tx, camera: str, category: str) -> Rights:
         """Return what stands over everything of a camera's category, whenever it was recorded."""
@@ -53,7 +53,7 @@ class Snapshot:
             tuple(one for one in standing.restrictions if one.covers_all_of(camera, category)),
             tuple(one for one in standing.holds if one.covers_all_of(camera, category)),
         )
-        return self._with_consents(tx, rights)
+        return _served(tx, self._with_consents(tx, rights))
 
     def at_ingest(self, tx: Tx, *, camera: str, category: str, captured_from_ms: int, captured_to_ms: int) -> Rights:
         """Return what stands over what is not here yet; ``camera`` is ``""`` for one that has no id yet."""
@@ -70,6 +70,10 @@ class Snapshot:
 def rights_of(standing: Freezes, item: Placed) -> Rights:
     """Return which restrictions and holds stand over one object; for whoever judges many of one transaction."""
     return _rights(standing.restricting(item), standing.holding(item))
+
+
+def _served(tx: Tx, rights: Rights) -> Rights:
+    return msgspec.structs.replace(rights, ended=True) if service.ended(tx) else rights
 
 
 def _rights(restrictions: tuple[Freeze, ...], holds: tuple[Freeze, ...]) -> Rights:

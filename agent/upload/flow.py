@@ -78,7 +78,8 @@ class Upload:
     ``stores`` returns the keys of the stores that are valid now (docs/protocol.md §3): the last of them gets uploads,
     the others are still asked about the copies that they have. ``policy``, ``snapshot`` and ``now`` are asked at each
     decision. ``alert`` takes a code of §8 and a sentence. ``corrected`` is called in the transaction that notes a
-    store's word about a correction.
+    store's word about a correction. ``heard`` is called
+    for each answer that a store's key signed.
     """
 
     def __init__(
@@ -94,6 +95,7 @@ class Upload:
         now: Callable[[], Moment],
         snapshot: Snapshot,
         alert: Callable[[str, str], None] = _log_alert,
+        heard: Callable[[], None] = lambda: None,
         clock_s: Callable[[], float] = monotonic_s,
         wait: Wait = pause_until,
         random: RandomBytes = secrets.token_bytes,
@@ -108,6 +110,7 @@ class Upload:
         self._now = now
         self._snapshot = snapshot
         self._alert = alert
+        self._heard = heard
         self._clock_s = clock_s
         self._wait = wait
         self._random = random
@@ -463,7 +466,9 @@ class Upload:
                 if mail is None:
                     self.refused["no_store"] += 1
                 else:
-                    await self._take(mail.verified(answer))
+                    value = mail.verified(answer)
+                    self._heard()
+                    await self._take(value)
             except RefusedError as error:
                 self.refused[error.reason] += 1
                 if error.reason == "bad_signature":

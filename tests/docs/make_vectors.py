@@ -238,6 +238,8 @@ def _good_commands(cast: Cast) -> list[tuple[str, Party, Claims]]:
         ("do not track", cast.client, {"verb": "object", "do_not_track": True}),
         ("consents", cast.client, {"verb": "consents", "limit": 50}),
         ("time", cast.clock, {"verb": "time", "now": NOW_S}),
+        ("end of the service", cast.client, {"verb": "end-service", "ends": NOW_S + 30 * 86_400}),
+        ("going on without the service", cast.client, {"verb": "end-service", "resume": True}),
         ("erase all", cast.client, {"verb": "erase-all"}),
         (
             "rectify a camera",

@@ -68,9 +68,14 @@ class Hostile:
 
 
 @contextlib.contextmanager
-def besieged(folder: Path) -> Iterator[Hostile]:
-    """Yield a household whose agent runs and has one recording, and to which a retained command was said before."""
+def besieged(folder: Path, *, policy: str = "") -> Iterator[Hostile]:
+    """Yield a household whose agent runs and has one recording, and to which a retained command was said before.
+
+    ``policy`` is what its policy has besides.
+    """
     with House(folder) as house:
+        with (house.folder / "policy.toml").open("a") as document:
+            document.write(policy)
         identity = house.folder / "tls" / "backend"
         with Cloud(
             house.folder / "cloud",

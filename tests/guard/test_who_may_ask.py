@@ -90,6 +90,8 @@ OWN: Final[dict[tuple[str, str], Own]] = {
     ("inventory", "anything"): says(select={"all": True}),
     ("inventory", "the outcomes of its own command"): own_outcomes,
     ("inventory", "the outcomes of another key's command"): others_outcomes,
+    ("end-service", "when the service ends"): says(ends=START_S + 60),
+    ("end-service", "going on without it"): says(resume=True),
     ("time", "the device's clock"): says(now=START_S),
 }
 

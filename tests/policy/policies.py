@@ -58,6 +58,9 @@ WHOLE: Final[Mapping[str, tuple[Any, ...]]] = {
     "largest_pass": (0.1, 0.3),
     "forget_within_ms": (60_000, 3_600_000),
     "answer_days": (5, 15),
+    "silent_ms": (None, 86_400_000),
+    "grace_ms": (86_400_000, 2_592_000_000),
+    "ending": ("delete", "keep"),
 }
 """Values of each field, from a few; what a test needs of a field that comes later is a line here."""
 
