@@ -25,7 +25,7 @@ AlertCode = Literal[
     "upload_region_refused", "mass_delete_waiting", "retention_waiting", "unknown_keys", "takeover", "corrupt_object",
     "audit_broken", "acl_broken", "unusable_key", "removal_failed", "camera_impostor", "forged_message", "key_misused",
     "request_flood", "approval_waiting",
-    "request_due", "request_overdue",
+    "request_due", "request_overdue", "policy_waiting", "policy_tightened",
     "service_ending",
 ]  # fmt: skip
 ALERT_CODES: Final[tuple[AlertCode, ...]] = get_args(AlertCode)
@@ -39,6 +39,7 @@ UNTIL_ACKNOWLEDGED: Final[frozenset[AlertCode]] = frozenset(
         "forged_message",
         "key_misused",
         "request_flood",
+        "policy_tightened",
     }
 )
 """What happened and cannot be over: these end when a reader has them, the others when what they tell of does (§8)."""

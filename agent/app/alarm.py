@@ -57,6 +57,14 @@ MEANING: Final[dict[str, tuple[str, str]]] = {
         "Once it has ended nothing is collected or uploaded, and what nothing keeps goes by the policy's plan.",
         "Export what shall stay: privacy-owner export; or go on without it: privacy-owner end-service --resume",
     ),
+    "policy_waiting": (
+        "The policy in force goes on; nothing of the other one is obeyed before an owner approves it.",
+        "Look at it first: privacy-agent policy show --waiting; then approve just that hash: privacy-owner approve",
+    ),
+    "policy_tightened": (
+        "Less is kept, read or sent than before; what is held longer than it allows now goes with the next passes.",
+        "Look at it: privacy-agent policy show; nothing is to be done",
+    ),
     "retention_waiting": (
         "A retention pass would remove far more than expected; it waits and nothing of that was deleted.",
         "Check policy.toml and the clock, then approve it: privacy-owner approve",

@@ -28,16 +28,18 @@ from agent.commands.farewell import is_leaving, is_over
 from agent.commands.world import World, sparing
 from agent.config import Config
 from agent.document import DOCUMENT_BYTES
-from agent.envelope import Command, EndService, Key, Rectify, SetTime, fingerprint
+from agent.envelope import Command, EndService, Key, ProposePolicy, Rectify, SetTime, fingerprint
 from agent.erasure import Erasure
 from agent.errors import ConfigError, LinkError
 from agent.files import FILE_MODE, free_bytes, is_there, open_folder, read_whole
 from agent.index import Index, Tx, farewell
 from agent.keystore import Keystore
 from agent.model import Moment, Outcome, Requester
-from agent.outbox import Outbox
+from agent.outbox import AlertCode, Outbox
 from agent.policy import Policy
 from agent.retention import Disk, Retention
+from agent.rights import force
+from agent.rights.ratchet import Proposed, Ratchet
 from agent.rights.snapshot import Snapshot
 from agent.timeline import Timeline
 from agent.trust import Trust
@@ -58,7 +60,10 @@ class Parts:
     """What the flows and the verbs are made of. ``changed`` may be replaced: it is called when the outbox has news.
 
     ``heard`` may be replaced too: it is called for each word of a backend or store that its key signed.
-    So may ``rights_changed``: called on the event loop when something else was said of data than before.
+    So may ``rights_changed``: called on the event loop when something else was said of data than before, or another
+    policy is in force. ``policy``, ``document`` and ``retention`` are those of the policy in force and change together,
+    behind the commit that puts it in force.
+
     ``leaving`` says that the device leaves its owner: nothing is collected or uploaded. ``end_collecting`` is replaced
     by whoever collects. ``refused_bytes`` is the largest recording for which there was no room since this start, of
     those that may drive others out.
@@ -76,6 +81,7 @@ class Parts:
     erasure: Erasure
     bundle: Bundle
     commands: Commands
+    ratchet: Ratchet
     retention: Retention
     snapshot: Snapshot
     read_clock: ReadClock
@@ -125,16 +131,18 @@ class Parts:
         while await self.index.write(lambda tx: audit.prune(tx, self.keystore, moment=self.now()), urgent=True):
             pass
 
-    async def obey(self, document: bytes) -> None:
-        """Put another policy in force, once the audit log has it.
+    async def propose(self, document: bytes) -> Proposed:
+        """Judge the policy file as it is now: obeyed at once where it only tightens, else it waits for the owner.
 
         Raises ``ConfigError`` when it cannot be read, ``SpaceError`` when there is not even room to note it; then
         nothing changes.
         """
-        policy = read_policy(document, file=str(self.config.policy))
-        await self.index.write(
-            lambda tx: rights.put_in_force(tx, document, version=policy.version, moment=self.now()), urgent=True
+        return await self.index.write(
+            lambda tx: self.ratchet.propose_file(tx, document, moment=self.now()), urgent=True
         )
+
+    def adopt(self, policy: Policy, document: bytes) -> None:
+        """Follow the index: decide by this policy from now on."""
         self.policy = policy
         self.document = document
         self.retention = Retention(
@@ -142,7 +150,7 @@ class Parts:
             vault=self.vault,
             erasure=self.erasure,
             snapshot=self.snapshot,
-            policy=self.policy,
+            policy=policy,
             document=document,
         )
 
@@ -173,7 +181,7 @@ async def opened(config: Config, *, read_clock: ReadClock, patience_s: float = 0
         outlives: former.Former | None = None
         try:
             parts = _assemble(config, document, keystore=keystore, index=index, read_clock=read_clock)
-            await recover(parts)
+            await recover(parts, file=document)
             found_over = await index.read(is_over)
             if not found_over:
                 yield parts
@@ -195,13 +203,13 @@ def _outliving(tx: Tx, config: Config) -> former.Former | None:
     return former.gathered(tx, folders=unowned.folders(config), before_ms=row.before_ms, random=secrets.token_bytes)
 
 
-async def recover(parts: Parts) -> None:
-    """Finish at start what a crash cut off, in numbered steps (docs/design.md)."""
+async def recover(parts: Parts, *, file: bytes) -> None:
+    """Finish at start what a crash cut off, in numbered steps (docs/design.md); ``file`` is the policy file's."""
     moment = parts.now()
 
     def begin(tx: Tx) -> bool:
         parts.timeline.keep(tx)
-        rights.put_in_force(tx, parts.document, version=parts.policy.version, moment=moment)
+        parts.ratchet.propose_file(tx, file, moment=moment)
         former.bind(tx, folders=unowned.folders(parts.config))
         return parts.vault.found_clean(tx)
 
@@ -283,8 +291,10 @@ async def _take_lock(fd: int, config: Config, *, patience_s: float) -> None:
             return
 
 
-def _assemble(config: Config, document: bytes, *, keystore: Keystore, index: Index, read_clock: ReadClock) -> Parts:
+def _assemble(config: Config, file: bytes, *, keystore: Keystore, index: Index, read_clock: ReadClock) -> Parts:
     parts: Parts
+    in_force = index.read_now(force.in_force)
+    document = file if in_force is None else in_force.document
     policy = read_policy(document, file=str(config.policy))
     timeline = index.read_now(Timeline.load)
     vault = Vault(folder=config.vault, index=index, keystore=keystore)
@@ -320,6 +330,14 @@ def _assemble(config: Config, document: bytes, *, keystore: Keystore, index: Ind
         timeline.sign_in(tx, read_clock(), now_ms=seconds * MS_PER_S)
         return ()
 
+    def adopt(policy: Policy, document: bytes) -> None:
+        """Follow on the index's thread, before whoever put it in force is told; then let the flows look again."""
+        parts.adopt(policy, document)
+        loop.call_soon_threadsafe(parts.rights_changed)
+
+    alarm = Alarm(index=index, trust=trust, outbox=outbox)
+    ratchet = _ratchet(config, trust=trust, outbox=outbox, alarm=alarm, adopt=adopt)
+
     def room() -> tuple[int, int]:
         free, total = free_bytes(config.vault)
         return free - RESERVE_BYTES, total
@@ -341,17 +359,22 @@ def _assemble(config: Config, document: bytes, *, keystore: Keystore, index: Ind
         tx.then(look_again)
 
     purposes = Purposes(policy=lambda: parts.policy, changed=rights_changed)
-    alert = Alarm(index=index, trust=trust, outbox=outbox).raise_in
+    alert = alarm.raise_in
     world = World(
         policy=lambda: parts.policy,
         rights=snapshot.of,
         label=enrolment.label_of,
         acts={
             SetTime: set_time,
+            ProposePolicy: ratchet.act,
             Rectify: rectifying.act(vault),
             EndService: acting(policy=lambda: parts.policy, alert=alert, outbox=outbox),
             **purposes.acts(),
         },
+        waits={ProposePolicy: ratchet.waits_for},
+        tell_waiting={ProposePolicy: ratchet.tell_waiting},
+        approve_file=ratchet.approve,
+        settled=ratchet.settle_alert,
         purposes=purposes,
         heard=heard,
         approve_pass=_approve_pass,
@@ -388,6 +411,7 @@ def _assemble(config: Config, document: bytes, *, keystore: Keystore, index: Ind
         erasure=erasure,
         bundle=bundle,
         commands=commands,
+        ratchet=ratchet,
         retention=Retention(
             index=index, vault=vault, erasure=erasure, snapshot=snapshot, policy=policy, document=document
         ),
@@ -397,6 +421,23 @@ def _assemble(config: Config, document: bytes, *, keystore: Keystore, index: Ind
         leaving=index.read_now(is_leaving),
     )
     return parts
+
+
+def _ratchet(
+    config: Config, *, trust: Trust, outbox: Outbox, alarm: Alarm, adopt: Callable[[Policy, bytes], None]
+) -> Ratchet:
+    def kids(tx: Tx) -> tuple[str, ...]:
+        keys = trust.key_set(tx)
+        return () if keys is None else tuple(key.kid for key in keys.keys)
+
+    return Ratchet(
+        read=lambda raw: read_policy(raw, file=str(config.policy)),
+        say=lambda tx, code, what, moment: alarm.raise_in(tx, code, what, moment, at_once=True),
+        hush=lambda tx, code, moment: outbox.clear_alert(tx, cast("AlertCode", code), moment=moment),
+        adopt=adopt,
+        keys=kids,
+        waits=trust.any_waits,
+    )
 
 
 def _approve_pass(tx: Tx, waiting: str, selection: str, key: Key) -> bool:

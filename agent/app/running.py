@@ -40,6 +40,7 @@ from agent.index import Tx
 from agent.ingest import Ingest, IngestEvent
 from agent.model import Moment
 from agent.nearby.alert import Pauses, Standing, impostors
+from agent.rights import force
 from agent.rtsp import require_extra
 from agent.rtsp.message import Listened
 from agent.rtsp.onvif.client import require_extra as require_onvif
@@ -178,6 +179,8 @@ async def run(
             require_onvif()
         await _look_at_media(config)
         await _note(parts, "started")
+        with contextlib.suppress(SpaceError):  # the next start does it
+            await parts.index.write(force.bind, urgent=True)
         sealer = Sealer()
         try:
             await _run(parts, sealer, stop=stop, reload=reload or asyncio.Event(), ready=ready, alive=alive, wait=wait)
@@ -551,12 +554,19 @@ async def _reload_policy(live: Live, reload: asyncio.Event) -> None:
         await reload.wait()
         reload.clear()
         try:
-            await parts.obey(await asyncio.to_thread(read_policy_file, parts.config))
+            proposed = await parts.propose(await asyncio.to_thread(read_policy_file, parts.config))
         except (ConfigError, SpaceError) as error:
             _log.error("the policy was not changed: %s", error.message)
             continue
-        _log.warning("the policy was read anew: %s rules", len(parts.policy.rules))
-        _look_again(live)
+        parts.changed()
+        if proposed.waiting is None:
+            _log.warning("the policy was read anew: %s rules", len(parts.policy.rules))
+        else:
+            _log.warning(
+                "the policy allows more and waits for its owner: privacy-owner approve %s %s",
+                proposed.waiting.id,
+                proposed.waiting.sha256,
+            )
 
 
 def _look_again(live: Live) -> None:

@@ -21,6 +21,7 @@ from agent.app.judging import judge
 from agent.app.parts import Parts
 from agent.app.passkey import Passkeys
 from agent.app.policy_file import read_policy
+from agent.app.policy_view import changes_view, policy_view
 from agent.app.refusals import Refusals
 from agent.app.standing import NAMED_MAX, standing
 from agent.app.switching import Switches, Tell
@@ -152,6 +153,7 @@ class Verbs:
             "audit": self.audit,
             "consents": self.consents,
             "dry-run": self.dry_run,
+            "policy": self.policy,
             "nearby": self.nearby,
             "cameras": self.cameras,
             "enrol": self.enrol,
@@ -379,6 +381,13 @@ class Verbs:
             return consents_view(tx, parts.policy) | {"records": written, "next": cut or more}
 
         return await parts.index.read(read)
+
+    async def policy(self, args: dict[str, Any], _progress: Progress) -> dict[str, Any]:
+        """Show the policy in force and what waits; of another document, what it would change."""
+        if "document" not in args:
+            return await self._parts.index.read(lambda tx: policy_view(self._parts, tx))
+        document = str(args["document"]).encode()
+        return {"changes": changes_view(self._parts, document, file=str(args.get("file", "policy.toml")))}
 
     async def dry_run(self, args: dict[str, Any], _progress: Progress) -> dict[str, Any]:
         """Count what retention would remove now under this policy, or under another document, and list the first."""

@@ -15,7 +15,8 @@ from agent.shell.ending import ended
 from agent.shell.parser import Parser, Version, commands_of
 
 FILES: Final[dict[str, tuple[str, ...]]] = {
-    "setup": ("init", "version", "policy"),
+    "setup": ("init", "version"),
+    "policy": ("policy",),
     "running": ("run",),
     "asking": ("status", "inventory", "explain", "export", "audit"),
     "discovering": ("discover",),

@@ -1,4 +1,4 @@
-"""``init``, ``version`` and ``policy check``: what is done before an agent runs."""
+"""``init`` and ``version``: what is done before an agent runs."""
 
 import argparse
 import json
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agent.errors import ConfigError
-from agent.shell.parser import Subparsers, add, group
+from agent.shell.parser import Subparsers, add
 
 if TYPE_CHECKING:
     from agent.config import Config
@@ -67,25 +67,6 @@ def add_parsers(subparsers: Subparsers) -> None:
         run=_version,
     )
     version.add_argument("--json", action="store_true", help="answer as JSON")
-
-    policy = group(
-        subparsers,
-        "policy",
-        summary="check a policy document before anything obeys it",
-        example="privacy-agent policy check policy.toml",
-    )
-    check = add(
-        policy,
-        "check",
-        summary="read a policy as strictly as the agent does",
-        example="privacy-agent policy check --dry-run new-policy.toml",
-        detail="Nothing is changed. With --dry-run it says what the policy would delete of what is held.",
-        run=_policy_check,
-    )
-    check.add_argument("file", type=Path, nargs="?", metavar="FILE", help="the policy (default: the config's)")
-    check.add_argument("--config", type=Path, default=None, metavar="FILE", help="agent.toml")
-    check.add_argument("--dry-run", action="store_true", help="also list what it would delete of what is held now")
-    check.add_argument("--json", action="store_true", help="answer as JSON")
 
 
 def _init(arguments: argparse.Namespace) -> int:
@@ -240,44 +221,4 @@ def _version(arguments: argparse.Namespace) -> int:
     from agent.shell.version import version_facts, version_line
 
     print(json.dumps(version_facts()) if arguments.json else version_line("privacy-agent"))
-    return 0
-
-
-def _policy_check(arguments: argparse.Namespace) -> int:
-    from agent.app.policy_file import read_policy
-    from agent.cli.asking import ask_agent, config_of
-    from agent.document import DOCUMENT_BYTES
-    from agent.files import read_whole
-    from agent.shell.layout import size
-    from agent.shell.terminal import table
-    from agent.shell.times import when_text
-
-    path = arguments.file or config_of(arguments).policy
-    raw = read_whole(path, max_bytes=DOCUMENT_BYTES, hint="name the policy file")
-    policy = read_policy(raw, file=str(path))
-    plan = None
-    if arguments.dry_run:
-        plan = ask_agent(arguments, "dry-run", {"policy": raw.decode("utf-8"), "file": str(path)})
-    if arguments.json:
-        print(json.dumps({"file": str(path), "rules": [rule.scope for rule in policy.rules], "would_delete": plan}))
-        return 0
-    print(f"{path}: good, {len(policy.rules)} rules")
-    if plan is not None:
-        rows = [
-            (
-                item["id"],
-                item.get("camera", ""),
-                when_text(item.get("captured_from", "")),
-                size(item["bytes"]),
-                item["rule"],
-            )
-            for item in plan["objects"]
-        ]
-        if rows:
-            print(table(rows, head=("would delete", "camera", "captured", "size", "by rule"), right=(3,)))
-        more = f", {plan['count'] - len(rows)} of them not listed" if plan["count"] > len(rows) else ""
-        sum_ = f"\nIt would delete {plan['count']} of {plan['held']} objects now{more}."
-        print(sum_ if rows else "It would delete nothing now.")
-        if plan["asks_first"]:
-            print("That is far more than expected: the pass would stop and ask the owner first.")
     return 0

@@ -4,6 +4,7 @@ What passed ``door`` is taken up here: rights, the frozen selection, recipients,
 that waits is judged again by the same code. What needs no work behind the transaction has its effect here too.
 """
 
+import hashlib
 from functools import partial
 
 import msgspec
@@ -16,11 +17,23 @@ from agent.commands import door, farewell, misuse
 from agent.commands.consent import takes
 from agent.commands.door import Heard, Incoming, Repeat, Stranger, Turned
 from agent.commands.exporting import OBJECTS_MAX
-from agent.commands.ledger import RUNNING, Ledger, command_of
+from agent.commands.ledger import RUNNING, Answer, Ledger, command_of
 from agent.commands.listing import Listing
 from agent.commands.world import OWNER_ERASE, World
-from agent.envelope import Approve, Command, ConsentRecords, Delete, EraseAll, Export, Inventory, Key, Requests
-from agent.errors import ConfigError, RefusedError, SpaceError
+from agent.envelope import (
+    Approve,
+    Command,
+    ConsentRecords,
+    Delete,
+    EraseAll,
+    Export,
+    Inventory,
+    Key,
+    ProposePolicy,
+    Requests,
+)
+from agent.envelope.policy import read_unverified_policy
+from agent.errors import ConfigError, CorruptError, RefusedError, SpaceError
 from agent.ids import Ids
 from agent.index import Tx
 from agent.model import Moment, Outcome, Selection
@@ -112,6 +125,7 @@ class Admission:
         moved = self._judge_again(tx, row, moment=moment)
         if moved:
             self._end_waiting(tx, row, moment=moment)
+            self._world.settled(tx, moment)
         return moved
 
     def _judge_again(self, tx: Tx, row: CommandRow, *, moment: Moment) -> bool:
@@ -124,15 +138,15 @@ class Admission:
             self._ledger.settle(tx, row, status="refused", reason="expired", moment=moment)
             return True
         weight = self._trust.weight(tx, row.jti)
-        waits_for = self._waits_for(tx, key, command, weight, approved=bool(row.approved_by), moment=moment)
-        if waits_for:
-            if waits_for != row.reason:
-                self._await(tx, row, waits_for, moment=moment)
-            return waits_for != row.reason
         try:
+            waits_for = self._waits_for(tx, key, command, weight, approved=bool(row.approved_by), moment=moment)
+            if waits_for:
+                if waits_for != row.reason:
+                    self._await(tx, key, command, row, waits_for, moment=moment)
+                return waits_for != row.reason
             acted = self._act_at_once(tx, key, command, moment=moment)
         except RefusedError as error:
-            self._ledger.settle(tx, row, status="refused", reason=error.reason, moment=moment)
+            self._refuse(tx, row, error, moment=moment)
             return True
         self._start(tx, key, command, row, acted, moment=moment)
         return True
@@ -152,7 +166,7 @@ class Admission:
             acted = None if waits_for else self._act_at_once(tx, key, command, moment=moment)
         except RefusedError as error:
             row = self._take_up(tx, heard, Ids(), (0, 0), moment=moment)
-            row = self._ledger.settle(tx, row, status="refused", reason=error.reason, moment=moment)
+            row = self._refuse(tx, row, error, moment=moment)
             self._tell_misuse(tx, key, error.reason, moment=moment)
             return Judged.of(row)
         lasting = bool(waits_for) or isinstance(command.request, Delete | Export | EraseAll)
@@ -160,7 +174,7 @@ class Admission:
             return self._turn_busy(tx, heard, "too many commands of this key are not finished", moment=moment)
         row = self._take_up(tx, heard, selection, weight, moment=moment)
         if waits_for:
-            row = self._await(tx, row, waits_for, moment=moment)
+            row = self._await(tx, key, command, row, waits_for, moment=moment)
             return Judged.of(row)
         return self._start(tx, key, command, row, acted, moment=moment)
 
@@ -195,15 +209,17 @@ class Admission:
             before = self._trust.command(tx, command.after)
             if before is None or before.settled_ms is None:
                 return "after_pending"
-        if key.role == "backend" and isinstance(command.request, Delete) and not moment.trusted:
+        if key.role == "backend" and isinstance(command.request, Delete | ProposePolicy) and not moment.trusted:
             return "clock_unconfirmed"
         if not approved and self._lacks(tx, key, command, moment=moment):
             return "approvals_missing"
+        waits = self._world.waits.get(type(command.request))
+        if waits is not None and not approved:
+            return waits(tx, key, command)
         if approved or key.quota is None or not isinstance(command.request, Delete | Export | EraseAll):
             return ""
-        if weight is None:  # an older version froze it and did not weigh it: the owner may
-            return "quota_exceeded"
-        over = self._trust.over_quota(tx, key, objects=weight[0], size_bytes=weight[1], moment=moment)
+        # What an older version froze and did not weigh is the owner's to allow.
+        over = weight is None or self._trust.over_quota(tx, key, objects=weight[0], size_bytes=weight[1], moment=moment)
         return "quota_exceeded" if over else ""
 
     def _lacks(self, tx: Tx, key: Key, command: Command, *, moment: Moment) -> int:
@@ -292,8 +308,14 @@ class Admission:
             claims=heard.claims,
             selection=selection,
             weight=weight,
+            document=_document(heard.command),
             moment=moment,
         )
+
+    def _refuse(self, tx: Tx, row: CommandRow, error: RefusedError, *, moment: Moment) -> CommandRow:
+        """Settle a command as refused; of a policy the sender is told the line and what is wrong with it."""
+        answer = Answer(detail=error.message) if error.reason == "bad_policy" else None
+        return self._ledger.settle(tx, row, status="refused", reason=error.reason, answer=answer, moment=moment)
 
     def _start(
         self,
@@ -328,7 +350,10 @@ class Admission:
         row = self._ledger.accept(tx, row, moment=moment)
         return Judged.of(row, run=row.jti)
 
-    def _await(self, tx: Tx, row: CommandRow, reason: str, *, moment: Moment) -> CommandRow:
+    def _await(self, tx: Tx, key: Key, command: Command, row: CommandRow, reason: str, *, moment: Moment) -> CommandRow:
+        tell = self._world.tell_waiting.get(type(command.request)) if reason == "policy_loosens" else None
+        if tell is not None:
+            tell(tx, key, command, moment)
         if reason == "quota_exceeded":
             self._alert_quota(tx, row, count=row.selection_count, moment=moment)
         if reason == "approvals_missing":
@@ -385,11 +410,13 @@ class Admission:
         if self._world.approve_pass(tx, request.command, request.selection, key):
             self._outbox.clear_alert(tx, "retention_waiting", moment=moment)
             return
+        if self._world.approve_file(tx, request.command, request.selection, key, moment):
+            return
         row = self._trust.command(tx, request.command)
         if (
             row is None
             or row.status != "waiting"
-            or row.reason not in {"quota_exceeded", "approvals_missing"}
+            or row.reason not in {"quota_exceeded", "approvals_missing", "policy_loosens"}
             or row.selection_hash != request.selection
         ):
             raise RefusedError("nothing waits with this selection", reason="nothing_waiting", retry="after_fix")
@@ -398,6 +425,9 @@ class Admission:
             raise RefusedError("its key is no longer trusted", reason="nothing_waiting", retry="after_fix")
         if row.reason == "approvals_missing":
             self._second(tx, key, waiting_key, row, moment=moment)
+            return
+        if row.reason == "policy_loosens":
+            self._act_approved(tx, waiting_key, row, by=key, moment=moment)
             return
         self._ledger.accept(tx, row, approved_by=key.kid, moment=moment)
         self._spend(tx, waiting_key, row, moment=moment)
@@ -413,6 +443,17 @@ class Admission:
         self._trust.keep(tx, approved)
         if self._judge_again(tx, approved, moment=moment):
             self._end_waiting(tx, row, moment=moment)
+
+    def _act_approved(self, tx: Tx, key: Key, row: CommandRow, *, by: Key, moment: Moment) -> None:
+        """Have the effect of a command that waited for this approve and needs no work behind the transaction."""
+        try:
+            acted = self._act_at_once(tx, key, command_of(row), moment=moment)
+        except RefusedError as error:  # another document of its key came first
+            self._refuse(tx, row, error, moment=moment)
+        else:
+            row = self._ledger.accept(tx, row, approved_by=by.kid, moment=moment)
+            self._start(tx, key, command_of(row), row, acted, moment=moment)
+        self._world.settled(tx, moment)
 
     def _cut_off(self, tx: Tx, key: Key, command: Command, row: CommandRow, *, moment: Moment) -> None:
         """Put the cut-off of an owner's delete when it is accepted; of one that waited it ends when it was commanded.
@@ -442,6 +483,17 @@ def _turned(heard: Heard | Turned, error: RefusedError) -> Turned:
         return msgspec.structs.replace(heard, error=error)
     command = heard.command
     return Turned(key=heard.key, digest=heard.digest, jti=command.jti, verb=command.verb, seq=command.seq, error=error)
+
+
+def _document(command: Command) -> str:
+    """Return the hash of the policy that a command brings, which an approve of it names; "" for any other verb."""
+    if not isinstance(command.request, ProposePolicy):
+        return ""
+    try:
+        document = read_unverified_policy(command.request.policy).raw
+    except CorruptError:  # refused for it, with its reason
+        return ""
+    return hashlib.sha256(document).hexdigest()
 
 
 def _makes_room(heard: Heard | Repeat | Turned) -> bool:

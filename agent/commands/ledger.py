@@ -56,6 +56,9 @@ RETRY: Final[dict[str, Retry]] = {
     "unknown_purpose": "after_fix",
     "wrong_basis": "after_fix",
     "superseded": "after_fix",
+    "bad_policy": "after_fix",
+    "stale_revision": "after_fix",
+    "policy_loosens": "later",
 }
 """The closed list of §5; ``bad_signature`` is never answered."""
 
@@ -71,6 +74,11 @@ _SUCCESS: Final = frozenset(
 _FROZEN_VERBS: Final = frozenset({"delete", "export", "erase-all", "consent", "withdraw", "object"})
 _SAID_VERBS: Final = frozenset({"consent", "withdraw", "object"})
 """Verbs whose receipt has the records of what was said."""
+_NAMED_VERBS: Final = _FROZEN_VERBS | {"policy"}
+"""What an approve may name: frozen objects, or a document."""
+
+DETAIL_MAX: Final = 500
+"""Characters of what a receipt says of a policy's line."""
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
@@ -83,6 +91,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     requests: tuple[dict[str, Any], ...] | None = None
     farewell: dict[str, Any] | None = None
     records: tuple[dict[str, Any], ...] | None = None
+    detail: str = ""
 
 
 def _whole(answer: Answer) -> dict[str, Any] | None:
@@ -158,10 +167,12 @@ class Ledger:
         selection: Ids,
         weight: tuple[int, int],
         moment: Moment,
+        document: str = "",
     ) -> CommandRow:
         """Use the sequence number and freeze the selection; the caller writes the first receipt in this transaction.
 
-        That is ``accept``, ``wait`` or ``settle``; without one of them nothing of this may be committed.
+        That is ``accept``, ``wait`` or ``settle``; without one of them nothing of this may be committed. ``document``
+        is the hash of a policy, which an approve names where others name a selection.
         """
         self._trust.use_seq(tx, key.kid, command.seq)
         if key.role == "client":
@@ -184,7 +195,7 @@ class Ledger:
             settled_ms=None,
             acknowledged=0,
             selection_count=len(selection),
-            selection_hash=selection.selection_hash(),
+            selection_hash=document or selection.selection_hash(),
             receipt_jti="",
             receipt=b"",
         )
@@ -201,10 +212,10 @@ class Ledger:
 
     # --- while it is unfinished
 
-    def wait(self, tx: Tx, row: CommandRow, *, reason: str, moment: Moment) -> CommandRow:
+    def wait(self, tx: Tx, row: CommandRow, *, reason: str, moment: Moment, answer: Answer | None = None) -> CommandRow:
         """Let a command wait for ``reason``."""
         self._note(tx, "command_waiting", row, detail={"reason": reason}, moment=moment)
-        return self._write(tx, row, status="waiting", reason=reason, moment=moment)
+        return self._write(tx, row, status="waiting", reason=reason, answer=answer, moment=moment)
 
     def accept(self, tx: Tx, row: CommandRow, *, moment: Moment, approved_by: str = "") -> CommandRow:
         """Let a command act from now on; ``approved_by`` is the owner's key that let it pass its quota."""
@@ -353,13 +364,15 @@ class Ledger:
         claims = self._claims(tx, aud=row.kid, cmd=row.jti, verb=row.verb, seq=row.seq, status=status, moment=moment)
         if reason:
             claims |= {"reason": reason, "retry": RETRY[reason]}
-        if row.verb in _FROZEN_VERBS or reason == "approvals_missing":  # what is approved is named
+        if row.verb in _NAMED_VERBS or reason == "approvals_missing":  # what is approved is named
             claims["selection"] = {"count": row.selection_count, "hash": row.selection_hash}
         if row.verb in _SAID_VERBS and status in TERMINAL and status != "refused":
             claims["records"], _ = self.documents(tx, consent.of_command(tx, row.jti), max_bytes=SAID_BYTES)
         if (due_ms := deadline.due(tx, row.jti)) is not None:
             claims["due"] = rfc3339_ms(due_ms)
-        if answer is not None:
+        if answer is not None and answer.detail:
+            claims["detail"] = answer.detail[:DETAIL_MAX]
+        elif answer is not None:
             self._add(tx, claims, row, answer, status=status)
         key = self._trust.key(tx, row.kid)
         body = self._outbox.sealed("receipt", claims, to=key) if key is not None else b""

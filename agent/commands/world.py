@@ -26,6 +26,21 @@ It raises ``RefusedError``, and then has changed nothing.
 """
 
 
+Wait = Callable[[Tx, Key, Command], str]
+"""Why a verb waits for the owner's approve, or ""; raises ``RefusedError`` for what cannot be approved either."""
+
+Told = Callable[[Tx, Key, Command, Moment], None]
+"""Tells the owner what waits."""
+
+
+def _no_file(_tx: Tx, _waiting: str, _sha256: str, _key: Key, _moment: Moment) -> bool:
+    return False
+
+
+def _nobody_asks(_tx: Tx, _moment: Moment) -> None:
+    return None
+
+
 async def _nothing_collects() -> None:
     return None
 
@@ -44,6 +59,8 @@ class World(msgspec.Struct, frozen=True, kw_only=True):
     ``acts`` holds, by the type of its request, the effect of each verb that needs no work behind the transaction;
     ``paces``, by the role of a key, how fast it may speak; ``purposes`` says what a word on a purpose is about.
     ``heard`` is called for each word of a backend or store that its key signed.
+    ``waits`` and ``tell_waiting``, by the same types, why a verb waits for the owner's approve and who tells of it;
+    ``approve_file`` puts a waiting policy file in force, and ``settled`` is told when something waits no more.
     ``changed`` is called on the event loop when the outbox may have something new. ``alert`` takes (transaction, code,
     sentence, moment). ``approve_pass`` takes (transaction, id, selection hash, key) and tells whether a retention pass
     waited for just that. ``room`` tells (bytes free beyond what is kept back, bytes in all) of the vault's disk;
@@ -61,6 +78,10 @@ class World(msgspec.Struct, frozen=True, kw_only=True):
     paces: Mapping[str, Pace] = MappingProxyType(PACES)
     purposes: Purposes | None = None
     heard: Callable[[], None] = lambda: None
+    waits: Mapping[type[Any], Wait] = MappingProxyType({})
+    tell_waiting: Mapping[type[Any], Told] = MappingProxyType({})
+    approve_file: Callable[[Tx, str, str, Key, Moment], bool] = _no_file
+    settled: Callable[[Tx, Moment], None] = _nobody_asks
     approve_pass: Callable[[Tx, str, str, Key], bool] = _no_pass
     room: Callable[[], tuple[int, int]] = lambda: (0, 0)
     end_collecting: Callable[[], Awaitable[None]] = _nothing_collects

@@ -6,6 +6,7 @@
     command.py   verified claims become a ``Command`` or an ``Ack`` here and nowhere else
     uploads.py   verified claims become ``Go``, ``UploadAck``, ``Stored``, ``Erased``, ``Failed`` or ``Rectified`` here
     label.py     what is printed on a camera: its id and its key's fingerprint
+    policy.py    a signed policy: a document that its signer counts
     keyset.py    keys, the owner-signed key set and its chain, descriptors and fingerprints
 
 Verification raises, it never returns a bool: ``CorruptError`` for bytes without a form, ``RefusedError`` with a code of
@@ -25,6 +26,7 @@ from agent.envelope.command import (
     Export,
     Inventory,
     Objection,
+    ProposePolicy,
     Rectify,
     Requests,
     SetTime,
@@ -77,12 +79,14 @@ from agent.envelope.kinds import (
     TYP_DESCRIPTOR,
     TYP_EXPORT,
     TYP_KEYSET,
+    TYP_POLICY,
     Kind,
     frame,
     pack_chunk,
     unframe,
     unpack_chunk,
 )
+from agent.envelope.policy import SignedPolicy, parse_signed_policy, policy_claims, read_unverified_policy
 from agent.envelope.uploads import (
     Erased,
     ErasedItem,
@@ -112,6 +116,7 @@ __all__ = [
     "TYP_DESCRIPTOR",
     "TYP_EXPORT",
     "TYP_KEYSET",
+    "TYP_POLICY",
     "VERBS",
     "Ack",
     "Alg",
@@ -137,12 +142,14 @@ __all__ = [
     "Objection",
     "Part",
     "PrivateKey",
+    "ProposePolicy",
     "Quota",
     "Rectified",
     "RectifiedItem",
     "Rectify",
     "Requests",
     "SetTime",
+    "SignedPolicy",
     "Stored",
     "Unverified",
     "UpAck",
@@ -162,11 +169,14 @@ __all__ = [
     "parse_command",
     "parse_descriptor",
     "parse_keyset",
+    "parse_signed_policy",
     "parse_upack",
+    "policy_claims",
     "private_key_from_pem",
     "public_jwk",
     "raw_signature",
     "read_keyset",
+    "read_unverified_policy",
     "sign",
     "signing_input_sha256",
     "thumbprint",

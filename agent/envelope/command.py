@@ -10,7 +10,7 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 
 from agent.envelope.form import AGE_RECIPIENT, HASH, ID, KID, PURPOSE, SECONDS, UINT, unix_ms
-from agent.envelope.kinds import MAX_ACKS, MAX_OUTCOMES, MAX_SELECT_IDS
+from agent.envelope.kinds import MAX_ACKS, MAX_JWS_BYTES, MAX_OUTCOMES, MAX_SELECT_IDS
 from agent.errors import RefusedError
 from agent.model import Category, Selection, is_camera_id, is_id
 
@@ -125,6 +125,12 @@ class EndService(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     resume: bool | None = None
 
 
+class ProposePolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Put a policy in force, a compact JWS of type ``pv1.policy`` signed by the same key; see ``policy.py``."""
+
+    policy: Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_JWS_BYTES)]
+
+
 Request = (
     Delete
     | Export
@@ -139,6 +145,7 @@ Request = (
     | ConsentRecords
     | Requests
     | EndService
+    | ProposePolicy
 )
 _VERB_OF: Final[dict[str, type[Request]]] = {
     "delete": Delete,
@@ -154,6 +161,7 @@ _VERB_OF: Final[dict[str, type[Request]]] = {
     "rectify": Rectify,
     "requests": Requests,
     "end-service": EndService,
+    "policy": ProposePolicy,
 }
 
 

@@ -21,7 +21,7 @@ from agent.errors import ConfigError, CorruptError, RefusedError
 KeyRole = Literal["client", "backend", "store", "time"]
 Verb = Literal[
     "delete", "export", "inventory", "approve", "consent", "withdraw", "object", "consents", "time", "erase-all",
-    "rectify", "requests", "end-service",
+    "rectify", "requests", "end-service", "policy",
 ]  # fmt: skip
 
 VERBS: Final[tuple[Verb, ...]] = get_args(Verb)
@@ -30,7 +30,7 @@ BACKEND_VERBS: Final[tuple[Verb, ...]] = ("delete", "export", "inventory")
 
 ROLE_VERBS: Final[dict[KeyRole, tuple[Verb, ...]]] = {
     "client": VERBS,
-    "backend": (*BACKEND_VERBS, "end-service"),
+    "backend": (*BACKEND_VERBS, "end-service", "policy"),
     "store": (),
     "time": ("time",),
 }

@@ -37,6 +37,7 @@ TYP_KEYSET: Final = "pv1.keyset"
 TYP_DESCRIPTOR: Final = "pv1.descriptor"
 TYP_EXPORT: Final = "pv1.export"
 TYP_CORRECTION: Final = "pv1.correction"
+TYP_POLICY: Final = "pv1.policy"
 
 UNSEALED: Final[frozenset[Kind]] = frozenset({"ack", "chunk", "upload-ack", "state"})
 """Kinds whose body is not an age file."""

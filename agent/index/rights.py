@@ -1,4 +1,4 @@
-"""Tables of ``agent/rights/``: the policy in force, and what waits for the owner's word."""
+"""Tables of ``agent/rights/``: what waits for the owner's word."""
 
 from typing import Any, Final
 
@@ -39,17 +39,6 @@ MIGRATIONS: Final[tuple[str, ...]] = (
     ) STRICT;
     """,
 )
-
-
-def policy_in_force(tx: Tx) -> str:
-    """Return the hash of the policy document that is obeyed, or ''."""
-    found = tx.execute("SELECT sha256 FROM policy_in_force WHERE only_row = 1")
-    return str(found[0][0]) if found else ""
-
-
-def set_policy_in_force(tx: Tx, sha256: str, *, since_ms: int) -> None:
-    """Replace the row."""
-    tx.execute("INSERT OR REPLACE INTO policy_in_force VALUES (1, ?, ?)", (sha256, since_ms))
 
 
 def read_pass(tx: Tx) -> tuple[Any, ...] | None:

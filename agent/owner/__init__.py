@@ -7,6 +7,7 @@
     requests   which requests are open, and by when each is due
     correct    rectify: names and places that are wrong
     consent    consent give, refuse and list; withdraw, object
+    policy     policy: a document to be obeyed
     answers    what became of them: pending, resend, forget, listen, receipt, receipts
     send       one command on its way: checked, signed, kept, sent or written, waited for
     prove      verify: receipts and audit logs, offline

@@ -32,8 +32,8 @@ from agent.model import CATEGORIES, Selection, is_camera_id, is_id
 from agent.owner.members import signer
 from agent.shell.times import parse_when
 
-DESTRUCTIVE: Final = frozenset({"delete", "approve", "erase-all", "end-service"})
-"""Verbs that end recordings, or let another command do so: nothing sends them without a yes."""
+DESTRUCTIVE: Final = frozenset({"delete", "approve", "erase-all", "end-service", "policy"})
+"""Verbs that end recordings, or let something else do so: nothing sends them without a yes."""
 
 
 class Me(msgspec.Struct, frozen=True, kw_only=True):

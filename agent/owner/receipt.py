@@ -120,6 +120,7 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True, rename={"export": "expo
     audit_head: AuditHead
     protection: str
     reason: str = ""
+    detail: str = ""
     retry: str = ""
     next_seq: int | None = None
     selection: Chosen | None = None

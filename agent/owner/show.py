@@ -17,11 +17,13 @@ from agent.envelope.command import (
     Export,
     Inventory,
     Objection,
+    ProposePolicy,
     Rectify,
     Requests,
     SetTime,
     Withdraw,
 )
+from agent.envelope.policy import read_unverified_policy
 from agent.model import Selection
 from agent.owner import said
 from agent.owner.receipt import Alert, FarewellTold, LateTold, Receipt, Told
@@ -36,6 +38,7 @@ _WAITS: Final = {
     "quota_exceeded": "the owner's approval: privacy-owner approve {cmd} {hash}",
     "approvals_missing": "the word of another of the owner's clients: privacy-owner approve {cmd} {hash}",
     "clock_unconfirmed": "the device's clock to be confirmed: privacy-owner time --now",
+    "policy_loosens": "the owner's approval: privacy-owner approve {cmd} {hash}",
     "after_pending": "the command that it was told to follow",
 }
 _REASONS: Final = {
@@ -53,6 +56,8 @@ _REASONS: Final = {
     "busy": "the device has too many unfinished commands; privacy-owner pending, then give it again",
     "too_many_requests": "this client sent too many commands; wait some minutes, and look who else uses its key",
     "disk_full": "the device has no room for it; delete something first",
+    "bad_policy": "the document in force stays; correct that line and give the command again",
+    "stale_revision": "this client put a later revision in force; give the command again, with a higher --revision",
     "nothing_waiting": "no command with that id and selection waits there",
     "unknown_purpose": "its policy has no such purpose, or not for that category: privacy-agent policy explain",
     "wrong_basis": "that purpose rests on no consent; what the law does not call for can be objected to: "
@@ -97,7 +102,7 @@ def doomed(select: Selection) -> str:
     return selected(select) + (", and what of that turns up later" if select.ids is None else "")
 
 
-def asked(command: Command) -> str:  # noqa: PLR0911 - one sentence for each verb
+def asked(command: Command) -> str:  # noqa: C901, PLR0911 - one sentence for each verb
     """Say in words what a command wants."""
     match command.request:
         case Delete(select=select):
@@ -115,6 +120,8 @@ def asked(command: Command) -> str:  # noqa: PLR0911 - one sentence for each ver
         case Rectify(camera=camera, object=object_id, set=told):
             what = [f"{field} {text!r}" for field, text in msgspec.to_builtins(told).items()]
             return f"correct {'camera ' + camera if camera else object_id}: {', '.join(what)}"
+        case ProposePolicy(policy=signed):
+            return f"revision {read_unverified_policy(signed).revision} of a policy in force"
         case SetTime() | EndService():
             return _time(command.request)
         case Consent() | Withdraw() | Objection() | ConsentRecords():
@@ -197,7 +204,8 @@ def _whose_word(receipt: Receipt) -> str:
 
 def reason(receipt: Receipt) -> str:
     """Say why a command was refused, with the next step."""
-    return f"{clean(receipt.reason)}: {_REASONS.get(receipt.reason, 'see docs/protocol.md §5')}"
+    said = f"{printable(receipt.detail)}; " if receipt.detail else ""
+    return f"{clean(receipt.reason)}: {said}{_REASONS.get(receipt.reason, 'see docs/protocol.md §5')}"
 
 
 def held(told: Sequence[Told], select: Selection) -> str:

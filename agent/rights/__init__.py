@@ -2,12 +2,12 @@
 
 - ``approval`` the words of several clients for one command
 - ``force``    the policy in force
+- ``ratchet``  what becomes of another one: a tightening is obeyed at once, anything else waits
 - ``passing``  the retention pass that stopped to ask
 
 Everything happens inside the caller's transaction.
 """
 
-from agent.rights.force import put_in_force
 from agent.rights.passing import (
     Pass,
     approve,
@@ -28,5 +28,4 @@ __all__ = [
     "frozen_remains",
     "keep_pass",
     "last_pass",
-    "put_in_force",
 ]

@@ -15,9 +15,9 @@ from agent.audit import Event
 from agent.errors import RefusedError
 from agent.index import Tx
 from agent.index import consent as rows
-from agent.index import rights as policy_rows
 from agent.model import Moment, new_id
 from agent.policy import Consents, Policy, Word
+from agent.rights import force
 
 RECORDS_MAX: Final = 10_000
 """Records that are kept: those that are the last word, and the newest others."""
@@ -102,6 +102,7 @@ def say(
 ) -> tuple[Record, ...]:
     """Write a word on some (purpose, category) and return the records; raises ``RefusedError`` for far too many."""
     made = []
+    in_force = force.in_force(tx)
     for purpose, category in targets:
         record = Record(
             id=new_id(),
@@ -113,7 +114,7 @@ def say(
             kid=by.kid,
             key_name=by.name,
             command=by.command,
-            policy_sha256=policy_rows.policy_in_force(tx),
+            policy_sha256="" if in_force is None else in_force.sha256,
             policy_version=policy.version,
             about=about(policy, purpose, category),
         )

@@ -24,6 +24,7 @@ VERBS: Final[dict[str, tuple[str, ...]]] = {
         "consents",
         "time",
         "erase-all",
+        "policy",
     ),
     "backend": ("delete", "export", "inventory"),
     "store": (),

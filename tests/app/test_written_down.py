@@ -109,10 +109,10 @@ def test_policy_that_is_reloaded_stands_in_the_log_before_it_is_obeyed(station: 
 
         write, parts.index.write = parts.index.write, lambda _fn, **_more: write(full)  # type: ignore[method-assign] # a disk without room
         with pytest.raises(SpaceError):
-            await parts.obey(station.config.policy.read_bytes())
+            await parts.propose(station.config.policy.read_bytes())
         assert parts.policy is before, "what the log could not take is not obeyed"
         parts.index.write = write  # type: ignore[method-assign] # and back
-        await parts.obey(station.config.policy.read_bytes())
+        await parts.propose(station.config.policy.read_bytes())
         assert parts.policy != before
         assert [one[1] for one in changes(parts)][-1] == second
 

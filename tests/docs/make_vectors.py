@@ -24,7 +24,7 @@ from agent import age, envelope
 from agent.age.format import Stanza
 from agent.age.stream import encrypt_bytes
 from agent.age.x25519 import X25519Recipient
-from agent.envelope import KIND, TYP, Alg, Kind, PrivateKey, b64url, public_jwk, thumbprint
+from agent.envelope import KIND, TYP, Alg, Kind, PrivateKey, b64url, policy_claims, public_jwk, thumbprint
 from agent.ids import Ids
 from agent.keystore import Keystore
 from tests.docs.ble_vectors import conversation
@@ -248,7 +248,15 @@ def _good_commands(cast: Cast) -> list[tuple[str, Party, Claims]]:
         ),
         ("requests", cast.client, {"verb": "requests"}),
         ("rectify an object", cast.client, {"verb": "rectify", "object": objects[0], "set": {"name": "parcel.mp4"}}),
+        ("policy", cast.client, {"verb": "policy", "policy": _signed_policy(cast.client, revision=7)}),
     ]
+
+
+def _signed_policy(who: Party, *, revision: int) -> str:
+    """Return a document that the device can obey, signed by itself."""
+    text = f'version = 1\n[recipients]\nowner = ["{who.recipient}"]\n'
+    claims = policy_claims(text, kid=who.kid, revision=revision, iat=NOW_S)
+    return who.sign(claims, typ="pv1.policy").decode("ascii")
 
 
 def _upload(cast: Cast) -> dict[str, Any]:

@@ -15,6 +15,7 @@ import pytest
 from agent import age, envelope
 from agent.app.parts import Parts
 from agent.envelope.keyset import ROLE_VERBS
+from agent.envelope.policy import policy_claims
 from agent.model import new_id
 from tests.app.station import START_S, Station
 from tests.commands.office import Party, party
@@ -74,6 +75,17 @@ async def others_outcomes(room: Room, parts: Parts, role: str) -> dict[str, Any]
     return await room.outcomes_of(parts, room.who["backend" if role == "client" else "client"])
 
 
+def document(old: str, new: str, *, revision: int) -> Own:
+    """Propose the policy in force with another limit; the backend asks first, so the owner counts on."""
+
+    async def ask(room: Room, parts: Parts, role: str) -> dict[str, Any]:
+        who = room.who[role]
+        claims = policy_claims(parts.document.decode().replace(old, new), kid=who.kid, revision=revision, iat=START_S)
+        return {"policy": who.sign(claims, typ="pv1.policy").decode("ascii")}
+
+    return ask
+
+
 async def of_a_vector(verb: str) -> dict[str, Any]:
     vectors = read_vectors("messages.json")["vectors"]
     claims = next(one["claims"] for one in vectors if one["kind"] == "command" and one["claims"]["verb"] == verb)
@@ -93,6 +105,8 @@ OWN: Final[dict[tuple[str, str], Own]] = {
     ("end-service", "when the service ends"): says(ends=START_S + 60),
     ("end-service", "going on without it"): says(resume=True),
     ("time", "the device's clock"): says(now=START_S),
+    ("policy", "a document that allows less"): document('"14d"', '"7d"', revision=1),
+    ("policy", "a document that allows more"): document('"14d"', '"30d"', revision=1),
 }
 
 

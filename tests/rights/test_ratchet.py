@@ -1,0 +1,277 @@
+"""A policy is tightened by whoever may propose one, loosened by the owner alone; a power cut leaves one of the two."""
+
+import asyncio
+import hashlib
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agent import envelope
+from agent.app.parts import Parts
+from agent.envelope import policy_claims, signing_input_sha256
+from agent.errors import ConfigError
+from agent.rights import force
+from tests.app.station import Station
+from tests.commands.office import Party, party
+
+LOOSER = ('"14d"', '"30d"')
+TIGHTER = ('"14d"', '"7d"')
+DAY_MS = 86_400_000
+
+
+class Home(Station):
+    """A device under which an agent has run, and a backend that may propose policies."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.backend = party("backend", "cloud", *envelope.BACKEND_VERBS, "policy", curve=True)
+        self.text = self.config.policy.read_text()
+        self.members = self.sign_key_set(
+            2, signing_input_sha256(self.key_set), self.client, self.clock, self.store, self.backend
+        )
+        self.live(self._begin)
+
+    async def _begin(self, parts: Parts) -> None:
+        await parts.commands.submit(self.members, moment=parts.now())
+        await parts.index.write(force.bind)
+
+    def live(self, work: Callable[[Parts], Awaitable[Any]]) -> Any:  # noqa: ANN401 - whatever is looked at
+        async def run() -> Any:  # noqa: ANN401 - the same
+            async with self.parts() as parts:
+                return await work(parts)
+
+        return asyncio.run(run())
+
+    def edited(self, *edits: tuple[str, str]) -> str:
+        text = self.text
+        for old, new in edits:
+            assert old in text
+            text = text.replace(old, new)
+        return text
+
+    def write(self, *edits: tuple[str, str]) -> None:
+        self.config.policy.write_text(self.edited(*edits))
+
+    def signed(self, who: Party, text: str, *, revision: int = 1, by: Party | None = None) -> str:
+        signer = by or who
+        claims = policy_claims(text, kid=signer.kid, revision=revision, iat=self.reading.wall_ms // 1000)
+        return signer.sign(claims, typ="pv1.policy").decode("ascii")
+
+    async def submit(self, parts: Parts, who: Party, verb: str, **own: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON
+        submitted = await parts.commands.submit(self.command(who, verb, **own), moment=parts.now())
+        return who.open(submitted.receipt)
+
+    async def propose(self, parts: Parts, who: Party, text: str, *, revision: int = 1) -> dict[str, Any]:
+        return await self.submit(parts, who, "policy", policy=self.signed(who, text, revision=revision))
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    return Home(tmp_path)
+
+
+def sha(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def age_of(parts: Parts) -> int | None:
+    rule = parts.policy.rule_for("zzzz", "recording")
+    return None if rule is None else rule.keep.age_ms
+
+
+async def alerts(parts: Parts) -> set[str]:
+    return {code for code, _since, _count in await parts.index.read(parts.outbox.alerts)}
+
+
+def told(home: Home, parts: Parts, code: str) -> str:
+    """Return what the owner is told of an alert."""
+    messages = parts.index.read_now(lambda tx: parts.outbox.pending(tx, limit=500))
+    return next(
+        str(one["what"])
+        for one in (home.client.open(message.body) for message in messages if message.channel == "alert")
+        if one["code"] == code
+    )
+
+
+# --- the file
+
+
+def test_file_that_tightens_is_obeyed_at_once_and_the_owner_has_a_notice(home: Home) -> None:
+    home.write(TIGHTER)
+
+    async def look(parts: Parts) -> None:
+        assert age_of(parts) == 7 * DAY_MS
+        assert await alerts(parts) == {"policy_tightened"}
+        assert "category.recording.keep.age" in told(home, parts, "policy_tightened")
+
+    home.live(look)
+
+
+def test_file_that_loosens_waits_through_restarts_until_the_owner_approves_its_hash(home: Home) -> None:
+    home.write(LOOSER)
+
+    async def wait(parts: Parts) -> str:
+        assert age_of(parts) == 14 * DAY_MS
+        assert await alerts(parts) == {"policy_waiting"}
+        return told(home, parts, "policy_waiting")
+
+    sentence = home.live(wait)
+    assert home.live(wait) == sentence, "the same file asks the same question"
+    waiting, wanted = sentence.split()[-2:]
+    assert wanted == sha(home.edited(LOOSER))
+
+    async def approve(parts: Parts) -> None:
+        wrong = await home.submit(parts, home.client, "approve", command=waiting, selection="0" * 64)
+        assert (wrong["status"], wrong["reason"]) == ("refused", "nothing_waiting")
+        assert age_of(parts) == 14 * DAY_MS
+        right = await home.submit(parts, home.client, "approve", command=waiting, selection=wanted)
+        assert right["status"] == "done"
+        assert age_of(parts) == 30 * DAY_MS
+        assert await alerts(parts) == set()
+
+    home.live(approve)
+
+    async def stays(parts: Parts) -> None:
+        assert age_of(parts) == 30 * DAY_MS
+
+    home.live(stays)
+
+
+def test_file_that_waited_and_is_put_back_waits_no_more(home: Home) -> None:
+    async def reload(parts: Parts) -> None:
+        home.write(LOOSER)
+        assert (await parts.propose(home.config.policy.read_bytes())).state == "waiting"
+        home.write()
+        assert (await parts.propose(home.config.policy.read_bytes())).state == "obeyed"
+        assert await alerts(parts) == set()
+        with pytest.raises(ConfigError):
+            await parts.propose(b"version = 9")
+        assert age_of(parts) == 14 * DAY_MS
+
+    home.live(reload)
+
+
+def test_file_may_be_edited_freely_until_an_agent_has_run_under_it(tmp_path: Path) -> None:
+    fresh = Station(tmp_path)
+    text = fresh.config.policy.read_text()
+
+    async def age() -> int | None:
+        async with fresh.parts() as parts:
+            return age_of(parts)
+
+    assert asyncio.run(age()) == 14 * DAY_MS
+    fresh.config.policy.write_text(text.replace(*LOOSER))
+    assert asyncio.run(age()) == 30 * DAY_MS
+
+
+# --- a command
+
+
+def test_backends_policy_that_tightens_applies_at_once_with_a_notice(home: Home) -> None:
+    async def tighten(parts: Parts) -> None:
+        receipt = await home.propose(parts, home.backend, home.edited(TIGHTER))
+        assert receipt["status"] == "done"
+        assert age_of(parts) == 7 * DAY_MS
+        assert await alerts(parts) == {"policy_tightened"}
+
+    home.live(tighten)
+
+    async def after_a_restart(parts: Parts) -> None:
+        assert age_of(parts) == 7 * DAY_MS, "the file on disk, which did not change, brings nothing back"
+        assert await alerts(parts) == {"policy_tightened"}
+
+    home.live(after_a_restart)
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        pytest.param(('"14d"', '"15d"'), id="longer retention"),
+        pytest.param(('purpose = "security"', 'purposes = ["security", "access"]'), id="new purpose"),
+        pytest.param(('seal_to = ["owner"]', 'seal_to = ["owner", "new"]'), id="new recipient"),
+    ],
+)
+def test_backends_policy_that_loosens_waits_for_exactly_the_owners_approve(home: Home, edit: tuple[str, str]) -> None:
+    recipients = ("[recipients]\n", f'[recipients]\nnew = ["{home.store.recipient}"]\n')
+    text = home.edited(edit, recipients)
+
+    async def loosen(parts: Parts) -> None:
+        before = parts.document
+        receipt = await home.propose(parts, home.backend, text)
+        assert (receipt["status"], receipt["reason"]) == ("waiting", "policy_loosens")
+        assert receipt["selection"] == {"count": 0, "hash": sha(text)}
+        await parts.commands.tick(parts.now())
+        assert parts.document == before
+        assert await alerts(parts) == {"policy_waiting"}
+        own = {"command": receipt["cmd"], "selection": sha(text)}
+        assert (await home.submit(parts, home.client, "approve", **own))["status"] == "done"
+        assert parts.document == text.encode()
+        assert await alerts(parts) == set()
+        ended = next(one for one in received(home.backend, parts) if one["cmd"] == receipt["cmd"])
+        assert ended["status"] == "done"
+
+    home.live(loosen)
+
+
+def received(who: Party, parts: Parts) -> list[dict[str, Any]]:
+    messages = parts.index.read_now(lambda tx: parts.outbox.pending(tx, limit=500))
+    return [who.open(message.body) for message in messages if message.reader == who.kid]
+
+
+def test_owners_own_command_loosens_at_once(home: Home) -> None:
+    async def loosen(parts: Parts) -> None:
+        receipt = await home.propose(parts, home.client, home.edited(LOOSER))
+        assert receipt["status"] == "done"
+        assert age_of(parts) == 30 * DAY_MS
+        assert await alerts(parts) == set()
+
+    home.live(loosen)
+
+
+def test_policy_that_cannot_be_obeyed_is_refused_with_its_line_and_nothing_changes(home: Home) -> None:
+    text = home.edited(('seal_to = ["owner"]', 'seal_to = ["nobody"]'))
+
+    async def refuse(parts: Parts) -> None:
+        receipt = await home.propose(parts, home.client, text)
+        assert (receipt["status"], receipt["reason"]) == ("refused", "bad_policy")
+        line = next(at for at, one in enumerate(text.split("\n"), start=1) if "nobody" in one)
+        assert f":{line}: category.recording.seal_to: 'nobody' is not in [recipients]" in receipt["detail"]
+        assert parts.document == home.text.encode()
+
+    home.live(refuse)
+
+
+def test_policy_signed_by_another_key_than_sends_it_is_refused(home: Home) -> None:
+    async def refuse(parts: Parts) -> None:
+        foreign = home.signed(home.client, home.edited(LOOSER), by=home.backend)
+        receipt = await home.submit(parts, home.client, "policy", policy=foreign)
+        assert (receipt["status"], receipt["reason"]) == ("refused", "bad_policy")
+        assert age_of(parts) == 14 * DAY_MS
+
+    home.live(refuse)
+
+
+def test_revision_that_was_overtaken_is_refused_also_when_it_is_approved_later(home: Home) -> None:
+    async def overtake(parts: Parts) -> None:
+        first = await home.propose(parts, home.backend, home.edited(LOOSER), revision=5)
+        assert first["status"] == "waiting"
+        second = await home.propose(parts, home.backend, home.edited(TIGHTER), revision=6)
+        assert second["status"] == "done"
+        own = {"command": first["cmd"], "selection": sha(home.edited(LOOSER))}
+        await home.submit(parts, home.client, "approve", **own)
+        assert age_of(parts) == 7 * DAY_MS
+        again = await home.propose(parts, home.backend, home.edited(TIGHTER), revision=6)
+        assert (again["status"], again["reason"]) == ("refused", "stale_revision")
+
+    home.live(overtake)
+
+
+def test_backend_without_the_verb_proposes_nothing(home: Home) -> None:
+    async def refuse(parts: Parts) -> None:
+        receipt = await home.propose(parts, home.clock, home.edited(TIGHTER))
+        assert (receipt["status"], receipt["reason"]) == ("refused", "verb_not_allowed")
+        assert age_of(parts) == 14 * DAY_MS
+
+    home.live(refuse)
