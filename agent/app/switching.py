@@ -23,7 +23,7 @@ from agent.enrolment import ENROLLED_MAX
 from agent.errors import AgentError, ConfigError, RefusedError, SpaceError
 from agent.index import Tx
 from agent.model import CATEGORIES
-from agent.policy import Consents, purposes_for
+from agent.policy import Consents, Rule, purposes_for
 from agent.rights import consent
 
 TELL_S: Final = 20.0
@@ -109,23 +109,38 @@ class Switches:
         camera, on = asked.camera, asked.collection == "on"
         await self._parts.index.read(partial(_require_link, camera=camera))
         if on and not self._allowed(camera):
-            raise RefusedError(
-                f"the policy lets nothing in of camera {camera}",
-                reason="no_rule",
-                retry="after_fix",
-                hint="write a rule for it into policy.toml, have the agent read it, then switch it on",
-            )
+            raise self._refusal(camera)
         moment = self._parts.now()
         await self._parts.index.write(lambda tx: collection.switch(tx, camera, on=on, moment=moment), urgent=True)
         await self.load()
         told = await _told(camera, ways)
         return {"camera": camera, **self.view(camera), "told": told}
 
+    def _refusal(self, camera: str) -> RefusedError:
+        """Say why a camera may not collect."""
+        if self._rules(camera):
+            return RefusedError(
+                f"its owner allows no purpose of what camera {camera} gives",
+                reason="no_consent",
+                retry="after_fix",
+                hint="privacy-agent consents shows what is off; its owner gives it: privacy-owner consent give PURPOSE",
+            )
+        return RefusedError(
+            f"the policy lets nothing in of camera {camera}",
+            reason="no_rule",
+            retry="after_fix",
+            hint="write a rule for it into policy.toml, have the agent read it, then switch it on",
+        )
+
+    def _rules(self, camera: str) -> tuple[Rule, ...]:
+        policy = self._parts.policy_in_force()
+        found = (policy.rule_for(camera, category) for category in CATEGORIES if category != "export")
+        return tuple(rule for rule in found if rule is not None)
+
     def _allowed(self, camera: str) -> bool:
         """Tell whether a purpose of anything that a camera gives is allowed; may be asked from any thread."""
-        policy, consents = self._parts.policy_in_force(), self._consents
-        rules = (policy.rule_for(camera, category) for category in CATEGORIES if category != "export")
-        return any(rule is not None and purposes_for(rule, consents) for rule in rules)
+        consents = self._consents
+        return any(purposes_for(rule, consents) for rule in self._rules(camera))
 
 
 async def _told(camera: str, ways: Sequence[tuple[Way, Tell]]) -> Way | Literal[""]:

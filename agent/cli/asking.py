@@ -369,6 +369,10 @@ def _camera(item: dict[str, Any]) -> str:
     return f"{item['camera']} {item['camera_label']}".rstrip()
 
 
+def _purposes(names: list[str]) -> str:
+    return ", ".join(names) or "its owner alone: every purpose of it was taken away"
+
+
 def _explain(arguments: argparse.Namespace) -> int:
     from agent.shell.field_rules import words_of
     from agent.shell.layout import printable, size
@@ -403,7 +407,7 @@ def _explain(arguments: argparse.Namespace) -> int:
     print(heading(what))
     rows = [
         _captured(answer),
-        ("taken in", f"{when_text(answer['taken_in'])}, for {', '.join(answer['purposes'])}"),
+        ("taken in", f"{when_text(answer['taken_in'])}, for {_purposes(answer['purposes'])}"),
         fate,
         ("can read", _readers(answer) + device),
         *([("field rules", words_of(answer["fields"]))] if "fields" in answer else []),

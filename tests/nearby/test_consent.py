@@ -73,6 +73,9 @@ def test_camera_is_switched_off_over_its_link_when_no_purpose_of_it_is_left(net:
             assert wishes.collected() == view("on"), "another category of it is allowed still"
             wishes.say("withdraw", "analytics")
             there.said("not-collecting")
+            (listed,) = agent.asked("cameras")["cameras"]
+            refused = agent.asked("collection", listed["camera"], "on", expect=1)["error"]
+            assert refused["reason"] == "no_consent"
             wishes.say("consent", "give", "analytics", "--category", "photo")
             there.said("collecting")
             kinds = [(entry["kind"], entry["rule"]) for entry in agent.audit()]
