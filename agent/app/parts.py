@@ -293,8 +293,7 @@ async def _take_lock(fd: int, config: Config, *, patience_s: float) -> None:
 
 def _assemble(config: Config, file: bytes, *, keystore: Keystore, index: Index, read_clock: ReadClock) -> Parts:
     parts: Parts
-    in_force = index.read_now(force.in_force)
-    document = file if in_force is None else in_force.document
+    document = _document(index, file)
     policy = read_policy(document, file=str(config.policy))
     timeline = index.read_now(Timeline.load)
     vault = Vault(folder=config.vault, index=index, keystore=keystore)
@@ -421,6 +420,12 @@ def _assemble(config: Config, file: bytes, *, keystore: Keystore, index: Index, 
         leaving=index.read_now(is_leaving),
     )
     return parts
+
+
+def _document(index: Index, file: bytes) -> bytes:
+    """Return the document in force; on a device that never opened one the file's."""
+    in_force = index.read_now(force.in_force)
+    return file if in_force is None else in_force.document
 
 
 def _ratchet(
