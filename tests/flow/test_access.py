@@ -32,7 +32,7 @@ def test_person_is_told_what_is_held_since_when_why_until_when_for_whom_and_wher
         assert {one["id"] for one in from_afar} == {told["id"], export}
 
         explained = house.agent_json("explain", told["id"])
-        assert explained["purpose"] == "security"
+        assert explained["purposes"] == ["security"]
         assert explained["recipients"] == [recipient(house)]
         assert explained["decision"]["rule"] == told["rule"]
         places = {"this device", "store, region eu", f"export {export}"}
