@@ -24,7 +24,7 @@ AlertCode = Literal[
     "clock_unsure", "clock_jump", "disk_full", "source_failed", "certificate_expiring", "store_rolled_back",
     "upload_region_refused", "mass_delete_waiting", "retention_waiting", "unknown_keys", "takeover", "corrupt_object",
     "audit_broken", "acl_broken", "unusable_key", "removal_failed", "camera_impostor", "forged_message", "key_misused",
-    "request_flood", "approval_waiting",
+    "request_flood", "approval_waiting", "held", "hold_ended",
     "request_due", "request_overdue", "policy_waiting", "policy_tightened",
     "service_ending",
 ]  # fmt: skip
@@ -40,6 +40,7 @@ UNTIL_ACKNOWLEDGED: Final[frozenset[AlertCode]] = frozenset(
         "key_misused",
         "request_flood",
         "policy_tightened",
+        "hold_ended",
     }
 )
 """What happened and cannot be over: these end when a reader has them, the others when what they tell of does (§8)."""

@@ -117,6 +117,14 @@ MEANING: Final[dict[str, tuple[str, str]]] = {
         "Something answers for an enrolled camera and holds another key. It was given nothing; the camera is used on.",
         "Look who is on the camera's network, the log names the camera: privacy-agent discover",
     ),
+    "held": (
+        "Until it ends nobody deletes what it covers, its owner neither; it is named by status and by each object.",
+        "Look at what is held, why and by whom: privacy-owner inventory; it ends by itself, or: privacy-owner release",
+    ),
+    "hold_ended": (
+        "What it kept is deleted again by the policy's limits, and by whoever may delete it.",
+        "Restrict what has to be kept: privacy-owner restrict; or delete what was held: privacy-owner delete",
+    ),
     "unusable_key": (
         "That key is told nothing; a store with such a key gets no upload.",
         "Get its descriptor again and sign the next key set: privacy-owner client remove, then client add",

@@ -11,6 +11,7 @@ import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, cast
 
 import msgspec
@@ -25,6 +26,7 @@ from agent.commands import Commands, Ledger, rectifying
 from agent.commands.consent import Purposes
 from agent.commands.ending import acting
 from agent.commands.farewell import is_leaving, is_over
+from agent.commands.freezing import Freezing
 from agent.commands.world import World, sparing
 from agent.config import Config
 from agent.document import DOCUMENT_BYTES
@@ -86,6 +88,7 @@ class Parts:
     snapshot: Snapshot
     read_clock: ReadClock
     changed: Callable[[], None]
+    freezing: Freezing
     rights_changed: Callable[[], None] = lambda: None
     refused_bytes: int = 0
     leaving: bool = False
@@ -153,6 +156,14 @@ class Parts:
             policy=policy,
             document=document,
         )
+
+    async def end_holds(self) -> None:
+        """Let the holds go whose end has come."""
+        moment = self.now()
+        holds = (await self.index.read(self.snapshot.standing)).holds
+        if any(one.until_ms is not None and one.until_ms <= moment.agent_ms for one in holds):
+            await self.index.write(lambda tx: self.freezing.end_holds(tx, moment=moment), urgent=True)
+            self.changed()
 
     def policy_in_force(self) -> Policy:
         """Return the policy that decides; that of a device that leaves its owner allows nothing."""
@@ -222,6 +233,7 @@ async def recover(parts: Parts, *, file: bytes) -> None:
     if not clean:
         parts.vault.recover()
     # Step 4.
+    await parts.end_holds()
     parts.bundle.recover(moment)
     await parts.commands.resume(moment)
 
@@ -351,24 +363,22 @@ def _assemble(config: Config, file: bytes, *, keystore: Keystore, index: Index, 
 
     def rights_changed(tx: Tx) -> None:
         """Have the flows look again behind this transaction's commit."""
-
-        def look_again() -> None:
-            loop.call_soon_threadsafe(parts.rights_changed)
-
-        tx.then(look_again)
+        tx.then(lambda: loop.call_soon_threadsafe(parts.rights_changed))
 
     purposes = Purposes(policy=lambda: parts.policy, changed=rights_changed)
-    alert = alarm.raise_in
+    freezing = Freezing(vault=vault, outbox=outbox, alert=partial(alarm.raise_in, at_once=True), changed=rights_changed)
     world = World(
         policy=lambda: parts.policy,
         rights=snapshot.of,
+        standing=snapshot.standing,
         label=enrolment.label_of,
         acts={
             SetTime: set_time,
             ProposePolicy: ratchet.act,
             Rectify: rectifying.act(vault),
-            EndService: acting(policy=lambda: parts.policy, alert=alert, outbox=outbox),
+            EndService: acting(policy=lambda: parts.policy, alert=alarm.raise_in, outbox=outbox),
             **purposes.acts(),
+            **freezing.acts(),
         },
         waits={ProposePolicy: ratchet.waits_for},
         tell_waiting={ProposePolicy: ratchet.tell_waiting},
@@ -379,7 +389,7 @@ def _assemble(config: Config, file: bytes, *, keystore: Keystore, index: Index, 
         approve_pass=_approve_pass,
         now=lambda: timeline.look(read_clock()),
         changed=changed,
-        alert=alert,
+        alert=alarm.raise_in,
         room=room,
         end_collecting=stop_collecting,
         unpair=unpair,
@@ -418,6 +428,7 @@ def _assemble(config: Config, file: bytes, *, keystore: Keystore, index: Index, 
         read_clock=read_clock,
         changed=lambda: None,
         leaving=index.read_now(is_leaving),
+        freezing=freezing,
     )
     return parts
 

@@ -224,6 +224,7 @@ async def _run(
         on_event=lambda event: _on_ingest(live, event, tell),
     )
     live = await _loaded(Live(parts, alarm, ingest))
+    parts.rights_changed = partial(_look_again, live)
     async with contextlib.AsyncExitStack() as stack:
         tasks = await stack.enter_async_context(asyncio.TaskGroup())
         running: list[asyncio.Task[None]] = []
@@ -608,6 +609,7 @@ async def _tick(
             if told != (moment.trusted, parts.timeline.leapt):
                 await _tell_clock(live, tell, moment)
                 told = moment.trusted, parts.timeline.leapt
+            await parts.end_holds()
             await parts.commands.tick(moment)
             if await parts.commands.part(moment):
                 _log.warning("this device has left its owner: it ends, and what is left of that owner is destroyed")

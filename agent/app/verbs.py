@@ -31,6 +31,7 @@ from agent.bundle import EXPORTS_FOLDER, Form
 from agent.bundle import view as export_view
 from agent.clock import parse_rfc3339_ms, rfc3339_ms
 from agent.collection import Way
+from agent.commands.frozen import frozen_view, standing_view
 from agent.commands.listing import at_store_view, held_view, owner_listed
 from agent.control import ANSWER_BYTES, Progress, Verb
 from agent.enrolment import Enrolled
@@ -202,6 +203,7 @@ class Verbs:
                 "cameras": self._cameras(tx),
                 "waiting_deletes": self._waiting_deletes(tx),
                 "field_rules": {name: msgspec.to_builtins(told) for name, told in tally.sums(tx).items()},
+                "frozen": standing_view(parts.snapshot.standing(tx)),
             }
 
         told = await parts.index.read(read)
@@ -305,6 +307,7 @@ class Verbs:
             if item.state == "erasing":
                 decision = self._erasing(tx, item)
             view = _view(item, told.decision, label=enrolment.label_of(tx, item.camera))
+            view |= frozen_view(parts.snapshot.standing(tx), item)
             keep = None if told.rule is None else msgspec.to_builtins(told.rule.keep)
             return view | {
                 "camera_level": self._level(tx, item.camera),
@@ -605,6 +608,7 @@ class Verbs:
             erasure=parts.erasure,
             label=enrolment.label_of,
             forgotten_ms=forgotten_ms,
+            standing=parts.snapshot.standing(tx),
             held=lambda item, label: _view(item, parts.retention.outlook(tx, item, moment), label=label),
         )
 
@@ -616,6 +620,7 @@ class Verbs:
         ]
         decision = {"stays_at_store": "until a delete; this device's own copy is gone"}
         told = at_store_view(away, label=enrolment.label_of(tx, away.camera))
+        told |= frozen_view(self._parts.snapshot.standing(tx), away)
         return told | {
             "camera_level": self._level(tx, away.camera),
             "decision": decision,

@@ -148,6 +148,7 @@ def print_json(answer: Any) -> int:  # noqa: ANN401 - JSON
 
 def _status(arguments: argparse.Namespace) -> int:
     from agent.cli.cameras import cameras_table, deletes_waiting
+    from agent.cli.frozen import frozen_table
     from agent.cli.leaving import leaving_words
     from agent.shell.field_rules import words_of
     from agent.shell.layout import size
@@ -188,6 +189,8 @@ def _status(arguments: argparse.Namespace) -> int:
     enrolled = [one for one in answer["cameras"] if not one["source"]]
     if enrolled:
         print("\n" + cameras_table(enrolled))
+    if any(answer["frozen"].values()):
+        print("\n" + frozen_table(answer["frozen"]))
     if answer["alerts"]:
         print("\n" + _alerts(answer))
     if answer["field_rules"]:
@@ -374,6 +377,7 @@ def _purposes(names: list[str]) -> str:
 
 
 def _explain(arguments: argparse.Namespace) -> int:
+    from agent.cli.frozen import frozen_rows
     from agent.shell.field_rules import words_of
     from agent.shell.layout import printable, size
     from agent.shell.terminal import heading, pairs
@@ -409,6 +413,7 @@ def _explain(arguments: argparse.Namespace) -> int:
         _captured(answer),
         ("taken in", f"{when_text(answer['taken_in'])}, for {_purposes(answer['purposes'])}"),
         fate,
+        *frozen_rows(answer),
         ("can read", _readers(answer) + device),
         *([("field rules", words_of(answer["fields"]))] if "fields" in answer else []),
         *_copies(answer),
@@ -424,8 +429,11 @@ def _about_waiting(answer: dict[str, Any]) -> list[tuple[str, object]]:
 
 
 def _about_away(answer: dict[str, Any]) -> list[tuple[str, object]]:
+    from agent.cli.frozen import frozen_rows
+
     return [
         _captured(answer),
+        *frozen_rows(answer),
         ("goes", "with a delete: this device's own copy is gone, a store keeps its own"),
         *_copies(answer),
         ("remove it", f"privacy-owner delete {answer['id']}"),

@@ -27,10 +27,12 @@ from agent.envelope import (
     Delete,
     EraseAll,
     Export,
+    Hold,
     Inventory,
     Key,
     ProposePolicy,
     Requests,
+    Restrict,
 )
 from agent.envelope.policy import read_unverified_policy
 from agent.errors import ConfigError, CorruptError, RefusedError, SpaceError
@@ -340,7 +342,8 @@ class Admission:
         if acted is not None and not goes_on:
             self._trust.keep(tx, row)  # what its outcomes belong to
             self._trust.decide(tx, row.jti, acted, selected=False)
-            settle = self._ledger.settle_by_outcomes if acted else partial(self._ledger.settle, status="done")
+            done = partial(self._ledger.settle, status="done", answer=self._covered(tx, command))
+            settle = self._ledger.settle_by_outcomes if acted else done
             row = settle(tx, row, moment=moment)
             run = command.request.command if isinstance(command.request, Approve) else ""
             return Judged.of(row, run=run)
@@ -349,6 +352,13 @@ class Admission:
             self._cut_off(tx, key, command, row, moment=moment)
         row = self._ledger.accept(tx, row, moment=moment)
         return Judged.of(row, run=row.jti)
+
+    def _covered(self, tx: Tx, command: Command) -> Answer | None:
+        """Tell how much of what stands from now on is here already."""
+        if not isinstance(command.request, Restrict | Hold):
+            return None
+        total = self._vault.weigh(tx, command.request.select, with_stores=True)
+        return Answer(covers={"objects": total.objects, "bytes": total.bytes})
 
     def _await(self, tx: Tx, key: Key, command: Command, row: CommandRow, reason: str, *, moment: Moment) -> CommandRow:
         tell = self._world.tell_waiting.get(type(command.request)) if reason == "policy_loosens" else None

@@ -59,6 +59,7 @@ RETRY: Final[dict[str, Retry]] = {
     "bad_policy": "after_fix",
     "stale_revision": "after_fix",
     "policy_loosens": "later",
+    "nothing_stands": "after_fix",
 }
 """The closed list of §5; ``bad_signature`` is never answered."""
 
@@ -71,6 +72,9 @@ SAID_BYTES: Final = 24 * 1024
 _SUCCESS: Final = frozenset(
     {"deleted", "already_gone", "exported", "listed", "rectified", "continues", "resealed", "kept"}
 )
+_WANTED: Final[dict[str, str]] = {"restrict": "restricted", "hold": "held"}
+"""What keeps an object from every other verb is what these ask for."""
+
 _FROZEN_VERBS: Final = frozenset({"delete", "export", "erase-all", "consent", "withdraw", "object"})
 _SAID_VERBS: Final = frozenset({"consent", "withdraw", "object"})
 """Verbs whose receipt has the records of what was said."""
@@ -92,6 +96,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     farewell: dict[str, Any] | None = None
     records: tuple[dict[str, Any], ...] | None = None
     detail: str = ""
+    covers: dict[str, int] | None = None
 
 
 def _whole(answer: Answer) -> dict[str, Any] | None:
@@ -274,7 +279,7 @@ class Ledger:
         answer = self._answer(tx, row, export=export)
         if waits:
             return self._write(tx, row, status="waiting", reason="", answer=answer, moment=moment)
-        good = sum(count for result, count in tally.items() if result in _SUCCESS)
+        good = sum(count for result, count in tally.items() if result in _SUCCESS or result == _WANTED.get(row.verb))
         total = sum(tally.values())
         status: Status = "done" if good == total else "partial" if good else "failed"
         return self.settle(tx, row, status=status, answer=answer, moment=moment)
@@ -386,11 +391,9 @@ class Ledger:
         if (whole := _whole(answer)) is not None:
             claims |= whole
             return
-        if answer.export is not None:
-            claims["export"] = answer.export
-        if answer.farewell is not None:
-            claims["farewell"] = answer.farewell
-        if answer.outcomes is None and answer.farewell is not None:
+        beside = {"export": answer.export, "covers": answer.covers, "farewell": answer.farewell}
+        claims |= {name: told for name, told in beside.items() if told is not None}
+        if answer.outcomes is None and (answer.farewell is not None or answer.covers is not None):
             return
         if answer.outcomes is not None:
             claims["outcomes"] = list(answer.outcomes)

@@ -10,6 +10,7 @@ from agent.audit import Event
 from agent.bundle import Bundle
 from agent.bundle import view as export_view
 from agent.clock import rfc3339_ms
+from agent.commands.frozen import frozen_view
 from agent.commands.ledger import Answer, Ledger
 from agent.commands.world import World
 from agent.envelope import ConsentRecords, Inventory, Key, encode
@@ -18,6 +19,7 @@ from agent.index import Tx
 from agent.model import AtStore, Moment, Object, Requester
 from agent.policy import Allow, Conditions, Policy, Rights, Subject, decide
 from agent.rights import consent, deadline
+from agent.rights.freezing import Freezes
 from agent.trust import CommandRow, Trust
 from agent.vault import Vault
 
@@ -130,6 +132,7 @@ def owner_listed(
     erasure: Erasure,
     label: Callable[[Tx, str], str],
     forgotten_ms: int | None,
+    standing: Freezes,
     held: Callable[[Object, str], dict[str, Any]],
 ) -> dict[str, Any] | None:
     """Return what an owner is told of an object: what is here, on its way out, or at a store only; ``None`` of none.
@@ -139,11 +142,13 @@ def owner_listed(
     found = vault.get(tx, object_id)
     if found is None:
         away = vault.at_store(tx, object_id)
-        return None if away is None else at_store_view(away, label=label(tx, away.camera))
+        if away is None:
+            return None
+        return at_store_view(away, label=label(tx, away.camera)) | frozen_view(standing, away)
     camera_label = label(tx, found.camera)
     if found.state == "erasing":
         return held_view(found, label=camera_label, rule=erasure.cause(tx, object_id), until_ms=forgotten_ms)
-    return held(found, camera_label) | tally.view(tx, object_id)
+    return held(found, camera_label) | tally.view(tx, object_id) | frozen_view(standing, found)
 
 
 class Listing:
@@ -213,7 +218,7 @@ class Listing:
         """Return what tells a reader of one id: of an object, and an owner also of an export."""
         if role == "backend":
             return self._tell_backend
-        policy = self._world.policy()
+        policy, standing = self._world.policy(), self._world.standing(tx)
         forgotten_ms = self._erasure.forgets_by_ms(tx, policy.forget_within_ms)
 
         def tell(tx: Tx, object_id: str) -> dict[str, Any] | None:
@@ -224,6 +229,7 @@ class Listing:
                 erasure=self._erasure,
                 label=self._world.label,
                 forgotten_ms=forgotten_ms,
+                standing=standing,
                 held=lambda found, label: owner_view(
                     found, label=label, policy=policy, rights=self._world.rights(tx, found), moment=moment
                 ),

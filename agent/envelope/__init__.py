@@ -4,6 +4,7 @@
     jws.py       compact JWS: sign, take apart, verify; thumbprints; the algorithm is pinned by the key
     kinds.py     kind bytes, channels, sizes
     command.py   verified claims become a ``Command`` or an ``Ack`` here and nowhere else
+    freezing.py  what restricts and holds: the claims of those verbs
     uploads.py   verified claims become ``Go``, ``UploadAck``, ``Stored``, ``Erased``, ``Failed`` or ``Rectified`` here
     label.py     what is printed on a camera: its id and its key's fingerprint
     policy.py    a signed policy: a document that its signer counts
@@ -35,6 +36,7 @@ from agent.envelope.command import (
     parse_ack,
     parse_command,
 )
+from agent.envelope.freezing import GROUNDS, Hold, Release, Restrict, Unrestrict
 from agent.envelope.json import decode_strictly, encode
 from agent.envelope.jws import (
     Alg,
@@ -53,6 +55,7 @@ from agent.envelope.jws import (
 )
 from agent.envelope.keyset import (
     BACKEND_VERBS,
+    GRANTED_ALONE,
     VERBS,
     Approvals,
     Descriptor,
@@ -105,6 +108,8 @@ __all__ = [
     "BACKEND_VERBS",
     "CHANNEL_KINDS",
     "CHUNK_OFFSET_BYTES",
+    "GRANTED_ALONE",
+    "GROUNDS",
     "KIND",
     "MAX_JWS_BYTES",
     "MAX_MANIFEST_BYTES",
@@ -135,6 +140,7 @@ __all__ = [
     "Export",
     "Failed",
     "Go",
+    "Hold",
     "Inventory",
     "Key",
     "KeySet",
@@ -147,10 +153,13 @@ __all__ = [
     "Rectified",
     "RectifiedItem",
     "Rectify",
+    "Release",
     "Requests",
+    "Restrict",
     "SetTime",
     "SignedPolicy",
     "Stored",
+    "Unrestrict",
     "Unverified",
     "UpAck",
     "UploadAck",

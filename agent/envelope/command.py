@@ -10,6 +10,7 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 
 from agent.envelope.form import AGE_RECIPIENT, HASH, ID, KID, PURPOSE, SECONDS, UINT, unix_ms
+from agent.envelope.freezing import Hold, Release, Restrict, Unrestrict, check_freeze
 from agent.envelope.kinds import MAX_ACKS, MAX_JWS_BYTES, MAX_OUTCOMES, MAX_SELECT_IDS
 from agent.errors import RefusedError
 from agent.model import Category, Selection, is_camera_id, is_id
@@ -146,6 +147,10 @@ Request = (
     | Requests
     | EndService
     | ProposePolicy
+    | Restrict
+    | Unrestrict
+    | Hold
+    | Release
 )
 _VERB_OF: Final[dict[str, type[Request]]] = {
     "delete": Delete,
@@ -162,6 +167,10 @@ _VERB_OF: Final[dict[str, type[Request]]] = {
     "requests": Requests,
     "end-service": EndService,
     "policy": ProposePolicy,
+    "restrict": Restrict,
+    "unrestrict": Unrestrict,
+    "hold": Hold,
+    "release": Release,
 }
 
 
@@ -191,7 +200,7 @@ class Command(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def selection(self) -> Selection | None:
-        """What the command names, for the verbs that name objects."""
+        """What the command names now, for the verbs that freeze or look up objects."""
         if isinstance(self.request, EraseAll):
             return Selection(all=True)
         return self.request.select if isinstance(self.request, Delete | Export | Inventory) else None
@@ -233,6 +242,8 @@ def parse_command(claims: dict[str, Any]) -> Command:
     except msgspec.ValidationError as error:
         raise _malformed(str(error)) from error
     _check_request(request)
+    if isinstance(request, Restrict | Hold):
+        check_freeze(request, iat=common.iat)
     return Command(
         iss=common.iss,
         aud=common.aud,
@@ -269,7 +280,7 @@ def _check_request(request: Request) -> None:
         request.resume is False or (request.ends is None) is (request.resume is None)
     ):
         raise _malformed("end-service has ends, or resume that is true")
-    if isinstance(request, Delete | Export | Inventory):
+    if isinstance(request, Delete | Export | Inventory | Restrict | Hold):
         _check_selection(request.select)
     if isinstance(request, Rectify):
         _check_correction(request)

@@ -21,16 +21,19 @@ from agent.errors import ConfigError, CorruptError, RefusedError
 KeyRole = Literal["client", "backend", "store", "time"]
 Verb = Literal[
     "delete", "export", "inventory", "approve", "consent", "withdraw", "object", "consents", "time", "erase-all",
-    "rectify", "requests", "end-service", "policy",
+    "rectify", "requests", "end-service", "policy", "restrict", "unrestrict", "hold",
+    "release",
 ]  # fmt: skip
 
 VERBS: Final[tuple[Verb, ...]] = get_args(Verb)
 BACKEND_VERBS: Final[tuple[Verb, ...]] = ("delete", "export", "inventory")
 """What a backend gets unless its owner says otherwise; it may hold more."""
+GRANTED_ALONE: Final[frozenset[Verb]] = frozenset({"hold", "release"})
+"""No key has these because of its role: a hold binds its owner too, so the owner grants them by name."""
 
 ROLE_VERBS: Final[dict[KeyRole, tuple[Verb, ...]]] = {
     "client": VERBS,
-    "backend": (*BACKEND_VERBS, "end-service", "policy"),
+    "backend": (*BACKEND_VERBS, "end-service", "policy", "hold", "release"),
     "store": (),
     "time": ("time",),
 }
@@ -286,6 +289,7 @@ def _malformed(message: str) -> RefusedError:
 __all__ = [
     "APPROVABLE",
     "BACKEND_VERBS",
+    "GRANTED_ALONE",
     "MAX_JWS_BYTES",
     "ROLE_VERBS",
     "VERBS",

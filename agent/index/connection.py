@@ -241,7 +241,7 @@ class Index:
     def _commit(self, jobs: Sequence[_Job]) -> list[Any]:
         """Run the jobs in one transaction; if power fails before the last line returns, none of them happened."""
         answers: list[Any] = []
-        followers: list[Callable[[], None]] = []
+        followers: list[Callable[[], object]] = []
         alone = len(jobs) == 1  # then the transaction is all the savepoint that it needs
         self._connection.execute("BEGIN IMMEDIATE")
         for job in jobs:
@@ -267,7 +267,7 @@ class Index:
             follow()
         return answers
 
-    def _run(self, job: _Job) -> tuple[Any, list[Callable[[], None]]]:
+    def _run(self, job: _Job) -> tuple[Any, list[Callable[[], object]]]:
         tx = Tx(self._connection)
         try:
             return job.fn(tx), tx.followers

@@ -24,7 +24,7 @@ class Tx:
         self._connection = connection
         self._over = False
         self.statements = 0
-        self.followers: list[Callable[[], None]] = []
+        self.followers: list[Callable[[], object]] = []
 
     def execute(self, sql: str, params: Sequence[Value] = ()) -> list[Row]:
         """Run one statement (or a script without parameters) and return all of its rows."""
@@ -57,7 +57,7 @@ class Tx:
         """Return how many rows the last statement changed."""
         return self._connection.changes()
 
-    def then(self, follow: Callable[[], None]) -> None:
+    def then(self, follow: Callable[[], object]) -> None:
         """Have ``follow`` called on the index's thread once this is durable, before ``write`` returns; it is quick."""
         self.followers.append(follow)
 

@@ -8,6 +8,7 @@
     correct    rectify: names and places that are wrong
     consent    consent give, refuse and list; withdraw, object
     policy     policy: a document to be obeyed
+    freeze     restrict, unrestrict, hold, release
     answers    what became of them: pending, resend, forget, listen, receipt, receipts
     send       one command on its way: checked, signed, kept, sent or written, waited for
     prove      verify: receipts and audit logs, offline

@@ -30,7 +30,7 @@ def add_parsers(subparsers: Subparsers) -> None:
         detail="A delete by camera, category, time or --all also refuses what of it turns up later.",
         run=_delete,
     )
-    _add_selection(delete)
+    add_selection(delete)
     delete.add_argument("--yes", action="store_true", help="do not ask")
     send.add_sending(delete)
 
@@ -41,7 +41,7 @@ def add_parsers(subparsers: Subparsers) -> None:
         example="privacy-owner export --category recording --from 7d --form zip",
         run=_export,
     )
-    _add_selection(export)
+    add_selection(export)
     export.add_argument(
         "--form", choices=("objects", "zip"), default="objects", help="objects: as recorded; zip: parts"
     )
@@ -57,7 +57,7 @@ def add_parsers(subparsers: Subparsers) -> None:
         example="privacy-owner inventory --category photo",
         run=_inventory,
     )
-    _add_selection(inventory)
+    add_selection(inventory)
     inventory.add_argument("--cursor", default="", help="go on behind this one (with --out: one page a file)")
     send.add_sending(inventory)
 
@@ -84,7 +84,8 @@ def add_parsers(subparsers: Subparsers) -> None:
     send.add_sending(time)
 
 
-def _add_selection(parser: argparse.ArgumentParser) -> None:
+def add_selection(parser: argparse.ArgumentParser) -> None:
+    """Add how objects are named."""
     parser.add_argument("ids", nargs="*", metavar="ID", help="object ids, at most 200")
     parser.add_argument("--camera", default="", metavar="ID", help="of one camera")
     parser.add_argument("--category", default="", metavar="NAME", help=f"of one category: {', '.join(CATEGORIES)}")
@@ -93,7 +94,8 @@ def _add_selection(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--all", dest="everything", action="store_true", help="everything that the device holds")
 
 
-def _selection(arguments: argparse.Namespace, context: Context) -> Selection:
+def selection_of(arguments: argparse.Namespace, context: Context) -> Selection:
+    """Return what the arguments of ``add_selection`` name; raises ``ConfigError``."""
     return requests.selection(
         ids=arguments.ids,
         camera=arguments.camera,
@@ -106,7 +108,7 @@ def _selection(arguments: argparse.Namespace, context: Context) -> Selection:
 
 
 def _delete(arguments: argparse.Namespace, context: Context) -> int:
-    select = _selection(arguments, context)
+    select = selection_of(arguments, context)
     device = devices.pick(context.home, arguments.device)
     order = send.order(arguments, context, device, "delete", {"select": requests.as_claim(select)})
     context.confirm(
@@ -118,7 +120,7 @@ def _delete(arguments: argparse.Namespace, context: Context) -> int:
 
 
 def _export(arguments: argparse.Namespace, context: Context) -> int:
-    select = _selection(arguments, context)
+    select = selection_of(arguments, context)
     own: dict[str, Any] = {"select": requests.as_claim(select), "form": arguments.form}
     if arguments.recipient:
         own["to"] = requests.require_recipients(arguments.recipient)
@@ -149,7 +151,7 @@ def _time(arguments: argparse.Namespace, context: Context) -> int:
 def _inventory(arguments: argparse.Namespace, context: Context) -> int:
     if not any((arguments.ids, arguments.camera, arguments.category, arguments.start, arguments.end)):
         arguments.everything = True
-    select = _selection(arguments, context)
+    select = selection_of(arguments, context)
     device = devices.pick(context.home, arguments.device)
     own: dict[str, Any] = {"select": requests.as_claim(select)}
     if arguments.cursor:

@@ -17,7 +17,7 @@ from agent.files import write_durably
 from agent.owner import device as devices
 from agent.owner.context import Context, add
 from agent.owner.home import DESCRIPTOR, read_descriptor, read_file
-from agent.owner.members import issue, with_member, without_member
+from agent.owner.members import issue, with_member, with_verbs, without_member
 from agent.owner.own import require_name, write_keys
 from agent.owner.reach import add_broker_arguments, settings_from
 from agent.shell.layout import clean, size
@@ -91,6 +91,19 @@ def add_parsers(subparsers: Subparsers) -> None:
     )
     one.add_argument("need", metavar="N", type=int, help="how many of the owner's clients")
     one.add_argument("--verb", action="append", default=[], choices=sorted(APPROVABLE), help="which; repeatable")
+    _add_signing(one)
+    one = add(
+        client,
+        "grant",
+        summary="sign a key set in which a member may do more: all that is usual for its role, and what is named",
+        example="privacy-owner client grant phone hold release",
+        detail="hold and release are nobody's unless they are granted: a hold binds the owner too.",
+        run=_client_grant,
+    )
+    one.add_argument("name", metavar="NAME", help="name or key id, as client list shows it")
+    one.add_argument(
+        "verbs", nargs="*", metavar="VERB", choices=(*VERBS, []), help="for example hold; none: what this version added"
+    )
     _add_signing(one)
     one = add(
         client,
@@ -239,6 +252,15 @@ def _client_approvals(arguments: argparse.Namespace, context: Context) -> int:
         new, path = _sign(arguments, context, current.keys, current=current, approvals=approvals)
     told = f"{' '.join(verbs)}: {need} clients have to say yes" if need else "no command waits for a second client"
     return _hand_out(context, new, path, told=told)
+
+
+def _client_grant(arguments: argparse.Namespace, context: Context) -> int:
+    with context.home.locked():
+        current = _current(context)
+        keys = with_verbs(current, arguments.name, arguments.verbs)
+        (now,) = (key for key in keys if arguments.name in {key.name, key.kid})
+        new, path = _sign(arguments, context, keys, current=current)
+    return _hand_out(context, new, path, told=f"granted  {now.role} {now.name}: {' '.join(now.verbs) or 'nothing'}")
 
 
 _ENDS: Final = {

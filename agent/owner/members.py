@@ -7,6 +7,8 @@ what will be accepted.
 from collections.abc import Callable, Collection, Iterable
 from typing import Final, Literal
 
+import msgspec
+
 from agent.envelope import (
     TYP_KEYSET,
     Approvals,
@@ -23,7 +25,7 @@ from agent.envelope import (
     thumbprint,
 )
 from agent.envelope.jws import alg_of
-from agent.envelope.keyset import BACKEND_VERBS, ROLE_VERBS, KeyRole, Verb
+from agent.envelope.keyset import BACKEND_VERBS, GRANTED_ALONE, ROLE_VERBS, KeyRole, Verb
 from agent.errors import ConfigError
 
 BACKEND_QUOTA: Final = Quota(objects=100, bytes=10 * 10**9, window_s=24 * 3600)
@@ -33,7 +35,7 @@ _ROLES: Final[dict[str, KeyRole]] = {"client": "client", "backend": "backend", "
 
 
 def entry(descriptor: Descriptor, *, quota: Quota | None = None, grant: Collection[Verb] = ()) -> Key:
-    """Return the key set's entry for a descriptor: every verb of its role, a backend under a quota.
+    """Return the key set's entry for a descriptor: its role's usual verbs and what is granted, a backend under a quota.
 
     A backend gets ``BACKEND_VERBS`` alone, and what its owner grants it besides.
 
@@ -57,11 +59,26 @@ def entry(descriptor: Descriptor, *, quota: Quota | None = None, grant: Collecti
     )
 
 
-def _verbs(role: KeyRole, grant: Collection[Verb]) -> tuple[Verb, ...]:
+def usual_verbs(role: KeyRole) -> tuple[Verb, ...]:
+    """Return what a key of a role may do without being granted anything by name."""
     usual = BACKEND_VERBS if role == "backend" else ROLE_VERBS[role]
+    return tuple(verb for verb in usual if verb not in GRANTED_ALONE)
+
+
+def _verbs(role: KeyRole, grant: Collection[Verb]) -> tuple[Verb, ...]:
     if wrong := sorted(set(grant) - set(ROLE_VERBS[role])):
         raise ConfigError(f"a {role} may not hold {', '.join(wrong)}", hint="docs/protocol.md section 4 has the table")
-    return tuple(verb for verb in ROLE_VERBS[role] if verb in usual or verb in grant)
+    return tuple(verb for verb in ROLE_VERBS[role] if verb in usual_verbs(role) or verb in grant)
+
+
+def with_verbs(current: KeySet, name: str, more: Iterable[Verb]) -> tuple[Key, ...]:
+    """Return the keys with one that may do all that is usual for its role, and ``more``; raises ``ConfigError``.
+
+    What it was granted before it keeps.
+    """
+    key = _named(current, name)
+    verbs = _verbs(key.role, {*key.verbs, *more})
+    return tuple(msgspec.structs.replace(one, verbs=verbs) if one is key else one for one in current.keys)
 
 
 def issue(
@@ -104,11 +121,16 @@ def with_member(
 
 def without_member(current: KeySet, name: str) -> tuple[Key, ...]:
     """Return the keys without the one of that name or key id; raises ``ConfigError`` if it is not exactly one."""
+    gone = _named(current, name)
+    return tuple(key for key in current.keys if key is not gone)
+
+
+def _named(current: KeySet, name: str) -> Key:
     found = [key for key in current.keys if name in {key.name, key.kid}]
     if len(found) != 1:
         what = "no key" if not found else f"{len(found)} keys"
         raise ConfigError(f"{what} of the key set has the name or id {name!r}", hint="privacy-owner client list")
-    return tuple(key for key in current.keys if key is not found[0])
+    return found[0]
 
 
 def signer(key: PrivateKey) -> Callable[[bytes], bytes]:

@@ -106,6 +106,13 @@ class FarewellTold(msgspec.Struct, frozen=True, kw_only=True):
     deadline: str
 
 
+class Covered(msgspec.Struct, frozen=True):
+    """How much of what a restriction or a hold covers is here already."""
+
+    objects: int
+    bytes: int
+
+
 class Receipt(msgspec.Struct, frozen=True, kw_only=True, rename={"export": "export"}):
     """A receipt whose signature, reader and form were checked."""
 
@@ -134,6 +141,7 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True, rename={"export": "expo
     due: str = ""
     requests: tuple[RequestTold, ...] | None = None
     farewell: FarewellTold | None = None
+    covers: Covered | None = None
 
     @property
     def last(self) -> bool:

@@ -6,7 +6,7 @@ from typing import Any, Final
 import msgspec
 
 from agent.clock import MS_PER_S
-from agent.envelope import Command
+from agent.envelope import Command, Hold, Release, Restrict, Unrestrict
 from agent.envelope.command import (
     Approve,
     Consent,
@@ -64,15 +64,17 @@ _REASONS: Final = {
     "privacy-owner object",
     "superseded": "something newer was said of it meanwhile; if this still holds, give it again",
     "not_held": "the device knows nothing of that id: privacy-owner inventory --json tells the ids",
+    "nothing_stands": "no restriction or hold of that id stands there: it was lifted, or has ended",
 }
 _AFTER: Final = {
     "failed": "look at the device, privacy-agent doctor; then give the command again",
     "not_readable_here": "the device cannot open these: export them without --recipient, to whom they were sealed",
-    "held": "a hold keeps these: ask who set it, or wait for its end, then give the command again",
-    "restricted": "a restriction keeps these: ask who set it, then give the command again",
+    "held": "a hold keeps these: privacy-owner inventory says whose and until when; wait for its end, then again",
+    "restricted": "a restriction keeps these: privacy-owner inventory names it; privacy-owner unrestrict lifts it",
 }
 """What to do after an outcome, the most urgent first."""
 
+_LIFTED_BY: Final = {"restrict": "unrestrict", "hold": "release"}
 _LOOK: Final = "privacy-owner inventory lists what is held"
 _HAPPENED: Final = frozenset(
     {"deleted", "already_gone", "exported", "listed", "rectified", "continues", "resealed", "kept"}
@@ -102,6 +104,14 @@ def doomed(select: Selection) -> str:
     return selected(select) + (", and what of that turns up later" if select.ids is None else "")
 
 
+def _frozen(request: Restrict | Unrestrict | Hold | Release) -> str:
+    if isinstance(request, Unrestrict | Release):
+        return f"lift {request.restriction if isinstance(request, Unrestrict) else request.hold}"
+    later = ", and what of that comes later" if request.select.ids is None else ""
+    until_ = f", until {when_text(request.until)}" if isinstance(request, Hold) else ""
+    return selected(request.select) + later + until_
+
+
 def asked(command: Command) -> str:  # noqa: C901, PLR0911 - one sentence for each verb
     """Say in words what a command wants."""
     match command.request:
@@ -113,10 +123,8 @@ def asked(command: Command) -> str:  # noqa: C901, PLR0911 - one sentence for ea
             return selected(select)
         case Approve(command=approved):
             return f"let {approved} proceed"
-        case EraseAll():
-            return "EVERYTHING, its keys and its owner: it becomes unowned"
-        case Requests():
-            return "which requests are open, and by when each is due"
+        case EraseAll() | Requests():
+            return _WHOLE[command.verb]
         case Rectify(camera=camera, object=object_id, set=told):
             what = [f"{field} {text!r}" for field, text in msgspec.to_builtins(told).items()]
             return f"correct {'camera ' + camera if camera else object_id}: {', '.join(what)}"
@@ -124,8 +132,16 @@ def asked(command: Command) -> str:  # noqa: C901, PLR0911 - one sentence for ea
             return f"revision {read_unverified_policy(signed).revision} of a policy in force"
         case SetTime() | EndService():
             return _time(command.request)
+        case Restrict() | Unrestrict() | Hold() | Release():
+            return _frozen(command.request)
         case Consent() | Withdraw() | Objection() | ConsentRecords():
             return said.asked(command.request)
+
+
+_WHOLE: Final = {
+    "erase-all": "EVERYTHING, its keys and its owner: it becomes unowned",
+    "requests": "which requests are open, and by when each is due",
+}
 
 
 def _time(request: SetTime | EndService) -> str:
@@ -266,6 +282,7 @@ def end(receipt: Receipt, *, further: str = "") -> str:
         )
     if receipt.records:
         lines += ["", *map(said.line, receipt.records)]
+    lines += _stands(receipt, further=further)
     if receipt.late is not None:
         lines.append(_late(receipt.late))
     if receipt.farewell is not None:
@@ -276,6 +293,17 @@ def end(receipt: Receipt, *, further: str = "") -> str:
         lines += ["", f"export {named}: {len(told.files)} files, {bytes_}"]
         lines.append(f"next: copy the folder exports/{named} from the device, then: privacy-owner open {named}")
     return "\n".join(lines)
+
+
+def _stands(receipt: Receipt, *, further: str) -> list[str]:
+    """Say what a restriction or a hold that was put covers, and how it is lifted."""
+    lines = []
+    if receipt.covers is not None:
+        there = f"{receipt.covers.objects} objects that are there, {size(receipt.covers.bytes)}"
+        lines.append(f"over {there}, and what comes later")
+    if receipt.verb in _LIFTED_BY and receipt.status in {"done", "partial"}:
+        lines.append(f"lift it: privacy-owner {_LIFTED_BY[receipt.verb]} {clean(receipt.cmd)}{further}")
+    return lines
 
 
 def shortfall(receipt: Receipt) -> str:
@@ -292,7 +320,8 @@ def shortfall(receipt: Receipt) -> str:
             f"{receipt.status}: {receipt.late.remaining} files that turned up later remain with their source\n"
             "  next: remove them there; they are not taken in"
         )
-    left = [one.result for one in receipt.outcomes or () if one.result not in _HAPPENED]
+    wanted = {"restrict": "restricted", "hold": "held"}.get(receipt.verb)
+    left = [one.result for one in receipt.outcomes or () if one.result not in _HAPPENED and one.result != wanted]
     if not left:
         return (
             f"{receipt.status}: not all of it happened\n"

@@ -33,7 +33,9 @@ def weight(objects: Sequence[dict[str, Any]]) -> int:
 
 
 def until(one: dict[str, Any], *, usual: str) -> str:
-    """Say until when an object is kept; ``usual`` where nothing ends it here."""
+    """Say until when an object is kept at least; ``usual`` where nothing ends it here."""
+    if one.get("restrictions") and not one.get("holds") and one.get("state") != "erasing":
+        return "it is unrestricted"
     if one.get("state") == "at_store":
         return "a delete"
     return when_text(one["until"]) if "until" in one else usual

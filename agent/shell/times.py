@@ -42,6 +42,12 @@ def clock_text(text: object) -> str:
         return str(text)
 
 
+def parse_until(text: str, *, now_ms: int) -> int:
+    """Read a time ahead into Unix milliseconds: as ``parse_when``, but ``30d`` is in 30 days."""
+    ahead = _AGO.fullmatch(text.strip())
+    return now_ms + int(ahead[1]) * _AGO_MS[ahead[2]] if ahead is not None else parse_when(text, now_ms=now_ms)
+
+
 def parse_when(text: str, *, now_ms: int) -> int:
     """Read a time that a person wrote into Unix milliseconds; raises ``ConfigError``.
 

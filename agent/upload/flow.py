@@ -241,10 +241,15 @@ class Upload:
         self._rate.change(self._policy().rate_bytes_s)
         running = tuple(self._turn.running)
         waiting = await self._index.read(lambda tx: self._still_waiting(tx, running)) if running else {}
+        restricted: list[str] = []
         for object_id, item in self._turn.running.items():
             rights = waiting.get(object_id)
             if rights is None or not isinstance(self._judge(Subject.of(item), rights), Allow):
                 self._tasks[object_id].cancel()
+                restricted += [object_id] if rights is not None and rights.restricted else []
+        if restricted:
+            await self._index.write(lambda tx: self._ask_back(tx, restricted), urgent=True)
+            self.copies.wake()
         offsets = {
             upload: one.durable_bytes
             for upload, one in self._sendings.items()
@@ -259,6 +264,13 @@ class Upload:
         """Return what stands over each of some objects that are here and not on their way out."""
         found = (self._vault.get(tx, object_id) for object_id in object_ids)
         return {item.id: self._snapshot.of(tx, item) for item in found if item is not None and item.state != "erasing"}
+
+    def _ask_back(self, tx: Tx, object_ids: Iterable[str]) -> None:
+        """Have the store asked for what it got of objects that it must not have; what it states it has stays there."""
+        for object_id in object_ids:
+            item = self._vault.get(tx, object_id)
+            if item is not None:
+                self._vault.ask_half_back(tx, item)
 
     def _note_offsets(self, tx: Tx, offsets: dict[str, int]) -> None:
         for upload, offset in offsets.items():

@@ -25,12 +25,14 @@ VERBS: Final[dict[str, tuple[str, ...]]] = {
         "time",
         "erase-all",
         "policy",
+        "restrict",
+        "unrestrict",
     ),
     "backend": ("delete", "export", "inventory"),
     "store": (),
     "time": ("time",),
 }
-"""What each role may hold at most."""
+"""What each role has; ``hold`` and ``release`` are given to a key by name alone."""
 
 
 @dataclass(slots=True)

@@ -7,6 +7,7 @@ import os
 import secrets
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -18,6 +19,7 @@ from agent.app.alarm import Alarm
 from agent.bundle import Bundle
 from agent.commands import Commands, Ledger, World, rectifying, sparing
 from agent.commands.consent import Purposes
+from agent.commands.freezing import Freezing
 from agent.envelope import (
     Alg,
     Command,
@@ -41,6 +43,7 @@ from agent.keytree import seal_header, wrap_slot
 from agent.model import Kind, Moment, Object, Outcome, new_id
 from agent.outbox import Outbox
 from agent.policy import Hold, Rights, parse_policy
+from agent.rights.snapshot import Snapshot
 from agent.trust import Trust
 from agent.vault import Draft, Vault
 from tests.writing import policy_text
@@ -129,12 +132,13 @@ class Office:
         self.owner_identity = age.generate_identity(post_quantum=False)
         self.owner_recipient = self.owner_identity.recipient().to_text()
         self.client = party("client", "phone", *envelope.VERBS)
-        self.backend = party("backend", "cloud", *envelope.BACKEND_VERBS, curve=True, quota=quota)
+        self.backend = party("backend", "cloud", *envelope.BACKEND_VERBS, "hold", "release", curve=True, quota=quota)
         self.store = party("store", "bucket")
         self.clock = party("time", "clock", "time")
         self.stranger = party("client", "nobody", *envelope.VERBS)
         self.rights: dict[str, Rights] = {}
         self.told_times: list[int] = []
+        self.refrozen: list[int] = []
         self.refuse_time = False
         self.keystore = Keystore.create(folder / "keystore")
         self._open()
@@ -153,6 +157,7 @@ class Office:
         office.owner_recipient = owner_recipient
         office.rights = {}
         office.told_times = []
+        office.refrozen = []
         office.refuse_time = False
         office.keystore = Keystore.open(folder / "keystore")
         office._open()
@@ -172,15 +177,29 @@ class Office:
         policy = parse_policy(self.policy_document().encode(), file="policy.toml")
         self.rights_changes = 0
         purposes = Purposes(policy=lambda: policy, changed=self._note_rights_change)
+        self.snapshot = Snapshot()
+        alarm = Alarm(index=self.index, trust=self.trust, outbox=self.outbox)
+        self.freezing = Freezing(
+            vault=self.vault,
+            outbox=self.outbox,
+            alert=partial(alarm.raise_in, at_once=True),
+            changed=lambda _tx: self.refrozen.append(self.moment.agent_ms),
+        )
         self.world = World(
             policy=lambda: policy,
-            rights=lambda _tx, item: self.rights.get(item.id, Rights()),
+            rights=lambda tx, item: self.rights.get(item.id) or self.snapshot.of(tx, item),
+            standing=self.snapshot.standing,
             label=self._label,
-            acts={SetTime: self._set_time, Rectify: rectifying.act(self.vault), **purposes.acts()},
+            acts={
+                SetTime: self._set_time,
+                Rectify: rectifying.act(self.vault),
+                **purposes.acts(),
+                **self.freezing.acts(),
+            },
             purposes=purposes,
             now=lambda: self.moment,
             changed=self.changed.set,
-            alert=Alarm(index=self.index, trust=self.trust, outbox=self.outbox).raise_in,
+            alert=alarm.raise_in,
             room=lambda: self.room,
         )
         self.erasure = Erasure(

@@ -147,7 +147,7 @@ class Cast:
         self.device = _device(folder, "EdDSA")
         self.device_es256 = _device(folder, "ES256")
         self.client = _party("client", "phone", *envelope.VERBS)
-        self.backend = _party("backend", "cloud", *envelope.BACKEND_VERBS, curve=True)
+        self.backend = _party("backend", "cloud", *envelope.BACKEND_VERBS, "hold", "release", curve=True)
         self.store = _party("store", "bucket", curve=True, post_quantum=True)
         self.clock = _party("time", "clock", "time")
         self.stranger = _party("client", "stranger", *envelope.VERBS)
@@ -249,6 +249,23 @@ def _good_commands(cast: Cast) -> list[tuple[str, Party, Claims]]:
         ("requests", cast.client, {"verb": "requests"}),
         ("rectify an object", cast.client, {"verb": "rectify", "object": objects[0], "set": {"name": "parcel.mp4"}}),
         ("policy", cast.client, {"verb": "policy", "policy": _signed_policy(cast.client, revision=7)}),
+        (
+            "restrict a camera",
+            cast.client,
+            {"verb": "restrict", "select": {"camera": "k3x9", "from": "2026-03-01T10:15:00.000Z"}, "ground": "claims"},
+        ),
+        ("unrestrict", cast.client, {"verb": "unrestrict", "restriction": an_id("restrict a camera")}),
+        (
+            "hold by a backend",
+            cast.backend,
+            {
+                "verb": "hold",
+                "select": {"ids": objects[:1]},
+                "reason": "claim 7/26",
+                "until": "2027-03-01T00:00:00.000Z",
+            },
+        ),
+        ("release", cast.backend, {"verb": "release", "hold": an_id("hold by a backend")}),
     ]
 
 

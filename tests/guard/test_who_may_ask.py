@@ -86,6 +86,21 @@ def document(old: str, new: str, *, revision: int) -> Own:
     return ask
 
 
+async def held_by(room: Room, parts: Parts, role: str) -> dict[str, Any]:
+    raw = room.station.command(room.who[role], "hold", **await of_a_vector("hold"))
+    await parts.commands.submit(raw, moment=parts.now())
+    jti = envelope.decode_strictly(envelope.parse(raw, typ="pv1.command").unverified_payload, max_bytes=9000)["jti"]
+    return {"hold": jti}
+
+
+async def own_hold(room: Room, parts: Parts, role: str) -> dict[str, Any]:
+    return await held_by(room, parts, role)
+
+
+async def others_hold(room: Room, parts: Parts, role: str) -> dict[str, Any]:
+    return await held_by(room, parts, "backend" if role == "client" else "client")
+
+
 async def of_a_vector(verb: str) -> dict[str, Any]:
     vectors = read_vectors("messages.json")["vectors"]
     claims = next(one["claims"] for one in vectors if one["kind"] == "command" and one["claims"]["verb"] == verb)
@@ -107,6 +122,8 @@ OWN: Final[dict[tuple[str, str], Own]] = {
     ("time", "the device's clock"): says(now=START_S),
     ("policy", "a document that allows less"): document('"14d"', '"7d"', revision=1),
     ("policy", "a document that allows more"): document('"14d"', '"30d"', revision=1),
+    ("release", "a hold that it set itself"): own_hold,
+    ("release", "a hold of another key"): others_hold,
 }
 
 

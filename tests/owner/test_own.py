@@ -10,7 +10,7 @@ import pytest
 
 from agent.age import parse_identity_file
 from agent.app.setup import read_owner_file
-from agent.envelope import VERBS, KeySet, parse_descriptor, parse_keyset
+from agent.envelope import GRANTED_ALONE, VERBS, KeySet, parse_descriptor, parse_keyset
 from agent.errors import ConfigError
 from agent.owner.sheet import read_sheet
 from device_sim.cloud.keys import Party
@@ -40,7 +40,9 @@ def test_init_writes_an_owner_file_that_a_device_accepts(owner: Owner) -> None:
     keys = parse_keyset(found.key_set, root_jwk=found.owner.jwk, current=None)
 
     assert (found.owner.role, found.owner.name, keys.version) == ("owner", "Ada Example", 1)
-    assert [(key.role, key.verbs) for key in keys.keys] == [("client", VERBS)]
+    assert [(key.role, key.verbs) for key in keys.keys] == [
+        ("client", tuple(verb for verb in VERBS if verb not in GRANTED_ALONE))
+    ]
     assert keys.keys[0].recipient == found.owner.recipient
 
 

@@ -1,0 +1,189 @@
+"""``restrict``, ``unrestrict``, ``hold`` and ``release`` from their key to their receipt."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agent.clock import rfc3339_ms
+from agent.envelope.freezing import HOLD_MAX_S
+from agent.model import Object, new_id
+from agent.rights import freezing
+from tests.commands.office import START_S, Office, at, run
+
+DAY_S = 86_400
+Claims = dict[str, Any]
+
+
+@pytest.fixture
+def office(tmp_path: Path) -> Iterator[Office]:
+    opened = Office(tmp_path / "state")
+    yield opened
+    opened.close()
+
+
+def keep(office: Office, **fields: object) -> Object:
+    return run(office.keep(**fields))  # type: ignore[arg-type]  # as the office's
+
+
+def until(seconds: int) -> str:
+    return rfc3339_ms((START_S + seconds) * 1000)
+
+
+def put_hold(office: Office, who: str = "backend", *, seconds: int = 30 * DAY_S, **select: object) -> Claims:
+    own = {"select": select or {"all": True}, "reason": "claim 7", "until": until(seconds)}
+    return run(office.submit(getattr(office, who), "hold", **own))
+
+
+def put_restriction(office: Office, **select: object) -> Claims:
+    return run(office.submit(office.client, "restrict", select=select or {"all": True}, ground="accuracy"))
+
+
+def result(receipt: Claims) -> tuple[str, str, list[tuple[str, str]]]:
+    told = [(one["id"], one["result"]) for one in receipt.get("outcomes", ())]
+    return receipt["status"], receipt.get("reason", ""), told
+
+
+def alerts(office: Office) -> list[str]:
+    """Return the alerts about holds that stand."""
+    standing = office.index.read_now(office.outbox.alerts)
+    return [code for code, _since, _count in standing if code in {"held", "hold_ended"}]
+
+
+def test_restriction_of_named_objects_tells_each_and_stops_a_backends_delete_alone(office: Office) -> None:
+    item, gone = keep(office), new_id()
+    receipt = put_restriction(office, ids=[item.id, gone])
+    assert result(receipt) == ("done", "", sorted([(item.id, "restricted"), (gone, "already_gone")]))
+    refused = run(office.submit(office.backend, "delete", select={"ids": [item.id]}))
+    assert result(refused) == ("failed", "", [(item.id, "restricted")])
+    done = run(office.submit(office.client, "delete", select={"ids": [item.id]}))
+    assert result(done) == ("done", "", [(item.id, "deleted")])
+
+
+def test_restriction_by_range_tells_how_much_it_covers_and_covers_what_comes(office: Office) -> None:
+    first = keep(office)
+    receipt = put_restriction(office, camera="cam1")
+    assert (receipt["status"], receipt["covers"]) == ("done", {"objects": 1, "bytes": first.size_bytes})
+    assert "outcomes" not in receipt
+    later = keep(office)
+    assert office.index.read_now(lambda tx: office.world.rights(tx, later)).restricted
+    refused = run(office.submit(office.backend, "export", select={"ids": [later.id]}, form="objects"))
+    assert result(refused) == ("failed", "", [(later.id, "restricted")])
+
+
+def test_restriction_is_lifted_once_by_its_id(office: Office) -> None:
+    item = keep(office)
+    jti = put_restriction(office, camera="cam1")["cmd"]
+    assert run(office.submit(office.client, "unrestrict", restriction=jti))["status"] == "done"
+    assert not office.index.read_now(lambda tx: office.world.rights(tx, item)).restricted
+    again = run(office.submit(office.client, "unrestrict", restriction=jti))
+    assert result(again) == ("refused", "nothing_stands", [])
+    assert len(office.refrozen) == 2
+
+
+def test_hold_stops_everybodys_delete_names_whose_it_is_and_alerts_the_owner(office: Office) -> None:
+    item = keep(office)
+    receipt = put_hold(office, ids=[item.id])
+    assert result(receipt) == ("done", "", [(item.id, "held")])
+    for who in (office.client, office.backend):
+        assert result(run(office.submit(who, "delete", select={"all": True}))) == ("failed", "", [(item.id, "held")])
+    assert office.get(item.id) is not None
+    (told,) = [one for one in office.waiting(office.client) if one.get("code") == "held"]
+    assert receipt["cmd"] in told["what"]
+    assert office.backend.kid in told["what"]
+    (listed,) = run(office.submit(office.client, "inventory", select={"all": True}))["outcomes"]
+    assert listed["object"]["holds"] == [
+        {"id": receipt["cmd"], "reason": "claim 7", "author": office.backend.kid, "until": until(30 * DAY_S)}
+    ]
+    assert (listed["object"]["rule"], listed["object"]["until"]) == ("hold", until(30 * DAY_S))
+    (told_backend,) = run(office.submit(office.backend, "inventory", select={"all": True}))["outcomes"]
+    assert "holds" not in told_backend["object"]
+
+
+def test_delete_goes_on_with_what_no_hold_covers(office: Office) -> None:
+    held, free = keep(office, camera="held"), keep(office, camera="free")
+    put_hold(office, camera="held")
+    receipt = run(office.submit(office.client, "delete", select={"all": True}))
+    assert result(receipt) == ("partial", "", sorted([(held.id, "held"), (free.id, "deleted")]))
+
+
+def test_hold_keeps_what_only_a_store_still_has(office: Office) -> None:
+    item = keep(office)
+    office.upload(item.id)
+    run(office.erasure.begin([item.id], rule="category.recording.keep.age", moment=office.moment))
+    run(office.erasure.resume(office.moment))
+    assert office.index.read_now(lambda tx: office.vault.at_store(tx, item.id)) is not None
+    assert put_hold(office, camera="cam1")["covers"]["objects"] == 1
+    assert result(run(office.submit(office.client, "delete", select={"all": True})))[2] == [(item.id, "held")]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "status", "reason"),
+    [
+        (HOLD_MAX_S - 10, "done", ""),
+        (HOLD_MAX_S - 9, "refused", "malformed"),
+        (1, "done", ""),
+        (0, "refused", "expired"),
+        (-11, "refused", "malformed"),
+    ],
+)
+def test_hold_ends_within_90_days_of_its_signature(office: Office, seconds: int, status: str, reason: str) -> None:
+    assert result(put_hold(office, seconds=seconds))[:2] == (status, reason)
+
+
+@pytest.mark.parametrize("own", [{"reason": ""}, {"reason": "a\nb"}, {"reason": "x" * 201}, {"until": "2027-02-01"}])
+def test_hold_without_a_reason_or_an_end_is_malformed(office: Office, own: Claims) -> None:
+    whole = {"select": {"all": True}, "reason": "claim 7", "until": until(DAY_S)} | own
+    assert result(run(office.submit(office.backend, "hold", **whole)))[:2] == ("refused", "malformed")
+
+
+def test_exports_are_neither_restricted_nor_held(office: Office) -> None:
+    assert result(put_restriction(office, category="export"))[:2] == ("refused", "malformed")
+    assert result(put_hold(office, category="export"))[:2] == ("refused", "malformed")
+
+
+def test_hold_needs_a_key_that_was_granted_it(office: Office) -> None:
+    office.stranger.verbs = ("delete",)
+    office.backend.verbs = ("delete", "export", "inventory")
+    raw = office.sign_keyset(2, office.index.read_now(lambda tx: office.trust.key_set(tx).sha256))  # type: ignore[union-attr]  # there is one
+    office.index.write_now(lambda tx: office.trust.accept_key_set(tx, raw, moment=office.moment))
+    assert result(put_hold(office))[:2] == ("refused", "verb_not_allowed")
+    assert alerts(office) == []
+
+
+def test_backend_releases_its_own_hold_and_an_owners_client_any(office: Office) -> None:
+    mine, theirs, third = (
+        put_hold(office, who, camera=camera)["cmd"]
+        for who, camera in (("client", "cam1"), ("backend", "cam2"), ("backend", "cam3"))
+    )
+    assert result(run(office.submit(office.backend, "release", hold=mine)))[:2] == ("refused", "not_granted")
+    assert run(office.submit(office.backend, "release", hold=theirs))["status"] == "done"
+    assert alerts(office) == ["held", "hold_ended"]
+    assert run(office.submit(office.client, "release", hold=third))["status"] == "done"
+    assert run(office.submit(office.client, "release", hold=mine))["status"] == "done"
+    assert alerts(office) == ["hold_ended"]
+    assert office.index.read_now(freezing.standing).holds == ()
+
+
+def test_hold_that_ended_is_told_and_no_longer_listed(office: Office) -> None:
+    item = keep(office)
+    put_hold(office, seconds=3600)
+    office.moment = at(3599)
+    assert not office.index.write_now(lambda tx: office.freezing.end_holds(tx, moment=office.moment))
+    office.moment = at(3600)
+    assert office.index.write_now(lambda tx: office.freezing.end_holds(tx, moment=office.moment))
+    assert alerts(office) == ["hold_ended"]
+    (listed,) = run(office.submit(office.client, "inventory", select={"ids": [item.id]}))["outcomes"]
+    assert "holds" not in listed["object"]
+
+
+def test_what_was_put_stands_through_a_restart_and_a_repeat_puts_nothing(office: Office) -> None:
+    item = keep(office)
+    raw = office.command(office.client, "restrict", select={"ids": [item.id]}, ground="claims")
+    first = run(office.receive(office.client, raw))
+    office.restart()
+    assert run(office.receive(office.client, raw)) == first
+    standing = office.index.read_now(freezing.standing)
+    assert len(standing.restrictions) == 1
+    assert office.index.read_now(lambda tx: office.world.rights(tx, item)).restricted
