@@ -161,6 +161,7 @@ class Verbs:
             "forget-camera": self.forget_camera,
             "collection": self.collection,
             "passkey": self.passkey,
+            "counts": self.counts,
         }
         return {name: _in_whole_characters(verb) for name, verb in verbs.items()}
 
@@ -483,6 +484,12 @@ class Verbs:
         from agent.app.pairing import pair  # noqa: PLC0415 - loaded only where somebody pairs
 
         return await pair(self._parts, self._live.nearby, self._live.passkeys, await self._by_id(args))
+
+    async def counts(self, args: dict[str, Any], _progress: Progress) -> dict[str, Any]:
+        """Tell counts of usage logs with noise, once, or what is left of their budget."""
+        from agent.app import counts  # noqa: PLC0415 - loaded only where somebody counts
+
+        return await (counts.tell if args.get("tell") is True else counts.standing)(self._parts)
 
     async def _by_id(self, args: dict[str, Any]) -> dict[str, Any]:
         """Return the question about an enrolled camera with its id, where its name was given."""

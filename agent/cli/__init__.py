@@ -23,6 +23,7 @@ FILES: Final[dict[str, tuple[str, ...]]] = {
     "enrolling": ("enrol",),
     "cameras": ("cameras", "forget-camera"),
     "switching": ("collection", "passkey"),
+    "counts": ("counts",),
     "submitting": ("submit",),
     "consents": ("consents",),
     "doctor": ("doctor",),

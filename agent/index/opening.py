@@ -22,6 +22,7 @@ from agent.index import (
     bundle,
     collection,
     consent,
+    counting,
     deadline,
     enrolment,
     farewell,
@@ -63,6 +64,7 @@ MIGRATIONS: Final[dict[str, tuple[str, ...]]] = {
     "consent": consent.MIGRATIONS,
     "deadline": deadline.MIGRATIONS,
     "service": service.MIGRATIONS,
+    "counting": counting.MIGRATIONS,
 }
 """Scripts of each owner, oldest first; they are only ever appended to."""
 

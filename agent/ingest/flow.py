@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from agent import audit, bookmark, registry, remaining, tally, tombstone
+from agent import audit, bookmark, counting, registry, remaining, tally, tombstone
 from agent.audit import Event
 from agent.bookmark import Bookmark
 from agent.clock import monotonic_s, pause
@@ -456,7 +456,7 @@ class Ingest:
             kind="file-key" if let.rule.readable_by_device else "header-key",
             tag_key=self._known.key,
             read_soon=let.rule.upload != "never",
-            cleaning=await self._pseudonyms.cleaning(let.rule.fields, moment),
+            cleaning=await self._pseudonyms.cleaning(let, moment),
         )
         # 2. Sealed while it is read.
         share = self._share(work)
@@ -476,6 +476,7 @@ class Ingest:
             _keep(tx, (piece.bookmark for piece in opened.pieces))
             if made is not None:
                 tally.keep(tx, told.id, source=told.source, told=made)
+            counting.keep(tx, told.id, sealed.counted)
             narrow(tx, told, let, vault=self._vault, policy=self._policy, rights=self._rights)
 
         # 3 and 4.

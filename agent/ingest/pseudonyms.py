@@ -11,11 +11,11 @@ from functools import partial
 from typing import Final
 
 from agent.clock import pause
-from agent.ingest.work import Now
+from agent.ingest.work import Let, Now
 from agent.keystore import Keystore
 from agent.model import Moment
 from agent.policy import Policy
-from agent.policy.fields.rule import Fields, KeyedFields, encode_rules, periods_ms
+from agent.policy.fields.rule import KeyedFields, encode_rules, periods_ms
 
 LOOK_S: Final = 30.0
 """How often it is looked whether a key's time has passed; the shortest period is an hour."""
@@ -30,15 +30,20 @@ class Pseudonyms:
         self._now = now
         self._rotating = asyncio.Lock()
 
-    async def cleaning(self, fields: Fields | None, moment: Moment) -> bytes:
-        """Return ``SealJob.cleaning``: a category's field rules with the keys of their pseudonyms, or nothing."""
+    async def cleaning(self, let: Let, moment: Moment) -> bytes:
+        """Return ``SealJob.cleaning``: a category's field rules with the keys of their pseudonyms, or nothing.
+
+        What is counted is counted only while its purpose is allowed.
+        """
+        fields, counts = let.rule.fields, let.rule.counts
         if fields is None:
             return b""
         needed = periods_ms(fields)
         async with self._rotating:
             await self._rotate(needed, moment)
             keys = {one.period_ms: one.key for one in self._keystore.pseudonym_keys() if one.period_ms in needed}
-        return encode_rules(KeyedFields(fields, keys))
+        counted = counts.values if counts is not None and counts.purpose in let.purposes else {}
+        return encode_rules(KeyedFields(fields, keys, counted))
 
     async def run(self) -> None:
         """Destroy each key at its time, for ever."""

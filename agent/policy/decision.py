@@ -71,6 +71,8 @@ def decide(  # noqa: PLR0911 - one return per action, in the order of the docstr
         return _no_purpose(rule, rights.consents, sealed_for=subject.purposes)
     if action == "ingest":
         return _ingest(rule, rights, conditions)
+    if action == "count":
+        return _count(rule, subject, rights)
     return _upload(policy, rule, subject, rights, conditions)
 
 
@@ -90,6 +92,18 @@ def _ingest(rule: Rule, rights: Rights, conditions: Conditions) -> Decision:
     if conditions.total_bytes and conditions.free_bytes <= 0:
         return Refuse(reason="disk_full", rule=f"{rule.scope}.on_full")
     return Allow(rule=rule.scope)
+
+
+def _count(rule: Rule, subject: Subject, rights: Rights) -> Decision:
+    """Say whether what a log added to the counts may be told; that is an analysis, with a purpose of its own."""
+    if rights.restricted:
+        return Refuse(reason="restricted", rule="restriction")
+    if rule.counts is None:
+        return Refuse(reason="not_allowed", rule=f"{rule.scope}.counts")
+    allowed = {purpose.name for purpose in purposes_for(rule, rights.consents, sealed_for=subject.purposes)}
+    if rule.counts.purpose not in allowed:
+        return Refuse(reason="no_purpose", rule=f"{rule.scope}.counts.purpose")
+    return Allow(rule=f"{rule.scope}.counts")
 
 
 def _upload(policy: Policy, rule: Rule, subject: Subject, rights: Rights, conditions: Conditions) -> Decision:

@@ -24,6 +24,8 @@ from typing import Any, Final, Literal
 import msgspec
 
 from agent.model import Category
+from agent.policy import counts
+from agent.policy.counts import Counts
 from agent.policy.fields.order import tells_no_more
 from agent.policy.fields.rule import Fields
 from agent.policy.purpose import Purpose
@@ -142,6 +144,14 @@ def _told(before: Fields | None, after: Fields | None) -> Iterator[Shade]:
         yield ("neutral", "the same is told") if tells_no_more(before, after) else ("tighter", "less is told")
 
 
+def _counts(before: Counts | None, after: Counts | None) -> Iterator[Shade]:
+    if not counts.tells_no_more(after, before):
+        yield "looser", "more is counted, for a higher price, or for another purpose"
+    else:
+        same = counts.tells_no_more(before, after)
+        yield ("neutral", "the same is counted") if same else ("tighter", "less is counted, or for a lower price")
+
+
 def _purposes(before: tuple[Purpose, ...], after: tuple[Purpose, ...]) -> Iterator[Shade]:
     yield from _fewer(_named(before), _named(after))
 
@@ -175,6 +185,7 @@ NO: Final = Way(said="false is tighter", shades=_no)
 PURPOSES: Final = Way(said="fewer are tighter", shades=_purposes)
 BASIS: Final = Way(said="consent, then contract or legitimate-interest, then legal-obligation", shades=_basis)
 FIELDS: Final = Way(said="what tells no more is tighter; none at all tells everything", shades=_told)
+COUNTS: Final = Way(said="none, or fewer at a lower price, is tighter", shades=_counts)
 EXACT: Final = Way(said="any other value is the owner's to choose", shades=_other)
 FREE: Final = Way(said="changes nothing that is kept, read or sent", shades=_any)
 NAME: Final = Way(said="says which rule it is; nothing to compare")
@@ -232,6 +243,12 @@ def _rules(value: Fields | None) -> str:
     return "as it is" if value is None else f"rules for {', '.join(sorted(value.rules)) or 'nothing'}"
 
 
+def _counted(value: Counts | None) -> str:
+    if value is None:
+        return "none"
+    return f"{', '.join(sorted(value.values))} at {value.epsilon:g} of {value.budget:g} for {value.purpose}"
+
+
 def _flag(value: bool) -> str:  # noqa: FBT001 - a value
     return "true" if value else "false"
 
@@ -268,6 +285,7 @@ DIRECTIONS: Final[dict[type, dict[str, Field]]] = {
         "priority": Field(way=FREE, key=("priority",)),
         "readable_by_device": Field(way=NO, key=("readable_by_device",), text=_flag),
         "fields": Field(way=FIELDS, key=("fields",), text=_rules),
+        "counts": Field(way=COUNTS, key=("counts",), text=_counted),
     },
     Purpose: {
         "name": Field(way=NAME),

@@ -50,6 +50,7 @@ from typing import Any, Final, cast, get_args
 
 from agent.document import Table, read_document
 from agent.model import CATEGORIES, Category, is_camera_id
+from agent.policy.counts import Counts, read_counts
 from agent.policy.fields.reading import read_fields
 from agent.policy.fields.rule import PERIODS_MAX, Fields
 from agent.policy.purpose import BUILT_IN, Basis, Purpose
@@ -91,6 +92,7 @@ _RULE_KEYS: Final = (
     "priority",
     "readable_by_device",
     "fields",
+    "counts",
 )
 _PURPOSE_KEYS: Final = ("description", "basis", "seal_to")
 _ENDING_KEYS: Final = ("silent", "grace", "plan")
@@ -322,7 +324,9 @@ def _rule(
         on_full=cast("OnFull", table.choice("on_full", get_args(OnFull), base.on_full if base else "refuse")),
         priority=_priority(table, base),
         readable_by_device=_flag(table, "readable_by_device", usual=base.readable_by_device if base else True),
-        fields=_fields(table, category, base.fields if base else None),
+        fields=(fields := _fields(table, category, base.fields if base else None)),
+        counts=_counts(table, category, allowed, fields=fields, is_general=not camera)
+        or (base.counts if base else None),
     )
     table.close(known=_RULE_KEYS)
     return rule
@@ -361,6 +365,18 @@ def _fields(table: Table, category: str, base: Fields | None) -> Fields | None:
     if category != "usage-log":
         raise table.error("fields", "are a usage log's alone", hint="write them under [category.usage-log.fields]")
     return read_fields(table.table("fields"), base)
+
+
+def _counts(
+    table: Table, category: str, purposes: tuple[Purpose, ...], *, fields: Fields | None, is_general: bool
+) -> Counts | None:
+    if "counts" not in table:
+        return None
+    if category != "usage-log" or not is_general:
+        raise table.error("counts", "are of all usage logs", hint="write them under [category.usage-log.counts]")
+    if fields is None:
+        raise table.error("counts", "need field rules", hint="add [category.usage-log.fields]; it may be empty")
+    return read_counts(table.table("counts"), purposes=tuple(purpose.name for purpose in purposes))
 
 
 def _flag(table: Table, key: str, *, usual: bool) -> bool:

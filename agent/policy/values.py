@@ -6,10 +6,11 @@ from typing import Final, Literal
 import msgspec
 
 from agent.model import Aged, AtStore, Category, Kind, Moment, Object, State
+from agent.policy.counts import Counts
 from agent.policy.fields.rule import Fields, periods_ms
 from agent.policy.purpose import Consents, Purpose
 
-Action = Literal["ingest", "upload", "expire", "delete", "export", "inventory"]
+Action = Literal["ingest", "upload", "expire", "delete", "export", "inventory", "count"]
 UploadRule = Literal["never", "allowed", "before-expiry"]
 OnFull = Literal["refuse", "drop-oldest"]
 
@@ -49,7 +50,8 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
     ``scope`` is the rule's name in the document and names the set over which size and count are summed.
     ``recipients`` are age recipients, of every purpose; those of one purpose alone are the purpose's. Who gets what is
     asked of ``recipients_for`` and of nobody else.
-    ``fields`` are the rules for a usage log's fields; without any it is kept as it is.
+    ``fields`` are the rules for a usage log's fields; without any it is kept as it is. ``counts`` are what of
+    its values may be counted and told with noise.
     """
 
     scope: str
@@ -64,6 +66,7 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
     priority: int
     readable_by_device: bool
     fields: Fields | None = None
+    counts: Counts | None = None
 
 
 def rotation_periods_ms(rules: Iterable[Rule]) -> frozenset[int]:

@@ -20,7 +20,8 @@ class Cleaning:
 
     def __init__(self, source: Reader, rules: bytes, *, on_read: Callable[[memoryview], None]) -> None:
         told = decode_rules(rules)
-        self._log = Cleaned(Deidentifier(told.fields, keys=told.keys))
+        self._by = Deidentifier(told.fields, keys=told.keys, counted=told.counted)
+        self._log = Cleaned(self._by)
         self._source = source
         self._on_read = on_read
         self._part = memoryview(bytearray(PART_BYTES))
@@ -32,6 +33,11 @@ class Cleaning:
     def tally(self) -> tuple[int, ...]:
         """What the rules did so far."""
         return self._log.tally.numbers()
+
+    @property
+    def counted(self) -> dict[str, dict[str, int]]:
+        """How often each value that is counted was there so far, by field."""
+        return self._by.values
 
     def readinto(self, buffer: memoryview, /) -> int:
         """Give what stays of what comes next; 0 behind the end of the source."""

@@ -54,7 +54,7 @@ class Sealed(msgspec.Struct, frozen=True, kw_only=True):
     ``header_sha256`` is of the clear age header as it will be uploaded; ``sealed_header`` is that header under the
     slot's key; ``content_tag`` is the keyed fingerprint of the clear content (``digest.ContentTag``) as the source has
     it, also where field rules left out a part of it. ``tally`` are their numbers (``agent.policy.fields.tally``), if
-    there are any.
+    there are any, and ``counted`` how often the values were there that the policy counts, by field.
     """
 
     plain_bytes: int
@@ -65,6 +65,7 @@ class Sealed(msgspec.Struct, frozen=True, kw_only=True):
     slot: bytes
     content_tag: bytes
     tally: tuple[int, ...] = ()
+    counted: dict[str, dict[str, int]] = {}
 
 
 class SourceChangedError(LinkError):

@@ -100,7 +100,7 @@ def _encrypt(
 
     cleaning = Cleaning(source, job.cleaning, on_read=on_read)
     sizes = encrypt_stream(file_key, cleaning, part, buffers=_BUFFERS)
-    return _Through(sizes, cleaning.read_bytes, cleaning.tally)
+    return _Through(sizes, cleaning.read_bytes, cleaning.tally, cleaning.counted)
 
 
 class _Through(NamedTuple):
@@ -109,6 +109,7 @@ class _Through(NamedTuple):
     sizes: Sizes
     read_bytes: int
     tally: tuple[int, ...] = ()
+    counted: dict[str, dict[str, int]] | None = None
 
 
 def _sealed(
@@ -124,6 +125,7 @@ def _sealed(
         slot=wrap_slot(job.group, slot_key, object_id=job.object_id, payload_sha256=digest, kind=job.kind),
         content_tag=content.digest(),
         tally=through.tally,
+        counted=through.counted or {},
     )
 
 

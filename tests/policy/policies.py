@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from agent.model import Category
 from agent.policy import Keep, Policy, Rule
+from agent.policy.counts import Counts
 from agent.policy.fields.rule import Fields, RoundTime
 from agent.policy.fields.rule import Keep as KeepField
 from agent.policy.purpose import BUILT_IN, Purpose
@@ -48,6 +49,13 @@ RULE: Final[Mapping[str, tuple[Any, ...]]] = {
     "on_full": ("refuse", "drop-oldest"),
     "priority": (10, 50),
     "readable_by_device": (False, True),
+    "counts": (
+        None,
+        Counts(purpose="analytics", epsilon=1.0, budget=2.0, values={"event": ("motion",)}),
+        Counts(purpose="analytics", epsilon=1.0, budget=2.0, values={"event": ("motion", "album")}),
+        Counts(purpose="analytics", epsilon=0.5, budget=3.0, values={"event": ("motion",)}),
+        Counts(purpose="security", epsilon=0.5, budget=1.0, values={"event": ("motion",)}),
+    ),
     "fields": (None, Fields({}), Fields({"event": KeepField()}), Fields({"at": RoundTime(1000)})),
 }
 WHOLE: Final[Mapping[str, tuple[Any, ...]]] = {

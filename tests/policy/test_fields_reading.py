@@ -5,6 +5,7 @@ import pytest
 
 from agent.errors import ConfigError
 from agent.policy import parse_policy
+from agent.policy.counts import Counts
 from agent.policy.fields.rule import (
     Drop,
     Fields,
@@ -124,3 +125,50 @@ def test_more_rules_than_are_needed_are_refused() -> None:
     periods = "".join(f'f{number}.pseudonym = "{number + 2}d"\n' for number in range(8))
     with pytest.raises(ConfigError, match="more than 8 different periods"):
         parse_policy(GOOD.replace('event = "keep"\n', periods, 1).encode(), file="policy.toml")
+
+
+COUNTS = """
+[category.usage-log.counts]
+purpose = "security"
+epsilon = 0.5
+budget = 10
+event = ["motion", "album"]
+"""
+
+
+def test_counts_are_read_for_all_cameras() -> None:
+    document = GOOD.replace("[camera.k3x9", f"{COUNTS}[camera.k3x9")
+    policy = parse_policy(document.encode(), file="policy.toml")
+    for camera in ("", "k3x9"):
+        rule = policy.rule_for(camera, "usage-log")
+        assert rule is not None
+        assert rule.counts == Counts(
+            purpose="security", epsilon=0.5, budget=10.0, values={"event": ("motion", "album")}
+        )
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ('purpose = "security"\nepsilon', 'purpose = "analytics"\nepsilon', "use one of: security"),
+        ("epsilon = 0.5", "epsilon = 0", "out of range"),
+        ("epsilon = 0.5", "epsilon = 11", "out of range"),
+        ("budget = 10", "budget = 0.4", "out of range"),
+        ('event = ["motion", "album"]', "", "names no field"),
+        ('event = ["motion", "album"]', 'event = ["motion", "motion"]', "no list of values"),
+        ("[category.usage-log.counts]", "[category.recording.counts]", "are of all usage logs"),
+        ("[category.usage-log.counts]", "[camera.k3x9.usage-log.counts]", "are of all usage logs"),
+    ],
+)
+def test_a_mistake_in_counts_is_named(old: str, new: str, words: str) -> None:
+    document = GOOD + COUNTS
+    assert old in document
+    with pytest.raises(ConfigError) as caught:
+        parse_policy(document.replace(old, new, 1).encode(), file="policy.toml")
+    assert words in str(caught.value)
+
+
+def test_counts_without_field_rules_are_refused() -> None:
+    document = GOOD[: GOOD.index("[category.usage-log.fields]")] + COUNTS
+    with pytest.raises(ConfigError, match="need field rules"):
+        parse_policy(document.encode(), file="policy.toml")

@@ -18,7 +18,11 @@ _Members = dict[str, "Drop | Change | _Members"]
 class Deidentifier:
     """Applies one set of rules to lines; ``keys`` are the pseudonyms' keys, one for each of the rules' periods."""
 
-    def __init__(self, fields: Fields, *, keys: dict[int, bytes]) -> None:
+    def __init__(
+        self, fields: Fields, *, keys: dict[int, bytes], counted: dict[str, tuple[str, ...]] | None = None
+    ) -> None:
+        self.values = {name: dict.fromkeys(values, 0) for name, values in (counted or {}).items()}
+        """How often a value was there of those that are counted, by field."""
         self._members = _compiled(fields.rules, (), keys)
         self._counts = dict.fromkeys(Tally.__struct_fields__, 0)
 
@@ -41,12 +45,19 @@ class Deidentifier:
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             self.bad()
             return b""
+        self._count(told)
         left = self._object(told, self._members)
         if not left:
             self._counts["bare_lines"] += 1
             return b""
         self._counts["lines"] += 1
         return _encode(left) + b"\n"
+
+    def _count(self, told: dict[Any, Any]) -> None:
+        for name, values in self.values.items():
+            value = told.get(name)
+            if isinstance(value, str) and value in values:
+                values[value] += 1
 
     def _object(self, told: dict[Any, Any], members: _Members) -> dict[str, object]:
         left: dict[str, object] = {}

@@ -82,10 +82,14 @@ class Fields(msgspec.Struct, frozen=True):
 
 
 class KeyedFields(msgspec.Struct, frozen=True, array_like=True):
-    """The rules as they travel to where they are applied, with the pseudonyms' key of each rotation period."""
+    """The rules as they travel to where they are applied, with the pseudonyms' key of each rotation period.
+
+    ``counted`` names fields, and those of their values that are to be counted, as the log has them.
+    """
 
     fields: Fields
     keys: dict[int, bytes]
+    counted: dict[str, tuple[str, ...]] = {}
 
     def __repr__(self) -> str:
         return f"KeyedFields({len(self.fields.rules)} fields, {len(self.keys)} keys)"
