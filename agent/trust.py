@@ -13,7 +13,7 @@ import msgspec
 
 from agent import age, audit
 from agent.audit import Event
-from agent.envelope import Descriptor, Key, KeySet, parse_keyset, read_keyset
+from agent.envelope import Descriptor, Key, KeySet, parse_keyset, read_keyset, read_succession
 from agent.errors import ConfigError, RefusedError
 from agent.ids import Ids
 from agent.index import Tx
@@ -114,14 +114,7 @@ class Trust:
 
         Raises ``CorruptError`` or ``RefusedError`` as ``envelope.parse_keyset`` does; ``not_granted`` while unowned.
         """
-        owner = self.owner(tx)
-        if owner is None:
-            raise RefusedError(
-                "this device has no owner yet",
-                reason="not_granted",
-                retry="later",
-                hint="privacy-agent init --owner owner.pub",
-            )
+        owner = self._require_owner(tx)
         current = self.key_set(tx)
         new = parse_keyset(raw, root_jwk=owner.jwk, current=current)
         if new is current:
@@ -132,6 +125,25 @@ class Trust:
             detail["messages_dropped"] = dropped
         audit.append(tx, Event(kind="keyset_accepted", rule="root", actor=owner.kid, detail=detail), moment=moment)
         return new
+
+    def succeed(
+        self, tx: Tx, raw: bytes, *, moment: Moment, drop_others: Callable[[Tx, frozenset[str]], int]
+    ) -> KeySet:
+        """Let another root take the owner's place, which the owner's root signed, with the next key set.
+
+        Raises what ``envelope.read_succession`` does; ``not_granted`` while unowned. The same one again is a
+        ``bad_signature``: the root that signed it is believed no more.
+        """
+        owner = self._require_owner(tx)
+        told = read_succession(raw, root_jwk=owner.jwk, current=self.key_set(tx))
+        rows.change_owner(tx, msgspec.json.encode(told.owner))
+        rows.set_key_set(tx, told.key_set.raw, version=told.key_set.version)
+        detail: dict[str, str | int] = {"version": told.key_set.version, "keys": len(told.key_set.keys)}
+        if dropped := drop_others(tx, frozenset(key.kid for key in told.key_set.keys)):
+            detail["messages_dropped"] = dropped
+        event = Event(kind="owner_set", rule="succession", actor=owner.kid, detail=detail)
+        audit.append(tx, event, moment=moment)
+        return told.key_set
 
     def end(self, tx: Tx, kids: frozenset[str], *, verbs: frozenset[str], moment: Moment) -> None:
         """Leave of the key set only these keys, which may be told things and tell things, and of verbs only ``verbs``.
@@ -156,6 +168,17 @@ class Trust:
         rows.change_owner(tx, msgspec.json.encode(owner))
         detail: dict[str, str | int] = {"keys": len(current.keys) - len(kept)}
         audit.append(tx, Event(kind="trust_ended", rule="erase-all", actor="device", detail=detail), moment=moment)
+
+    def _require_owner(self, tx: Tx) -> Descriptor:
+        owner = self.owner(tx)
+        if owner is None:
+            raise RefusedError(
+                "this device has no owner yet",
+                reason="not_granted",
+                retry="later",
+                hint="privacy-agent init --owner owner.pub",
+            )
+        return owner
 
     def key(self, tx: Tx, kid: str) -> Key | None:
         """Return the key of that id from the set in force."""

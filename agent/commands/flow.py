@@ -28,7 +28,7 @@ from agent.commands.listing import Listing
 from agent.commands.stranger import Strangers
 from agent.commands.withdrawing import Withdrawals
 from agent.commands.world import BACKEND_DELETE, OWNER_ERASE, World
-from agent.envelope import TYP_KEYSET, Delete, EraseAll, parse
+from agent.envelope import TYP_KEYSET, Delete, EraseAll, is_succession, parse
 from agent.envelope import Export as ExportRequest
 from agent.erasure import PART, Erasure
 from agent.errors import AgentError, CorruptError, LinkError, RefusedError, SpaceError
@@ -160,11 +160,14 @@ class Commands:
         return (judged.receipt,) if judged.receipt else ()
 
     async def submit(self, raw: bytes, *, moment: Moment) -> Submitted:
-        """Take a command file, an ack file or a key set without any broker; tell what became of it.
+        """Take a command file, an ack file, a key set or a succession without any broker; tell what became of it.
 
         A command is carried out before this returns, or waits. A key set and an ack have no receipt. Raises
         ``CorruptError`` or ``RefusedError`` for what has no answer.
         """
+        if is_succession(raw):
+            await self._index.write(lambda tx: self._succeed(tx, raw, moment=moment), urgent=True)
+            return Submitted()
         if _is_keyset(raw):
             await self._index.write(lambda tx: self._accept_key_set(tx, raw, moment=moment), urgent=True)
             return Submitted()
@@ -206,6 +209,10 @@ class Commands:
             self._outbox.clear_alert(tx, "unknown_keys", moment=moment)
             new = self._trust.key_set(tx)
             pace.forget_others(tx, frozenset() if new is None else frozenset(key.kid for key in new.keys))
+
+    def _succeed(self, tx: Tx, raw: bytes, *, moment: Moment) -> None:
+        self._trust.succeed(tx, raw, moment=moment, drop_others=self._outbox.drop_others)
+        self._outbox.clear_alert(tx, "unusable_key", moment=moment)
 
     async def _acknowledge(self, incoming: Incoming, *, via: str, moment: Moment) -> str:
         def note(tx: Tx) -> str:

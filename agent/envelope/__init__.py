@@ -9,6 +9,7 @@
     label.py     what is printed on a camera: its id and its key's fingerprint
     policy.py    a signed policy: a document that its signer counts
     keyset.py    keys, the owner-signed key set and its chain, descriptors and fingerprints
+    succession.py  one owner's root hands over to another
 
 Verification raises, it never returns a bool: ``CorruptError`` for bytes without a form, ``RefusedError`` with a code of
 the closed list where a key could be named. Nothing here decrypts: sealing is ``agent.age``.
@@ -90,6 +91,7 @@ from agent.envelope.kinds import (
     unpack_chunk,
 )
 from agent.envelope.policy import SignedPolicy, parse_signed_policy, policy_claims, read_unverified_policy
+from agent.envelope.succession import Succession, is_succession, read_succession, succession_claims
 from agent.envelope.uploads import (
     Erased,
     ErasedItem,
@@ -159,6 +161,7 @@ __all__ = [
     "SetTime",
     "SignedPolicy",
     "Stored",
+    "Succession",
     "Unrestrict",
     "Unverified",
     "UpAck",
@@ -171,6 +174,7 @@ __all__ = [
     "encode",
     "fingerprint",
     "frame",
+    "is_succession",
     "keyset_claims",
     "pack_chunk",
     "parse",
@@ -185,9 +189,11 @@ __all__ = [
     "public_jwk",
     "raw_signature",
     "read_keyset",
+    "read_succession",
     "read_unverified_policy",
     "sign",
     "signing_input_sha256",
+    "succession_claims",
     "thumbprint",
     "unframe",
     "unpack_chunk",

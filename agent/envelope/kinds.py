@@ -34,6 +34,7 @@ _NAME: Final[dict[int, Kind]] = {byte: name for name, byte in KIND.items()}
 
 TYP: Final[dict[Kind, str]] = {name: f"pv1.{name}" for name in KIND if name != "chunk"}
 TYP_KEYSET: Final = "pv1.keyset"
+TYP_SUCCESSION: Final = "pv1.succession"
 TYP_DESCRIPTOR: Final = "pv1.descriptor"
 TYP_EXPORT: Final = "pv1.export"
 TYP_CORRECTION: Final = "pv1.correction"

@@ -184,6 +184,13 @@ class Home:
         """Keep a version."""
         return self.write(f"keysets/{keys.version}.jws", keys.raw + b"\n")
 
+    def write_out(self, path: Path, data: bytes) -> None:
+        """Write a file that a person named, durably; raises ``ConfigError``."""
+        try:
+            files.write_durably(path, data)
+        except OSError as error:
+            raise ConfigError(f"{path}: {error.strerror}", hint="check the folder and its permissions") from error
+
     # --- settings
 
     def settings(self) -> Settings:

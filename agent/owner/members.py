@@ -110,6 +110,13 @@ def issue(
     return parse_keyset(raw, root_jwk=jwk, current=current)
 
 
+def succeed(keys: Iterable[Key], *, current: KeySet, root: PrivateKey, iat_s: int) -> KeySet:
+    """Sign the version after ``current`` with the root that takes the place of the one that signed it."""
+    jwk = public_jwk(root)
+    former = msgspec.structs.replace(current, root=jwk)  # the chain goes on; who signs it is another
+    return issue(keys, current=former, root=root, iat_s=iat_s)
+
+
 def with_member(
     current: KeySet, descriptor: Descriptor, *, quota: Quota | None = None, grant: Collection[Verb] = ()
 ) -> tuple[Key, ...]:

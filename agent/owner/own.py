@@ -19,7 +19,7 @@ from agent.owner.context import Context, add
 from agent.owner.home import Home, read_descriptor, read_file, recovered_key_set, write_key
 from agent.owner.members import entry, issue
 from agent.owner.reach import add_broker_arguments, settings_from
-from agent.owner.sheet import first_client, read_sheet, write_sheet
+from agent.owner.sheet import Recovered, first_client, read_sheet, write_sheet
 from agent.shell.layout import clean
 from agent.shell.parser import Subparsers
 
@@ -74,11 +74,11 @@ def _init(arguments: argparse.Namespace, context: Context) -> int:
     write_keys(context.home, name=arguments.name, root=root, client=client, identity=identity, made_ms=made_ms)
     me = context.home.me()
     keys = issue([entry(me), *(entry(one) for one in members)], current=None, root=root, iat_s=made_ms // MS_PER_S)
-    owner = _owner(arguments.name, root, identity)
-    _write_sheet(context.home, owner, root=root, identity=identity, made_ms=made_ms)
+    owner = owner_of(arguments.name, root, identity)
+    write_new_sheet(context.home, owner, root=root, identity=identity, made_ms=made_ms)
     context.home.write_settings(settings)
     context.home.keep_key_set(keys)
-    path = _write_owner_file(context.home, owner, keys)
+    path = write_owner_file(context.home, owner, keys)
     facts = {
         "home": str(context.home.path),
         "owner_file": str(path),
@@ -105,13 +105,9 @@ def _init(arguments: argparse.Namespace, context: Context) -> int:
 
 
 def _recover(arguments: argparse.Namespace, context: Context) -> int:
-    raw = read_file(Path(arguments.sheet), max_bytes=_SHEET_BYTES)
-    try:
-        found = read_sheet(raw.decode("utf-8", "replace"))
-    except ConfigError as error:
-        raise ConfigError(f"{arguments.sheet}: {error.message}", hint=error.hint) from None
-    owner = _owner(found.name, found.root, found.identity)
-    keys = _brought(Path(arguments.keyset), found.root) if arguments.keyset else None
+    found = read_typed_sheet(Path(arguments.sheet))
+    owner = owner_of(found.name, found.root, found.identity)
+    keys = brought(Path(arguments.keyset), found.root) if arguments.keyset else None
     if arguments.force:
         context.home.move_aside()
     made_ms = context.now_ms()
@@ -120,7 +116,7 @@ def _recover(arguments: argparse.Namespace, context: Context) -> int:
     )
     if keys is not None:
         context.home.keep_key_set(keys)
-    path = _write_owner_file(context.home, owner, keys)
+    path = write_owner_file(context.home, owner, keys)
     then = (
         "" if keys is not None else "\n  to change who may command, bring the newest key set: --keyset FILE (once more)"
     )
@@ -139,6 +135,15 @@ def _recover(arguments: argparse.Namespace, context: Context) -> int:
         },
     )
     return 0
+
+
+def read_typed_sheet(path: Path) -> Recovered:
+    """Read what a person typed of a sheet; raises ``ConfigError`` that names the file and the line."""
+    raw = read_file(path, max_bytes=_SHEET_BYTES)
+    try:
+        return read_sheet(raw.decode("utf-8", "replace"))
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error.message}", hint=error.hint) from None
 
 
 def _require_roles(arguments: argparse.Namespace, members: list[Descriptor]) -> None:
@@ -187,17 +192,20 @@ def _describe(role: str, name: str, key: Ed25519PrivateKey, identity: age.Identi
     return encode(claims) + b"\n"
 
 
-def _owner(name: str, root: Ed25519PrivateKey, identity: age.Identity) -> Descriptor:
+def owner_of(name: str, root: Ed25519PrivateKey, identity: age.Identity) -> Descriptor:
+    """Return the descriptor of the owner whose root this is."""
     return parse_descriptor(_describe("owner", name, root, identity))
 
 
-def _write_owner_file(home: Home, owner: Descriptor, keys: KeySet | None) -> Path:
+def write_owner_file(home: Home, owner: Descriptor, keys: KeySet | None) -> Path:
+    """Write ``owner.pub``: what a device is initialised with."""
     return home.write(place.OWNER_FILE, msgspec.json.encode(owner) + b"\n" + (keys.raw + b"\n" if keys else b""))
 
 
-def _write_sheet(
+def write_new_sheet(
     home: Home, owner: Descriptor, *, root: Ed25519PrivateKey, identity: age.Identity, made_ms: int
 ) -> None:
+    """Write the sheet to be printed; it holds both secrets."""
     text = write_sheet(
         root,
         identity,
@@ -209,7 +217,8 @@ def _write_sheet(
     home.write(place.SHEET, text.encode())
 
 
-def _brought(path: Path, root: Ed25519PrivateKey) -> KeySet:
+def brought(path: Path, root: Ed25519PrivateKey) -> KeySet:
+    """Read a key set of this root from a file, or from an ``owner.pub``; raises ``ConfigError``."""
     raw = read_file(path)
     if raw.startswith(b"{"):
         raw = raw.partition(b"\n")[2]

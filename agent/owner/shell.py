@@ -27,6 +27,7 @@ from agent.owner import (
     policy,
     prove,
     requests,
+    succession,
     unpack,
 )
 from agent.owner.context import Context
@@ -39,6 +40,7 @@ from agent.shell.version import version_facts, version_line
 _PARTS: Final[tuple[Callable[[Subparsers], None], ...]] = (
     own.add_parsers,
     enrol.add_parsers,
+    succession.add_parsers,
     ask.add_parsers,
     consent.add_parsers,
     farewell.add_parsers,

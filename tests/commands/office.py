@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from agent import age, envelope
 from agent.app.alarm import Alarm
+from agent.app.setup import read_owner_file
 from agent.bundle import Bundle
 from agent.commands import Commands, Ledger, World, rectifying, sparing
 from agent.commands.consent import Purposes
@@ -146,6 +147,20 @@ class Office:
         self.index.write_now(lambda tx: self.trust.install_owner(tx, owner, moment=self.moment))
         self.keyset_raw = self.sign_keyset(1, "")
         self.index.write_now(lambda tx: self.trust.accept_key_set(tx, self.keyset_raw, moment=self.moment))
+
+    @classmethod
+    def owned_by(cls, folder: Path, owner_file: Path) -> "Office":
+        """Return a device of the owner who made this ``owner.pub``."""
+        office = cls(folder / "unused")
+        office.close()
+        office.folder = folder / "device"
+        make_folder(office.folder)
+        office.keystore = Keystore.create(office.folder / "keystore")
+        office._open()
+        told = read_owner_file(owner_file)
+        office.index.write_now(lambda tx: office.trust.install_owner(tx, told.owner, moment=office.moment))
+        office.index.write_now(lambda tx: office.trust.accept_key_set(tx, told.key_set, moment=office.moment))
+        return office
 
     @classmethod
     def device_only(cls, folder: Path, *, owner_recipient: str, step: Callable[[int], None]) -> "Office":

@@ -35,7 +35,7 @@ def test_schema_is_a_valid_schema_and_every_reference_resolves(path: Path) -> No
 
 def test_every_signed_kind_has_a_schema_and_no_other_stands_there() -> None:
     named = {path.stem for path in SCHEMAS.glob("*.json")}
-    assert named == (set(KIND) - {"chunk"}) | {"terms", "descriptor", "keyset", "signed-policy"}
+    assert named == (set(KIND) - {"chunk"}) | {"terms", "descriptor", "keyset", "signed-policy", "succession"}
 
 
 def test_table_of_kinds_in_the_prose_is_the_codes_table() -> None:
