@@ -27,7 +27,7 @@ from agent.commands.consent import Purposes
 from agent.commands.ending import acting
 from agent.commands.farewell import is_leaving, is_over
 from agent.commands.freezing import Freezing
-from agent.commands.world import World, sparing
+from agent.commands.world import Act, World, sparing
 from agent.config import Config
 from agent.document import DOCUMENT_BYTES
 from agent.envelope import Command, EndService, Key, ProposePolicy, Rectify, SetTime, fingerprint
@@ -336,11 +336,6 @@ def _assemble(config: Config, file: bytes, *, keystore: Keystore, index: Index, 
 
     bundle = Bundle(device=config.device, vault=vault, index=index, keystore=keystore)
 
-    def set_time(tx: Tx, _key: Key, command: Command, _moment: Moment) -> tuple[Outcome, ...]:
-        seconds = cast("SetTime", command.request).now
-        timeline.sign_in(tx, read_clock(), now_ms=seconds * MS_PER_S)
-        return ()
-
     def adopt(policy: Policy, document: bytes) -> None:
         """Follow on the index's thread, before whoever put it in force is told; then let the flows look again."""
         parts.adopt(policy, document)
@@ -373,7 +368,7 @@ def _assemble(config: Config, file: bytes, *, keystore: Keystore, index: Index, 
         standing=snapshot.standing,
         label=enrolment.label_of,
         acts={
-            SetTime: set_time,
+            SetTime: _set_time(timeline, read_clock),
             ProposePolicy: ratchet.act,
             Rectify: rectifying.act(vault),
             EndService: acting(policy=lambda: parts.policy, alert=alarm.raise_in, outbox=outbox),
@@ -431,6 +426,15 @@ def _assemble(config: Config, file: bytes, *, keystore: Keystore, index: Index, 
         freezing=freezing,
     )
     return parts
+
+
+def _set_time(timeline: Timeline, read_clock: ReadClock) -> Act:
+    def set_time(tx: Tx, _key: Key, command: Command, _moment: Moment) -> tuple[Outcome, ...]:
+        seconds = cast("SetTime", command.request).now
+        timeline.sign_in(tx, read_clock(), now_ms=seconds * MS_PER_S)
+        return ()
+
+    return set_time
 
 
 def _document(index: Index, file: bytes) -> bytes:
