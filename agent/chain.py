@@ -37,6 +37,7 @@ EventKind = Literal[
     "camera_paired", "camera_refused", "link_key_made", "collection_switched", "collection_confirmed", "freeze_put",
     "freeze_lifted", "trust_ended", "owner_left", "rectified",
     "remote_rectified", "purpose_said", "do_not_track", "narrowed", "service_changed", "counts_told",
+    "integration_changed",
 ]  # fmt: skip
 """Everything that is written down; the list is closed."""
 

@@ -17,8 +17,9 @@ from typing import Final, cast
 import msgspec
 
 from agent import audit, enrolment, former, registry, rights
-from agent.app import unowned
+from agent.app import integrations, unowned
 from agent.app.alarm import Alarm
+from agent.app.integrations import Integration
 from agent.app.policy_file import read_policy
 from agent.bundle import Bundle
 from agent.clock import MS_PER_S, ReadClock, monotonic_s, pause
@@ -57,11 +58,23 @@ async def _nothing_collects() -> None:
     return None
 
 
+@dataclass(slots=True)
+class Ear:
+    """Hands each word of the cloud to whoever listens; nobody does before the agent runs."""
+
+    listener: Callable[[], None] | None = None
+
+    def heard(self) -> None:
+        """Note a word."""
+        if self.listener is not None:
+            self.listener()
+
+
 @dataclass(slots=True, kw_only=True)
 class Parts:
     """What the flows and the verbs are made of. ``changed`` may be replaced: it is called when the outbox has news.
 
-    ``heard`` may be replaced too: it is called for each word of a backend or store that its key signed.
+    ``ear`` is told of each word of a backend or store that its key signed.
     So may ``rights_changed``: called on the event loop when something else was said of data than before, or another
     policy is in force. ``policy``, ``document`` and ``retention`` are those of the policy in force and change together,
     behind the commit that puts it in force.
@@ -87,6 +100,7 @@ class Parts:
     retention: Retention
     snapshot: Snapshot
     read_clock: ReadClock
+    ear: Ear
     changed: Callable[[], None]
     freezing: Freezing
     rights_changed: Callable[[], None] = lambda: None
@@ -94,15 +108,10 @@ class Parts:
     leaving: bool = False
     end_collecting: Callable[[], Awaitable[None]] = _nothing_collects
     service_ended: bool = False
-    heard: Callable[[], None] = lambda: None
 
     def now(self) -> Moment:
         """Read the clocks once; a flow does so at its start and hands the moment down."""
         return self.timeline.look(self.read_clock())
-
-    def hear(self) -> None:
-        """Note a word of the cloud."""
-        self.heard()
 
     def disk(self) -> Disk:
         """Return the room on the vault's file system."""
@@ -123,9 +132,15 @@ class Parts:
                 size_bytes += total.bytes
         return objects, size_bytes
 
+    def integrations(self, tx: Tx) -> tuple[Integration, ...]:
+        """Return what this device has to do with that is not its own."""
+        keys = self.trust.key_set(tx)
+        return integrations.integrations(self.config, self.policy, () if keys is None else keys.keys)
+
     def keep_house(self, tx: Tx) -> None:
         """Persist the timeline's floor and sign the audit's head when that is due."""
         self.timeline.keep(tx)
+        integrations.note(tx, self.integrations(tx), moment=self.now())
         if audit.checkpoint_due(tx):
             audit.checkpoint(tx, self.keystore, moment=self.now())
 
@@ -326,9 +341,6 @@ def _assemble(config: Config, file: bytes, *, keystore: Keystore, index: Index, 
     def changed() -> None:
         parts.changed()
 
-    def heard() -> None:
-        parts.heard()
-
     def finish(tx: Tx, command: str, outcomes: tuple[Outcome, ...], moment: Moment) -> None:
         """Store the receipt on the index's thread; whoever sends it reads behind this transaction's commit."""
         ledger.on_finish(tx, command, tuple(bundle.remarked(tx, outcome) for outcome in outcomes), moment)
@@ -362,6 +374,7 @@ def _assemble(config: Config, file: bytes, *, keystore: Keystore, index: Index, 
 
     purposes = Purposes(policy=lambda: parts.policy, changed=rights_changed)
     freezing = Freezing(vault=vault, outbox=outbox, alert=partial(alarm.raise_in, at_once=True), changed=rights_changed)
+    ear = Ear()
     world = World(
         policy=lambda: parts.policy,
         rights=snapshot.of,
@@ -380,7 +393,7 @@ def _assemble(config: Config, file: bytes, *, keystore: Keystore, index: Index, 
         approve_file=ratchet.approve,
         settled=ratchet.settle_alert,
         purposes=purposes,
-        heard=heard,
+        heard=ear.heard,
         approve_pass=_approve_pass,
         now=lambda: timeline.look(read_clock()),
         changed=changed,
@@ -421,6 +434,7 @@ def _assemble(config: Config, file: bytes, *, keystore: Keystore, index: Index, 
         ),
         snapshot=snapshot,
         read_clock=read_clock,
+        ear=ear,
         changed=lambda: None,
         leaving=index.read_now(is_leaving),
         freezing=freezing,

@@ -406,7 +406,7 @@ def _line_parts(live: Live, tell: Callable[[str, str], None]) -> Post | None:
         snapshot=parts.snapshot,
         alert=tell,
         corrected=parts.commands.corrected,
-        heard=parts.hear,
+        heard=parts.ear.heard,
     )
     live.broker, live.upload, live.post = broker, upload, post
 
@@ -581,7 +581,7 @@ def _look_again(live: Live) -> None:
 def _service(live: Live) -> Ending:
     """Return what looks whether the service goes on; it hears every word of the cloud."""
     ending = Ending(live.parts, live.alarm, changed=partial(_look_again, live))
-    live.parts.heard = ending.heard
+    live.parts.ear.listener = ending.heard
     return ending
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 import msgspec
 
 from agent import audit, enrolment, registry, tally
+from agent.app import integrations
 from agent.app.answering import requests_view
 from agent.app.camera_state import Said, how_view
 from agent.app.consenting import consents_view
@@ -153,6 +154,7 @@ class Verbs:
             "submit": self.submit,
             "audit": self.audit,
             "consents": self.consents,
+            "integrations": self.integrations,
             "dry-run": self.dry_run,
             "policy": self.policy,
             "nearby": self.nearby,
@@ -385,6 +387,11 @@ class Verbs:
             return consents_view(tx, parts.policy) | {"records": written, "next": cut or more}
 
         return await parts.index.read(read)
+
+    async def integrations(self, _args: dict[str, Any], _progress: Progress) -> dict[str, Any]:
+        """List what this device has to do with that is not its own."""
+        parts = self._parts
+        return integrations.view(await parts.index.read(parts.integrations))
 
     async def policy(self, args: dict[str, Any], _progress: Progress) -> dict[str, Any]:
         """Show the policy in force and what waits; of another document, what it would change."""

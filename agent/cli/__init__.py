@@ -26,6 +26,7 @@ FILES: Final[dict[str, tuple[str, ...]]] = {
     "counts": ("counts",),
     "submitting": ("submit",),
     "consents": ("consents",),
+    "integrations": ("integrations",),
     "doctor": ("doctor",),
     "crypt": ("encrypt", "decrypt", "keygen"),
 }

@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from agent.cli.processing import add_record
 from agent.shell.parser import Subparsers, add, group
 
 
@@ -52,6 +53,7 @@ def add_parsers(subparsers: Subparsers) -> None:
         run=_explain,
     )
     _add_file(explain, "another policy")
+    add_record(policy)
 
 
 def _add_file(parser: argparse.ArgumentParser, words: str) -> None:

@@ -27,6 +27,7 @@ from agent.index import (
     enrolment,
     farewell,
     freezing,
+    integration,
     outbox,
     pace,
     policy,
@@ -65,6 +66,7 @@ MIGRATIONS: Final[dict[str, tuple[str, ...]]] = {
     "deadline": deadline.MIGRATIONS,
     "service": service.MIGRATIONS,
     "counting": counting.MIGRATIONS,
+    "integration": integration.MIGRATIONS,
 }
 """Scripts of each owner, oldest first; they are only ever appended to."""
 

@@ -163,6 +163,7 @@ def test_deleted_file_that_returns_to_the_spool_is_not_taken_in_again(tmp_path: 
         assert house.held() == []
 
 
+@pytest.mark.promise("EXPLAIN")
 @pytest.mark.promise("RETAIN")
 def test_photo_and_export_past_their_age_expire_by_themselves_and_explain_said_so_before(tmp_path: Path) -> None:
     with House(tmp_path, photo_age="3s") as house:

@@ -78,6 +78,7 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hostile]:
         yield found
 
 
+@pytest.mark.promise("EXPLAIN")
 @pytest.mark.promise("VERIFY-REQ")
 def test_flood_is_refused_with_the_reason_and_its_owner_is_told_which_key_and_served_on(hostile: Hostile) -> None:
     backend, house = hostile.backend, hostile.house
@@ -91,4 +92,6 @@ def test_flood_is_refused_with_the_reason_and_its_owner_is_told_which_key_and_se
     assert house.owner_json("inventory")["count"] == 1, "the owner is served as before"
     (told,) = [one for one in house.owner_json("alerts", "--incidents") if one["code"] == "request_flood"]
     assert backend.party.kid in told["what"]
+    log = house.run("privacy-agent", "audit", "show", "--config", house.config)
+    assert '"reason":"too_many_requests"' in log, "the refusal stands there with its reason"
     house.owner("delete", house.held()[0]["id"], "--yes")

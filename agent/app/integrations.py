@@ -1,0 +1,153 @@
+"""What this device has to do with that is not its own: services, protocols of others, programs, readers.
+
+Rules: each is off until somebody here wrote it into the config, or the owner into the policy or the key set; the list
+has also what is off, so that nothing is on that is not on the list; each has what it is for and what it gets; and a
+change of what is on stands in the audit log, by its kind and number, for names are not what a log is for.
+"""
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any, Final
+
+import msgspec
+
+from agent import audit
+from agent.audit import Event
+from agent.config import WAYS, Config
+from agent.envelope import Key
+from agent.index import Tx
+from agent.index import integration as rows
+from agent.model import Moment
+from agent.policy import Policy
+
+
+class Integration(msgspec.Struct, frozen=True, kw_only=True):
+    """One of them; ``name`` is "" of a kind of which none is on."""
+
+    kind: str
+    name: str = ""
+    on: bool = True
+    purpose: str
+    gets: str
+    by: str
+
+
+OFF: Final = (
+    Integration(
+        kind="broker",
+        on=False,
+        purpose="to carry messages",
+        gets="sealed messages: topics, sizes and times",
+        by="[broker] in agent.toml",
+    ),
+    Integration(
+        kind="backend",
+        on=False,
+        purpose="to ask for deletes, exports to the owner and lists, within its quota",
+        gets="ids, counts, sizes and codes; no names, cameras or times",
+        by="the owner's key set",
+    ),
+    Integration(
+        kind="store",
+        on=False,
+        purpose="to keep sealed copies",
+        gets="ciphertext that it cannot read, in a region that the policy allows",
+        by="the owner's key set",
+    ),
+    Integration(kind="time source", on=False, purpose="to state the time", gets="nothing", by="the owner's key set"),
+    *(
+        Integration(
+            kind=f"discovery {way}",
+            on=False,
+            purpose="to find cameras that are near",
+            gets="that somebody asks, by everybody near",
+            by="[discovery] in agent.toml",
+        )
+        for way in WAYS
+    ),
+    Integration(
+        kind="recorder",
+        on=False,
+        purpose="to take in what another program records",
+        gets="nothing; its files are read, and removed only where after says so",
+        by="[[source]] in agent.toml",
+    ),
+    Integration(
+        kind="rtsp",
+        on=False,
+        purpose="to take in what a camera streams",
+        gets="the credentials that the config names for it",
+        by="[[stream]] in agent.toml",
+    ),
+    Integration(
+        kind="onvif",
+        on=False,
+        purpose="to ask a camera where it streams",
+        gets="the credentials that the config names for it",
+        by="onvif of a [[stream]] in agent.toml",
+    ),
+    Integration(
+        kind="reader",
+        on=False,
+        purpose="what the policy says",
+        gets="what is sealed for its purposes",
+        by="[recipients] and seal_to in policy.toml",
+    ),
+)
+"""Every kind that there is, as it is where nobody turned it on."""
+
+_KINDS: Final = {one.kind: one for one in OFF}
+_ROLES: Final = {"backend": "backend", "store": "store", "time": "time source"}
+_OWN_SOURCE: Final = "spool"
+
+
+def integrations(config: Config, policy: Policy, keys: Iterable[Key]) -> tuple[Integration, ...]:
+    """Return what is on, in the order of kinds, and each kind of which nothing is."""
+    on: list[tuple[str, str, str]] = []
+    if config.broker is not None:
+        on.append(("broker", config.broker.url, ""))
+    on += [(_ROLES[key.role], key.name, " ".join(key.verbs)) for key in keys if key.role in _ROLES]
+    if config.discovery is not None:
+        on += [(f"discovery {way}", "", "") for way in config.discovery.ways]
+    on += [("recorder", f"{one.name} ({one.kind})", "") for one in config.sources if one.kind != _OWN_SOURCE]
+    on += [("rtsp", one.name, "") for one in config.streams]
+    on += [("onvif", one.name, "") for one in config.streams if one.onvif]
+    on += [("reader", name, _purposes(policy, name)) for name in policy.recipients if name != "owner"]
+    found = [
+        msgspec.structs.replace(_KINDS[kind], name=name, on=True, purpose=purpose or _KINDS[kind].purpose)
+        for kind, name, purpose in on
+    ]
+    there = {one.kind for one in found}
+    return tuple(sorted([*found, *(one for one in OFF if one.kind not in there)], key=lambda one: _order(one.kind)))
+
+
+def _order(kind: str) -> int:
+    return list(_KINDS).index(kind)
+
+
+def _purposes(policy: Policy, reader: str) -> str:
+    """Return for which purposes of which categories a reader gets anything."""
+    found = {
+        f"{purpose.name} of {rule.category}"
+        for rule in policy.rules
+        for purpose in rule.purposes
+        if reader in (*rule.seal_to, *purpose.seal_to)
+    }
+    return ", ".join(sorted(found)) or "nothing: no rule seals to it"
+
+
+def note(tx: Tx, found: Iterable[Integration], *, moment: Moment) -> None:
+    """Write down what is on now and was not, or is not any more, in the caller's transaction."""
+    now = Counter(one.kind for one in found if one.on)
+    before = rows.counts(tx)
+    for kind in sorted(now.keys() | before.keys()):
+        if now[kind] != before.get(kind, 0):
+            rows.set_count(tx, kind, now[kind])
+            detail: dict[str, str | int] = {"before": before.get(kind, 0), "now": now[kind]}
+            event = Event(kind="integration_changed", rule=kind.replace(" ", "_"), detail=detail)
+            audit.append(tx, event, moment=moment)
+
+
+def view(found: Iterable[Integration]) -> dict[str, Any]:
+    """Return the list for who asks."""
+    return {"integrations": [msgspec.to_builtins(one) for one in found]}

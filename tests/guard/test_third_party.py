@@ -1,0 +1,140 @@
+"""What is not the device's own is off, listed, for a purpose, and logged; what is refused or kept has a reason."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agent import age
+from agent.app.integrations import OFF, integrations
+from agent.config import parse_config
+from agent.policy import parse_policy
+from agent.policy.processing import record
+from tests.flow.house import House
+from tests.waiting import until
+from tests.writing import policy_text
+
+LAB = age.generate_identity(post_quantum=True).recipient().to_text()
+SHARED = f"""
+lab = ["{LAB}"]
+[purpose.research]
+description = "To find out why photos are blurred."
+basis = "consent"
+seal_to = ["lab"]
+"""
+
+
+def test_nothing_is_on_that_nobody_turned_on_and_every_kind_is_listed(tmp_path: Path) -> None:
+    config = parse_config(b'device = "cam-01"\n', file=tmp_path / "agent.toml")
+    owner = age.generate_identity(post_quantum=False).recipient().to_text()
+    policy = parse_policy(policy_text(owner, recording='keep = { age = "14d" }').encode(), file="policy.toml")
+    assert integrations(config, policy, ()) == OFF
+    assert all(not one.on and one.purpose and one.gets and one.by for one in OFF)
+
+
+def of_kind(house: House, kind: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = house.agent_json("integrations")["integrations"]
+    return [one for one in found if one["kind"] == kind]
+
+
+@pytest.mark.promise("THIRD-PARTY")
+def test_reader_that_the_policy_names_is_listed_with_its_purpose_logged_and_gets_nothing_unasked(
+    tmp_path: Path,
+) -> None:
+    with House(tmp_path) as house:
+        policy = tmp_path / "policy.toml"
+        text = policy.read_text().replace("\n[upload]", f"{SHARED}[upload]", 1)
+        photo = text.index("[category.photo]")
+        text = text[:photo] + text[photo:].replace('purpose = "security"', 'purposes = ["security", "research"]', 1)
+        policy.write_text(text)
+        house.start_agent()
+        assert [one["on"] for one in of_kind(house, "discovery ble")] == [False]
+        assert [(one["on"], one["purpose"]) for one in of_kind(house, "rtsp")] == [
+            (False, "to take in what a camera streams")
+        ]
+        (reader,) = of_kind(house, "reader")
+        assert (reader["name"], reader["on"], reader["purpose"]) == ("lab", True, "research of photo")
+        assert {one["kind"] for one in house.agent_json("integrations")["integrations"] if one["on"]} == {
+            "broker", "backend", "store", "reader",
+        }  # fmt: skip
+
+        def logged() -> set[str]:
+            log = house.run("privacy-agent", "audit", "show", "--config", house.config)
+            entries = [json.loads(line) for line in log.splitlines()]
+            return {one["rule"] for one in entries if one.get("kind") == "integration_changed"}
+
+        until(lambda: logged() == {"broker", "backend", "store", "reader"}, what="what is on written down")
+        house.run(
+            "device-sim", "camera", "--spool", house.spool, "--count", "1", "--rate", "0", "--no-clips", "--photos"
+        )
+        (item,) = house.one("sealed")
+        assert LAB not in item["recipients"], "nobody consented to its purpose"
+
+
+@pytest.mark.promise("EXPLAIN")
+def test_what_is_refused_and_what_is_kept_say_by_which_rule_to_a_person(tmp_path: Path) -> None:
+    with House(tmp_path) as house:
+        policy = tmp_path / "policy.toml"
+        text = policy.read_text()
+        policy.write_text(text[: text.index("[category.photo]")])
+        house.start_agent()
+        house.record()
+        (item,) = house.one("sealed")
+        told = house.agent_json("explain", item["id"])
+        assert (told["decision"]["stays_because"], told["decision"]["rule"]) == (
+            "not_due",
+            "category.recording.keep.age",
+        )
+        house.run(
+            "device-sim", "camera", "--spool", house.spool, "--count", "1", "--rate", "0", "--no-clips", "--photos"
+        )
+
+        def refused() -> list[dict[str, Any]]:
+            sources = house.agent_json("status")["sources"]
+            return [one for source in sources for one in source["not_taken"] if "no_rule" in one["reason"]]
+
+        until(refused, what="the photo refused, with its reason")
+
+        shown = json.loads(house.run("privacy-agent", "policy", "record", "--config", house.config, "--json"))
+        (process,) = shown["dpv:hasProcess"]
+        assert process["dpv:hasIdentifier"] == "category.recording"
+        assert process["dpv:hasPurpose"][0]["dpv:hasLegalBasis"] == "dpv:Contract"
+        assert process["dpv:hasRecipient"] == [{"@type": ["dpv:Recipient"], "dct:title": "owner"}]
+        assert process["dpv:hasStorageCondition"]["dct:description"] == "erased after 14 days"
+        written = house.run("privacy-agent", "policy", "record", policy)
+        assert "security (contract)" in written
+        assert "erased after 14 days" in written
+
+
+def test_record_names_every_rule_its_purposes_readers_places_and_limits() -> None:
+    text = f"""version = 1
+[recipients]
+owner = ["{LAB}"]
+lab = ["{LAB}"]
+[upload]
+regions = ["eu-central"]
+[purpose.research]
+description = "To find out why."
+basis = "consent"
+seal_to = ["lab"]
+[category.photo]
+purposes = ["security", "research"]
+seal_to = ["owner"]
+upload = "allowed"
+keep = {{ age = "36h", size = "2GB", count = 7, disk_free = "10%" }}
+[category.usage-log]
+purpose = "research"
+seal_to = ["owner"]
+"""
+    photo, log = record(parse_policy(text.encode(), file="policy.toml"), device="cam-01")["dpv:hasProcess"]
+    assert [one["dpv:hasLegalBasis"] for one in photo["dpv:hasPurpose"]] == ["dpv:Contract", "dpv:Consent"]
+    assert [one["dct:title"] for one in photo["dpv:hasRecipient"]] == ["owner", "lab"]
+    assert photo["dpv:hasLocation"] == ["this device", "eu-central"]
+    assert "dpv:Transfer" in photo["dpv:hasProcessing"]
+    words = photo["dpv:hasStorageCondition"]["dct:description"]
+    for part in ("after 36 hours", "above 2000000000 bytes", "above 7 of them", "short of room"):
+        assert part in words
+    assert log["dpv:hasLocation"] == ["this device"]
+    assert "dpv:Transfer" not in log["dpv:hasProcessing"]
+    assert log["dpv:hasStorageCondition"]["dct:description"] == "kept until the owner deletes it"
