@@ -19,7 +19,7 @@ MIGRATIONS: Final[tuple[str, ...]] = (
         key_name       TEXT    NOT NULL,          -- what the key set called that key then
         command        TEXT    NOT NULL,          -- jti
         policy_sha256  TEXT    NOT NULL,          -- of the document that was in force
-        policy_version INTEGER NOT NULL,
+        policy_version INTEGER NOT NULL,          -- the revision that its signer gave it; 0 for a file
         about          BLOB    NOT NULL           -- JSON: what that document said of the purpose and the category
     ) STRICT;
     CREATE INDEX consent_by_command ON consent_record (command, n);

@@ -115,7 +115,7 @@ def say(
             key_name=by.name,
             command=by.command,
             policy_sha256="" if in_force is None else in_force.sha256,
-            policy_version=policy.version,
+            policy_version=0 if in_force is None else in_force.revision,
             about=about(policy, purpose, category),
         )
         values = msgspec.structs.asdict(record)

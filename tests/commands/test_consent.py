@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from agent import age
-from agent.policy import Consents
+from agent.policy import Consents, Hold, Rights
 from agent.rights import consent
 from tests.commands.consenting import VENDOR, VENDOR_KEY, Consulate, consulate
 from tests.commands.office import START_S, at, run
@@ -172,13 +172,24 @@ def test_copy_that_only_the_store_has_after_a_withdrawal_stays_and_a_delete_stil
     run(scenario())
 
 
-def test_what_a_hold_keeps_is_neither_erased_nor_forgotten(office: Consulate) -> None:
+@pytest.mark.parametrize(
+    ("rights", "result"),
+    [
+        (Rights(hold=Hold(reason="court", author="nobody", until_ms=2**52)), "held"),
+        (Rights(restricted=True), "restricted"),
+    ],
+    ids=["hold", "restriction"],
+)
+def test_what_is_frozen_is_not_erased_and_goes_when_that_is_over_and_it_is_said_again(
+    office: Consulate, rights: Rights, result: str
+) -> None:
     async def scenario() -> None:
         await office.give()
         theirs = await office.keep_for("analytics", owner=False, category="usage-log")
-        office.hold(theirs.id)
+        office.rights[theirs.id] = rights
         receipt = await office.withdraw()
-        assert (receipt["status"], results(receipt)) == ("failed", {theirs.id: ("held",)})
+        assert (receipt["status"], results(receipt)) == ("failed", {theirs.id: (result,)})
+        assert set(standing(office).words.values()) == {"withdrawn"}
         office.rights.clear()
         again = await office.withdraw()
         assert results(again) == {theirs.id: ("deleted",)}
