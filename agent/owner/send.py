@@ -83,7 +83,15 @@ def order(arguments: argparse.Namespace, context: Context, device: Device, verb:
         raise ConfigError(f"--expires {arguments.expires}: between 1 minute and 31 days", hint="write for example 7d")
     if arguments.after:
         requests.require_command_id(arguments.after, what="--after")
-    trial = {"iss": _me(context).kid, "aud": device.name, "iat": 0, "exp": lifetime_s, "jti": new_id(), "seq": 1}
+    iat_s = context.now_s()
+    trial = {
+        "iss": _me(context).kid,
+        "aud": device.name,
+        "iat": iat_s,
+        "exp": iat_s + lifetime_s,
+        "jti": new_id(),
+        "seq": 1,
+    }
     requests.require_sound(trial | {"verb": verb} | own)
     return Order(verb=verb, own=own, lifetime_s=lifetime_s, after=arguments.after)
 

@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from agent.clock import rfc3339_ms
-from agent.envelope.freezing import HOLD_MAX_S
 from agent.model import Object, new_id
 from agent.rights import freezing
 from tests.commands.office import START_S, Office, at, run
@@ -51,6 +50,7 @@ def alerts(office: Office) -> list[str]:
     return [code for code, _since, _count in standing if code in {"held", "hold_ended"}]
 
 
+@pytest.mark.promise("RESTRICT")
 def test_restriction_of_named_objects_tells_each_and_stops_a_backends_delete_alone(office: Office) -> None:
     item, gone = keep(office), new_id()
     receipt = put_restriction(office, ids=[item.id, gone])
@@ -118,11 +118,12 @@ def test_hold_keeps_what_only_a_store_still_has(office: Office) -> None:
     assert result(run(office.submit(office.client, "delete", select={"all": True})))[2] == [(item.id, "held")]
 
 
+@pytest.mark.promise("HOLD")
 @pytest.mark.parametrize(
     ("seconds", "status", "reason"),
     [
-        (HOLD_MAX_S - 10, "done", ""),
-        (HOLD_MAX_S - 9, "refused", "malformed"),
+        (90 * DAY_S - 10, "done", ""),
+        (90 * DAY_S - 9, "refused", "malformed"),
         (1, "done", ""),
         (0, "refused", "expired"),
         (-11, "refused", "malformed"),
@@ -143,6 +144,7 @@ def test_exports_are_neither_restricted_nor_held(office: Office) -> None:
     assert result(put_hold(office, category="export"))[:2] == ("refused", "malformed")
 
 
+@pytest.mark.promise("HOLD")
 def test_hold_needs_a_key_that_was_granted_it(office: Office) -> None:
     office.stranger.verbs = ("delete",)
     office.backend.verbs = ("delete", "export", "inventory")

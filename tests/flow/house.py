@@ -204,10 +204,12 @@ class House:
 
     # -- the camera --------------------------------------------------------------------------------------------------
 
-    def record(self, *, seed: int = 1, seconds: int = 2, bits_per_s: int = 1_000_000) -> bytes:
+    def record(
+        self, *, seed: int = 1, seconds: int = 2, bits_per_s: int = 1_000_000, camera: str = "front_door"
+    ) -> bytes:
         """Write one clip as a camera does and return its bytes."""
         start = datetime(2026, 3, 1, 10, 15, tzinfo=UTC) + timedelta(minutes=seed)
-        folder = self.spool / "front_door" / "recording"
+        folder = self.spool / camera / "recording"
         folder.mkdir(parents=True, exist_ok=True)
         part = folder / f"{seed}.part"
         write_clip(part, seed=seed, start=start, seconds=seconds, bits_per_s=bits_per_s, label="Front door")

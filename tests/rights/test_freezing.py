@@ -181,6 +181,8 @@ def test_more_than_can_be_compared_with_each_object_is_refused_and_the_other_kin
     put(office, "hold", Selection(all=True), days=1)
 
 
+@pytest.mark.promise("HOLD")
+@pytest.mark.promise("RESTRICT")
 def test_retention_lets_what_is_frozen_be_and_ends_the_rest(office: Office) -> None:
     held, restricted, free = keep(office, camera="held"), keep(office, camera="frozen"), keep(office, camera="free")
     put(office, "hold", Selection(camera="held"), days=30)
@@ -190,6 +192,7 @@ def test_retention_lets_what_is_frozen_be_and_ends_the_rest(office: Office) -> N
     assert [office.get(item.id) is not None for item in (held, restricted, free)] == [True, True, False]
 
 
+@pytest.mark.promise("RESTRICT")
 def test_what_comes_later_is_covered_too(office: Office) -> None:
     put(office, "restriction", Selection(camera="cam1"))
     office.moment = later(office, 1)
@@ -198,6 +201,7 @@ def test_what_comes_later_is_covered_too(office: Office) -> None:
     assert office.get(item.id) is not None
 
 
+@pytest.mark.promise("HOLD")
 def test_hold_that_has_ended_lets_retention_go_on_and_the_log_tells_of_both(office: Office) -> None:
     item = keep(office)
     hold = put(office, "hold", Selection(camera="cam1"), days=3)
