@@ -63,7 +63,18 @@ def lines_in(house: House) -> Iterator[bytes]:
 
 @pytest.mark.promise("COLLECT-LOGS")
 def test_log_that_is_never_closed_is_sealed_line_by_line_through_kills_and_rotations(tmp_path: Path) -> None:
+    live(tmp_path)
+
+
+def test_the_same_holds_for_a_log_under_field_rules(tmp_path: Path) -> None:
+    live(tmp_path, rules='[category.usage-log.fields]\nevent = "keep"\nn.round = 1\n')
+
+
+def live(tmp_path: Path, *, rules: str = "") -> None:
+    """Write, rotate, delete and kill, and look that each line is held once; the rules leave the lines as they are."""
     with House(tmp_path) as house:
+        with (tmp_path / "policy.toml").open("a") as policy:
+            policy.write(rules)
         recorder = Recorder(tmp_path / "recorder")
         with house.config.open("a") as config:
             config.write(SOURCE.format(path=tmp_path / "recorder"))
@@ -93,4 +104,6 @@ def test_log_that_is_never_closed_is_sealed_line_by_line_through_kills_and_rotat
             house.start_agent()
             held(len(recorder.written) - 2)
         assert sorted(lines_in(house)) == recorder.written[2:]
+        told = house.agent_json("status")["field_rules"]
+        assert (told["recorder"]["lines"] if rules else len(recorder.written)) == len(recorder.written)
         recorder.close()
