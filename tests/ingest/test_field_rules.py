@@ -219,6 +219,20 @@ def part(tmp_path: Path) -> int:
     return os.open(tmp_path / "part", os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
 
 
+@pytest.mark.parametrize("times", [0, 1, 20_000])  # read at once, and piece by piece
+def test_log_has_the_same_tag_with_and_without_rules(tmp_path: Path, times: int) -> None:
+    asked = job(Fields({"event": Keep()}))
+    tags = []
+    for cleaning in (b"", asked.cleaning):
+        fd = os.memfd_create("source")
+        with open(fd, "wb", closefd=False) as file:
+            file.write(line("motion") * times)
+        told = msgspec.structs.replace(asked, cleaning=cleaning)
+        tags.append(sealing.seal(told, source_fd=fd, part_fd=part(tmp_path)).content_tag)
+        os.close(fd)
+    assert tags[0] == tags[1]
+
+
 def test_source_that_grows_while_its_lines_are_cleaned_is_no_source(tmp_path: Path) -> None:
     path = tmp_path / "log"
     path.write_bytes(b'{"a":1}\n' * 10)
