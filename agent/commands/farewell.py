@@ -33,11 +33,12 @@ from agent.index import farewell as rows
 from agent.index.farewell import FarewellRow
 from agent.model import Moment
 from agent.outbox import Outbox
+from agent.rights import deadline
 from agent.trust import CommandRow, Trust
 from agent.vault import PAGE_MAX, Vault
 
 DEADLINE_MS: Final = 21 * 86_400_000
-"""15 working days are three weeks, whichever day it begins; no calendar of holidays makes it longer."""
+"""15 working days, where the command has no clock of its own: three weeks, whichever day it begins."""
 
 KEPT_MS: Final = 7 * 86_400_000
 """So long the final receipt waits for its reader; then the device's keys go unasked."""
@@ -68,7 +69,7 @@ def begin(tx: Tx, row: CommandRow, *, before_ms: int, moment: Moment) -> None:
             command=row.jti,
             kid=row.kid,
             before_ms=before_ms,
-            deadline_ms=moment.agent_ms + DEADLINE_MS,
+            deadline_ms=deadline.due(tx, row.jti) or moment.agent_ms + DEADLINE_MS,
             phase="leaving",
             since_ms=moment.agent_ms,
         ),

@@ -69,6 +69,9 @@ RECEIPT_CLAIMS_BYTES: Final = 64 * 1024
 SAID_BYTES: Final = 24 * 1024
 """Of the records of consent in the receipt of the command that made them; ``consents`` lists all."""
 
+LAST_PHASE: Final = 2
+"""Of leaving an owner: its receipt is the last word."""
+
 _SUCCESS: Final = frozenset(
     {"deleted", "already_gone", "exported", "listed", "rectified", "continues", "resealed", "kept"}
 )
@@ -257,7 +260,8 @@ class Ledger:
         kind: Literal["command_refused", "command_done"] = "command_refused" if status == "refused" else "command_done"
         self._note(tx, kind, row, detail=detail, moment=moment)
         row = msgspec.structs.replace(row, claims=b"", settled_ms=moment.agent_ms)
-        deadline.stop(tx, row.jti, status=status, moment=moment)
+        if answer is None or answer.farewell is None or answer.farewell["phase"] == LAST_PHASE:
+            deadline.stop(tx, row.jti, status=status, moment=moment)
         row = self._write(tx, row, status=status, reason=reason, answer=answer, moment=moment)
         audit.checkpoint(tx, self._keystore, moment=moment)
         return row

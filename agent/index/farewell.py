@@ -102,7 +102,7 @@ _KEPT: Final = frozenset(
     {
         "schema_part", "farewell", "former", "former_salt", "owner", "key_set", "key_window", "command",
         "command_selection", "command_measure", "command_outcome", "command_tally", "outbox", "timeline", "line",
-        "audit", "audit_checkpoint", "vault", "upload", "source_erase", "cutoff",
+        "audit", "audit_checkpoint", "vault", "upload", "source_erase", "cutoff", "request_clock",
     }
 )  # fmt: skip
 """What a device that parted still needs: who is told, what is asked of stores and cameras, and its own history."""
@@ -124,6 +124,7 @@ def wipe(tx: Tx, *, command: str, kid: str) -> None:
     for table in ("selection", "measure", "outcome", "tally"):
         tx.execute(f"DELETE FROM command_{table} WHERE jti != ?", (command,))  # noqa: S608 - our own names
     tx.execute("DELETE FROM command WHERE jti != ?", (command,))
+    tx.execute("DELETE FROM request_clock WHERE command != ?", (command,))
     tx.execute("DELETE FROM key_window WHERE kid != ?", (kid,))
     tx.execute("DELETE FROM outbox WHERE reader != ?", (kid,))
     tx.execute("DELETE FROM upload WHERE erase = 0 OR stated_by != ''")

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from agent.app.parts import opened
+from agent.clock import parse_rfc3339_ms
 from agent.commands.farewell import KEPT_MS, parting
 from agent.errors import ConfigError
 from agent.index import Tx
@@ -48,7 +49,9 @@ def test_store_that_never_answers_is_told_as_unconfirmed_when_the_deadline_passe
             await parts.commands.submit(erase_all(leaver.client), moment=parts.now())
             await leaver.hear(parts)
             assert [told["farewell"]["cloud"] for told in leaver.told] == ["pending"]
-            leaver.let_pass(DEADLINE_MS - 1)
+            assert leaver.told[0]["farewell"]["deadline"] == "2027-02-06T00:00:00.000Z"
+            left_ms = parse_rfc3339_ms("2027-02-06T00:00:00.000Z") - parts.now().agent_ms
+            leaver.let_pass(left_ms - 1)
             assert not await parts.commands.part(parts.now())
             await leaver.hear(parts)
             assert len(leaver.told) == 1
