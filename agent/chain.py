@@ -38,6 +38,7 @@ EventKind = Literal[
     "freeze_lifted", "trust_ended", "owner_left", "rectified",
     "remote_rectified", "purpose_said", "do_not_track", "narrowed", "service_changed", "counts_told",
     "integration_changed",
+    "handed_out",
 ]  # fmt: skip
 """Everything that is written down; the list is closed."""
 

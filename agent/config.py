@@ -15,6 +15,9 @@ The document::
     [clock]
     source = "ntp"                        # or "system": this machine's clock is set by something trustworthy
 
+    [delivery]
+    ca = "nas-ca.pem"                     # an authority besides the system's, of whom an export is handed to
+
     [discovery]                           # leave it out and nothing is listened for
     ways = ["mdns", "onvif", "ble"]       # and interfaces, adapter
 
@@ -75,6 +78,17 @@ _SOCKET_NAME: Final = "control.sock"
 _NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _PORTS: Final = {"mqtts": 8883, "mqtt": 1883}
 STREAM_KIND: Final = "rtsp"
+_DOCUMENT_KEYS: Final = (
+    "device",
+    "policy",
+    "state",
+    "socket",
+    "broker",
+    "clock",
+    "delivery",
+    "discovery",
+    "source",
+)
 _DISCOVERY_KEYS: Final = ("ways", "interfaces", "adapter")
 _SOURCE_KEYS: Final = (
     "name",
@@ -137,6 +151,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     discovery: DiscoverySettings | None = None
     sources: tuple[SourceSettings, ...]
     streams: tuple[StreamSettings, ...] = ()
+    authorities: Path | None = None
+    """Certificates by which the servers of third parties are verified, besides the system's."""
 
     @property
     def source_names(self) -> tuple[str, ...]:
@@ -184,9 +200,12 @@ def parse_config(raw: bytes, *, file: Path) -> Config:
     clock_table = document.table("clock")
     clock = cast("ClockSource", clock_table.choice("source", get_args(ClockSource), "ntp"))
     clock_table.close(known=("source",))
+    delivery = document.table("delivery")
+    authorities = here / delivery.take("ca", str) if "ca" in delivery else None
+    delivery.close(known=("ca",))
     discovery = _discovery(document.table("discovery")) if "discovery" in document else None
     sources, streams = _sources(document, here=here, state=state)
-    document.close(known=("device", "policy", "state", "socket", "broker", "clock", "discovery", "source"))
+    document.close(known=_DOCUMENT_KEYS)
     return Config(
         file=file.absolute(),
         device=device,
@@ -198,6 +217,7 @@ def parse_config(raw: bytes, *, file: Path) -> Config:
         discovery=discovery,
         sources=sources,
         streams=streams,
+        authorities=authorities,
     )
 
 

@@ -399,6 +399,7 @@ def _assemble(config: Config, file: bytes, *, keystore: Keystore, index: Index, 
         changed=changed,
         alert=alarm.raise_in,
         room=room,
+        authorities="" if config.authorities is None else str(config.authorities),
         end_collecting=stop_collecting,
         unpair=unpair,
     )

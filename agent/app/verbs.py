@@ -45,7 +45,7 @@ from agent.nearby.reach import Reach
 from agent.nearby.view import camera_view, near_view, radio_view, troubles_view
 from agent.policy import Allow, Decision, Refuse
 from agent.retention import Retention
-from agent.rights import consent, deadline
+from agent.rights import consent, correction, deadline, delivery
 from agent.rtsp.message import Listened
 from agent.rtsp.onvif.message import Found
 from agent.upload import Upload
@@ -314,6 +314,7 @@ class Verbs:
             keep = None if told.rule is None else msgspec.to_builtins(told.rule.keep)
             return view | {
                 "camera_level": self._level(tx, item.camera),
+                "camera_location": correction.location(tx, item.camera),
                 "decision": decision,
                 "policy_rule": None if told.rule is None else told.rule.scope,
                 "keep": keep,
@@ -662,6 +663,7 @@ class Verbs:
             copies.append({"where": f"source {item.source}", "state": "left in place"})
         elif item.source_copy == "asked":
             copies.append({"where": "the camera's own storage", "state": "may be there until it needs the room"})
+        copies += delivery.copies(tx, item.id)
         for export in self._parts.bundle.holding(tx, item.id):
             until = export_view(export, policy=self._parts.policy)["until"]
             copies.append({"where": f"export {export.id}", "state": "sealed", "until": until})

@@ -6,6 +6,7 @@
     listing.py     what an inventory tells to whom
     exporting.py   exports built and removed, one at a time
     misuse.py      which refusals say that a key is in two places, or in the wrong hands
+    handing.py     exports put at a third party's address, file by file, until it has all
     rectifying.py  names and locations corrected: here at once, at the stores until each said so
     consent.py     what the owner says of purposes: recorded, and in force from that commit on
     withdrawing.py what becomes of each object that was sealed for a purpose which was taken away

@@ -14,6 +14,7 @@ from typing import Final
 from agent import audit
 from agent.audit import Event
 from agent.bundle import Bundle, Export, Form
+from agent.commands.handing import begin_delivery
 from agent.commands.ledger import Ledger
 from agent.commands.world import World, kept
 from agent.envelope import Export as ExportRequest
@@ -47,6 +48,7 @@ class Exports:
         self._ledger = ledger
         self._world = world
         self.line = asyncio.Lock()
+        self.on_removed: Callable[[str], None] = lambda _export_id: None
         self._removing = asyncio.Lock()
 
     async def carry_out(self, row: CommandRow, request: ExportRequest, *, progress: Progress) -> None:
@@ -61,7 +63,9 @@ class Exports:
             self._trust.decide(tx, row.jti, export.outcomes)
             self._note_export(tx, export, actor=row.kid, command=row.jti, moment=now)
             current = self._trust.command(tx, row.jti)
-            if current is not None and current.settled_ms is None:
+            if current is not None and current.settled_ms is None and request.put and export.files:
+                begin_delivery(tx, export, request)
+            elif current is not None and current.settled_ms is None:
                 told = export.told(named=row.role != "backend") if export.files else None
                 self._ledger.settle_by_outcomes(tx, current, export=told, moment=now)
 
@@ -136,6 +140,7 @@ class Exports:
                     note = partial(self._decide, row=row, outcome=gone, selected=export_id in ids, moment=moment)
                     try:
                         await asyncio.to_thread(self._bundle.remove, export_id, note)
+                        self.on_removed(export_id)
                         continue
                     except (ConfigError, LinkError) as error:
                         _LOG.warning("an export stays: %s", error.message)

@@ -23,6 +23,7 @@ from agent.commands.consent import takes
 from agent.commands.door import Incoming, Stranger
 from agent.commands.exporting import Exports
 from agent.commands.farewell import Farewell
+from agent.commands.handing import Handing
 from agent.commands.ledger import RUNNING, Ledger, command_of
 from agent.commands.listing import Listing
 from agent.commands.stranger import Strangers
@@ -97,6 +98,8 @@ class Commands:
             ledger=ledger,
             world=world,
         )
+        self._handing = Handing(index=index, bundle=bundle, trust=trust, ledger=ledger, world=world)
+        self._exports.on_removed = self._handing.stop
         self._withdrawals = (
             None
             if world.purposes is None
@@ -393,8 +396,11 @@ class Commands:
             await self._delete(row, Selection(all=True))
             await self._farewell.part()
         elif isinstance(command.request, ExportRequest):
-            async with self._exports.line:
-                await self._exports.carry_out(row, command.request, progress=self._progress(row.jti))
+            if not await self._index.read(lambda tx: self._handing.is_begun(tx, row.jti)):
+                async with self._exports.line:
+                    await self._exports.carry_out(row, command.request, progress=self._progress(row.jti))
+            if command.request.put:
+                await self._handing.carry_out(row.jti, command)
         elif takes(command) and self._withdrawals is not None:
             await self._withdrawals.carry_out(row, progress=self._progress(row.jti))
 

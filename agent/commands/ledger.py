@@ -60,6 +60,7 @@ RETRY: Final[dict[str, Retry]] = {
     "stale_revision": "after_fix",
     "policy_loosens": "later",
     "nothing_stands": "after_fix",
+    "not_delivered": "after_fix",
 }
 """The closed list of §5; ``bad_signature`` is never answered."""
 

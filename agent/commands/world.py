@@ -67,7 +67,8 @@ class World(msgspec.Struct, frozen=True, kw_only=True):
     id, selection hash, key) and tells whether a retention pass waited for just that. ``room`` tells (bytes free beyond
     what is kept back, bytes in all) of the vault's disk; without any in all it is not judged. ``end_collecting``
     returns when nothing is taken in any more, until the agent has another owner; ``unpair`` tells cameras, by their
-    ids, that they are left, and returns what became of each.
+    ids, that they are left, and returns what became of each. ``authorities`` is a file of certificates, or "", that
+    third parties' servers are verified by too.
     """
 
     policy: Callable[[], Policy]
@@ -87,6 +88,7 @@ class World(msgspec.Struct, frozen=True, kw_only=True):
     settled: Callable[[Tx, Moment], None] = _nobody_asks
     approve_pass: Callable[[Tx, str, str, Key], bool] = _no_pass
     room: Callable[[], tuple[int, int]] = lambda: (0, 0)
+    authorities: str = ""
     end_collecting: Callable[[], Awaitable[None]] = _nothing_collects
     unpair: Callable[[tuple[str, ...]], Awaitable[dict[str, AtCamera]]] = _nobody_answers
 

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
+from agent.envelope.deposit import read_deposit
 from agent.envelope.form import AGE_RECIPIENT, HASH, ID, KID, PURPOSE, SECONDS, UINT, unix_ms
 from agent.envelope.freezing import Hold, Release, Restrict, Unrestrict, check_freeze
 from agent.envelope.kinds import MAX_ACKS, MAX_JWS_BYTES, MAX_OUTCOMES, MAX_SELECT_IDS
@@ -38,11 +39,16 @@ class Delete(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class Export(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Build a sealed export: ``objects`` rewraps headers, ``zip`` is for people."""
+    """Build a sealed export: ``objects`` rewraps headers, ``zip`` is for people.
+
+    ``put`` has it put at an address, where ``party`` is.
+    """
 
     select: Selection
     form: str
     to: Annotated[tuple[_Recipient, ...], msgspec.Meta(max_length=MAX_RECIPIENTS)] = ()
+    put: str = ""
+    party: _Corrected = ""
 
 
 class Inventory(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -266,10 +272,8 @@ def parse_ack(claims: dict[str, Any]) -> Ack:
 
 
 def _check_request(request: Request) -> None:
-    if isinstance(request, Export) and request.form not in {"objects", "zip"}:
-        raise _malformed("form is objects or zip")
-    if isinstance(request, Export) and len(set(request.to)) != len(request.to):
-        raise _malformed("to names a recipient twice")
+    if isinstance(request, Export):
+        _check_export(request)
     if isinstance(request, Inventory) and _CURSOR.fullmatch(request.cursor) is None:
         raise _malformed("cursor is none of ours")
     if isinstance(request, Objection) and (request.purpose is None) == (request.do_not_track is None):
@@ -300,6 +304,19 @@ def _check_selection(select: Selection) -> None:
     start, end = (unix_ms(text) if text is not None else None for text in (select.from_, select.to))
     if start is not None and end is not None and start >= end:
         raise _malformed("from lies before to")
+
+
+def _check_export(request: Export) -> None:
+    if request.form not in {"objects", "zip"}:
+        raise _malformed("form is objects or zip")
+    if len(set(request.to)) != len(request.to):
+        raise _malformed("to names a recipient twice")
+    if bool(request.put) != bool(request.party) or not request.party.isprintable():
+        raise _malformed("put and party come together: an address, and who is there")
+    if request.put:
+        read_deposit(request.put)
+    if request.put and not request.to:
+        raise _malformed("what is put somewhere is sealed to recipients that to names")
 
 
 def _check_correction(request: Rectify) -> None:

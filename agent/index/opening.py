@@ -24,6 +24,7 @@ from agent.index import (
     consent,
     counting,
     deadline,
+    delivery,
     enrolment,
     farewell,
     freezing,
@@ -67,6 +68,7 @@ MIGRATIONS: Final[dict[str, tuple[str, ...]]] = {
     "service": service.MIGRATIONS,
     "counting": counting.MIGRATIONS,
     "integration": integration.MIGRATIONS,
+    "delivery": delivery.MIGRATIONS,
 }
 """Scripts of each owner, oldest first; they are only ever appended to."""
 

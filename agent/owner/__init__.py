@@ -16,6 +16,7 @@
     keys       keygen, decrypt
     home       the owner's folder            device     what we keep of one device
     members    key set versions (pure)       sheet      the recovery sheet (pure)
+    readers    who will be able to read an export (pure)
     command    signed requests (pure)        receipt    signed answers (pure)
     exchange   send, wait, keep, acknowledge line       the connection for as long as a command needs one
     show       commands and answers in words (pure)

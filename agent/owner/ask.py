@@ -7,10 +7,11 @@ file is written); everything else is 1, with the reason and the next step.
 import argparse
 from typing import Any, Final
 
+from agent.envelope.deposit import read_deposit
 from agent.model import CATEGORIES, Selection
 from agent.owner import command as requests
 from agent.owner import device as devices
-from agent.owner import send, show
+from agent.owner import readers, send, show
 from agent.owner.context import Context, add
 from agent.owner.device import Device
 from agent.owner.receipt import Told
@@ -48,6 +49,9 @@ def add_parsers(subparsers: Subparsers) -> None:
     export.add_argument(
         "--recipient", action="append", default=[], metavar="RECIPIENT", help="seal to age1…; repeatable"
     )
+    export.add_argument("--put", default="", metavar="URL", help="have the device put it at https://HOST/FOLDER/")
+    export.add_argument("--party", default="", metavar="NAME", help="who is at that address; with --put")
+    export.add_argument("--yes", action="store_true", help="do not ask")
     send.add_sending(export)
 
     inventory = add(
@@ -124,8 +128,21 @@ def _export(arguments: argparse.Namespace, context: Context) -> int:
     own: dict[str, Any] = {"select": requests.as_claim(select), "form": arguments.form}
     if arguments.recipient:
         own["to"] = requests.require_recipients(arguments.recipient)
+    if arguments.put or arguments.party:
+        own |= {"put": arguments.put, "party": arguments.party}
     device = devices.pick(context.home, arguments.device)
-    return ask(arguments, context, device, send.order(arguments, context, device, "export", own))
+    order = send.order(arguments, context, device, "export", own)
+    if arguments.recipient:
+        own_keys = [identity.recipient().to_text() for identity in context.home.identities()]
+        context.note(readers.told(arguments.recipient, own=own_keys))
+    if arguments.put:
+        context.confirm(
+            f"{device.name} puts {show.selected(select)} at {read_deposit(arguments.put).host}, for {arguments.party}. "
+            "What was sent cannot be called back.",
+            yes=arguments.yes,
+            hint="look first: privacy-owner inventory with the same selection",
+        )
+    return ask(arguments, context, device, order)
 
 
 def _approve(arguments: argparse.Namespace, context: Context) -> int:

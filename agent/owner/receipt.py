@@ -68,12 +68,25 @@ class ToldFile(msgspec.Struct, frozen=True, kw_only=True):
     name: str = ""
 
 
+class ToldDelivery(msgspec.Struct, frozen=True, kw_only=True):
+    """What a third party's server took, by its own word."""
+
+    party: str
+    host: str
+    files: int
+    taken: int
+    state: str
+    certificate_sha256: str = ""
+    why: str = ""
+
+
 class ToldExport(msgspec.Struct, frozen=True, kw_only=True):
     """An export that lies in the device's export folder."""
 
     object: str
     files: tuple[ToldFile, ...]
     recipients: tuple[str, ...] = ()
+    delivery: ToldDelivery | None = None
 
 
 class RequestTold(msgspec.Struct, frozen=True, kw_only=True):

@@ -26,7 +26,7 @@ from agent.envelope.command import (
 from agent.envelope.policy import read_unverified_policy
 from agent.model import Selection
 from agent.owner import said
-from agent.owner.receipt import Alert, FarewellTold, LateTold, Receipt, Told
+from agent.owner.receipt import Alert, FarewellTold, LateTold, Receipt, Told, ToldExport
 from agent.owner.remark import REMARKS
 from agent.shell.held import summed, until, weight
 from agent.shell.layout import clean, printable, size
@@ -63,6 +63,7 @@ _REASONS: Final = {
     "wrong_basis": "that purpose rests on no consent; what the law does not call for can be objected to: "
     "privacy-owner object",
     "superseded": "something newer was said of it meanwhile; if this still holds, give it again",
+    "not_delivered": "the third party did not get it, or not all: the receipt says why",
     "not_held": "the device knows nothing of that id: privacy-owner inventory --json tells the ids",
     "nothing_stands": "no restriction or hold of that id stands there: it was lifted, or has ended",
 }
@@ -291,7 +292,9 @@ def end(receipt: Receipt, *, further: str = "") -> str:
         told, named = receipt.export, clean(receipt.export.object)
         bytes_ = size(sum(file.bytes for file in told.files))
         lines += ["", f"export {named}: {len(told.files)} files, {bytes_}"]
-        lines.append(f"next: copy the folder exports/{named} from the device, then: privacy-owner open {named}")
+        lines += _delivered(told) or [
+            f"next: copy the folder exports/{named} from the device, then: privacy-owner open {named}"
+        ]
     return "\n".join(lines)
 
 
@@ -303,6 +306,30 @@ def _stands(receipt: Receipt, *, further: str) -> list[str]:
         lines.append(f"over {there}, and what comes later")
     if receipt.verb in _LIFTED_BY and receipt.status in {"done", "partial"}:
         lines.append(f"lift it: privacy-owner {_LIFTED_BY[receipt.verb]} {clean(receipt.cmd)}{further}")
+    return lines
+
+
+_NOT_DELIVERED: Final = {
+    "address_refused": "its address is not of the public internet, and the policy's [delivery] does not name the host",
+    "certificate_refused": "its certificate could not be verified: [delivery] ca in agent.toml names another authority",
+    "redirected": "its server sends elsewhere, which is not followed: give the address itself",
+    "rejected": "its server does not take it: ask there which address and which rights",
+    "gave_up": "it could not be reached while the command was valid: give it again, perhaps with a longer --expires",
+    "removed": "the export was deleted on the device before all of it was there",
+}
+
+
+def _delivered(told: ToldExport) -> list[str]:
+    """Say what a third party has of an export; nothing of one that was made for its owner."""
+    found = told.delivery
+    if found is None:
+        return []
+    where = f"{printable(found.party)} ({printable(found.host)})"
+    lines = [f"handed to {where}: {found.taken} of {found.files} files, by the word of its server"]
+    if found.certificate_sha256:
+        lines.append(f"  certificate {clean(found.certificate_sha256)}")
+    if found.why:
+        lines.append(f"  not delivered: {_NOT_DELIVERED.get(found.why, clean(found.why))}")
     return lines
 
 

@@ -265,6 +265,7 @@ DIRECTIONS: Final[dict[type, dict[str, Field]]] = {
         # Less asks more often, and what is due lies until the owner answers; more removes more without asking.
         "largest_pass": Field(way=EXACT, key=("retention", "largest_pass"), text=_share),
         "forget_within_ms": Field(way=LOWER, key=("retention", "forget_within"), text=_duration),
+        "private_hosts": Field(way=FEWER, key=("delivery", "private_hosts"), text=_names),
         "answer_days": Field(way=LOWER, key=("requests", "working_days")),
         # Sooner ends the service and all that is held, later keeps both.
         "silent_ms": Field(way=EXACT, key=("end_of_service", "silent"), text=_duration),

@@ -29,6 +29,9 @@ The document::
     [requests]
     working_days = 15               # the owner's requests are answered within so many, and warned of before
 
+    [delivery]
+    private_hosts = ["nas.lan"]     # exports may be put at these, though they are in a private network
+
     [category.recording]
     purpose = "security"            # or purposes = ["security", "analytics"]
     seal_to = ["owner"]             # whatever the purpose; left out: the purposes' own recipients alone
@@ -75,6 +78,7 @@ _DOCUMENT_KEYS: Final = (
     "retention",
     "end_of_service",
     "requests",
+    "delivery",
     "purpose",
     "category",
     "camera",
@@ -82,6 +86,7 @@ _DOCUMENT_KEYS: Final = (
 _UPLOAD_KEYS: Final = ("regions", "rate", "hours")
 _RETENTION_KEYS: Final = ("largest_pass", "forget_within")
 _REQUESTS_KEYS: Final = ("working_days",)
+_DELIVERY_KEYS: Final = ("private_hosts",)
 _RULE_KEYS: Final = (
     "purpose",
     "purposes",
@@ -99,6 +104,7 @@ _ENDING_KEYS: Final = ("silent", "grace", "plan")
 _KEEP_KEYS: Final = ("age", "size", "count", "disk_free")
 _NAME: Final = re.compile(r"[a-z][a-z0-9_-]{0,31}")
 _DESCRIPTION_MAX: Final = 300
+_HOST: Final = re.compile(r"[a-z0-9.:_-]{1,253}")
 _REGION: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _REGION_HINT: Final = 'use letters, digits, point, _ and -, for example "eu-central"'
 _HOURS: Final = re.compile(r"([01]\d|2[0-3]):([0-5]\d)-([01]\d|2[0-3]):([0-5]\d)")
@@ -133,6 +139,9 @@ def parse_policy(raw: bytes, *, file: str) -> Policy:
     answer_days = _answer_days(requests)
     requests.close(known=_REQUESTS_KEYS)
     silent_ms, grace_ms, ending = _end_of_service(document.table("end_of_service"))
+    delivery = document.table("delivery")
+    private_hosts = _hosts(delivery)
+    delivery.close(known=_DELIVERY_KEYS)
     purposes = _purposes(document.table("purpose"), recipients)
     rules = _rules(document, recipients, purposes)
     if len(rotation_periods_ms(rules)) > PERIODS_MAX:
@@ -154,7 +163,18 @@ def parse_policy(raw: bytes, *, file: str) -> Policy:
         silent_ms=silent_ms,
         grace_ms=grace_ms,
         ending=ending,
+        private_hosts=private_hosts,
     )
+
+
+def _hosts(table: Table) -> tuple[str, ...]:
+    hosts = table.texts("private_hosts", [])
+    for host in hosts:
+        if _HOST.fullmatch(host) is None:
+            raise table.error(
+                "private_hosts", f"{host!r} is no host", hint='write a name or an address in lower case: "nas.lan"'
+            )
+    return hosts
 
 
 def _answer_days(table: Table) -> int:

@@ -78,6 +78,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     """The whole document, checked; ``hours`` are half-open minute-of-day intervals in UTC when uploads may run.
 
     A cloud that is silent for ``silent_ms`` ends its service; ``grace_ms`` later ``ending`` is carried out.
+    ``private_hosts`` may be handed exports at addresses that are not the public internet's.
     """
 
     version: int
@@ -93,6 +94,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     silent_ms: int | None = None
     grace_ms: int = GRACE_MS
     ending: EndingPlan = "delete"
+    private_hosts: tuple[str, ...] = ()
 
     def cameras(self) -> frozenset[str]:
         """Return the ids of cameras that have rules of their own."""

@@ -4,6 +4,8 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from agent.app.alarm import Alarm
 from agent.app.answering import look_at_requests
 from agent.app.parts import Parts
@@ -45,6 +47,7 @@ async def asked(station: Station, parts: Parts) -> list[dict[str, Any]]:
     return told
 
 
+@pytest.mark.promise("RECTIFY")
 def test_request_is_warned_of_once_told_once_it_is_over_and_both_end_with_the_answer(tmp_path: Path) -> None:
     station = Station(tmp_path)
 

@@ -45,6 +45,7 @@ def newest(office: Office, command: str) -> dict[str, Any]:
     return next(claims for claims in office.waiting(office.client) if claims["cmd"] == command)
 
 
+@pytest.mark.promise("RECTIFY")
 def test_camera_that_no_store_knows_is_corrected_at_once(office: Office) -> None:
     camera = camera_of(office)
     run(office.keep(camera=camera))
@@ -71,6 +72,7 @@ def test_second_correction_states_what_the_first_did_too(office: Office) -> None
     assert (told.name, told.location, told.number) == ("Tor", "Hof", 2)
 
 
+@pytest.mark.promise("RECTIFY")
 def test_correction_waits_for_the_word_of_the_store_for_each_copy(office: Office) -> None:
     camera = camera_of(office)
     kept = [run(office.keep(camera=camera)) for _ in range(2)]

@@ -220,6 +220,18 @@ def _good_commands(cast: Cast) -> list[tuple[str, Party, Claims]]:
             cast.client,
             {"verb": "export", "select": {"category": "photo"}, "form": "zip", "to": [friend]},
         ),
+        (
+            "export put at a third party's address",
+            cast.client,
+            {
+                "verb": "export",
+                "select": {"category": "photo"},
+                "form": "zip",
+                "to": [friend],
+                "put": "https://inbox.example/claims/42/",
+                "party": "Insurer",
+            },
+        ),
         ("export by a backend", cast.backend, {"verb": "export", "select": {"ids": objects}, "form": "objects"}),
         (
             "inventory after another command",

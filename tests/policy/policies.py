@@ -69,6 +69,7 @@ WHOLE: Final[Mapping[str, tuple[Any, ...]]] = {
     "silent_ms": (None, 86_400_000),
     "grace_ms": (86_400_000, 2_592_000_000),
     "ending": ("delete", "keep"),
+    "private_hosts": ((), ("nas.lan",), ("nas.lan", "192.0.2.7")),
 }
 """Values of each field, from a few; what a test needs of a field that comes later is a line here."""
 

@@ -1,0 +1,298 @@
+"""An export that goes to a third party's server: what it gets, what is refused before a byte, what a crash leaves."""
+
+import asyncio
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from agent import age
+from agent.commands.handing import LONGEST_AGAIN_MS
+from agent.courier import Courier, Errand
+from agent.errors import LinkError, RefusedError
+from agent.model import Object
+from agent.policy import Policy
+from agent.rights import delivery
+from tests.commands.office import Office, at, run
+from tests.handing.inbox import Inbox, inbox
+
+FRIEND = age.generate_identity(post_quantum=False)
+TO = FRIEND.recipient().to_text()
+
+
+class House:
+    """A device, its owner, and the third party."""
+
+    def __init__(self, folder: Path, third: Inbox) -> None:
+        self.office = Office(folder)
+        self.third = third
+        self.allow("127.0.0.1")
+
+    def allow(self, *hosts: str) -> None:
+        """Have the policy name these hosts, and trust the third party's authority."""
+        world = self.office.world
+        policy: Policy = msgspec.structs.replace(world.policy(), private_hosts=hosts)
+        for part in (self.office.commands._handing, self.office.commands._exports):
+            part._world = msgspec.structs.replace(world, policy=lambda: policy, authorities=str(self.third.ca))
+
+    def restart(self) -> None:
+        self.office.restart()
+        self.allow("127.0.0.1")
+
+    def ask(self, *items: Object, **own: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON
+        """Ask for an export at the third party's and return the newest receipt."""
+        claims = {"select": {"ids": [item.id for item in items]}, "form": "objects", "to": [TO], "party": "Insurer"}
+        told: dict[str, Any] = run(
+            self.office.submit(self.office.client, "export", **(claims | {"put": self.third.url} | own))
+        )
+        return told
+
+    def newest(self, command: str) -> dict[str, Any]:
+        return next(one for one in self.office.waiting(self.office.client) if one["cmd"] == command)
+
+    def go_on(self, *, after_s: float = 0) -> None:
+        """Let time pass, and try again what waits."""
+        self.office.moment = at(after_s)
+
+        async def work() -> None:
+            await self.office.commands.tick(self.office.moment)
+            await self.office.commands._drain()
+
+        run(work())
+
+    def exports(self) -> list[str]:
+        return sorted(path.name for path in (self.office.folder / "exports").iterdir())
+
+
+@pytest.fixture
+def third(tmp_path: Path) -> Iterator[Inbox]:
+    with inbox(tmp_path / "third") as server:
+        yield server
+
+
+@pytest.fixture
+def house(tmp_path: Path, third: Inbox) -> Iterator[House]:
+    made = House(tmp_path / "state", third)
+    yield made
+    made.office.close()
+
+
+def opened(third: Inbox, name: str) -> bytes:
+    (found,) = [body for path, body in third.taken.items() if path.endswith(name)]
+    return age.decrypt(found, [FRIEND])
+
+
+def test_third_party_gets_what_it_can_open_the_manifest_last_and_nothing_stays_here(house: House, third: Inbox) -> None:
+    items = [run(house.office.keep(content)) for content in (b"one", b"two")]
+    told = house.ask(*items)
+    assert told["status"] == "done"
+    found = told["export"]["delivery"]
+    assert (found["party"], found["host"], found["files"], found["taken"]) == ("Insurer", "127.0.0.1", 3, 3)
+    assert (found["state"], len(found["certificate_sha256"])) == ("delivered", 64)
+    assert [opened(third, f"{item.id}.age") for item in items] == [b"one", b"two"]
+    assert [path.rpartition("-")[2] for path in third.asked][-1] == "manifest.jws.age"
+    assert all(path.startswith(f"/claims/42/{told['cmd']}-") for path in third.asked)
+    assert house.exports() == []
+    assert house.office.audit_kinds().count("handed_out") == 1
+    (copy,) = house.office.index.read_now(lambda tx: delivery.copies(tx, items[0].id))
+    assert (copy["where"], copy["state"]) == ("third party Insurer (127.0.0.1)", "handed out")
+
+
+@pytest.mark.promise("EXPORT")
+def test_private_address_is_refused_before_anybody_is_spoken_to(house: House, third: Inbox) -> None:
+    house.allow()
+    told = house.ask(run(house.office.keep()))
+    assert (told["status"], told["reason"]) == ("failed", "not_delivered")
+    assert (told["export"]["delivery"]["why"], told["export"]["delivery"]["taken"]) == ("address_refused", 0)
+    assert third.asked == []
+    assert house.exports() == []
+
+
+def test_name_that_stands_for_this_machine_is_refused_too(house: House, third: Inbox) -> None:
+    house.allow("127.0.0.1")
+    told = house.ask(run(house.office.keep()), put=third.url.replace("127.0.0.1", "localhost"))
+    assert told["export"]["delivery"]["why"] == "address_refused"
+    assert third.asked == []
+
+
+def test_server_whose_certificate_is_for_another_name_gets_nothing(tmp_path: Path) -> None:
+    with inbox(tmp_path / "third", names=("inbox.example",)) as other:
+        house = House(tmp_path / "state", other)
+        told = house.ask(run(house.office.keep()))
+        house.office.close()
+        assert told["export"]["delivery"]["why"] == "certificate_refused"
+        assert other.asked == []
+
+
+@pytest.mark.promise("EXPORT")
+def test_server_of_an_authority_that_nobody_named_gets_nothing(house: House, third: Inbox, tmp_path: Path) -> None:
+    with inbox(tmp_path / "second") as second:
+        third.ca.write_bytes(second.ca.read_bytes())
+        told = house.ask(run(house.office.keep()))
+    assert told["export"]["delivery"]["why"] == "certificate_refused"
+    assert third.asked == []
+
+
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+def test_redirect_is_not_followed(house: House, third: Inbox, tmp_path: Path, status: int) -> None:
+    with inbox(tmp_path / "elsewhere") as elsewhere:
+        third.answers.append((status, {"Location": elsewhere.url}))
+        told = house.ask(run(house.office.keep()))
+        assert told["export"]["delivery"]["why"] == "redirected"
+        assert elsewhere.asked == []
+    assert len(third.asked) == 1
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 413])
+def test_server_that_does_not_take_it_ends_it(house: House, third: Inbox, status: int) -> None:
+    third.answers.append((status, {}))
+    told = house.ask(run(house.office.keep()))
+    assert (told["status"], told["export"]["delivery"]["why"]) == ("failed", "rejected")
+    assert len(third.asked) == 1
+
+
+@pytest.mark.parametrize("status", [429, 500, 503])
+def test_server_that_is_in_trouble_gets_the_rest_later_and_no_file_twice(
+    house: House, third: Inbox, status: int
+) -> None:
+    third.answers += [(201, {}), (status, {})]
+    told = house.ask(*[run(house.office.keep()) for _ in range(2)])
+    assert told["status"] in {"accepted", "in_progress"}
+    house.go_on(after_s=1)
+    assert len(third.asked) == 2, "it is left alone for a while"
+    house.go_on(after_s=20)
+    assert house.newest(told["cmd"])["status"] == "done"
+    assert len(third.asked) == 4
+    assert len(third.taken) == 3
+
+
+@pytest.mark.promise("EXPORT")
+def test_restart_in_between_goes_on_with_the_next_file(house: House, third: Inbox) -> None:
+    third.answers += [(201, {}), (503, {})]
+    told = house.ask(*[run(house.office.keep()) for _ in range(3)])
+    house.restart()
+    house.go_on(after_s=1)
+    settled = house.newest(told["cmd"])
+    assert (settled["status"], settled["export"]["delivery"]["taken"]) == ("done", 4)
+    assert len(third.asked) == 5
+    assert house.exports() == []
+
+
+def test_restart_behind_the_last_file_ends_it_without_putting_anything(house: House, third: Inbox) -> None:
+    third.answers.append((503, {}))
+    item = run(house.office.keep())
+    told = house.ask(item)
+
+    def all_taken(tx: Any) -> None:  # noqa: ANN401 - a transaction
+        while (file := delivery.next_file(tx, told["cmd"])) is not None:
+            delivery.taken(tx, told["cmd"], file, certificate_sha256="0" * 64)
+
+    house.office.index.write_now(all_taken)
+    house.restart()
+    house.go_on(after_s=1)
+    assert house.newest(told["cmd"])["status"] == "done"
+    assert len(third.asked) == 1
+    assert house.exports() == []
+
+
+def test_what_cannot_be_reached_is_given_up_when_the_command_ends(house: House, third: Inbox) -> None:
+    third.answers += [(503, {})] * 50
+    told = house.ask(run(house.office.keep()))
+    house.go_on(after_s=LONGEST_AGAIN_MS / 1000)
+    assert house.newest(told["cmd"])["status"] in {"accepted", "in_progress"}
+    house.go_on(after_s=90_000)
+    settled = house.newest(told["cmd"])
+    assert (settled["status"], settled["export"]["delivery"]["why"]) == ("failed", "gave_up")
+    assert house.exports() == []
+
+
+def test_delete_of_everything_ends_what_is_under_way(house: House, third: Inbox) -> None:
+    third.answers += [(503, {})] * 9
+    told = house.ask(run(house.office.keep()))
+    run(house.office.submit(house.office.client, "delete", select={"all": True}))
+    house.go_on(after_s=30)
+    settled = house.newest(told["cmd"])
+    assert (settled["status"], settled["export"]["delivery"]["why"]) == ("failed", "removed")
+    assert house.exports() == []
+
+
+@pytest.mark.parametrize(
+    "own",
+    [
+        {"to": []},
+        {"party": ""},
+        {"put": ""},
+        {"party": "a\nb"},
+        {"put": "http://127.0.0.1/"},
+        {"put": "https://user@127.0.0.1/"},
+    ],
+    ids=range(6),
+)
+def test_command_without_a_form_hands_nothing_out(house: House, third: Inbox, own: dict[str, Any]) -> None:
+    told = house.ask(run(house.office.keep()), **own)
+    assert (told["status"], told["reason"]) == ("refused", "malformed")
+    assert third.asked == []
+
+
+def test_backend_hands_nothing_out(house: House, third: Inbox) -> None:
+    item = run(house.office.keep())
+    own = {"select": {"ids": [item.id]}, "form": "objects", "to": [TO], "put": third.url, "party": "Insurer"}
+    told = run(house.office.submit(house.office.backend, "export", **own))
+    assert (told["status"], told["reason"]) == ("refused", "not_granted")
+    assert third.asked == []
+
+
+def test_object_that_goes_takes_with_it_to_whom_it_was_handed(house: House) -> None:
+    item = run(house.office.keep())
+    house.ask(item)
+    run(house.office.submit(house.office.client, "delete", select={"ids": [item.id]}))
+    assert house.office.index.read_now(lambda tx: delivery.copies(tx, item.id)) == []
+
+
+def errand(port: int, *, size_bytes: int = 3) -> Errand:
+    return Errand(host="127.0.0.1", port=port, target="/x", size_bytes=size_bytes, may_be_private=True, ca="")
+
+
+async def put(port: int, path: Path, *, within_s: float | None = None) -> None:
+    with path.open("rb") as file:
+        async with Courier() as courier:
+            await courier.put(errand(port), file.fileno(), within_s=within_s)
+
+
+def test_server_that_says_nothing_costs_no_more_than_its_time(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"abc")
+    with socket.create_server(("127.0.0.1", 0)) as silent, pytest.raises(LinkError, match="takes too long"):
+        asyncio.run(put(silent.getsockname()[1], tmp_path / "file", within_s=1.0))
+
+
+def test_nobody_there_is_weather(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"abc")
+    with socket.create_server(("127.0.0.1", 0)) as gone:
+        port = gone.getsockname()[1]
+    with pytest.raises(LinkError, match="Connection refused"):
+        asyncio.run(put(port, tmp_path / "file"))
+
+
+def test_process_that_puts_ends_with_the_export() -> None:
+    async def act() -> int:
+        async with Courier() as courier:
+            return courier._child.pid
+
+    assert not Path(f"/proc/{asyncio.run(act())}").exists()
+
+
+def test_refusal_names_no_retry(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"abc")
+
+    async def act() -> None:
+        with (tmp_path / "file").open("rb") as file:
+            async with Courier() as courier:
+                private = msgspec.structs.replace(errand(443), may_be_private=False)
+                await courier.put(private, file.fileno())
+
+    with pytest.raises(RefusedError) as caught:
+        asyncio.run(act())
+    assert caught.value.reason == "address_refused"
