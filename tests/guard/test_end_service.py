@@ -123,12 +123,19 @@ def test_no_service_ends_while_the_clock_is_unsure(tmp_path: Path) -> None:
     station = station_of(tmp_path)
     station.reading = msgspec.structs.replace(station.reading, synchronised=False)
 
-    async def act() -> None:
-        for _ in range(100):
-            station.let_pass(HOUR_MS)
-            assert await stage(station) == "served"
+    async def live() -> None:
+        async with station.parts() as parts:
+            ending = ending_of(parts)
+            for _ in range(100):
+                station.let_pass(HOUR_MS)
+                assert (await ending.look(parts.now())).stage == "served"
+            station.reading = msgspec.structs.replace(station.reading, synchronised=True)
+            for _ in range(24):
+                station.let_pass(HOUR_MS)
+                told = await ending.look(parts.now())
+            assert told.stage == "ended", "the same silence ends it once the time is sure"
 
-    asyncio.run(resident(station, act))
+    asyncio.run(live())
 
 
 # --- power that fails
