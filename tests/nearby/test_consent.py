@@ -85,9 +85,10 @@ def test_camera_is_switched_off_over_its_link_when_no_purpose_of_it_is_left(net:
 @pytest.mark.promise("CONSENT-WITHDRAW")
 @on_network(hosts=2)
 def test_camera_without_a_network_is_switched_off_over_bluetooth_when_its_owner_withdraws(net: Network) -> None:
-    with beside(net) as here:
+    with beside(net, paired=False) as here:
         wishes = Wishes(here.agent)
         wishes.say("consent", "give", "analytics")
+        here.pair()
         with here.near() as there, here.agent.running():
             assert here.met()["privacy_state"]["collection"] is True
             wishes.say("withdraw", "analytics")
