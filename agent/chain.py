@@ -36,7 +36,7 @@ EventKind = Literal[
     "corrupt_object", "mark_moved", "camera_trusted", "camera_changed", "camera_forgotten", "source_left",
     "camera_paired", "camera_refused", "link_key_made", "collection_switched", "collection_confirmed", "freeze_put",
     "freeze_lifted", "trust_ended", "owner_left", "rectified",
-    "remote_rectified", "purpose_said", "do_not_track", "narrowed", "service_changed", "counts_told",
+    "remote_rectified", "purpose_said", "do_not_track", "narrowed", "resealed", "service_changed", "counts_told",
     "integration_changed",
     "handed_out",
 ]  # fmt: skip

@@ -12,13 +12,14 @@ Precedence for everything that removes, highest first:
 With ``on_full = "drop-oldest"`` a full disk is a floor too, the only one that waits for no upload.
 
 Data is taken in and uploaded for a purpose that is allowed now (``purpose.py``) or not at all, whatever else holds;
-what somebody can open who is no recipient of such a purpose stays here. What no rule allows is refused (invariant I9).
+what somebody can open who is no recipient of such a purpose is sealed anew first, and stays here where this device
+cannot do that. What no rule allows is refused (invariant I9).
 """
 
 from typing import Final
 
 from agent.model import Requester
-from agent.policy.purpose import Consents, Word, purposes_for, recipients_for
+from agent.policy.purpose import Consents, Word, purposes_for, readers_left, recipients_for
 from agent.policy.values import (
     EXPORTS_SHARE,
     Action,
@@ -112,12 +113,15 @@ def _upload(policy: Policy, rule: Rule, subject: Subject, rights: Rights, condit
     if rule.upload == "never":
         return Refuse(reason="not_allowed", rule=f"{rule.scope}.upload")
     may_read = recipients_for(rule, rights.consents, sealed_for=subject.purposes)
+    reseal_to: tuple[str, ...] = ()
     if not may_read or not set(subject.recipients) <= set(may_read):
-        return Refuse(reason="recipient_not_allowed", rule=f"{rule.scope}.seal_to")
+        reseal_to = readers_left(may_read, recipients=subject.recipients, owner=policy.owner_recipients())
+        if not reseal_to or subject.kind == "header-key" or subject.state != "sealed":
+            return Refuse(reason="recipient_not_allowed", rule=f"{rule.scope}.seal_to")
     opens_ms = _opens_ms(policy.hours, conditions.moment.agent_ms)
     if opens_ms is not None:
         return Refuse(reason="outside_hours", rule="upload.hours", until_ms=opens_ms)
-    return Allow(rule=f"{rule.scope}.upload")
+    return Allow(rule=f"{rule.scope}.upload", reseal_to=reseal_to)
 
 
 def _delete(requester: Requester, rights: Rights, conditions: Conditions) -> Decision:

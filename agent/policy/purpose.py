@@ -95,6 +95,14 @@ def purposes_for(rule: "Rule", consents: Consents, *, sealed_for: Iterable[str] 
     )
 
 
+def readers_left(may_read: tuple[str, ...], *, recipients: tuple[str, ...], owner: tuple[str, ...]) -> tuple[str, ...]:
+    """Return whom an object is to be sealed to that somebody can open who may not.
+
+    That is who may of those who can, and its owner by the keys of now; nobody else gains anything.
+    """
+    return tuple(one for one in may_read if one in recipients or one in owner)
+
+
 def recipients_for(rule: "Rule", consents: Consents, *, sealed_for: Iterable[str] | None = None) -> tuple[str, ...]:
     """Return who may read data under this rule now, each once: nobody where no purpose is allowed."""
     allowed = purposes_for(rule, consents, sealed_for=sealed_for)

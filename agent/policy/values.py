@@ -206,9 +206,13 @@ class Conditions(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Allow(msgspec.Struct, frozen=True, kw_only=True):
-    """It may; ``rule`` is the line of the policy, or of the precedence table, that says so."""
+    """It may; ``rule`` is the line of the policy, or of the precedence table, that says so.
+
+    ``reseal_to`` is whom an object is to be sealed to before it goes; empty: it goes as it is.
+    """
 
     rule: str
+    reseal_to: tuple[str, ...] = ()
 
 
 class Refuse(msgspec.Struct, frozen=True, kw_only=True):

@@ -11,7 +11,7 @@ from typing import Literal
 import msgspec
 
 from agent.model import Object
-from agent.policy.purpose import Consents, is_allowed, recipients_for
+from agent.policy.purpose import Consents, is_allowed, readers_left, recipients_for
 from agent.policy.values import Policy
 
 Fate = Literal["continues", "resealed", "kept", "erased"]
@@ -30,8 +30,8 @@ class After(msgspec.Struct, frozen=True, kw_only=True):
 def after_withdrawal(policy: Policy, item: Object, consents: Consents) -> After:
     """Return what becomes of an object under what the owner has said by now.
 
-    The recipients are those of the object's that may still read it. They stay as they are where its key is not
-    readable here, or a store has it: who could read that copy can do so still.
+    The recipients are those of the object's that may still read it, and its owner where somebody else has to go. They
+    stay as they are where its key is not readable here, or a store has it: who could read that copy can do so still.
     """
     purposes = tuple(name for name in item.purposes if _is_allowed(policy, name, item, consents))
     fixed = item.kind == "header-key" or item.state != "sealed"
@@ -40,8 +40,8 @@ def after_withdrawal(policy: Policy, item: Object, consents: Consents) -> After:
     readers = tuple(one for one in item.recipients if one in may_read)
     if readers == item.recipients or (readers and item.state != "sealed"):
         return After(fate="continues", purposes=purposes, recipients=item.recipients)
-    if readers and not fixed:
-        return After(fate="resealed", purposes=purposes, recipients=readers)
+    if not fixed and (left := readers_left(may_read, recipients=item.recipients, owner=policy.owner_recipients())):
+        return After(fate="resealed", purposes=purposes, recipients=left)
     owners = tuple(one for one in item.recipients if one in policy.owner_recipients())
     if owners or (readers and fixed):
         return After(fate="kept", purposes=purposes, recipients=item.recipients if fixed else owners)

@@ -2,7 +2,8 @@
 
 Rules:
 
-- ``policy.decide`` alone says whether an object may go, before it starts and again while it runs;
+- ``policy.decide`` alone says whether an object may go, before it starts and again while it runs; where somebody could
+  open it who may not, or its owner has another key by now, it is sealed for who may before it goes;
 - a deleted object's upload ends at once (``stop``), and ``copies`` has the half-sent copy erased;
 - a storage receipt counts only when it names what was sent, is signed by the store that it was sent to, and was noted
   in a transaction;
@@ -22,6 +23,8 @@ from typing import Final, Protocol
 
 import msgspec
 
+from agent import audit
+from agent.audit import Event
 from agent.clock import monotonic_s
 from agent.envelope import Erased, Failed, Go, Key, Rectified, Stored, UpAck, UploadAck
 from agent.erasure import Erasure
@@ -62,6 +65,7 @@ class _Prepared(msgspec.Struct, frozen=True):
     given_up: str  # an upload id that this one replaces, or ""
     given_up_manifest: str
     given_up_at: str  # the store that has half of it
+    resealed: Object | None  # as it is since it was sealed for others
 
 
 def _nobody_waits(_tx: Tx, _moment: Moment) -> None:
@@ -243,10 +247,10 @@ class Upload:
         waiting = await self._index.read(lambda tx: self._still_waiting(tx, running)) if running else {}
         restricted: list[str] = []
         for object_id, item in self._turn.running.items():
-            rights = waiting.get(object_id)
-            if rights is None or not isinstance(self._judge(Subject.of(item), rights), Allow):
+            now = waiting.get(object_id)
+            if now is None or not self._may_go_on(item, *now):
                 self._tasks[object_id].cancel()
-                restricted += [object_id] if rights is not None and rights.restricted else []
+                restricted += [object_id] if now is not None and now[1].restricted else []
         if restricted:
             await self._index.write(lambda tx: self._ask_back(tx, restricted), urgent=True)
             self.copies.wake()
@@ -260,10 +264,19 @@ class Upload:
                 await self._index.write(lambda tx: self._note_offsets(tx, offsets))
                 self._noted.update({upload: n for upload, n in offsets.items() if upload in self._sendings})
 
-    def _still_waiting(self, tx: Tx, object_ids: tuple[str, ...]) -> dict[str, Rights]:
-        """Return what stands over each of some objects that are here and not on their way out."""
+    def _may_go_on(self, item: Object, now: Object, rights: Rights) -> bool:
+        """Tell whether what is being sent is still what may be: whoever can open it may, and it is for the same."""
+        decision = self._judge(Subject.of(now), rights)
+        return isinstance(decision, Allow) and not decision.reseal_to and now.recipients == item.recipients
+
+    def _still_waiting(self, tx: Tx, object_ids: tuple[str, ...]) -> dict[str, tuple[Object, Rights]]:
+        """Return what is here of some objects and not on its way out, as it is now, and what stands over it."""
         found = (self._vault.get(tx, object_id) for object_id in object_ids)
-        return {item.id: self._snapshot.of(tx, item) for item in found if item is not None and item.state != "erasing"}
+        return {
+            item.id: (item, self._snapshot.of(tx, item))
+            for item in found
+            if item is not None and item.state != "erasing"
+        }
 
     def _ask_back(self, tx: Tx, object_ids: Iterable[str]) -> None:
         """Have the store asked for what it got of objects that it must not have; what it states it has stays there."""
@@ -346,6 +359,9 @@ class Upload:
         prepared = await self._index.write(lambda tx: self._prepare(tx, item.id, mail=mail, moment=moment), urgent=True)
         if prepared is None:
             return
+        if prepared.resealed is not None:
+            self._turn.running[item.id] = prepared.resealed
+            self.copies.wake()  # what a store has of it as it was
         if prepared.given_up_at in self._mails:
             await self._abort(prepared.given_up, prepared.given_up_manifest, self._mails[prepared.given_up_at])
         manifest = prepared.manifest
@@ -381,8 +397,11 @@ class Upload:
         item = self._vault.get(tx, object_id)
         if item is None or item.state != "sealed":
             return None
-        if not isinstance(self._judge(Subject.of(item), self._snapshot.of(tx, item)), Allow):
+        decision = self._judge(Subject.of(item), self._snapshot.of(tx, item))
+        if not isinstance(decision, Allow):
             return None  # what was said between this and the choice counts
+        resealed = self._reseal(tx, item, decision, moment=moment) if decision.reseal_to else None
+        item = resealed or item
         manifest, was, store = self._manifest(tx, item, moment=moment)
         given_up = ""
         if was and was != mail.manifest_hash(manifest):
@@ -393,7 +412,15 @@ class Upload:
             self._vault.set_manifest(
                 tx, manifest.upload, mail.manifest_hash(manifest), store=mail.store_kid, moment=moment
             )
-        return _Prepared(manifest, given_up, was if given_up else "", store if given_up else "")
+        return _Prepared(manifest, given_up, was if given_up else "", store if given_up else "", resealed)
+
+    def _reseal(self, tx: Tx, item: Object, allowed: Allow, *, moment: Moment) -> Object:
+        """Seal it for those alone who may read it now; a store is asked to erase what it has of it as it was."""
+        self._vault.ask_half_back(tx, item)
+        self._vault.narrow(tx, item, purposes=item.purposes, recipients=allowed.reseal_to)
+        detail: dict[str, str | int] = {"recipients": len(allowed.reseal_to)}
+        audit.append(tx, Event(kind="resealed", object=item.id, rule=allowed.rule, detail=detail), moment=moment)
+        return self._vault.require(tx, item.id)
 
     def _manifest(self, tx: Tx, item: Object, *, moment: Moment) -> tuple[Manifest, str, str]:
         upload, iat_s = self._vault.begin_upload(tx, item.id, moment=moment)

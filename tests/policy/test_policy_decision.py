@@ -2,11 +2,12 @@
 
 from datetime import datetime
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.model import Moment, Requester, Role
+from agent.model import Kind, Moment, Requester, Role
 from agent.policy import (
     Allow,
     Conditions,
@@ -93,6 +94,7 @@ def judge(
     to_owner_only: bool = True,
     purposes: tuple[str, ...] | None = None,
     recipients: tuple[str, ...] = (),
+    kind: Kind = "file-key",
 ) -> Decision:
     return decide(
         policy or policy_with(),
@@ -105,6 +107,7 @@ def judge(
             state="uploaded" if state != "sealed" else "sealed",
             purposes=purposes,
             recipients=recipients,
+            kind=kind,
         ),
         rights=rights,
         conditions=Conditions(
@@ -228,17 +231,37 @@ def test_object_goes_only_for_what_it_was_sealed_for() -> None:
     assert unknown == Refuse(reason="no_purpose", rule="category.recording.purposes")
 
 
-def test_object_does_not_go_while_somebody_can_open_it_who_may_not() -> None:
+def test_object_that_this_device_cannot_read_does_not_go_while_somebody_can_open_it_who_may_not() -> None:
     policy = policy_with(purposes=(SECURITY, ANALYTICS))
     both = ("security", "analytics")
 
     def upload(*recipients: str, purposes: tuple[str, ...], rights: Rights) -> str:
-        return reason(judge("upload", policy=policy, purposes=purposes, recipients=recipients, rights=rights))
+        return reason(
+            judge("upload", policy=policy, purposes=purposes, recipients=recipients, rights=rights, kind="header-key")
+        )
 
     assert upload("age1pq1x", "age1pq1v", purposes=both, rights=said("given")) == "allowed"
     assert upload("age1pq1x", "age1pq1v", purposes=both, rights=said("withdrawn")) == "recipient_not_allowed"
     assert upload("age1pq1x", purposes=both, rights=said("withdrawn")) == "allowed"
     assert upload("age1pq1x", "age1pq1v", purposes=("security",), rights=said("given")) == "recipient_not_allowed"
+
+
+def test_object_that_this_device_can_read_is_sealed_for_those_alone_who_may_before_it_goes() -> None:
+    policy = policy_with(purposes=(SECURITY, ANALYTICS))
+    both = ("security", "analytics")
+
+    def upload(*recipients: str, rights: Rights) -> Decision:
+        return judge("upload", policy=policy, purposes=both, recipients=recipients, rights=rights)
+
+    allowed = Allow(rule="category.recording.upload")
+    owner = msgspec.structs.replace(allowed, reseal_to=("age1pq1x",))
+    assert upload("age1pq1x", "age1pq1v", rights=said("given")) == allowed
+    assert upload("age1pq1x", "age1pq1v", rights=said("withdrawn")) == owner
+    assert upload("age1pq1lost", rights=said("given")) == owner, "its owner has another key by now; nobody else gains"
+    assert upload("age1pq1v", rights=said("withdrawn")) == owner
+    stranger = policy_with(purposes=(SECURITY,), recipients=("age1pq1x",))
+    nobody = msgspec.structs.replace(stranger, recipients={"owner": ("age1pq1o",)})
+    assert reason(judge("upload", policy=nobody, purposes=both, recipients=("age1pq1v",))) == "recipient_not_allowed"
 
 
 CATEGORY_WORDS: tuple[Word | None, ...] = (None, "given", "refused", "withdrawn", "objected")

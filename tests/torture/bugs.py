@@ -179,7 +179,7 @@ def _stated_anew_at_each_start() -> None:
         item = self._vault.get(tx, object_id)
         made, was, _ = self._manifest(tx, item, moment=moment)
         self._vault.set_manifest(tx, made.upload, was, store=mail.store_kid, moment=moment)
-        return flow_of_uploads._Prepared(made, "", "", "")
+        return flow_of_uploads._Prepared(made, "", "", "", None)
 
     Upload._manifest = manifest  # type: ignore[method-assign]  # a seeded mistake
     Upload._prepare = prepare  # type: ignore[method-assign]  # a seeded mistake

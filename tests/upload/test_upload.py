@@ -4,15 +4,18 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
+from agent.age import generate_identity
+from agent.age.filekey import unwrap_header
 from agent.broker import Broker
 from agent.envelope import Key
-from agent.errors import SpaceError
+from agent.errors import AgentError, SpaceError
 from agent.index import Tx
 from agent.model import Object
 from agent.uplink import CHUNK_BYTES, CHUNKS_AHEAD
@@ -22,7 +25,7 @@ from device_sim.cloud.faults import Forgery
 from device_sim.cloud.service import Cloud
 from tests.disk import as_root, fill, small_disk
 from tests.upload.cloud import Keys, cloud_at
-from tests.upload.hub import NOW, Hub, policy, uploading
+from tests.upload.hub import NOW, OWNER, Hub, policy, uploading
 from tests.upload.line import TENANT, short_pause, until
 from tests.upload.proxy import Proxy, proxy_to
 
@@ -407,6 +410,34 @@ def test_policy_that_changes_the_regions_starts_a_new_upload(
             first, second = dict.fromkeys(str(one["upload"]) for one in cloud.journal.events("begin"))
             assert [str(one["upload"]) for one in cloud.journal.events("aborted")] == [first]
             assert upload_of(hub, item) == second
+
+    asyncio.run(act())
+
+
+def test_owners_new_key_opens_what_goes_and_the_one_that_was_lost_opens_nothing(
+    mosquitto: BrokerProcess, tls: Path, tmp_path: Path, hub: Hub
+) -> None:
+    new = generate_identity(post_quantum=False)
+    owner = new.recipient().to_text()
+    hub.policy = policy("[upload]\nrate = '1MiB'")
+
+    async def act() -> None:
+        first = await hub.add(size_bytes=8 * MIB)
+        with cloud_at(mosquitto.url, tls=tls, folder=tmp_path / "cloud", keys=Keys.of(hub)) as (cloud, store):
+            async with uploading(hub, line(mosquitto.url, tls), store) as flow:
+                await until(lambda: bool(offsets(cloud, "ack")))
+                hub.policy = policy("[upload]\nrate = '40MiB'", owner=owner)
+                later = await hub.add(size_bytes=MIB)
+                flow.changed()
+                await until(lambda: hub.uploaded(first, later))
+                await until(lambda: bool(cloud.journal.events("erased", result="erased")))
+        for item in (first, later):
+            header = (tmp_path / "cloud" / "store" / "cam-1" / item.id / "header").read_bytes()
+            unwrap_header(header, [new])
+            with pytest.raises(AgentError):
+                unwrap_header(header, [OWNER])
+            now = hub.index.read_now(partial(hub.vault.require, object_id=item.id))
+            assert (now.recipients, now.purposes) == ((owner,), ("security",))
 
     asyncio.run(act())
 
