@@ -50,8 +50,10 @@ def test_correction_waits_for_a_store_that_is_away_and_is_listed_with_its_deadli
         (request,) = [one for one in house.owner_json("requests") if one["verb"] == "rectify"]
         assert (request["state"], request["working_days_left"]) == ("open", 15)
         house.kill("agent")
-        house.start_agent()
+        before = len(house.events("subscribed"))
         house.start_cloud()
+        until(lambda: len(house.events("subscribed")) > before, what="the cloud back")
+        house.start_agent()
         house.owner("resend")
         assert [one["state"] for one in house.owner_json("requests")] == ["answered"]
 
