@@ -121,6 +121,17 @@ class Backend:
         self._transmit(target, signed)
         return jti
 
+    def policy(self, document: str, *, revision: int, device: str = "") -> str:
+        """Propose a policy: signed by itself (section 4), then sent in a command; returns that command's ``jti``."""
+        claims: Claims = {
+            "iss": self.party.kid,
+            "iat": self._now_s(),
+            "revision": revision,
+            "document": document,
+        }
+        signed = jws.sign(claims, self.party.signing, typ="pv1.policy")
+        return self.command("policy", device=device, policy=signed.decode("ascii"))
+
     def next_seq(self, device: str = "") -> int:
         """Take the next sequence number, durably."""
         name = self._device(device).id

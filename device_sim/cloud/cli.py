@@ -4,6 +4,7 @@ While it runs it reads one JSON object per line on stdin, so that a script can p
 
     {"do": "command", "verb": "delete", "claims": {"select": {"all": true}}}    answers {"event": "did", "jti": …}
     {"do": "fault", "fault": "lose=chunk:3"} · {"do": "clear"} · {"do": "offline"} · {"do": "online"}
+    {"do": "policy", "document": "…", "revision": 1}                            signed by itself, then sent
     {"do": "snapshot"} · {"do": "roll_back"} (to the last snapshot) · {"do": "resend"} · {"do": "stop"}
 """
 
@@ -184,6 +185,7 @@ class _Control:
     def _do(self, order: Event) -> None:
         acts: dict[object, Callable[[Event], Event | None]] = {
             "command": self._command,
+            "policy": self._policy,
             "resend": lambda _: {"count": self.cloud.backend.resend()},
             "fault": lambda order: self.cloud.faults.add(str(order.get("fault"))),
             "clear": lambda _: self.cloud.faults.clear(),
@@ -204,6 +206,10 @@ class _Control:
             raise SetupError("claims is no object", hint='write "claims": {…}')
         device = str(order.get("device", ""))
         return {"jti": self.cloud.backend.command(str(order.get("verb")), device=device, **claims)}
+
+    def _policy(self, order: Event) -> Event:
+        document, revision = str(order.get("document")), int(str(order.get("revision", 1)))
+        return {"jti": self.cloud.backend.policy(document, revision=revision, device=str(order.get("device", "")))}
 
     def _take_snapshot(self, _order: Event) -> None:
         self._snapshot = self.cloud.snapshot()

@@ -3,12 +3,28 @@
 Agent, bluetoothd's double and camera are processes of their own; where it is said, the camera has no network at all.
 """
 
+from pathlib import Path
+
 import pytest
 
-from tests.enrolment.neighbourhood import camera, device
+from tests.approving import approve_policy
+from tests.enrolment.neighbourhood import Agent, camera, device
 from tests.nearby.beside import beside
 from tests.netns import Network, on_network
 from tests.waiting import until
+
+
+def approve(agent: Agent) -> None:
+    """Let the owner approve the policy that waits."""
+    home = agent.folder / "home"
+
+    def asked(*words: str | Path) -> str:
+        return agent.shell("privacy-agent", *words, "--config", agent.config).stdout
+
+    def owner(*words: str | Path) -> str:
+        return agent.shell("privacy-owner", "--home", home, *words).stdout
+
+    approve_policy(asked, owner, agent.folder)
 
 
 @pytest.mark.promise("FIND-BLE")
@@ -58,6 +74,7 @@ def test_off_is_noted_without_an_agent_and_a_policy_without_a_rule_reaches_the_c
         policy = here.agent.folder / "policy.toml"
         policy.write_text(policy.read_text(encoding="utf-8").split("[category")[0], encoding="utf-8")
         with here.near() as there, here.agent.running():
+            approve(here.agent)
             there.heard("not-collecting")
             error = here.collection("on", expect=1)["error"]
             assert (error["reason"], "policy.toml" in error["hint"]) == ("no_rule", True)

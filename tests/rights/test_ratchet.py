@@ -2,13 +2,16 @@
 
 import asyncio
 import hashlib
+import json
+import subprocess
+import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from agent import envelope
+from agent import audit, envelope
 from agent.app.parts import Parts
 from agent.envelope import policy_claims, signing_input_sha256
 from agent.errors import ConfigError
@@ -16,6 +19,7 @@ from agent.rights import force
 from tests.app.station import Station
 from tests.commands.office import Party, party
 
+ROOT = Path(__file__).resolve().parents[2]
 LOOSER = ('"14d"', '"30d"')
 TIGHTER = ('"14d"', '"7d"')
 DAY_MS = 86_400_000
@@ -109,6 +113,7 @@ def test_file_that_tightens_is_obeyed_at_once_and_the_owner_has_a_notice(home: H
     home.live(look)
 
 
+@pytest.mark.promise("POLICY-VERSION")
 def test_file_that_loosens_waits_through_restarts_until_the_owner_approves_its_hash(home: Home) -> None:
     home.write(LOOSER)
 
@@ -169,6 +174,7 @@ def test_file_may_be_edited_freely_until_an_agent_has_run_under_it(tmp_path: Pat
 # --- a command
 
 
+@pytest.mark.promise("POLICY-VERSION")
 def test_backends_policy_that_tightens_applies_at_once_with_a_notice(home: Home) -> None:
     async def tighten(parts: Parts) -> None:
         receipt = await home.propose(parts, home.backend, home.edited(TIGHTER))
@@ -185,6 +191,7 @@ def test_backends_policy_that_tightens_applies_at_once_with_a_notice(home: Home)
     home.live(after_a_restart)
 
 
+@pytest.mark.promise("TRANSFER")
 @pytest.mark.parametrize(
     "edit",
     [
@@ -275,3 +282,42 @@ def test_backend_without_the_verb_proposes_nothing(home: Home) -> None:
         assert age_of(parts) == 14 * DAY_MS
 
     home.live(refuse)
+
+
+# --- power cuts
+
+
+@pytest.mark.promise("POLICY-VERSION")
+@pytest.mark.parametrize(("where", "age_days"), [("inside", 14), ("behind", 7)])
+def test_power_cut_leaves_the_old_policy_or_the_new_one_and_the_command_ends_once(
+    home: Home, tmp_path: Path, where: str, age_days: int
+) -> None:
+    """Steps 4 and 5: what the transaction did not finish did not happen; behind it the next start reads the new one."""
+    raw = home.command(home.backend, "policy", policy=home.signed(home.backend, home.edited(TIGHTER)))
+    file = tmp_path / "command"
+    file.write_bytes(raw)
+    died = subprocess.run(
+        [sys.executable, "-m", "tests.rights.dying", str(tmp_path), str(file), where],
+        cwd=ROOT,
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    assert died.returncode == -9, died.stderr.decode()
+
+    async def after(parts: Parts) -> None:
+        assert age_of(parts) == age_days * DAY_MS
+        log = [event.get("kind") for event in await entries(parts)]
+        assert log.count("policy_changed") == (1 if where == "inside" else 2), "the log says what is obeyed"
+        receipt = home.backend.open((await parts.commands.submit(raw, moment=parts.now())).receipt)
+        assert receipt["status"] == "done"
+        assert age_of(parts) == 7 * DAY_MS
+        log = [event.get("kind") for event in await entries(parts)]
+        assert log.count("policy_changed") == 2, "it has its effect once"
+
+    home.live(after)
+
+
+async def entries(parts: Parts) -> list[dict[str, Any]]:
+    _, lines = await parts.index.read(lambda tx: audit.entries(tx, 0))
+    return [json.loads(line) for line in lines]

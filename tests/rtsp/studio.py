@@ -13,6 +13,7 @@ from typing import Any, Self
 
 import psutil
 
+from tests.approving import approve_policy
 from tests.ran import Ran
 from tests.waiting import until
 from tests.writing import policy_text
@@ -156,6 +157,17 @@ class Device:
         """Let the agent read its policy anew."""
         assert self._agent is not None
         self._agent.send_signal(signal.SIGHUP)
+
+    def approve(self) -> None:
+        """Let the owner approve the policy that waits."""
+
+        def agent(*words: object) -> str:
+            return self.privacy("agent", *words, "--config", self.config).out
+
+        def owner(*words: object) -> str:
+            return self.privacy("owner", "--home", self.folder / "home", *words).out
+
+        approve_policy(agent, owner, self.folder)
 
     def kill(self) -> None:
         """Let the power fail."""

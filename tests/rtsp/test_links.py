@@ -147,6 +147,7 @@ def test_refused_category_calls_no_camera_until_it_is_let_in(server: Server, dev
     assert device.held() == []
     device.let_in(recording="", photo="")
     device.reload()
+    device.approve()
     until(device.is_sealing, what="a segment under way")
     device.let_in(photo="")
     device.reload()
