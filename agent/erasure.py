@@ -117,7 +117,8 @@ class Erasure:
     the same transaction when the first try found the disk full, so it touches nothing but ``tx``.
     ``judge(tx, object, actor, rule)`` is asked for each object inside step 1's transaction, also for what only a store
     still has, and may keep it by answering with an outcome (``held``, ``restricted``). ``at`` is told each step's
-    number as the step ends: a test cuts the power there.
+    number as the step ends: a test cuts the power there. ``commanded`` counts what somebody asked for since the start:
+    whoever knows what lies there looks again when it changes.
     """
 
     def __init__(
@@ -138,6 +139,7 @@ class Erasure:
         self._at = at
         self._lock = asyncio.Lock()
         self._callers = 0
+        self.commanded = 0
         self._results: dict[int, tuple[Outcome, ...]] = {}
 
     async def erase(
@@ -161,6 +163,7 @@ class Erasure:
         """
         wanted = sorted(set(ids))
         self._callers += 1
+        self.commanded += 1
         try:
             erasure = await self._index.write(
                 lambda tx: self._ask(

@@ -15,8 +15,9 @@ all the same, also while the question stands, so that a maximum age stays one.
 """
 
 import hashlib
+from collections import Counter
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
 
@@ -68,8 +69,11 @@ DROP_STEP_MAX_BYTES: Final = 1 << 30
 LARGEST_REFUSED: Final = 4
 """The part of the disk, a quarter, that is made free at most for one recording."""
 
+_ABOVE_ALL: Final = 2**63 - 1
+
 KEPT_MAX: Final = 10_000
-"""Objects of one set that a pass looks past (held, waiting for their upload) before it leaves the set for now."""
+"""Objects of one set that a pass looks past (held, waiting for their upload) before it leaves the set for now. Those
+at its old end that are restricted or held do not count: they are looked at once, and passed by while they stand."""
 
 
 class Disk(msgspec.Struct, frozen=True):
@@ -147,6 +151,29 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @dataclass(slots=True)
+class _Frozen:
+    """The old end of a set, all of which is restricted or held: up to which number, how much it is, by reason.
+
+    It is as it was while ``stands`` is: what stands is the same, and nobody but retention has removed anything.
+    """
+
+    stands: tuple[str, int]
+    upto: int = 0
+    objects: int = 0
+    bytes: int = 0
+    kept: Counter[str] = field(default_factory=Counter)
+
+    def add(self, item: Aged, reason: str) -> None:
+        """Take in the next object, unless somebody else who walks beside has."""
+        if item.n <= self.upto:
+            return
+        self.upto = item.n
+        self.objects += 1
+        self.bytes += item.size_bytes
+        self.kept[reason] += 1
+
+
+@dataclass(slots=True)
 class _Freed:
     """What the plan has chosen so far; it counts as room for what is judged after it."""
 
@@ -161,6 +188,7 @@ class Retention:
     ) -> None:
         self._index = index
         self._snapshot = snapshot
+        self._frozen: dict[str, _Frozen] = {}
         self._vault = vault
         self._erasure = erasure
         self._policy = policy
@@ -200,13 +228,13 @@ class Retention:
         totals, begun, forecast = await self._index.read(self._before)
         due: list[Due] = []
         count, surprising, named = 0, 0, 0
-        kept: dict[str, int] = {}
+        kept: Counter[str] = Counter()
         freed = _Freed(0 if begun is None else begun.bytes)
         for rule in sorted(self._policy.rules, key=lambda rule: rule.priority):
             passed_over = 0
-            async for item, decision in self._walk(rule, moment=moment, disk=disk, freed=freed):
+            async for item, decision in self._walk(rule, moment=moment, disk=disk, freed=freed, kept=kept):
                 if isinstance(decision, Refuse):
-                    kept[decision.reason] = kept.get(decision.reason, 0) + 1
+                    kept[decision.reason] += 1
                     continue
                 expected = forecast.expects(
                     rule, decision.rule, taken_in_ms=item.taken_in_ms, size_bytes=item.size_bytes
@@ -227,7 +255,7 @@ class Retention:
             due=tuple(due),
             count=count,
             surprising=surprising,
-            kept=kept,
+            kept=dict(kept),
             objects=totals.all.objects,
             largest_pass=self._policy.largest_pass,
             whole=named == len(due),
@@ -307,10 +335,15 @@ class Retention:
         return Explanation(decision=decision, rule=rule, rank=rank, newer_bytes=newer_bytes)
 
     async def _walk(
-        self, rule: Rule, *, moment: Moment, disk: Disk, freed: _Freed
+        self, rule: Rule, *, moment: Moment, disk: Disk, freed: _Freed, kept: Counter[str]
     ) -> AsyncIterator[tuple[Aged, Decision]]:
-        """Yield (object, decision) of a rule's set, oldest first, down to the first that is simply not due."""
-        walked, walked_bytes, cursor, kept = 0, 0, 0, 0
+        """Yield (object, decision) of a rule's set, oldest first, down to the first that is simply not due.
+
+        What is passed by, because it was seen to be restricted or held, is counted in ``kept`` alone.
+        """
+        frozen = await self._index.read(partial(self._old_end, rule=rule))
+        kept.update(frozen.kept)
+        walked, walked_bytes, cursor, refused, is_old_end = frozen.objects, frozen.bytes, frozen.upto, 0, True
         while True:
             total, page, standing = await self._index.read(partial(self._page, rule=rule, above=cursor))
             if not page:
@@ -328,12 +361,33 @@ class Retention:
                     newer_bytes=total.bytes - walked_bytes,
                 )
                 walked_bytes += item.size_bytes
+                is_frozen = isinstance(decision, Refuse) and decision.reason in {"held", "restricted"}
+                is_old_end = is_old_end and is_frozen and standing.state == frozen.stands[0]
                 if isinstance(decision, Refuse):
-                    kept += 1
-                    if decision.reason == "not_due" or kept > KEPT_MAX:
+                    if is_old_end:
+                        frozen.add(item, decision.reason)
+                    else:
+                        refused += 1
+                    if decision.reason == "not_due" or refused > KEPT_MAX:
                         return
                 yield item, decision
             cursor = page[-1].n
+
+    def _old_end(self, tx: Tx, rule: Rule) -> _Frozen:
+        """Return what is known of the old end of a rule's set; all of it where all cameras of it are frozen."""
+        standing, totals = self._snapshot.standing(tx), self._vault.totals(tx)
+        stands = (standing.state, self._erasure.commanded)
+        known = self._frozen.get(rule.scope)
+        if known is None or known.stands != stands:
+            self._frozen[rule.scope] = known = _Frozen(stands)
+        cameras = self._cameras(rule, totals)
+        over_all = [self._snapshot.of_set(tx, camera, rule.category) for camera in cameras]
+        if not over_all or not all(one.hold is not None or one.restricted for one in over_all):
+            return known
+        whole = _Frozen(stands, upto=_ABOVE_ALL)
+        for camera, one in zip(cameras, over_all, strict=True):
+            whole.kept["held" if one.hold is not None else "restricted"] += totals.sets[camera, rule.category].objects
+        return whole
 
     def _page(self, tx: Tx, rule: Rule, above: int) -> tuple[Total, tuple[Aged, ...], Freezes]:
         """Return how much a rule's set holds now, its oldest above a number, and what is frozen now."""

@@ -198,7 +198,7 @@ class Office:
             vault=self.vault,
             outbox=self.outbox,
             alert=partial(alarm.raise_in, at_once=True),
-            changed=lambda _tx: self.refrozen.append(self.moment.agent_ms),
+            changed=lambda tx: tx.then(lambda: self.refrozen.append(self.moment.agent_ms)),
         )
         self.world = World(
             policy=lambda: policy,

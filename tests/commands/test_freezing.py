@@ -180,6 +180,27 @@ def test_hold_that_ended_is_told_and_no_longer_listed(office: Office) -> None:
     assert "holds" not in listed["object"]
 
 
+def test_power_that_fails_before_the_receipt_is_written_leaves_nothing_standing(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    item = keep(office)
+    raw = office.command(office.client, "restrict", select={"all": True}, ground="claims")
+
+    def cut(*_about: object, **_more: object) -> None:
+        raise ZeroDivisionError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(office.outbox, "put_receipt", cut)
+        with pytest.raises(ZeroDivisionError):
+            run(office.receive(office.client, raw))
+    office.restart()
+    assert office.index.read_now(freezing.standing) == freezing.Freezes()
+    assert not office.index.read_now(lambda tx: office.world.rights(tx, item)).restricted
+    assert office.refrozen == []
+    assert (run(office.receive(office.client, raw)) or {})["status"] == "done"
+    assert len(office.index.read_now(freezing.standing).restrictions) == 1
+
+
 def test_what_was_put_stands_through_a_restart_and_a_repeat_puts_nothing(office: Office) -> None:
     item = keep(office)
     raw = office.command(office.client, "restrict", select={"ids": [item.id]}, ground="claims")

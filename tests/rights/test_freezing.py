@@ -3,14 +3,15 @@
 import asyncio
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 
 from agent.errors import RefusedError
 from agent.index import Tx
-from agent.model import Moment, Object, Selection, new_id
-from agent.policy import Hold, Rights, parse_policy
+from agent.model import Aged, Moment, Object, Selection, new_id
+from agent.policy import Decision, Hold, Rights, parse_policy
 from agent.retention import Disk, Retention
 from agent.rights import freezing
 from agent.rights.freezing import Coming, Freeze, FreezeKind
@@ -190,6 +191,55 @@ def test_retention_lets_what_is_frozen_be_and_ends_the_rest(office: Office) -> N
     passed = asyncio.run(retention(office, 'age = "3d"').run_pass(later(office, 4), Disk()))
     assert passed.kept == {"held": 1, "restricted": 1}
     assert [office.get(item.id) is not None for item in (held, restricted, free)] == [True, True, False]
+
+
+def test_what_is_frozen_at_the_old_end_is_looked_at_once_and_never_keeps_retention_from_what_is_behind_it(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agent.retention.KEPT_MAX", 2)
+    old = [keep(office, camera="door") for _ in range(6)]
+    young = [keep(office, camera="garden") for _ in range(2)]
+    put(office, "restriction", Selection(camera="door", to="2030-01-01T00:00:00.000Z"))
+    keeper = retention(office, 'age = "3d"')
+    judged: list[str] = []
+    judge = keeper._judge
+
+    def judging(item: Aged, *about: Any, **more: Any) -> Decision:  # noqa: ANN401 - as the real one
+        judged.append(item.id)
+        return judge(item, *about, **more)
+
+    monkeypatch.setattr(keeper, "_judge", judging)
+    passed = asyncio.run(keeper.run_pass(later(office, 4), Disk()))
+    assert (passed.count, passed.kept) == (2, {"restricted": 6})
+    assert [office.get(item.id) is None for item in young] == [True, True]
+    judged.clear()
+    passed = asyncio.run(keeper.run_pass(later(office, 5), Disk()))
+    assert (passed.kept, judged) == ({"restricted": 6}, [])
+
+    asyncio.run(office.submit(office.client, "delete", select={"ids": [old[0].id]}))
+    passed = asyncio.run(keeper.run_pass(later(office, 6), Disk()))
+    assert (passed.kept, judged) == ({"restricted": 5}, [item.id for item in old[1:]])
+
+
+def test_limit_by_count_is_the_same_beside_a_frozen_old_end(office: Office) -> None:
+    frozen = [keep(office, camera="door") for _ in range(3)]
+    free = [keep(office, camera="garden") for _ in range(4)]
+    put(office, "restriction", Selection(camera="door", to="2030-01-01T00:00:00.000Z"))
+    keeper = retention(office, "count = 2")
+    for _ in range(2):
+        asyncio.run(keeper.run_pass(office.moment, Disk()))
+    assert [office.get(item.id) is not None for item in frozen] == [True] * 3
+    assert [office.get(item.id) is not None for item in free] == [False, False, True, True]
+
+
+def test_set_that_is_frozen_as_a_whole_is_not_looked_at(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    for camera in ("door", "door", "garden"):
+        keep(office, camera=camera)
+    put(office, "restriction", Selection(category="recording"))
+    put(office, "hold", Selection(camera="garden"), days=30)
+    keeper = retention(office, 'age = "3d"')
+    monkeypatch.delattr(keeper.__class__, "_judge")
+    assert asyncio.run(keeper.run_pass(later(office, 4), Disk())).kept == {"restricted": 2, "held": 1}
 
 
 @pytest.mark.promise("RESTRICT")
