@@ -14,7 +14,9 @@ from agent.errors import ConfigError
 from agent.model import CATEGORIES
 from agent.policy import Consents, Policy, parse_policy, purposes_for, recipients_for
 
-FOLDER = Path(__file__).resolve().parents[2] / "agent/policy/presets"
+ROOT = Path(__file__).resolve().parents[2]
+FOLDER = ROOT / "agent/policy/presets"
+PROMISES = ROOT / "docs/promises.md"
 VENDORS = [name for name in PRESETS if name != "default"]
 DAY_MS = 86_400_000
 OWNER = generate_identity(post_quantum=False).recipient().to_text()
@@ -35,6 +37,15 @@ def test_every_line_of_a_vendors_preset_names_the_promise_that_it_keeps(name: st
     assert len(said) > 40
     nameless = [line for line in said if not re.search(r"# [A-Z]+(-[A-Z]+)*(:|$)", line)]
     assert nameless == ["[recipients]", "[upload]", "[retention]"], "these only hold what follows"
+
+
+@pytest.mark.parametrize("name", VENDORS)
+def test_promises_that_a_preset_names_are_those_of_the_document(name: str) -> None:
+    text = (FOLDER / f"{name}.toml").read_text(encoding="utf-8")
+    named = set(re.findall(r"(?:# |; )([A-Z]+(?:-[A-Z]+)*)(?=:|$)", text, re.MULTILINE))
+    rows = set(re.findall(r"^\| ([A-Z-]+) \|", PROMISES.read_text(encoding="utf-8"), re.MULTILINE))
+    assert len(named) > 10
+    assert named - rows == set()
 
 
 @pytest.mark.parametrize("name", PRESETS)
