@@ -3,12 +3,13 @@
 The map::
 
     cli        the shell command   play  one playing: signals, exit codes, JSON
-    story      the thirteen steps in order; what each saw
+    story      the fourteen steps in order; what each saw
     opening    steps 1, 3, 4: set-up, camera, sealed before it is stored
     finding    step 2: cameras found, proved, and taken from over the camera link
     crossing   steps 5-8: upload cut and resumed, storage receipt, what the cloud can read, stock tools
     forgetting steps 9-11: retention, a delete cut and finished, the thief
-    proving    steps 12-13: a flipped byte in the log, all receipts
+    asking     step 12: consent taken back, a restriction, a hold, a third party
+    proving    steps 13-14: a flipped byte in the log, all receipts
     stage      folders, child processes, commands and their answers
     found      what the steps found out and hand on
     residue    is a clear byte anywhere?   thief  the key tree read by somebody who stole everything

@@ -13,7 +13,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         "demo",
         help="watch one recording live and die, and see every claim proved",
         description="A camera's video is sealed, uploaded through a crash, read back, expired, deleted and proved gone:"
-        " thirteen steps on this machine, each measured while you watch, and a report with pictures.",
+        " fourteen steps on this machine, each measured while you watch, and a report with pictures.",
         epilog="example:  device-sim demo --input clip.mp4",
         allow_abbrev=False,
     )

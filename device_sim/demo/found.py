@@ -75,6 +75,8 @@ class Found:
     readers: list[str] = field(default_factory=list)
     """Programs that are not ours and opened the cloud's two files for the owner."""
     tries: list[Try] = field(default_factory=list)
+    requests: list[tuple[str, str, str]] = field(default_factory=list)
+    """(what the owner asked, the receipt's status, what it did) of each request."""
     flipped_line: int = 0
     flipped_before: str = ""
     flipped_after: str = ""

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Final
 
 from device_sim.cloud import clock
+from device_sim.demo import asking
 from device_sim.demo.found import Found, Source, Told
 from device_sim.demo.residue import Needles, Search, sample, search
 from device_sim.demo.screen import Live, size
-from device_sim.demo.stage import DEVICE, TENANT, Child, DemoError, Stage
+from device_sim.demo.stage import DEVICE, OWNER, TENANT, Child, DemoError, Stage
 
 CAMERA: Final = "Front door"
 CAMERA_FOLDER: Final = "front_door"
@@ -63,7 +64,7 @@ def set_up(stage: Stage, found: Found, *, engine: str, live: Live) -> Told:
     live("the owner: root key, first key set, recovery sheet")
     cloud = stage.folder / "cloud"
     me = stage.owner(
-        "init", "--name", "Ada Example", "--classic", "--backend", cloud / "backend.json", "--store",
+        "init", "--name", OWNER, "--classic", "--backend", cloud / "backend.json", "--store",
         cloud / "store.json", *line, "--tls", tls / "owner", "--json",
     ).json()  # fmt: skip
     live("the device: its keys, its owner")
@@ -134,12 +135,18 @@ def write_policy(stage: Stage, found: Found) -> None:
 
 [recipients]
 owner = ["{recipient[1]}"]
+vendor = ["{asking.vendor(stage)}"]
 
 [upload]
 rate = "{rate // 1000}kB"          # slow on purpose, so that an upload can be cut in the middle
 
 [retention]
 forget_within = "1s"               # an hour is usual; here nobody should have to wait
+
+[purpose.analytics]
+description = "To see which functions are used."
+basis = "consent"                  # off until the owner says yes
+seal_to = ["vendor"]
 
 [category.recording]
 purpose = "security"
@@ -152,9 +159,16 @@ purpose = "security"
 seal_to = ["owner"]
 upload = "never"
 keep.age = "{PHOTO_AGE}"           # short on purpose, so that you see it go
+
+[category.usage-log]
+purpose = "analytics"
+upload = "never"                   # so that you see what becomes of what waits
+keep.age = "14d"
 """,
         encoding="utf-8",
     )
+    config = stage.config.read_text(encoding="utf-8")
+    stage.config.write_text(config.replace("\nmedium =", '\nbatch_age = "1s"\nmedium =', 1), encoding="utf-8")
     stage.agent("policy", "check", "--json")
 
 

@@ -1,4 +1,4 @@
-"""Steps 12 and 13: the log cannot be edited unnoticed, and every receipt is judged once more, offline."""
+"""Steps 13 and 14: the log cannot be edited unnoticed, and every receipt is judged once more, offline."""
 
 import json
 from pathlib import Path
@@ -12,7 +12,7 @@ _FLIPPED_BIT: Final = 1
 
 
 def audit(stage: Stage, found: Found, *, live: Live) -> Told:
-    """Step 12: one bit of one entry is flipped, and the judge names the entry."""
+    """Step 13: one bit of one entry is flipped, and the judge names the entry."""
     live("the audit log, and the same with one bit flipped")
     log = stage.folder / "audit.jsonl"
     log.write_text(stage.agent("audit", "show").out, encoding="utf-8")
@@ -46,7 +46,7 @@ def audit(stage: Stage, found: Found, *, live: Live) -> Told:
 
 
 def receipts(stage: Stage, found: Found, *, live: Live) -> Told:
-    """Step 13: every receipt that the owner holds, judged again; and one of them forged."""
+    """Step 14: every receipt that the owner holds, judged again; and one of them forged."""
     live("every receipt, offline")
     files = sorted(
         (stage.home / "devices" / DEVICE / "receipts").glob("*.jws"), key=lambda path: path.stat().st_mtime_ns

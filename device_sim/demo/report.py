@@ -89,6 +89,7 @@ def _forgetting(found: Found) -> dict[str, str]:
         " device too, and with it the keystore as it is after the deletes. They know the format and try every key on"
         " every copy.",
         "thief": "".join(map(_thief_row, found.tries)),
+        "requests": "".join(map(_request_row, found.requests)),
     }
 
 
@@ -100,6 +101,12 @@ def _thief_row(one: Try) -> str:
         f"<td data-label='with the device as it is now'>"
         f"{_tag('opens', good=None) if one.opened_after else _tag('gone for good', good=True)}</td></tr>"
     )
+
+
+def _request_row(one: tuple[str, str, str]) -> str:
+    asked, status, did = one
+    answer = _tag(status, good=status == "done")
+    return f"<tr><td>{_text(asked)}</td><td data-label='receipt'>{answer}</td><td>{_text(did)}</td></tr>"
 
 
 def _proofs(found: Found, steps: list[dict[str, Any]]) -> dict[str, str]:

@@ -47,6 +47,9 @@ class Screen(Protocol):
     def table(self, rows: list[tuple[int, str, str, str]]) -> None:
         """Show what was seen: number, step, figure, seconds."""
 
+    def requests(self, rows: list[tuple[str, str, str]]) -> None:
+        """Show what the owner asked, the receipt's status, and what it did."""
+
     def close(self, lines: list[str]) -> None:
         """Say what may be done next."""
 
@@ -105,6 +108,16 @@ class Person:
         self._console.print()
         self._console.print(table)
 
+    def requests(self, rows: list[tuple[str, str, str]]) -> None:
+        """Show what the owner asked, the receipt's status, and what it did."""
+        table = Table(box=None, pad_edge=False, header_style="dim")
+        for title in ("the owner asked", "receipt", "what it did"):
+            table.add_column(title)
+        for row in rows:
+            table.add_row(*map(escape, row))
+        self._console.print()
+        self._console.print(table)
+
     def close(self, lines: list[str]) -> None:
         """Say what may be done next."""
         self._console.print()
@@ -137,6 +150,9 @@ class Silent:
         """Say nothing."""
 
     def table(self, rows: list[tuple[int, str, str, str]]) -> None:
+        """Say nothing."""
+
+    def requests(self, rows: list[tuple[str, str, str]]) -> None:
         """Say nothing."""
 
     def close(self, lines: list[str]) -> None:

@@ -34,6 +34,7 @@ It is locked (flock(2)) as long as the demo uses the folder.
 
 DEVICE: Final = "cam-01"
 TENANT: Final = "acme"
+OWNER: Final = "Ada Example"
 
 PATIENCE_S: Final = 60.0
 """Longest wait for anything: ten times what a slow machine needs."""

@@ -1,4 +1,4 @@
-"""The thirteen steps in order, each timed; the first claim that does not hold ends the story."""
+"""The fourteen steps in order, each timed; the first claim that does not hold ends the story."""
 
 import shutil
 from collections.abc import Callable
@@ -8,7 +8,7 @@ from textwrap import wrap
 from typing import Final
 
 from device_sim.cloud import clock
-from device_sim.demo import crossing, finding, forgetting, opening, proving, report
+from device_sim.demo import asking, crossing, finding, forgetting, opening, proving, report
 from device_sim.demo.found import Found, Told
 from device_sim.demo.screen import Screen
 from device_sim.demo.stage import Child, DemoError, Stage
@@ -25,6 +25,7 @@ TITLES: Final = (
     "Retention",
     "A delete, killed half-way",
     "The thief",
+    "What an owner may ask",
     "One flipped bit in the log",
     "All receipts",
 )
@@ -86,6 +87,7 @@ class Story:
         self.found.by_hand = self._by_hand()
         report.write(self.report, self.found, [step.as_json() for step in self.steps], total_s=total_s)
         self._screen.table([(step.number, step.title, step.told.figure, f"{step.seconds:.1f}") for step in self.steps])
+        self._screen.requests(self.found.requests)
         self._screen.close(self._last_lines(total_s))
 
     def _acts(self) -> list[Callable[[], Told]]:
@@ -113,6 +115,7 @@ class Story:
             lambda: self._with_agent(forgetting.retention(stage, found, self._running(), live=live)),
             lambda: self._with_agent(forgetting.delete(stage, found, self._running(), live=live)),
             lambda: self._with_agent(forgetting.theft(stage, found, self._running(), live=live)),
+            lambda: asking.ask(stage, found, live=live),
             lambda: proving.audit(stage, found, live=live),
             lambda: proving.receipts(stage, found, live=live),
         ]

@@ -80,7 +80,7 @@ def test_demo_with_each_broker_proves_every_claim_and_leaves_nothing_running(
     told: dict[str, Any] = json.loads(done.stdout)
     assert told["ok"]
     assert told["engine"] == engine
-    assert [step["step"] for step in told["steps"]] == list(range(1, 14))
+    assert [step["step"] for step in told["steps"]] == list(range(1, 15))
     assert {claim: held for step in told["steps"] for claim, held in step["claims"].items() if not held} == {}
     assert left_running(folder) == []
     _check_report(Path(told["report"]).read_text(encoding="utf-8"))
@@ -95,7 +95,8 @@ def test_demo_with_each_broker_proves_every_claim_and_leaves_nothing_running(
     assert opened.returncode == 0, opened.stderr
     assert (folder / "kept-by-hand.mp4").read_bytes() == clip.read_bytes()
     explained = by_hand(1)
-    assert b"category.recording.keep.age" in explained.stdout
+    assert b"by hold" in explained.stdout
+    assert b"claim 7 of the insurer" in explained.stdout
     judged = by_hand(2)
     assert judged.returncode == 1
 
