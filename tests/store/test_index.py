@@ -355,7 +355,8 @@ def test_retention_pass_of_an_older_version_is_the_last_one_and_its_ages_are_not
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patched:
-        patched.setattr(opening, "MIGRATIONS", {**opening.MIGRATIONS, "rights": opening.MIGRATIONS["rights"][:1]})
+        older = {"rights": opening.MIGRATIONS["rights"][:1], "policy": ()}
+        patched.setattr(opening, "MIGRATIONS", {**opening.MIGRATIONS, **older})
         index = opened(tmp_path)
         index.write_now(lambda tx: tx.execute("INSERT INTO retention_pass VALUES (1, 'hash', 7, 'ask', 's', 0, 'h')"))
         index.close()
