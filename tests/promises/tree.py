@@ -97,11 +97,10 @@ class Tree:
         report = self._folder / "told.xml"
         report.unlink(missing_ok=True)
         options = ["-q", "-n", "0", "-p", "no:cacheprovider", "--junitxml", str(report)]
-        env = {name: text for name, text in os.environ.items() if not name.startswith(("COVERAGE_", "PYTEST_"))}
         ran = subprocess.run(
             [self.python, "-m", "pytest", *options, test],
             cwd=self._folder,
-            env={**env, AT_MOST: str(PATIENCE_S)},
+            env={**_environment(), AT_MOST: str(PATIENCE_S)},
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -119,7 +118,9 @@ class Tree:
     def where(self, *program: str) -> str:
         """Return the file that a process takes the agent from when it is started in this way."""
         code = "import agent; print(agent.__file__)"
-        ran = subprocess.run([self.python, *program, "-c", code], cwd="/", capture_output=True, text=True, check=True)
+        ran = subprocess.run(
+            [self.python, *program, "-c", code], cwd="/", env=_environment(), capture_output=True, text=True, check=True
+        )
         return ran.stdout.strip()
 
     def _write(self, path: Path, text: str) -> None:
@@ -129,3 +130,8 @@ class Tree:
         self._changes += 1
         about = path.stat()
         os.utime(path, (about.st_atime, about.st_mtime + self._changes))
+
+
+def _environment() -> dict[str, str]:
+    """Return the environment of what runs in the copy: its coverage is nobody's, and it is no part of this run."""
+    return {name: text for name, text in os.environ.items() if not name.startswith(("COVERAGE_", "PYTEST_"))}
