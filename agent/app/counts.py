@@ -2,10 +2,11 @@
 
 The agent sends them nowhere: who asked hands them on. Asking spends the budget, looking at what is left does not.
 
-    1  What may be told is summed: of each log that is judged now (restrictions, consent, policy).
+    1  What may be told is summed: of each log that is judged now (restrictions, consent, policy), ``LOGS_MAX`` at most.
     2  Another process adds the noise. *Power fails: nothing was told or spent.*
-    3  In one transaction the budget is spent, what is told is kept and the counts are forgotten. *Power fails behind
-       that: ``privacy-agent counts`` shows what was told last.*
+    3  In one transaction each of those logs is judged again, the budget is spent, what is told is kept and their counts
+       are forgotten. What came meanwhile is for the next telling. *Power fails behind that: ``privacy-agent counts``
+       shows what was told last.*
 """
 
 from collections import Counter
@@ -28,6 +29,9 @@ from agent.policy.counts import Counts
 
 GUARANTEE: Final = "differential privacy for one line of a log, by discrete Laplace noise on each count"
 
+LOGS_MAX: Final = 5_000
+"""Logs of one telling: they are judged again in the transaction that spends the budget. The others are for the next."""
+
 _DEVICE: Final = Requester(role="device")
 
 
@@ -36,6 +40,7 @@ class _Waiting(msgspec.Struct, frozen=True):
 
     sums: Mapping[tuple[str, str], int]
     objects: tuple[str, ...]
+    more: bool
 
 
 async def standing(parts: Parts) -> dict[str, Any]:
@@ -75,12 +80,12 @@ async def tell(parts: Parts) -> dict[str, Any]:
 
     def spend(tx: Tx) -> dict[str, Any]:
         _require_budget(tx, counts, answer.spent)
-        if _may_be_told(parts, tx, moment) != waiting:
+        if any(not _is_allowed(parts, tx, object_id, moment) for object_id in waiting.objects):
             raise LinkError("what is counted changed meanwhile", hint="nothing was told or spent; try again")
         counting.tell(tx, told, cost=answer.spent, of=waiting.objects)
         detail: dict[str, str | int] = {"purpose": counts.purpose, "count": len(counts.values)}
         audit.append(tx, Event(kind="counts_told", actor="local", detail=detail), moment=moment)
-        return told | {"spent": counting.spent(tx), "budget": counts.budget}
+        return told | {"spent": counting.spent(tx), "budget": counts.budget, "more": waiting.more}
 
     # Step 3.
     return await parts.index.write(spend)
@@ -110,18 +115,27 @@ def _may_be_told(parts: Parts, tx: Tx, moment: Moment) -> _Waiting:
     after = ""
     while page := counting.objects(tx, after=after):
         for object_id in page:
-            item = parts.vault.require(tx, object_id)
-            decision = decide(
-                parts.policy,
-                "count",
-                requester=_DEVICE,
-                subject=Subject.of(item),
-                rights=parts.snapshot.of(tx, item),
-                conditions=Conditions(moment=moment),
-            )
-            if item.state != "erasing" and isinstance(decision, Allow):
+            if len(of) == LOGS_MAX:
+                return _Waiting(sums, tuple(of), more=True)
+            if _is_allowed(parts, tx, object_id, moment):
                 of.append(object_id)
                 for field, value, count in counting.of_object(tx, object_id):
                     sums[field, value] += count
         after = page[-1]
-    return _Waiting(sums, tuple(of))
+    return _Waiting(sums, tuple(of), more=False)
+
+
+def _is_allowed(parts: Parts, tx: Tx, object_id: str, moment: Moment) -> bool:
+    """Tell whether a log is there whose counts wait to be told, and may be."""
+    item = parts.vault.get(tx, object_id)
+    if item is None or item.state == "erasing" or not counting.of_object(tx, object_id):
+        return False
+    decision = decide(
+        parts.policy,
+        "count",
+        requester=_DEVICE,
+        subject=Subject.of(item),
+        rights=parts.snapshot.of(tx, item),
+        conditions=Conditions(moment=moment),
+    )
+    return isinstance(decision, Allow)

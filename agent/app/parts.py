@@ -185,9 +185,13 @@ class Parts:
         return msgspec.structs.replace(self.policy, rules=()) if self.leaving else self.policy
 
     async def stop_collecting(self) -> None:
-        """Take nothing in any more, and upload nothing; returns when that is so."""
+        """Take nothing in any more, and upload nothing; returns when that is so.
+
+        Then no log needs a pseudonym, so their keys are destroyed at once: what stores have of them is linked no more.
+        """
         self.leaving = True
         await self.end_collecting()
+        await asyncio.to_thread(partial(self.keystore.rotate_pseudonyms, (), now_ms=self.now().agent_ms))
 
 
 @asynccontextmanager

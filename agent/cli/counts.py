@@ -37,6 +37,10 @@ def _run(arguments: argparse.Namespace) -> int:
     if told is None:
         print("\n" + heading("Nothing was told yet: privacy-agent counts --tell"))
         return DONE
+    if arguments.tell and answer["more"]:
+        print(
+            "\n" + heading("There are more logs: privacy-agent counts --tell tells of them, which costs as much again")
+        )
     print(f"\n{table(_rows(told), head=('field', 'value', 'about'), right=(2,))}")
     return DONE
 

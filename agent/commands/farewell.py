@@ -5,7 +5,8 @@ until they answer or the deadline passes. The steps, whose numbers the code quot
 there, for each is a row:
 
     1 take up      one transaction: the row, the cut-off of all, the command (``admission.py``); phase ``leaving``
-    2 stop         nothing is collected any more; cameras that are enrolled are unpaired where they answer
+    2 stop         nothing is collected any more, and keys of pseudonyms are destroyed; cameras that are enrolled are
+                   unpaired where they answer
     3 erase        everything that no hold keeps: the steps of forgetting (``agent/erasure.py``)
     4 part         one transaction: all trust but the owner's root, and all records; receipt ``partial``; ``parted``
     5 truncate     the index's log holds nothing of it any more

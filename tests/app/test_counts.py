@@ -130,6 +130,41 @@ def test_nothing_is_spent_or_lost_where_the_noise_does_not_come(desk: Desk, monk
     assert abs(desk.told()["motion"] - 100) <= NEAR
 
 
+def test_log_that_comes_while_the_noise_is_made_is_for_the_next_telling(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk.log(*["motion"] * 100)
+
+    async def tell(parts: Parts) -> dict[str, Any]:
+        async def ask(question: Question) -> Answer:
+            desk.log(*["motion"] * 500)
+            await take_in(parts)
+            return await client.ask(question)
+
+        monkeypatch.setattr(counts, "ask", ask)
+        return await counts.tell(parts)
+
+    first = desk.do(tell)["counts"]["event"]
+    monkeypatch.undo()
+    assert abs(first["motion"] - 100) <= NEAR
+    assert abs(desk.told()["motion"] - 500) <= NEAR
+
+
+def test_one_telling_takes_so_many_logs_and_says_that_there_are_more(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(3):
+        desk.log(*["motion"] * 100)
+        desk.do(counts.standing)
+    monkeypatch.setattr(counts, "LOGS_MAX", 2)
+    first = desk.do(counts.tell)
+    assert first["more"]
+    assert abs(first["counts"]["event"]["motion"] - 200) <= NEAR
+    second = desk.do(counts.tell)
+    assert not second["more"]
+    assert abs(second["counts"]["event"]["motion"] - 100) <= NEAR
+
+
 def test_policy_that_counts_nothing_has_nothing_counted_or_told(desk: Desk) -> None:
     desk.obey(FIELDS)
     desk.log(*["motion"] * 100)

@@ -86,7 +86,9 @@ def test_held_object_puts_the_last_receipt_off_to_the_end_of_its_hold(leaver: Le
                 )
 
             await parts.index.write(hold)
+            parts.keystore.rotate_pseudonyms((30 * DAY_MS,), now_ms=parts.now().agent_ms)
             await parts.commands.submit(erase_all(leaver.client), moment=parts.now())
+            assert parts.keystore.pseudonym_keys() == (), "what stores have of them is linked by nobody any more"
             await leaver.hear(parts)
             (told,) = leaver.told
             assert (told["status"], told["farewell"]["held"]) == ("partial", 1)

@@ -163,6 +163,7 @@ def at(home: Home, days: int) -> None:
     home.now = Moment(agent_ms=moment, wall_ms=moment, trusted=True)
 
 
+@pytest.mark.promise("DEIDENTIFY")
 def test_pseudonym_changes_with_its_key_which_is_destroyed_at_rotation(home: Home) -> None:
     home.policy = under(home, RULES)
     for number, days in enumerate((0, 6, 1)):

@@ -104,3 +104,32 @@ def test_no_value_that_a_rule_drops_or_hides_is_anywhere_and_what_was_left_out_i
         assert search.files > 20
         (tmp_path / "planted").write_bytes(b"\x93" * 99 + who.serial.encode())
         assert search.look([tmp_path / "planted"])
+
+
+COUNTS = """
+[category.usage-log.counts]
+purpose = "diagnosis"
+epsilon = 10
+budget = 10
+event = ["motion", "album"]
+"""
+NEAR = 4
+"""By epsilon 10 a count is off by more than this once in the age of the universe."""
+
+
+@pytest.mark.promise("DEIDENTIFY")
+def test_counts_are_told_by_the_agent_with_noise_and_not_twice(tmp_path: Path) -> None:
+    with House(tmp_path) as house:
+        policy = tmp_path / "policy.toml"
+        policy.write_text(policy.read_text() + RULES + COUNTS)
+        config = house.config.read_text()
+        house.config.write_text(config.replace("[[source]]", '[[source]]\nbatch_age = "1s"\nsettle = "200ms"'))
+        house.start_agent()
+        lines = write_logs(house)
+        house.one("sealed")
+        told = house.agent_json("counts", "--tell")
+        assert set(told["counts"]) == {"event"}
+        for value, count in told["counts"]["event"].items():
+            assert abs(count - sum(one["event"] == value for one in lines)) <= NEAR
+        assert "budget" in house.run("privacy-agent", "counts", "--tell", "--config", house.config, expect=1)
+        assert house.agent_json("counts")["last"]["counts"] == told["counts"]
