@@ -56,14 +56,15 @@ def insert_camera(tx: Tx, camera: str, *, source: str, label: str) -> bool:
 
 
 def unheld_cameras(tx: Tx, *, all_deleted: bool) -> list[str]:
-    """Return ids of cameras that are not enrolled or switched off by hand, and that no object and no cut-off names.
+    """Return ids of cameras that are not enrolled or switched off by hand, and that nothing that stands names.
 
-    Nor, unless all was deleted, a tombstone or a mark. The only look that this file takes at the tables of others.
+    That is no object and no cut-off, and no restriction or hold: what the camera records next is covered too. Nor,
+    unless all was deleted, a tombstone or a mark. The only look that this file takes at the tables of others.
     """
     found = tx.execute(
         "SELECT id FROM camera WHERE NOT EXISTS (SELECT 1 FROM object WHERE object.camera = camera.id)"
         " AND id NOT IN (SELECT camera FROM cutoff) AND id NOT IN (SELECT camera FROM enrolled_camera)"
-        " AND id NOT IN (SELECT camera FROM collection_off)"
+        " AND id NOT IN (SELECT camera FROM collection_off) AND id NOT IN (SELECT camera FROM freeze)"
     )
     ids = [str(row[0]) for row in found]
     if all_deleted or not ids:

@@ -8,8 +8,10 @@ from typing import Any
 import msgspec
 import pytest
 
+from agent import registry
 from agent.errors import RefusedError
 from agent.index import Tx
+from agent.index import registry as rows
 from agent.model import Aged, Moment, Object, Selection, new_id
 from agent.policy import Decision, Hold, Rights, parse_policy
 from agent.retention import Disk, Retention
@@ -265,3 +267,10 @@ def test_hold_that_has_ended_lets_retention_go_on_and_the_log_tells_of_both(offi
     asyncio.run(keeper.run_pass(office.moment, Disk()))
     assert office.get(item.id) is None
     assert [kind for kind in office.audit_kinds() if kind.startswith("freeze")] == ["freeze_put", "freeze_lifted"]
+
+
+def test_camera_that_something_stands_over_is_known_under_its_id_when_all_of_it_is_deleted(office: Office) -> None:
+    camera = office.index.write_now(lambda tx: registry.camera_id(tx, "door", "front", moment=office.moment))
+    other = office.index.write_now(lambda tx: registry.camera_id(tx, "door", "back", moment=office.moment))
+    put(office, "restriction", Selection(camera=camera))
+    assert office.index.read_now(lambda tx: rows.unheld_cameras(tx, all_deleted=True)) == [other]
