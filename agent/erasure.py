@@ -266,6 +266,10 @@ class Erasure:
         """Return copies that this store (a key id) is asked to erase and has not confirmed, by upload id."""
         return tuple(RemoteCopy(*row) for row in rows.remote_copies(tx, store, after, limit))
 
+    def is_store_asked(self, tx: Tx, upload: str, *, store: str) -> bool:
+        """Tell whether a store is asked to erase a copy and has not confirmed it."""
+        return rows.is_store_asked(tx, upload, store=store)
+
     def note_erased(
         self, tx: Tx, upload: str, manifest: str, *, header: str, payload: str, stated_by: str, moment: Moment
     ) -> tuple[str, ...]:

@@ -304,11 +304,15 @@ class Commands:
 
     def corrected(self, tx: Tx, moment: Moment) -> None:
         """Answer, in the transaction that notes a store's word, the corrections that waited for it."""
-        rectifying.settle(tx, self._ledger, moment=moment)
+        rectifying.settle(tx, self._ledger, self._trust, moment=moment)
 
     async def settle_corrected(self, moment: Moment) -> None:
         """Answer the corrections of which no store's word is missing any more, or no copy is left."""
-        if await self._index.read(correction.is_any_over):
+
+        def is_any(tx: Tx) -> bool:
+            return correction.is_any_over(tx, stores=rectifying.stores(tx, self._trust, moment=moment))
+
+        if await self._index.read(is_any):
             await self._index.write(lambda tx: self.corrected(tx, moment), urgent=True)
             self._world.changed()
 

@@ -3,7 +3,7 @@
 1. In the transaction that takes the command up: the name here, the statement for the stores, the copies that are due,
    the audit's entry. The command waits while any copy is due, as a delete waits for a store's word.
 2. ``agent/upload/rectifying.py`` sends the statement until each store has confirmed it for each copy.
-3. ``settle`` writes the terminal receipt, in whichever transaction finds that no copy is due.
+3. ``settle`` writes the terminal receipt, in whichever transaction finds that no store of the key set has one due.
 """
 
 from functools import partial
@@ -18,6 +18,7 @@ from agent.errors import RefusedError
 from agent.index import Tx
 from agent.model import Moment, Outcome
 from agent.rights import correction
+from agent.trust import Trust
 from agent.vault import Vault
 
 
@@ -70,9 +71,14 @@ def _correct_object(tx: Tx, vault: Vault, object_id: str, *, name: str | None) -
         raise _not_held("object", object_id)
 
 
-def settle(tx: Tx, ledger: Ledger, *, moment: Moment) -> None:
-    """Answer commands of whose target no copy is due any more."""
-    for command, outcome in correction.answered(tx):
+def stores(tx: Tx, trust: Trust, *, moment: Moment) -> tuple[str, ...]:
+    """Return the stores that are asked, and waited for."""
+    return tuple(key.kid for key in trust.keys_of(tx, "store", moment=moment))
+
+
+def settle(tx: Tx, ledger: Ledger, trust: Trust, *, moment: Moment) -> None:
+    """Answer commands of whose target no copy is due any more at a store that is asked."""
+    for command, outcome in correction.answered(tx, stores=stores(tx, trust, moment=moment)):
         ledger.on_finish(tx, command, (outcome,), moment)
 
 

@@ -295,6 +295,15 @@ def remote_copies(tx: Tx, store: str, after: str, limit: int) -> list[Row]:
     )
 
 
+def is_store_asked(tx: Tx, upload_id: str, *, store: str) -> bool:
+    """Tell whether a store is asked to erase a copy and has not confirmed it."""
+    return bool(
+        tx.execute(
+            "SELECT 1 FROM upload WHERE erase = 1 AND stated_by = '' AND store = ? AND id = ?", (store, upload_id)
+        )
+    )
+
+
 def confirm_erased(tx: Tx, upload_id: str, *, stated_by: str) -> bool:
     """Note a store's word; return whether it was news."""
     tx.execute("UPDATE upload SET stated_by = ? WHERE id = ? AND stated_by = ''", (stated_by, upload_id))

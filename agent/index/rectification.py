@@ -1,6 +1,9 @@
 """Rows of ``agent/rights/correction.py``: what the owner corrected, and which stores have not confirmed it."""
 
-from typing import Any, Final
+from collections.abc import Iterable
+from typing import Final
+
+import msgspec
 
 from agent.index.transaction import Row, Tx
 
@@ -66,6 +69,10 @@ MIGRATIONS: Final[tuple[str, ...]] = (
         DELETE FROM correction_due WHERE target = OLD.id;
     END;
     """,
+    """
+    -- Copies of which a store said that it has none, since the command came.
+    ALTER TABLE correction_command ADD COLUMN absent INTEGER NOT NULL DEFAULT 0;
+    """,
 )
 
 
@@ -109,50 +116,62 @@ def due(tx: Tx, target: str) -> int:
     return int(tx.execute("SELECT count(*) FROM correction_due WHERE target = ?", (target,))[0][0])
 
 
-def due_at(tx: Tx, store: str, *, limit: int) -> list[Row]:
+def due_at(tx: Tx, store: str, *, since: tuple[str, str], limit: int) -> list[Row]:
     """Return (target, upload, object, manifest, recipients) of copies that a store has to correct.
 
-    ``recipients`` is one text, one a line; empty where they are not known here any more.
+    They begin with the (target, upload) of ``since``. ``recipients`` is one text, one a line; empty where they are not
+    known here any more.
     """
     return tx.execute(
         "SELECT d.target, d.upload, u.object, u.manifest, coalesce(r.recipients, '') FROM correction_due d"
         " JOIN upload u ON u.id = d.upload LEFT JOIN object o ON o.id = u.object"
         " LEFT JOIN recipient_set r ON r.n = o.recipient_set"
-        " WHERE d.store = ? ORDER BY d.target, d.upload LIMIT ?",
-        (store, limit),
+        " WHERE d.store = ? AND (d.target, d.upload) >= (?, ?) ORDER BY d.target, d.upload LIMIT ?",
+        (store, *since, limit),
     )
 
 
-def confirm(tx: Tx, store: str, *, target: str, upload: str) -> bool:
-    """Note a store's word; return whether it was news."""
+def confirm(tx: Tx, store: str, *, target: str, upload: str, kept: bool) -> bool:
+    """Note a store's word that it keeps the correction with a copy, or has no such copy; return whether it was news."""
     tx.execute("DELETE FROM correction_due WHERE store = ? AND target = ? AND upload = ?", (store, target, upload))
     news = tx.changes() > 0
-    if news:
+    if news and kept:
         tx.execute("UPDATE correction_command SET stated_by = ? WHERE target = ?", (store, target))
+    elif news:
+        tx.execute("UPDATE correction_command SET absent = absent + 1 WHERE target = ?", (target,))
     return news
 
 
 def wait(tx: Tx, command: str, *, target: str) -> None:
     """Let a command wait until no copy of its target is due."""
-    tx.execute("INSERT INTO correction_command VALUES (?, ?, '')", (command, target))
+    tx.execute("INSERT INTO correction_command (command, target, stated_by) VALUES (?, ?, '')", (command, target))
 
 
-def over(tx: Tx, *, limit: int) -> list[tuple[str, str, str]]:
-    """Return, and forget, (command, target, stated by) of commands that wait for nothing any more."""
-    found: list[Any] = tx.execute(
-        "SELECT command, target, stated_by FROM correction_command c"
-        " WHERE NOT EXISTS (SELECT 1 FROM correction_due d WHERE d.target = c.target) LIMIT ?",
-        (limit,),
+_OVER: Final = (
+    " FROM correction_command c WHERE NOT EXISTS"
+    " (SELECT 1 FROM correction_due d WHERE d.target = c.target AND d.store IN (SELECT value FROM json_each(?1)))"
+)
+
+
+def over(tx: Tx, *, stores: Iterable[str], limit: int) -> list[Row]:
+    """Return, and forget, those commands that wait for none of these stores any more.
+
+    As (command, target, stated by, copies that are absent, copies at other stores, whether the target is there still).
+    """
+    found = tx.execute(
+        "SELECT c.command, c.target, c.stated_by, c.absent,"  # noqa: S608 - our own text
+        " (SELECT count(*) FROM correction_due d WHERE d.target = c.target),"
+        f" EXISTS (SELECT 1 FROM correction r WHERE r.target = c.target){_OVER} LIMIT ?2",
+        (_json(stores), limit),
     )
     tx.executemany("DELETE FROM correction_command WHERE command = ?", ((row[0],) for row in found))
-    return [(row[0], row[1], row[2]) for row in found]
+    return found
 
 
-def is_any_over(tx: Tx) -> bool:
-    """Tell whether a command waits for nothing any more."""
-    return bool(
-        tx.execute(
-            "SELECT 1 FROM correction_command c"
-            " WHERE NOT EXISTS (SELECT 1 FROM correction_due d WHERE d.target = c.target) LIMIT 1"
-        )
-    )
+def is_any_over(tx: Tx, *, stores: Iterable[str]) -> bool:
+    """Tell whether a command waits for none of these stores any more."""
+    return bool(tx.execute(f"SELECT 1{_OVER} LIMIT 1", (_json(stores),)))
+
+
+def _json(stores: Iterable[str]) -> str:
+    return msgspec.json.encode(sorted(stores)).decode()

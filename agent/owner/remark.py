@@ -14,6 +14,8 @@ REMARKS: Final[dict[str, str]] = {
     "whenever it is there with the card that has it",
     "store_copy_remains": "a store's copy was made while that was allowed, and stays until it is deleted: "
     "privacy-owner delete ID",
+    "copy_absent": "a store said that it has no copy of some of it: what this device has still is uploaded anew",
+    "store_not_asked": "a store whose key is not in the key set any more has copies, and is asked for nothing",
     "not_readable_here": "the device cannot open it, so it cannot be sealed anew for fewer readers: it stays here",
     "camera_confirmed": "the camera has answered that its own copy is gone",
 }

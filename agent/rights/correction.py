@@ -2,9 +2,11 @@
 
 Rules: of a camera or an object there is one statement, of all that was ever corrected of it, so a store that keeps the
 newest knows everything; a copy that is made later of what arrived before is due as well; a copy that goes is due no
-more. A command is answered when none of its target's copies is due.
+more. A command is answered when no store of the key set has a copy of its target that is due; it says what those stores
+said, and claims no word that was not given.
 """
 
+from collections.abc import Iterable
 from typing import Final, Literal
 
 import msgspec
@@ -84,17 +86,28 @@ def correct(
     return due
 
 
-def due_at(tx: Tx, store: str, *, limit: int) -> tuple[DueCopy, ...]:
-    """Return copies of one target, sealed to the same recipients, that a store has to correct next."""
-    found = rows.due_at(tx, store, limit=limit)
-    return tuple(
+FIRST: Final = ("", "")
+"""Where the copies of a store begin."""
+
+
+def due_at(
+    tx: Tx, store: str, *, limit: int, since: tuple[str, str] = FIRST
+) -> tuple[tuple[DueCopy, ...], tuple[str, str]]:
+    """Return copies of one target, sealed to the same recipients, that a store has to correct, and where to go on.
+
+    They begin with the (target, upload) of ``since``, in whose order they are, and go on at ``FIRST`` behind the last.
+    """
+    found = rows.due_at(tx, store, since=since, limit=limit + 1)
+    of_one = [row for row in found[:limit] if (row[0], row[4]) == (found[0][0], found[0][4])]
+    copies = tuple(
         DueCopy(target=row[0], upload=row[1], object=row[2], manifest=row[3], recipients=tuple(row[4].split()))
-        for row in found
-        if (row[0], row[4]) == (found[0][0], found[0][4])
+        for row in of_one
     )
+    left_out = next((row for row in found if row not in of_one), None)
+    return copies, FIRST if left_out is None else (left_out[0], left_out[1])
 
 
-def confirmed(tx: Tx, store: str, *, target: str, uploads: tuple[str, ...], number: int) -> int:
+def confirmed(tx: Tx, store: str, *, target: str, uploads: tuple[str, ...], number: int, kept: bool = True) -> int:
     """Note that a store keeps statement ``number`` with these copies, or has none of them; return how many were news.
 
     One that was corrected again meanwhile stays due.
@@ -102,17 +115,28 @@ def confirmed(tx: Tx, store: str, *, target: str, uploads: tuple[str, ...], numb
     now = stated(tx, target)
     if now is None or now.number != number:
         return 0
-    return sum(rows.confirm(tx, store, target=target, upload=upload) for upload in uploads)
+    return sum(rows.confirm(tx, store, target=target, upload=upload, kept=kept) for upload in uploads)
 
 
-def answered(tx: Tx) -> tuple[tuple[str, Outcome], ...]:
-    """Return, once, (command, outcome) of the commands whose targets have no copy left to correct."""
+def answered(tx: Tx, *, stores: Iterable[str]) -> tuple[tuple[str, Outcome], ...]:
+    """Return, once, (command, outcome) of the commands that wait for none of the key set's stores any more."""
     return tuple(
-        (command, Outcome(id=target, result="rectified", stated_by=stated_by))
-        for command, target, stated_by in rows.over(tx, limit=OVER_AT_ONCE)
+        (command, _outcome(target, stated_by, absent=absent, elsewhere=elsewhere, there=bool(there)))
+        for command, target, stated_by, absent, elsewhere, there in rows.over(tx, stores=stores, limit=OVER_AT_ONCE)
     )
 
 
-def is_any_over(tx: Tx) -> bool:
+def _outcome(target: str, stated_by: str, *, absent: int, elsewhere: int, there: bool) -> Outcome:
+    """Say what became of a correction: what is gone was not corrected."""
+    remarks = {"copy_absent": absent, "store_not_asked": elsewhere}
+    return Outcome(
+        id=target,
+        result="rectified" if there else "already_gone",
+        remarks=tuple(remark for remark, copies in remarks.items() if copies),
+        stated_by=stated_by,
+    )
+
+
+def is_any_over(tx: Tx, *, stores: Iterable[str]) -> bool:
     """Tell whether ``answered`` would return anything."""
-    return rows.is_any_over(tx)
+    return rows.is_any_over(tx, stores=stores)

@@ -109,6 +109,7 @@ class Copies:
         self._random = random
         self._erasing: dict[str, _Request] = {}
         self._comparing: dict[str, _Request] = {}
+        self._erase_after: dict[str, str] = {}
         self._erase_news = asyncio.Event()
         self._compare_news = asyncio.Event()
         self._connected = False
@@ -157,10 +158,11 @@ class Copies:
         if not isinstance(answer, Failed):
             self.note_epoch(answer.iss, answer.epoch, before=row.store_epoch if row is not None else "")
         if not isinstance(answer, Stored):
-            await self._note_lost(answer.upload)
+            await self.note_lost(answer.upload)
         return True
 
-    async def _note_lost(self, upload: str) -> None:
+    async def note_lost(self, upload: str) -> None:
+        """Note that a store said that it does not have a copy which it had stated."""
         moment = self._now()
         if await self._index.write(lambda tx: self._vault.note_lost(tx, upload, moment=moment), urgent=True):
             self.lost += 1
@@ -174,16 +176,20 @@ class Copies:
         del self._erasing[answer.re]
         items = [item for item in answer.items if (item.upload, item.manifest) in request.open]
         moment = self._now()
+        news = 0
 
         for start in range(0, len(items), NOTED_AT_ONCE):
             note = partial(
                 self._note_some, items=items[start : start + NOTED_AT_ONCE], stated_by=answer.iss, moment=moment
             )
-            await self._index.write(note, urgent=True)
+            news += await self._index.write(note, urgent=True)
         self._changed()
-        self._erase_news.set()  # there may be more than one message names
+        if news:  # there may be more than one message names; an answer beside the point is asked for later
+            self._erase_news.set()
 
-    def _note_some(self, tx: Tx, *, items: Sequence[ErasedItem], stated_by: str, moment: Moment) -> None:
+    def _note_some(self, tx: Tx, *, items: Sequence[ErasedItem], stated_by: str, moment: Moment) -> int:
+        """Return how many were news."""
+        asked = [item.upload for item in items if self._erasure.is_store_asked(tx, item.upload, store=stated_by)]
         for item in items:
             self._erasure.note_erased(
                 tx,
@@ -194,6 +200,7 @@ class Copies:
                 stated_by=stated_by,
                 moment=moment,
             )
+        return sum(not self._erasure.is_store_asked(tx, upload, store=stated_by) for upload in asked)
 
     async def _watch(self) -> None:
         session = 0
@@ -223,13 +230,19 @@ class Copies:
             again_s = await self._pause(again_s, self._erase_news, asked=any(asked))
 
     async def _erase_at(self, mail: Mail) -> bool:
-        copies = await self._index.read(lambda tx: self._erasure.pending_remote(tx, mail.store_kid, MAX_ITEMS))
+        copies = await self._pending(mail.store_kid, after=self._erase_after.get(mail.store_kid, ""))
         if copies:
+            self._erase_after[mail.store_kid] = copies[-1].upload if len(copies) == MAX_ITEMS else ""
             jti = new_id(self._random)
             message = mail.erase(copies, iat_s=self._iat_s(), jti=jti)
             self._open(self._erasing, jti, mail.store_kid, copies)
             await self._ask(UP_ERASE, message)
         return bool(copies)
+
+    async def _pending(self, store: str, *, after: str) -> tuple[RemoteCopy, ...]:
+        """Return what comes behind the copies that were asked about last, so that none keeps another waiting."""
+        copies = await self._index.read(lambda tx: self._erasure.pending_remote(tx, store, MAX_ITEMS, after=after))
+        return await self._pending(store, after="") if after and not copies else copies
 
     async def _compare_always(self) -> None:
         again_s = FIRST_AGAIN_S

@@ -151,6 +151,7 @@ class Upload:
             now=now,
             corrected=corrected,
             changed=self.wake,
+            lost=self.copies.note_lost,
             wait=wait,
             random=random,
         )

@@ -1,15 +1,18 @@
 """Corrections on their way to stores: sent until each has stated that it keeps them with its copies.
 
 As with erasures, only an answer that names a request of ours, still open, is believed (``re``), and each store is asked
-about its own copies alone. What is corrected is sealed to those who can read the copies: the store keeps it, unread.
-Where it is not known any more to whom a copy is sealed, the owner alone can read the correction.
+about its own copies alone, one after the other, so that no copy that it does not confirm keeps another from its
+correction. What is corrected is sealed to those who can read the copies: the store keeps it, unread. Where it is not
+known any more to whom a copy is sealed, the owner alone can read the correction. A copy that a store says it does not
+have is lost, and uploaded anew.
 """
 
 import asyncio
 import logging
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any, Final
 
 import msgspec
@@ -26,6 +29,9 @@ from agent.rights import correction
 from agent.rights.correction import DueCopy, Stated
 from agent.uplink import MAX_ITEMS, UP_RECTIFY, Line, Mail, Wait, pause_until
 from agent.upload.copies import FIRST_AGAIN_S, LONGEST_AGAIN_S
+
+PASSED_MAX: Final = 8
+"""Statements that cannot be sealed and are passed by before a store is left alone for a while."""
 
 _log: Final = logging.getLogger(__name__)
 
@@ -52,6 +58,7 @@ class Corrections:
         now: Callable[[], Moment],
         corrected: Callable[[Tx, Moment], None],
         changed: Callable[[], None],
+        lost: Callable[[str], Awaitable[None]],
         wait: Wait = pause_until,
         random: RandomBytes = secrets.token_bytes,
     ) -> None:
@@ -62,9 +69,11 @@ class Corrections:
         self._now = now
         self._corrected = corrected
         self._changed = changed
+        self._lost = lost
         self._wait = wait
         self._random = random
         self._open: dict[str, _Open] = {}
+        self._next: dict[str, tuple[str, str]] = {}
         self._news = asyncio.Event()
 
     def wake(self) -> None:
@@ -91,19 +100,27 @@ class Corrections:
         if request is None or request.jti != answer.re:
             return
         del self._open[answer.iss]
-        uploads = tuple(item.upload for item in answer.items if (item.upload, item.manifest) in request.named)
+        ours = [item for item in answer.items if (item.upload, item.manifest) in request.named]
+        kept = tuple(item.upload for item in ours if item.result == "kept")
+        absent = tuple(item.upload for item in ours if item.result == "absent")
+        noted = partial(correction.confirmed, store=answer.iss, target=request.target, number=request.number)
         moment = self._now()
 
-        def note(tx: Tx) -> None:
-            news = correction.confirmed(tx, answer.iss, target=request.target, uploads=uploads, number=request.number)
+        def note(tx: Tx) -> int:
+            news = noted(tx, uploads=kept)
             if news:
                 event = Event(kind="remote_rectified", actor=answer.iss, detail={"copies": news})
                 audit.append(tx, event, moment=moment)
+            news += noted(tx, uploads=absent, kept=False)
             self._corrected(tx, moment)
+            return news
 
-        await self._index.write(note, urgent=True)
+        news = await self._index.write(note, urgent=True)
+        for upload in absent:
+            await self._lost(upload)
         self._changed()
-        self._news.set()  # there may be more than one message names
+        if news:  # there may be more than one message names; an answer beside the point is asked for later
+            self._news.set()
 
     async def _watch(self) -> None:
         session = 0
@@ -113,33 +130,40 @@ class Corrections:
             self._news.set()
 
     async def _ask(self, mail: Mail) -> bool:
-        due, told = await self._index.read(lambda tx: _next(tx, mail.store_kid))
-        if told is None:
-            return False
-        moment = self._now()
-        jti = new_id(self._random)
-        try:
-            to = self._readers(due)
-            statement = mail.statement(_claims(told, due), to=to)
-        except ConfigError as error:  # nobody could read it: what is due stays due, and its command waits
-            _log.warning("a correction cannot be sealed: %s", error.message)
-            return False
-        message = mail.rectify(
-            due, statement, about=told.about, number=told.number, iat_s=moment.agent_ms // MS_PER_S, jti=jti
-        )
-        named = frozenset((copy.upload, copy.manifest) for copy in due)
-        self._open[mail.store_kid] = _Open(jti, told.target, told.number, named)
-        with suppress(LinkError, RefusedError):  # it is asked again: at the next connection, and later on this one
-            await (await self._line.submit(UP_RECTIFY, message))
+        """Ask a store for what is next; return whether anything is due there. What cannot be sealed is passed by."""
+        store = mail.store_kid
+        for passed in range(PASSED_MAX):
+            since = self._next.get(store, correction.FIRST)
+            due, told, after = await self._index.read(partial(_next, store=store, since=since))
+            self._next[store] = after
+            if told is None:
+                return bool(passed)
+            moment = self._now()
+            jti = new_id(self._random)
+            try:
+                statement = mail.statement(_claims(told, due), to=self._readers(due))
+            except ConfigError as error:  # nobody could read it: what is due stays due, and its command waits
+                _log.warning("a correction cannot be sealed: %s", error.message)
+                continue
+            message = mail.rectify(
+                due, statement, about=told.about, number=told.number, iat_s=moment.agent_ms // MS_PER_S, jti=jti
+            )
+            named = frozenset((copy.upload, copy.manifest) for copy in due)
+            self._open[store] = _Open(jti, told.target, told.number, named)
+            with suppress(LinkError, RefusedError):  # it is asked again: at the next connection, and later on this one
+                await (await self._line.submit(UP_RECTIFY, message))
+            break
         return True
 
     def _readers(self, due: Sequence[DueCopy]) -> list[age.Recipient]:
         return [age.parse_recipient(text) for text in due[0].recipients or self._policy().owner_recipients()]
 
 
-def _next(tx: Tx, store: str) -> tuple[tuple[DueCopy, ...], Stated | None]:
-    due = correction.due_at(tx, store, limit=MAX_ITEMS)
-    return due, correction.stated(tx, due[0].target) if due else None
+def _next(tx: Tx, *, store: str, since: tuple[str, str]) -> tuple[tuple[DueCopy, ...], Stated | None, tuple[str, str]]:
+    due, after = correction.due_at(tx, store, since=since, limit=MAX_ITEMS)
+    if not due and since != correction.FIRST:  # round again
+        due, after = correction.due_at(tx, store, limit=MAX_ITEMS)
+    return due, correction.stated(tx, due[0].target) if due else None, after
 
 
 def _claims(told: Stated, due: Sequence[DueCopy]) -> dict[str, Any]:

@@ -1,10 +1,11 @@
 """``rectify`` on one device: what is corrected here, for which copies a store's word is missing, what goes again."""
 
+from functools import partial
 from typing import Any
 
 import pytest
 
-from agent import enrolment, registry
+from agent import enrolment, envelope, registry
 from agent.index import Tx
 from agent.index import rectification as rows
 from agent.model import Object, Outcome
@@ -30,11 +31,11 @@ def due(office: Office, target: str) -> int:
     return office.index.read_now(lambda tx: rows.due(tx, target))
 
 
-def confirm(office: Office, target: str, *uploads: str, number: int = 1) -> int:
+def confirm(office: Office, target: str, *uploads: str, number: int = 1, kept: bool = True) -> int:
     """Note the store's word, as the flow of uploads does."""
 
     def note(tx: Tx) -> int:
-        news = correction.confirmed(tx, office.store.kid, target=target, uploads=uploads, number=number)
+        news = correction.confirmed(tx, office.store.kid, target=target, uploads=uploads, number=number, kept=kept)
         office.commands.corrected(tx, office.moment)
         return news
 
@@ -109,7 +110,7 @@ def test_copy_that_is_stored_after_the_correction_is_due_and_one_recorded_after_
     after = run(office.keep(camera=camera))
     other = run(office.keep(camera="cam9"))
     uploads = [office.upload(item.id) for item in (before, after, other)]
-    due_now = office.index.read_now(lambda tx: correction.due_at(tx, office.store.kid, limit=9))
+    due_now, _after = office.index.read_now(lambda tx: correction.due_at(tx, office.store.kid, limit=9))
     assert [(copy.target, copy.upload) for copy in due_now] == [(camera, uploads[0])]
 
 
@@ -122,7 +123,59 @@ def test_delete_of_the_copies_answers_a_correction_that_waits_for_them(office: O
     run(office.submit(office.client, "delete", select={"ids": [item.id]}))
     assert due(office, camera) == 0
     run(office.commands.tick(office.moment))
-    assert newest(office, told["cmd"])["status"] == "done"
+    settled = newest(office, told["cmd"])
+    assert (settled["status"], settled["outcomes"]) == ("done", [{"id": camera, "result": "rectified"}])
+
+
+def test_object_that_is_deleted_before_its_store_said_anything_is_not_rectified(office: Office) -> None:
+    item = run(office.keep())
+    office.upload(item.id)
+    told = run(office.submit(office.client, "rectify", object=item.id, set={"name": "b.mp4"}))
+    deleted = run(office.submit(office.client, "delete", select={"ids": [item.id]}))
+    assert deleted["status"] == "waiting"
+    for upload in office.index.read_now(lambda tx: tx.execute("SELECT id FROM upload")):
+        office.confirm_erased(upload[0])
+    run(office.commands.tick(office.moment))
+    assert newest(office, told["cmd"])["outcomes"] == [{"id": item.id, "result": "already_gone"}]
+
+
+def test_copy_that_the_store_does_not_have_is_told_and_claimed_of_nobody(office: Office) -> None:
+    camera = camera_of(office)
+    uploads = [office.upload(run(office.keep(camera=camera)).id) for _ in range(2)]
+    for number, kept in ((1, ()), (2, uploads[:1])):
+        told = run(office.submit(office.client, "rectify", camera=camera, set={"name": "Tor"}))
+        confirm(office, camera, *(one for one in uploads if one not in kept), number=number, kept=False)
+        if kept:
+            confirm(office, camera, *kept, number=number)
+        wanted = {"id": camera, "result": "rectified", "remarks": ["copy_absent"]}
+        assert newest(office, told["cmd"])["outcomes"] == [wanted | ({"stated_by": office.store.kid} if kept else {})]
+
+
+def test_store_that_left_the_key_set_is_not_waited_for(office: Office) -> None:
+    camera = camera_of(office)
+    office.upload(run(office.keep(camera=camera)).id)
+    told = run(office.submit(office.client, "rectify", camera=camera, set={"name": "Tor"}))
+    assert told["status"] == "waiting"
+    raw = office.sign_keyset(2, envelope.signing_input_sha256(office.keyset_raw), office.client, office.backend)
+    run(office.commands.submit(raw, moment=office.moment))
+    run(office.commands.tick(office.moment))
+    assert newest(office, told["cmd"])["outcomes"] == [
+        {"id": camera, "result": "rectified", "remarks": ["store_not_asked"]}
+    ]
+    assert due(office, camera) == 1, "it is corrected there if its key comes back"
+
+
+def test_copies_of_a_store_come_one_after_the_other_whatever_it_confirms(office: Office) -> None:
+    items = [run(office.keep()) for _ in range(5)]
+    for item in items:
+        office.upload(item.id)
+        run(office.submit(office.client, "rectify", object=item.id, set={"name": "b.mp4"}))
+    since, asked = correction.FIRST, []
+    for _ in items:
+        page, since = office.index.read_now(partial(correction.due_at, store=office.store.kid, since=since, limit=9))
+        asked += [copy.target for copy in page]
+    assert sorted(asked) == sorted(item.id for item in items)
+    assert since == correction.FIRST
 
 
 def test_what_was_corrected_of_an_object_goes_with_it(office: Office) -> None:
@@ -179,7 +232,7 @@ def test_object_of_which_only_a_store_has_a_copy_is_corrected_there(office: Offi
     assert office.get(item.id) is None
     told = run(office.submit(office.client, "rectify", object=item.id, set={"name": "b.mp4"}))
     assert told["status"] == "waiting"
-    (copy,) = office.index.read_now(lambda tx: correction.due_at(tx, office.store.kid, limit=9))
+    (copy,), _after = office.index.read_now(lambda tx: correction.due_at(tx, office.store.kid, limit=9))
     assert (copy.upload, copy.recipients) == (upload, ())
 
 
@@ -187,9 +240,10 @@ def test_outcome_of_a_waiting_correction_is_answered_once(office: Office) -> Non
     item = run(office.keep())
     upload = office.upload(item.id)
     told = run(office.submit(office.client, "rectify", object=item.id, set={"name": "b.mp4"}))
-    assert office.index.read_now(correction.is_any_over) is False
+    stores = (office.store.kid,)
+    assert office.index.read_now(lambda tx: correction.is_any_over(tx, stores=stores)) is False
     confirm(office, item.id, upload)
-    assert office.index.write_now(correction.answered) == ()
+    assert office.index.write_now(lambda tx: correction.answered(tx, stores=stores)) == ()
     assert [Outcome(**one) for one in newest(office, told["cmd"])["outcomes"]] == [
         Outcome(id=item.id, result="rectified", stated_by=office.store.kid)
     ]

@@ -9,11 +9,14 @@ from typing import Any
 import pytest
 
 from agent import age, envelope
-from agent.envelope import TYP_CORRECTION
+from agent.envelope import TYP_CORRECTION, Erased, Rectified
+from agent.envelope.uploads import ErasedItem, RectifiedItem
 from agent.index import Tx
 from agent.model import Object
 from agent.rights import correction
 from agent.upload import Upload
+from agent.upload.rectifying import _Open
+from agent.vault import RemoteCopy
 from device_sim.broker import Broker as BrokerProcess
 from device_sim.cloud.service import Cloud
 from tests.upload.cloud import Keys, cloud_at
@@ -44,7 +47,7 @@ def correct(hub: Hub, target: str, *, name: str) -> int:
 
 
 def is_due(hub: Hub, store: str) -> bool:
-    return bool(hub.index.read_now(lambda tx: correction.due_at(tx, store, limit=1)))
+    return bool(hub.index.read_now(lambda tx: correction.due_at(tx, store, limit=1))[0])
 
 
 def opened(sealed: bytes, hub: Hub) -> dict[str, Any]:
@@ -131,7 +134,7 @@ def test_forged_word_confirms_nothing(
         with cloud_at(mosquitto.url, tls=tls, folder=tmp_path / "cloud", keys=Keys.of(hub)) as (cloud, store):
             async with uploading(hub, line(mosquitto.url, tls), store) as flow:
                 await until(lambda: hub.uploaded(item))
-                cloud.faults.add(f"forge={forged}:rectified")
+                cloud.faults.add(f"forge={forged}:rectified:1000")  # it may be asked again
                 correct(hub, item.id, name="b.mp4")
                 flow.corrections.wake()
                 await until(lambda: refusals(flow) > 0)
@@ -171,3 +174,41 @@ def test_answer_of_an_earlier_request_confirms_nothing(
 
 def failed(word: dict[str, str]) -> dict[str, Any]:
     return {"upload": word["upload"], "manifest": word["manifest"], "reason": "no_room"}
+
+
+def test_copy_that_the_store_lost_is_told_of_and_uploaded_anew(
+    mosquitto: BrokerProcess, tls: Path, tmp_path: Path, hub: Hub
+) -> None:
+    async def act() -> None:
+        item = await hub.add(size_bytes=100)
+        with cloud_at(mosquitto.url, tls=tls, folder=tmp_path / "cloud", keys=Keys.of(hub)) as (cloud, store):
+            async with uploading(hub, line(mosquitto.url, tls), store) as flow:
+                await until(lambda: hub.uploaded(item))
+                lost = upload_of(hub, item)
+                cloud.store._shelf.forget("cam-1", lost)
+                correct(hub, item.id, name="b.mp4")
+                flow.corrections.wake()
+                await until(lambda: hub.uploaded(item) and upload_of(hub, item) != lost)
+                await until(lambda: not is_due(hub, store.kid))
+                assert flow.copies.lost == 1
+            assert opened(kept(cloud, hub, item)["object"], hub)["name"] == "b.mp4"
+
+    asyncio.run(act())
+
+
+def test_answer_beside_the_point_is_not_followed_by_another_question_at_once(tls: Path, hub: Hub) -> None:
+    async def act() -> None:
+        item = await hub.add(size_bytes=100)
+        flow = hub.flow(line("mqtts://127.0.0.1:1", tls))
+        flow.corrections._open["store"] = _Open("a" * 26, item.id, 1, frozenset({("u" * 26, "f" * 64)}))
+        flow.corrections._news.clear()
+        said = RectifiedItem(upload="u" * 26, manifest="f" * 64, result="kept")
+        await flow.corrections.take(Rectified(iss="store", aud="cam-1", iat=0, re="a" * 26, items=(said,)))
+        assert not flow.corrections._news.is_set()
+        flow.copies._erase_news.clear()
+        flow.copies._open(flow.copies._erasing, "b" * 26, "store", [RemoteCopy("u" * 26, item.id, "f" * 64)])
+        gone = ErasedItem(upload="u" * 26, manifest="f" * 64, header="absent", payload="absent")
+        await flow.copies.take(Erased(iss="store", aud="cam-1", iat=0, re="b" * 26, items=(gone,)))
+        assert not flow.copies._erase_news.is_set()
+
+    asyncio.run(act())
