@@ -8,7 +8,7 @@ building the same export again replaces. Everything here is synchronous and runs
 import contextlib
 import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -49,6 +49,7 @@ class Export(msgspec.Struct, frozen=True, kw_only=True):
     """A finished export.
 
     ``files`` begins with the manifest, and is empty where nothing could be exported: then no folder is there.
+    ``within`` names the file of each object that is in one.
     """
 
     id: str
@@ -56,6 +57,7 @@ class Export(msgspec.Struct, frozen=True, kw_only=True):
     files: tuple[ExportFile, ...]
     recipients: tuple[str, ...]
     outcomes: tuple[Outcome, ...]
+    within: Mapping[str, str]
 
     def told(self, *, named: bool) -> dict[str, Any]:
         """Return the ``export`` claim of a receipt (``docs/protocol.md`` §5), without file names for a backend."""
@@ -262,6 +264,7 @@ class Bundle:
             files=tuple(work.files),
             recipients=recipients,
             outcomes=tuple(work.outcomes[object_id] for object_id in sorted(work.outcomes)),
+            within=work.within,
         )
         size_bytes = sum(file.bytes for file in work.files)
         inside = tuple(sorted(one.id for one in work.outcomes.values() if one.result == "exported"))
@@ -341,6 +344,7 @@ class Bundle:
                 work.outcomes[item.id] = Outcome(id=item.id, result="failed")
             else:
                 work.outcomes[item.id] = Outcome(id=item.id, result="exported")
+                work.within[item.id] = file.name
                 described.append(work.described(about(source) | {"file": file.name, "sha256": file.sha256}))
             progress(len(work.outcomes), total)
         return described

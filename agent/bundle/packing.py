@@ -42,6 +42,7 @@ class Zip:
             file = self._work.seal(f"part-{number:03d}.zip.age", self._part(first, packable, part, holder))
             self._work.files.append(file)
             described.extend(entry | {"part": file.name} for entry in part)
+            self._work.within.update((entry["id"], file.name) for entry in part)
             first = holder[0]
         return described
 

@@ -56,6 +56,7 @@ class Work:
         self.recipients = recipients
         self.files: list[ExportFile] = []
         self.outcomes: dict[str, Outcome] = {}
+        self.within: dict[str, str] = {}
         self._described_bytes = 0
 
     def described(self, entry: dict[str, Any]) -> dict[str, Any]:

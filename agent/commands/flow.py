@@ -29,7 +29,7 @@ from agent.commands.listing import Listing
 from agent.commands.stranger import Strangers
 from agent.commands.withdrawing import Withdrawals
 from agent.commands.world import BACKEND_DELETE, OWNER_ERASE, World
-from agent.envelope import TYP_KEYSET, Delete, EraseAll, is_succession, parse
+from agent.envelope import TYP_KEYSET, Command, Delete, EraseAll, is_succession, parse
 from agent.envelope import Export as ExportRequest
 from agent.erasure import PART, Erasure
 from agent.errors import AgentError, CorruptError, LinkError, RefusedError, SpaceError
@@ -48,6 +48,9 @@ PROGRESS_MS: Final = 1_000
 
 RUNNING_MAX: Final = 16
 """Deletes that run at the same time; they join each other's rotations."""
+
+HANDED_OUT_MAX: Final = 4
+"""Exports whose files are put at the same time: each waits for a server of somebody else, and stops nothing here."""
 
 _PAGE: Final = 256
 _LOG: Final = logging.getLogger(__name__)
@@ -98,7 +101,7 @@ class Commands:
             ledger=ledger,
             world=world,
         )
-        self._handing = Handing(index=index, bundle=bundle, trust=trust, ledger=ledger, world=world)
+        self._handing = Handing(index=index, vault=vault, bundle=bundle, trust=trust, ledger=ledger, world=world)
         self._exports.on_removed = self._handing.stop
         self._withdrawals = (
             None
@@ -127,6 +130,7 @@ class Commands:
         self._wake = asyncio.Event()
         self._running: dict[str, asyncio.Event] = {}
         self._exporting = ""
+        self._handed_out: set[str] = set()
         self._serving = False
         self._later: set[str] = set()
         self._unfinished: dict[str, str] = {}
@@ -170,9 +174,11 @@ class Commands:
         """
         if is_succession(raw):
             await self._index.write(lambda tx: self._succeed(tx, raw, moment=moment), urgent=True)
+            self._handing.look_again()
             return Submitted()
         if _is_keyset(raw):
             await self._index.write(lambda tx: self._accept_key_set(tx, raw, moment=moment), urgent=True)
+            self._handing.look_again()
             return Submitted()
         incoming = self._read_file(raw)
         if incoming.kind == "ack":
@@ -272,7 +278,9 @@ class Commands:
                 while True:
                     self._wake.clear()
                     for row in await self._ready():
-                        if len(self._running) < RUNNING_MAX and not (row.verb == "export" and self._exporting):
+                        if len(self._running) - len(self._handed_out) < RUNNING_MAX and not (
+                            row.verb == "export" and self._exporting
+                        ):
                             if row.verb == "export":  # one at a time anyway: the others would stand in a delete's way
                                 self._exporting = row.jti
                             group.create_task(self._work_on(row.jti), name=f"command {row.jti}")
@@ -404,9 +412,21 @@ class Commands:
                 async with self._exports.line:
                     await self._exports.carry_out(row, command.request, progress=self._progress(row.jti))
             if command.request.put:
-                await self._handing.carry_out(row.jti, command)
+                await self._hand_out(row, command)
         elif takes(command) and self._withdrawals is not None:
             await self._withdrawals.carry_out(row, progress=self._progress(row.jti))
+
+    async def _hand_out(self, row: CommandRow, command: Command) -> None:
+        if len(self._handed_out) >= HANDED_OUT_MAX:
+            raise LinkError("others are handed out", hint="it goes when they are through")
+        self._handed_out.add(row.jti)
+        if self._exporting == row.jti:  # built: the next one is built while a server takes its time
+            self._exporting = ""
+            self._wake.set()
+        try:
+            await self._handing.carry_out(row, command)
+        finally:
+            self._handed_out.discard(row.jti)
 
     async def _delete(self, row: CommandRow, select: Selection) -> None:
         """Erase what a command selected; raises ``LinkError`` while a file of it cannot be removed."""
@@ -418,6 +438,8 @@ class Commands:
             )
             return
         ids = await self._index.read(lambda tx: self._trust.frozen(tx, row.jti))
+        if requester.role == "client":
+            await self._handing.end_deleted(ids)
         await self._exports.remove(row, ids, select, requester=requester, moment=moment)
         kept: LinkError | None = None
         tell = self._progress(row.jti)

@@ -3,17 +3,19 @@
 1. Built as any export, sealed to the recipients that the owner named; in the transaction of its row, what is to be put.
 2. Each file is put (``agent/courier``); that the server has it is committed before the next one. A crash in between
    puts one file twice, under the same name and with the same bytes.
-3. When the server has all, or will never: the folder here goes. It was made for somebody else.
-4. One transaction: the receipt, with whose word it rests on, and the audit's entry.
+3. When the server has all, or will never: one transaction says how it ends. A crash behind it changes nothing of that.
+4. The folder here goes. It was made for somebody else.
+5. One transaction: the receipt, with whose word it rests on and what of each object became, and the audit's entry.
 
-A broken line is tried again, ever less often, while the owner's command is valid; what the server or its address is
-refused for is told at once.
+Before each file it is judged again whether it may go: whoever asked holds the verb still, the owner deleted nothing of
+it, and nobody else restricted it. A broken line is tried again, ever less often, while the command is valid; what the
+server or its address is refused for is told at once. What a server has is told, whatever the end.
 """
 
 import asyncio
 import os
 from functools import partial
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 
@@ -23,16 +25,18 @@ from agent.bundle import Bundle, Export
 from agent.clock import MS_PER_S
 from agent.commands.ledger import RUNNING, Answer, Ledger
 from agent.commands.world import World
-from agent.courier import Courier, Errand
+from agent.courier import Courier, Errand, Why, limit_s
 from agent.envelope import Command
 from agent.envelope import Export as ExportRequest
 from agent.envelope.deposit import Deposit, read_deposit
 from agent.errors import LinkError, RefusedError
+from agent.ids import Ids
 from agent.index import Index, Tx
 from agent.model import Moment
 from agent.rights import delivery
 from agent.rights.delivery import ToPut
-from agent.trust import Trust
+from agent.trust import CommandRow, Trust
+from agent.vault import Vault
 
 FIRST_AGAIN_MS: Final = 15_000
 LONGEST_AGAIN_MS: Final = 3_600_000
@@ -48,6 +52,12 @@ class _Again(msgspec.Struct, frozen=True):
     message: str
 
 
+class _End(msgspec.Struct, frozen=True):
+    """Nothing more is put; ``why`` it failed, or "" where the server has all."""
+
+    why: Why | Literal[""]
+
+
 def begin_delivery(tx: Tx, export: Export, request: ExportRequest) -> None:
     """Do the second half of step 1."""
     delivery.begin(
@@ -55,7 +65,7 @@ def begin_delivery(tx: Tx, export: Export, request: ExportRequest) -> None:
         export.id,
         party=request.party,
         host=read_deposit(request.put).host,
-        objects=(one.id for one in export.outcomes if one.result == "exported"),
+        objects=((one.id, export.within[one.id]) for one in export.outcomes if one.result == "exported"),
         files=((file.name, file.bytes, file.sha256) for file in export.files),
     )
 
@@ -63,8 +73,11 @@ def begin_delivery(tx: Tx, export: Export, request: ExportRequest) -> None:
 class Handing:
     """Puts what was built; ``stop`` ends what is under way for an export that is removed."""
 
-    def __init__(self, *, index: Index, bundle: Bundle, trust: Trust, ledger: Ledger, world: World) -> None:
+    def __init__(
+        self, *, index: Index, vault: Vault, bundle: Bundle, trust: Trust, ledger: Ledger, world: World
+    ) -> None:
         self._index = index
+        self._vault = vault
         self._bundle = bundle
         self._trust = trust
         self._ledger = ledger
@@ -75,7 +88,7 @@ class Handing:
     def is_begun(self, tx: Tx, export_id: str) -> bool:
         """Tell whether an export was built to be put, so that it is not built again."""
         found = delivery.get(tx, export_id)
-        return found is not None and found.state == "under_way"
+        return found is not None and found.state in {"under_way", "ending"}
 
     def stop(self, export_id: str) -> None:
         """End what is under way for an export that is gone."""
@@ -83,108 +96,170 @@ class Handing:
         if courier is not None:
             courier.kill()
 
-    async def carry_out(self, jti: str, command: Command) -> None:
-        """Do steps 2 to 4, or raise ``LinkError`` for what is tried again."""
+    def look_again(self) -> None:
+        """Have it judged again whether what is being put may go on: a key may have left the key set."""
+        for courier in tuple(self._under_way.values()):
+            courier.kill()
+
+    async def end_deleted(self, ids: Ids) -> None:
+        """End what is under way and holds an object that the owner deletes, before that is asked for its erasure."""
+
+        def end(tx: Tx) -> tuple[str, ...]:
+            found = delivery.covering(tx, ids)
+            for export_id in found:
+                delivery.ending(tx, export_id, why="removed")
+            return found
+
+        if await self._index.read(lambda tx: delivery.covering(tx, ids)):
+            for export_id in await self._index.write(end, urgent=True):
+                self.stop(export_id)
+
+    async def carry_out(self, row: CommandRow, command: Command) -> None:
+        """Do steps 2 to 5, or raise ``LinkError`` for what is tried again."""
         request = command.request
         assert isinstance(request, ExportRequest)  # noqa: S101 - a caller's mistake
-        if not await self._index.read(lambda tx: self.is_begun(tx, jti)):
+        if not await self._index.read(lambda tx: self.is_begun(tx, row.jti)):
             return  # nothing could be exported, and that was told
-        waits = self._again.get(jti)
-        now_ms = self._world.now().agent_ms
-        if now_ms // MS_PER_S >= command.exp:
-            await self._end(jti, request, why="gave_up")
-            return
-        if waits is not None and now_ms < waits.at_ms:
+        next_one = await self._index.read(lambda tx: self._next(tx, row, exp_s=command.exp))
+        waits = self._again.get(row.jti)
+        if isinstance(next_one, ToPut) and waits is not None and self._world.now().agent_ms < waits.at_ms:
             raise LinkError(waits.message, hint="it is tried again while the command is valid")
         try:
-            await self._put_all(jti, read_deposit(request.put))
+            if isinstance(next_one, ToPut):
+                next_one = await self._put_all(row, next_one, read_deposit(request.put), exp_s=command.exp)
         except RefusedError as error:
-            await self._end(jti, request, why=error.reason)
+            next_one = _End(msgspec.convert(error.reason, Why))
         except LinkError as error:
-            if not await self._lies_here(jti):
-                await self._end(jti, request, why="removed")
-                return
-            self._note_again(jti, waits, error.message)
-            raise
-        else:
-            await self._end(jti, request, why="")
+            now = await self._index.read(lambda tx: self._next(tx, row, exp_s=command.exp))
+            if isinstance(now, ToPut):
+                if now != next_one:
+                    waits = None
+                    await self._index.write(lambda tx: self._tell(tx, row.jti), urgent=True)
+                self._note_again(row.jti, waits, error.message)
+                raise
+            next_one = now
+        await self._end(row.jti, request, next_one)
+
+    def _tell(self, tx: Tx, jti: str) -> None:
+        """Tell who asked how many files the server has by now."""
+        found = delivery.get(tx, jti)
+        if found is not None:
+            taken = found.files - delivery.files_left(tx, jti)
+            self._ledger.progress(tx, jti, done=taken, total=found.files, moment=self._world.now())
+
+    def _next(self, tx: Tx, row: CommandRow, *, exp_s: int) -> ToPut | _End:
+        """Return the file to put next, or how it ends: first what is true already, then what may not go on."""
+        found = delivery.get(tx, row.jti)
+        if found is None or found.state == "ending":
+            return _End(msgspec.convert(found.why, Why) if found is not None and found.why else "")
+        file = delivery.next_file(tx, row.jti)
+        if file is None:
+            return _End("")
+        moment = self._world.now()
+        key = self._trust.valid_key(tx, row.kid, moment=moment)
+        if key is None or "export" not in key.verbs:
+            return _End("key_removed")
+        if row.jti not in self._bundle.exports(tx):
+            return _End("removed")
+        if moment.agent_ms // MS_PER_S >= exp_s:
+            return _End("gave_up")
+        return _End("restricted") if self._is_restricted(tx, row, file) else file
+
+    def _is_restricted(self, tx: Tx, row: CommandRow, file: ToPut) -> bool:
+        """Tell whether somebody else restricted what a file holds since its command came."""
+        since = tuple(
+            one
+            for one in self._world.standing(tx).restrictions
+            if one.author != row.kid and one.since_ms >= row.received_ms
+        )
+        found = (
+            (self._vault.get(tx, object_id) for object_id in delivery.objects_in(tx, row.jti, file)) if since else ()
+        )
+        return any(item is not None and any(one.covers(item) for one in since) for item in found)
 
     def _note_again(self, jti: str, before: _Again | None, message: str) -> None:
+        """Wait for longer each time; a file that got through begins anew."""
         pause_ms = FIRST_AGAIN_MS if before is None else min(LONGEST_AGAIN_MS, 2 * before.pause_ms)
         if len(self._again) >= WAITING_MAX:
             self._again.clear()
         self._again[jti] = _Again(self._world.now().agent_ms + pause_ms, pause_ms, message)
 
-    async def _lies_here(self, export_id: str) -> bool:
-        return await self._index.read(lambda tx: export_id in self._bundle.exports(tx))
-
-    async def _put_all(self, export_id: str, deposit: Deposit) -> None:
-        """Do step 2 until the server has every file."""
-        file = await self._index.read(lambda tx: delivery.next_file(tx, export_id))
-        if file is None:
-            return
+    async def _put_all(self, row: CommandRow, first: ToPut, deposit: Deposit, *, exp_s: int) -> _End:
+        """Do step 2 until nothing more is to be put."""
+        next_one: ToPut | _End = first
         async with Courier() as courier:
-            self._under_way[export_id] = courier
+            self._under_way[row.jti] = courier
             try:
-                while file is not None:
-                    file = await self._put(export_id, file, deposit, courier)
+                while isinstance(next_one, ToPut):
+                    next_one = await self._put(row, next_one, deposit, courier, exp_s=exp_s)
             finally:
-                del self._under_way[export_id]
+                del self._under_way[row.jti]
+        return next_one
 
-    async def _put(self, export_id: str, file: ToPut, deposit: Deposit, courier: Courier) -> ToPut | None:
-        """Put one file and return the next."""
+    async def _put(
+        self, row: CommandRow, file: ToPut, deposit: Deposit, courier: Courier, *, exp_s: int
+    ) -> ToPut | _End:
+        """Put one file and return what is next."""
         errand = Errand(
             host=deposit.host,
             port=deposit.port,
-            target=deposit.target(f"{export_id}-{file.name}"),
+            target=deposit.target(f"{row.jti}-{file.name}"),
             size_bytes=file.bytes,
             may_be_private=deposit.host in self._world.policy().private_hosts,
             ca=self._world.authorities,
         )
         try:
-            fd = os.open(self._bundle.folder / export_id / file.name, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-        except FileNotFoundError as error:
-            raise LinkError("the export was removed") from error
+            fd = os.open(self._bundle.folder / row.jti / file.name, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        except OSError as error:
+            raise LinkError(
+                f"a file of the export cannot be opened: {error.strerror}", hint="look at the disk that holds the vault"
+            ) from error
+        left_s = exp_s - self._world.now().agent_ms / MS_PER_S
         try:
-            said = await courier.put(errand, fd)
+            said = await courier.put(errand, fd, within_s=max(0.0, min(limit_s(file.bytes), left_s)))
         finally:
             os.close(fd)
 
-        def note(tx: Tx) -> ToPut | None:
-            delivery.taken(tx, export_id, file, certificate_sha256=said.certificate_sha256)
-            return delivery.next_file(tx, export_id)
+        def note(tx: Tx) -> ToPut | _End:
+            delivery.taken(tx, row.jti, file, certificate_sha256=said.certificate_sha256)
+            return self._next(tx, row, exp_s=exp_s)
 
         # Step 2. If power fails before this is durable, the file is put once more.
         return await self._index.write(note, urgent=True)
 
-    async def _end(self, jti: str, request: ExportRequest, *, why: str) -> None:
+    async def _end(self, jti: str, request: ExportRequest, end: _End) -> None:
         moment = self._world.now()
         self._again.pop(jti, None)
-        # Step 3. If power fails behind it, step 2 finds nothing left to put, and this is done again.
-        if await self._lies_here(jti):
+        # Step 3. If power fails before this is durable, what is next is judged once more.
+        await self._index.write(lambda tx: delivery.ending(tx, jti, why=end.why), urgent=True)
+        # Step 4. If power fails behind it, how it ends is known, and this is done again.
+        if await self._index.read(lambda tx: jti in self._bundle.exports(tx)):
             await asyncio.to_thread(self._bundle.remove, jti, partial(_note_gone, export_id=jti, moment=moment))
+        # Step 5.
+        await self._index.write(lambda tx: self._settle(tx, jti, request, moment=moment), urgent=True)
 
-        def settle(tx: Tx) -> None:
-            row = self._trust.command(tx, jti)
-            told = delivery.told(tx, jti, recipients=request.to, why=why)
-            counted = told["delivery"]
-            detail: dict[str, str | int] = {"files": counted["taken"], "recipients": len(request.to)}
-            if why:
-                detail["why"] = why
-                delivery.drop(tx, jti)
-            else:
-                delivery.delivered(tx, jti, moment=moment)
-            audit.append(tx, Event(kind="handed_out", object=jti, command=jti, detail=detail), moment=moment)
-            if row is None or row.status not in RUNNING:
-                return
-            if why:
-                answer = Answer(export=told, outcomes=())  # nothing of it is the third party's
-                self._ledger.settle(tx, row, status="failed", reason="not_delivered", answer=answer, moment=moment)
-            else:
-                self._ledger.settle_by_outcomes(tx, row, export=told, moment=moment)
-
-        # Step 4.
-        await self._index.write(settle, urgent=True)
+    def _settle(self, tx: Tx, jti: str, request: ExportRequest, *, moment: Moment) -> None:
+        told = delivery.told(tx, jti, recipients=request.to)
+        if told is None:  # its owner left meanwhile, and nobody is told
+            return
+        why = told["delivery"].get("why", "")
+        row = self._trust.command(tx, jti)
+        row = None if row is None or row.status not in RUNNING else row
+        if why and row is not None:
+            for outcomes in delivery.not_taken(tx, jti):
+                self._trust.decide(tx, jti, outcomes)
+        delivery.ended(tx, jti, moment=moment)
+        detail: dict[str, str | int] = {"files": told["delivery"]["taken"], "recipients": len(request.to)}
+        if why:
+            detail["why"] = why
+        audit.append(tx, Event(kind="handed_out", object=jti, command=jti, detail=detail), moment=moment)
+        if row is None:
+            return
+        if why:
+            answer = Answer(export=told, outcomes=self._ledger.outcomes(tx, row))
+            self._ledger.settle(tx, row, status="failed", reason="not_delivered", answer=answer, moment=moment)
+        else:
+            self._ledger.settle_by_outcomes(tx, row, export=told, moment=moment)
 
 
 def _note_gone(tx: Tx, *, export_id: str, moment: Moment) -> None:

@@ -8,7 +8,7 @@
 What travels is sealed to the recipients already; the process gets an open file and no key.
 """
 
-from agent.courier.client import Courier
-from agent.courier.message import Delivered, Errand
+from agent.courier.client import Courier, limit_s
+from agent.courier.message import Delivered, Errand, Why
 
-__all__ = ["Courier", "Delivered", "Errand"]
+__all__ = ["Courier", "Delivered", "Errand", "Why", "limit_s"]

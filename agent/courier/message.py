@@ -10,7 +10,10 @@ MESSAGE_MAX_BYTES: Final = 16 << 10
 PRIVATE: Final = "address_refused"
 """Why nothing is sent: the address is not of the world, and the policy does not name its host."""
 
-Why = Literal["address_refused", "certificate_refused", "redirected", "rejected", "gave_up", "removed"]
+Why = Literal[
+    "address_refused", "certificate_refused", "redirected", "rejected",
+    "gave_up", "removed", "key_removed", "restricted",
+]  # fmt: skip
 
 
 class Errand(msgspec.Struct, frozen=True, kw_only=True, tag="errand"):

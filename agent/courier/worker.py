@@ -37,25 +37,38 @@ def put(errand: Errand, fd: int) -> Answer:
     """Put the open file; never raises for what the other side does."""
     try:
         addresses = _looked_up(errand)
-        if not errand.may_be_private and not all(is_public(address) for address in addresses):
-            return Failed(why="address_refused", message=f"{errand.host} is not an address of the public internet")
         with closing(_connected(errand, addresses)) as plain, _verified(errand, plain) as line:
             return _put(errand, line, fd)
+    except _RefusedAddressError as error:
+        return Failed(why="address_refused", message=f"{errand.host} {error}")
     except ssl.SSLCertVerificationError as error:
         return Failed(why="certificate_refused", message=f"{errand.host}: {error.verify_message}")
-    except ssl.SSLError as error:
-        return Failed(why="", message=f"{errand.host}: TLS: {error.reason}")
-    except HTTPException as error:
-        return Failed(why="", message=f"{errand.host}: no answer of HTTP: {type(error).__name__}")
-    except OSError as error:
-        return Failed(why="", message=f"{errand.host}: {error.strerror or type(error).__name__}")
+    except (HTTPException, OSError) as error:
+        return Failed(why="", message=f"{errand.host}: {_weather(error)}")
+
+
+class _RefusedAddressError(Exception):
+    """Nothing is sent there, whenever it is tried."""
+
+
+def _weather(error: HTTPException | OSError) -> str:
+    if isinstance(error, HTTPException):
+        return f"no answer of HTTP: {type(error).__name__}"
+    if isinstance(error, ssl.SSLError):
+        return f"TLS: {error.reason}"
+    return error.strerror or type(error).__name__
 
 
 def _looked_up(errand: Errand) -> tuple[str, ...]:
-    found = socket.getaddrinfo(errand.host, errand.port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP)
+    try:
+        found = socket.getaddrinfo(errand.host, errand.port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP)
+    except UnicodeError as error:  # of a label that no resolver can be asked for
+        raise _RefusedAddressError("is no name of a host") from error
     addresses = tuple(dict.fromkeys(str(one[4][0]) for one in found))
-    if not addresses or len(addresses) > ADDRESSES_MAX:
-        raise OSError(0, f"the name has {len(addresses)} addresses")
+    if len(addresses) > ADDRESSES_MAX:
+        raise _RefusedAddressError(f"has more than {ADDRESSES_MAX} addresses")
+    if not errand.may_be_private and not all(is_public(address) for address in addresses):
+        raise _RefusedAddressError("is not an address of the public internet")
     return addresses
 
 

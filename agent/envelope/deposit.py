@@ -4,6 +4,8 @@ Each file is put beneath the folder, under a name of ours, with the query behind
 object stores look. A user or password in the address is refused, it would stand in logs; so is a fragment.
 """
 
+import ipaddress
+import re
 from typing import Final
 from urllib.parse import quote, urlsplit
 
@@ -13,6 +15,7 @@ from agent.errors import RefusedError
 
 ADDRESS_MAX: Final = 2048
 HOST_MAX: Final = 253
+_LABEL: Final = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)\Z")  # RFC 1035 §2.3.1, and the _ that names in use have
 _HTTPS_PORT: Final = 443
 
 
@@ -40,11 +43,21 @@ def read_deposit(url: str) -> Deposit:
         raise _malformed("the address cannot be read") from error
     if parts.scheme != "https" or not parts.hostname or len(parts.hostname) > HOST_MAX:
         raise _malformed("the address begins with https:// and a host")
+    if not _is_address(parts.hostname) and not all(map(_LABEL.match, parts.hostname.lower().split("."))):
+        raise _malformed("the host is a name of labels with dots between them, or an address")
     if parts.username is not None or parts.password is not None or "#" in url:
         raise _malformed("the address holds no user, password or fragment")
     if not parts.path.endswith("/"):
         raise _malformed("the address ends in a folder, with a / behind it")
     return Deposit(host=parts.hostname.lower(), port=port, folder=parts.path, query=parts.query)
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def _malformed(message: str) -> RefusedError:

@@ -315,7 +315,9 @@ _NOT_DELIVERED: Final = {
     "redirected": "its server sends elsewhere, which is not followed: give the address itself",
     "rejected": "its server does not take it: ask there which address and which rights",
     "gave_up": "it could not be reached while the command was valid: give it again, perhaps with a longer --expires",
-    "removed": "the export was deleted on the device before all of it was there",
+    "removed": "the export, or a recording in it, was deleted on the device before all of it was there",
+    "key_removed": "the key that asked is not in the key set any more: ask with another one",
+    "restricted": "another key restricted a recording in it: privacy-owner unrestrict, then export again",
 }
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,14 +10,16 @@ from typing import Any
 import msgspec
 import pytest
 
-from agent import age
-from agent.commands.handing import LONGEST_AGAIN_MS
+from agent import age, envelope
+from agent.commands.handing import LONGEST_AGAIN_MS, _End
+from agent.commands.ledger import command_of
 from agent.courier import Courier, Errand
 from agent.errors import LinkError, RefusedError
+from agent.index.delivery import MIGRATIONS
 from agent.model import Object
 from agent.policy import Policy
 from agent.rights import delivery
-from tests.commands.office import Office, at, run
+from tests.commands.office import START_S, Office, at, party, run
 from tests.handing.inbox import Inbox, inbox
 
 FRIEND = age.generate_identity(post_quantum=False)
@@ -181,7 +184,10 @@ def test_restart_in_between_goes_on_with_the_next_file(house: House, third: Inbo
     assert house.exports() == []
 
 
-def test_restart_behind_the_last_file_ends_it_without_putting_anything(house: House, third: Inbox) -> None:
+@pytest.mark.parametrize("after_s", [1, 90_000], ids=["soon", "when the command is over"])
+def test_restart_behind_the_last_file_ends_it_without_putting_anything(
+    house: House, third: Inbox, after_s: int
+) -> None:
     third.answers.append((503, {}))
     item = run(house.office.keep())
     told = house.ask(item)
@@ -192,8 +198,11 @@ def test_restart_behind_the_last_file_ends_it_without_putting_anything(house: Ho
 
     house.office.index.write_now(all_taken)
     house.restart()
-    house.go_on(after_s=1)
-    assert house.newest(told["cmd"])["status"] == "done"
+    house.go_on(after_s=after_s)
+    settled = house.newest(told["cmd"])
+    assert (settled["status"], settled["export"]["delivery"]["state"]) == ("done", "delivered")
+    (copy,) = house.office.index.read_now(lambda tx: delivery.copies(tx, item.id))
+    assert copy["state"] == "handed out"
     assert len(third.asked) == 1
     assert house.exports() == []
 
@@ -217,6 +226,206 @@ def test_delete_of_everything_ends_what_is_under_way(house: House, third: Inbox)
     settled = house.newest(told["cmd"])
     assert (settled["status"], settled["export"]["delivery"]["why"]) == ("failed", "removed")
     assert house.exports() == []
+
+
+def results(told: dict[str, Any]) -> dict[str, str]:
+    return {one["id"]: one["result"] for one in told["outcomes"]}
+
+
+def copies(house: House, item: Object) -> list[str]:
+    return [one["state"] for one in house.office.index.read_now(lambda tx: delivery.copies(tx, item.id))]
+
+
+def test_what_the_server_has_of_a_failed_hand_out_is_told_by_object_and_remembered(house: House, third: Inbox) -> None:
+    third.answers += [(201, {}), (403, {})]
+    items = [run(house.office.keep()) for _ in range(3)]
+    told = house.ask(*items)
+    assert (told["status"], told["export"]["delivery"]["why"]) == ("failed", "rejected")
+    (given,) = [item for item in items if any(path.endswith(f"{item.id}.age") for path in third.taken)]
+    assert results(told) == {item.id: "exported" if item is given else "failed" for item in items}
+    assert [copies(house, item) for item in items] == [
+        ["handed out, then ended"] if item is given else [] for item in items
+    ]
+
+
+def test_archive_that_the_server_has_names_what_is_in_it(house: House, third: Inbox) -> None:
+    third.answers += [(201, {}), (403, {})]
+    items = [run(house.office.keep()) for _ in range(2)]
+    told = house.ask(*items, form="zip")
+    assert results(told) == {item.id: "exported" for item in items}
+    assert [copies(house, item) for item in items] == [["handed out, then ended"]] * 2
+
+
+def test_server_that_took_nothing_has_nothing_and_nothing_is_remembered(house: House, third: Inbox) -> None:
+    third.answers += [(403, {})]
+    item = run(house.office.keep())
+    told = house.ask(item)
+    assert results(told) == {item.id: "failed"}
+    assert copies(house, item) == []
+    assert house.office.index.read_now(lambda tx: delivery.get(tx, told["cmd"])) is None
+
+
+def test_key_that_leaves_the_key_set_hands_nothing_more_out(house: House, third: Inbox) -> None:
+    office = house.office
+    third.answers += [(201, {}), (503, {})]
+    told = house.ask(*[run(office.keep()) for _ in range(2)])
+    before = len(third.asked)
+    other = party("client", "laptop", *envelope.VERBS)
+    keys = office.sign_keyset(2, envelope.signing_input_sha256(office.keyset_raw), other, office.backend, office.store)
+    run(office.commands.submit(keys, moment=office.moment))
+    house.go_on(after_s=60)
+    assert len(third.asked) == before
+    row = office.index.read_now(lambda tx: office.trust.command(tx, told["cmd"]))
+    assert row is not None
+    assert (row.status, row.reason) == ("failed", "not_delivered")
+    assert house.exports() == []
+
+
+def test_key_that_leaves_while_a_file_is_on_its_way_ends_that_too(house: House, third: Inbox) -> None:
+    office = house.office
+    third.answers.append((503, {}))
+    told = house.ask(run(office.keep()))
+    third.holds.clear()
+    third.arrived.clear()
+    other = party("client", "laptop", *envelope.VERBS)
+    keys = office.sign_keyset(2, envelope.signing_input_sha256(office.keyset_raw), other, office.backend, office.store)
+
+    async def act() -> None:
+        office.moment = at(60)
+        await office.commands.tick(office.moment)
+        work = asyncio.ensure_future(office.commands._work_on(told["cmd"]))
+        await asyncio.to_thread(third.arrived.wait, 20)
+        await office.commands.submit(keys, moment=office.moment)
+        await work
+
+    run(act())
+    row = office.index.read_now(lambda tx: office.trust.command(tx, told["cmd"]))
+    assert row is not None
+    assert row.status == "failed"
+    assert third.taken == {}
+
+
+def test_delete_of_one_object_ends_the_hand_out_that_holds_it(house: House, third: Inbox) -> None:
+    third.answers += [(201, {}), (503, {})]
+    items = [run(house.office.keep()) for _ in range(2)]
+    told = house.ask(*items)
+    before = len(third.asked)
+    deleted = run(house.office.submit(house.office.client, "delete", select={"ids": [items[1].id]}))
+    assert deleted["status"] == "done"
+    house.go_on(after_s=60)
+    settled = house.newest(told["cmd"])
+    assert (settled["status"], settled["export"]["delivery"]["why"]) == ("failed", "removed")
+    assert len(third.asked) == before
+    assert house.exports() == []
+    assert results(settled) == {
+        item.id: "exported" if any(item.id in path for path in third.taken) else "failed" for item in items
+    }
+
+
+def test_restriction_by_another_client_ends_it_and_one_of_whoever_asked_does_not(house: House, third: Inbox) -> None:
+    office = house.office
+    other = party("client", "laptop", *envelope.VERBS)
+    keys = office.sign_keyset(
+        2, envelope.signing_input_sha256(office.keyset_raw), office.client, other, office.backend, office.store
+    )
+    run(office.commands.submit(keys, moment=office.moment))
+    for who, ends in ((office.client, False), (other, True)):
+        third.answers += [(503, {})]
+        item = run(office.keep())
+        told = house.ask(item)
+        run(office.submit(who, "restrict", select={"ids": [item.id]}, ground="claims"))
+        house.go_on(after_s=office.moment.agent_ms / 1000 - START_S + 60)
+        settled = house.newest(told["cmd"])
+        assert (settled["status"], settled["export"]["delivery"].get("why")) == (
+            ("failed", "restricted") if ends else ("done", None)
+        )
+
+
+def test_end_is_the_same_whatever_came_between_its_folder_and_its_receipt(house: House, third: Inbox) -> None:
+    third.answers.append((302, {"Location": "/"}))
+    ledger, settle = house.office.ledger, house.office.ledger.settle
+
+    def fail(*_arguments: Any, **_named: Any) -> None:  # noqa: ANN401 - a power cut behind the folder
+        raise LinkError("power")
+
+    ledger.settle = fail  # type: ignore[method-assign, assignment]
+    told = house.ask(run(house.office.keep()))
+    assert told["status"] in {"accepted", "in_progress"}
+    assert house.exports() == []
+    ledger.settle = settle  # type: ignore[method-assign]
+    house.restart()
+    house.go_on(after_s=1)
+    assert house.newest(told["cmd"])["export"]["delivery"]["why"] == "redirected"
+
+
+def test_slow_third_party_stops_no_other_export(house: House, third: Inbox) -> None:
+    office = house.office
+    third.holds.clear()
+    item = run(office.keep())
+    claims = {"select": {"ids": [item.id]}, "form": "objects"}
+    slow = office.command(office.client, "export", to=[TO], party="Insurer", put=third.url, **claims)
+    own = office.command(office.client, "export", **claims)
+
+    async def act() -> list[str]:
+        async with asyncio.TaskGroup() as group:
+            running = group.create_task(office.commands.run())
+            await office.commands.receive(slow, moment=office.moment)
+            await asyncio.to_thread(third.arrived.wait, 20)
+            await office.commands.receive(own, moment=office.moment)
+            async with asyncio.timeout(20):
+                while "done" not in (said := [one["status"] for one in office.waiting(office.client)]):
+                    office.changed.clear()
+                    await office.changed.wait()
+            third.holds.set()
+            running.cancel()
+        return said
+
+    assert sorted(run(act())) == ["accepted", "done"]
+
+
+def test_file_that_cannot_be_opened_is_weather(house: House, third: Inbox) -> None:
+    third.answers.append((503, {}))
+    told = house.ask(run(house.office.keep()))
+    folder = house.office.folder / "exports" / told["cmd"]
+    for path in folder.iterdir():
+        path.rename(path.with_suffix(".away"))
+        path.symlink_to(path.with_suffix(".away"))  # ELOOP
+    house.go_on(after_s=60)
+    assert house.newest(told["cmd"])["status"] in {"accepted", "in_progress"}
+    assert len(third.asked) == 1
+
+
+def test_pause_begins_anew_with_each_file_that_got_through(house: House, third: Inbox) -> None:
+    third.answers += [(201, {}), (503, {})] * 3
+    told = house.ask(*[run(house.office.keep()) for _ in range(3)])
+    for files, after_s in enumerate((16, 32, 48), start=1):
+        said = house.newest(told["cmd"])
+        assert (said["status"], said["progress"]) == ("in_progress", {"done": files, "total": 4})
+        house.go_on(after_s=after_s)
+    assert house.newest(told["cmd"])["status"] == "done"
+
+
+def test_erase_all_between_two_files_leaves_nothing_to_tell(house: House, third: Inbox) -> None:
+    third.answers.append((503, {}))
+    told = house.ask(run(house.office.keep()))
+    house.office.index.write_now(lambda tx: tx.execute("DELETE FROM delivery"))
+    run(house.office.commands._handing._end(told["cmd"], request_of(house, told["cmd"]), _End("removed")))
+    assert house.office.index.read_now(lambda tx: delivery.told(tx, told["cmd"], recipients=())) is None
+
+
+def request_of(house: House, command: str) -> Any:  # noqa: ANN401 - a request
+    row = house.office.index.read_now(lambda tx: house.office.trust.command(tx, command))
+    assert row is not None
+    return command_of(row).request
+
+
+def test_party_is_forgotten_with_the_last_object_of_it(house: House) -> None:
+    items = [run(house.office.keep()) for _ in range(2)]
+    told = house.ask(*items)
+    for item, kept in zip(items, (True, False), strict=True):
+        run(house.office.submit(house.office.client, "delete", select={"ids": [item.id]}))
+        found = house.office.index.read_now(lambda tx: delivery.get(tx, told["cmd"]))
+        assert (found is not None) is kept
 
 
 @pytest.mark.parametrize(
@@ -284,6 +493,20 @@ def test_process_that_puts_ends_with_the_export() -> None:
     assert not Path(f"/proc/{asyncio.run(act())}").exists()
 
 
+@pytest.mark.parametrize("host", ["a..b", "a" * 64 + ".example"])
+def test_name_that_is_none_is_refused_and_kills_nobody(tmp_path: Path, host: str) -> None:
+    (tmp_path / "file").write_bytes(b"abc")
+
+    async def act() -> None:
+        with (tmp_path / "file").open("rb") as file:
+            async with Courier() as courier:
+                await courier.put(msgspec.structs.replace(errand(443), host=host), file.fileno())
+
+    with pytest.raises(RefusedError) as caught:
+        asyncio.run(act())
+    assert caught.value.reason == "address_refused"
+
+
 def test_refusal_names_no_retry(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"abc")
 
@@ -296,3 +519,21 @@ def test_refusal_names_no_retry(tmp_path: Path) -> None:
     with pytest.raises(RefusedError) as caught:
         asyncio.run(act())
     assert caught.value.reason == "address_refused"
+
+
+def test_delivery_that_an_older_version_wrote_is_kept() -> None:
+    old = sqlite3.connect(":memory:")
+    old.execute("CREATE TABLE object (id TEXT)")
+    first, *later = MIGRATIONS
+    old.executescript(first)
+    old.execute("INSERT INTO object VALUES ('o')")
+    old.execute("INSERT INTO delivery VALUES ('e', 'Insurer', 'inbox.example', 'delivered', 1, 9, 2, 'c', 7)")
+    old.execute("INSERT INTO delivery_object VALUES ('o', 'e')")
+    for script in later:
+        old.executescript(script)
+    assert old.execute("SELECT party, state, why, ended_ms FROM delivery").fetchall() == [
+        ("Insurer", "delivered", "", 7)
+    ]
+    old.execute("DELETE FROM object")
+    assert old.execute("SELECT count(*) FROM delivery").fetchall() == [(0,)]
+    old.close()

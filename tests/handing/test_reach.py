@@ -55,7 +55,8 @@ def test_every_form_that_holds_a_private_address_is_private(address: object) -> 
         "https://inbox.example:99999/", "https://inbox.example/a b/", "https://inbox.example/\r\nX: y/",
         "https://[::1/", "ftp://inbox.example/", "https://inbox.example/ä/",
         "https://inbox.example/" + "a" * 2048 + "/",
-        "file:///etc/",
+        "file:///etc/", "https://a..b/x/", "https://.a/x/", "https://a./x/", "https://-a.b/x/",
+        "https://" + "a" * 64 + ".example/",
     ],
 )  # fmt: skip
 def test_what_is_no_address_of_a_folder_over_https_is_malformed(url: str) -> None:
