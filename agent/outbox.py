@@ -1,12 +1,12 @@
 """What waits for a reader until that reader has it: receipts and alerts, signed and sealed to one key each.
 
-Rules: a message is written in the transaction of what it tells; of one thing (a command, an alert code) only the
-newest message waits for a reader; rows leave when the reader's ``ack`` names them, when its key leaves the key set, or,
-light ones first, when a reader that never acknowledges has ``WAITING_MAX`` of them. Who sends remembers the last row
-sent in this connection and starts again from 0 at the next one and every ``REPEAT_S``.
+Rules: a message is written in the transaction of what it tells; of one thing (a command, an alert code and what it is
+about) only the newest message waits for a reader; rows leave when the reader's ``ack`` names them, when its key leaves
+the key set, or, light ones first, when a reader that never acknowledges has ``WAITING_MAX`` of them. Who sends
+remembers the last row sent in this connection and starts again from 0 at the next one and every ``REPEAT_S``.
 """
 
-from typing import Any, Final, Literal, get_args
+from typing import Any, Final, Literal, Protocol, cast, get_args
 
 import msgspec
 
@@ -65,12 +65,16 @@ PROTOCOL_KEPT_MS: Final = 7 * 86_400_000
 ALERT_PAUSE_MS: Final = 60_000
 """An alert that keeps being raised is told again at most this often."""
 
+APART_MAX: Final = 64
+"""Alerts of one code, each about something else, that are told apart (I11); further ones share one message."""
+
 _ABOUT_ALERT: Final = "alert/"
 _LIGHT, _USUAL, _INCIDENT = range(3)
 """What goes first from the queue of a reader that never acknowledges: the lighter, then the older."""
 
 __all__ = [
     "ALERT_CODES",
+    "APART_MAX",
     "INCIDENTS",
     "REPEAT_S",
     "UNTIL_ACKNOWLEDGED",
@@ -79,16 +83,38 @@ __all__ = [
     "AlertCode",
     "Message",
     "Outbox",
+    "RaiseIn",
+    "Warn",
 ]
 
 
 class Alert(msgspec.Struct, frozen=True, kw_only=True):
-    """What is wrong, what that means, what to do: sentences for a person, without names or labels."""
+    """What is wrong, what that means, what to do: sentences for a person, without names or labels.
+
+    ``about`` is the id of the key, command, hold or object that it tells of, ``""`` where that is the whole device.
+    """
 
     code: AlertCode
     what: str
     effect: str
     next: str
+    about: str = ""
+
+
+class RaiseIn(Protocol):
+    """Raises an alert in the transaction of what it is about."""
+
+    def __call__(self, tx: Tx, code: str, what: str, moment: Moment, *, about: str = "") -> object:
+        """Raise or repeat it; ``what`` is one sentence, ``about`` as an ``Alert`` has it."""
+        ...
+
+
+class Warn(Protocol):
+    """Has an alert raised soon, outside any transaction."""
+
+    def __call__(self, code: str, what: str, about: str = "") -> object:
+        """Have it raised or repeated, as ``RaiseIn`` does; without ``what`` it has ended."""
+        ...
 
 
 class Outbox:
@@ -139,8 +165,9 @@ class Outbox:
         What other readers have not acknowledged still waits for them.
         """
         abouts = rows.acknowledge(tx, kid, jtis)
-        for code in UNTIL_ACKNOWLEDGED.intersection(about.removeprefix(_ABOUT_ALERT) for about in abouts):
-            self.clear_alert(tx, code, moment=moment)
+        for code, about in (_parted(told) for told in abouts if told.startswith(_ABOUT_ALERT)):
+            if code in UNTIL_ACKNOWLEDGED:
+                self.clear_alert(tx, cast("AlertCode", code), about=about, moment=moment)
         return len(abouts)
 
     def raise_alert(
@@ -148,14 +175,16 @@ class Outbox:
     ) -> bool:
         """Raise or repeat an alert, one message for each reader; return whether anything was queued.
 
-        A standing alert counts up and is told again at most every ``ALERT_PAUSE_MS``, or ``at_once``.
+        A standing alert about the same counts up and is told again at most every ``ALERT_PAUSE_MS``, or ``at_once``.
         """
-        standing = rows.alert(tx, alert.code)
+        alert = _bounded(tx, alert)
+        standing = rows.alert(tx, alert.code, alert.about)
         since_ms, count, raised_ms = standing if standing is not None else (moment.agent_ms, 0, None)
         told = at_once or raised_ms is None or moment.agent_ms - raised_ms >= ALERT_PAUSE_MS
         rows.set_alert(
             tx,
             alert.code,
+            alert.about,
             since_ms=since_ms,
             count=count + 1,
             raised_ms=moment.agent_ms if told or raised_ms is None else raised_ms,
@@ -172,6 +201,7 @@ class Outbox:
                 "iat": moment.agent_ms // MS_PER_S,
                 "jti": jti,
                 "code": alert.code,
+                "about": alert.about,
                 "since": rfc3339_ms(since_ms),
                 "count": count + 1,
                 "incident": alert.code in INCIDENTS,
@@ -185,7 +215,7 @@ class Outbox:
             rows.put(
                 tx,
                 reader=reader.kid,
-                about=f"{_ABOUT_ALERT}{alert.code}",
+                about=f"{_ABOUT_ALERT}{alert.code}/{alert.about}",
                 jti=jti,
                 channel="alert",
                 weight=_weight(alert.code),
@@ -203,7 +233,7 @@ class Outbox:
                 about=message.about,
                 jti=message.jti,
                 channel=message.channel,
-                weight=_weight(message.about.removeprefix(_ABOUT_ALERT)),
+                weight=_weight(_parted(message.about)[0]),
                 body=message.body,
             )
 
@@ -218,14 +248,31 @@ class Outbox:
         """Remember the MQTT version that this broker speaks."""
         rows.note_line(tx, url, protocol=protocol, noted_ms=moment.agent_ms)
 
-    def clear_alert(self, tx: Tx, code: AlertCode, *, moment: Moment) -> None:
-        """End an alert; what was not acknowledged is still told, because it did happen."""
-        if rows.clear_alert(tx, code):
+    def clear_alert(self, tx: Tx, code: AlertCode, *, about: str | None = None, moment: Moment) -> None:
+        """End an alert, of all that it is about unless one thing is named; what was not acknowledged is still told."""
+        if rows.clear_alert(tx, code, about):
             audit.append(tx, Event(kind="alert_cleared", rule=code), moment=moment)
 
     def alerts(self, tx: Tx) -> tuple[tuple[str, int, int], ...]:
-        """Return (code, since in agent milliseconds, count) of every alert that stands."""
+        """Return (code, since in agent milliseconds, count) of every code of which an alert stands."""
         return rows.alerts(tx)
+
+
+def _bounded(tx: Tx, alert: Alert) -> Alert:
+    """Return an alert as it is, or, where too many of its code are about something else, as one that they share."""
+    apart = rows.told_apart(tx, alert.code, prefix=f"{_ABOUT_ALERT}{alert.code}/") if alert.about else frozenset()
+    if alert.about in apart or len(apart) < APART_MAX:
+        return alert
+    shared = rows.alert(tx, alert.code, "")
+    more = 1 if shared is None else shared[1] + 1
+    what = f"{alert.what} Beside those that are told one by one this is number {more}."
+    return msgspec.structs.replace(alert, what=what, about="")
+
+
+def _parted(about: str) -> tuple[str, str]:
+    """Return the code of an alert and what it is about."""
+    code, _, subject = about.removeprefix(_ABOUT_ALERT).partition("/")
+    return code, subject
 
 
 def _weight(code: str) -> int:

@@ -140,21 +140,21 @@ class Alarm:
         self._trust = trust
         self._outbox = outbox
 
-    async def raise_(self, code: str, what: str, *, moment: Moment) -> bool:
+    async def raise_(self, code: str, what: str, *, about: str = "", moment: Moment) -> bool:
         """Raise or repeat an alert; return whether a message was queued. A disk too full for it is logged."""
         _log.warning("%s: %s", code, what)
         try:
-            return await self._index.write(lambda tx: self.raise_in(tx, code, what, moment), urgent=True)
+            return await self._index.write(lambda tx: self.raise_in(tx, code, what, moment, about=about), urgent=True)
         except SpaceError:
             return False
 
-    def raise_in(self, tx: Tx, code: str, what: str, moment: Moment, *, at_once: bool = False) -> bool:
+    def raise_in(self, tx: Tx, code: str, what: str, moment: Moment, *, about: str = "", at_once: bool = False) -> bool:
         """Raise or repeat an alert in the transaction of what it is about; return whether a message was queued.
 
-        ``at_once`` for one that stands and now is about something more.
+        ``about`` is an id: what is about another is another alert. ``at_once`` for one that stands and now says more.
         """
         effect, following = MEANING[code]
-        alert = Alert(code=cast("AlertCode", code), what=what, effect=effect, next=following)
+        alert = Alert(code=cast("AlertCode", code), what=what, effect=effect, next=following, about=about)
         readers = self._trust.keys_of(tx, "client", moment=moment)
         return self._outbox.raise_alert(tx, alert, readers=readers, at_once=at_once, moment=moment)
 

@@ -471,7 +471,7 @@ def _ratchet(
 
     return Ratchet(
         read=lambda raw: read_policy(raw, file=str(config.policy)),
-        say=lambda tx, code, what, moment: alarm.raise_in(tx, code, what, moment, at_once=True),
+        say=partial(alarm.raise_in, at_once=True),
         hush=lambda tx, code, moment: outbox.clear_alert(tx, cast("AlertCode", code), moment=moment),
         adopt=adopt,
         keys=kids,

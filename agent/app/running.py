@@ -40,6 +40,7 @@ from agent.index import Tx
 from agent.ingest import Ingest, IngestEvent
 from agent.model import Moment
 from agent.nearby.alert import Pauses, Standing, impostors
+from agent.outbox import Warn
 from agent.rights import force
 from agent.rtsp import require_extra
 from agent.rtsp.message import Listened
@@ -205,11 +206,11 @@ async def _run(
     wait: Callable[[float], Awaitable[None]],
 ) -> None:
     alarm = Alarm(index=parts.index, trust=parts.trust, outbox=parts.outbox)
-    events: asyncio.Queue[tuple[str, str]] = asyncio.Queue(maxsize=256)
+    events: asyncio.Queue[tuple[str, str, str]] = asyncio.Queue(maxsize=256)
 
-    def tell(code: str, what: str) -> None:
+    def tell(code: str, what: str, about: str = "") -> None:
         with contextlib.suppress(asyncio.QueueFull):  # bounded: the same alert comes again while its cause stands
-            events.put_nowait((code, what))
+            events.put_nowait((code, what, about))
 
     ingest = Ingest(
         parts.config.sources,
@@ -279,7 +280,7 @@ async def _loaded(live: Live) -> Live:
     return live
 
 
-async def _ears(live: Live, tell: Callable[[str, str], None], found: Callable[[str], None]) -> "Nearby | None":
+async def _ears(live: Live, tell: Warn, found: Callable[[str], None]) -> "Nearby | None":
     parts, switches = live.parts, live.switches
     settings = parts.config.discovery
     if settings is None:
@@ -294,7 +295,7 @@ async def _ears(live: Live, tell: Callable[[str, str], None], found: Callable[[s
     return await make_nearby(parts, ways, tell=tell, found=found, radio=radio, standing=live.standing)
 
 
-def _collecting(live: Live, tell: Callable[[str, str], None]) -> Collecting:
+def _collecting(live: Live, tell: Warn) -> Collecting:
     return Collecting(
         live.parts,
         live.ingest,
@@ -361,7 +362,7 @@ def _require_owner(parts: Parts) -> None:
         )
 
 
-def _line_parts(live: Live, tell: Callable[[str, str], None]) -> Post | None:
+def _line_parts(live: Live, tell: Tell) -> Post | None:
     """Make what needs the broker, where the config names one."""
     parts = live.parts
     settings = parts.config.broker
@@ -420,7 +421,7 @@ def _line_parts(live: Live, tell: Callable[[str, str], None]) -> Post | None:
     return post
 
 
-def _on_ingest(live: Live, event: IngestEvent, tell: Callable[[str, str], None]) -> None:
+def _on_ingest(live: Live, event: IngestEvent, tell: Warn) -> None:
     if event.kind == "admitted":
         if live.upload is not None:
             live.upload.wake()
@@ -439,7 +440,7 @@ def _on_ingest(live: Live, event: IngestEvent, tell: Callable[[str, str], None])
         tell("source_failed", f"Source {event.source} is not taken in: {event.reason}")
         return  # the alert is written to the log with the same words
     elif event.kind == "impostor":
-        _sees(live, event.source, (event.reason,), tell, rule="changed_certificate")
+        _sees(live, event.source, (event.reason,), tell, rule="changed_certificate", of=event.reason)
     if count := live.refusals.note(event):
         level = logging.INFO if event.obeys else logging.WARNING
         _log.log(level, "not taken in: source=%s %s: %s (%s so far)", event.source, event.kind, event.reason, count)
@@ -463,8 +464,8 @@ def _good_again(live: Live, code: str, source: str, tell: Callable[[str, str], N
             tell(code, "")
 
 
-def _sees(live: Live, by: str, cameras: Iterable[str], tell: Callable[[str, str], None], *, rule: str = "") -> None:
-    """Note for which cameras one who looks sees an impostor now; ``rule`` is what the new one did.
+def _sees(live: Live, by: str, cameras: Iterable[str], tell: Warn, *, rule: str = "", of: str = "") -> None:
+    """Note for which cameras one who looks sees an impostor now; ``rule`` is what the new one, ``of`` a camera, did.
 
     The alert ends when nobody sees any.
     """
@@ -472,10 +473,10 @@ def _sees(live: Live, by: str, cameras: Iterable[str], tell: Callable[[str, str]
     if not live.standing.cameras:
         tell("camera_impostor", "")
     elif rule:
-        tell("camera_impostor", impostors(live.standing.cameras, rule=rule))
+        tell("camera_impostor", impostors(live.standing.cameras, rule=rule), of)
 
 
-def _mended(live: Live, tell: Callable[[str, str], None]) -> None:
+def _mended(live: Live, tell: Warn) -> None:
     """Note where nothing is listened for that each camera has answered again to whoever collects."""
     if live.nearby is None:
         _sees(live, _COLLECTING, (), tell)
@@ -489,7 +490,7 @@ async def _note_met(live: Live, camera: str, at: "Address | None") -> None:
         live.nearby.away(camera)
 
 
-async def _note_impostor(live: Live, tell: Callable[[str, str], None], camera: str, at: "Address") -> None:
+async def _note_impostor(live: Live, tell: Warn, camera: str, at: "Address") -> None:
     """Write down and alert that somebody else answers where an enrolled camera is collected from."""
     if live.nearby is not None:
         await live.nearby.refused(camera, "failed_proof", at)
@@ -501,7 +502,8 @@ async def _note_impostor(live: Live, tell: Callable[[str, str], None], camera: s
         await parts.index.write(
             lambda tx: enrolment.refuse(tx, camera, rule="failed_proof", moment=moment), urgent=True
         )
-    _sees(live, _COLLECTING, live.standing.seen(_COLLECTING) | {camera}, tell, rule="failed_proof")
+    seen = live.standing.seen(_COLLECTING) | {camera}
+    _sees(live, _COLLECTING, seen, tell, rule="failed_proof", of=camera)
 
 
 def _make_room(live: Live, size_bytes: int) -> None:
@@ -529,15 +531,15 @@ async def _hear_commands(live: Live, broker: Broker) -> None:
         await live.parts.commands.receive(payload, moment=live.parts.now(), via="mqtt")
 
 
-async def _tell_alerts(live: Live, events: "asyncio.Queue[tuple[str, str]]") -> None:
+async def _tell_alerts(live: Live, events: "asyncio.Queue[tuple[str, str, str]]") -> None:
     unheard = ("camera_impostor",) if live.parts.config.discovery is None else ()
     for code in (*_RAISED_ANEW, *unheard, *(("certificate_expiring",) if live.broker is None else ())):
         await live.alarm.clear(code, moment=live.parts.now())
     while True:
-        code, what = await events.get()
+        code, what, about = await events.get()
         if not what:
             await live.alarm.clear(code, moment=live.parts.now())
-        elif await live.alarm.raise_(code, what, moment=live.parts.now()):
+        elif await live.alarm.raise_(code, what, about=about, moment=live.parts.now()):
             live.parts.changed()
 
 

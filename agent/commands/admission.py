@@ -189,7 +189,7 @@ class Admission:
         what = (
             f"The key {heard.key.kid} sent {allowed.burst} commands, and one more each {allowed.pause_ms} ms or faster."
         )
-        self._world.alert(tx, "request_flood", what, moment)
+        self._world.alert(tx, "request_flood", what, moment, about=heard.key.kid)
         error = RefusedError("too many commands of this key", reason="too_many_requests", retry="later")
         return self._turn(tx, _turned(heard, error), moment=moment)
 
@@ -299,7 +299,7 @@ class Admission:
 
     def _tell_misuse(self, tx: Tx, key: Key, reason: str, *, moment: Moment) -> None:
         if what := misuse.sentence(key.kid, reason):
-            self._world.alert(tx, "key_misused", what, moment)
+            self._world.alert(tx, "key_misused", what, moment, about=f"{key.kid}.{reason}")
 
     def _take_up(self, tx: Tx, heard: Heard, selection: Ids, weight: tuple[int, int], *, moment: Moment) -> CommandRow:
         return self._ledger.take_up(
@@ -378,6 +378,7 @@ class Admission:
             effect="It waits; nothing of it was done.",
             next=f"Approve just this, from another client: privacy-owner approve {row.jti} {row.selection_hash}; "
             "or let it expire.",
+            about=row.jti,
         )
         readers = self._trust.keys_of(tx, "client", moment=moment)
         self._outbox.raise_alert(tx, alert, readers=readers, at_once=True, moment=moment)
@@ -385,11 +386,11 @@ class Admission:
     def _end_waiting(self, tx: Tx, row: CommandRow, *, moment: Moment) -> None:
         """End what a command's waiting brought with it: ``row`` is how it waited."""
         if row.reason == "quota_exceeded":
-            self._end_quota_alert(tx, moment=moment)
+            self._end_quota_alert(tx, row, moment=moment)
         if row.reason == "approvals_missing":
             approval.forget(tx, row.jti)
-            if not self._trust.any_waits(tx, "approvals_missing"):
-                self._outbox.clear_alert(tx, "approval_waiting", moment=moment)
+            about = row.jti if self._trust.any_waits(tx, "approvals_missing") else None
+            self._outbox.clear_alert(tx, "approval_waiting", about=about, moment=moment)
 
     def _alert_quota(self, tx: Tx, row: CommandRow, *, count: int, moment: Moment) -> None:
         alert = Alert(
@@ -397,13 +398,14 @@ class Admission:
             what=f"A command over {count} objects is above the quota of its key.",
             effect="It waits; nothing was deleted or exported.",
             next=f"Approve just this: privacy-owner approve {row.jti} {row.selection_hash}; or let it expire.",
+            about=row.jti,
         )
         readers = self._trust.keys_of(tx, "client", moment=moment)
         self._outbox.raise_alert(tx, alert, readers=readers, moment=moment)
 
-    def _end_quota_alert(self, tx: Tx, *, moment: Moment) -> None:
-        if not self._trust.any_waits(tx, "quota_exceeded"):
-            self._outbox.clear_alert(tx, "mass_delete_waiting", moment=moment)
+    def _end_quota_alert(self, tx: Tx, row: CommandRow, *, moment: Moment) -> None:
+        about = row.jti if self._trust.any_waits(tx, "quota_exceeded") else None
+        self._outbox.clear_alert(tx, "mass_delete_waiting", about=about, moment=moment)
 
     def _act_at_once(self, tx: Tx, key: Key, command: Command, *, moment: Moment) -> tuple[Outcome, ...] | None:
         """Have the effect of a verb that needs no work behind the transaction, and return what became of objects.
@@ -441,7 +443,7 @@ class Admission:
             return
         self._ledger.accept(tx, row, approved_by=key.kid, moment=moment)
         self._spend(tx, waiting_key, row, moment=moment)
-        self._end_quota_alert(tx, moment=moment)
+        self._end_quota_alert(tx, row, moment=moment)
 
     def _second(self, tx: Tx, key: Key, sender: Key, row: CommandRow, *, moment: Moment) -> None:
         """Take one more client's word for a command; with the last that it needs it acts."""

@@ -11,12 +11,10 @@ from agent.commands.world import Act
 from agent.envelope import Command, EndService, Key
 from agent.index import Tx
 from agent.model import Moment, Outcome
-from agent.outbox import Outbox
+from agent.outbox import Outbox, RaiseIn
 from agent.policy import Policy
 from agent.policy.ending import Service
 from agent.rights import service
-
-Alert = Callable[[Tx, str, str, Moment], object]
 
 SENTENCES: Final = {
     "noticed": "The service of this device ends at {ends}; until then all goes on.",
@@ -35,7 +33,7 @@ def sentence(now: Service, *, plan: str) -> str:
     return told.format(ends=rfc3339_ms(now.ends_ms), due=rfc3339_ms(now.due_ms), why=why)
 
 
-def tell(tx: Tx, new: Service, *, policy: Policy, alert: Alert, outbox: Outbox, moment: Moment) -> None:
+def tell(tx: Tx, new: Service, *, policy: Policy, alert: RaiseIn, outbox: Outbox, moment: Moment) -> None:
     """Raise, or end, the owner's alert in the transaction of the change."""
     if what := sentence(new, plan=policy.ending):
         outbox.clear_alert(tx, "service_ending", moment=moment)  # another stage is told at once
@@ -44,7 +42,7 @@ def tell(tx: Tx, new: Service, *, policy: Policy, alert: Alert, outbox: Outbox, 
         outbox.clear_alert(tx, "service_ending", moment=moment)
 
 
-def acting(*, policy: Callable[[], Policy], alert: Alert, outbox: Outbox) -> Act:
+def acting(*, policy: Callable[[], Policy], alert: RaiseIn, outbox: Outbox) -> Act:
     """Return the effect of the verb."""
 
     def act(tx: Tx, key: Key, command: Command, moment: Moment) -> tuple[Outcome, ...]:

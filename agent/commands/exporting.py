@@ -227,7 +227,9 @@ class Exports:
         for outcome in export.outcomes:
             if outcome.result == "failed":
                 audit.append(tx, Event(kind="corrupt_object", object=outcome.id, command=command), moment=moment)
-                self._world.alert(tx, "corrupt_object", f"object {outcome.id} cannot be exported", moment)
+                self._world.alert(
+                    tx, "corrupt_object", f"object {outcome.id} cannot be exported", moment, about=outcome.id
+                )
 
     def _lying(self, tx: Tx, *, but: str) -> int:
         return sum(one.size_bytes for one in self._bundle.lying(tx) if one.id != but)

@@ -14,19 +14,16 @@ from agent.envelope import Command, Hold, Key, Release, Restrict, Unrestrict
 from agent.errors import RefusedError
 from agent.index import Tx
 from agent.model import Moment, Outcome, Selection
-from agent.outbox import Outbox
+from agent.outbox import Outbox, RaiseIn
 from agent.rights import freezing
 from agent.rights.freezing import Freeze, FreezeKind
 from agent.vault import Vault
-
-RaiseIn = Callable[[Tx, str, str, Moment], object]
 
 
 class Freezing:
     """Puts and lifts; all state is rows.
 
-    ``alert`` takes (transaction, code, sentence, moment) and tells at once; ``changed`` takes the transaction in which
-    another set stands.
+    ``alert`` tells the owner at once; ``changed`` takes the transaction in which another set stands.
     """
 
     def __init__(self, *, vault: Vault, outbox: Outbox, alert: RaiseIn, changed: Callable[[Tx], None]) -> None:
@@ -43,7 +40,7 @@ class Freezing:
         """Let the holds go whose end has come, and tell the owner; return whether there were any."""
         ended = freezing.end_holds(tx, moment=moment)
         for one in ended:
-            self._ended(tx, f"Hold {one.id}, set by key {one.author}, has come to its end.", moment)
+            self._ended(tx, one, "has come to its end", moment)
         return bool(ended)
 
     def _restrict(self, tx: Tx, key: Key, command: Command, moment: Moment) -> tuple[Outcome, ...]:
@@ -82,7 +79,7 @@ class Freezing:
         )
         count, until = len(freezing.standing(tx).holds), rfc3339_ms(request.until_ms)
         what = f"Hold {command.jti} was set by key {key.kid} and ends {until}; holds that stand now: {count}."
-        self._alert(tx, "held", what, moment)
+        self._alert(tx, "held", what, moment, about=command.jti)
         self._changed(tx)
         return self._outcomes(tx, request.select, result="held")
 
@@ -91,13 +88,14 @@ class Freezing:
         if key.role != "client" and key.kid != found.author:
             raise RefusedError("another key set this hold", reason="not_granted")
         freezing.lift(tx, found, actor=key.kid, command=command.jti, why="released", moment=moment)
-        self._ended(tx, f"Hold {found.id}, set by key {found.author}, was released by key {key.kid}.", moment)
+        self._ended(tx, found, f"was released by key {key.kid}", moment)
         return ()
 
-    def _ended(self, tx: Tx, what: str, moment: Moment) -> None:
-        self._alert(tx, "hold_ended", what, moment)
-        if not freezing.standing(tx).holds:
-            self._outbox.clear_alert(tx, "held", moment=moment)
+    def _ended(self, tx: Tx, hold: Freeze, how: str, moment: Moment) -> None:
+        self._alert(tx, "hold_ended", f"Hold {hold.id}, set by key {hold.author}, {how}.", moment, about=hold.id)
+        # Where it shared its alert with others that one goes with the last of them.
+        about = hold.id if freezing.standing(tx).holds else None
+        self._outbox.clear_alert(tx, "held", about=about, moment=moment)
         self._changed(tx)
 
     def _outcomes(self, tx: Tx, select: Selection, *, result: Literal["restricted", "held"]) -> tuple[Outcome, ...]:

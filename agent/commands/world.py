@@ -11,6 +11,7 @@ from agent.enrolment import AtCamera
 from agent.envelope import Command, Key
 from agent.index import Tx
 from agent.model import AtStore, Moment, Object, Outcome, Requester
+from agent.outbox import RaiseIn
 from agent.pace import PACES, Pace
 from agent.policy import Allow, Conditions, Policy, Refuse, Rights, Subject, decide
 from agent.rights.freezing import Freezes
@@ -62,9 +63,9 @@ class World(msgspec.Struct, frozen=True, kw_only=True):
     ``heard`` is called for each word of a backend or store that its key signed.
     ``waits`` and ``tell_waiting``, by the same types, why a verb waits for the owner's approve and who tells of it;
     ``approve_file`` puts a waiting policy file in force, and ``settled`` is told when something waits no more.
-    ``changed`` is called on the event loop when the outbox may have something new. ``alert`` takes (transaction, code,
-    sentence, moment). ``standing`` returns the restrictions and holds that stand. ``approve_pass`` takes (transaction,
-    id, selection hash, key) and tells whether a retention pass waited for just that. ``room`` tells (bytes free beyond
+    ``changed`` is called on the event loop when the outbox may have something new. ``alert`` tells the owner.
+    ``standing`` returns the restrictions and holds that stand. ``approve_pass`` takes (transaction, id, selection hash,
+    key) and tells whether a retention pass waited for just that. ``room`` tells (bytes free beyond
     what is kept back, bytes in all) of the vault's disk; without any in all it is not judged. ``end_collecting``
     returns when nothing is taken in any more, until the agent has another owner; ``unpair`` tells cameras, by their
     ids, that they are left, and returns what became of each. ``authorities`` is a file of certificates, or "", that
@@ -76,7 +77,7 @@ class World(msgspec.Struct, frozen=True, kw_only=True):
     label: Callable[[Tx, str], str]
     now: Callable[[], Moment]
     changed: Callable[[], None]
-    alert: Callable[[Tx, str, str, Moment], object]
+    alert: RaiseIn
     standing: Callable[[Tx], Freezes] = lambda _tx: Freezes()
     acts: Mapping[type[Any], Act] = MappingProxyType({})
     paces: Mapping[str, Pace] = MappingProxyType(PACES)

@@ -39,6 +39,20 @@ MIGRATIONS: Final[tuple[str, ...]] = (
         noted_ms INTEGER NOT NULL   -- agent time
     ) STRICT;
     """,
+    """
+    -- Alerts that stand: one of each code for each thing that it is about.
+    CREATE TABLE standing_alert (
+        code      TEXT    NOT NULL,
+        about     TEXT    NOT NULL,                 -- id of a key, a command, a hold, an object; '': the device
+        since_ms  INTEGER NOT NULL,                 -- agent time of the first
+        count     INTEGER NOT NULL,
+        raised_ms INTEGER NOT NULL,                 -- agent time of the last message
+        PRIMARY KEY (code, about)
+    ) STRICT;
+    INSERT INTO standing_alert SELECT code, '', since_ms, count, raised_ms FROM alert;
+    DROP TABLE alert;
+    UPDATE outbox SET about = about || '/' WHERE channel = 'alert';
+    """,
 )
 
 
@@ -121,25 +135,44 @@ def drop_beyond(tx: Tx, reader: str, *, keep: int) -> None:
     )
 
 
-def alert(tx: Tx, code: str) -> tuple[int, int, int] | None:
+def alert(tx: Tx, code: str, about: str) -> tuple[int, int, int] | None:
     """Return (since, count, last raised) of a standing alert."""
-    rows = tx.execute("SELECT since_ms, count, raised_ms FROM alert WHERE code = ?", (code,))
+    rows = tx.execute(
+        "SELECT since_ms, count, raised_ms FROM standing_alert WHERE code = ? AND about = ?", (code, about)
+    )
     return (rows[0][0], rows[0][1], rows[0][2]) if rows else None
 
 
-def set_alert(tx: Tx, code: str, *, since_ms: int, count: int, raised_ms: int) -> None:
+def set_alert(tx: Tx, code: str, about: str, *, since_ms: int, count: int, raised_ms: int) -> None:
     """Write a standing alert."""
-    tx.execute("INSERT OR REPLACE INTO alert VALUES (?, ?, ?, ?)", (code, since_ms, count, raised_ms))
+    tx.execute(
+        "INSERT OR REPLACE INTO standing_alert VALUES (?, ?, ?, ?, ?)", (code, about, since_ms, count, raised_ms)
+    )
 
 
-def clear_alert(tx: Tx, code: str) -> bool:
-    """End an alert; return whether it stood."""
-    return bool(tx.execute("DELETE FROM alert WHERE code = ? RETURNING code", (code,)))
+def clear_alert(tx: Tx, code: str, about: str | None = None) -> bool:
+    """End an alert, of all that it is about unless one thing is named; return whether it stood."""
+    return bool(
+        tx.execute(
+            "DELETE FROM standing_alert WHERE code = ?1 AND (?2 IS NULL OR about = ?2) RETURNING code",
+            (code, about),
+        )
+    )
+
+
+def told_apart(tx: Tx, code: str, *, prefix: str) -> frozenset[str]:
+    """Return what standing alerts of a code, and messages that wait under ``prefix``, are about."""
+    rows = tx.execute(
+        "SELECT about FROM standing_alert WHERE code = ?1"
+        " UNION SELECT substr(about, length(?2) + 1) FROM outbox WHERE substr(about, 1, length(?2)) = ?2",
+        (code, prefix),
+    )
+    return frozenset(row[0] for row in rows if row[0])
 
 
 def alerts(tx: Tx) -> tuple[tuple[str, int, int], ...]:
-    """Return (code, since, count) of every standing alert."""
-    rows = tx.execute("SELECT code, since_ms, count FROM alert ORDER BY since_ms")
+    """Return (code, since, count) of every code of which an alert stands."""
+    rows = tx.execute("SELECT code, min(since_ms), sum(count) FROM standing_alert GROUP BY code ORDER BY min(since_ms)")
     return tuple((row[0], row[1], row[2]) for row in rows)
 
 

@@ -1,7 +1,8 @@
 """``alerts``: what the device told without being asked, as it signed it.
 
 An alert is kept before the device is told that we have it, so the proof of an incident is there for whoever has to be
-told of one. Of each code there is one file for each time since which it stood: what it said last.
+told of one. Of each code, and what it is about, there is one file for each time since which it stood: what it said
+last.
 """
 
 import argparse

@@ -6,7 +6,7 @@
     commands/SEQ-JTI.jws    the signed command; .msg are the bytes that are sent, the same at every repeat, until the
                             command is forgotten
     receipts/CMD.JTI.jws    the receipt as the device signed it, to be verified again at any time
-    alerts/CODE.SINCE.jws   the alert as the device signed it last, one for each time since which it stood
+    alerts/CODE.SINCE[.ABOUT].jws   the alert as the device signed it last, one for each time since which it stood
 
 A device is added with the Unix time as its first number: an owner who lost this folder and adds the device again starts
 above every number that was used before.
@@ -135,7 +135,8 @@ class Device:
     def keep_alert(self, jws: bytes, alert: Alert) -> None:
         """Keep a verified alert in place of what it said before of the same."""
         files.make_folder(self.folder / "alerts")
-        files.write_durably(self.folder / "alerts" / f"{alert.code}.{alert.since}.jws", jws + b"\n")
+        about = f".{alert.about}" if alert.about else ""
+        files.write_durably(self.folder / "alerts" / f"{alert.code}.{alert.since}{about}.jws", jws + b"\n")
 
     def alerts(self) -> tuple[Alert, ...]:
         """Return the kept alerts, each verified again, in the order in which they began."""
@@ -147,7 +148,7 @@ class Device:
                 raise CorruptError(
                     f"{path}: {error.message}", hint="remove it; the device tells what stands"
                 ) from error
-        return tuple(sorted(found, key=lambda alert: (alert.since, alert.code)))
+        return tuple(sorted(found, key=lambda alert: (alert.since, alert.code, alert.about)))
 
     # --- what they tell
 

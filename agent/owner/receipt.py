@@ -24,6 +24,7 @@ _Seq = Annotated[int, msgspec.Meta(ge=0)]
 _Value = TypeVar("_Value", bound=msgspec.Struct)
 _CODE: Final = r"\A[a-z_]{1,64}\Z"
 _TIME: Final = r"\A[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z\Z"
+_ABOUT: Final = r"\A[A-Za-z0-9._-]{0,128}\Z"
 _AGE: Final = b"age-encryption.org/"
 
 
@@ -182,6 +183,7 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
     iat: int
     jti: _Id
     code: Annotated[str, msgspec.Meta(pattern=_CODE)]
+    about: Annotated[str, msgspec.Meta(pattern=_ABOUT)] = ""
     since: Annotated[str, msgspec.Meta(pattern=_TIME)]
     count: int
     what: str

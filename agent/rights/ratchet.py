@@ -15,7 +15,7 @@ Every decision is made under one whole document: there is no half of one.
 
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Final, cast
+from typing import Final, Protocol, cast
 
 import msgspec
 
@@ -33,7 +33,14 @@ NAMED_MAX: Final = 3
 """Lines that a sentence names; all of them are shown by ``privacy-agent policy diff``."""
 
 Read = Callable[[bytes], Policy]
-Say = Callable[[Tx, str, str, Moment], object]
+
+
+class Say(Protocol):
+    """Raises an alert in the caller's transaction."""
+
+    def __call__(self, tx: Tx, code: str, what: str, moment: Moment, *, about: str = "") -> object:
+        """Raise it; ``about`` is the id of what it tells of."""
+        ...
 
 
 class Proposed(msgspec.Struct, frozen=True, kw_only=True):
@@ -201,6 +208,7 @@ class Ratchet:
                 "policy_tightened",
                 f"{_count(changes)} of the policy allow less: {_lines(document, changes)}.",
                 moment,
+                about=hash_of(document),
             )
 
     def _tell_waiting(
@@ -211,7 +219,7 @@ class Ratchet:
             f"A policy waits of which {_count(looser)} allow more: {_lines(document, looser)}. "
             f"If you agree: privacy-owner approve {waiting} {hash_of(document)}"
         )
-        self._say(tx, "policy_waiting", what, moment)
+        self._say(tx, "policy_waiting", what, moment, about=waiting)
 
 
 def lines_of(document: bytes, changes: tuple[Change, ...]) -> tuple[int, ...]:

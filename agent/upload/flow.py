@@ -31,6 +31,7 @@ from agent.erasure import Erasure
 from agent.errors import AgentError, ConfigError, CorruptError, LinkError, RefusedError, SpaceError
 from agent.index import Index, Tx
 from agent.model import Category, Moment, Object, RandomBytes, Requester, new_id
+from agent.outbox import Warn
 from agent.policy import Allow, Conditions, Decision, Policy, Rights, Subject, decide
 from agent.rights.snapshot import Snapshot
 from agent.uplink import UPACK, Device, Line, Mail, Manifest, Rate, Sending, Wait, opened, pause_until
@@ -72,7 +73,7 @@ def _nobody_waits(_tx: Tx, _moment: Moment) -> None:
     return None
 
 
-def _log_alert(code: str, what: str) -> None:
+def _log_alert(code: str, what: str, about: str = "") -> None:  # noqa: ARG001 - as ``Warn`` has it
     _log.warning("%s: %s", code, what)
 
 
@@ -98,7 +99,7 @@ class Upload:
         policy: Callable[[], Policy],
         now: Callable[[], Moment],
         snapshot: Snapshot,
-        alert: Callable[[str, str], None] = _log_alert,
+        alert: Warn = _log_alert,
         heard: Callable[[], None] = lambda: None,
         clock_s: Callable[[], float] = monotonic_s,
         wait: Wait = pause_until,
@@ -229,7 +230,7 @@ class Upload:
         try:
             return Mail(self._device, key)
         except ConfigError as error:  # no key set with such a key is accepted; one that was is no reason to end
-            self._alert("unusable_key", f"Nothing can be sealed to the store's key {key.kid}: {error.message}")
+            self._alert("unusable_key", f"Nothing can be sealed to the store's key {key.kid}: {error.message}", key.kid)
             return None
 
     def _judge(self, subject: Subject, rights: Rights) -> Decision:
@@ -342,13 +343,13 @@ class Upload:
             await self._on_refused(item, error)
         except CorruptError as error:
             self._turn.failed(item.id, self._clock_s())
-            self._alert("corrupt_object", f"object {item.id} was not uploaded: {error.message}")
+            self._alert("corrupt_object", f"object {item.id} was not uploaded: {error.message}", item.id)
         except (SpaceError, LinkError, FileNotFoundError) as error:  # no file: the object is being erased
             _log.info("upload of %s waits: %s", item.id, error)
             self._turn.failed(item.id, self._clock_s())
         except OSError as error:  # the medium failed under one file; the others go on
             self._turn.failed(item.id, self._clock_s())
-            self._alert("corrupt_object", f"object {item.id} cannot be read: {error.strerror}")
+            self._alert("corrupt_object", f"object {item.id} cannot be read: {error.strerror}", item.id)
 
     def _ended(self, object_id: str, _task: asyncio.Task[None]) -> None:
         self._turn.running.pop(object_id, None)
@@ -476,7 +477,8 @@ class Upload:
             with suppress(SpaceError):  # the next try is told the same
                 await self._index.write(lambda tx: self._give_up(tx, item.id), urgent=True)
         elif error.reason == "hash_mismatch" and count >= _HASH_FAILURES:
-            self._alert("corrupt_object", f"the store reads other bytes of object {item.id} than were sent")
+            what = f"the store reads other bytes of object {item.id} than were sent"
+            self._alert("corrupt_object", what, item.id)
         elif error.reason == "hash_mismatch":
             self._turn.wait(item.id, self._clock_s())
 
@@ -523,7 +525,9 @@ class Upload:
         now_s = self._clock_s()
         if self._forged_told_s is None or now_s - self._forged_told_s >= FORGED_PAUSE_S:
             self._forged_told_s = now_s
-            self._alert("forged_message", "Answers arrive under the id of a store's key that did not sign them.")
+            self._alert(
+                "forged_message", "Answers arrive under the id of a store's key that did not sign them.", "store"
+            )
 
     async def _take(self, value: UpAck) -> None:
         if isinstance(value, Erased):

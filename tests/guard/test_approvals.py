@@ -78,6 +78,28 @@ def test_delete_acts_only_with_the_word_of_a_second_client_that_is_not_its_sende
     run(scenario())
 
 
+def test_each_of_two_commands_that_wait_for_words_is_told_with_its_hash(office: Office) -> None:
+    """The second took the place of the first, whose hash no other client then saw anywhere."""
+    tablet = party("client", "tablet", *envelope.VERBS)
+    ask_for(office, 2, office.client, tablet)
+
+    async def scenario() -> None:
+        asked = []
+        for _ in range(2):
+            one = await office.keep()
+            asked.append(await office.submit(office.client, "delete", select={"ids": [one.id]}))
+        alerts = [told for told in office.waiting(tablet) if told.get("code") == "approval_waiting"]
+        for told, alert in zip(asked, alerts, strict=True):
+            assert alert["about"] == told["cmd"]
+            assert f"{told['cmd']} {told['selection']['hash']}" in alert["next"]
+        assert (await office.submit(tablet, "approve", **approval(asked[0])))["status"] == "done"
+        assert standing(office) == {"approval_waiting"}, "the other waits still"
+        assert (await office.submit(tablet, "approve", **approval(asked[1])))["status"] == "done"
+        assert standing(office) == set()
+
+    run(scenario())
+
+
 def test_two_of_three_words_are_two_different_clients(office: Office) -> None:
     others = [party("client", name, *envelope.VERBS) for name in ("tablet", "desk")]
     ask_for(office, 3, office.client, *others)

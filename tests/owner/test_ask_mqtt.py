@@ -194,6 +194,45 @@ def test_alert_for_us_is_told_and_acknowledged(owner: Owner, peer: Peer, place: 
     assert claims["jti"] in peer.acked
 
 
+def test_alerts_of_one_code_and_time_about_different_things_are_all_kept(
+    owner: Owner, peer: Peer, place: Place
+) -> None:
+    """The second took the place of the first in the owner's home: what was acknowledged was lost."""
+
+    def answers(one: Peer, command: dict[str, Any]) -> list[dict[str, Any]]:
+        for kid in ("kid-a", "kid-b"):
+            claims = {
+                "iss": one.id, "aud": command["iss"], "iat": 1, "jti": new_id(), "code": "key_misused", "about": kid,
+                "since": "2026-03-01T10:15:00.000Z", "count": 1, "what": f"The key {kid} did it.", "effect": "None.",
+                "next": "Ask.", "incident": True,
+            }  # fmt: skip
+            one.publish("alert", one.seal("alert", claims))
+        return [{}]
+
+    peer.answers = answers
+    with peer.online(place.url, place.device):
+        owner.ok("inventory", *place.reach)
+        peer.wait_until(lambda: len(peer.acked) == 3)
+
+    assert [one["about"] for one in owner.ok("alerts", "--incidents", "--json").json] == ["kid-a", "kid-b"]
+
+
+def test_alert_about_what_is_no_id_writes_no_file(owner: Owner, peer: Peer, place: Place) -> None:
+    def answers(one: Peer, command: dict[str, Any]) -> list[dict[str, Any]]:
+        claims = {
+            "iss": one.id, "aud": command["iss"], "iat": 1, "jti": new_id(), "code": "held", "about": "../../x",
+            "since": "2026-03-01T10:15:00.000Z", "count": 1, "what": "w", "effect": "e", "next": "n",
+        }  # fmt: skip
+        one.publish("alert", one.seal("alert", claims))
+        return [{}]
+
+    peer.answers = answers
+    with peer.online(place.url, place.device):
+        ran = owner.ok("inventory", *place.reach)
+    assert "dropped a message" in ran.err
+    assert owner.ok("alerts", "--json").json == []
+
+
 def test_listen_takes_in_what_the_device_repeats_until_it_is_acknowledged(
     owner: Owner, peer: Peer, place: Place
 ) -> None:

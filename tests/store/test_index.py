@@ -11,7 +11,7 @@ import pytest
 
 from agent import collection, enrolment, rights
 from agent.errors import ConfigError, CorruptError, SpaceError
-from agent.index import Index, IndexLostError, Tx, opening
+from agent.index import Index, IndexLostError, Tx, opening, outbox
 from agent.index import erasure as erasure_rows
 from agent.model import Moment
 
@@ -431,3 +431,24 @@ def test_index_of_a_version_that_switched_no_camera_off_has_none_off_and_takes_o
         assert index.read_now(collection.off_by_hand) == off
         index.write_now(lambda tx: collection.switch(tx, "abcdefgh", on=False, moment=moment))
         index.close()
+
+
+def test_alert_that_an_older_version_left_goes_on_as_one_of_the_device(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def note(tx: Tx) -> None:
+        tx.execute("INSERT INTO alert VALUES ('disk_full', 5, 7, 9)")
+        for about, channel in (("alert/disk_full", "alert"), ("command", "rcpt/reader")):
+            outbox.put(tx, reader="reader", about=about, jti=about, channel=channel, weight=1, body=b"x")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(opening, "MIGRATIONS", {**opening.MIGRATIONS, "outbox": opening.MIGRATIONS["outbox"][:2]})
+        index = opened(tmp_path)
+        index.write_now(note)
+        index.close()
+    index = opened(tmp_path)
+    assert index.read_now(outbox.alerts) == (("disk_full", 5, 7),)
+    assert index.read_now(lambda tx: outbox.alert(tx, "disk_full", "")) == (5, 7, 9)
+    waiting = index.read_now(lambda tx: outbox.pending(tx, after=0, limit=9))
+    assert [one.about for one in waiting] == ["alert/disk_full/", "command"]
+    index.close()

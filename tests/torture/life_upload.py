@@ -85,7 +85,7 @@ class _Flow(Upload):
             policy=parts.policy_in_force,
             now=parts.now,
             snapshot=parts.snapshot,
-            alert=lambda _code, _what: None,
+            alert=lambda _code, _what, _about="": None,
             clock_s=store.clock_s,
             wait=store.pause,
         )

@@ -125,7 +125,7 @@ class Hub:
             policy=lambda: self.policy,
             now=lambda: self.moment,
             snapshot=self.snapshot,
-            alert=lambda code, what: self.alerts.append((code, what)),
+            alert=lambda code, what, _about="": self.alerts.append((code, what)),
             clock_s=lambda: monotonic_s() * self.hurry,
             wait=lambda seconds, event: pause_until(seconds / self.hurry, event),
         )
