@@ -135,7 +135,8 @@ class Parts:
     def integrations(self, tx: Tx) -> tuple[Integration, ...]:
         """Return what this device has to do with that is not its own."""
         keys = self.trust.key_set(tx)
-        return integrations.integrations(self.config, self.policy, () if keys is None else keys.keys)
+        known = () if keys is None else keys.keys
+        return integrations.integrations(self.config, self.policy, known, enrolment.enrolled(tx))
 
     def keep_house(self, tx: Tx) -> None:
         """Persist the timeline's floor and sign the audit's head when that is due."""

@@ -55,12 +55,14 @@ def _record(arguments: argparse.Namespace) -> int:
 
 
 def _rows(policy: "Policy", rule: "Rule") -> list[tuple[str, object]]:
-    from agent.policy.processing import limits, places, readers
+    from agent.policy.processing import fields, limits, places, processors, readers
 
     why = [f"{one.name} ({one.basis}): {one.description}" for one in rule.purposes]
     return [
         *(("why", line) for line in why),
+        *(("fields", line) for line in (fields(rule),) if line),
         ("who reads", ", ".join(readers(rule)) or "nobody"),
+        *(("who gets", f"{name}: {gets}") for name, gets in processors(rule)),
         ("where", ", ".join(places(policy, rule))),
-        ("how long", limits(rule.keep)),
+        ("how long", limits(rule)),
     ]

@@ -1,4 +1,4 @@
-"""Rows of ``agent/app/integrations.py``: how many of each kind were on when that was looked at last."""
+"""Rows of ``agent/app/integrations.py``: how many of each kind, and which, were on when that was looked at last."""
 
 from typing import Final
 
@@ -12,17 +12,21 @@ MIGRATIONS: Final[tuple[str, ...]] = (
         count INTEGER NOT NULL
     ) STRICT, WITHOUT ROWID;
     """,
+    """
+    -- SHA-256 of which they are, so that one in the place of another is seen; empty where an older version counted.
+    ALTER TABLE integration ADD COLUMN which BLOB NOT NULL DEFAULT x'';
+    """,
 )
 
 
-def counts(tx: Tx) -> dict[str, int]:
-    """Return how many of each kind were on."""
-    return {row[0]: row[1] for row in tx.execute("SELECT kind, count FROM integration")}
+def known(tx: Tx) -> dict[str, tuple[int, bytes]]:
+    """Return how many of each kind were on, and the hash of which."""
+    return {row[0]: (row[1], row[2]) for row in tx.execute("SELECT kind, count, which FROM integration")}
 
 
-def set_count(tx: Tx, kind: str, count: int) -> None:
-    """Note how many of a kind are on."""
+def note(tx: Tx, kind: str, *, count: int, which: bytes) -> None:
+    """Note how many of a kind are on, and the hash of which."""
     if count:
-        tx.execute("INSERT OR REPLACE INTO integration VALUES (?, ?)", (kind, count))
+        tx.execute("INSERT OR REPLACE INTO integration VALUES (?, ?, ?)", (kind, count, which))
     else:
         tx.execute("DELETE FROM integration WHERE kind = ?", (kind,))

@@ -3,11 +3,13 @@
 What a controller has to write down of its processing stands in the policy already, and the device obeys that document:
 a record made from it cannot say something else than what is done. It is JSON-LD in the terms of the Data Privacy
 Vocabulary (https://w3id.org/dpv), one ``dpv:Process`` for each rule; the letters are those of article 30(1). Who the
-controller is no device knows: whoever keeps the record adds that.
+controller is, and who runs the store and the backends, no device knows: whoever keeps the record adds that. What was
+withdrawn, objected to or restricted narrows it and is no part of a policy: ``privacy-agent consents``.
 """
 
 from typing import Any, Final
 
+from agent.policy.fields.rule import Drop
 from agent.policy.purpose import Purpose
 from agent.policy.values import Keep, Policy, Rule
 
@@ -30,6 +32,8 @@ MEASURES: Final = (
     ("dpv:ActivityMonitoring", "a hash-chained log of every act, signed by the device"),
 )
 """What protects all of it, whatever the policy says, (g)."""
+
+STORE: Final = ("the store", "sealed copies that it cannot read")
 
 _UNITS: Final = ((86_400_000, "days"), (3_600_000, "hours"), (60_000, "minutes"), (1_000, "seconds"))
 
@@ -54,11 +58,17 @@ def _process(policy: Policy, rule: Rule) -> dict[str, Any]:
         "@type": ["dpv:Process"],
         "dpv:hasIdentifier": rule.scope,
         "dpv:hasPurpose": [_purpose(purpose) for purpose in rule.purposes],
-        "dpv:hasPersonalData": [{"@type": ["dpv:PersonalData"], "dct:title": rule.category}],
+        "dpv:hasPersonalData": [{"@type": ["dpv:PersonalData"], "dct:title": rule.category} | _minimised(rule)],
         "dpv:hasProcessing": processing(rule),
-        "dpv:hasRecipient": [{"@type": ["dpv:Recipient"], "dct:title": name} for name in readers(rule)],
+        "dpv:hasRecipient": [
+            *({"@type": ["dpv:Recipient"], "dct:title": name} for name in readers(rule)),
+            *(
+                {"@type": ["dpv:DataProcessor"], "dct:title": name, "dct:description": gets}
+                for name, gets in processors(rule)
+            ),
+        ],
         "dpv:hasLocation": list(places(policy, rule)),
-        "dpv:hasStorageCondition": {"@type": ["dpv:StorageCondition"], "dct:description": limits(rule.keep)},
+        "dpv:hasStorageCondition": {"@type": ["dpv:StorageCondition"], "dct:description": limits(rule)},
     }
 
 
@@ -82,6 +92,27 @@ def readers(rule: Rule) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*rule.seal_to, *(name for purpose in rule.purposes for name in purpose.seal_to))))
 
 
+def processors(rule: Rule) -> tuple[tuple[str, str], ...]:
+    """Return who gets something of a rule's data without being able to read it, and what that is, (d)."""
+    backend = ("the backends of the owner's key set", "ids, counts, sizes and codes of what they ask about")
+    return (backend,) if rule.upload == "never" else (STORE, backend)
+
+
+def fields(rule: Rule) -> str:
+    """Return in words what is done to a usage log before it is sealed; "" where it is kept as it is."""
+    done = []
+    if rule.fields is not None:
+        names = sorted(name for name, what in rule.fields.rules.items() if not isinstance(what, Drop))
+        done.append(f"of its fields only these are kept, each by its rule: {', '.join(names) or 'none'}")
+    if rule.counts is not None:
+        done.append(f"values are counted for {rule.counts.purpose}, and told with noise")
+    return "; ".join(done)
+
+
+def _minimised(rule: Rule) -> dict[str, str]:
+    return {"dct:description": words} if (words := fields(rule)) else {}
+
+
 def places(policy: Policy, rule: Rule) -> tuple[str, ...]:
     """Return where data of a rule may be, (e)."""
     if rule.upload == "never":
@@ -89,8 +120,15 @@ def places(policy: Policy, rule: Rule) -> tuple[str, ...]:
     return ("this device", *(policy.regions or ("any region of the store",)))
 
 
-def limits(keep: Keep) -> str:
-    """Return when data of a rule is erased, in words, (f)."""
+def limits(rule: Rule) -> str:
+    """Return when data of a rule is erased, in words, (f): a policy's limits end what is here, not what a store has."""
+    here = _limits_here(rule.keep)
+    if rule.upload == "never":
+        return here
+    return f"on this device {here}; at the store kept until it is deleted by the owner or a backend"
+
+
+def _limits_here(keep: Keep) -> str:
     found = []
     if keep.age_ms is not None:
         found.append(f"erased after {_duration(keep.age_ms)}")
