@@ -23,7 +23,7 @@ _MS_PER_S: Final = 1000
 
 
 class Restrict(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Keep the selection, and what comes of it, as it is: not uploaded, not expired, shown to nobody but the owner."""
+    """Keep the selection, and what comes of it, as it is: not uploaded, not expired, exported by the owner alone."""
 
     select: Selection
     ground: Ground

@@ -24,7 +24,7 @@ def add_parsers(subparsers: Subparsers) -> None:
     restrict = add(
         subparsers,
         "restrict",
-        summary="keep recordings as they are: not uploaded, not expired, shown to the owner alone",
+        summary="keep recordings as they are: not uploaded, not expired, exported by the owner alone",
         example="privacy-owner restrict --camera k3x9 --from 2026-03-01 --ground claims",
         detail="What is recorded later and matches is restricted too, until it is lifted.",
         run=_restrict,

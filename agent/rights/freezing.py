@@ -1,9 +1,10 @@
 """Restrictions and holds: what freezes objects, those that are here and those that come later.
 
-A restriction is its owner's: what it covers is kept, and neither uploaded nor shown to anybody but the owner nor let
-expire, until the owner lifts it. A hold is a third party's: what it covers is not deleted by anybody until it ends, at
-the time that its author signed or sooner. Both cover ids, or a camera, a category and an interval, or all. They are
-rows while they stand, so a hold may end a little late, never early. Everything happens in the caller's transaction.
+A restriction is its owner's: what it covers is kept, and neither uploaded nor exported by anybody but the owner nor
+let expire, until the owner lifts it; a backend's inventory still has its id, category and size. A hold is a third
+party's: what it covers is not deleted by anybody until it ends, at the time that its author signed or sooner. Both
+cover ids, or a camera, a category and an interval, or all. They are rows while they stand, so a hold may end a little
+late, never early. Everything happens in the caller's transaction.
 """
 
 from typing import Final, Literal, Protocol

@@ -3,7 +3,8 @@
 Restrictions and holds cover objects, what was said of purposes covers whatever is used for them.
 
 Every flow asks here, for each object that it judges, in the transaction in which it read that object. All that stands
-is kept in memory while it is the same, so a million objects are judged without a query each.
+is kept in memory while it is the same: for each object only the marks are read by which that is known, and the stage of
+the service.
 """
 
 from typing import Final
