@@ -6,7 +6,7 @@ the key set, or, light ones first, when a reader that never acknowledges has ``W
 remembers the last row sent in this connection and starts again from 0 at the next one and every ``REPEAT_S``.
 """
 
-from typing import Any, Final, Literal, Protocol, cast, get_args
+from typing import Any, Final, Literal, Protocol, get_args
 
 import msgspec
 
@@ -112,7 +112,7 @@ class RaiseIn(Protocol):
 class Warn(Protocol):
     """Has an alert raised soon, outside any transaction."""
 
-    def __call__(self, code: str, what: str, about: str = "") -> object:
+    def __call__(self, code: str, what: str, about: str = "") -> None:
         """Have it raised or repeated, as ``RaiseIn`` does; without ``what`` it has ended."""
         ...
 
@@ -167,7 +167,7 @@ class Outbox:
         abouts = rows.acknowledge(tx, kid, jtis)
         for code, about in (_parted(told) for told in abouts if told.startswith(_ABOUT_ALERT)):
             if code in UNTIL_ACKNOWLEDGED:
-                self.clear_alert(tx, cast("AlertCode", code), about=about, moment=moment)
+                self.clear_alert(tx, code, about=about, moment=moment)
         return len(abouts)
 
     def raise_alert(

@@ -362,7 +362,7 @@ def _require_owner(parts: Parts) -> None:
         )
 
 
-def _line_parts(live: Live, tell: Tell) -> Post | None:
+def _line_parts(live: Live, tell: Warn) -> Post | None:
     """Make what needs the broker, where the config names one."""
     parts = live.parts
     settings = parts.config.broker

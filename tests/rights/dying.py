@@ -12,7 +12,7 @@ from agent.config import parse_config
 from tests.app.station import DEVICE, START_S
 
 
-def die(*_: object) -> None:
+def die(*_: object, **_named: object) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
