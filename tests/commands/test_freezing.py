@@ -108,6 +108,7 @@ def test_delete_goes_on_with_what_no_hold_covers(office: Office) -> None:
     assert result(receipt) == ("partial", "", sorted([(held.id, "held"), (free.id, "deleted")]))
 
 
+@pytest.mark.promise("HOLD")
 def test_hold_keeps_what_only_a_store_still_has(office: Office) -> None:
     item = keep(office)
     office.upload(item.id)

@@ -154,6 +154,7 @@ def test_what_a_cut_off_covers_is_destroyed_unread_and_the_rest_is_taken(home: H
     assert home.left() == []
 
 
+@pytest.mark.promise("HOLD")
 def test_hold_beats_the_cut_off(home: Home) -> None:
     content = os.urandom(5000)
     home.put(NAME, content)

@@ -17,7 +17,8 @@ from agent.broker import Broker
 from agent.envelope import Key
 from agent.errors import AgentError, SpaceError
 from agent.index import Tx
-from agent.model import Object
+from agent.model import Object, Selection
+from agent.rights import freezing
 from agent.uplink import CHUNK_BYTES, CHUNKS_AHEAD
 from agent.upload.copies import NOTED_AT_ONCE
 from device_sim.broker import Broker as BrokerProcess
@@ -461,6 +462,38 @@ def test_deleted_while_uploading_is_stopped_at_once_and_erased_at_the_store(
                 assert not flow.progress()
             assert not stored(cloud)
         assert hub.state(item) == "gone"
+
+    asyncio.run(act())
+
+
+@pytest.mark.promise("RESTRICT")
+def test_restricted_while_uploading_is_stopped_at_once_asked_back_and_kept_here(
+    mosquitto: BrokerProcess, tls: Path, tmp_path: Path, hub: Hub
+) -> None:
+    hub.policy = policy("[upload]\nrate = '2MiB'")
+
+    def restrict(tx: Tx) -> None:
+        freezing.put(
+            tx,
+            Selection(all=True),
+            kind="restriction",
+            freeze_id="a" * 26,
+            author="owner",
+            reason="claims",
+            moment=hub.moment,
+        )
+
+    async def act() -> None:
+        item = await hub.add(size_bytes=40 * MIB)
+        with cloud_at(mosquitto.url, tls=tls, folder=tmp_path / "cloud", keys=Keys.of(hub)) as (cloud, store):
+            async with uploading(hub, line(mosquitto.url, tls), store) as flow:
+                await until(lambda: bool(offsets(cloud, "ack")))
+                await hub.index.write(restrict)
+                flow.changed()
+                await until(lambda: bool(cloud.journal.events("erased", result="erased")))
+                assert not flow.progress()
+            assert not stored(cloud)
+        assert hub.state(item) == "sealed"
 
     asyncio.run(act())
 
