@@ -11,7 +11,9 @@ owner's delete still reaches it.
 
 A pass that would remove much more than was to be expected (``agent/policy/forecast.py``: a policy edited by mistake, a
 clock that leapt and was believed) asks about what surprises: see ``agent/rights/passing.py``. What was expected goes
-all the same, also while the question stands, so that a maximum age stays one.
+all the same, also while the question stands, so that a maximum age stays one. Under a policy that a backend put in
+force alone, by tightening, what surprises is seen from the owner's last policy and counted over all passes: many small
+steps ask as one large one does, and an owner who never answers keeps things as long as that policy said.
 """
 
 import hashlib
@@ -44,6 +46,7 @@ from agent.policy import (
     Turnover,
     decide,
 )
+from agent.rights import force
 from agent.rights.freezing import Freezes
 from agent.rights.snapshot import Snapshot, rights_of
 from agent.vault import Total, Totals, Vault
@@ -115,7 +118,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """What a pass would do. ``kept`` counts objects that are over a limit and stay, by reason.
 
     ``due`` holds the first of ``count`` objects that may go, as many as were asked for, and of the kind that was asked
-    for; ``surprising`` of all of them nobody could expect. Not ``whole``: more of that kind may be due.
+    for; ``surprising`` of all of them nobody could expect. Not ``whole``: more of that kind may be due. ``surprised``
+    went so before, under a policy that is not the ``owners``.
     """
 
     due: tuple[Due, ...]
@@ -125,11 +129,16 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     objects: int
     largest_pass: float
     whole: bool
+    surprised: int = 0
+    owners: bool = True
 
     @property
     def overlarge(self) -> bool:
         """Whether the pass must ask first."""
-        return self.surprising >= ASK_FROM and self.surprising > self.largest_pass * self.objects
+        surprising = self.surprising + self.surprised
+        if not self.surprising or (self.owners and surprising < ASK_FROM):
+            return False
+        return surprising > self.largest_pass * (self.objects + self.surprised)
 
 
 class Passed(msgspec.Struct, frozen=True, kw_only=True):
@@ -205,13 +214,14 @@ class Retention:
         asked, approved = await self._index.read(self._asked)
         if approved:
             await self._begin(approved, moment)
-            await self._note(moment, whole=len(approved) < ASK_MAX)
+            await self._note(moment, whole=len(approved) < ASK_MAX, approved=True)
             return Passed(count=len(approved))
         if asked is None:
             plan = await self.plan(moment, disk)
             if not plan.overlarge:
                 begun = await self._begin(_items(plan), moment)
-                await self._note(moment, whole=plan.whole and begun)
+                surprised = sum(not one.expected for one in plan.due)
+                await self._note(moment, whole=plan.whole and begun, surprised=surprised)
                 return Passed(count=len(plan.due), kept=plan.kept)
             surprising = await self.plan(moment, disk, listed=ASK_MAX, only=False)
             asked = await self._index.write(partial(self._ask, plan=surprising), urgent=True)
@@ -225,7 +235,7 @@ class Retention:
 
         With ``only`` just what is expected is named, or just what surprises.
         """
-        totals, begun, forecast = await self._index.read(self._before)
+        totals, begun, forecast, surprised = await self._index.read(self._before)
         due: list[Due] = []
         count, surprising, named = 0, 0, 0
         kept: Counter[str] = Counter()
@@ -259,9 +269,12 @@ class Retention:
             objects=totals.all.objects,
             largest_pass=self._policy.largest_pass,
             whole=named == len(due),
+            surprised=surprised or 0,
+            owners=surprised is None,
         )
 
-    def _before(self, tx: Tx) -> tuple[Totals, Begun | None, Forecast]:
+    def _before(self, tx: Tx) -> tuple[Totals, Begun | None, Forecast, int | None]:
+        """Return what is here, begun and expected, and what went unexpected under a policy that is not the owner's."""
         last = rights.last_pass(tx)
         before, arrived = None, {}
         if last is not None:
@@ -269,7 +282,8 @@ class Retention:
             sets = self._vault.arrived(tx, since_ms=last.since_ms)
             arrived = {name: Turnover(total.objects, total.bytes) for name, total in sets.items()}
         forecast = Forecast(self._policy, before, arrived=arrived)
-        return self._vault.totals(tx), self._erasure.begun(tx), forecast
+        surprised = None if _is_owners(tx) else 0 if last is None else last.surprised
+        return self._vault.totals(tx), self._erasure.begun(tx), forecast, surprised
 
     def next_due_ms(self, tx: Tx) -> int | None:
         """Return the agent time at which the oldest object of any set reaches its age; ``None`` when nothing will."""
@@ -443,11 +457,18 @@ class Retention:
             return False
         return True
 
-    async def _note(self, moment: Moment, *, whole: bool, asking: bool = False) -> None:
-        await self._index.write(partial(self._note_pass, moment=moment, whole=whole, asking=asking), urgent=True)
+    async def _note(
+        self, moment: Moment, *, whole: bool, asking: bool = False, approved: bool = False, surprised: int = 0
+    ) -> None:
+        note = partial(
+            self._note_pass, moment=moment, whole=whole, asking=asking, approved=approved, surprised=surprised
+        )
+        await self._index.write(note, urgent=True)
 
-    def _note_pass(self, tx: Tx, *, moment: Moment, whole: bool, asking: bool) -> None:
+    def _note_pass(self, tx: Tx, *, moment: Moment, whole: bool, asking: bool, approved: bool, surprised: int) -> None:
         """Note the pass; only a whole one makes what its policy wants gone expected from now on.
+
+        Of a policy that is not the owner's only one that the owner approved does.
 
         While a question stands what is expected moves on with the time that really passes, a day in a pass at most: a
         clock that leapt while nobody looked does not answer it.
@@ -461,7 +482,13 @@ class Retention:
             passed_ms = last.passed_ms + min(now_ms - last.since_ms, FORECAST_MS) if whole else last.passed_ms
             told = msgspec.structs.replace(last, passed_ms=passed_ms)
         else:
-            told = rights.Pass(ages=ages if whole else last.ages, passed_ms=now_ms, since_ms=last.since_ms)
+            agreed = approved or _is_owners(tx)
+            told = rights.Pass(
+                ages=ages if (whole and agreed) or last.ages is None else last.ages,
+                passed_ms=now_ms,
+                since_ms=last.since_ms,
+                surprised=0 if agreed else last.surprised + surprised,
+            )
         rights.keep_pass(tx, msgspec.structs.replace(told, since_ms=now_ms) if whole else told)
 
     def _asked(self, tx: Tx) -> tuple[Passed | None, tuple[tuple[str, str], ...]]:
@@ -488,6 +515,12 @@ class Retention:
             )
         rights.keep_pass(tx, last)
         return Passed(waiting=last.waiting, selection=selection, count=len(plan.due))
+
+
+def _is_owners(tx: Tx) -> bool:
+    """Tell whether the owner brought or approved the policy in force; one that came as a file counts as such."""
+    now = force.in_force(tx)
+    return now is None or now.owners
 
 
 def _items(plan: Plan) -> tuple[tuple[str, str], ...]:

@@ -2,13 +2,16 @@
 
 Steps, each durable before the next begins; power that fails between two is met at the next look:
 
-1. a look writes the new stage, its audit event and the owner's alert in one transaction; from its commit on the gate
-   refuses, uploads stop and cameras are switched off when they are met
-2. while the stage is ``deleting`` everything that is here is asked to go, part by part, by the same erasure as a
-   command's (invariant I3), here and at the stores; holds and restrictions keep what they name
-3. when nothing is left the stage is ``done``; what something keeps is asked for again each hour
+1. a look reads, judges and writes the new stage, its audit event and the owner's alert in one transaction; from its
+   commit on the gate refuses, uploads stop and cameras are switched off when they are met
+2. while the stage is ``deleting`` everything that is here, every copy that a store alone has, and every export is asked
+   to go, part by part, by the same erasure as a command's (invariant I3); holds and restrictions keep what they name.
+   Before each part it is looked whether the plan still runs: the owner's word, or another policy, ends it there
+3. when nothing is left here and each store has confirmed, the stage is ``done``, if the same plan runs still; what
+   something keeps is asked for again each hour
 """
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -21,8 +24,8 @@ from agent.app.parts import Parts
 from agent.commands.ending import tell
 from agent.erasure import PART
 from agent.errors import AgentError
-from agent.index import Tx
-from agent.model import Moment
+from agent.index import Tx, farewell
+from agent.model import Moment, Selection
 from agent.policy.ending import Service, advance
 from agent.rights import service
 
@@ -47,11 +50,11 @@ class Ending:
         self._alarm = alarm
         self._changed = changed
         self._heard = False
-        self._seen: Service | None = None
+        self._seen: tuple[Service, Service] | None = None  # the row, and how it stands with the silence since
         self._erased_ms: int | None = None
 
     def heard(self) -> None:
-        """Note that a backend or store said something that its key signed."""
+        """Note that a backend or store said something new that its valid key signed."""
         self._heard = True
 
     async def run(self, wait: Callable[[float], Awaitable[None]]) -> None:
@@ -69,49 +72,111 @@ class Ending:
         if now.ended is not self._parts.service_ended:
             self._parts.service_ended = now.ended
             self._changed()
-        if now.stage == "deleting" and self._is_due(moment):
-            await self._erase(moment)
-            self._erased_ms = moment.agent_ms
-            if await self._parts.index.read(lambda tx: self._parts.vault.totals(tx).all.objects) == 0:
-                now = await self._write(msgspec.structs.replace(now, stage="done"), moment)
+        if now.stage == "deleting":
+            if self._is_due(moment):
+                await self._erase(now, moment)
+                self._erased_ms = moment.agent_ms
+            if await self._parts.index.read(self._nothing_left):
+                # Step 3. If power fails before this is durable, the next look finds nothing left again.
+                now = await self._parts.index.write(partial(self._end, plan=now, moment=moment), urgent=True)
+                self._parts.changed()
         return now
 
     async def _advance(self, moment: Moment) -> Service:
-        kept = await self._parts.index.read(service.standing)
-        seen = self._seen
-        silent_ms, looked_ms = (kept.silent_ms, 0) if seen is None else (seen.silent_ms, seen.looked_ms)
         heard, self._heard = self._heard, False
-        now = msgspec.structs.replace(kept, silent_ms=silent_ms, looked_ms=looked_ms)
-        now = advance(now, self._parts.policy_in_force(), heard=heard, moment=moment)
-        self._seen = now
-        if now.stage != kept.stage:
-            return await self._write(now, moment)
+        kept, now = await self._parts.index.read(partial(self._judged, heard=heard, moment=moment))
         counts = self._parts.policy_in_force().silent_ms is not None
-        if counts and abs(now.silent_ms - kept.silent_ms) >= KEEP_MS:
-            await self._parts.index.write(partial(service.keep, new=now, moment=moment), urgent=True)
+        if now.stage != kept.stage or (counts and abs(now.silent_ms - kept.silent_ms) >= KEEP_MS):
+            # Step 1. If power fails before this is durable, the next look finds the old stage, and the same reason.
+            try:
+                now = await self._parts.index.write(partial(self._keep, heard=heard, moment=moment), urgent=True)
+            except AgentError:
+                self._heard = self._heard or heard
+                raise
+            kept = now
+            self._parts.changed()
+        self._seen = kept, now
         return now
 
-    async def _write(self, new: Service, moment: Moment) -> Service:
-        # Step 1. If power fails before this is durable, the next look finds the old stage, and the same reason.
-        await self._parts.index.write(partial(self._tell, new=new, moment=moment), urgent=True)
-        self._parts.changed()
+    def _judged(self, tx: Tx, *, heard: bool, moment: Moment) -> tuple[Service, Service]:
+        """Return how the service stands in the index, and how it stands now."""
+        kept = service.standing(tx)
+        if self._seen is None:  # whether anybody was silent before this start is not known
+            now = msgspec.structs.replace(kept, looked_ms=0)
+        elif self._seen[0] == kept:
+            seen = self._seen[1]
+            now = msgspec.structs.replace(kept, silent_ms=seen.silent_ms, looked_ms=seen.looked_ms)
+        else:  # a command changed it, and its silence with it
+            now = kept
+        cloud = self._has_cloud(tx, moment)
+        return kept, advance(now, self._parts.policy_in_force(), heard=heard, cloud=cloud, moment=moment)
+
+    def _has_cloud(self, tx: Tx, moment: Moment) -> bool:
+        """Tell whether somebody could be heard: a line, and a backend's key; a store speaks only when it is asked."""
+        return self._parts.config.broker is not None and bool(self._parts.trust.keys_of(tx, "backend", moment=moment))
+
+    def _keep(self, tx: Tx, *, heard: bool, moment: Moment) -> Service:
+        _kept, new = self._judged(tx, heard=heard, moment=moment)  # a command may have come since it was read
+        self._write(tx, new, moment=moment)
         return new
 
-    def _tell(self, tx: Tx, new: Service, moment: Moment) -> None:
-        service.keep(tx, new, moment=moment)
-        policy = self._parts.policy_in_force()
-        tell(tx, new, policy=policy, alert=self._alarm.raise_in, outbox=self._parts.outbox, moment=moment)
+    def _write(self, tx: Tx, new: Service, *, moment: Moment) -> None:
+        if service.keep(tx, new, moment=moment):
+            policy = self._parts.policy_in_force()
+            tell(tx, new, policy=policy, alert=self._alarm.raise_in, outbox=self._parts.outbox, moment=moment)
 
     def _is_due(self, moment: Moment) -> bool:
         return self._erased_ms is None or moment.agent_ms - self._erased_ms >= AGAIN_MS
 
-    async def _erase(self, moment: Moment) -> None:
+    def _runs(self, tx: Tx, plan: Service) -> bool:
+        """Tell whether the deletion plan that began so runs still."""
+        now = service.standing(tx)
+        same = (now.stage, now.since_ms) == ("deleting", plan.since_ms)
+        return same and self._parts.policy_in_force().ending == "delete"
+
+    async def _erase(self, plan: Service, moment: Moment) -> None:
         # Step 2. If power fails here, what was asked goes by the erasure's own steps, and the rest by the next look.
-        above = 0
-        while page := await self._parts.index.read(partial(self._parts.vault.arrivals, above=above)):
-            ids = [object_id for _place, object_id in page]
-            for start in range(0, len(ids), PART):
-                await self._parts.erasure.erase(
-                    ids[start : start + PART], actor="device", rule=RULE, command="", moment=moment
-                )
-            above = page[-1][0]
+        above: int | None = 0
+        while above is not None:
+            ids, above = await self._parts.index.read(partial(self._here, above=above))
+            if not await self._erase_part(ids, plan, moment):
+                return
+        after: str | None = ""
+        while after is not None:
+            ids, after = await self._parts.index.read(partial(self._at_stores_alone, after=after))
+            if not await self._erase_part(ids, plan, moment):
+                return
+        if await self._parts.index.read(lambda tx: self._runs(tx, plan)):
+            await asyncio.to_thread(self._parts.bundle.expire, lambda _export, _freed: RULE, moment=moment)
+
+    def _here(self, tx: Tx, *, above: int) -> tuple[tuple[str, ...], int | None]:
+        """Return the next of what is here in the order of arrival, and where what comes behind it begins."""
+        page = self._parts.vault.arrivals(tx, above=above)
+        return tuple(object_id for _place, object_id in page), page[-1][0] if page else None
+
+    def _at_stores_alone(self, tx: Tx, *, after: str) -> tuple[tuple[str, ...], str | None]:
+        """Return the next of what only stores have, and where what comes behind it begins."""
+        page = self._parts.vault.page_of(tx, Selection(all=True), after=after, limit=PART)
+        found = tuple(object_id for object_id in page if self._parts.vault.get(tx, object_id) is None)
+        return found, page[-1] if page else None
+
+    async def _erase_part(self, ids: tuple[str, ...], plan: Service, moment: Moment) -> bool:
+        """Erase some; return whether the plan runs still."""
+        for start in range(0, len(ids), PART):
+            if not await self._parts.index.read(lambda tx: self._runs(tx, plan)):
+                return False
+            some = ids[start : start + PART]
+            await self._parts.erasure.erase(some, actor="device", rule=RULE, command="", moment=moment)
+        return True
+
+    def _nothing_left(self, tx: Tx) -> bool:
+        vault = self._parts.vault
+        left = vault.totals(tx).all.objects + vault.at_stores(tx).objects + farewell.copies_left(tx)
+        return not left and not self._parts.bundle.exports(tx)
+
+    def _end(self, tx: Tx, *, plan: Service, moment: Moment) -> Service:
+        if not self._runs(tx, plan) or not self._nothing_left(tx):
+            return service.standing(tx)
+        new = msgspec.structs.replace(service.standing(tx), stage="done")
+        self._write(tx, new, moment=moment)
+        return new

@@ -41,7 +41,7 @@ from agent.model import Moment, Outcome, Requester
 from agent.outbox import AlertCode, Outbox
 from agent.policy import Policy
 from agent.retention import Disk, Retention
-from agent.rights import force
+from agent.rights import force, service
 from agent.rights.ratchet import Proposed, Ratchet
 from agent.rights.snapshot import Snapshot
 from agent.timeline import Timeline
@@ -389,7 +389,7 @@ def _assemble(config: Config, file: bytes, *, keystore: Keystore, index: Index, 
             SetTime: _set_time(timeline, read_clock),
             ProposePolicy: ratchet.act,
             Rectify: rectifying.act(vault),
-            EndService: acting(policy=lambda: parts.policy, alert=alarm.raise_in, outbox=outbox),
+            EndService: acting(policy=lambda: parts.policy, trust=trust, alert=alarm.raise_in, outbox=outbox),
             **purposes.acts(),
             **freezing.acts(),
         },
@@ -443,6 +443,7 @@ def _assemble(config: Config, file: bytes, *, keystore: Keystore, index: Index, 
         ear=ear,
         changed=lambda: None,
         leaving=index.read_now(is_leaving),
+        service_ended=index.read_now(service.ended),
         freezing=freezing,
     )
     return parts

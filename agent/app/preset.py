@@ -14,12 +14,14 @@ from agent.policy import is_region
 
 _OWNER: Final = re.compile(r"^owner = \[\]", re.MULTILINE)
 _REGIONS: Final = re.compile(r"^(?:# )?regions = \[[^]\n]*\]", re.MULTILINE)
+_SILENT: Final = re.compile(r"^silent = ", re.MULTILINE)
 _UPLOAD: Final = re.compile(r'^upload = "[a-z-]+"', re.MULTILINE)
 
 
 def preset(name: str, *, owner: str = "", region: str = "", uploads: bool = True) -> str:
     """Return a preset for an owner's recipient; ``region`` is the only one that may store, ``uploads`` says if any may.
 
+    Without uploads there is no cloud, and so none whose silence could end anything: that line becomes a comment.
     Raises ``ConfigError`` for a region that no store can name.
     """
     text = files("agent.policy").joinpath("presets", f"{name}.toml").read_text(encoding="utf-8")
@@ -31,5 +33,6 @@ def preset(name: str, *, owner: str = "", region: str = "", uploads: bool = True
         text = _REGIONS.sub(f'regions = ["{region}"]', text, count=1)
     if not uploads:
         text = _UPLOAD.sub('upload = "never"', text)
+        text = _SILENT.sub("# silent = ", text)
     read_policy(text.encode(), file=f"{name}.toml")
     return text

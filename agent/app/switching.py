@@ -47,25 +47,28 @@ class Switches:
         self._parts = parts
         self._off: frozenset[str] = frozenset()
         self._consents = Consents()
+        self._last: dict[str, bool] = {}  # what was wanted of each when it was looked at last
         self._at_camera: dict[str, bool] = {}
         self._confirmed: asyncio.Queue[tuple[str, bool, Way]] = asyncio.Queue(maxsize=ENROLLED_MAX)
 
     async def load(self) -> None:
         """Read who is switched off by hand, and what the owner said of purposes; nobody is met before that."""
-        self._off, self._consents = await self._parts.index.read(
-            lambda tx: (collection.off_by_hand(tx), consent.standing(tx))
+        self._off, self._consents, cameras = await self._parts.index.read(
+            lambda tx: (collection.off_by_hand(tx), consent.standing(tx), _proved(tx))
         )
+        for camera in cameras:  # a new one is told what is wanted when it is met
+            self._last.setdefault(camera, self.wanted(camera))
 
     async def obey(self, *, ways: Sequence[tuple[Way, Tell]]) -> tuple[str, ...]:
         """Look again at what is allowed, tell the cameras for which that is another now, and return them.
 
-        One that is not reached is told when it is met next.
+        What was wanted before is what was wanted at the last look: the policy, and whether the service goes on, are the
+        new ones already when somebody asks for this. One that is not reached is told when it is met next.
         """
-        everybody = await self._parts.index.read(enrolment.enrolled)
-        cameras = [one.camera for one in everybody if one.level == "proved"]
-        before = {camera: self.wanted(camera) for camera in cameras}
         await self.load()
-        others = tuple(camera for camera in cameras if self.wanted(camera) is not before[camera])
+        wanted = {camera: self.wanted(camera) for camera in await self._parts.index.read(_proved)}
+        others = tuple(camera for camera, on in wanted.items() if self._last.get(camera, on) is not on)
+        self._last = wanted
         await asyncio.gather(*(_told(camera, ways) for camera in others))
         return others
 
@@ -113,6 +116,7 @@ class Switches:
         moment = self._parts.now()
         await self._parts.index.write(lambda tx: collection.switch(tx, camera, on=on, moment=moment), urgent=True)
         await self.load()
+        self._last[camera] = self.wanted(camera)
         told = await _told(camera, ways)
         return {"camera": camera, **self.view(camera), "told": told}
 
@@ -150,6 +154,11 @@ async def _told(camera: str, ways: Sequence[tuple[Way, Tell]]) -> Way | Literal[
                 await tell(camera)
             return way
     return ""
+
+
+def _proved(tx: Tx) -> tuple[str, ...]:
+    """Return the cameras that can be switched."""
+    return tuple(one.camera for one in enrolment.enrolled(tx) if one.level == "proved")
 
 
 def _require_link(tx: Tx, camera: str) -> None:

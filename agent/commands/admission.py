@@ -94,8 +94,6 @@ class Admission:
         heard = door.hear(tx, incoming, trust=self._trust, device=self._device, moment=moment)
         if isinstance(heard, Stranger):
             return Judged(stranger=heard.why)
-        if (heard.row.role if isinstance(heard, Repeat) else heard.key.role) == "backend":
-            self._world.heard()
         self._require_room(heard)
         if isinstance(heard, Repeat):
             row = heard.row
@@ -163,6 +161,8 @@ class Admission:
             return self._turn_busy(tx, heard, "too much waits for this key's acknowledgement", moment=moment)
         try:
             door.judge_verb(heard, moment=moment)
+            if key.role == "backend":  # new, in time, and its own to say: whoever sends old ones again was not heard
+                self._world.heard()
             selection, weight = self._resolve(tx, key, command)
             waits_for = self._waits_for(tx, key, command, weight, approved=False, moment=moment)
             acted = None if waits_for else self._act_at_once(tx, key, command, moment=moment)

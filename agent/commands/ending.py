@@ -15,12 +15,13 @@ from agent.outbox import Outbox, RaiseIn
 from agent.policy import Policy
 from agent.policy.ending import Service
 from agent.rights import service
+from agent.trust import Trust
 
 SENTENCES: Final = {
     "noticed": "The service of this device ends at {ends}; until then all goes on.",
     "ended": "The service of this device has ended{why}; what is here goes at {due}.",
     "deleting": "The service of this device has ended{why}; what nothing keeps is being deleted.",
-    "done": "The service of this device has ended{why}; nothing is left of what it recorded.",
+    "done": "The service of this device has ended{why}; nothing is left here or at its stores.",
 }
 
 
@@ -42,7 +43,7 @@ def tell(tx: Tx, new: Service, *, policy: Policy, alert: RaiseIn, outbox: Outbox
         outbox.clear_alert(tx, "service_ending", moment=moment)
 
 
-def acting(*, policy: Callable[[], Policy], alert: RaiseIn, outbox: Outbox) -> Act:
+def acting(*, policy: Callable[[], Policy], trust: Trust, alert: RaiseIn, outbox: Outbox) -> Act:
     """Return the effect of the verb."""
 
     def act(tx: Tx, key: Key, command: Command, moment: Moment) -> tuple[Outcome, ...]:
@@ -52,7 +53,9 @@ def acting(*, policy: Callable[[], Policy], alert: RaiseIn, outbox: Outbox) -> A
             changed = service.resume(tx, key, command=command.jti, moment=moment)
         else:
             ends_ms = (request.ends or 0) * MS_PER_S
-            changed = service.notice(tx, key, command=command.jti, ends_ms=ends_ms, moment=moment)
+            keys = trust.key_set(tx)
+            known = frozenset(one.kid for one in keys.keys) if keys is not None else frozenset[str]()
+            changed = service.notice(tx, key, command=command.jti, ends_ms=ends_ms, known=known, moment=moment)
         if changed:
             tell(tx, service.standing(tx), policy=policy(), alert=alert, outbox=outbox, moment=moment)
         return ()

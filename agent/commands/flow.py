@@ -228,11 +228,11 @@ class Commands:
             heard = door.hear_ack(tx, incoming, trust=self._trust, device=self._device)
             if isinstance(heard, Stranger):
                 return heard.why
-            key = self._trust.key(tx, heard.iss)
-            if key is not None and key.role in {"backend", "store"}:
-                self._world.heard()
-            self._outbox.acknowledged(tx, heard.iss, heard.acks, moment=moment)
+            key = self._trust.valid_key(tx, heard.iss, moment=moment)
+            news = self._outbox.acknowledged(tx, heard.iss, heard.acks, moment=moment)
             self._trust.acknowledged(tx, heard.iss, heard.acks)
+            if news and key is not None and key.role == "backend":  # an ack has no number: one sent again is none
+                self._world.heard()
             return ""
 
         stranger = await self._index.write(note, urgent=True)

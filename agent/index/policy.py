@@ -36,23 +36,36 @@ MIGRATIONS: Final[tuple[str, ...]] = (
     INSERT INTO policy_file SELECT 1, sha256, '', x'' FROM policy_in_force;
     DROP TABLE policy_in_force;
     """,
+    """
+    -- What the owner had no part in deletes with more care; of a document from before that is not known.
+    ALTER TABLE policy_document ADD COLUMN owners INTEGER NOT NULL DEFAULT 1;  -- 0: a backend alone put it in force
+    """,
 )
 
 
 def read_document(tx: Tx) -> dict[str, Any] | None:
     """Return the row by column name, or ``None`` before the first document."""
-    names = ("document", "sha256", "signed", "by", "revision", "since_ms", "bound")
+    names = ("document", "sha256", "signed", "by", "revision", "since_ms", "bound", "owners")
     rows = tx.execute(f"SELECT {', '.join(names)} FROM policy_document WHERE only_row = 1")  # noqa: S608 - our own names
     return dict(zip(names, rows[0], strict=True)) if rows else None
 
 
 def write_document(
-    tx: Tx, document: bytes, *, sha256: str, signed: bytes, by: str, revision: int, since_ms: int, bound: bool
+    tx: Tx,
+    document: bytes,
+    *,
+    sha256: str,
+    signed: bytes,
+    by: str,
+    revision: int,
+    since_ms: int,
+    bound: bool,
+    owners: bool,
 ) -> None:
     """Replace the row."""
     tx.execute(
-        "INSERT OR REPLACE INTO policy_document VALUES (1, ?, ?, ?, ?, ?, ?, ?)",
-        (document, sha256, signed, by, revision, since_ms, int(bound)),
+        "INSERT OR REPLACE INTO policy_document VALUES (1, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (document, sha256, signed, by, revision, since_ms, int(bound), int(owners)),
     )
 
 

@@ -38,24 +38,28 @@ MIGRATIONS: Final[tuple[str, ...]] = (
         since_ms INTEGER NOT NULL   -- agent time
     ) STRICT;
     """,
+    """
+    -- Under a policy that its owner had no part in, what surprises is counted over all passes.
+    ALTER TABLE retention_pass ADD COLUMN surprised INTEGER NOT NULL DEFAULT 0;  -- objects
+    """,
 )
 
 
 def read_pass(tx: Tx) -> tuple[Any, ...] | None:
-    """Return (ages, passed_ms, since_ms, waiting, selection, approved, asked_by), or ``None`` before the first pass."""
+    """Return (ages, passed_ms, since_ms, waiting, selection, approved, asked_by, surprised), or ``None`` before one."""
     found = tx.execute(
-        "SELECT ages, passed_ms, since_ms, waiting, selection, approved, asked_by FROM retention_pass"
+        "SELECT ages, passed_ms, since_ms, waiting, selection, approved, asked_by, surprised FROM retention_pass"
         " WHERE only_row = 1"
     )
     return found[0] if found else None
 
 
-def write_pass(tx: Tx, row: tuple[str, int, int, str, str, int, str]) -> None:
+def write_pass(tx: Tx, row: tuple[str, int, int, str, str, int, str, int]) -> None:
     """Replace the row."""
     tx.execute(
         "INSERT OR REPLACE INTO retention_pass"
-        " (only_row, ages, passed_ms, since_ms, waiting, selection, approved, asked_by)"
-        " VALUES (1, ?, ?, ?, ?, ?, ?, ?)",
+        " (only_row, ages, passed_ms, since_ms, waiting, selection, approved, asked_by, surprised)"
+        " VALUES (1, ?, ?, ?, ?, ?, ?, ?, ?)",
         row,
     )
 

@@ -6,9 +6,10 @@
     4 deleting   the deletion plan runs: everything that nothing keeps goes, here and at the stores
     5 done       nothing is left
 
-A cloud that is silent for longer than the policy allows ends it too, and one that is heard again within the time of
-grace takes that back. Of a signed notice only the owner does. While the clock is unsure no stage is entered, and only
-time counts as silence in which the agent ran and could have heard: a device that lay in a drawer deletes nothing.
+A cloud that is silent for longer than the policy allows ends it too, also where it gave a notice for later, and one
+that is heard again within the time of grace takes that back, the notice with it. Of a signed notice only the owner
+does. While the clock is unsure no stage is entered, and only time counts as silence in which the agent ran and somebody
+was there who could have spoken: a device that lay in a drawer, or that has no cloud, deletes nothing for its silence.
 """
 
 from typing import Final, Literal
@@ -47,20 +48,27 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def advance(  # noqa: PLR0911 - one return per way from stage to stage
-    now: Service, policy: Policy, *, heard: bool, moment: Moment
+    now: Service, policy: Policy, *, heard: bool, cloud: bool, moment: Moment
 ) -> Service:
-    """Return how the service stands after a look; ``heard`` tells whether a word of the cloud came since the last."""
+    """Return how the service stands after a look; ``heard`` tells whether a word of the cloud came since the last.
+
+    ``cloud`` tells whether anybody is there who could speak: without, no silence counts, and what ended by silence goes
+    on.
+    """
     at_ms = moment.agent_ms
     passed_ms = min(max(0, at_ms - now.looked_ms), LOOK_MAX_MS) if now.looked_ms and moment.trusted else 0
-    looked = msgspec.structs.replace(now, silent_ms=0 if heard else now.silent_ms + passed_ms, looked_ms=at_ms)
+    silent_ms = now.silent_ms + passed_ms if cloud and not heard else 0
+    looked = msgspec.structs.replace(now, silent_ms=silent_ms, looked_ms=at_ms)
     if not moment.trusted:
         return looked
     if looked.stage == "noticed" and at_ms >= looked.ends_ms:
         return _end(looked, policy, at_ms=at_ms)
     limit_ms = policy.silent_ms
-    if looked.stage == "served" and limit_ms is not None and looked.silent_ms >= limit_ms:
-        return _end(msgspec.structs.replace(looked, since_ms=at_ms), policy, at_ms=at_ms)
+    if looked.stage in {"served", "noticed"} and limit_ms is not None and looked.silent_ms >= limit_ms:
+        return _end(msgspec.structs.replace(looked, by="", command="", since_ms=at_ms), policy, at_ms=at_ms)
     if looked.stage == "ended" and heard and not looked.by:
+        return Service(looked_ms=at_ms)
+    if looked.stage in {"ended", "deleting"} and not cloud and not looked.by:
         return Service(looked_ms=at_ms)
     if looked.stage == "ended" and policy.ending == "delete" and at_ms >= looked.due_ms:
         return msgspec.structs.replace(looked, stage="deleting")

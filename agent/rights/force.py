@@ -21,7 +21,8 @@ class InForce(msgspec.Struct, frozen=True, kw_only=True):
     """The document that is obeyed, and who brought it.
 
     ``signed`` is the JWS it came in, empty for a file. Until an agent has run under it (``bound``) nothing was taken in
-    under it, and the file may still be edited freely.
+    under it, and the file may still be edited freely. ``owners`` is false of one that a backend put in force alone: by
+    tightening, unasked.
     """
 
     document: bytes
@@ -31,6 +32,7 @@ class InForce(msgspec.Struct, frozen=True, kw_only=True):
     revision: int = 0
     since_ms: int = 0
     bound: bool = False
+    owners: bool = True
 
 
 class Waiting(msgspec.Struct, frozen=True):
@@ -53,7 +55,7 @@ def hash_of(document: bytes) -> str:
 def in_force(tx: Tx) -> InForce | None:
     """Return the document in force; ``None`` on a device that never opened one."""
     row = rows.read_document(tx)
-    return None if row is None else InForce(**(row | {"bound": bool(row["bound"])}))
+    return None if row is None else InForce(**(row | {"bound": bool(row["bound"]), "owners": bool(row["owners"])}))
 
 
 def waiting_file(tx: Tx) -> Waiting | None:
@@ -87,6 +89,7 @@ def keep(tx: Tx, new: InForce) -> None:
         revision=new.revision,
         since_ms=new.since_ms,
         bound=new.bound,
+        owners=new.owners,
     )
 
 

@@ -17,7 +17,8 @@ class Pass(msgspec.Struct, frozen=True, kw_only=True):
 
     ``ages`` are the age limits that were obeyed, by scope (``None``: an older version did not say). ``passed_ms`` is
     the agent time that what is expected is counted from, ``since_ms`` the one since which what was taken in may drive
-    as much out. ``asked_by`` is the hash of the policy that the waiting one obeys.
+    as much out. ``asked_by`` is the hash of the policy that the waiting one obeys. Under a policy that its owner had no
+    part in, ``ages`` stay those of the owner's last one, and ``surprised`` counts what went since that nobody expected.
     """
 
     ages: dict[str, int] | None
@@ -27,6 +28,7 @@ class Pass(msgspec.Struct, frozen=True, kw_only=True):
     selection: str = ""
     approved: bool = False
     asked_by: str = ""
+    surprised: int = 0
 
 
 def last_pass(tx: Tx) -> Pass | None:
@@ -34,7 +36,7 @@ def last_pass(tx: Tx) -> Pass | None:
     found = rows.read_pass(tx)
     if found is None:
         return None
-    ages, passed_ms, since_ms, waiting, selection, approved, asked_by = found
+    ages, passed_ms, since_ms, waiting, selection, approved, asked_by, surprised = found
     return Pass(
         ages=msgspec.json.decode(ages, type=dict[str, int]) if ages else None,
         passed_ms=passed_ms,
@@ -43,6 +45,7 @@ def last_pass(tx: Tx) -> Pass | None:
         selection=selection,
         approved=bool(approved),
         asked_by=asked_by,
+        surprised=surprised,
     )
 
 
@@ -50,7 +53,7 @@ def keep_pass(tx: Tx, told: Pass) -> None:
     """Persist it in the caller's transaction."""
     ages = "" if told.ages is None else msgspec.json.encode(told.ages).decode("ascii")
     asked = (told.waiting, told.selection, int(told.approved), told.asked_by)
-    rows.write_pass(tx, (ages, told.passed_ms, told.since_ms, *asked))
+    rows.write_pass(tx, (ages, told.passed_ms, told.since_ms, *asked, told.surprised))
 
 
 def freeze(tx: Tx, items: tuple[tuple[str, str], ...]) -> str:

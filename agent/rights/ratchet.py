@@ -155,6 +155,7 @@ class Ratchet:
             revision=signed.revision,
             since_ms=moment.agent_ms,
             bound=True,
+            owners=key.role == "client" or bool(loosens(changes)),
         )
         rows.note_revision(tx, key.kid, signed.revision, keys=self._keys(tx))
         self._put(tx, new, policy, command=command.jti, moment=moment)

@@ -4,6 +4,9 @@ The stages and what leads from one to the next are ``agent/policy/ending.py``; a
 with its audit event (I7), so that power that fails leaves the old stage or the new one.
 """
 
+from collections.abc import Collection
+from typing import Final
+
 import msgspec
 
 from agent import audit
@@ -14,6 +17,9 @@ from agent.index import Tx
 from agent.index import service as rows
 from agent.model import Moment
 from agent.policy.ending import Service, noticed
+
+NOTICE_MAX_MS: Final = 366 * 86_400_000
+"""A notice for later than this says nothing that anybody plans by; silence ends the service all the same."""
 
 
 def standing(tx: Tx) -> Service:
@@ -36,10 +42,19 @@ def keep(tx: Tx, new: Service, *, actor: str = "device", moment: Moment) -> bool
     return changed
 
 
-def notice(tx: Tx, key: Key, *, command: str, ends_ms: int, moment: Moment) -> bool:
-    """Take a signed notice that the service ends; return whether it changes anything."""
-    new = noticed(standing(tx), by=key.kid, command=command, ends_ms=ends_ms, moment=moment)
+def notice(tx: Tx, key: Key, *, command: str, ends_ms: int, known: Collection[str], moment: Moment) -> bool:
+    """Take a signed notice that the service ends; return whether it changes anything.
+
+    ``known`` are the ids of the keys that are trusted now. Raises ``RefusedError`` for a time that is too far away
+    (``too_large``), and where the notice of another key stands (``not_granted``): only that key or the owner's client
+    moves it, or anybody once that key left the set.
+    """
+    if ends_ms - moment.agent_ms > NOTICE_MAX_MS:
+        raise RefusedError("a notice names a time within a year", reason="too_large", retry="after_fix")
     before = standing(tx)
+    if before.stage == "noticed" and key.role != "client" and before.by != key.kid and before.by in known:
+        raise RefusedError("another key gave the notice that stands", reason="not_granted")
+    new = noticed(before, by=key.kid, command=command, ends_ms=ends_ms, moment=moment)
     if new == before:
         return False
     keep(tx, new, actor=key.kid, moment=moment)

@@ -94,6 +94,11 @@ class Sending:
         self.kept_elsewhere = False  # the store stated that it keeps the copy in a region that it may not be in
 
     @property
+    def regions(self) -> tuple[str, ...]:
+        """Where the store was told that it may keep it; none where that may be anywhere."""
+        return self._regions
+
+    @property
     def durable_bytes(self) -> int:
         """What the store said is durable."""
         return self._transfer.durable

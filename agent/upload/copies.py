@@ -144,8 +144,7 @@ class Copies:
     async def take(self, answer: Go | Stored | Erased | Failed) -> bool:
         """Take an answer to a request of ours; return whether it was one."""
         if isinstance(answer, Erased):
-            await self._note_erased(answer)
-            return True
+            return await self._note_erased(answer)
         request = self._comparing.get(answer.re or "")
         if request is None or request.store != answer.iss or (answer.upload, answer.manifest) not in request.open:
             return False
@@ -169,10 +168,10 @@ class Copies:
             self._alert("store_rolled_back", "The store was asked about its copies, and does not have them all.")
             self._changed()
 
-    async def _note_erased(self, answer: Erased) -> None:
+    async def _note_erased(self, answer: Erased) -> bool:
         request = self._erasing.get(answer.re)
         if request is None or request.store != answer.iss:
-            return
+            return False
         del self._erasing[answer.re]
         items = [item for item in answer.items if (item.upload, item.manifest) in request.open]
         moment = self._now()
@@ -186,6 +185,7 @@ class Copies:
         self._changed()
         if news:  # there may be more than one message names; an answer beside the point is asked for later
             self._erase_news.set()
+        return True
 
     def _note_some(self, tx: Tx, *, items: Sequence[ErasedItem], stated_by: str, moment: Moment) -> int:
         """Return how many were news."""

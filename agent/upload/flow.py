@@ -32,7 +32,7 @@ from agent.errors import AgentError, ConfigError, CorruptError, LinkError, Refus
 from agent.index import Index, Tx
 from agent.model import Category, Moment, Object, RandomBytes, Requester, new_id
 from agent.outbox import Warn
-from agent.policy import Allow, Conditions, Decision, Policy, Rights, Subject, decide
+from agent.policy import Allow, Conditions, Decision, Policy, Refuse, Rights, Subject, decide
 from agent.rights.snapshot import Snapshot
 from agent.uplink import UPACK, Device, Line, Mail, Manifest, Rate, Sending, Wait, opened, pause_until
 from agent.upload.copies import Copies
@@ -83,8 +83,7 @@ class Upload:
     ``stores`` returns the keys of the stores that are valid now (docs/protocol.md §3): the last of them gets uploads,
     the others are still asked about the copies that they have. ``policy``, ``snapshot`` and ``now`` are asked at each
     decision. ``alert`` takes a code of §8 and a sentence. ``corrected`` is called in the transaction that notes a
-    store's word about a correction. ``heard`` is called
-    for each answer that a store's key signed.
+    store's word about a correction. ``heard`` is called for each answer of a store that was waited for, and once.
     """
 
     def __init__(
@@ -247,14 +246,16 @@ class Upload:
         self._rate.change(self._policy().rate_bytes_s)
         running = tuple(self._turn.running)
         waiting = await self._index.read(lambda tx: self._still_waiting(tx, running)) if running else {}
-        restricted: list[str] = []
+        going_to = {one.object_id: one.regions for one in self._sendings.values()}
+        wrong: list[str] = []
         for object_id, item in self._turn.running.items():
             now = waiting.get(object_id)
-            if now is None or not self._may_go_on(item, *now):
+            elsewhere = object_id in going_to and not self._may_lie_in(going_to[object_id])
+            if now is None or elsewhere or not self._may_go_on(item, *now):
                 self._tasks[object_id].cancel()
-                restricted += [object_id] if now is not None and now[1].restricted else []
-        if restricted:
-            await self._index.write(lambda tx: self._ask_back(tx, restricted), urgent=True)
+                wrong += [object_id] if now is not None and (elsewhere or self._must_come_back(*now)) else []
+        if wrong:
+            await self._index.write(lambda tx: self._ask_back(tx, wrong), urgent=True)
             self.copies.wake()
         offsets = {
             upload: one.durable_bytes
@@ -270,6 +271,22 @@ class Upload:
         """Tell whether what is being sent is still what may be: whoever can open it may, and it is for the same."""
         decision = self._judge(Subject.of(now), rights)
         return isinstance(decision, Allow) and not decision.reseal_to and now.recipients == item.recipients
+
+    def _must_come_back(self, now: Object, rights: Rights) -> bool:
+        """Tell whether a store must not even have a part of it; what only waits for its hour stays where it is."""
+        decision = self._judge(Subject.of(now), rights)
+        return isinstance(decision, Refuse) and decision.reason != "outside_hours"
+
+    def _may_lie_in(self, regions: tuple[str, ...]) -> bool:
+        """Tell whether a store that keeps it in one of these, or in any where none is named, keeps it where it may."""
+        allowed = self._policy().regions
+        return not allowed or (bool(regions) and set(regions) <= set(allowed))
+
+    def _require_region(self, sending: Sending, stored: Stored) -> None:
+        """Raise ``RefusedError`` where the policy became another while the store's last word was under way."""
+        if not self._may_lie_in((stored.region,)):
+            sending.kept_elsewhere = True
+            raise RefusedError(f"the store keeps it in {stored.region}", reason="region_refused", retry="later")
 
     def _still_waiting(self, tx: Tx, object_ids: tuple[str, ...]) -> dict[str, tuple[Object, Rights]]:
         """Return what is here of some objects and not on its way out, as it is now, and what stands over it."""
@@ -381,6 +398,7 @@ class Upload:
         self._sendings[manifest.upload] = sending
         try:
             stored = await sending.run()
+            self._require_region(sending, stored)
         except RefusedError as error:
             if sending.kept_elsewhere:
                 await self._index.write(lambda tx: self._vault.take_back_upload(tx, manifest.upload), urgent=True)
@@ -507,10 +525,8 @@ class Upload:
                 mail = self._mails.get(answer.unverified.unverified_kid)
                 if mail is None:
                     self.refused["no_store"] += 1
-                else:
-                    value = mail.verified(answer)
+                elif await self._take(mail.verified(answer)):
                     self._heard()
-                    await self._take(value)
             except RefusedError as error:
                 self.refused[error.reason] += 1
                 if error.reason == "bad_signature":
@@ -529,19 +545,21 @@ class Upload:
                 "forged_message", "Answers arrive under the id of a store's key that did not sign them.", "store"
             )
 
-    async def _take(self, value: UpAck) -> None:
+    async def _take(self, value: UpAck) -> bool:
+        """Hand an answer on; return whether it is news: the same bytes sent once more would not be."""
         if isinstance(value, Erased):
-            await self.copies.take(value)
-            return
+            return await self.copies.take(value)
         if isinstance(value, Rectified):
-            await self.corrections.take(value)
-            return
+            return await self.corrections.take(value)
         sending = self._sendings.get(value.upload)
         if sending is not None and sending.deliver(value):
             if isinstance(value, Go | Stored):
                 self.copies.note_epoch(value.iss, value.epoch)
-        elif isinstance(value, UploadAck) or not await self.copies.take(value):
-            await self._take_late(value)
+            return isinstance(value, Stored)  # it ends the upload; the others may come again in it
+        if not isinstance(value, UploadAck) and await self.copies.take(value):
+            return True
+        await self._take_late(value)
+        return False
 
     async def _take_late(self, value: Go | UploadAck | Stored | Failed) -> None:
         """Count an answer that nobody waits for; a late storage receipt changes nothing, ``begin`` asks again."""

@@ -94,11 +94,11 @@ class Corrections:
                     await self._news.wait()
                 again_s = FIRST_AGAIN_S if self._news.is_set() else min(LONGEST_AGAIN_S, 2 * again_s)
 
-    async def take(self, answer: Rectified) -> None:
-        """Note a store's word, if it answers what that store was asked last."""
+    async def take(self, answer: Rectified) -> bool:
+        """Note a store's word, if it answers what that store was asked last; return whether it does."""
         request = self._open.get(answer.iss)
         if request is None or request.jti != answer.re:
-            return
+            return False
         del self._open[answer.iss]
         ours = [item for item in answer.items if (item.upload, item.manifest) in request.named]
         kept = tuple(item.upload for item in ours if item.result == "kept")
@@ -121,6 +121,7 @@ class Corrections:
         self._changed()
         if news:  # there may be more than one message names; an answer beside the point is asked for later
             self._news.set()
+        return True
 
     async def _watch(self) -> None:
         session = 0

@@ -24,7 +24,9 @@ START_S = 1_800_000_000
 class Station:
     """``reading`` is what its clocks show; ``parts`` opens it, and is opened once at a time."""
 
-    def __init__(self, folder: Path, *, synchronised: bool = True, sources: str = "") -> None:
+    def __init__(
+        self, folder: Path, *, synchronised: bool = True, sources: str = "", members: tuple[Party, ...] = ()
+    ) -> None:
         self.reading = Reading(wall_ms=START_S * 1000, boot_ms=60_000, boot_id="one", synchronised=synchronised)
         self.client = party("client", "phone", *envelope.VERBS)
         self.clock = party("time", "clock", "time")
@@ -34,7 +36,7 @@ class Station:
         self.config: Config = parse_config(
             f'device = "{DEVICE}"\nstate = "state"\n{sources}'.encode(), file=folder / "agent.toml"
         )
-        self.key_set = self.sign_key_set(1, "", self.client, self.clock, self.store)
+        self.key_set = self.sign_key_set(1, "", self.client, self.clock, self.store, *members)
         owner = Descriptor(
             v=1, role="owner", name="Ada", jwk=public_jwk(self.root), alg="EdDSA", recipient=self.recipient
         )

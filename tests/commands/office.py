@@ -191,6 +191,7 @@ class Office:
         )
         policy = parse_policy(self.policy_document().encode(), file="policy.toml")
         self.rights_changes = 0
+        self.heard: list[int] = []
         purposes = Purposes(policy=lambda: policy, changed=self._note_rights_change)
         self.snapshot = Snapshot()
         alarm = Alarm(index=self.index, trust=self.trust, outbox=self.outbox)
@@ -212,6 +213,7 @@ class Office:
                 **self.freezing.acts(),
             },
             purposes=purposes,
+            heard=lambda: self.heard.append(self.moment.agent_ms),
             now=lambda: self.moment,
             changed=self.changed.set,
             alert=alarm.raise_in,

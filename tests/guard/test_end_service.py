@@ -12,14 +12,19 @@ from agent.app.alarm import Alarm
 from agent.app.ending import Ending
 from agent.app.parts import Parts
 from agent.control import ask
-from agent.errors import SpaceError
+from agent.envelope import Key
+from agent.errors import RefusedError, SpaceError
 from agent.index import Tx
+from agent.index import bundle as exports
 from agent.model import Object, Selection, new_id
 from agent.policy.ending import Service
 from agent.rights import freezing, service
+from agent.vault import Total
 from tests.app.resident import resident
 from tests.app.station import Station
 from tests.app.test_verbs import keep
+from tests.commands.office import party
+from tests.farewell.leaver import at_store
 from tests.flow.hostile import Hostile, besieged
 from tests.waiting import until
 
@@ -78,8 +83,13 @@ async def stage(station: Station) -> str:
     return str(told["service"]["stage"])
 
 
-def station_of(folder: Path, ending: str = ENDING) -> Station:
-    station = Station(folder)
+LINE = '[broker]\nurl = "mqtts://broker.example"\ntenant = "acme"\nidentity = "tls"\n'
+
+
+def station_of(folder: Path, *, cloud: bool = True, line: str = LINE, ending: str = ENDING) -> Station:
+    """Return a device that belongs to a service, or to none."""
+    members = (party("backend", "cloud", "export", "inventory", "end-service"),) if cloud else ()
+    station = Station(folder, sources=line, members=members)
     with station.config.policy.open("a") as document:
         document.write(ending)
     return station
@@ -91,31 +101,63 @@ def test_cloud_that_is_silent_beyond_the_limit_ends_its_service_and_the_plan_run
 ) -> None:
     station = station_of(tmp_path)
 
+    async def live() -> None:
+        async with station.parts() as parts:
+            await keep(parts)
+            ending, seen = ending_of(parts), ["served"]
+            while seen[-1] != "done":
+                station.let_pass(HOUR_MS)
+                if (now := (await ending.look(parts.now())).stage) != seen[-1]:
+                    seen.append(now)
+            assert seen == ["served", "ended", "done"]
+            assert await parts.index.read(left) == 0
+            waiting = await parts.index.read(parts.outbox.pending)
+            told = [station.client.open(one.body) for one in waiting if one.reader == station.client.kid]
+            (notice,) = [one for one in told if one.get("code") == "service_ending"]
+            assert "silent" in notice["what"]
+
+    asyncio.run(live())
+
+
+@pytest.mark.promise("END-SERVICE")
+def test_device_without_a_cloud_is_served_for_ever_and_keeps_what_it_has(tmp_path: Path) -> None:
+    """A policy with ``silent`` on a device that had no broker once deleted everything after limit and grace."""
+    station = station_of(tmp_path, cloud=False, line="")
+
     async def prepare() -> Object:
         async with station.parts() as parts:
             return await keep(parts)
 
     async def act() -> None:
-        seen: list[str] = []
-        while not seen or seen[-1] != "done":
+        for _ in range(4 * 24):
             station.let_pass(HOUR_MS)
-            if (now := await stage(station)) not in seen:
-                seen.append(now)
-        assert seen[0] == "served"
-        assert seen[-2:] in (["deleting", "done"], ["ended", "done"]), seen
+            assert await stage(station) == "served"
 
-    async def left() -> tuple[int, list[dict[str, Any]]]:
+    async def left_of(kept: Object) -> object:
         async with station.parts() as parts:
-            waiting = await parts.index.read(parts.outbox.pending)
-            told = [station.client.open(message.body) for message in waiting]
-            return await parts.index.read(lambda tx: parts.vault.totals(tx).all.objects), told
+            return await parts.index.read(lambda tx: parts.vault.get(tx, kept.id))
 
-    asyncio.run(prepare())
+    kept = asyncio.run(prepare())
     asyncio.run(resident(station, act))
-    objects, told = asyncio.run(left())
-    assert objects == 0
-    (notice,) = [one for one in told if one.get("code") == "service_ending"]
-    assert "silent" in notice["what"]
+    assert asyncio.run(left_of(kept)) is not None
+
+
+@pytest.mark.parametrize(("cloud", "line"), [(False, LINE), (True, "")])
+def test_no_silence_counts_where_nobody_could_be_heard(
+    tmp_path: Path,
+    cloud: bool,  # noqa: FBT001 - a parameter of the test
+    line: str,
+) -> None:
+    station = station_of(tmp_path, cloud=cloud, line=line)
+
+    async def live() -> None:
+        async with station.parts() as parts:
+            ending = ending_of(parts)
+            for _ in range(100):
+                station.let_pass(HOUR_MS)
+                assert (await ending.look(parts.now())).stage == "served"
+
+    asyncio.run(live())
 
 
 @pytest.mark.promise("END-SERVICE")
@@ -142,8 +184,12 @@ def test_no_service_ends_while_the_clock_is_unsure(tmp_path: Path) -> None:
 
 
 async def ended(parts: Parts, *, due_ms: int = 1) -> None:
-    now = Service(stage="ended", by="", since_ms=1, ends_ms=1, due_ms=due_ms)
+    now = Service(stage="ended", by="backend", since_ms=1, ends_ms=1, due_ms=due_ms)
     await parts.index.write(lambda tx: service.keep(tx, now, moment=parts.now()))
+
+
+def left(tx: Tx) -> int:
+    return int(tx.execute("SELECT count(*) FROM object")[0][0])
 
 
 def ending_of(parts: Parts) -> Ending:
@@ -228,5 +274,237 @@ def test_what_a_hold_keeps_stays_and_goes_once_that_is_over(tmp_path: Path) -> N
             await parts.index.write(lambda tx: freezing.end_holds(tx, moment=parts.now()))
             assert (await ending.look(parts.now())).stage == "done"
             assert await parts.index.read(lambda tx: parts.vault.totals(tx).all.objects) == 0
+
+    asyncio.run(live())
+
+
+# --- what comes between
+
+
+async def resumed(station: Station, parts: Parts) -> None:
+    key = station.client.key()
+    await parts.index.write(lambda tx: service.resume(tx, key, command="go on", moment=parts.now()))
+
+
+def test_resume_stops_the_plan_between_two_parts_and_what_is_left_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    station = station_of(tmp_path)
+
+    async def live() -> None:
+        async with station.parts() as parts:
+            for _ in range(3):
+                await keep(parts)
+            await ended(parts)
+            erase = parts.erasure.erase
+
+            async def then_resume(ids: Any, **how: Any) -> object:  # noqa: ANN401 - handed on
+                done = await erase(ids, **how)
+                await resumed(station, parts)
+                return done
+
+            ending = ending_of(parts)
+            with monkeypatch.context() as slow:
+                slow.setattr("agent.app.ending.PART", 1)
+                slow.setattr(parts.erasure, "erase", then_resume)
+                await ending.look(parts.now())
+            assert await parts.index.read(left) == 2
+            assert (await parts.index.read(service.standing)).stage == "served"
+            assert (await ending.look(parts.now())).stage == "served"
+            assert await parts.index.read(left) == 2
+
+    asyncio.run(live())
+
+
+def test_resume_that_comes_as_the_last_part_goes_is_not_overwritten(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    station = station_of(tmp_path)
+
+    async def live() -> None:
+        async with station.parts() as parts:
+            await keep(parts)
+            await ended(parts)
+            erase = parts.erasure.erase
+
+            async def then_resume(ids: Any, **how: Any) -> object:  # noqa: ANN401 - handed on
+                done = await erase(ids, **how)
+                await resumed(station, parts)
+                return done
+
+            monkeypatch.setattr(parts.erasure, "erase", then_resume)
+            ending = ending_of(parts)
+            assert (await ending.look(parts.now())).stage != "done"
+            assert (await ending.look(parts.now())).stage == "served"
+            assert not parts.service_ended
+
+    asyncio.run(live())
+
+
+def test_command_that_commits_between_a_look_and_its_writing_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    station = station_of(tmp_path)
+
+    async def live() -> None:
+        async with station.parts() as parts:
+            await keep(parts)
+            await ended(parts)
+            write = parts.index.write
+
+            async def behind_resume(act: Any, **how: Any) -> object:  # noqa: ANN401 - handed on
+                key = station.client.key()
+                await write(lambda tx: service.resume(tx, key, command="go on", moment=parts.now()))
+                return await write(act, **how)
+
+            with monkeypatch.context() as racing:
+                racing.setattr(parts.index, "write", behind_resume)
+                assert (await ending_of(parts).look(parts.now())).stage == "served"
+            assert await parts.index.read(left) == 1
+
+    asyncio.run(live())
+
+
+def test_owner_who_goes_on_without_a_silent_cloud_is_not_ended_at_the_next_look(tmp_path: Path) -> None:
+    """The silence of before was kept in memory, and ended the service again five seconds later."""
+    station = station_of(tmp_path)
+
+    async def live() -> None:
+        async with station.parts() as parts:
+            ending = ending_of(parts)
+            for _ in range(26):
+                station.let_pass(HOUR_MS)
+                told = await ending.look(parts.now())
+            assert told.stage == "ended"
+            await resumed(station, parts)
+            for _ in range(23):
+                station.let_pass(HOUR_MS)
+                assert (await ending.look(parts.now())).stage == "served"
+
+    asyncio.run(live())
+
+
+def test_policy_that_keeps_ends_a_plan_that_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    station = station_of(tmp_path)
+
+    async def live() -> None:
+        async with station.parts() as parts:
+            for _ in range(2):
+                await keep(parts)
+            await ended(parts)
+            erase = parts.erasure.erase
+
+            async def then_keep(ids: Any, **how: Any) -> object:  # noqa: ANN401 - handed on
+                done = await erase(ids, **how)
+                parts.adopt(msgspec.structs.replace(parts.policy, ending="keep"), parts.document)
+                return done
+
+            monkeypatch.setattr("agent.app.ending.PART", 1)
+            monkeypatch.setattr(parts.erasure, "erase", then_keep)
+            await ending_of(parts).look(parts.now())
+            assert await parts.index.read(left) == 1
+
+    asyncio.run(live())
+
+
+# --- what is not here any more
+
+
+@pytest.mark.promise("END-SERVICE")
+def test_plan_has_every_copy_erased_that_a_store_alone_has_and_is_done_when_each_is_confirmed(tmp_path: Path) -> None:
+    station = station_of(tmp_path)
+
+    async def live() -> None:
+        async with station.parts() as parts:
+            kept = await keep(parts)
+            store = station.store.kid
+            upload = await parts.index.write(lambda tx: at_store(tx, parts, kept.id, store=store))
+            await parts.erasure.erase(
+                (kept.id,),
+                actor="device",
+                rule="category.recording.keep.age",
+                command="",
+                moment=parts.now(),
+                keeps_at_store=True,
+            )
+            assert await parts.index.read(parts.vault.at_stores) == Total(1, kept.size_bytes)
+            await ended(parts)
+            ending = ending_of(parts)
+            assert (await ending.look(parts.now())).stage == "deleting"
+            (asked,) = await parts.index.read(lambda tx: parts.erasure.pending_remote(tx, store, 10))
+            assert asked.upload == upload
+            assert (await ending.look(parts.now())).stage == "deleting", "its store has not said so"
+
+            def confirm(tx: Tx) -> object:
+                return parts.erasure.note_erased(
+                    tx, upload, "a" * 64, header="erased", payload="erased", stated_by=store, moment=parts.now()
+                )
+
+            await parts.index.write(confirm)
+            assert (await ending.look(parts.now())).stage == "done"
+
+    asyncio.run(live())
+
+
+@pytest.mark.promise("END-SERVICE")
+def test_plan_removes_the_exports_too(tmp_path: Path) -> None:
+    station = station_of(tmp_path)
+
+    async def live() -> None:
+        async with station.parts() as parts:
+            made = parts.bundle.folder / new_id()
+            made.mkdir()
+            (made / "recordings.age").write_bytes(b"sealed")
+            await parts.index.write(
+                lambda tx: exports.put(tx, made.name, made_ms=1, size_bytes=6, recipients=("age1owner",), objects=())
+            )
+            await ended(parts)
+            assert (await ending_of(parts).look(parts.now())).stage == "done"
+            assert not made.exists()
+            assert await parts.index.read(parts.bundle.exports) == frozenset()
+
+    asyncio.run(live())
+
+
+def test_agent_that_starts_behind_the_end_collects_nothing_before_its_first_look(tmp_path: Path) -> None:
+    station = station_of(tmp_path)
+
+    async def live() -> bool:
+        async with station.parts() as parts:
+            await ended(parts, due_ms=1 << 50)
+        async with station.parts() as parts:
+            return parts.service_ended
+
+    assert asyncio.run(live())
+
+
+# --- whose word it is
+
+
+def test_notice_names_a_time_within_a_year_and_is_moved_by_its_own_key_or_the_owner_alone(tmp_path: Path) -> None:
+    station = station_of(tmp_path)
+    one, other = (party("backend", name, "end-service").key() for name in ("one", "other"))
+    known = {one.kid, other.kid, station.client.kid}
+
+    async def live() -> None:
+        async with station.parts() as parts:
+            now = parts.now()
+
+            def give(key: Key, ends_ms: int, *, trusted: set[str] = known) -> bool:
+                return parts.index.write_now(
+                    lambda tx: service.notice(tx, key, command="n", ends_ms=ends_ms, known=trusted, moment=now)
+                )
+
+            with pytest.raises(RefusedError, match="within a year"):
+                give(one, now.agent_ms + 400 * 24 * HOUR_MS)
+            soon, late = now.agent_ms + HOUR_MS, now.agent_ms + 300 * 24 * HOUR_MS
+            assert give(one, soon)
+            with pytest.raises(RefusedError, match="another key"):
+                give(other, late)
+            assert (await parts.index.read(service.standing)).ends_ms == soon
+            assert give(one, soon + 1)
+            assert give(other, late, trusted={other.kid}), "whoever gave it is trusted no more"
+            assert give(station.client.key(), soon)
+            assert (await parts.index.read(service.standing)).by == station.client.kid
 
     asyncio.run(live())

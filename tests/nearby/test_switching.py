@@ -73,9 +73,8 @@ def test_off_is_noted_without_an_agent_and_a_policy_without_a_rule_reaches_the_c
         assert here.collection("on")["told"] == ""
         policy = here.agent.folder / "policy.toml"
         policy.write_text(policy.read_text(encoding="utf-8").split("[category")[0], encoding="utf-8")
-        with here.agent.running():
-            approve(here.agent)
         with here.near() as there, here.agent.running():
+            approve(here.agent)
             there.heard("not-collecting")
             error = here.collection("on", expect=1)["error"]
             assert (error["reason"], "policy.toml" in error["hint"]) == ("no_rule", True)

@@ -94,13 +94,19 @@ def test_vendors_preset_names_a_region_and_no_purpose_beside_the_camera_s_own_go
 
 
 @pytest.mark.parametrize("name", PRESETS)
+def test_no_silence_ends_anything_where_the_config_names_no_broker(name: str) -> None:
+    assert read(name, uploads=False).silent_ms is None
+
+
+@pytest.mark.parametrize("name", PRESETS)
 def test_what_is_filled_in_changes_those_lines_alone(name: str) -> None:
     owner = generate_identity(post_quantum=True).recipient().to_text()
     before = (FOLDER / f"{name}.toml").read_text(encoding="utf-8").splitlines()
     after = preset(name, owner=owner, region="moon-1", uploads=False).splitlines()
     assert len(before) == len(after)
     changed = {new for old, new in zip(before, after, strict=True) if old != new}
-    assert {line.partition(" =")[0] for line in changed} == {"owner", "regions", "upload"}
+    silent = {"# silent"} & {f"# {line.partition(' =')[0]}" for line in before}
+    assert {line.partition(" =")[0] for line in changed} == {"owner", "regions", "upload", *silent}
     whole = tomllib.loads("\n".join(after))
     assert whole["recipients"]["owner"] == [owner]
     assert all(table["upload"] == "never" for table in whole["category"].values() if "upload" in table)

@@ -3,21 +3,26 @@
 import asyncio
 import hashlib
 import json
+import os
+import secrets
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from agent import audit, envelope
 from agent.app.parts import Parts
 from agent.envelope import policy_claims, signing_input_sha256
 from agent.errors import ConfigError
+from agent.retention import Disk, Passed
 from agent.rights import force
 from tests.app.station import Station
 from tests.commands.office import Party, party
+from tests.store.home import draft
 
 ROOT = Path(__file__).resolve().parents[2]
 LOOSER = ('"14d"', '"30d"')
@@ -321,3 +326,70 @@ def test_power_cut_leaves_the_old_policy_or_the_new_one_and_the_command_ends_onc
 async def entries(parts: Parts) -> list[dict[str, Any]]:
     _, lines = await parts.index.read(lambda tx: audit.entries(tx, 0))
     return [json.loads(line) for line in lines]
+
+
+# --- what a tightening deletes
+
+
+async def recorded(parts: Parts, *, days_ago: float) -> None:
+    at_ms = parts.now().agent_ms - int(days_ago * DAY_MS)
+    fd, part = parts.vault.new_part()
+    os.write(fd, b"sealed")
+    os.close(fd)
+    group = await parts.vault.group()
+    made = draft(group, secrets.token_bytes(16))
+    moment = msgspec.structs.replace(parts.now(), agent_ms=at_ms, wall_ms=at_ms)
+    await parts.vault.admit(made, part=part, group=group, moment=moment)
+
+
+def count(parts: Parts) -> int:
+    return parts.index.read_now(lambda tx: parts.vault.totals(tx).all.objects)
+
+
+@pytest.mark.promise("POLICY-VERSION")
+@pytest.mark.parametrize("steps", [(13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1), (11, 8, 6, 4, 3, 2, 1), (1,)])
+@pytest.mark.parametrize("objects", [12, 60])
+def test_backend_that_tightens_step_by_step_empties_no_vault_without_the_owner(
+    home: Home, steps: tuple[int, ...], objects: int
+) -> None:
+    """One revision in each pass, of which none surprised by much: ten minutes later all was gone, and nobody asked."""
+
+    async def creep(parts: Parts) -> None:
+        for n in range(objects):
+            await recorded(parts, days_ago=13.9 * (objects - n) / objects)
+        await parts.retention.run_pass(parts.now(), Disk())
+        assert count(parts) == objects
+        passed = Passed()
+        for revision, days in enumerate(steps, start=1):
+            told = await home.propose(parts, home.backend, home.edited(('"14d"', f'"{days}d"')), revision=revision)
+            assert told["status"] == "done"
+            home.let_pass(60_000)
+            passed = await parts.retention.run_pass(parts.now(), Disk())
+            await parts.erasure.resume(parts.now())
+        expected = objects / 14 + 1  # within a day of the age that the owner wanted
+        assert count(parts) >= objects * 0.7 - expected
+        assert passed.waiting, "and then it asks"
+        said = await home.submit(parts, home.client, "approve", command=passed.waiting, selection=passed.selection)
+        assert said["status"] == "done"
+        await parts.retention.run_pass(parts.now(), Disk())
+        await parts.retention.run_pass(parts.now(), Disk())
+        await parts.erasure.resume(parts.now())
+        assert count(parts) <= objects / 14 + 1
+        assert not (await parts.retention.run_pass(parts.now(), Disk())).waiting, "the owner agreed to that age"
+
+    home.live(creep)
+
+
+def test_owners_own_tightening_counts_nothing_together(home: Home) -> None:
+    async def tighten(parts: Parts) -> None:
+        for n in range(60):
+            await recorded(parts, days_ago=13.9 * (60 - n) / 60)
+        await parts.retention.run_pass(parts.now(), Disk())
+        for revision, days in enumerate((11, 8, 6, 5, 4), start=1):
+            await home.propose(parts, home.client, home.edited(('"14d"', f'"{days}d"')), revision=revision)
+            home.let_pass(60_000)
+            assert not (await parts.retention.run_pass(parts.now(), Disk())).waiting
+        await parts.erasure.resume(parts.now())
+        assert count(parts) <= 60 * 4 / 13.9 + 1
+
+    home.live(tighten)

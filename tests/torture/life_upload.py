@@ -101,9 +101,9 @@ class _Flow(Upload):
         over = found is not None and found.state == "uploaded" and self._store.memory.has(found.upload)
         self.news.put_nowait("over" if over else "stands still")
 
-    async def _take(self, value: UpAck) -> None:
+    async def _take(self, value: UpAck) -> bool:
         try:
-            await super()._take(value)
+            return await super()._take(value)
         finally:
             if isinstance(value, UploadAck):
                 self.wake()  # so that the offset is noted

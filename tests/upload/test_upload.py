@@ -415,6 +415,66 @@ def test_policy_that_changes_the_regions_starts_a_new_upload(
     asyncio.run(act())
 
 
+@pytest.mark.promise("RESIDENCY")
+def test_upload_under_way_ends_where_its_region_is_allowed_no_more_and_the_store_erases_what_it_got(
+    mosquitto: BrokerProcess, tls: Path, tmp_path: Path, hub: Hub
+) -> None:
+    """Every further byte went to the region that had just been forbidden, and its storage receipt was believed."""
+    hub.policy = policy("[upload]\nrate = '1MiB'\nregions = ['eu', 'us']")
+
+    async def act() -> None:
+        item = await hub.add(size_bytes=8 * MIB)
+        with cloud_at(mosquitto.url, tls=tls, folder=tmp_path / "us", keys=Keys.of(hub), region="us") as (cloud, store):
+            async with uploading(hub, line(mosquitto.url, tls), store) as flow:
+                await until(lambda: bool(offsets(cloud, "ack")))
+                hub.policy = policy("[upload]\nrate = '40MiB'\nregions = ['eu']")
+                flow.changed()
+                await until(lambda: bool(hub.alerts) and bool(cloud.journal.events("erased")))
+            assert not stored(cloud)
+        assert hub.alerts[0][0] == "upload_region_refused"
+        assert hub.state(item) == "sealed"
+
+    asyncio.run(act())
+
+
+def test_upload_under_way_goes_on_where_its_region_is_still_among_those_that_are_allowed(
+    mosquitto: BrokerProcess, tls: Path, tmp_path: Path, hub: Hub
+) -> None:
+    hub.policy = policy("[upload]\nrate = '1MiB'\nregions = ['eu']")
+
+    async def act() -> None:
+        item = await hub.add(size_bytes=4 * MIB)
+        with cloud_at(mosquitto.url, tls=tls, folder=tmp_path / "eu", keys=Keys.of(hub)) as (cloud, store):
+            async with uploading(hub, line(mosquitto.url, tls), store) as flow:
+                await until(lambda: bool(offsets(cloud, "ack")))
+                hub.policy = policy("[upload]\nrate = '40MiB'\nregions = ['eu', 'us']")
+                flow.changed()
+                await until(lambda: hub.uploaded(item))
+            assert len({str(one["upload"]) for one in cloud.journal.events("begin")}) == 1
+
+    asyncio.run(act())
+
+
+def test_upload_that_the_policy_stops_leaves_nothing_half_sent_at_the_store(
+    mosquitto: BrokerProcess, tls: Path, tmp_path: Path, hub: Hub
+) -> None:
+    hub.policy = policy("[upload]\nrate = '1MiB'")
+
+    async def act() -> None:
+        item = await hub.add(size_bytes=8 * MIB)
+        with cloud_at(mosquitto.url, tls=tls, folder=tmp_path / "cloud", keys=Keys.of(hub)) as (cloud, store):
+            async with uploading(hub, line(mosquitto.url, tls), store) as flow:
+                await until(lambda: bool(offsets(cloud, "ack")))
+                rules = tuple(msgspec.structs.replace(rule, upload="never") for rule in hub.policy.rules)
+                hub.policy = msgspec.structs.replace(hub.policy, rules=rules)
+                flow.changed()
+                await until(lambda: bool(cloud.journal.events("erased")))
+            assert not stored(cloud)
+        assert hub.state(item) == "sealed"
+
+    asyncio.run(act())
+
+
 def test_owners_new_key_opens_what_goes_and_the_one_that_was_lost_opens_nothing(
     mosquitto: BrokerProcess, tls: Path, tmp_path: Path, hub: Hub
 ) -> None:
