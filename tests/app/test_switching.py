@@ -36,7 +36,7 @@ def test_camera_is_told_when_what_is_wanted_of_it_changed_and_only_then(
         async with station.parts() as parts:
             made = await parts.index.write(
                 lambda tx: enrolment.enrol(
-                    tx, level="proved", device="k3x9" * 4, kid="A" * 43, endpoint="10.0.0.2:443", moment=parts.now()
+                    tx, level="proved", device="k3x4" * 4, kid="A" * 43, endpoint="10.0.0.2:443", moment=parts.now()
                 )
             )
             switches = Switches(parts)

@@ -11,16 +11,14 @@ import pytest
 from agent.app.alarm import Alarm
 from agent.app.ending import Ending
 from agent.app.parts import Parts
-from agent.control import ask
 from agent.envelope import Key
 from agent.errors import RefusedError, SpaceError
 from agent.index import Tx
 from agent.index import bundle as exports
-from agent.model import Object, Selection, new_id
+from agent.model import Selection, new_id
 from agent.policy.ending import Service
 from agent.rights import freezing, service
 from agent.vault import Total
-from tests.app.resident import resident
 from tests.app.station import Station
 from tests.app.test_verbs import keep
 from tests.commands.office import party
@@ -78,11 +76,6 @@ def test_signed_end_stops_collection_tells_the_owner_and_deletes_everything(host
 # --- silence, with the clocks in the test's hands
 
 
-async def stage(station: Station) -> str:
-    told = await ask(station.config.socket, "status", {}, progress=lambda _step: None)
-    return str(told["service"]["stage"])
-
-
 LINE = '[broker]\nurl = "mqtts://broker.example"\ntenant = "acme"\nidentity = "tls"\n'
 
 
@@ -124,22 +117,17 @@ def test_device_without_a_cloud_is_served_for_ever_and_keeps_what_it_has(tmp_pat
     """A policy with ``silent`` on a device that had no broker once deleted everything after limit and grace."""
     station = station_of(tmp_path, cloud=False, line="")
 
-    async def prepare() -> Object:
+    async def live() -> None:
         async with station.parts() as parts:
-            return await keep(parts)
+            kept = await keep(parts)
+            ending = ending_of(parts)
+            for _ in range(4 * 24):
+                station.let_pass(HOUR_MS)
+                assert (await ending.look(parts.now())).stage == "served"
+            assert not parts.service_ended
+            assert await parts.index.read(lambda tx: parts.vault.get(tx, kept.id)) is not None
 
-    async def act() -> None:
-        for _ in range(4 * 24):
-            station.let_pass(HOUR_MS)
-            assert await stage(station) == "served"
-
-    async def left_of(kept: Object) -> object:
-        async with station.parts() as parts:
-            return await parts.index.read(lambda tx: parts.vault.get(tx, kept.id))
-
-    kept = asyncio.run(prepare())
-    asyncio.run(resident(station, act))
-    assert asyncio.run(left_of(kept)) is not None
+    asyncio.run(live())
 
 
 @pytest.mark.parametrize(("cloud", "line"), [(False, LINE), (True, "")])

@@ -431,6 +431,7 @@ def test_upload_under_way_ends_where_its_region_is_allowed_no_more_and_the_store
                 flow.changed()
                 await until(lambda: bool(hub.alerts) and bool(cloud.journal.events("erased")))
             assert not stored(cloud)
+            assert not cloud.journal.events("stored"), "it was stopped, not taken back"
         assert hub.alerts[0][0] == "upload_region_refused"
         assert hub.state(item) == "sealed"
 
