@@ -5,7 +5,6 @@ cut off before it hands the parts out, so nobody ever works on a half-done erasu
 """
 
 import asyncio
-import fcntl
 import os
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -20,6 +19,7 @@ from agent import audit, enrolment, former, registry, rights
 from agent.app import integrations, unowned
 from agent.app.alarm import Alarm
 from agent.app.integrations import Integration
+from agent.app.lock import opened_lock, take
 from agent.app.policy_file import read_policy
 from agent.bundle import Bundle
 from agent.clock import MS_PER_S, ReadClock, monotonic_s, pause
@@ -34,7 +34,7 @@ from agent.document import DOCUMENT_BYTES
 from agent.envelope import Command, EndService, Key, ProposePolicy, Rectify, SetTime, fingerprint
 from agent.erasure import Erasure
 from agent.errors import ConfigError, LinkError
-from agent.files import FILE_MODE, free_bytes, is_there, open_folder, read_whole
+from agent.files import free_bytes, is_there, open_folder, read_whole
 from agent.index import Index, Tx, farewell
 from agent.keystore import Keystore
 from agent.model import Moment, Outcome, Requester
@@ -79,7 +79,7 @@ class Parts:
     policy is in force. ``policy``, ``document`` and ``retention`` are those of the policy in force and change together,
     behind the commit that puts it in force.
 
-    ``leaving`` says that the device leaves its owner: nothing is collected or uploaded. ``end_collecting`` is replaced
+    ``leaving`` says that the device leaves its owner: nothing is taken in or uploaded. ``end_collecting`` is replaced
     by whoever collects. ``refused_bytes`` is the largest recording for which there was no room since this start, of
     those that may drive others out.
     """
@@ -289,12 +289,9 @@ async def locked(config: Config, *, patience_s: float) -> AsyncIterator[None]:
             f"{config.state}: this device was not set up", hint="privacy-agent init --owner owner.pub --device NAME"
         )
     os.close(open_folder(config.state))
-    fd = os.open(config.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
-    try:
+    with opened_lock(config) as fd:
         await _take_lock(fd, config, patience_s=patience_s)
         yield
-    finally:
-        os.close(fd)
 
 
 def require_no_orphan(config: Config) -> None:
@@ -311,13 +308,10 @@ async def _take_lock(fd: int, config: Config, *, patience_s: float) -> None:
     deadline_s = monotonic_s() + patience_s
     while True:
         try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
+            take(fd, config)
+        except LinkError:
             if monotonic_s() >= deadline_s:
-                raise LinkError(
-                    f"{config.state}: another process has the vault open",
-                    hint="stop it, or ask it: privacy-agent status",
-                ) from error
+                raise
             await pause(_LOCK_PAUSE_S)
         else:
             return

@@ -3,7 +3,8 @@
 The order, and what is true if power fails after each: keystore made (a device without an owner, which collects
 nothing) → index made and the owner installed with the first key set, in one transaction → descriptor, policy and config
 written, each whole or not at all. Running it again with the same owner goes on where it stopped; another owner is
-refused before anything changes. A device that had an owner before keeps that one's cut-offs (``agent/former.py``) and
+refused before anything changes, and so is one while an agent has the state folder, also one that is just leaving its
+owner. A device that had an owner before keeps that one's cut-offs (``agent/former.py``) and
 nothing else: not even its policy.
 """
 
@@ -14,6 +15,7 @@ import msgspec
 
 from agent import files, former
 from agent.app import unowned
+from agent.app.lock import opened_lock, take
 from agent.app.parts import require_no_orphan
 from agent.clock import ReadClock
 from agent.config import Config
@@ -72,11 +74,15 @@ def initialise(
 ) -> Initialised:
     """Make the device's keys and its owner, and write ``documents`` that are not there yet.
 
-    Raises ``ConfigError`` for a second owner or unusable folders, ``RefusedError`` and ``CorruptError`` for a key set
-    that the owner did not sign. The device then has the owner that it had, or none, and no document was written.
+    Raises ``ConfigError`` for a second owner or unusable folders, ``LinkError`` while an agent runs, ``RefusedError``
+    and ``CorruptError`` for a key set that the owner did not sign. The device then has the owner that it had, or none,
+    and no document was written.
     """
     try:
-        return _initialise(config, owner_file, documents=documents, read_clock=read_clock)
+        files.make_folder(config.state)
+        with opened_lock(config) as fd:
+            take(fd, config)
+            return _initialise(config, owner_file, documents=documents, read_clock=read_clock)
     except OSError as error:
         named = Path(error.filename2 or error.filename or config.state)
         where = named.parent if named.suffix == files.PART_SUFFIX else named
@@ -90,7 +96,6 @@ def _initialise(
     config: Config, owner_file: OwnerFile, *, documents: dict[Path, str], read_clock: ReadClock
 ) -> Initialised:
     require_no_orphan(config)
-    files.make_folder(config.state)
     if unowned.was_begun(config):
         unowned.finish(config)
     outlived = unowned.read_former(config)

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agent.app.lock import opened_lock, take
 from agent.app.policy_file import read_policy
 from agent.app.preset import preset
 from agent.app.setup import (
@@ -27,7 +28,7 @@ from agent.app.setup import (
 from agent.clock import Reading
 from agent.config import Config, parse_config
 from agent.envelope import KeySet, encode, parse_descriptor
-from agent.errors import AgentError, ConfigError, CorruptError, RefusedError
+from agent.errors import AgentError, ConfigError, CorruptError, LinkError, RefusedError
 from agent.index import Index
 from agent.keystore import Keystore
 from agent.owner import main as privacy_owner
@@ -166,6 +167,17 @@ def test_any_bytes_as_an_owner_file_raise_only_our_error(tmp_path_factory: pytes
 
 
 # --- initialise
+
+
+def test_nothing_is_made_while_an_agent_still_has_the_state_folder(config: Config, ada: OwnerFile) -> None:
+    # One that leaves its owner removes the keystore last: it was the next owner's then.
+    config.state.mkdir(parents=True)
+    with opened_lock(config) as fd:
+        take(fd, config)
+        with pytest.raises(LinkError, match="another process has the vault open"):
+            started(config, ada)
+        assert [path.name for path in config.state.iterdir()] == ["lock"]
+    assert started(config, ada).owner_fingerprint == ada.owner.fingerprint
 
 
 def test_first_start_makes_keys_owner_descriptor_and_documents_all_private(config: Config, ada: OwnerFile) -> None:
