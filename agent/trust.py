@@ -148,8 +148,8 @@ class Trust:
     def end(self, tx: Tx, kids: frozenset[str], *, verbs: frozenset[str], moment: Moment) -> None:
         """Leave of the key set only these keys, which may be told things and tell things, and of verbs only ``verbs``.
 
-        Keys that hold one of these stay too. For a device that leaves its owner. The root may sign the next version
-        still; names go.
+        Keys that hold one of these stay too; nobody can approve any more, so nothing waits for that. For a device that
+        leaves its owner. The root may sign the next version still; names go.
         """
         current, raw = self.key_set(tx), rows.owner(tx)
         if current is None or raw is None:
@@ -160,7 +160,7 @@ class Trust:
             for key in current.keys
             if key.kid in kids or left_verbs[key.kid]
         ]
-        left = msgspec.structs.replace(current, keys=tuple(kept), raw=b"")
+        left = msgspec.structs.replace(current, keys=tuple(kept), approvals=None, raw=b"")
         if left == current:
             return
         rows.set_key_set(tx, msgspec.json.encode(left), version=left.version)

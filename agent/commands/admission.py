@@ -139,6 +139,7 @@ class Admission:
             return True
         weight = self._trust.weight(tx, row.jti)
         try:
+            _require_owned(tx, command)
             waits_for = self._waits_for(tx, key, command, weight, approved=bool(row.approved_by), moment=moment)
             if waits_for:
                 if waits_for != row.reason:
@@ -244,8 +245,7 @@ class Admission:
         if isinstance(command.request, Export):
             self._require_own_id(tx, command)
             self._require_recipients(key, command.request)
-        if isinstance(command.request, EraseAll) and farewell.is_leaving(tx):
-            raise RefusedError("this device leaves its owner already", reason="busy", retry="later")
+        _require_owned(tx, command)
         if takes(command) and self._world.purposes is not None:
             ids = self._vault.sealed_for(tx, self._world.purposes.meant(tx, command))
             return ids, (len(ids), 0)
@@ -441,9 +441,7 @@ class Admission:
         if row.reason == "policy_loosens":
             self._act_approved(tx, waiting_key, row, by=key, moment=moment)
             return
-        self._ledger.accept(tx, row, approved_by=key.kid, moment=moment)
-        self._spend(tx, waiting_key, row, moment=moment)
-        self._end_quota_alert(tx, row, moment=moment)
+        self._judge_approved(tx, row, by=key, moment=moment)
 
     def _second(self, tx: Tx, key: Key, sender: Key, row: CommandRow, *, moment: Moment) -> None:
         """Take one more client's word for a command; with the last that it needs it acts."""
@@ -451,7 +449,11 @@ class Admission:
             raise RefusedError("this client has signed for it", reason="nothing_waiting", retry="after_fix")
         if self._lacks(tx, sender, command_of(row), moment=moment):
             return
-        approved = msgspec.structs.replace(row, approved_by=key.kid)
+        self._judge_approved(tx, row, by=key, moment=moment)
+
+    def _judge_approved(self, tx: Tx, row: CommandRow, *, by: Key, moment: Moment) -> None:
+        """Judge a command again that the last word it waited for was said of, as if nothing had kept it waiting."""
+        approved = msgspec.structs.replace(row, approved_by=by.kid)
         self._trust.keep(tx, approved)
         if self._judge_again(tx, approved, moment=moment):
             self._end_waiting(tx, row, moment=moment)
@@ -487,6 +489,12 @@ class Admission:
     def _spend(self, tx: Tx, key: Key, row: CommandRow, *, moment: Moment) -> None:
         objects, size_bytes = self._trust.weight(tx, row.jti) or (row.selection_count, 0)
         self._trust.spend(tx, key, objects=objects, size_bytes=size_bytes, moment=moment)
+
+
+def _require_owned(tx: Tx, command: Command) -> None:
+    """Refuse an ``erase-all`` where another is under way, also one that waited while that one began."""
+    if isinstance(command.request, EraseAll) and farewell.is_leaving(tx):
+        raise RefusedError("this device leaves its owner already", reason="busy", retry="later")
 
 
 def _turned(heard: Heard | Turned, error: RefusedError) -> Turned:

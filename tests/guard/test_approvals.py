@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from agent import envelope
-from agent.envelope import Approvals, signing_input_sha256
+from agent.clock import rfc3339_ms
+from agent.envelope import Approvals, Quota, signing_input_sha256
 from agent.envelope.keyset import Verb
 from agent.errors import RefusedError
 from tests.commands.office import START_S, Office, Party, at, party, run
@@ -239,3 +240,83 @@ def test_delete_of_one_client_waits_visibly_for_another_ones_approve(tmp_path: P
         tablet("approve", command, selected, "--yes")
         assert house.held() == []
         assert "approval_waiting" in {one["code"] for one in json.loads(tablet("alerts", "--json"))}
+
+
+def leavings(office: Office) -> list[tuple[str]]:
+    return [(row[0],) for row in office.index.read_now(lambda tx: tx.execute("SELECT command FROM farewell"))]
+
+
+def test_second_erase_all_that_waited_for_a_word_is_refused_when_it_gets_it(office: Office) -> None:
+    # Its release ended the agent, and every start after it until the command's end.
+    tablet = party("client", "tablet", *envelope.VERBS)
+    ask_for(office, 2, office.client, tablet, verbs=("erase-all",))
+
+    async def scenario() -> None:
+        await office.keep()
+        first = office.claims(office.client, "erase-all")
+        second = office.claims(tablet, "erase-all")
+        for who, claims in ((office.client, first), (tablet, second)):
+            await office.commands.receive(office.seal(who.sign(claims)), moment=office.moment)
+        of_phone, of_tablet = newest(office, office.client, first["jti"]), newest(office, tablet, second["jti"])
+        assert of_phone["reason"] == of_tablet["reason"] == "approvals_missing"
+        # Both words are there before either command is carried out.
+        for who, told in ((tablet, of_phone), (office.client, of_tablet)):
+            await office.commands.receive(office.command(who, "approve", **approval(told)), moment=office.moment)
+        assert leavings(office) == [(first["jti"],)]
+        refused = newest(office, tablet, of_tablet["cmd"])
+        assert (refused["status"], refused["reason"]) == ("refused", "busy")
+
+    run(scenario())
+
+
+def test_second_erase_all_behind_the_same_command_is_refused_and_the_start_goes_on(office: Office) -> None:
+    tablet = party("client", "tablet", *envelope.VERBS)
+    ask_for(office, 2, office.client, tablet)
+
+    async def scenario() -> None:
+        one = await office.keep()
+        told = await office.submit(office.client, "delete", select={"ids": [one.id]})
+        for who in (office.client, tablet):
+            answer = await office.submit(who, "erase-all", after=told["cmd"])
+            assert answer["reason"] == "after_pending"
+        await office.commands.receive(office.command(tablet, "approve", **approval(told)), moment=office.moment)
+        office.restart()
+        await office.commands.resume(office.moment)
+        assert len(leavings(office)) == 1
+
+    run(scenario())
+
+
+def test_erase_all_above_a_clients_quota_leaves_its_owner_once_another_client_approved_it(office: Office) -> None:
+    # Everything went, and the device stayed with its owner: the word was noted, and nothing began with it.
+    tablet = party("client", "tablet", *envelope.VERBS, quota=Quota(objects=1, bytes=10**9, window_s=3600))
+    ask_for(office, 2, office.client, tablet)
+
+    async def scenario() -> None:
+        await office.keep()
+        await office.keep()
+        told = await office.submit(tablet, "erase-all")
+        assert told["reason"] == "quota_exceeded"
+        assert leavings(office) == []
+        assert (await office.submit(office.client, "approve", **approval(told)))["status"] == "done"
+        assert leavings(office) == [(told["cmd"],)]
+        assert newest(office, tablet, told["cmd"])["farewell"]["phase"] == 2
+
+    run(scenario())
+
+
+def test_what_is_held_can_be_released_by_one_client_once_the_device_parted(office: Office) -> None:
+    tablet = party("client", "tablet", *envelope.VERBS)
+    ask_for(office, 2, office.client, tablet, verbs=("release",))
+
+    async def scenario() -> None:
+        one = await office.keep()
+        until = rfc3339_ms(office.moment.agent_ms + 86_400_000)
+        hold = await office.submit(office.client, "hold", select={"ids": [one.id]}, reason="court", until=until)
+        told = await office.submit(office.client, "erase-all")
+        assert told["farewell"]["held"] == 1
+        assert (await office.submit(office.client, "release", hold=hold["cmd"]))["status"] == "done"
+        await office.commands.part(office.moment)
+        assert newest(office, office.client, told["cmd"])["farewell"]["held"] == 0
+
+    run(scenario())
