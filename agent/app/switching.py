@@ -47,28 +47,31 @@ class Switches:
         self._parts = parts
         self._off: frozenset[str] = frozenset()
         self._consents = Consents()
-        self._last: dict[str, bool] = {}  # what was wanted of each when it was looked at last
+        self._wanted: dict[str, bool] = {}
         self._at_camera: dict[str, bool] = {}
         self._confirmed: asyncio.Queue[tuple[str, bool, Way]] = asyncio.Queue(maxsize=ENROLLED_MAX)
 
     async def load(self) -> None:
         """Read who is switched off by hand, and what the owner said of purposes; nobody is met before that."""
-        self._off, self._consents, cameras = await self._parts.index.read(
-            lambda tx: (collection.off_by_hand(tx), consent.standing(tx), _proved(tx))
+        self._wanted = await self._look()
+
+    async def _look(self) -> dict[str, bool]:
+        """Look at what is wanted of every camera that can be told, and return it."""
+        self._off, self._consents, everybody = await self._parts.index.read(
+            lambda tx: (collection.off_by_hand(tx), consent.standing(tx), enrolment.enrolled(tx))
         )
-        for camera in cameras:  # a new one is told what is wanted when it is met
-            self._last.setdefault(camera, self.wanted(camera))
+        return {one.camera: self.wanted(one.camera) for one in everybody if one.level == "proved"}
 
     async def obey(self, *, ways: Sequence[tuple[Way, Tell]]) -> tuple[str, ...]:
         """Look again at what is allowed, tell the cameras for which that is another now, and return them.
 
-        What was wanted before is what was wanted at the last look: the policy, and whether the service goes on, are the
-        new ones already when somebody asks for this. One that is not reached is told when it is met next.
+        One that is not reached is told when it is met next. What was wanted is known from the last look: the policy is
+        another already when this is called.
         """
-        await self.load()
-        wanted = {camera: self.wanted(camera) for camera in await self._parts.index.read(_proved)}
-        others = tuple(camera for camera, on in wanted.items() if self._last.get(camera, on) is not on)
-        self._last = wanted
+        now = await self._look()
+        before, self._wanted = self._wanted, now
+        known = self._at_camera | before
+        others = tuple(camera for camera, on in now.items() if on is not known.get(camera))
         await asyncio.gather(*(_told(camera, ways) for camera in others))
         return others
 
@@ -115,8 +118,8 @@ class Switches:
             raise self._refusal(camera)
         moment = self._parts.now()
         await self._parts.index.write(lambda tx: collection.switch(tx, camera, on=on, moment=moment), urgent=True)
-        await self.load()
-        self._last[camera] = self.wanted(camera)
+        now = await self._look()
+        self._wanted = {**self._wanted, camera: now.get(camera, False)}  # the others are ``obey``'s to tell
         told = await _told(camera, ways)
         return {"camera": camera, **self.view(camera), "told": told}
 
@@ -154,11 +157,6 @@ async def _told(camera: str, ways: Sequence[tuple[Way, Tell]]) -> Way | Literal[
                 await tell(camera)
             return way
     return ""
-
-
-def _proved(tx: Tx) -> tuple[str, ...]:
-    """Return the cameras that can be switched."""
-    return tuple(one.camera for one in enrolment.enrolled(tx) if one.level == "proved")
 
 
 def _require_link(tx: Tx, camera: str) -> None:
