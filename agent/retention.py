@@ -5,7 +5,8 @@ One pass: walk each rule's set oldest first, ask ``policy.decide`` about each ob
 page by page and lets others between: what came or went meanwhile only makes it keep more. The key goes with the next
 change of keys, whoever wants that: one rewrites the table of group keys and both copies of the keystore, too much for
 each object by itself. Retention wants one within the policy's ``forget_within``, when a whole group dies, and when room
-is needed. Under disk pressure the sets of low priority are walked first, and what is chosen, or was begun before,
+is needed. What consent was withdrawn to while something kept it, and its owner cannot read, goes once nothing keeps it
+any more. Under disk pressure the sets of low priority are walked first, and what is chosen, or was begun before,
 counts as freed. Only this device's copy goes: how long a store keeps what was uploaded is the store's rule, and an
 owner's delete still reaches it.
 
@@ -216,6 +217,7 @@ class Retention:
             await self._begin(approved, moment)
             await self._note(moment, whole=len(approved) < ASK_MAX, approved=True)
             return Passed(count=len(approved))
+        await self._begin(await self.withdrawn(moment), moment)
         if asked is None:
             plan = await self.plan(moment, disk)
             if not plan.overlarge:
@@ -272,6 +274,27 @@ class Retention:
             surprised=surprised or 0,
             owners=surprised is None,
         )
+
+    async def withdrawn(self, moment: Moment) -> tuple[tuple[str, str], ...]:
+        """Return (object, rule) of what is for no purpose any more and nobody is left to read: kept by nothing now.
+
+        Its owner has said so; it is no surprise, and is in no forecast.
+        """
+        due: list[tuple[str, str]] = []
+        above = 0
+        while len(due) < PASS_MAX:
+            page = await self._index.read(partial(self._for_nothing, above=above))
+            if not page:
+                break
+            for n, item, rights_now in page:
+                decision = self._judge(item, rights_now, moment=moment, disk=Disk(), rank=0, newer_bytes=0)
+                due += [(item.id, decision.rule)] if isinstance(decision, Allow) else []
+                above = n
+        return tuple(due)
+
+    def _for_nothing(self, tx: Tx, above: int) -> tuple[tuple[int, Object, Rights], ...]:
+        found = self._vault.for_nothing(tx, owner=self._policy.owner_recipients(), above=above)
+        return tuple((n, item, self._snapshot.of(tx, item)) for n, item in found)
 
     def _before(self, tx: Tx) -> tuple[Totals, Begun | None, Forecast, int | None]:
         """Return what is here, begun and expected, and what went unexpected under a policy that is not the owner's."""

@@ -395,6 +395,12 @@ class Vault:
         """Return what is here and was sealed for one of these (purpose, category)."""
         return Ids(rows.sealed_for(tx, targets))
 
+    def for_nothing(
+        self, tx: Tx, *, owner: tuple[str, ...], above: int = 0, limit: int = PAGE_MAX
+    ) -> tuple[tuple[int, Object], ...]:
+        """Return (number, object) of what is for no purpose and its owner cannot read, above a number, by arrival."""
+        return tuple((row[0], _object(row)) for row in rows.for_nothing(tx, owner, above=above, limit=limit))
+
     def page_of(
         self, tx: Tx, selection: Selection, *, after: str, limit: int, erasing: bool = False
     ) -> tuple[str, ...]:

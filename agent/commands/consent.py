@@ -67,6 +67,8 @@ class Purposes:
         targets = self._targets(tx, request.purpose, request.category)
         if request.decision == "given" and request.purpose not in self._policy().purposes:
             raise _unknown(request.purpose)
+        if request.decision == "refused":
+            self._require_refusable(request.purpose)
         return self._say(tx, key, command, targets=targets, word=request.decision, moment=moment)
 
     def withdraw(self, tx: Tx, key: Key, command: Command, moment: Moment) -> tuple[Outcome, ...]:
@@ -87,11 +89,7 @@ class Purposes:
         assert isinstance(request, Objection)  # noqa: S101 - the same
         by = _by(key, command)
         if request.purpose is not None:
-            known = self._policy().purposes.get(request.purpose)
-            if known is not None and known.basis == "legal-obligation":
-                raise RefusedError(
-                    f"the law calls for {request.purpose}", reason="wrong_basis", retry="after_fix", hint=""
-                )
+            self._require_refusable(request.purpose)
             targets = self._targets(tx, request.purpose, request.category)
             return self._say(tx, key, command, targets=targets, word="objected", moment=moment)
         on = request.do_not_track is True
@@ -101,6 +99,11 @@ class Purposes:
         consent.switch_do_not_track(tx, on=on, by=by, moment=moment)
         self.changed(tx)
         return ()
+
+    def _require_refusable(self, purpose: str) -> None:
+        known = self._policy().purposes.get(purpose)
+        if known is not None and known.basis == "legal-obligation":
+            raise RefusedError(f"the law calls for {purpose}", reason="wrong_basis", retry="after_fix", hint="")
 
     def _say(
         self, tx: Tx, key: Key, command: Command, *, targets: tuple[Target, ...], word: Word, moment: Moment

@@ -286,7 +286,8 @@ class Ledger:
             return self._write(tx, row, status="waiting", reason="", answer=answer, moment=moment)
         good = sum(count for result, count in tally.items() if result in _SUCCESS or result == _WANTED.get(row.verb))
         total = sum(tally.values())
-        status: Status = "done" if good == total else "partial" if good else "failed"
+        said = row.verb in _SAID_VERBS  # the word is in force, whatever keeps the objects
+        status: Status = "done" if good == total else "partial" if good or said else "failed"
         return self.settle(tx, row, status=status, answer=answer, moment=moment)
 
     def on_finish(self, tx: Tx, command: str, outcomes: tuple[Outcome, ...], moment: Moment) -> None:

@@ -7,7 +7,8 @@ is left of the steps here.
    copy of it is asked back from its store, and its outcome is written. If power fails before this is durable, the part
    is done anew; after it, its objects are decided.
 2. those of the part that nobody is left to read are erased, by the steps of ``agent/erasure.py``. A store's finished
-   copy stays: it was made while that was allowed, and only a delete removes it.
+   copy stays: it was made while that was allowed, and only a delete removes it. What a hold or a restriction keeps is
+   for no purpose from step 1 on, and retention ends it when that is over.
 3. what came in meanwhile (it was being sealed when the word was said) goes the same way, until there is no more.
 """
 
@@ -26,16 +27,13 @@ from agent.errors import LinkError
 from agent.ids import Ids
 from agent.index import Index, Tx
 from agent.model import Moment, Object, Outcome
-from agent.policy import After, after_withdrawal
+from agent.policy import WITHDRAWN, After, after_withdrawal
 from agent.rights import consent
 from agent.trust import CommandRow, Trust
 from agent.vault import Vault
 
 PART: Final = 100
 """Objects of one transaction: each may get a header anew, a post-quantum one in about a millisecond."""
-
-WITHDRAWN: Final = "consent_withdrawn"
-"""The rule under which step 2 erases."""
 
 
 class Withdrawals:
@@ -101,21 +99,29 @@ class Withdrawals:
         self, tx: Tx, row: CommandRow, part: tuple[str, ...], *, selected: bool, moment: Moment
     ) -> tuple[str, ...]:
         """Do step 1 for what of a part is undecided; return what is to be erased."""
-        consents, policy = consent.standing(tx), self._world.policy()
+        said, policy = consent.standing(tx), self._world.policy()
         outcomes, doomed = [], []
         for object_id in self._unasked(tx, row, part):
             item = self._vault.get(tx, object_id)
             if item is None:
                 outcomes.append(Outcome(id=object_id, result="already_gone"))
                 continue
-            after = after_withdrawal(policy, item, consents)
+            # By what counts for it: a yes that was said behind this word, before its turn came, does not give it back.
+            after = after_withdrawal(policy, item, said.for_data_of(item.taken_in_ms))
             if item.state == "erasing" or after.fate == "erased":
                 doomed.append(object_id)
+                self._strike(tx, item)
             else:
                 outcomes.append(self._narrowed(tx, row, item, after, moment=moment))
         self._trust.decide(tx, row.jti, tuple(outcomes), selected=selected)
         self._purposes.changed(tx)  # what was sealed anew may go on now
         return tuple(doomed)
+
+    def _strike(self, tx: Tx, item: Object) -> None:
+        """Let what is to be erased be for nothing any more: a hold or a restriction may keep it, but to no use."""
+        if item.state != "erasing":
+            self._vault.ask_half_back(tx, item)
+            self._vault.narrow(tx, item, purposes=(), recipients=item.recipients)
 
     def _narrowed(self, tx: Tx, row: CommandRow, item: Object, after: After, *, moment: Moment) -> Outcome:
         remarks = []

@@ -51,6 +51,66 @@ MIGRATIONS: Final[tuple[str, ...]] = (
         command  TEXT    NOT NULL
     ) STRICT;
     """,
+    """
+    -- The newest command of each key on each target. One row of all keys forgot what the others had said: a late no of
+    -- one key let an older yes of another through.
+    CREATE TABLE consent_newest (
+        purpose  TEXT    NOT NULL,   -- '' with category '': do-not-track
+        category TEXT    NOT NULL,
+        kid      TEXT    NOT NULL,
+        seq      INTEGER NOT NULL,   -- the highest of this key
+        iat_s    INTEGER NOT NULL,   -- the latest of this key
+        PRIMARY KEY (purpose, category, kid)
+    ) STRICT, WITHOUT ROWID;
+    INSERT INTO consent_newest SELECT purpose, category, kid, seq, iat_s FROM consent_target;
+    DROP TABLE consent_target;
+
+    -- A record may also say that a yes lapsed; its kid is then the key's that brought or approved the other policy.
+    CREATE TABLE consent_record_2 (
+        n              INTEGER PRIMARY KEY,       -- as above, all of it
+        id             TEXT    NOT NULL UNIQUE,
+        purpose        TEXT    NOT NULL,
+        category       TEXT    NOT NULL,
+        status         TEXT    NOT NULL CHECK (status IN ('given', 'refused', 'withdrawn', 'objected', 'lapsed')),
+        at_ms          INTEGER NOT NULL,
+        trusted        INTEGER NOT NULL,
+        kid            TEXT    NOT NULL,          -- 'local': of a file
+        key_name       TEXT    NOT NULL,
+        command        TEXT    NOT NULL,          -- '' where a file brought the policy
+        policy_sha256  TEXT    NOT NULL,
+        policy_version INTEGER NOT NULL,
+        about          BLOB    NOT NULL
+    ) STRICT;
+    INSERT INTO consent_record_2 SELECT * FROM consent_record;
+    -- The last word also tells since when (agent time) it is a yes without interruption, and what stood before that.
+    CREATE TABLE consent_word_2 (
+        purpose  TEXT    NOT NULL,
+        category TEXT    NOT NULL,
+        status   TEXT    NOT NULL,
+        record   INTEGER NOT NULL REFERENCES consent_record_2 (n),
+        since_ms INTEGER NOT NULL,
+        before   TEXT,                            -- NULL: nobody had been asked
+        PRIMARY KEY (purpose, category)
+    ) STRICT, WITHOUT ROWID;
+    INSERT INTO consent_word_2
+        SELECT w.purpose, w.category, w.status, w.record,
+            (SELECT r.at_ms FROM consent_record r WHERE r.n = w.record),
+            (SELECT r.status FROM consent_record r
+             WHERE r.purpose = w.purpose AND r.category = w.category AND r.status != 'given' ORDER BY r.n DESC LIMIT 1)
+        FROM consent_word w;
+    DROP TABLE consent_word;
+    DROP TABLE consent_record;
+    ALTER TABLE consent_record_2 RENAME TO consent_record;
+    ALTER TABLE consent_word_2 RENAME TO consent_word;
+    CREATE INDEX consent_by_command ON consent_record (command, n);
+    CREATE INDEX consent_word_by_record ON consent_word (record);
+
+    -- When do-not-track was switched off last.
+    CREATE TABLE do_not_track_ended (
+        only_row INTEGER PRIMARY KEY CHECK (only_row = 1),
+        at_ms    INTEGER NOT NULL    -- agent time
+    ) STRICT;
+    """,
 )
 
 RECORD_COLUMNS: Final = (
@@ -71,14 +131,28 @@ def insert(tx: Tx, values: dict[str, Any]) -> int:
     return int(n)
 
 
-def set_word(tx: Tx, purpose: str, category: str, status: str, *, record: int) -> None:
-    """Make a record the last word on its purpose and category."""
-    tx.execute("INSERT OR REPLACE INTO consent_word VALUES (?, ?, ?, ?)", (purpose, category, status, record))
+def set_word(
+    tx: Tx, purpose: str, category: str, status: str, *, record: int, since_ms: int, before: str | None
+) -> None:
+    """Make a record the last word on its purpose and category; ``before`` is what stood before ``since_ms``."""
+    tx.execute(
+        "INSERT OR REPLACE INTO consent_word (purpose, category, status, record, since_ms, before)"
+        " VALUES (?, ?, ?, ?, ?, ?)",
+        (purpose, category, status, record, since_ms, before),
+    )
+
+
+def word(tx: Tx, purpose: str, category: str) -> Row | None:
+    """Return (status, since in agent ms, what stood before) of a last word, or ``None``."""
+    found = tx.execute(
+        "SELECT status, since_ms, before FROM consent_word WHERE purpose = ? AND category = ?", (purpose, category)
+    )
+    return found[0] if found else None
 
 
 def words(tx: Tx) -> list[Row]:
-    """Return (purpose, category, status) of every last word."""
-    return tx.execute("SELECT purpose, category, status FROM consent_word")
+    """Return (purpose, category, status, since in agent ms, what stood before) of every last word."""
+    return tx.execute("SELECT purpose, category, status, since_ms, before FROM consent_word")
 
 
 def last_words(tx: Tx) -> list[Row]:
@@ -91,20 +165,28 @@ def state(tx: Tx) -> str:
     ((last, tracked),) = tx.execute(
         "SELECT coalesce((SELECT max(n) FROM consent_record), 0), coalesce((SELECT command FROM do_not_track), '')"
     )
-    return f"{last} {tracked}"
+    return f"{last} {tracked} {tracked_ms(tx)}"
 
 
-def target(tx: Tx, purpose: str, category: str) -> Row | None:
-    """Return (kid, seq, iat in seconds) of the newest command on a target, or ``None``."""
-    found = tx.execute(
-        "SELECT kid, seq, iat_s FROM consent_target WHERE purpose = ? AND category = ?", (purpose, category)
+def newest(tx: Tx, purpose: str, category: str) -> list[Row]:
+    """Return (kid, seq, iat in seconds) of the newest command of each key on a target."""
+    return tx.execute(
+        "SELECT kid, seq, iat_s FROM consent_newest WHERE purpose = ? AND category = ?", (purpose, category)
     )
-    return found[0] if found else None
 
 
-def set_target(tx: Tx, purpose: str, category: str, *, kid: str, seq: int, iat_s: int) -> None:
-    """Note the newest command on a target."""
-    tx.execute("INSERT OR REPLACE INTO consent_target VALUES (?, ?, ?, ?, ?)", (purpose, category, kid, seq, iat_s))
+def note_newest(tx: Tx, purpose: str, category: str, *, kid: str, seq: int, iat_s: int, keep: int) -> None:
+    """Note a command on a target; of ``keep`` keys at most, those that spoke last."""
+    tx.execute(
+        "INSERT INTO consent_newest VALUES (?, ?, ?, ?, ?) ON CONFLICT (purpose, category, kid)"
+        " DO UPDATE SET seq = max(seq, excluded.seq), iat_s = max(iat_s, excluded.iat_s)",
+        (purpose, category, kid, seq, iat_s),
+    )
+    tx.execute(
+        "DELETE FROM consent_newest WHERE purpose = ?1 AND category = ?2 AND kid NOT IN (SELECT kid FROM consent_newest"
+        " WHERE purpose = ?1 AND category = ?2 ORDER BY iat_s DESC, kid LIMIT ?3)",
+        (purpose, category, keep),
+    )
 
 
 def of_command(tx: Tx, command: str, limit: int) -> list[Row]:
@@ -146,6 +228,12 @@ def set_do_not_track(tx: Tx, *, since_ms: int, command: str) -> None:
     tx.execute("INSERT OR IGNORE INTO do_not_track VALUES (1, ?, ?)", (since_ms, command))
 
 
-def clear_do_not_track(tx: Tx) -> None:
+def clear_do_not_track(tx: Tx, *, at_ms: int) -> None:
     """Switch do-not-track off."""
     tx.execute("DELETE FROM do_not_track")
+    tx.execute("INSERT OR REPLACE INTO do_not_track_ended VALUES (1, ?)", (at_ms,))
+
+
+def tracked_ms(tx: Tx) -> int:
+    """Return when (agent time) do-not-track was switched off last; 0 where it never was."""
+    return int(tx.execute("SELECT coalesce((SELECT at_ms FROM do_not_track_ended), 0)")[0][0])

@@ -212,6 +212,18 @@ def selected(tx: Tx, chosen: "Chosen") -> bytes:
     return found or b""
 
 
+def for_nothing(tx: Tx, readers: Sequence[str], *, above: int, limit: int) -> list[Row]:
+    """Return what is for no purpose, is not being erased and none of ``readers`` can open, as ``by_id``, by arrival."""
+    others = " AND instr(char(10) || r.recipients || char(10), char(10) || ? || char(10)) = 0" * len(readers)
+    # CROSS keeps this order: there are few sets of readers, and most of what is for no purpose is its owner's.
+    return tx.execute(
+        f"SELECT o.n, {', '.join(f'o.{name}' for name in OBJECT_COLUMNS)}, r.recipients"  # noqa: S608 - our own names
+        " FROM recipient_set r CROSS JOIN object o ON o.recipient_set = r.n"
+        f" WHERE o.purposes = '' AND o.state != 'erasing' AND o.n > ?{others} ORDER BY o.n LIMIT ?",
+        (above, *readers, limit),
+    )
+
+
 def sealed_for(tx: Tx, targets: Iterable[tuple[str, str]]) -> bytes:
     """Return sorted ids, one behind the other: of what was sealed for one of these (purpose, category).
 

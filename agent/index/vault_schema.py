@@ -354,4 +354,8 @@ ALTER TABLE tombstone ADD COLUMN returns INTEGER NOT NULL DEFAULT 0;
 -- Those that were allowed when it was sealed, by name, one per line: an object is used for no others.
 ALTER TABLE object RENAME COLUMN purpose TO purposes;
 """,
+    """
+-- What is for no purpose any more, by who can open it: retention looks at it in each pass.
+CREATE INDEX object_for_nothing ON object (recipient_set) WHERE purposes = '';
+""",
 )

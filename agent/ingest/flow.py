@@ -365,12 +365,13 @@ class Ingest:
         """Do the steps for what of the work can be read at once; return what is left of it."""
         moment = self._now()
         # 1. The gate.
-        work, camera, rights = await self._without_known(work, moment)
+        work, camera, rights, later = await self._without_known(work, moment)
         let = await self._gate(work, moment, camera=camera, rights=rights) if work.members else None
         if let is None:
-            return Work(work.source, ())
+            return Work(work.source, later)
         try:
-            return await self._take_let(work, let, moment=moment)
+            left = await self._take_let(work, let, moment=moment)
+            return Work(work.source, left.members + later)
         finally:
             self._room.give_back(let.room)
 
@@ -501,12 +502,14 @@ class Ingest:
         self._group = (group, uses + 1)
         return group
 
-    async def _without_known(self, work: Work, moment: Moment) -> tuple[Work, str, Rights]:
+    async def _without_known(self, work: Work, moment: Moment) -> tuple[Work, str, Rights, tuple[Candidate, ...]]:
         """Do step 1's first half, unread, for each file by itself: what one batch holds says nothing of another.
 
-        Return what is left, the camera's id if it has one, and what stands over the first file that is left.
+        Return what is left, the camera's id if it has one, what stands over the first file that is left, and the files
+        for which it is their turn later: another yes or no of their owner counts for those.
         """
         new: list[Candidate] = []
+        later: list[Candidate] = []
         bookmarks, camera, rights = [], "", Rights()
         for alone in [work.alone(candidate) for candidate in work.members]:
             found = await self._find(alone)
@@ -522,10 +525,13 @@ class Ingest:
                 if alone.first.told is not None:  # the camera was not told so, or did not hear it
                     await self._taken_before(alone, None)
             elif alone.first.told is None or not alone.first.told.acknowledged:  # else its tombstone went meanwhile
+                if new and found.rights.consents != rights.consents:
+                    later.append(alone.first)
+                    continue
                 rights = rights if new else found.rights
                 new.append(alone.first)
                 bookmarks.append(found.bookmarks)
-        return Work(work.source, tuple(new), tuple(bookmarks), moment.agent_ms), camera, rights
+        return Work(work.source, tuple(new), tuple(bookmarks), moment.agent_ms), camera, rights, tuple(later)
 
     # -- usage logs
 

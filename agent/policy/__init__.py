@@ -14,10 +14,10 @@
 Nothing here reads a file, a clock or the index.
 """
 
-from agent.policy.decision import decide
+from agent.policy.decision import WITHDRAWN, decide
 from agent.policy.forecast import FORECAST_MS, Before, Forecast, Turnover
 from agent.policy.order import Change, compare, is_tighter, loosens
-from agent.policy.purpose import Basis, Consents, Purpose, Word, is_allowed, purposes_for, recipients_for
+from agent.policy.purpose import Basis, Consents, Given, Purpose, Word, is_allowed, purposes_for, recipients_for
 from agent.policy.reading import is_region, parse_policy
 from agent.policy.values import (
     ANSWER_DAYS,
@@ -38,6 +38,7 @@ from agent.policy.withdrawal import After, after_withdrawal
 __all__ = [
     "ANSWER_DAYS",
     "FORECAST_MS",
+    "WITHDRAWN",
     "Action",
     "After",
     "Allow",
@@ -48,6 +49,7 @@ __all__ = [
     "Consents",
     "Decision",
     "Forecast",
+    "Given",
     "Hold",
     "Keep",
     "Policy",

@@ -6,8 +6,9 @@ Precedence for everything that removes, highest first:
 2. the owner's erase    lifts a restriction
 3. restriction          freezes: kept, not uploaded, not expired
 4. a backend's delete   never while the clock is unsure
-5. maximum age          hard: uploaded or not
-6. free-disk floor, size and count   these wait for the upload where the policy says ``before-expiry``
+5. withdrawn            what no purpose is left for and its owner cannot read
+6. maximum age          hard: uploaded or not
+7. free-disk floor, size and count   these wait for the upload where the policy says ``before-expiry``
 
 With ``on_full = "drop-oldest"`` a full disk is a floor too, the only one that waits for no upload.
 
@@ -33,6 +34,9 @@ from agent.policy.values import (
     Subject,
 )
 
+WITHDRAWN: Final = "consent_withdrawn"
+"""The rule by which goes what is for no purpose any more and its owner cannot read."""
+
 _DAY_MINUTES: Final = 24 * 60
 _MINUTE_MS: Final = 60_000
 
@@ -40,6 +44,7 @@ _REFUSED_BY: Final[dict[Word | None, str]] = {
     "objected": "objected",
     "withdrawn": "consent_withdrawn",
     "refused": "consent_refused",
+    "lapsed": "no_consent",
     None: "no_consent",
 }
 
@@ -63,7 +68,7 @@ def decide(  # noqa: PLR0911 - one return per action, in the order of the docstr
     rule = policy.rule_for(subject.camera, subject.category)
     if action == "expire":
         rule = policy.export_rule() if subject.category == "export" else rule
-        return _expire(rule, subject, rights, conditions)
+        return _expire(rule, subject, rights, conditions, owner=policy.owner_recipients())
     if rights.ended:
         return Refuse(reason="service_ended", rule="end_of_service")
     if rule is None:
@@ -171,11 +176,15 @@ def _may_have(requester: Requester, rights: Rights, conditions: Conditions) -> D
     return Refuse(reason="verb_not_allowed", rule="roles")
 
 
-def _expire(rule: Rule | None, subject: Subject, rights: Rights, conditions: Conditions) -> Decision:
+def _expire(
+    rule: Rule | None, subject: Subject, rights: Rights, conditions: Conditions, *, owner: tuple[str, ...]
+) -> Decision:
     if rights.hold is not None:
         return Refuse(reason="held", rule="hold", until_ms=rights.hold.until_ms)
     if rights.restricted:
         return Refuse(reason="restricted", rule="restriction")
+    if subject.purposes == () and not set(subject.recipients) & set(owner):
+        return Allow(rule=WITHDRAWN)
     if rule is None:
         return Refuse(reason="no_rule", rule=f"category.{subject.category}")
     return _expire_by(rule, subject, conditions)

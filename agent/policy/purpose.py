@@ -19,9 +19,10 @@ if TYPE_CHECKING:  # a rule has purposes
 
 Basis = Literal["consent", "contract", "legitimate-interest", "legal-obligation"]
 
-Word = Literal["given", "refused", "withdrawn", "objected"]
+Word = Literal["given", "refused", "withdrawn", "objected", "lapsed"]
 """What an owner says of a purpose. ``refused`` answers the question, ``withdrawn`` takes a yes back, ``objected`` says
-no to what needs no consent."""
+no to what needs no consent. ``lapsed`` nobody says: what a yes was said to is not what the policy has now; it counts as
+if nobody had been asked."""
 
 
 class Purpose(msgspec.Struct, frozen=True, kw_only=True):
@@ -34,14 +35,24 @@ class Purpose(msgspec.Struct, frozen=True, kw_only=True):
     recipients: tuple[str, ...] = ()
 
 
+class Given(msgspec.Struct, frozen=True):
+    """Since when (agent time) a purpose is agreed to without interruption, and what stood before that."""
+
+    since_ms: int
+    before: Word | None
+
+
 class Consents(msgspec.Struct, frozen=True, kw_only=True):
     """The owner's last word by (purpose, category); of what is absent nobody was ever asked.
 
-    With ``do_not_track`` a legitimate interest of others is objected to, unless the owner agreed to just that.
+    With ``do_not_track`` a legitimate interest of others is objected to, unless the owner agreed to just that; until
+    ``tracked_ms`` it was on. ``given`` tells of each yes since when it counts.
     """
 
     words: dict[tuple[str, str], Word] = {}
     do_not_track: bool = False
+    given: dict[tuple[str, str], Given] = {}
+    tracked_ms: int = 0
 
     def word(self, purpose: str, category: str) -> Word | None:
         """Return the last word on this purpose for this category."""
@@ -50,6 +61,19 @@ class Consents(msgspec.Struct, frozen=True, kw_only=True):
     def after(self, purpose: str, category: str, word: Word) -> "Consents":
         """Return what stands once this word was said too."""
         return msgspec.structs.replace(self, words={**self.words, (purpose, category): word})
+
+    def for_data_of(self, at_ms: int) -> "Consents":
+        """Return what counts for data of that time: a yes is about what is recorded from then on, and no older.
+
+        For what is older there stands what the yes ended; so it was before, and so it stays.
+        """
+        late = {about: one.before for about, one in self.given.items() if at_ms < one.since_ms}
+        tracked = self.do_not_track or at_ms < self.tracked_ms
+        if not late and tracked is self.do_not_track:
+            return self
+        words = {about: word for about, word in self.words.items() if about not in late}
+        words |= {about: word for about, word in late.items() if word is not None}
+        return Consents(words=words, do_not_track=tracked)
 
 
 BUILT_IN: Final = {
@@ -79,7 +103,7 @@ def is_allowed(purpose: Purpose, category: Category, consents: Consents) -> bool
     if purpose.basis == "legal-obligation":
         return True
     asked = purpose.basis == "consent" or (purpose.basis == "legitimate-interest" and consents.do_not_track)
-    return word == "given" if asked else word in {None, "given"}
+    return word == "given" if asked else word in {None, "given", "lapsed"}
 
 
 def purposes_for(rule: "Rule", consents: Consents, *, sealed_for: Iterable[str] | None = None) -> tuple[Purpose, ...]:

@@ -3,6 +3,10 @@
 Rules: the last word by purpose and category counts, and every word stays as a record; a word is in one transaction with
 its record and its audit event. A word that takes something away counts from whomever it comes and however late, unless
 the same key has said something newer; one that gives counts only if nothing newer was said by anybody.
+
+A yes is about what is recorded from then on, and about what the policy said when it was given: where another one no
+longer has that purpose for the category, or says something else of it, the yes lapses in the transaction that puts that
+policy in force. A no stays.
 """
 
 from collections.abc import Iterable
@@ -16,7 +20,7 @@ from agent.errors import RefusedError
 from agent.index import Tx
 from agent.index import consent as rows
 from agent.model import Moment, new_id
-from agent.policy import Consents, Policy, Word
+from agent.policy import Consents, Given, Policy, Rule, Word
 from agent.rights import force
 
 RECORDS_MAX: Final = 10_000
@@ -27,6 +31,9 @@ WORDS_MAX: Final = 1_000
 
 TOLD_MAX: Final = 200
 """Records of one answer at most."""
+
+KEYS_MAX: Final = 64
+"""Keys of which the newest word on one target is known: more than a key set ever has of clients."""
 
 DO_NOT_TRACK: Final = ("", "")
 """The target of a command that switches do-not-track."""
@@ -76,8 +83,17 @@ def state(tx: Tx) -> str:
 
 def standing(tx: Tx) -> Consents:
     """Return what counts now."""
-    words = {(str(purpose), str(category)): status for purpose, category, status in rows.words(tx)}
-    return Consents(words=words, do_not_track=rows.do_not_track(tx))
+    found = rows.words(tx)
+    return Consents(
+        words={(purpose, category): status for purpose, category, status, _, _ in found},
+        do_not_track=rows.do_not_track(tx),
+        given={
+            (purpose, category): Given(since_ms, before)
+            for purpose, category, status, since_ms, before in found
+            if status == "given"
+        },
+        tracked_ms=rows.tracked_ms(tx),
+    )
 
 
 def require_newer(tx: Tx, targets: Iterable[tuple[str, str]], *, by: By, gives: bool) -> None:
@@ -86,12 +102,8 @@ def require_newer(tx: Tx, targets: Iterable[tuple[str, str]], *, by: By, gives: 
     Of the same key the sequence number tells; of another one, for a word that gives, the second in which it was signed.
     """
     for purpose, category in targets:
-        newest = rows.target(tx, purpose, category)
-        if newest is None:
-            continue
-        kid, seq, iat_s = newest
-        late = by.seq < seq if kid == by.kid else gives and by.iat_s <= iat_s
-        if late:
+        newest = rows.newest(tx, purpose, category)
+        if any(by.seq < seq if kid == by.kid else gives and by.iat_s <= iat_s for kid, seq, iat_s in newest):
             raise RefusedError(
                 "something newer was said of it", reason="superseded", retry="after_fix", hint="give it again"
             )
@@ -102,34 +114,85 @@ def say(
 ) -> tuple[Record, ...]:
     """Write a word on some (purpose, category) and return the records; raises ``RefusedError`` for far too many."""
     made = []
-    in_force = force.in_force(tx)
-    for purpose, category in targets:
-        record = Record(
-            id=new_id(),
-            purpose=purpose,
-            category=category,
-            status=word,
-            at_ms=moment.agent_ms,
-            trusted=moment.trusted,
-            kid=by.kid,
-            key_name=by.name,
-            command=by.command,
-            policy_sha256="" if in_force is None else in_force.sha256,
-            policy_version=0 if in_force is None else in_force.revision,
-            about=about(policy, purpose, category),
-        )
-        values = msgspec.structs.asdict(record)
-        values |= {"trusted": int(record.trusted), "about": msgspec.json.encode(record.about)}
-        rows.set_word(tx, purpose, category, word, record=rows.insert(tx, values))
-        rows.set_target(tx, purpose, category, kid=by.kid, seq=by.seq, iat_s=by.iat_s)
-        detail: dict[str, str | int] = {"word": word, "category": category, "record": record.id}
-        event = Event(kind="purpose_said", rule=f"purpose.{purpose}", actor=by.kid, command=by.command, detail=detail)
-        audit.append(tx, event, moment=moment)
-        made.append(record)
-    if rows.count_words(tx) > WORDS_MAX:
+    targets = tuple(targets)
+    new = sum(rows.word(tx, purpose, category) is None for purpose, category in targets)
+    if rows.count_words(tx) + new > WORDS_MAX:
         raise RefusedError("too many purposes were spoken of", reason="too_large", retry="never")
+    for purpose, category in targets:
+        was = rows.word(tx, purpose, category)
+        goes_on = was is not None and was[0] == "given" and word == "given"
+        since_ms, before = was[1:] if was is not None and goes_on else (moment.agent_ms, was and was[0])
+        record, n = _write(tx, purpose, category, word, policy=policy, by=by, moment=moment)
+        rows.set_word(tx, purpose, category, word, record=n, since_ms=since_ms, before=before)
+        rows.note_newest(tx, purpose, category, kid=by.kid, seq=by.seq, iat_s=by.iat_s, keep=KEYS_MAX)
+        made.append(record)
     rows.drop_oldest(tx, keep=RECORDS_MAX)
     return tuple(made)
+
+
+def _write(
+    tx: Tx, purpose: str, category: str, word: Word, *, policy: Policy, by: By, moment: Moment
+) -> tuple[Record, int]:
+    """Write a record and its audit event; return it with its number."""
+    in_force = force.in_force(tx)
+    record = Record(
+        id=new_id(),
+        purpose=purpose,
+        category=category,
+        status=word,
+        at_ms=moment.agent_ms,
+        trusted=moment.trusted,
+        kid=by.kid,
+        key_name=by.name,
+        command=by.command,
+        policy_sha256="" if in_force is None else in_force.sha256,
+        policy_version=0 if in_force is None else in_force.revision,
+        about=about(policy, purpose, category),
+    )
+    values = msgspec.structs.asdict(record)
+    values |= {"trusted": int(record.trusted), "about": msgspec.json.encode(record.about)}
+    n = rows.insert(tx, values)
+    detail: dict[str, str | int] = {"word": word, "category": category, "record": record.id}
+    event = Event(kind="purpose_said", rule=f"purpose.{purpose}", actor=by.kid, command=by.command, detail=detail)
+    audit.append(tx, event, moment=moment)
+    return record, n
+
+
+def lapse(tx: Tx, *, policy: Policy, actor: str, command: str, moment: Moment) -> tuple[Record, ...]:
+    """Let each yes lapse that was said to something else than what a policy, just put in force, has now.
+
+    ``actor`` is who brought or approved the policy. What stood before the yes stands again.
+    """
+    made = []
+    by = By(kid=actor, name="", command=command, seq=0, iat_s=0)
+    for (purpose, category), said in last_words(tx).items():
+        was = rows.word(tx, purpose, category)
+        if was is None or was[0] != "given" or _is_same(said.about, policy, purpose, category):
+            continue
+        record, n = _write(tx, purpose, category, "lapsed", policy=policy, by=by, moment=moment)
+        back = was[2] or "lapsed"
+        rows.set_word(tx, purpose, category, back, record=n, since_ms=moment.agent_ms, before=was[2])
+        made.append(record)
+    rows.drop_oldest(tx, keep=RECORDS_MAX)
+    return tuple(made)
+
+
+def _is_same(told: About, policy: Policy, purpose: str, category: str) -> bool:
+    """Tell whether a policy asks no more than what was told: fewer readers, and consent, are no less."""
+    now = about(policy, purpose, category)
+    return (
+        bool(_rules(policy, purpose, category))
+        and now.description == told.description
+        and now.basis in {told.basis, "consent"}
+        and set(now.recipients) <= set(told.recipients)
+    )
+
+
+def _rules(policy: Policy, purpose: str, category: str) -> tuple[Rule, ...]:
+    """Return the rules, of all cameras, that use a category for a purpose."""
+    return tuple(
+        rule for rule in policy.rules if rule.category == category and any(one.name == purpose for one in rule.purposes)
+    )
 
 
 def switch_do_not_track(tx: Tx, *, on: bool, by: By, moment: Moment) -> None:
@@ -137,8 +200,8 @@ def switch_do_not_track(tx: Tx, *, on: bool, by: By, moment: Moment) -> None:
     if on:
         rows.set_do_not_track(tx, since_ms=moment.agent_ms, command=by.command)
     else:
-        rows.clear_do_not_track(tx)
-    rows.set_target(tx, *DO_NOT_TRACK, kid=by.kid, seq=by.seq, iat_s=by.iat_s)
+        rows.clear_do_not_track(tx, at_ms=moment.agent_ms)
+    rows.note_newest(tx, *DO_NOT_TRACK, kid=by.kid, seq=by.seq, iat_s=by.iat_s, keep=KEYS_MAX)
     word = "on" if on else "off"
     audit.append(tx, Event(kind="do_not_track", rule=word, actor=by.kid, command=by.command), moment=moment)
 
@@ -146,15 +209,16 @@ def switch_do_not_track(tx: Tx, *, on: bool, by: By, moment: Moment) -> None:
 def about(policy: Policy, purpose: str, category: str) -> About:
     """Return what a policy says of a purpose and a category; of one that it does not have, nothing."""
     known = policy.purposes.get(purpose)
-    rule = policy.rule_for("", category)
     if known is None:
         return About()
-    readers = known.seal_to if rule is None else (*rule.seal_to, *known.seal_to)
+    rules = _rules(policy, purpose, category)
+    readers = [name for rule in rules for name in rule.seal_to]
+    ages = [rule.keep.age_ms for rule in rules]
     return About(
         description=known.description,
         basis=known.basis,
-        recipients=tuple(dict.fromkeys(readers)),
-        keep_age_ms=None if rule is None else rule.keep.age_ms,
+        recipients=tuple(dict.fromkeys((*readers, *known.seal_to))),
+        keep_age_ms=None if None in ages else max((age for age in ages if age is not None), default=None),
         regions=policy.regions,
     )
 

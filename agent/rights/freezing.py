@@ -54,6 +54,11 @@ class Placed(Protocol):
         """When that ended."""
         ...
 
+    @property
+    def taken_in_ms(self) -> int:
+        """Since when it is here, agent time."""
+        ...
+
 
 class Coming(msgspec.Struct, frozen=True, kw_only=True):
     """What is not in the vault yet."""
@@ -63,6 +68,11 @@ class Coming(msgspec.Struct, frozen=True, kw_only=True):
     captured_from_ms: int
     captured_to_ms: int
     id: str = ""
+
+    @property
+    def taken_in_ms(self) -> int:
+        """As if it had been taken in when it was recorded, at the earliest."""
+        return self.captured_from_ms
 
 
 class Freeze(msgspec.Struct, frozen=True, kw_only=True):

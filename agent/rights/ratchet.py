@@ -6,8 +6,8 @@ A file on disk, or a command, proposes a whole document. Both are judged here, a
 2. it is compared (``agent/policy/order.py``): where nothing loosens it is put in force, and the owner gets a notice
 3. where something loosens it waits: nothing of it is obeyed until the owner approves its hash; an owner's own command
    is such an approval
-4. document, audit entry, notice, receipt and what waited are one transaction: if power fails before it is durable the
-   old document is in force, after it the new one
+4. document, audit entry, notice, receipt, what waited and the yeses that lapse (``consent.py``) are one transaction: if
+   power fails before it is durable the old document is in force, after it the new one
 5. behind the commit what runs follows (``adopt``); if power fails here, the next start reads the new one
 
 Every decision is made under one whole document: there is no half of one.
@@ -27,6 +27,7 @@ from agent.index import Tx
 from agent.index import policy as rows
 from agent.model import Moment, Outcome, new_id
 from agent.policy import Change, Policy, compare, loosens
+from agent.rights import consent
 from agent.rights.force import InForce, Waiting, hash_of, in_force, keep, put_in_force
 
 NAMED_MAX: Final = 3
@@ -200,6 +201,7 @@ class Ratchet:
         self, tx: Tx, new: InForce, policy: Policy, *, moment: Moment, approved_by: str = "", command: str = ""
     ) -> None:
         put_in_force(tx, new, version=policy.version, approved_by=approved_by, command=command, moment=moment)
+        consent.lapse(tx, policy=policy, actor=approved_by or new.by, command=command, moment=moment)
         tx.then(lambda: self._adopt(policy, new.document))  # step 5
 
     def _notice(self, tx: Tx, document: bytes, changes: tuple[Change, ...], *, moment: Moment) -> None:

@@ -32,6 +32,7 @@ _STATUS: Final = {
     "given": "dpv:ConsentGiven",
     "refused": "dpv:ConsentRefused",
     "withdrawn": "dpv:ConsentWithdrawn",
+    "lapsed": "dpv:ConsentExpired",
 }
 
 
@@ -84,9 +85,10 @@ def _process(record: Record) -> dict[str, Any]:
 
 
 def _consent(record: Record) -> dict[str, Any]:
+    said = [] if record.status == "lapsed" else [_EXPLICIT]
     return {
         "dpv:hasConsentControl": "dpv:WithdrawConsent",
-        "dpv:hasConsentStatus": [_indication(record) | {"@type": [_STATUS[record.status], _EXPLICIT]}],
+        "dpv:hasConsentStatus": [_indication(record) | {"@type": [_STATUS[record.status], *said]}],
     }
 
 
@@ -101,11 +103,12 @@ def _objection(record: Record) -> dict[str, Any]:
 
 
 def _indication(record: Record) -> dict[str, Any]:
-    """Return when, by whom and how it was said: a command that this key signed."""
+    """Return when, by whom and how it was said: a command that this key signed, or another policy that it brought."""
+    how = f"signed command {record.command}" if record.command else "approval of another policy, or its file"
     return {
         "dpv:isIndicatedAtTime": rfc3339_ms(record.at_ms),
         "dpv:isIndicatedBy": record.kid,
-        "dpv:isExercisedAt": f"signed command {record.command}",
+        "dpv:isExercisedAt": how,
         "dct:description": f"the device's clock was {'trusted' if record.trusted else 'unsure'}",
     }
 

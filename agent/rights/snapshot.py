@@ -1,6 +1,7 @@
 """What the owner, and whoever holds something, asked for one object: the ``Rights`` that ``policy.decide`` is given.
 
-Restrictions and holds cover objects, what was said of purposes covers whatever is used for them.
+Restrictions and holds cover objects, what was said of purposes covers whatever is used for them: a yes only what was
+taken in since, without a no in between.
 
 Every flow asks here, for each object that it judges, in the transaction in which it read that object. All that stands
 is kept in memory while it is the same: for each object only the marks are read by which that is known, and the stage of
@@ -45,7 +46,7 @@ class Snapshot:
 
     def of(self, tx: Tx, item: Placed) -> Rights:
         """Return what stands over an object that is here, or that only a store has."""
-        return _served(tx, self._with_consents(tx, rights_of(self.standing(tx), item)))
+        return _served(tx, self._with_consents(tx, rights_of(self.standing(tx), item), of_ms=item.taken_in_ms))
 
     def of_set(self, tx: Tx, camera: str, category: str) -> Rights:
         """Return what stands over everything of a camera's category, whenever it was recorded."""
@@ -54,17 +55,22 @@ class Snapshot:
             tuple(one for one in standing.restrictions if one.covers_all_of(camera, category)),
             tuple(one for one in standing.holds if one.covers_all_of(camera, category)),
         )
-        return _served(tx, self._with_consents(tx, rights))
+        return _served(tx, self._with_consents(tx, rights, of_ms=None))
 
     def at_ingest(self, tx: Tx, *, camera: str, category: str, captured_from_ms: int, captured_to_ms: int) -> Rights:
-        """Return what stands over what is not here yet; ``camera`` is ``""`` for one that has no id yet."""
+        """Return what stands over what is not here yet; ``camera`` is ``""`` for one that has no id yet.
+
+        What the owner said counts as of the time at which it was recorded at the earliest.
+        """
         coming = Coming(
             camera=camera, category=category, captured_from_ms=captured_from_ms, captured_to_ms=captured_to_ms
         )
         return self.of(tx, coming)
 
-    def _with_consents(self, tx: Tx, rights: Rights) -> Rights:
+    def _with_consents(self, tx: Tx, rights: Rights, *, of_ms: int | None) -> Rights:
         consents = self.consents(tx)
+        if of_ms is not None:
+            consents = consents.for_data_of(of_ms)
         return rights if consents == FREE.consents else msgspec.structs.replace(rights, consents=consents)
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from agent import age
 from agent.model import Object
+from agent.retention import Retention
 from tests.commands.office import Office
 
 VENDOR = age.generate_identity(post_quantum=False)
@@ -23,13 +24,16 @@ seal_to = ["vendor"]
 description = "To find out what fails."
 basis = "legitimate-interest"
 seal_to = ["vendor"]
+[purpose.records]
+description = "To keep what the law calls for."
+basis = "legal-obligation"
 [category.recording]
 purposes = ["security", "analytics"]
 seal_to = ["owner"]
 upload = "allowed"
 keep.age = "14d"
 [category.photo]
-purposes = ["analytics"]
+purposes = ["analytics", "records"]
 seal_to = ["owner"]
 upload = "allowed"
 [category.usage-log]
@@ -45,6 +49,17 @@ class Consulate(Office):
 
     def policy_document(self) -> str:
         return POLICY.format(owner=self.owner_recipient, vendor=self.vendor_key)
+
+    def retention(self) -> Retention:
+        """Return retention as the agent has it."""
+        return Retention(
+            index=self.index,
+            vault=self.vault,
+            erasure=self.erasure,
+            snapshot=self.snapshot,
+            policy=self.world.policy(),
+            document=self.policy_document().encode(),
+        )
 
     async def give(self, purpose: str = "analytics", **more: object) -> dict[str, Any]:
         return await self.submit(self.client, "consent", purpose=purpose, decision="given", **more)

@@ -7,8 +7,12 @@ from typing import Any
 import pytest
 
 from agent import age
-from agent.policy import Consents, Hold, Rights
+from agent.index import consent as rows
+from agent.model import Object
+from agent.policy import Consents, Rights
+from agent.retention import Disk
 from agent.rights import consent
+from agent.rights.consent import By
 from tests.commands.consenting import VENDOR, VENDOR_KEY, Consulate, consulate
 from tests.commands.office import START_S, at, run
 
@@ -98,6 +102,8 @@ def test_refusing_one_purpose_leaves_the_others(office: Consulate) -> None:
         ("object", {}, "malformed"),
         ("object", {"purpose": "analytics", "do_not_track": True}, "malformed"),
         ("object", {"do_not_track": True, "category": "photo"}, "malformed"),
+        ("consent", {"purpose": "records", "decision": "refused"}, "wrong_basis"),
+        ("object", {"purpose": "records"}, "wrong_basis"),
     ],
 )
 def test_word_that_means_nothing_here_is_refused_and_changes_nothing(
@@ -172,27 +178,116 @@ def test_copy_that_only_the_store_has_after_a_withdrawal_stays_and_a_delete_stil
     run(scenario())
 
 
-@pytest.mark.parametrize(
-    ("rights", "result"),
-    [
-        (Rights(hold=Hold(reason="court", author="nobody", until_ms=2**52)), "held"),
-        (Rights(restricted=True), "restricted"),
-    ],
-    ids=["hold", "restriction"],
-)
-def test_what_is_frozen_is_not_erased_and_goes_when_that_is_over_and_it_is_said_again(
-    office: Consulate, rights: Rights, result: str
-) -> None:
+FREEZING: dict[str, tuple[tuple[str, dict[str, Any]], tuple[str, str]]] = {
+    "held": (("hold", {"reason": "claim 7", "until": "2027-02-01T08:00:00.000Z"}), ("release", "hold")),
+    "restricted": (("restrict", {"ground": "accuracy"}), ("unrestrict", "restriction")),
+}
+
+
+@pytest.mark.promise("CONSENT-WITHDRAW")
+@pytest.mark.parametrize("result", FREEZING)
+def test_what_is_frozen_is_for_nothing_any_more_and_goes_when_that_is_over(office: Consulate, result: str) -> None:
+    (verb, own), (lifts, names) = FREEZING[result]
+
+    async def scenario() -> None:
+        who = office.backend if verb == "hold" else office.client
+        await office.give()
+        theirs = await office.keep_for("analytics", owner=False, category="usage-log")
+        kept = await office.keep_for("analytics", category="photo")
+        upload = office.begin_upload(theirs.id)
+        frozen = await office.submit(who, verb, select={"ids": [theirs.id]}, **own)
+        receipt = await office.withdraw()
+        assert (receipt["status"], results(receipt)) == ("partial", {theirs.id: (result,), kept.id: ("kept",)})
+        assert set(standing(office).words.values()) == {"withdrawn"}
+        asked = office.index.read_now(lambda tx: office.erasure.pending_remote(tx, office.store.kid, 10))
+        assert [copy.upload for copy in asked] == [upload], "what a store has of it is asked back"
+
+        office.moment = at(60)
+        await office.give()
+        found = office.get(theirs.id)
+        assert found is not None
+        assert found.purposes == (), "a yes that is said again does not give it back"
+        retention = office.retention()
+        await retention.run_pass(office.moment, Disk())
+        assert office.get(theirs.id) is not None
+        assert (await office.submit(who, lifts, **{names: frozen["cmd"]}))["status"] == "done"
+        await retention.run_pass(office.moment, Disk())
+        await office.erasure.resume(office.moment)
+        assert office.get(theirs.id) is None
+        assert office.get(kept.id) is not None, "its owner can read it"
+
+    run(scenario())
+
+
+def test_word_on_what_is_all_frozen_is_in_force_and_so_no_failure(office: Consulate) -> None:
     async def scenario() -> None:
         await office.give()
         theirs = await office.keep_for("analytics", owner=False, category="usage-log")
-        office.rights[theirs.id] = rights
+        await office.submit(office.client, "restrict", select={"all": True}, ground="accuracy")
         receipt = await office.withdraw()
-        assert (receipt["status"], results(receipt)) == ("failed", {theirs.id: (result,)})
+        assert (receipt["status"], results(receipt)) == ("partial", {theirs.id: ("restricted",)})
+
+    run(scenario())
+
+
+@pytest.mark.promise("CONSENT-WITHDRAW")
+def test_yes_said_right_behind_a_withdrawal_does_not_keep_what_was_there_as_it_was(office: Consulate) -> None:
+    async def scenario() -> None:
+        await office.give()
+        old = await office.keep_for("security", "analytics")
+        office.moment = at(60)
+        for verb, own in (("withdraw", {}), ("consent", {"decision": "given"})):
+            await office.receive(office.client, office.command(office.client, verb, purpose="analytics", **own))
+        assert set(standing(office).words.values()) == {"given"}
+        new = await office.keep_for("security", "analytics")
+        await office.commands.resume(office.moment)
+        found = office.get(old.id)
+        assert found is not None
+        assert found.purposes == ("security",)
+        assert not opens(office, old.id, VENDOR)
+        assert office.get(new.id) == new, "what came behind the yes is the yes's"
+
+    run(scenario())
+
+
+def test_what_was_taken_in_before_a_yes_is_not_uploaded_for_it(office: Consulate) -> None:
+    async def scenario() -> None:
+        await office.give()
+        item = await office.keep_for("analytics", owner=False, category="usage-log")
+        assert rights_of(office, item).consents.words["analytics", "usage-log"] == "given"
+        office.moment = at(60)
+        for verb, own in (("withdraw", {}), ("consent", {"decision": "given"})):
+            await office.receive(office.client, office.command(office.client, verb, purpose="analytics", **own))
+        assert rights_of(office, item).consents.words["analytics", "usage-log"] == "withdrawn"
+
+    run(scenario())
+
+
+def rights_of(office: Consulate, item: Object) -> Rights:
+    return office.index.read_now(lambda tx: office.snapshot.of(tx, item))
+
+
+def test_late_no_of_another_key_lets_no_older_yes_through(office: Consulate) -> None:
+    async def scenario() -> None:
+        phone, tablet = office.client, office.stranger
+        keys = office.sign_keyset(2, _hash_of(office), phone, tablet, office.backend, office.store, office.clock)
+        await office.commands.submit(keys, moment=office.moment)
+        own = {"purpose": "analytics", "decision": "given"}
+        delayed = office.claims(phone, "consent", **own) | {"iat": START_S - 50}
+        newest = office.claims(phone, "withdraw", purpose="analytics") | {"iat": START_S - 40}
+        await office.receive(phone, office.seal(phone.sign(newest)))
+        late_no = office.claims(tablet, "withdraw", purpose="analytics") | {"iat": START_S - 60}
+        taken = await office.receive(tablet, office.seal(tablet.sign(late_no)))
+        assert taken is not None
+        assert taken["status"] == "done"
+        refused = await office.receive(phone, office.seal(phone.sign(delayed)))
+        assert refused is not None
+        assert (refused["status"], refused["reason"]) == ("refused", "superseded")
+        third = office.claims(tablet, "consent", **own) | {"iat": START_S - 45}
+        refused = await office.receive(tablet, office.seal(tablet.sign(third)))
+        assert refused is not None
+        assert refused["reason"] == "superseded", "the phone's withdrawal is newer"
         assert set(standing(office).words.values()) == {"withdrawn"}
-        office.rights.clear()
-        again = await office.withdraw()
-        assert results(again) == {theirs.id: ("deleted",)}
 
     run(scenario())
 
@@ -347,6 +442,39 @@ def test_records_are_bounded_and_the_last_word_never_goes(office: Consulate, mon
         assert {one.category for one in records} == {"photo", "recording"}
 
     run(scenario())
+
+
+def test_far_too_many_purposes_are_refused_and_leave_nothing(
+    office: Consulate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(consent, "WORDS_MAX", 2)
+
+    async def scenario() -> None:
+        receipt = await office.receive(
+            office.client, office.command(office.client, "consent", purpose="analytics", decision="given")
+        )
+        assert receipt is not None
+        assert (receipt["status"], receipt["reason"]) == ("refused", "too_large")
+        assert standing(office) == Consents()
+
+    run(scenario())
+
+
+def test_newest_words_of_keys_are_bounded_and_the_latest_stay(
+    office: Consulate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(consent, "KEYS_MAX", 2)
+    targets = (("analytics", "photo"),)
+
+    def by(number: int) -> By:
+        return By(kid=f"k{number}", name="", command=f"c{number}", seq=1, iat_s=number)
+
+    def say(tx: Any) -> None:  # noqa: ANN401 - a transaction
+        for number in (3, 1, 2):
+            consent.say(tx, targets, "withdrawn", policy=office.world.policy(), by=by(number), moment=office.moment)
+
+    office.index.write_now(say)
+    assert sorted(kid for kid, _, _ in office.index.read_now(lambda tx: rows.newest(tx, *targets[0]))) == ["k2", "k3"]
 
 
 def test_vendor_key_reads_what_was_sealed_for_its_purpose() -> None:

@@ -14,12 +14,13 @@ from typing import Any
 import msgspec
 import pytest
 
-from agent import audit, envelope
+from agent import age, audit, envelope
 from agent.app.parts import Parts
 from agent.envelope import policy_claims, signing_input_sha256
 from agent.errors import ConfigError
 from agent.retention import Disk, Passed
-from agent.rights import force
+from agent.rights import consent, force
+from agent.rights.record import document
 from tests.app.station import Station
 from tests.commands.office import Party, party
 from tests.store.home import draft
@@ -28,6 +29,7 @@ ROOT = Path(__file__).resolve().parents[2]
 LOOSER = ('"14d"', '"30d"')
 TIGHTER = ('"14d"', '"7d"')
 DAY_MS = 86_400_000
+VENDOR, BUYER = (age.generate_identity(post_quantum=False).recipient().to_text() for _ in range(2))
 
 
 class Home(Station):
@@ -393,3 +395,84 @@ def test_owners_own_tightening_counts_nothing_together(home: Home) -> None:
         assert count(parts) <= 60 * 4 / 13.9 + 1
 
     home.live(tighten)
+
+
+# --- what a yes was said to
+
+ANALYTICS = """
+[purpose.analytics]
+description = "To see which functions are used."
+basis = "consent"
+seal_to = ["vendor"]
+"""
+
+
+def with_analytics(home: Home, *edits: tuple[str, str]) -> str:
+    """Return the device's policy with a purpose that asks for consent and a vendor who reads for it."""
+    text = home.text + ANALYTICS
+    changes = (
+        ("[recipients]\n", f'[recipients]\nvendor = ["{VENDOR}"]\nbuyer = ["{BUYER}"]\n'),
+        ('purpose = "security"', 'purposes = ["security", "analytics"]'),
+        *edits,
+    )
+    for old, new in changes:
+        assert old in text, old
+        text = text.replace(old, new, 1)
+    return text
+
+
+async def word_now(parts: Parts) -> str:
+    words = (await parts.index.read(consent.standing)).words
+    return words.get(("analytics", "recording"), "never asked")
+
+
+@pytest.mark.promise("CONSENT-GIVE")
+@pytest.mark.parametrize(
+    ("edit", "word"),
+    [
+        (("To see which functions are used.", "To sell."), "lapsed"),
+        (('seal_to = ["vendor"]', 'seal_to = ["vendor", "buyer"]'), "lapsed"),
+        (('basis = "consent"', 'basis = "legitimate-interest"'), "lapsed"),
+        (('purposes = ["security", "analytics"]', 'purpose = "security"'), "lapsed"),
+        (('seal_to = ["vendor"]', "seal_to = []"), "given"),
+        (('"14d"', '"30d"'), "given"),
+    ],
+    ids=["another purpose", "another reader", "another basis", "purpose gone", "fewer readers", "nothing of it"],
+)
+def test_yes_lapses_where_the_policy_is_not_any_more_what_it_was_said_to(
+    home: Home, edit: tuple[str, str], word: str
+) -> None:
+    async def begin(parts: Parts) -> None:
+        receipt = await home.propose(parts, home.client, with_analytics(home), revision=1)
+        assert receipt["status"] == "done", receipt
+        await home.submit(parts, home.client, "consent", purpose="analytics", decision="given", category="recording")
+        assert await word_now(parts) == "given"
+        assert (await home.propose(parts, home.client, with_analytics(home, edit), revision=2))["status"] == "done"
+        assert await word_now(parts) == word
+        (record,) = [one for one in await parts.index.read(consent.page) if one.status == "lapsed"] or [None]
+        assert (record is not None) is (word == "lapsed")
+        if record is not None:
+            now = await parts.index.read(force.in_force)
+            assert now is not None
+            assert (record.policy_sha256, record.kid) == (now.sha256, home.client.kid)
+            status = document(record, device="d", owner="o")["dpv:hasProcess"][0]["dpv:hasConsentStatus"][0]
+            assert status["@type"] == ["dpv:ConsentExpired"]
+            await home.propose(parts, home.client, with_analytics(home), revision=3)
+            assert await word_now(parts) == "lapsed", "the purpose that comes back is asked for anew"
+
+    home.live(begin)
+
+
+def test_no_stays_whatever_the_policy_says_and_stands_again_where_a_yes_that_ended_it_lapses(home: Home) -> None:
+    async def look(parts: Parts) -> None:
+        await home.propose(parts, home.client, with_analytics(home), revision=1)
+        own = {"purpose": "analytics", "category": "recording"}
+        await home.submit(parts, home.client, "withdraw", **own)
+        other = ("To see which functions are used.", "To sell.")
+        await home.propose(parts, home.client, with_analytics(home, other), revision=2)
+        assert await word_now(parts) == "withdrawn"
+        await home.submit(parts, home.client, "consent", decision="given", **own)
+        await home.propose(parts, home.client, with_analytics(home), revision=3)
+        assert await word_now(parts) == "withdrawn"
+
+    home.live(look)

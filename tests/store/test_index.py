@@ -351,6 +351,37 @@ def test_totals_of_an_older_version_know_what_waits_for_upload(tmp_path: Path, m
     index.close()
 
 
+def test_words_of_an_older_version_stand_and_a_yes_counts_from_its_last_record(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def note(tx: Tx) -> None:
+        said = ((1, "photo", "withdrawn"), (2, "photo", "given"), (3, "photo", "given"), (4, "recording", "given"))
+        for n, category, status in said:
+            tx.execute(
+                "INSERT INTO consent_record VALUES"
+                " (?1, 'r' || ?1, 'p', ?2, ?3, ?1 * 10, 1, 'k', 'n', 'c', '', 0, x'7b7d')",
+                (n, category, status),
+            )
+        for category, n in (("photo", 3), ("recording", 4)):
+            tx.execute("INSERT INTO consent_word VALUES ('p', ?, 'given', ?)", (category, n))
+        tx.execute("INSERT INTO consent_target VALUES ('p', 'photo', 'k', 5, 6)")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(opening, "MIGRATIONS", {**opening.MIGRATIONS, "consent": opening.MIGRATIONS["consent"][:1]})
+        index = opened(tmp_path)
+        index.write_now(note)
+        index.close()
+    index = opened(tmp_path)
+    found = index.read_now(lambda tx: sorted(tx.execute("SELECT category, status, since_ms, before FROM consent_word")))
+    assert found == [("photo", "given", 30, "withdrawn"), ("recording", "given", 40, None)]
+    assert index.read_now(lambda tx: tx.execute("SELECT count(*) FROM consent_record")) == [(4,)]
+    assert index.read_now(lambda tx: tx.execute("SELECT * FROM consent_newest")) == [("p", "photo", "k", 5, 6)]
+    assert index.read_now(lambda tx: tx.execute("PRAGMA foreign_key_check")) == []
+    (table,) = index.read_now(lambda tx: tx.execute("SELECT sql FROM sqlite_schema WHERE name = 'consent_word'"))[0]
+    assert "_2" not in table
+    index.close()
+
+
 def test_retention_pass_of_an_older_version_is_the_last_one_and_its_ages_are_not_known(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
