@@ -1,6 +1,7 @@
 """A household whose policy has a vendor: what it may read depends on what the owner says of purposes."""
 
 import re
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,7 @@ class Household(House):
     """A house in which ``vendor`` is the identity that reads for the vendor's purposes."""
 
     vendor = age.generate_identity(post_quantum=True)
+    recorded = datetime(2030, 1, 1, tzinfo=UTC)  # behind every yes of a test
 
     def choose(self, *, upload: str = "") -> None:
         """Put the policy of this file in the place of the usual one; the agent does not run yet. Logs wait a second."""
@@ -85,7 +87,7 @@ class Household(House):
         """Have a camera take one photo."""
         self.run(
             "device-sim", "camera", "--spool", self.spool, "--count", "1", "--rate", "0", "--no-clips", "--photos",
-            "--size", "160x120",
+            "--size", "160x120", "--start", self.recorded.isoformat(),
         )  # fmt: skip
 
 

@@ -54,6 +54,9 @@ keep = {{ age = "14d" }}
 class House:
     """Everything of one household under one folder; a context manager that stops what runs."""
 
+    recorded = datetime(2026, 3, 1, 10, 15, tzinfo=UTC)
+    """The time that the first clip tells, less a minute."""
+
     def __init__(self, folder: Path, *, engine: Engine = "mosquitto", upload: str = "", photo_age: str = "14d") -> None:
         self.folder = folder
         self.spool = folder / "spool"
@@ -208,7 +211,7 @@ class House:
         self, *, seed: int = 1, seconds: int = 2, bits_per_s: int = 1_000_000, camera: str = "front_door"
     ) -> bytes:
         """Write one clip as a camera does and return its bytes."""
-        start = datetime(2026, 3, 1, 10, 15, tzinfo=UTC) + timedelta(minutes=seed)
+        start = self.recorded + timedelta(minutes=seed)
         folder = self.spool / camera / "recording"
         folder.mkdir(parents=True, exist_ok=True)
         part = folder / f"{seed}.part"
