@@ -108,7 +108,7 @@ def test_purpose_is_objected_to_at_once_and_do_not_track_is_honoured(tmp_path: P
         assert house.held() == []
 
         house.owner_json("consent", "give", "improvement")
-        (log / "3.jsonl").write_text('{"event":"app_opened"}\n')
+        (log / "3.jsonl").write_text('{"event":"app_shown"}\n')
         house.one("sealed")
         assert (log / "2.jsonl").exists(), "what was written while it was objected to stays where it is"
         tracked = house.owner_json("object", "--do-not-track", "on")
