@@ -66,7 +66,11 @@ MIGRATIONS: Final[tuple[str, ...]] = (
     DROP TABLE consent_target;
 
     -- A record may also say that a yes lapsed; its kid is then the key's that brought or approved the other policy.
-    CREATE TABLE consent_record_2 (
+    ALTER TABLE consent_word RENAME TO consent_word_old;
+    ALTER TABLE consent_record RENAME TO consent_record_old;
+    DROP INDEX consent_by_command;
+    DROP INDEX consent_word_by_record;
+    CREATE TABLE consent_record (
         n              INTEGER PRIMARY KEY,       -- as above, all of it
         id             TEXT    NOT NULL UNIQUE,
         purpose        TEXT    NOT NULL,
@@ -81,27 +85,25 @@ MIGRATIONS: Final[tuple[str, ...]] = (
         policy_version INTEGER NOT NULL,
         about          BLOB    NOT NULL
     ) STRICT;
-    INSERT INTO consent_record_2 SELECT * FROM consent_record;
+    INSERT INTO consent_record SELECT * FROM consent_record_old;
     -- The last word also tells since when (agent time) it is a yes without interruption, and what stood before that.
-    CREATE TABLE consent_word_2 (
+    CREATE TABLE consent_word (
         purpose  TEXT    NOT NULL,
         category TEXT    NOT NULL,
         status   TEXT    NOT NULL,
-        record   INTEGER NOT NULL REFERENCES consent_record_2 (n),
+        record   INTEGER NOT NULL REFERENCES consent_record (n),
         since_ms INTEGER NOT NULL,
         before   TEXT,                            -- NULL: nobody had been asked
         PRIMARY KEY (purpose, category)
     ) STRICT, WITHOUT ROWID;
-    INSERT INTO consent_word_2
+    INSERT INTO consent_word
         SELECT w.purpose, w.category, w.status, w.record,
             (SELECT r.at_ms FROM consent_record r WHERE r.n = w.record),
             (SELECT r.status FROM consent_record r
              WHERE r.purpose = w.purpose AND r.category = w.category AND r.status != 'given' ORDER BY r.n DESC LIMIT 1)
-        FROM consent_word w;
-    DROP TABLE consent_word;
-    DROP TABLE consent_record;
-    ALTER TABLE consent_record_2 RENAME TO consent_record;
-    ALTER TABLE consent_word_2 RENAME TO consent_word;
+        FROM consent_word_old w;
+    DROP TABLE consent_word_old;
+    DROP TABLE consent_record_old;
     CREATE INDEX consent_by_command ON consent_record (command, n);
     CREATE INDEX consent_word_by_record ON consent_word (record);
 

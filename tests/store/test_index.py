@@ -378,7 +378,7 @@ def test_words_of_an_older_version_stand_and_a_yes_counts_from_its_last_record(
     assert index.read_now(lambda tx: tx.execute("SELECT * FROM consent_newest")) == [("p", "photo", "k", 5, 6)]
     assert index.read_now(lambda tx: tx.execute("PRAGMA foreign_key_check")) == []
     (table,) = index.read_now(lambda tx: tx.execute("SELECT sql FROM sqlite_schema WHERE name = 'consent_word'"))[0]
-    assert "_2" not in table
+    assert "_old" not in table
     index.close()
 
 
