@@ -25,7 +25,7 @@ AlertCode = Literal[
     "upload_region_refused", "mass_delete_waiting", "retention_waiting", "unknown_keys", "takeover", "corrupt_object",
     "audit_broken", "acl_broken", "unusable_key", "removal_failed", "camera_impostor", "forged_message", "key_misused",
     "request_flood", "approval_waiting", "held", "hold_ended",
-    "request_due", "request_overdue", "policy_waiting", "policy_tightened",
+    "request_due", "request_overdue", "policy_waiting", "policy_tightened", "policy_unreadable",
     "service_ending",
 ]  # fmt: skip
 ALERT_CODES: Final[tuple[AlertCode, ...]] = get_args(AlertCode)
@@ -92,6 +92,7 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
     """What is wrong, what that means, what to do: sentences for a person, without names or labels.
 
     ``about`` is the id of the key, command, hold or object that it tells of, ``""`` where that is the whole device.
+    One that asks about a policy shows its lines as they are: they are sealed to the owner, who is to judge them.
     """
 
     code: AlertCode

@@ -260,6 +260,10 @@ class Trust:
         """
         return rows.waiting(tx)
 
+    def waiting_for(self, tx: Tx, reason: str) -> tuple[CommandRow, ...]:
+        """Return the commands that wait for this reason, oldest first."""
+        return rows.waiting_for(tx, reason)
+
     def any_waits(self, tx: Tx, reason: str) -> bool:
         """Tell whether a command waits for this reason."""
         return rows.any_waits(tx, reason)

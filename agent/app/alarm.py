@@ -1,7 +1,7 @@
 """Alerts: what is wrong becomes sentences for the owner, kept until acknowledged (``docs/protocol.md`` §8).
 
 A flow says a code and one sentence; what that means and what to do next stand here once. Every reader is a client of
-the owner; nothing personal is in the sentences.
+the owner; nothing personal is in the sentences, but of a policy that waits its lines as they are, which no log gets.
 """
 
 import logging
@@ -60,6 +60,10 @@ MEANING: Final[dict[str, tuple[str, str]]] = {
     "policy_waiting": (
         "The policy in force goes on; nothing of the other one is obeyed before an owner approves it.",
         "Look at it first: privacy-agent policy show --waiting; then approve just that hash: privacy-owner approve",
+    ),
+    "policy_unreadable": (
+        "Nothing of it is obeyed: the policy in force, which the agent keeps itself, goes on.",
+        "See what is wrong: privacy-agent policy check; then mend the file, and reload the agent",
     ),
     "policy_tightened": (
         "Less is kept, read or sent than before; what is held longer than it allows now goes with the next passes.",

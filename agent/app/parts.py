@@ -28,10 +28,12 @@ from agent.commands.consent import Purposes
 from agent.commands.ending import acting
 from agent.commands.farewell import is_leaving, is_over
 from agent.commands.freezing import Freezing
+from agent.commands.ledger import command_of
 from agent.commands.world import Act, World, sparing
 from agent.config import Config
 from agent.document import DOCUMENT_BYTES
 from agent.envelope import Command, EndService, Key, ProposePolicy, Rectify, SetTime, fingerprint
+from agent.envelope.policy import read_unverified_policy
 from agent.erasure import Erasure
 from agent.errors import ConfigError, LinkError
 from agent.files import free_bytes, is_there, open_folder, read_whole
@@ -42,6 +44,7 @@ from agent.outbox import AlertCode, Outbox
 from agent.policy import Policy
 from agent.retention import Disk, Retention
 from agent.rights import force, service
+from agent.rights.force import Waiting
 from agent.rights.ratchet import Proposed, Ratchet
 from agent.rights.snapshot import Snapshot
 from agent.timeline import Timeline
@@ -206,13 +209,13 @@ async def opened(config: Config, *, read_clock: ReadClock, patience_s: float = 0
         if unowned.was_begun(config):
             await asyncio.to_thread(unowned.finish, config)
             raise unowned.unowned(config)
-        document = read_policy_file(config)
         keystore = Keystore.open(config.keystore)
         index = Index(config.index, key=keystore.index_key())
         outlives: former.Former | None = None
         try:
-            parts = _assemble(config, document, keystore=keystore, index=index, read_clock=read_clock)
-            await recover(parts, file=document)
+            file = _first_file(config, index)
+            parts = _assemble(config, file, keystore=keystore, index=index, read_clock=read_clock)
+            await recover(parts, file=file)
             found_over = await index.read(is_over)
             if not found_over:
                 yield parts
@@ -234,13 +237,17 @@ def _outliving(tx: Tx, config: Config) -> former.Former | None:
     return former.gathered(tx, folders=unowned.folders(config), before_ms=row.before_ms, random=secrets.token_bytes)
 
 
-async def recover(parts: Parts, *, file: bytes) -> None:
-    """Finish at start what a crash cut off, in numbered steps (docs/design.md); ``file`` is the policy file's."""
+async def recover(parts: Parts, *, file: bytes | None) -> None:
+    """Finish at start what a crash cut off, in numbered steps (docs/design.md).
+
+    ``file`` is the policy file, which is taken as it is until an agent has run under it; afterwards ``None``.
+    """
     moment = parts.now()
 
     def begin(tx: Tx) -> bool:
         parts.timeline.keep(tx)
-        parts.ratchet.propose_file(tx, file, moment=moment)
+        if file is not None:
+            parts.ratchet.propose_file(tx, file, moment=moment)
         former.bind(tx, folders=unowned.folders(parts.config))
         return parts.vault.found_clean(tx)
 
@@ -317,10 +324,10 @@ async def _take_lock(fd: int, config: Config, *, patience_s: float) -> None:
             return
 
 
-def _assemble(config: Config, file: bytes, *, keystore: Keystore, index: Index, read_clock: ReadClock) -> Parts:
+def _assemble(config: Config, file: bytes | None, *, keystore: Keystore, index: Index, read_clock: ReadClock) -> Parts:
     parts: Parts
-    document = _document(index, file)
-    policy = read_policy(document, file=str(config.policy))
+    document, where = _document(config, index, file)
+    policy = read_policy(document, file=where)
     timeline = index.read_now(Timeline.load)
     vault = Vault(folder=config.vault, index=index, keystore=keystore)
     trust = Trust()
@@ -389,7 +396,9 @@ def _assemble(config: Config, file: bytes, *, keystore: Keystore, index: Index, 
         },
         waits={ProposePolicy: ratchet.waits_for},
         tell_waiting={ProposePolicy: ratchet.tell_waiting},
+        asked=lambda tx, waiting, selection: _asked(tx, ratchet, waiting, selection),
         approve_file=ratchet.approve,
+        approve_policy=ratchet.approve_policy,
         settled=ratchet.settle_alert,
         purposes=purposes,
         heard=ear.heard,
@@ -452,10 +461,23 @@ def _set_time(timeline: Timeline, read_clock: ReadClock) -> Act:
     return set_time
 
 
-def _document(index: Index, file: bytes) -> bytes:
-    """Return the document in force; on a device that never opened one the file's."""
+def _first_file(config: Config, index: Index) -> bytes | None:
+    """Return the policy file where it is still taken as it is: no agent has run under the document in force.
+
+    Whoever opens the parts of another device has nothing to do with the file: the running agent alone lets it propose
+    (``agent/app/proposing.py``). Raises ``ConfigError`` where there is none and one is needed.
+    """
     in_force = index.read_now(force.in_force)
-    return file if in_force is None else in_force.document
+    return None if in_force is not None and in_force.bound else read_policy_file(config)
+
+
+def _document(config: Config, index: Index, file: bytes | None) -> tuple[bytes, str]:
+    """Return the document in force, and where it lies; on a device that never opened one the file's."""
+    in_force = index.read_now(force.in_force)
+    if in_force is not None:
+        return in_force.document, f"{config.index}: the policy in force"
+    assert file is not None, "what is not in force was read"  # noqa: S101 - a bug, not input
+    return file, str(config.policy)
 
 
 def _ratchet(
@@ -471,8 +493,24 @@ def _ratchet(
         hush=lambda tx, code, moment: outbox.clear_alert(tx, cast("AlertCode", code), moment=moment),
         adopt=adopt,
         keys=kids,
-        waits=trust.any_waits,
+        waiting=lambda tx: tuple(one for one, _by in waiting_documents(trust, tx)),
     )
+
+
+def waiting_documents(trust: Trust, tx: Tx) -> tuple[tuple[Waiting, str], ...]:
+    """Return the documents of commands that wait for the owner's approve, and who signed each."""
+    found = []
+    for row in trust.waiting_for(tx, "policy_loosens"):
+        request = cast("ProposePolicy", command_of(row).request)  # no other verb waits for that
+        found.append((Waiting(row.jti, read_unverified_policy(request.policy).raw), row.kid))
+    return tuple(found)
+
+
+def _asked(tx: Tx, ratchet: Ratchet, waiting: str, selection: str) -> str:
+    """Return the verb as which a question that the device itself asks counts: who may answer it, and how many must."""
+    if rights.asks(tx, waiting, selection):
+        return "delete"
+    return "policy" if ratchet.asks(tx, waiting, selection) else ""
 
 
 def _approve_pass(tx: Tx, waiting: str, selection: str, key: Key) -> bool:

@@ -3,13 +3,10 @@
 from pathlib import Path
 from typing import Any
 
-from agent.app.parts import Parts
+from agent.app.parts import Parts, waiting_documents
 from agent.app.policy_file import read_policy
 from agent.clock import rfc3339_ms
-from agent.commands.ledger import command_of
 from agent.document import line_of
-from agent.envelope import ProposePolicy
-from agent.envelope.policy import read_unverified_policy
 from agent.index import Tx
 from agent.policy import Change, compare, loosens
 from agent.rights import force
@@ -25,7 +22,9 @@ def policy_view(parts: Parts, tx: Tx) -> dict[str, Any]:
         if now.signed:
             told["jws"] = now.signed.decode("ascii")
     waiting = [(one, "local") for one in (force.waiting_file(tx),) if one is not None]
-    return told | {"waiting": [_waiting(parts, one, by=by) for one, by in (*waiting, *_commands(parts, tx))]}
+    return told | {
+        "waiting": [_waiting(parts, one, by=by) for one, by in (*waiting, *waiting_documents(parts.trust, tx))]
+    }
 
 
 def changes_view(parts: Parts, document: bytes, *, file: str) -> list[dict[str, Any]]:
@@ -46,17 +45,6 @@ def _waiting(parts: Parts, one: Waiting, *, by: str) -> dict[str, Any]:
         "document": text,
         "loosens": [_change(change, text) for change in looser],
     }
-
-
-def _commands(parts: Parts, tx: Tx) -> list[tuple[Waiting, str]]:
-    rows = [parts.trust.command(tx, jti) for jti in parts.trust.waiting(tx)]
-    found = []
-    for row in rows:
-        if row is not None and row.reason == "policy_loosens":
-            request = command_of(row).request
-            assert isinstance(request, ProposePolicy)  # noqa: S101 - no other verb waits for that
-            found.append((Waiting(row.jti, read_unverified_policy(request.policy).raw), row.kid))
-    return found
 
 
 def _change(change: Change, text: str) -> dict[str, Any]:

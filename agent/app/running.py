@@ -20,9 +20,10 @@ from agent.app.camera_state import Said
 from agent.app.collecting import Collecting
 from agent.app.ending import Ending
 from agent.app.judging import judge_end
-from agent.app.parts import RESERVE_BYTES, Parts, opened, read_policy_file
+from agent.app.parts import RESERVE_BYTES, Parts, opened
 from agent.app.passkey import Passkeys
 from agent.app.post import Post
+from agent.app.proposing import propose_file
 from agent.app.refusals import Refusals
 from agent.app.switching import Switches, Tell
 from agent.app.verbs import Verbs
@@ -180,6 +181,7 @@ async def run(
             require_onvif()
         await _look_at_media(config)
         await _note(parts, "started")
+        await propose_file(parts, Alarm(index=parts.index, trust=parts.trust, outbox=parts.outbox))
         with contextlib.suppress(SpaceError):  # the next start does it
             await parts.index.write(force.bind, urgent=True)
         sealer = Sealer()
@@ -556,20 +558,9 @@ async def _reload_policy(live: Live, reload: asyncio.Event) -> None:
     while True:
         await reload.wait()
         reload.clear()
-        try:
-            proposed = await parts.propose(await asyncio.to_thread(read_policy_file, parts.config))
-        except (ConfigError, SpaceError) as error:
-            _log.error("the policy was not changed: %s", error.message)
-            continue
-        parts.changed()
-        if proposed.waiting is None:
+        proposed = await propose_file(parts, live.alarm)
+        if proposed is not None and proposed.waiting is None:
             _log.warning("the policy was read anew: %s rules", len(parts.policy.rules))
-        else:
-            _log.warning(
-                "the policy allows more and waits for its owner: privacy-owner approve %s %s",
-                proposed.waiting.id,
-                proposed.waiting.sha256,
-            )
 
 
 def _look_again(live: Live) -> None:

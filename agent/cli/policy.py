@@ -107,6 +107,9 @@ def _check(arguments: argparse.Namespace) -> int:
         more = f", {plan['count'] - len(rows)} of them not listed" if plan["count"] > len(rows) else ""
         sum_ = f"\nIt would delete {plan['count']} of {plan['held']} objects now{more}."
         print(sum_ if rows else "It would delete nothing now.")
+        if plan["kept"]:
+            kept = ", ".join(f"{count} {reason.replace('_', ' ')}" for reason, count in sorted(plan["kept"].items()))
+            print(f"Beyond its limits stay, for now: {kept}; privacy-agent explain ID says why and until when.")
         if plan["asks_first"]:
             print("That is far more than expected: the pass would stop and ask the owner first.")
     return 0

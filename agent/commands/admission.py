@@ -227,13 +227,16 @@ class Admission:
 
     def _lacks(self, tx: Tx, key: Key, command: Command, *, moment: Moment) -> int:
         """Return how many more of the owner's clients have to sign for a command."""
+        return self._words_lacking(tx, command.jti, command.verb, sender=key, moment=moment)
+
+    def _words_lacking(self, tx: Tx, waiting: str, verb: str, *, sender: Key | None, moment: Moment) -> int:
         keys = self._trust.key_set(tx)
         return approval.lacking(
             tx,
             None if keys is None else keys.approvals,
-            command=command.jti,
-            verb=command.verb,
-            sender=key,
+            command=waiting,
+            verb=verb,
+            sender=sender,
             key_of=lambda kid: self._trust.valid_key(tx, kid, moment=moment),
         )
 
@@ -413,16 +416,14 @@ class Admission:
         Returns ``None`` for every other verb; raises ``RefusedError``.
         """
         if isinstance(command.request, Approve):
-            self._approve(tx, key, command.request, moment=moment)
+            self._approve(tx, key, command, command.request, moment=moment)
             return ()
         act = self._world.acts.get(type(command.request))
         return None if act is None else act(tx, key, command, moment)
 
-    def _approve(self, tx: Tx, key: Key, request: Approve, *, moment: Moment) -> None:
-        if self._world.approve_pass(tx, request.command, request.selection, key):
-            self._outbox.clear_alert(tx, "retention_waiting", moment=moment)
-            return
-        if self._world.approve_file(tx, request.command, request.selection, key, moment):
+    def _approve(self, tx: Tx, key: Key, command: Command, request: Approve, *, moment: Moment) -> None:
+        if verb := self._world.asked(tx, request.command, request.selection):
+            self._answer_device(tx, key, command, request, verb, moment=moment)
             return
         row = self._trust.command(tx, request.command)
         if (
@@ -439,9 +440,31 @@ class Admission:
             self._second(tx, key, waiting_key, row, moment=moment)
             return
         if row.reason == "policy_loosens":
+            self._world.approve_policy(tx, key, command)
             self._act_approved(tx, waiting_key, row, by=key, moment=moment)
             return
+        if key.kid == row.kid:
+            raise RefusedError("its own quota is not for a key to lift", reason="nothing_waiting", retry="after_fix")
         self._judge_approved(tx, row, by=key, moment=moment)
+
+    def _answer_device(
+        self, tx: Tx, key: Key, command: Command, request: Approve, verb: str, *, moment: Moment
+    ) -> None:
+        """Take a client's word for what the device itself asks; it acts with as many as the key set asks for."""
+        waiting = request.command
+        lacking = self._words_lacking(tx, waiting, verb, sender=None, moment=moment)
+        if lacking and approval.has_said(tx, waiting, key):
+            raise RefusedError("this client has signed for it", reason="nothing_waiting", retry="after_fix")
+        if lacking > 1:
+            approval.say(tx, waiting, key, moment=moment)
+            return
+        if self._world.approve_pass(tx, waiting, request.selection, key):
+            self._outbox.clear_alert(tx, "retention_waiting", moment=moment)
+        elif not self._world.approve_file(tx, key, command, moment):
+            raise RefusedError("nothing waits with this selection", reason="nothing_waiting", retry="after_fix")
+        if lacking:
+            approval.say(tx, waiting, key, moment=moment)
+        approval.forget(tx, waiting)
 
     def _second(self, tx: Tx, key: Key, sender: Key, row: CommandRow, *, moment: Moment) -> None:
         """Take one more client's word for a command; with the last that it needs it acts."""

@@ -35,8 +35,16 @@ Told = Callable[[Tx, Key, Command, Moment], None]
 """Tells the owner what waits."""
 
 
-def _no_file(_tx: Tx, _waiting: str, _sha256: str, _key: Key, _moment: Moment) -> bool:
+def _nothing_asked(_tx: Tx, _waiting: str, _selection: str) -> str:
+    return ""
+
+
+def _no_file(_tx: Tx, _key: Key, _command: Command, _moment: Moment) -> bool:
     return False
+
+
+def _no_word(_tx: Tx, _key: Key, _command: Command) -> None:
+    return None
 
 
 def _nobody_asks(_tx: Tx, _moment: Moment) -> None:
@@ -62,7 +70,9 @@ class World(msgspec.Struct, frozen=True, kw_only=True):
     ``paces``, by the role of a key, how fast it may speak; ``purposes`` says what a word on a purpose is about.
     ``heard`` is called for each word of a backend or store that its key signed.
     ``waits`` and ``tell_waiting``, by the same types, why a verb waits for the owner's approve and who tells of it;
-    ``approve_file`` puts a waiting policy file in force, and ``settled`` is told when something waits no more.
+    ``asked`` takes (transaction, id, hash) and returns the verb as which a question of the device itself counts, or "".
+    ``approve_file`` puts a waiting policy file in force, ``approve_policy`` takes a client's word for the document of a
+    command; both raise ``RefusedError`` for one that came too late. ``settled`` is told when something waits no more.
     ``changed`` is called on the event loop when the outbox may have something new. ``alert`` tells the owner.
     ``standing`` returns the restrictions and holds that stand. ``approve_pass`` takes (transaction, id, selection hash,
     key) and tells whether a retention pass waited for just that. ``room`` tells (bytes free beyond
@@ -85,7 +95,9 @@ class World(msgspec.Struct, frozen=True, kw_only=True):
     heard: Callable[[], None] = lambda: None
     waits: Mapping[type[Any], Wait] = MappingProxyType({})
     tell_waiting: Mapping[type[Any], Told] = MappingProxyType({})
-    approve_file: Callable[[Tx, str, str, Key, Moment], bool] = _no_file
+    asked: Callable[[Tx, str, str], str] = _nothing_asked
+    approve_file: Callable[[Tx, Key, Command, Moment], bool] = _no_file
+    approve_policy: Callable[[Tx, Key, Command], None] = _no_word
     settled: Callable[[Tx, Moment], None] = _nobody_asks
     approve_pass: Callable[[Tx, str, str, Key], bool] = _no_pass
     room: Callable[[], tuple[int, int]] = lambda: (0, 0)

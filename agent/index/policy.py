@@ -40,6 +40,15 @@ MIGRATIONS: Final[tuple[str, ...]] = (
     -- What the owner had no part in deletes with more care; of a document from before that is not known.
     ALTER TABLE policy_document ADD COLUMN owners INTEGER NOT NULL DEFAULT 1;  -- 0: a backend alone put it in force
     """,
+    """
+    -- The newest word of an owner's client on the policy: a document that it signed, or an approve. One row.
+    CREATE TABLE policy_word (
+        only_row INTEGER PRIMARY KEY CHECK (only_row = 1),
+        kid      TEXT    NOT NULL,
+        seq      INTEGER NOT NULL,
+        iat_s    INTEGER NOT NULL
+    ) STRICT;
+    """,
 )
 
 
@@ -96,3 +105,14 @@ def note_revision(tx: Tx, kid: str, revision: int, *, keys: tuple[str, ...]) -> 
     known = ", ".join("?" for _ in keys)
     tx.execute(f"DELETE FROM policy_revision WHERE kid NOT IN ({known})", keys)  # noqa: S608 - question marks alone
     tx.execute("INSERT OR REPLACE INTO policy_revision VALUES (?, ?)", (kid, revision))
+
+
+def word(tx: Tx) -> tuple[str, int, int] | None:
+    """Return (kid, seq, iat_s) of the newest word of an owner's client; ``None`` before the first."""
+    rows = tx.execute("SELECT kid, seq, iat_s FROM policy_word WHERE only_row = 1")
+    return (rows[0][0], rows[0][1], rows[0][2]) if rows else None
+
+
+def set_word(tx: Tx, kid: str, *, seq: int, iat_s: int) -> None:
+    """Replace the row."""
+    tx.execute("INSERT OR REPLACE INTO policy_word VALUES (1, ?, ?, ?)", (kid, seq, iat_s))

@@ -224,6 +224,16 @@ def waiting(tx: Tx) -> tuple[str, ...]:
     return tuple(row[0] for row in rows)
 
 
+def waiting_for(tx: Tx, reason: str) -> tuple[CommandRow, ...]:
+    """Return the commands that wait for this reason, oldest first."""
+    rows = tx.execute(
+        f"SELECT {_COLUMNS} FROM command WHERE settled_ms IS NULL AND status = 'waiting' AND reason = ?"  # noqa: S608 - our own column names
+        " ORDER BY received_ms, rowid",
+        (reason,),
+    )
+    return tuple(_row(row) for row in rows)
+
+
 def any_waits(tx: Tx, reason: str) -> bool:
     """Tell whether a command waits for this reason."""
     return bool(

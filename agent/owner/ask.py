@@ -68,7 +68,7 @@ def add_parsers(subparsers: Subparsers) -> None:
     approve = add(
         subparsers,
         "approve",
-        summary="let a command above its quota proceed with exactly that selection",
+        summary="let what waits for your word proceed, exactly as its alert tells it",
         example="privacy-owner approve 4q3… 9f86d0…",
         run=_approve,
     )
@@ -151,10 +151,14 @@ def _approve(arguments: argparse.Namespace, context: Context) -> int:
     device = devices.pick(context.home, arguments.device)
     own = {"command": arguments.command, "selection": arguments.selection}
     order = send.order(arguments, context, device, "approve", own)
+    alerts = [told for told in device.alerts() if arguments.command in told.what + told.next]
+    for told in alerts:
+        context.note(show.alert(told))
+    known = "exactly as the alert above tells it" if alerts else "of which no alert is kept here"
     context.confirm(
-        f"Let command {arguments.command} proceed, above its quota?",
+        f"Let {arguments.command} proceed, {known}?",
         yes=arguments.yes,
-        hint="look first: privacy-owner inventory",
+        hint="look first: privacy-owner listen, then privacy-owner alerts",
     )
     return ask(arguments, context, device, order)
 

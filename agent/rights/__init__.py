@@ -11,6 +11,7 @@ Everything happens inside the caller's transaction.
 from agent.rights.passing import (
     Pass,
     approve,
+    asks,
     freeze,
     frozen,
     frozen_count,
@@ -22,6 +23,7 @@ from agent.rights.passing import (
 __all__ = [
     "Pass",
     "approve",
+    "asks",
     "freeze",
     "frozen",
     "frozen_count",

@@ -2,6 +2,7 @@
 
 Rules: a client's own command is its word, an ``approve`` of exactly that command and selection is another's; each
 client counts once, and only while the key set has it; a word is in the transaction of the ``approve`` that gives it.
+What the device itself asks (a policy file that waits, a retention pass) has no sender: each word is an ``approve``.
 """
 
 from collections.abc import Callable
@@ -22,14 +23,25 @@ def say(tx: Tx, command: str, key: Key, *, moment: Moment) -> bool:
     return True
 
 
+def has_said(tx: Tx, command: str, key: Key) -> bool:
+    """Tell whether a client has given its word for a command."""
+    return key.kid in rows.kids(tx, command)
+
+
 def lacking(
-    tx: Tx, approvals: Approvals | None, *, command: str, verb: str, sender: Key, key_of: Callable[[str], Key | None]
+    tx: Tx,
+    approvals: Approvals | None,
+    *,
+    command: str,
+    verb: str,
+    sender: Key | None,
+    key_of: Callable[[str], Key | None],
 ) -> int:
     """Return how many words a command still needs; ``key_of`` returns a key that is valid now."""
     if approvals is None or verb not in approvals.verbs:
         return 0
     words = {kid for kid in rows.kids(tx, command) if _counts(key_of(kid))}
-    if sender.role == "client":
+    if sender is not None and sender.role == "client":
         words.add(sender.kid)
     return max(0, approvals.need - len(words))
 

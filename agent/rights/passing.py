@@ -10,6 +10,7 @@ from agent.ids import Ids
 from agent.index import Tx
 from agent.index import rights as rows
 from agent.model import Requester
+from agent.rights import approval
 
 
 class Pass(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,7 +51,10 @@ def last_pass(tx: Tx) -> Pass | None:
 
 
 def keep_pass(tx: Tx, told: Pass) -> None:
-    """Persist it in the caller's transaction."""
+    """Persist it in the caller's transaction; words for a question that is asked no more are forgotten."""
+    before = last_pass(tx)
+    if before is not None and before.waiting and before.waiting != told.waiting:
+        approval.forget(tx, before.waiting)
     ages = "" if told.ages is None else msgspec.json.encode(told.ages).decode("ascii")
     asked = (told.waiting, told.selection, int(told.approved), told.asked_by)
     rows.write_pass(tx, (ages, told.passed_ms, told.since_ms, *asked, told.surprised))
@@ -77,12 +81,16 @@ def frozen_remains(tx: Tx) -> bool:
     return rows.frozen_remains(tx)
 
 
+def asks(tx: Tx, waiting: str, selection: str) -> bool:
+    """Tell whether the waiting pass is this one, and exactly this selection."""
+    told = last_pass(tx)
+    return told is not None and bool(told.waiting) and (told.waiting, told.selection) == (waiting, selection)
+
+
 def approve(tx: Tx, *, waiting: str, selection: str, by: Requester) -> bool:
     """Let the waiting pass go on; true only for an owner's client that names its id and exactly its selection."""
     told = last_pass(tx)
-    if told is None or not told.waiting or by.role != "client":
-        return False
-    if (told.waiting, told.selection) != (waiting, selection):
+    if told is None or by.role != "client" or not asks(tx, waiting, selection):
         return False
     keep_pass(tx, msgspec.structs.replace(told, approved=True))
     return True

@@ -5,12 +5,14 @@ A file on disk, or a command, proposes a whole document. Both are judged here, a
 1. it is read; what cannot be read, contradicts itself or names nobody known is refused with its line: nothing changed
 2. it is compared (``agent/policy/order.py``): where nothing loosens it is put in force, and the owner gets a notice
 3. where something loosens it waits: nothing of it is obeyed until the owner approves its hash; an owner's own command
-   is such an approval
+   is such an approval. An approve is of what it was compared with too: once another document is in force, what waits
+   is told anew and a file gets another id, and an approve that was signed before is too late (``superseded``)
 4. document, audit entry, notice, receipt, what waited and the yeses that lapse (``consent.py``) are one transaction: if
    power fails before it is durable the old document is in force, after it the new one
 5. behind the commit what runs follows (``adopt``); if power fails here, the next start reads the new one
 
-Every decision is made under one whole document: there is no half of one.
+Every decision is made under one whole document: there is no half of one. Of the owner's clients the word that was
+signed last counts, in whichever order they come: an older document of another client changes nothing any more.
 """
 
 from collections.abc import Callable
@@ -19,19 +21,28 @@ from typing import Final, Protocol, cast
 
 import msgspec
 
+from agent.clock import MS_PER_S
 from agent.document import line_of
-from agent.envelope import Command, Key, ProposePolicy, parse_signed_policy
+from agent.envelope import Approve, Command, Key, ProposePolicy, parse_signed_policy
 from agent.envelope.policy import SignedPolicy
 from agent.errors import ConfigError, RefusedError
 from agent.index import Tx
 from agent.index import policy as rows
 from agent.model import Moment, Outcome, new_id
 from agent.policy import Change, Policy, compare, loosens
-from agent.rights import consent
-from agent.rights.force import InForce, Waiting, hash_of, in_force, keep, put_in_force
+from agent.rights import approval, consent
+from agent.rights.force import InForce, Waiting, hash_of, in_force, keep, put_in_force, waiting_file
 
 NAMED_MAX: Final = 3
-"""Lines that a sentence names; all of them are shown by ``privacy-agent policy diff``."""
+"""Lines that a notice names; all of them are shown by ``privacy-agent policy diff``."""
+
+SHOWN_MAX: Final = 12
+"""Lines that a question shows with their values: the owner may be far from the device; ``policy show`` has all."""
+
+ASKED_MAX: Final = 3
+"""Documents that one alert asks about."""
+
+_VALUE_MAX: Final = 80
 
 Read = Callable[[bytes], Policy]
 
@@ -56,7 +67,8 @@ class Ratchet:
     """Judges proposals inside the caller's transaction; holds no state, all of it is rows.
 
     ``read`` reads a document or raises ``ConfigError``; ``say`` raises an alert and ``hush`` ends one; ``adopt`` is
-    called behind the commit, on the index's thread; ``keys`` tells the kids in the key set.
+    called behind the commit, on the index's thread; ``keys`` tells the kids in the key set, ``waiting`` the documents
+    of commands that wait for the owner's approve.
     """
 
     def __init__(
@@ -67,14 +79,14 @@ class Ratchet:
         hush: Callable[[Tx, str, Moment], object],
         adopt: Callable[[Policy, bytes], None],
         keys: Callable[[Tx], tuple[str, ...]],
-        waits: Callable[[Tx, str], bool],
+        waiting: Callable[[Tx], tuple[Waiting, ...]],
     ) -> None:
         self._read = lru_cache(maxsize=4)(read)  # a document that waits is judged at every look
         self._say = say
         self._hush = hush
         self._adopt = adopt
         self._keys = keys
-        self._waits = waits
+        self._waiting = waiting
 
     # --- a file
 
@@ -94,14 +106,13 @@ class Ratchet:
             return Proposed(state="waiting" if waiting else "known", waiting=found)
         changes = compare(self._read(now.document), policy)
         if loosens(changes):  # step 3
-            found = Waiting(new_id(), document)
-            rows.write_file(tx, sha256, waiting=found.id, document=document)
-            self._tell_waiting(tx, found.id, document, changes, moment=moment)
+            found = self._wait(tx, document)
+            self._ask(tx, moment=moment)
             return Proposed(state="waiting", changes=changes, waiting=found)
+        self._forget_file(tx, sha256, moment=moment)
         new = InForce(document=document, sha256=sha256, since_ms=moment.agent_ms, bound=True)
         self._put(tx, new, policy, moment=moment)  # step 2
         self._notice(tx, document, changes, moment=moment)
-        self._forget_file(tx, sha256, moment=moment)
         return Proposed(state="obeyed", changes=changes)
 
     def _take_first(
@@ -117,18 +128,38 @@ class Ratchet:
         rows.write_file(tx, new.sha256)
         return Proposed(state="obeyed")
 
-    def approve(self, tx: Tx, waiting: str, sha256: str, key: Key, moment: Moment) -> bool:
-        """Put the file that waits in force; true only for its id and hash, named by an owner's client."""
+    def asks(self, tx: Tx, waiting: str, sha256: str) -> bool:
+        """Tell whether the file that waits is this one."""
         _, mine, document = rows.read_file(tx)
-        if key.role != "client" or not mine or (mine, hash_of(document)) != (waiting, sha256):
+        return bool(mine) and (mine, hash_of(document)) == (waiting, sha256)
+
+    def approve(self, tx: Tx, key: Key, command: Command, moment: Moment) -> bool:
+        """Put the file that waits in force; true only for its id and hash, named by an owner's client.
+
+        Raises ``RefusedError`` (``superseded``) for an approve that was signed before something newer was said.
+        """
+        request = cast("Approve", command.request)
+        if key.role != "client" or not self.asks(tx, request.command, request.selection):
             return False
-        new = InForce(document=document, sha256=sha256, since_ms=moment.agent_ms, bound=True)
+        self.approve_policy(tx, key, command)
+        _, _, document = rows.read_file(tx)
+        self._forget_file(tx, request.selection, moment=moment)
+        new = InForce(document=document, sha256=request.selection, since_ms=moment.agent_ms, bound=True)
         self._put(tx, new, self._read(document), approved_by=key.kid, moment=moment)
-        self._forget_file(tx, sha256, moment=moment)
         return True
 
+    def _wait(self, tx: Tx, document: bytes) -> Waiting:
+        """Have the file wait, under an id of its own: no word for what waited before is one for it."""
+        _, before, _ = rows.read_file(tx)
+        found = Waiting(new_id(), document)
+        rows.write_file(tx, found.sha256, waiting=found.id, document=document)
+        approval.forget(tx, before)
+        return found
+
     def _forget_file(self, tx: Tx, sha256: str, *, moment: Moment) -> None:
+        _, before, _ = rows.read_file(tx)
         rows.write_file(tx, sha256)
+        approval.forget(tx, before)
         self.settle_alert(tx, moment)
 
     # --- a command
@@ -138,7 +169,10 @@ class Ratchet:
         signed = self._signed(tx, key, command)
         policy = self._readable(signed)
         now = in_force(tx)
-        if key.role == "client" or now is None:
+        if key.role == "client":
+            _require_newer(tx, key, command)
+            return ""
+        if now is None:
             return ""
         return "policy_loosens" if loosens(compare(self._read(now.document), policy)) else ""
 
@@ -148,6 +182,9 @@ class Ratchet:
         policy = self._readable(signed)
         now = in_force(tx)
         changes = () if now is None else compare(self._read(now.document), policy)
+        if key.role == "client":
+            _require_newer(tx, key, command)
+            _note_word(tx, key, command)
         new = InForce(
             document=signed.raw,
             sha256=hash_of(signed.raw),
@@ -164,16 +201,25 @@ class Ratchet:
             self._notice(tx, signed.raw, changes, moment=moment)
         return ()
 
-    def tell_waiting(self, tx: Tx, key: Key, command: Command, moment: Moment) -> None:
-        """Tell the owner that a command's document waits."""
-        signed = self._signed(tx, key, command)
+    def approve_policy(self, tx: Tx, key: Key, command: Command) -> None:
+        """Take a client's ``approve`` of a document as its word on the policy.
+
+        Raises ``RefusedError`` (``superseded``) where it was signed before the document in force came, which it cannot
+        have been compared with, or before what another client said since.
+        """
+        _require_newer(tx, key, command)
         now = in_force(tx)
-        changes = () if now is None else compare(self._read(now.document), self._readable(signed))
-        self._tell_waiting(tx, command.jti, signed.raw, changes, moment=moment)
+        if now is not None and command.iat < now.since_ms // MS_PER_S:
+            raise _too_late()
+        _note_word(tx, key, command)
+
+    def tell_waiting(self, tx: Tx, key: Key, command: Command, moment: Moment) -> None:
+        """Tell the owner that a command's document waits, in the transaction from which on it does."""
+        self._ask(tx, also=Waiting(command.jti, self._signed(tx, key, command).raw), moment=moment)
 
     def settle_alert(self, tx: Tx, moment: Moment) -> None:
         """End the alert that a document waits, when none does any more."""
-        if not rows.read_file(tx)[1] and not self._waits(tx, "policy_loosens"):
+        if not self._all_waiting(tx):
             self._hush(tx, "policy_waiting", moment)
 
     def _signed(self, tx: Tx, key: Key, command: Command) -> SignedPolicy:
@@ -203,6 +249,11 @@ class Ratchet:
         put_in_force(tx, new, version=policy.version, approved_by=approved_by, command=command, moment=moment)
         consent.lapse(tx, policy=policy, actor=approved_by or new.by, command=command, moment=moment)
         tx.then(lambda: self._adopt(policy, new.document))  # step 5
+        _, waiting, document = rows.read_file(tx)
+        if waiting:
+            self._wait(tx, document)
+        if any(one.id != command for one in self._all_waiting(tx)):  # this command's row is settled after this
+            self._ask(tx, without=command, moment=moment)
 
     def _notice(self, tx: Tx, document: bytes, changes: tuple[Change, ...], *, moment: Moment) -> None:
         if changes:
@@ -214,15 +265,26 @@ class Ratchet:
                 about=hash_of(document),
             )
 
-    def _tell_waiting(
-        self, tx: Tx, waiting: str, document: bytes, changes: tuple[Change, ...], *, moment: Moment
-    ) -> None:
-        looser = loosens(changes)
+    def _all_waiting(self, tx: Tx) -> tuple[Waiting, ...]:
+        file = waiting_file(tx)
+        return (*(() if file is None else (file,)), *self._waiting(tx))
+
+    def _ask(self, tx: Tx, *, also: Waiting | None = None, without: str = "", moment: Moment) -> None:
+        """Ask the owner about every document that waits, compared with the one in force as it is now."""
+        standing = [one for one in self._all_waiting(tx) if one.id != without and (also is None or one.id != also.id)]
+        asked = standing if also is None else [also, *standing]
+        told = [self._question(tx, one) for one in asked[:ASKED_MAX]]
+        if len(asked) > ASKED_MAX:
+            told.append(f"{len(asked) - ASKED_MAX} more wait: privacy-agent policy show --waiting")
+        self._say(tx, "policy_waiting", ". ".join(told), moment)
+
+    def _question(self, tx: Tx, one: Waiting) -> str:
+        now = in_force(tx)
+        looser = () if now is None else loosens(compare(self._read(now.document), self._read(one.document)))
         what = (
-            f"A policy waits of which {_count(looser)} allow more: {_lines(document, looser)}. "
-            f"If you agree: privacy-owner approve {waiting} {hash_of(document)}"
+            f"of which {_count(looser)} allow more: {_shown(one.document, looser)}" if looser else "that allows no more"
         )
-        self._say(tx, "policy_waiting", what, moment, about=waiting)
+        return f"A policy waits {what}. If you agree: privacy-owner approve {one.id} {one.sha256}"
 
 
 def lines_of(document: bytes, changes: tuple[Change, ...]) -> tuple[int, ...]:
@@ -236,8 +298,52 @@ def _count(changes: tuple[Change, ...]) -> str:
 
 
 def _lines(document: bytes, changes: tuple[Change, ...]) -> str:
-    """Name the first of some changes with their lines; keys and values stay out: they could be anybody's words."""
+    """Name the first of some changes with their lines, without their values."""
     numbers = lines_of(document, changes)
     named = [f"{'.'.join(change.path)} (line {line})" for change, line in zip(changes, numbers, strict=True)]
     more = f" and {len(named) - NAMED_MAX} more" if len(named) > NAMED_MAX else ""
     return ", ".join(named[:NAMED_MAX]) + more
+
+
+def _shown(document: bytes, changes: tuple[Change, ...]) -> str:
+    """Show the first of some changes with their values, which are anybody's words: quoted, bounded, printable."""
+    text = document.decode("utf-8").split("\n")
+    shown = []
+    for change, line in zip(changes, lines_of(document, changes), strict=True):
+        what = f"{'.'.join(change.path)} {_quoted(change.before)} -> {_quoted(change.after)}"
+        shown.append(f"{what} (line {line}: {_quoted(text[line - 1].strip())})")
+    more = f" and {len(shown) - SHOWN_MAX} more" if len(shown) > SHOWN_MAX else ""
+    return ", ".join(shown[:SHOWN_MAX]) + more
+
+
+def _quoted(value: str) -> str:
+    plain = "".join(letter if letter.isprintable() else "?" for letter in value).replace('"', "'")
+    return f'"{plain if len(plain) <= _VALUE_MAX else plain[:_VALUE_MAX] + "…"}"'
+
+
+def _require_newer(tx: Tx, key: Key, command: Command) -> None:
+    """Raise ``RefusedError`` (``superseded``) for a client's word that was signed before the newest one.
+
+    Of the same key the sequence number tells, of another one the second in which it was signed.
+    """
+    newest = rows.word(tx)
+    if newest is None:
+        return
+    kid, seq, iat_s = newest
+    if command.seq < seq if key.kid == kid else command.iat <= iat_s:
+        raise _too_late()
+
+
+def _note_word(tx: Tx, key: Key, command: Command) -> None:
+    newest = rows.word(tx)
+    iat_s = command.iat if newest is None else max(command.iat, newest[2])
+    rows.set_word(tx, key.kid, seq=command.seq, iat_s=iat_s)
+
+
+def _too_late() -> RefusedError:
+    return RefusedError(
+        "something newer was said of the policy",
+        reason="superseded",
+        retry="after_fix",
+        hint="look at what is in force now, and give it again",
+    )

@@ -12,7 +12,7 @@ from agent.app.parts import Parts, opened
 from agent.app.setup import OwnerFile, initialise
 from agent.clock import Reading
 from agent.config import Config, parse_config
-from agent.envelope import Descriptor, public_jwk, raw_signature, thumbprint
+from agent.envelope import Approvals, Descriptor, public_jwk, raw_signature, thumbprint
 from agent.model import new_id
 from tests.commands.office import Party, party
 from tests.writing import policy_text
@@ -58,10 +58,15 @@ class Station:
     def parts(self) -> AbstractAsyncContextManager[Parts]:
         return opened(self.config, read_clock=self.read_clock)
 
-    def sign_key_set(self, version: int, prev: str, *members: Party) -> bytes:
+    def sign_key_set(self, version: int, prev: str, *members: Party, approvals: Approvals | None = None) -> bytes:
         jwk = public_jwk(self.root)
         claims = envelope.keyset_claims(
-            [member.key() for member in members], version=version, prev=prev, iat=START_S, root_jwk=jwk
+            [member.key() for member in members],
+            version=version,
+            prev=prev,
+            iat=START_S,
+            root_jwk=jwk,
+            approvals=approvals,
         )
         return envelope.sign(
             claims,

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from agent.envelope import Quota
+from agent.envelope import VERBS, Quota, signing_input_sha256
 from agent.model import Object
-from tests.commands.office import Office, run
+from tests.commands.office import Office, party, run
 
 EXPIRED = "category.recording.keep.age"
 
@@ -112,3 +112,26 @@ def test_totals_of_what_only_the_store_has_follow_every_change(careful: Office) 
         assert counted() == (0, 0)
 
     run(scenario())
+
+
+def test_client_does_not_lift_its_own_quota_another_one_does(tmp_path: Path) -> None:
+    office = Office(tmp_path / "state")
+    phone = party("client", "phone", *VERBS, quota=Quota(objects=1, bytes=10**9, window_s=3600))
+    tablet = party("client", "tablet", *VERBS)
+    members = office.sign_keyset(2, signing_input_sha256(office.keyset_raw), phone, tablet, office.store)
+    run(office.commands.submit(members, moment=office.moment))
+
+    async def scenario() -> None:
+        kept = [await office.keep(), await office.keep()]
+        told = await office.submit(phone, "delete", select={"ids": [one.id for one in kept]})
+        assert told["reason"] == "quota_exceeded"
+        own = {"command": told["cmd"], "selection": told["selection"]["hash"]}
+        mine = await office.submit(phone, "approve", **own)
+        assert (mine["status"], mine["reason"]) == ("refused", "nothing_waiting")
+        assert [office.get(one.id) is None for one in kept] == [False, False]
+        assert (await office.submit(tablet, "approve", **own))["status"] == "done"
+        await office.commands.resume(office.moment)
+        assert [office.get(one.id) is None for one in kept] == [True, True]
+
+    run(scenario())
+    office.close()

@@ -14,10 +14,14 @@ from typing import Any
 import msgspec
 import pytest
 
-from agent import age, audit, envelope
+from agent import age, audit, envelope, rights
+from agent.app.alarm import Alarm
 from agent.app.parts import Parts
-from agent.envelope import policy_claims, signing_input_sha256
+from agent.app.proposing import propose_file
+from agent.envelope import Approvals, policy_claims, signing_input_sha256
+from agent.envelope.keyset import Verb
 from agent.errors import ConfigError
+from agent.index import Tx
 from agent.retention import Disk, Passed
 from agent.rights import consent, force
 from agent.rights.record import document
@@ -38,9 +42,10 @@ class Home(Station):
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
         self.backend = party("backend", "cloud", *envelope.BACKEND_VERBS, "policy", curve=True)
+        self.tablet = party("client", "tablet", *envelope.VERBS)
         self.text = self.config.policy.read_text()
         self.members = self.sign_key_set(
-            2, signing_input_sha256(self.key_set), self.client, self.clock, self.store, self.backend
+            2, signing_input_sha256(self.key_set), self.client, self.tablet, self.clock, self.store, self.backend
         )
         self.live(self._begin)
 
@@ -54,6 +59,26 @@ class Home(Station):
                 return await work(parts)
 
         return asyncio.run(run())
+
+    def start(self, work: Callable[[Parts], Awaitable[Any]]) -> Any:  # noqa: ANN401 - whatever is looked at
+        """As ``live``, for a running agent: it alone has the policy file read."""
+
+        async def begun(parts: Parts) -> Any:  # noqa: ANN401 - the same
+            await self.reload(parts)
+            return await work(parts)
+
+        return self.live(begun)
+
+    async def reload(self, parts: Parts) -> None:
+        await propose_file(parts, Alarm(index=parts.index, trust=parts.trust, outbox=parts.outbox))
+
+    async def ask_for(self, parts: Parts, need: int, *verbs: Verb) -> None:
+        """Have a key set in force that asks for so many of the clients."""
+        members = (self.client, self.tablet, self.clock, self.store, self.backend)
+        raw = self.sign_key_set(
+            3, signing_input_sha256(self.members), *members, approvals=Approvals(need=need, verbs=verbs)
+        )
+        await parts.commands.submit(raw, moment=parts.now())
 
     def edited(self, *edits: tuple[str, str]) -> str:
         text = self.text
@@ -71,6 +96,7 @@ class Home(Station):
         return signer.sign(claims, typ="pv1.policy").decode("ascii")
 
     async def submit(self, parts: Parts, who: Party, verb: str, **own: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON
+        own.setdefault("iat_s", self.reading.wall_ms // 1000)
         submitted = await parts.commands.submit(self.command(who, verb, **own), moment=parts.now())
         return who.open(submitted.receipt)
 
@@ -99,11 +125,14 @@ async def alerts(parts: Parts) -> set[str]:
 def told(home: Home, parts: Parts, code: str) -> str:
     """Return what the owner is told of an alert."""
     messages = parts.index.read_now(lambda tx: parts.outbox.pending(tx, limit=500))
-    return next(
-        str(one["what"])
-        for one in (home.client.open(message.body) for message in messages if message.channel == "alert")
-        if one["code"] == code
-    )
+    mine = (message for message in messages if message.channel == "alert" and message.reader == home.client.kid)
+    return next(str(one["what"]) for one in (home.client.open(message.body) for message in mine) if one["code"] == code)
+
+
+def asked(home: Home, parts: Parts) -> dict[str, str]:
+    """Return what an approve of the one document that waits names."""
+    waiting, sha256 = told(home, parts, "policy_waiting").split()[-2:]
+    return {"command": waiting, "selection": sha256}
 
 
 # --- the file
@@ -117,7 +146,40 @@ def test_file_that_tightens_is_obeyed_at_once_and_the_owner_has_a_notice(home: H
         assert await alerts(parts) == {"policy_tightened"}
         assert "category.recording.keep.age" in told(home, parts, "policy_tightened")
 
+    home.start(look)
+
+
+@pytest.mark.parametrize("edit", [TIGHTER, LOOSER], ids=["tighter", "looser"])
+def test_file_proposes_nothing_where_parts_are_opened_and_no_agent_runs(home: Home, edit: tuple[str, str]) -> None:
+    """Every shell command opens the parts where no agent runs; a file that is being edited is none of its business."""
+    home.write(edit)
+
+    async def look(parts: Parts) -> None:
+        assert parts.document == home.text.encode()
+        assert await alerts(parts) == set()
+        assert await parts.index.read(force.waiting_file) is None
+
     home.live(look)
+
+
+@pytest.mark.parametrize("broken", [b"version = 1\n[category.recor", None], ids=["half of it", "gone"])
+def test_file_that_cannot_be_read_is_told_and_the_policy_in_force_goes_on(home: Home, broken: bytes | None) -> None:
+    if broken is None:
+        home.config.policy.unlink()
+    else:
+        home.config.policy.write_bytes(broken)
+
+    async def look(parts: Parts) -> None:
+        assert parts.document == home.text.encode()
+        assert await alerts(parts) == {"policy_unreadable"}
+
+    home.start(look)
+
+    async def mended(parts: Parts) -> None:
+        assert await alerts(parts) == set()
+
+    home.write()
+    home.start(mended)
 
 
 @pytest.mark.promise("POLICY-VERSION")
@@ -129,8 +191,8 @@ def test_file_that_loosens_waits_through_restarts_until_the_owner_approves_its_h
         assert await alerts(parts) == {"policy_waiting"}
         return told(home, parts, "policy_waiting")
 
-    sentence = home.live(wait)
-    assert home.live(wait) == sentence, "the same file asks the same question"
+    sentence = home.start(wait)
+    assert home.start(wait) == sentence, "the same file asks the same question"
     waiting, wanted = sentence.split()[-2:]
     assert wanted == sha(home.edited(LOOSER))
 
@@ -176,6 +238,86 @@ def test_file_may_be_edited_freely_until_an_agent_has_run_under_it(tmp_path: Pat
     assert asyncio.run(age()) == 14 * DAY_MS
     fresh.config.policy.write_text(text.replace(*LOOSER))
     assert asyncio.run(age()) == 30 * DAY_MS
+
+
+@pytest.mark.promise("POLICY-VERSION")
+def test_file_waits_for_as_many_clients_as_the_key_set_asks_for(home: Home) -> None:
+    home.write(LOOSER)
+
+    async def approve(parts: Parts) -> None:
+        await home.ask_for(parts, 2, "policy")
+        own = asked(home, parts)
+        assert (await home.submit(parts, home.client, "approve", **own))["status"] == "done"
+        again = await home.submit(parts, home.client, "approve", **own)
+        assert again["reason"] == "nothing_waiting", "a client counts once"
+        assert age_of(parts) == 14 * DAY_MS
+        assert await alerts(parts) == {"policy_waiting"}
+        assert (await home.submit(parts, home.tablet, "approve", **own))["status"] == "done"
+        assert age_of(parts) == 30 * DAY_MS
+        assert await parts.index.read(lambda tx: tx.execute("SELECT * FROM approval")) == []
+
+    home.start(approve)
+
+
+def test_words_for_a_file_are_none_for_the_one_that_replaces_it(home: Home) -> None:
+    home.write(LOOSER)
+
+    async def replace(parts: Parts) -> None:
+        await home.ask_for(parts, 2, "policy")
+        await home.submit(parts, home.client, "approve", **asked(home, parts))
+        home.write(('"14d"', '"60d"'))
+        await home.reload(parts)
+        await home.submit(parts, home.tablet, "approve", **asked(home, parts))
+        assert age_of(parts) == 14 * DAY_MS
+
+    home.start(replace)
+
+
+def test_retention_pass_waits_for_as_many_clients_as_a_delete_needs(home: Home) -> None:
+    async def approve(parts: Parts) -> None:
+        await home.ask_for(parts, 2, "delete")
+        waiting = "a" * 26
+
+        def ask(tx: Tx) -> str:
+            selection = rights.freeze(tx, (("b" * 26, "category.recording.keep.age"),))
+            rights.keep_pass(tx, rights.Pass(ages=None, passed_ms=0, since_ms=0, waiting=waiting, selection=selection))
+            return selection
+
+        def approved(tx: Tx) -> bool:
+            last = rights.last_pass(tx)
+            return last is not None and last.approved
+
+        own = {"command": waiting, "selection": await parts.index.write(ask)}
+        assert (await home.submit(parts, home.client, "approve", **own))["status"] == "done"
+        assert not await parts.index.read(approved)
+        assert (await home.submit(parts, home.client, "approve", **own))["reason"] == "nothing_waiting"
+        assert not await parts.index.read(approved)
+        assert (await home.submit(parts, home.tablet, "approve", **own))["status"] == "done"
+        assert await parts.index.read(approved)
+
+    home.live(approve)
+
+
+@pytest.mark.promise("POLICY-VERSION")
+def test_file_is_asked_about_anew_once_it_would_loosen_more_than_the_owner_was_told(home: Home) -> None:
+    """The owner was told of uploads; meanwhile the age was tightened, and the same document would loosen that too."""
+    uploads = ('seal_to = ["owner"]', 'seal_to = ["owner"]\nupload = "allowed"')
+    home.write(uploads)
+
+    async def move(parts: Parts) -> None:
+        before = asked(home, parts)
+        assert "keep.age" not in told(home, parts, "policy_waiting")
+        home.let_pass(60_000)
+        assert (await home.propose(parts, home.backend, home.edited(TIGHTER)))["status"] == "done"
+        assert '"7d" -> "14d"' in told(home, parts, "policy_waiting")
+        late = await home.submit(parts, home.client, "approve", **before)
+        assert (late["status"], late["reason"]) == ("refused", "nothing_waiting")
+        assert age_of(parts) == 7 * DAY_MS
+        now = asked(home, parts)
+        assert (await home.submit(parts, home.client, "approve", **now))["status"] == "done"
+        assert parts.document == home.edited(uploads).encode()
+
+    home.start(move)
 
 
 # --- a command
@@ -242,6 +384,70 @@ def test_owners_own_command_loosens_at_once(home: Home) -> None:
         assert await alerts(parts) == set()
 
     home.live(loosen)
+
+
+def test_question_shows_whom_a_line_lets_read_it_quoted(home: Home) -> None:
+    text = home.edited(
+        ("[recipients]\n", f'[recipients]\nbuyer = ["{home.store.recipient}"]\n'),
+        ('seal_to = ["owner"]', 'seal_to = ["owner", "buyer"]'),
+    )
+
+    async def loosen(parts: Parts) -> None:
+        await home.propose(parts, home.backend, text)
+        assert "buyer" in told(home, parts, "policy_waiting")
+
+    home.live(loosen)
+
+
+def test_each_document_that_waits_is_in_the_question(home: Home) -> None:
+    home.write(LOOSER)
+
+    async def loosen(parts: Parts) -> None:
+        first = asked(home, parts)
+        second = await home.propose(parts, home.backend, home.edited(('"14d"', '"60d"')))
+        for one in (first, {"command": second["cmd"], "selection": second["selection"]["hash"]}):
+            assert f"privacy-owner approve {one['command']} {one['selection']}" in told(home, parts, "policy_waiting")
+        await home.submit(parts, home.client, "approve", **first)
+        assert age_of(parts) == 30 * DAY_MS
+        left = told(home, parts, "policy_waiting")
+        assert first["command"] not in left
+        assert '"30d" -> "60d"' in left
+
+    home.start(loosen)
+
+
+@pytest.mark.promise("POLICY-VERSION")
+def test_older_policy_of_another_client_that_arrives_late_replaces_nothing(home: Home) -> None:
+    async def late(parts: Parts) -> None:
+        home.let_pass(60_000)
+        newer = await home.propose(parts, home.tablet, home.edited(TIGHTER))
+        assert newer["status"] == "done"
+        loose = home.signed(home.client, home.edited(LOOSER))
+        older = await home.submit(parts, home.client, "policy", policy=loose, iat_s=home.reading.wall_ms // 1000 - 30)
+        assert (older["status"], older["reason"]) == ("refused", "superseded")
+        assert age_of(parts) == 7 * DAY_MS
+        home.let_pass(60_000)
+        assert (await home.propose(parts, home.client, home.edited(LOOSER), revision=2))["status"] == "done"
+        assert age_of(parts) == 30 * DAY_MS
+
+    home.live(late)
+
+
+def test_approve_that_was_signed_before_the_document_in_force_came_is_too_late(home: Home) -> None:
+    async def late(parts: Parts) -> None:
+        told_s = home.reading.wall_ms // 1000
+        first = await home.propose(parts, home.backend, home.edited(LOOSER), revision=2)
+        own = {"command": first["cmd"], "selection": sha(home.edited(LOOSER))}
+        home.let_pass(60_000)
+        assert (await home.propose(parts, home.backend, home.edited(TIGHTER), revision=1))["status"] == "done"
+        older = await home.submit(parts, home.client, "approve", iat_s=told_s, **own)
+        assert (older["status"], older["reason"]) == ("refused", "superseded")
+        assert age_of(parts) == 7 * DAY_MS
+        home.let_pass(60_000)
+        assert (await home.submit(parts, home.client, "approve", **own))["status"] == "done"
+        assert age_of(parts) == 30 * DAY_MS
+
+    home.live(late)
 
 
 def test_policy_that_cannot_be_obeyed_is_refused_with_its_line_and_nothing_changes(home: Home) -> None:

@@ -1,0 +1,40 @@
+"""The policy file proposes to the running agent alone: no command that only looks puts it in force, as none runs."""
+
+from tests.cli.conftest import Device
+
+OLD, NEW = '"14d"', '"1d"'
+
+
+def test_check_diff_and_show_leave_the_policy_in_force_where_no_agent_runs(device: Device) -> None:
+    with device.running():
+        pass
+    policy = device.folder / "policy.toml"
+    text = policy.read_text()
+    edited = text.replace(OLD, NEW)
+    assert edited != text
+    policy.write_text(edited)
+
+    device.ok("policy", "check", "--dry-run")
+    diff = device.ok("policy", "diff", "--json").json["changes"]
+    shown = device.ok("policy", "show", "--json").json
+
+    assert {change["after"] for change in diff} == {"1d"}
+    assert shown["document"] == text
+    assert shown["waiting"] == []
+    with device.running():
+        assert device.ok("policy", "show", "--json").json["document"] == edited
+
+
+def test_broken_file_stops_no_agent_and_doctor_names_its_line(device: Device) -> None:
+    with device.running():
+        pass
+    policy = device.folder / "policy.toml"
+    text = policy.read_text()
+    policy.write_text(text + "\n[category.recor")
+
+    with device.running():
+        assert device.ok("policy", "show", "--json").json["document"] == text
+        assert "policy_unreadable" in {one["code"] for one in device.ok("status", "--json").json["alerts"]}
+    found = device.examined("--offline")["policy"]
+    assert found["verdict"] == "bad"
+    assert str(policy) in found["told"]
