@@ -109,7 +109,7 @@ def _check(arguments: argparse.Namespace) -> int:
         print(sum_ if rows else "It would delete nothing now.")
         if plan["kept"]:
             kept = ", ".join(f"{count} {reason.replace('_', ' ')}" for reason, count in sorted(plan["kept"].items()))
-            print(f"Beyond its limits stay, for now: {kept}; privacy-agent explain ID says why and until when.")
+            print(f"Whatever its limits say, stay for now: {kept}; privacy-agent explain ID says why.")
         if plan["asks_first"]:
             print("That is far more than expected: the pass would stop and ask the owner first.")
     return 0

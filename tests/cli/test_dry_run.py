@@ -23,3 +23,18 @@ def test_dry_run_names_camera_and_time_of_what_would_go_and_its_share_of_all(dev
         )
         assert re.search(rf"^{one['id']} +{one['camera']} +\d{{4}}-", told.out, re.MULTILINE)
     assert "\nIt would delete 2 of 3 objects now.\n" in told.out
+
+
+def test_dry_run_counts_what_a_restriction_keeps_from_the_new_limits(device: Device) -> None:
+    first, _ = device.take_in("a.mp4", "b.mp4")
+    command = device.folder / "restrict.cmd"
+    told = device.owner("restrict", first, "--ground", "accuracy", "--out", command)
+    assert told.code == 0, told.err
+    device.ok("submit", command)
+    policy = device.folder / "stricter.toml"
+    text = (device.folder / "policy.toml").read_text()
+    policy.write_text(re.sub(r"^keep = \{[^}]*\}\non_full", "keep = { age = '1s' }\non_full", text, flags=re.MULTILINE))
+
+    told = device.ok("policy", "check", policy, "--dry-run")
+
+    assert "Whatever its limits say, stay for now: 1 restricted;" in told.out
