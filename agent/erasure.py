@@ -258,6 +258,15 @@ class Erasure:
         erasures = rows.local_erasures(tx, command)
         return frozenset(one for one in ids if rows.pending_in(tx, erasures, one)) if erasures else frozenset()
 
+    def answer_put_off(self, tx: Tx, command: str, *, moment: Moment) -> None:
+        """Let a command have its outcomes in spite of files that cannot be removed: those are ``failed``.
+
+        Their keys are destroyed; they are tried again as before, and nobody is told of it then.
+        """
+        for erasure in rows.local_erasures(tx, command):
+            rows.fail_pending(tx, erasure)
+            self._answered(tx, erasure, command, moment)
+
     def is_open(self, tx: Tx, command: str) -> bool:
         """Tell whether anything that ``command`` asked for is not gone yet."""
         return bool(rows.local_erasures(tx, command))
@@ -594,18 +603,23 @@ class Erasure:
         finished: dict[int, tuple[Outcome, ...]] = {}
         for erasure, command, _rule, _actor, _keeps in rows.erasures(tx):
             if rows.pending_items(tx, erasure) == 0:
-                finished[erasure] = self._outcomes(tx, erasure)
-                self._finish(tx, command, finished[erasure], moment)
-                copies = rows.unconfirmed(tx, erasure) if command else 0
-                if copies:
-                    rows.await_stores(tx, erasure, copies=copies)
-                else:
-                    rows.drop_erasure(tx, erasure)
+                finished[erasure] = self._answered(tx, erasure, command, moment)
         rows.drop_confirmed(tx, [outcome.id for outcomes in finished.values() for outcome in outcomes])
         if audit.checkpoint_due(tx):
             audit.checkpoint(tx, self._keystore, moment=moment)
         audit.prune(tx, self._keystore, moment=moment, limit=len(gone))  # no more than it wrote: also on a full disk
         return finished
+
+    def _answered(self, tx: Tx, erasure: int, command: str, moment: Moment) -> tuple[Outcome, ...]:
+        """Tell what became of a request, which then waits for stores and cameras or is over."""
+        outcomes = self._outcomes(tx, erasure)
+        self._finish(tx, command, outcomes, moment)
+        copies = rows.unconfirmed(tx, erasure) if command else 0
+        if copies:
+            rows.await_stores(tx, erasure, copies=copies)
+        else:
+            rows.drop_erasure(tx, erasure)
+        return outcomes
 
     def _confirm(self, tx: Tx, erasure: int, moment: Moment) -> str:
         command = rows.command_of(tx, erasure)

@@ -32,13 +32,18 @@ class Former(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 def gathered(tx: Tx, *, folders: Iterable[tuple[str, str]], before_ms: int, random: RandomBytes) -> Former:
-    """Return what is to outlive this owner: of each (name, path) of a source, and of each enrolled camera."""
+    """Return what is to outlive this owner: of each (name, path) of a source, and what stands of cameras already."""
     salt = rows.salt(tx) or random(SALT_BYTES)
     here = [tag for name, path in folders for tag in (_tag(salt, "source", name), _tag(salt, "folder", path))]
-    here += [_tag(salt, "camera", device) for device in rows.devices(tx)]
     found = dict(rows.former(tx))
     found |= {tag: max(before_ms, found.get(tag, before_ms)) for tag in here}
     return Former(salt=salt, cutoffs=tuple(sorted(found.items())))
+
+
+def mark_cameras(tx: Tx, *, before_ms: int, random: RandomBytes) -> None:
+    """Let the cut-off of each enrolled camera stand, before it is forgotten."""
+    salt = rows.salt(tx) or random(SALT_BYTES)
+    rows.keep_former(tx, salt, ((_tag(salt, "camera", device), before_ms) for device in rows.devices(tx)))
 
 
 def keep(tx: Tx, told: Former) -> None:

@@ -5,7 +5,8 @@ heard), and believed by its key alone. The first agent that a camera in its set-
 that forgot this agent later is told of, never paired again by itself: it may be somebody else's by now. A camera
 records only while the policy lets in something of it and nobody here switched it off. What a camera that is enrolled
 no more was asked to delete remains there, and the receipt says so. One that was just enrolled and waits for its button
-is nothing to alert of.
+is nothing to alert of. Where the device leaves its owner nothing is taken in any more; a camera is met still, to be
+switched off and to delete what it is asked to, until it is forgotten (``agent/commands/farewell.py``).
 """
 
 import asyncio
@@ -115,6 +116,12 @@ class Collecting:
         _, source, _ = self._running[camera]
         await source.open()
 
+    async def take_no_more(self) -> None:
+        """Return once nothing is taken in; cameras are met again for what is to be deleted there."""
+        async with self._adjusting:
+            for camera in tuple(self._running):
+                await self._stop(camera)
+
     @asynccontextmanager
     async def without(self, camera: str) -> AsyncIterator[None]:
         """Ask a camera nothing while it is told that it is forgotten: a look in between would pair with it again."""
@@ -140,7 +147,8 @@ class Collecting:
         for camera, one in enrolled.items():
             if camera not in self._running:
                 source = self._source(one, await self._identity())
-                collecting = self._ingest.collect(source, erasure=self._parts.erasure)
+                work = self._ingest.empty if self._parts.leaving else self._ingest.collect
+                collecting = work(source, erasure=self._parts.erasure)
                 self._running[camera] = one, source, tasks.create_task(collecting, name=f"collect {camera}")
         for camera, reason in tuple(self._ordinary.items()):
             if not self._is_just_enrolled(enrolled[camera]):
@@ -170,7 +178,7 @@ class Collecting:
             pinned=Pinned(device=one.device, kid=one.kid),
             credentials=credentials,
             addresses=lambda: addresses_of(one, self._heard(one.camera)),
-            pairs=not one.advert_key,
+            pairs=not one.advert_key and not self._parts.leaving,
             collects=partial(self._switches.wanted, one.camera),
             now_ms=lambda: self._parts.now().agent_ms,
             on_refusal=self._ingest.unacceptable,
@@ -189,7 +197,7 @@ class Collecting:
         self.said[one.camera] = msgspec.structs.replace(said, reason=reason, code=code)
         if code == "setup_closed" and self._is_just_enrolled(one):
             self._ordinary[one.camera] = reason
-        else:
+        elif not (self._parts.leaving and code == "not_paired"):  # it was told that it is left, and is forgotten next
             self._tell(one, reason)
 
     def _is_just_enrolled(self, one: Enrolled) -> bool:

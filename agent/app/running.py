@@ -227,7 +227,6 @@ async def _run(
         on_event=lambda event: _on_ingest(live, event, tell),
     )
     live = await _loaded(Live(parts, alarm, ingest))
-    parts.rights_changed = partial(_look_again, live)
     async with contextlib.AsyncExitStack() as stack:
         tasks = await stack.enter_async_context(asyncio.TaskGroup())
         running: list[asyncio.Task[None]] = []
@@ -261,12 +260,13 @@ async def _run(
             start(upload.run(), "upload")
             start(_hear_commands(live, broker), "hear commands")
             start(_note_protocol(live, broker), "note protocol")
-        taking = [] if parts.leaving else [start(ingest.run(), "ingest"), start(collecting.run(), "collecting")]
-        parts.end_collecting = partial(_stop_all, taking)
+        taking = [] if parts.leaving else [start(ingest.run(), "ingest")]
+        meeting = start(collecting.run(), "collecting")
+        parts.end_collecting = partial(_end_taking, collecting, taking)
         await answering.wait()
         ready()
         await stop.wait()
-        await parts.end_collecting()
+        await _stop_all([*taking, meeting])
         ingest.close()
         if broker is not None and post is not None and line is not None:
             await _say_goodbye(parts, post, broker)
@@ -323,6 +323,13 @@ async def _as_task(work: Awaitable[None]) -> None:
 async def _stop(task: asyncio.Task[None]) -> None:
     task.cancel()
     await asyncio.wait((task,))
+
+
+async def _end_taking(collecting: Collecting, taking: list[asyncio.Task[None]]) -> None:
+    """Take nothing in any more, from nowhere; cameras are met still."""
+    if taking:
+        await collecting.take_no_more()  # nothing is offered any more to what ends now
+        await _stop_all(taking)
 
 
 async def _stop_all(tasks: list[asyncio.Task[None]]) -> None:

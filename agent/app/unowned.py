@@ -8,7 +8,9 @@ The last steps of leaving an owner (``agent/commands/farewell.py`` has those bef
     11 the keystore's file is removed: the device is unowned, and ``privacy-agent init`` gives it its next owner
 
 A crash before 9 comes back by the index, behind it by the keystore's file, which says that it was destroyed. Files
-beside the state folder may be closed to the agent (the service sees ``/etc`` read-only): those that stay are told.
+beside the state folder may be closed to the agent (the service sees ``/etc`` read-only): those that stay are told. So
+are the vault's folder where that is a mount of its own, and a file in it that the medium does not let go: nothing opens
+it behind 9, and no device waits for that.
 """
 
 import logging
@@ -54,10 +56,11 @@ def finish(config: Config) -> tuple[Path, ...]:
     # Step 9. If power fails here, the next start comes back to this line.
     Keystore.destroy(config.keystore)
     # Step 10. The same.
+    stuck = _emptied(config.vault)
     for path in sorted(config.state.iterdir()):
-        if path not in {config.keystore, config.lock, config.state / FORMER, config.socket}:
+        if path not in {config.keystore, config.lock, config.state / FORMER, config.socket, config.vault}:
             _remove(path)
-    left = tuple(path for path in _beside(config) if not _removed(path))
+    left = (*stuck, *(path for path in _beside(config) if not _removed(path)))
     for path in left:
         _LOG.warning("%s is of the former owner and could not be removed; remove it by hand", path)
     # Step 11. If power fails here, the file is back, empty of keys, and the next start removes it.
@@ -97,6 +100,15 @@ def _beside(config: Config) -> Iterator[Path]:
     yield config.policy
 
 
+def _emptied(vault: Path) -> tuple[Path, ...]:
+    """Remove the vault's folder, or what of it can be removed; return the files that could not."""
+    try:
+        files.remove_tree(vault)
+    except (ConfigError, LinkError):
+        return tuple(path for path in sorted(vault.iterdir()) if not _removed(path))
+    return ()
+
+
 def _remove(path: Path) -> None:
     if path.is_dir() and not path.is_symlink():
         files.remove_tree(path)
@@ -106,7 +118,7 @@ def _remove(path: Path) -> None:
 
 def _removed(path: Path) -> bool:
     try:
-        files.remove(path)
+        _remove(path)
     except FileNotFoundError:  # not even its folder is there
         return True
     except (ConfigError, LinkError):

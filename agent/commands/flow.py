@@ -401,11 +401,13 @@ class Commands:
             return
         command = command_of(row)
         if isinstance(command.request, Delete):
-            await self._delete(row, command.request.select)
+            if (kept := await self._delete(row, command.request.select)) is not None:
+                raise kept
             await self._settle_open(row.jti)
         elif isinstance(command.request, EraseAll):
             await self._farewell.stop()
-            await self._delete(row, Selection(all=True))
+            if (kept := await self._delete(row, Selection(all=True))) is not None:  # its key is destroyed
+                _LOG.warning("leaving all the same: %s", kept.message)
             await self._farewell.part()
         elif isinstance(command.request, ExportRequest):
             if not await self._index.read(lambda tx: self._handing.is_begun(tx, row.jti)):
@@ -428,15 +430,15 @@ class Commands:
         finally:
             self._handed_out.discard(row.jti)
 
-    async def _delete(self, row: CommandRow, select: Selection) -> None:
-        """Erase what a command selected; raises ``LinkError`` while a file of it cannot be removed."""
+    async def _delete(self, row: CommandRow, select: Selection) -> LinkError | None:
+        """Erase what a command selected; return what is wrong while a file of it cannot be removed."""
         moment = self._world.now()
         requester = await self._index.read(lambda tx: self._ledger.requester(tx, row))
         if requester.role == "backend" and not moment.trusted:
             await self._index.write(
                 lambda tx: self._ledger.wait(tx, row, reason="clock_unconfirmed", moment=moment), urgent=True
             )
-            return
+            return None
         ids = await self._index.read(lambda tx: self._trust.frozen(tx, row.jti))
         if requester.role == "client":
             await self._handing.end_deleted(ids)
@@ -459,8 +461,7 @@ class Commands:
             done += len(part)
         if kept is None and await self._index.read(lambda tx: self._erasure.is_open(tx, row.jti)):
             kept = LinkError("deleted files of it cannot be removed yet", hint="privacy-agent doctor says which")
-        if kept is not None:
-            raise kept
+        return kept
 
     async def _parts(self, jti: str, ids: Ids) -> AsyncIterator[tuple[str, ...]]:
         """Yield what of a delete is undecided in parts that an erasure takes at once; others come between them.

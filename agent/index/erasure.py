@@ -119,6 +119,11 @@ def settle_items(tx: Tx, objects: Iterable[str]) -> None:
     )
 
 
+def fail_pending(tx: Tx, erasure: int) -> None:
+    """Note in a request that what is not gone cannot be removed."""
+    tx.execute("UPDATE erasure_item SET result = 'failed' WHERE erasure = ? AND result = 'pending'", (erasure,))
+
+
 def cause(tx: Tx, object_id: str) -> tuple[str, str]:
     """Return (rule, command) of the first request that an object is being erased for."""
     found = tx.execute(

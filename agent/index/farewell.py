@@ -17,7 +17,7 @@ MIGRATIONS: Final[tuple[str, ...]] = (
         before_ms   INTEGER NOT NULL,  -- what was recorded before this is never taken in again, whoever owns the device
         deadline_ms INTEGER NOT NULL,  -- agent time; then no store and no camera is waited for any more
         phase       TEXT    NOT NULL CHECK (phase IN ('leaving', 'parted', 'told', 'over')),
-        since_ms    INTEGER NOT NULL   -- agent time; when this phase began
+        since_ms    INTEGER NOT NULL   -- agent time; when this phase began, or when something was last erased in it
     ) STRICT;
 
     -- Cut-offs of former owners, by where the recordings come from. All that outlives a change of owner.
@@ -70,8 +70,14 @@ def set_phase(tx: Tx, phase: str, *, since_ms: int) -> None:
 
 
 def objects_left(tx: Tx) -> int:
-    """Return how many objects are here still: held ones, and any on their way out."""
-    return int(tx.execute("SELECT count(*) FROM object")[0][0])
+    """Return how many objects are left: held ones, here or at a store alone, and any on their way out."""
+    return int(tx.execute("SELECT (SELECT count(*) FROM object) + (SELECT count(*) FROM remote_only)")[0][0])
+
+
+def at_stores_alone(tx: Tx, *, after: str, limit: int) -> list[str]:
+    """Return objects that only a store still has and was not asked to erase, by id."""
+    found = tx.execute("SELECT object FROM remote_only WHERE object > ? ORDER BY object LIMIT ?", (after, limit))
+    return [str(row[0]) for row in found]
 
 
 def copies_left(tx: Tx) -> int:
@@ -80,11 +86,8 @@ def copies_left(tx: Tx) -> int:
 
 
 def stores_left(tx: Tx) -> list[str]:
-    """Return the key ids of the stores that have such copies."""
-    return [
-        str(row[0])
-        for row in tx.execute("SELECT DISTINCT store FROM upload WHERE erase = 1 AND stated_by = '' AND store != ''")
-    ]
+    """Return the key ids of the stores that have copies: such ones, and those of what is held."""
+    return [str(row[0]) for row in tx.execute("SELECT DISTINCT store FROM upload WHERE stated_by = '' AND store != ''")]
 
 
 def cameras_left(tx: Tx) -> list[str]:
@@ -102,7 +105,7 @@ _KEPT: Final = frozenset(
     {
         "schema_part", "farewell", "former", "former_salt", "owner", "key_set", "key_window", "command",
         "command_selection", "command_measure", "command_outcome", "command_tally", "outbox", "timeline", "line",
-        "audit", "audit_checkpoint", "vault", "upload", "source_erase", "cutoff", "request_clock",
+        "audit", "audit_checkpoint", "vault", "upload", "source_erase", "intent", "cutoff", "request_clock",
     }
 )  # fmt: skip
 """What a device that parted still needs: who is told, what is asked of stores and cameras, and its own history."""

@@ -197,6 +197,16 @@ class Ingest:
             if not share.under_way:
                 del self._shares[name]
 
+    async def empty(self, camera: "CameraSource", *, erasure: Erasure) -> None:
+        """Have deleted at a camera what is to be deleted there, until this is cancelled; nothing of it is taken in."""
+        from agent.ingest.asking import Asking  # noqa: PLC0415 - as above
+
+        asking = Asking(camera, vault=self._vault, erasure=erasure, now=self._now)
+        try:
+            await camera.run(_to_nobody, _none_of, partial(asking.recover, camera.settings.name))
+        finally:
+            camera.close()
+
     async def scan_once(self) -> None:
         """Recover, then take what is there now and nobody is writing; returns when it is durable or refused."""
         async with asyncio.TaskGroup() as tasks:
@@ -646,6 +656,14 @@ class Ingest:
     def _again(self, work: Work) -> None:
         for candidate in work.members:
             work.source.again(candidate.path)
+
+
+async def _to_nobody(_candidates: tuple[Candidate, ...]) -> None:
+    return None
+
+
+async def _none_of(_candidates: tuple[Candidate, ...]) -> tuple[Candidate, ...]:
+    return ()
 
 
 async def _enter(share: Share, work: Work) -> None:

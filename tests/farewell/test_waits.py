@@ -5,15 +5,17 @@ from pathlib import Path
 
 import pytest
 
-from agent.app.parts import opened
+from agent.app.parts import Parts, opened
 from agent.clock import parse_rfc3339_ms
-from agent.commands.farewell import KEPT_MS, parting
+from agent.commands.farewell import ASKED_MS, KEPT_MS, parting
+from agent.envelope import Key
 from agent.errors import ConfigError
 from agent.index import Tx
 from agent.model import Selection, new_id
 from agent.rights import freezing
 from tests.app.station import Station
 from tests.farewell.leaver import DEADLINE_MS, Leaver, at_store, erase_all
+from tests.farewell.leaving import contents_of
 from tests.intake import take_in
 
 DAY_MS = 86_400_000
@@ -108,6 +110,106 @@ def test_held_object_puts_the_last_receipt_off_to_the_end_of_its_hold(leaver: Le
             assert list(parts.vault.payloads.folder.iterdir()) == []
 
     asyncio.run(leave())
+
+
+@pytest.mark.promise("ACCOUNT-DELETE")
+@pytest.mark.promise("HOLD")
+def test_hold_on_what_only_a_store_has_puts_the_last_receipt_off_and_the_store_is_asked_behind_it(
+    leaver: Leaver,
+) -> None:
+    async def leave() -> None:
+        async with opened(leaver.config, read_clock=leaver.read_clock) as parts:
+            one, _other = await parts.index.read(parts.vault.page)
+            upload = await parts.index.write(lambda tx: at_store(tx, parts, one.id, store=leaver.store))
+            await parts.erasure.begin([one.id], rule="age", moment=parts.now())
+            await parts.erasure.resume(parts.now())
+            assert (await parts.index.read(parts.vault.at_stores)).objects == 1
+            await parts.index.write(lambda tx: hold_all(tx, leaver, parts))
+            await parts.commands.submit(erase_all(leaver.client), moment=parts.now())
+            await leaver.hear(parts)
+            assert [(told["status"], told["farewell"]["held"]) for told in leaver.told] == [("partial", 2)]
+            leaver.let_pass(2 * DEADLINE_MS + DAY_MS)
+            await parts.index.write(lambda tx: freezing.end_holds(tx, moment=parts.now()))
+            await parts.commands.part(parts.now())
+            await leaver.hear(parts)
+            assert len(leaver.told) == 1, "the store has its time, whatever the deadline was"
+            (asked,) = await parts.index.read(lambda tx: parts.erasure.pending_remote(tx, leaver.store, 9))
+            assert asked.upload == upload
+            assert leaver.store in {key.kid for key in await parts.index.read(lambda tx: keys(tx, parts))}
+            leaver.let_pass(ASKED_MS)
+            await parts.commands.part(parts.now())
+            await leaver.hear(parts)
+            assert (leaver.told[1]["status"], leaver.told[1]["farewell"]["cloud"]) == ("partial", "unconfirmed")
+
+    asyncio.run(leave())
+
+
+@pytest.mark.promise("ACCOUNT-DELETE")
+def test_command_that_arrives_behind_its_deadline_gives_the_stores_their_time_all_the_same(leaver: Leaver) -> None:
+    async def leave() -> None:
+        command = erase_all(leaver.client)
+        leaver.let_pass(25 * DAY_MS)
+        async with opened(leaver.config, read_clock=leaver.read_clock) as parts:
+            one, _other = await parts.index.read(parts.vault.page)
+            await parts.index.write(lambda tx: at_store(tx, parts, one.id, store=leaver.store))
+            await parts.commands.submit(command, moment=parts.now())
+            await leaver.hear(parts)
+            (told,) = leaver.told
+            assert (told["farewell"]["phase"], told["farewell"]["cloud"]) == (1, "pending")
+            assert parse_rfc3339_ms(told["farewell"]["deadline"]) == parts.now().agent_ms + ASKED_MS
+            leaver.let_pass(ASKED_MS - 1)
+            await parts.commands.part(parts.now())
+            await leaver.hear(parts)
+            assert len(leaver.told) == 1
+            leaver.let_pass(1)
+            await parts.commands.part(parts.now())
+            await leaver.hear(parts)
+            assert leaver.told[1]["farewell"]["cloud"] == "unconfirmed"
+
+    asyncio.run(leave())
+
+
+@pytest.mark.promise("ACCOUNT-DELETE")
+def test_file_that_cannot_be_removed_keeps_no_owner_waiting(leaver: Leaver) -> None:
+    # Nothing was told, no key lost its verbs and no deadline passed for as long as it lay there.
+    async def leave() -> None:
+        async with opened(leaver.config, read_clock=leaver.read_clock) as parts:
+            one, other = await parts.index.read(parts.vault.page)
+            path = parts.vault.payload_path(one.id)
+            path.unlink()
+            path.mkdir()  # stands for whatever keeps it there
+            (path / "in-it").touch()
+            await parts.commands.submit(erase_all(leaver.client), moment=parts.now())
+            await leaver.hear(parts)
+            (told,) = leaver.told
+            assert (told["status"], told["farewell"]["phase"]) == ("done", 2)
+            assert {one["id"]: one["result"] for one in told["outcomes"]} == {one.id: "failed", other.id: "deleted"}
+            assert await parts.erasure.retry(parts.now()) == 1, "it is tried again"
+            await parts.commands.submit(leaver.ack(), moment=parts.now())
+            assert await parts.commands.part(parts.now())
+
+    asyncio.run(leave())
+    assert set(contents_of(leaver.config.state)) == {"lock", "former.json"}
+    with pytest.raises(ConfigError, match="no owner any more"):
+        asyncio.run(leave())
+
+
+def hold_all(tx: Tx, leaver: Leaver, parts: Parts) -> None:
+    freezing.put(
+        tx,
+        Selection(all=True),
+        kind="hold",
+        freeze_id=new_id(),
+        author=leaver.client.kid,
+        reason="court",
+        until_ms=parts.now().agent_ms + 2 * DEADLINE_MS,
+        moment=parts.now(),
+    )
+
+
+def keys(tx: Tx, parts: Parts) -> tuple[Key, ...]:
+    found = parts.trust.key_set(tx)
+    return () if found is None else found.keys
 
 
 @pytest.mark.promise("ERASE")
