@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -31,7 +32,8 @@ def _withdraw(stage: Stage, found: Found, live: Live) -> dict[str, bool]:
     live(f"consent to {PURPOSE}, and a usage log for it")
     before = _ids(stage)
     stage.owner("consent", "give", PURPOSE, "--json")
-    _camera(stage, "--no-clips", "--logs")
+    recorded = _now() + timedelta(seconds=1)  # a yes is about what is recorded from then on
+    _camera(stage, "--no-clips", "--logs", "--start", recorded.isoformat(timespec="seconds"))
     log = _next(stage, before)
     live(f"consent to {PURPOSE} taken back")
     answer = stage.owner("withdraw", PURPOSE, "--json").json()
@@ -147,3 +149,7 @@ def _next(stage: Stage, before: set[str]) -> dict[str, Any]:
 
 def _said(stage: Stage) -> str:
     return Path(stage.logs / "agent.log").read_text(encoding="utf-8")
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)  # noqa: TID251 - what is recorded now tells the time of this machine
