@@ -5,7 +5,6 @@ error and never silently ignored (invariant I9). TOML 1.0 is parsed by the stand
 it does not keep, is found again in the text.
 """
 
-import math
 import re
 import sys
 import tomllib
@@ -16,6 +15,21 @@ from agent.errors import ConfigError
 
 DOCUMENT_BYTES: Final = 1 << 20
 """A policy or config of a million bytes is a mistake, not a document."""
+
+DOTS_MAX: Final = 256
+"""Dots on one line: the time that TOML's reader takes for ``a.b.c`` grows with the square of its parts."""
+
+NUMBER_MAX: Final = 2**63 - 1
+"""Of whole numbers and of sizes in bytes: what the index holds."""
+
+DURATION_MAX_MS: Final = 36_525 * 86_400_000
+"""A hundred years: a time that far ahead can still be written as a date."""
+
+_DEPTH: Final = 16
+"""Parts of a key by which a line is found: no document has keys of more."""
+
+_TOLD_MAX: Final = 200
+"""Characters of a key, and of what is wrong with it, that an error tells: they are anybody's words."""
 
 _Value = TypeVar("_Value", bool, int, str, list[Any], dict[str, Any])
 
@@ -60,9 +74,9 @@ class Table:
         return type(self._values[key]) if key in self._values else None
 
     def error(self, key: str, problem: str, *, hint: str = "") -> ConfigError:
-        """Return the error for ``key``: file, line, full name and problem."""
+        """Return the error for ``key``: file, line, full name and problem, bounded and printable."""
         name = ".".join((*self._path, key)) if key else ".".join(self._path) or "the document"
-        return ConfigError(f"{self._file}:{self._line(key)}: {name}: {problem}", hint=hint)
+        return ConfigError(f"{self._file}:{self._line(key)}: {_told(name)}: {_told(problem)}", hint=hint)
 
     def take(self, key: str, kind: type[_Value], default: _Value | None = None) -> _Value:
         """Take a value of exactly that type; without a default it must be there. Raises ``ConfigError``."""
@@ -72,7 +86,9 @@ class Table:
             return default
         value = self._values.pop(key)
         if type(value) is not kind:
-            raise self.error(key, f"should be {_NAMES[kind]}, not {value!r}", hint="correct the value")
+            raise self.error(key, f"should be {_NAMES[kind]}, not {_written(value)}", hint="correct the value")
+        if isinstance(value, int) and abs(value) > NUMBER_MAX:
+            raise self.error(key, "is too large a number", hint="correct the value")
         return value
 
     def choice(self, key: str, choices: tuple[str, ...], default: str | None = None) -> str:
@@ -100,8 +116,8 @@ class Table:
         return tuple(self._number(key, value) for value in self.take(key, list))
 
     def _number(self, key: str, value: object) -> int | float:
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-            raise self.error(key, f"should be a number, not {value!r}", hint="correct the value")
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) <= NUMBER_MAX:
+            raise self.error(key, f"should be a number, not {_written(value)}", hint="correct the value")
         return value
 
     def duration_ms(self, key: str) -> int | None:
@@ -112,7 +128,12 @@ class Table:
         match = _DURATION.fullmatch(value)
         if not match:
             raise self.error(key, f"{value!r} is not a duration", hint='write for example "14d", "36h", "90m" or "30s"')
-        return int(match[1]) * _DURATION_MS[match[2]]
+        duration_ms = int(match[1]) * _DURATION_MS[match[2]]
+        if duration_ms > DURATION_MAX_MS:
+            raise self.error(
+                key, f"{value!r} is more than a hundred years", hint="leave it out where there is no limit"
+            )
+        return duration_ms
 
     def size_bytes(self, key: str) -> int | None:
         """Take a size such as ``"200GB"`` or ``"512MiB"``; ``None`` when it is not there."""
@@ -122,6 +143,11 @@ class Table:
         size = parse_size(value)
         if size is None:
             raise self.error(key, f"{value!r} is not a size", hint='write for example "200GB" or "512MiB"')
+        return self._bounded(key, size)
+
+    def _bounded(self, key: str, size: int) -> int:
+        if size > NUMBER_MAX:
+            raise self.error(key, "is more than any disk holds", hint="leave it out where there is no limit")
         return size
 
     def share_or_size(self, key: str) -> tuple[float | None, int | None]:
@@ -135,7 +161,7 @@ class Table:
         size = parse_size(value)
         if size is None:
             raise self.error(key, f"{value!r} is neither a share nor a size", hint='write for example "10%" or "5GB"')
-        return None, size
+        return None, self._bounded(key, size)
 
     def table(self, key: str) -> "Table":
         """Take a table; an absent one reads as empty."""
@@ -175,6 +201,10 @@ def read_document(raw: bytes, *, file: str) -> Table:
     except UnicodeDecodeError as error:
         line = raw[: error.start].count(b"\n") + 1
         raise ConfigError(f"{file}:{line}: not UTF-8 text", hint="save the file as UTF-8") from error
+    for number, row in enumerate(text.split("\n"), start=1):
+        if row.count(".") > DOTS_MAX and not row.lstrip().startswith("#"):
+            hint = "write flat tables, and a long list over several lines"
+            raise ConfigError(f"{file}:{number}: more than {DOTS_MAX} dots on one line", hint=hint)
     try:
         values = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -201,39 +231,59 @@ def parse_size(text: str) -> int | None:
     return whole * unit + thousandths * unit // 1000
 
 
-def line_of(text: str, path: tuple[str, ...]) -> int:
-    """Return the line (1 is the first) where the value at ``path`` most likely stands.
+def _told(words: str) -> str:
+    """Return somebody's words as one line can hold them."""
+    plain = "".join(letter if letter.isprintable() else "?" for letter in words[: _TOLD_MAX + 1])
+    return plain if len(plain) <= _TOLD_MAX else f"{plain[:_TOLD_MAX]}…"
 
-    Members of an array of tables are written ``name[index]`` in the path.
-    """
-    lines = text.split("\n")
-    best, best_depth = 1, 0
+
+def _written(value: object) -> str:
+    """Return a value as it was written, as far as an error tells it: some have no end, or no decimal digits."""
+    if isinstance(value, dict | list):
+        return _NAMES[type(value)]
+    if isinstance(value, int) and abs(value) > NUMBER_MAX:
+        return "so large a number"
+    return repr(value)
+
+
+class Lines:
+    """Where the keys of a document stand; it is read once for as many as are asked for."""
+
+    def __init__(self, text: str) -> None:
+        self._whole: dict[tuple[str, ...], int] = {}
+        self._begun: dict[tuple[str, ...], int] = {}
+        for number, here in _keys(text):
+            self._whole.setdefault(here, number)
+            for depth in range(1, min(len(here), _DEPTH) + 1):
+                self._begun.setdefault(here[:depth], number)
+
+    def of(self, path: tuple[str, ...]) -> int:
+        """Return the line (1 is the first) where the value at ``path`` most likely stands.
+
+        Members of an array of tables are written ``name[index]`` in the path.
+        """
+        if path in self._begun:
+            return self._begun[path]
+        above = (path[:depth] for depth in range(len(path) - 1, 0, -1))
+        return next((self._whole[one] for one in above if one in self._whole), 1)
+
+
+def line_of(text: str, path: tuple[str, ...]) -> int:
+    """Return the line of one key, as ``Lines`` does."""
+    return Lines(text).of(path)
+
+
+def _keys(text: str) -> Iterator[tuple[int, tuple[str, ...]]]:
+    """Yield each line's number and the path of the table or key that it begins with."""
     table: tuple[str, ...] = ()
     seen: dict[tuple[str, ...], int] = {}
-    plain = tuple(re.sub(r"\[\d+\]$", "", part) for part in path)
-    for number, line in enumerate(lines, start=1):
+    for number, line in enumerate(text.split("\n"), start=1):
         header = re.match(r"\s*(\[\[?)([^\]]+)\]", line)
         if header:
             table = tuple(part.strip().strip('"') for part in header[2].split("."))
             if header[1] == "[[":
                 seen[table] = seen.get(table, -1) + 1
                 table = (*table[:-1], f"{table[-1]}[{seen[table]}]")
-            here = table
-        else:
-            key = re.match(r'\s*([A-Za-z0-9_."-]+)\s*=', line)
-            if not key:
-                continue
-            here = (*table, *(part.strip('"') for part in key[1].split(".")))
-        depth = _common(here, path) if any("[" in part for part in path) else _common(here, plain)
-        if depth > best_depth and depth in {len(here), len(path)}:
-            best, best_depth = number, depth
-    return best
-
-
-def _common(left: tuple[str, ...], right: tuple[str, ...]) -> int:
-    depth = 0
-    for one, other in zip(left, right, strict=False):
-        if one != other:
-            break
-        depth += 1
-    return depth
+            yield number, table
+        elif key := re.match(r'\s*([A-Za-z0-9_."-]+)\s*=', line):
+            yield number, (*table, *(part.strip('"') for part in key[1].split(".")))

@@ -6,7 +6,7 @@ from typing import Any
 from agent.app.parts import Parts, waiting_documents
 from agent.app.policy_file import read_policy
 from agent.clock import rfc3339_ms
-from agent.document import line_of
+from agent.document import Lines
 from agent.index import Tx
 from agent.policy import Change, compare, loosens
 from agent.rights import force
@@ -30,28 +30,29 @@ def policy_view(parts: Parts, tx: Tx) -> dict[str, Any]:
 def changes_view(parts: Parts, document: bytes, *, file: str) -> list[dict[str, Any]]:
     """Return what a document changes of the one in force, each with its line; raises ``ConfigError``."""
     after = read_policy(document, file=file)
-    text = document.decode("utf-8")
-    return [_change(change, text) for change in compare(parts.policy, after)]
+    lines = Lines(document.decode("utf-8"))
+    return [_change(change, lines) for change in compare(parts.policy, after)]
 
 
 def _waiting(parts: Parts, one: Waiting, *, by: str) -> dict[str, Any]:
     policy = read_policy(one.document, file=Path(parts.config.policy).name)
     looser = loosens(compare(parts.policy, policy))
     text = one.document.decode("utf-8")
+    lines = Lines(text)
     return {
         "id": one.id,
         "sha256": one.sha256,
         "by": by,
         "document": text,
-        "loosens": [_change(change, text) for change in looser],
+        "loosens": [_change(change, lines) for change in looser],
     }
 
 
-def _change(change: Change, text: str) -> dict[str, Any]:
+def _change(change: Change, lines: Lines) -> dict[str, Any]:
     return {
         "kind": change.kind,
         "field": ".".join(change.path),
-        "line": line_of(text, change.at),
+        "line": lines.of(change.at),
         "before": change.before,
         "after": change.after,
         "because": change.because,

@@ -39,6 +39,7 @@ _MINUTES: Final = range(24 * 60)
 _DURATIONS: Final = ((86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1_000, "s"), (1, "ms"))
 _SIZES: Final = ((10**12, "TB"), (10**9, "GB"), (10**6, "MB"), (10**3, "kB"), (1, "B"))
 _KEY_SHOWN: Final = 20
+_NAMES_SHOWN: Final = 16
 _UPLOADS: Final = ("never", "allowed", "before-expiry")
 _BASES: Final = {"consent": 0, "contract": 1, "legitimate-interest": 1, "legal-obligation": 2}
 """Consent is off until it is given, a legal obligation asks nobody; those between end with the owner's no."""
@@ -47,7 +48,7 @@ _BASES: Final = {"consent": 0, "contract": 1, "legitimate-interest": 1, "legal-o
 class Change(msgspec.Struct, frozen=True, kw_only=True):
     """One thing that another policy does otherwise, and why it is of that kind.
 
-    ``path`` names what changes; ``at`` the line of the other document that decides it, for ``document.line_of``.
+    ``path`` names what changes; ``at`` the line of the other document that decides it, for ``document.Lines``.
     """
 
     kind: Kind
@@ -195,8 +196,10 @@ READERS: Final = Way(said="fewer are tighter, none at all the most; the owner's 
 
 
 def _names(values: Any) -> str:  # noqa: ANN401 - a list of texts, whatever its type
-    shown = [value if len(value) <= _KEY_SHOWN else f"{value[:_KEY_SHOWN]}…" for value in values]
-    return ", ".join(shown) or "none"
+    """Write some of a list: a policy of a thousand cameras says it a thousand times."""
+    shown = [value if len(value) <= _KEY_SHOWN else f"{value[:_KEY_SHOWN]}…" for value in values[:_NAMES_SHOWN]]
+    more = f" and {len(values) - _NAMES_SHOWN} more" if len(values) > _NAMES_SHOWN else ""
+    return ", ".join(shown) + more or "none"
 
 
 def _purpose_names(value: tuple[Purpose, ...]) -> str:
@@ -334,8 +337,10 @@ def _compared(before: Policy, after: Policy) -> Iterator[Change]:
     was, will = before.owner_recipients(), after.owner_recipients()
     yield from _changes(owner, _Place(), was, will, _owners(was, will))
     yield from _fields(Policy, before, after, place=_Place())
+    own_rules = {rule.scope: rule for rule in before.rules}
+    deciding = tuple((policy, _by_set(policy)) for policy in (before, after))
     for rule in _scopes(before, after):
-        old, new = (_effective(policy, rule.camera, rule.category) for policy in (before, after))
+        old, new = (_effective(policy, known, rule.camera, rule.category) for policy, known in deciding)
         place = _Place(_path(rule.scope), _path(new.scope or rule.scope))
         yield from _readers(old, new, owners=frozenset(was), place=place)
         for name in _named(new.purposes):
@@ -343,9 +348,9 @@ def _compared(before: Policy, after: Policy) -> Iterator[Change]:
                 yield from _fields(Purpose, _get(old, name), _get(new, name), place=_purpose_place(name))
         yield from _fields(Rule, old, new, place=place)
         yield from _fields(Keep, old.keep, new.keep, place=place)
-        own = next((one for one in before.rules if one.scope == rule.scope), None)
+        own = own_rules.get(rule.scope)
         if own is not None:
-            yield from _sets(own, _heirs(before, after, own), place=place)
+            yield from _sets(own, _heirs(before, after, own, general=new), place=place)
 
 
 def _fields(kind: type, before: object, after: object, *, place: _Place) -> Iterator[Change]:
@@ -357,10 +362,9 @@ def _fields(kind: type, before: object, after: object, *, place: _Place) -> Iter
 
 
 def _changes(field: Field, place: _Place, was: object, will: object, shades: Iterator[Shade]) -> Iterator[Change]:
-    before, after = field.text(was), field.text(will)
     for kind, because in shades:
         path, at = (*place.path, *field.key), (*place.at, *field.key)
-        yield Change(kind=kind, path=path, at=at, before=before, after=after, because=because)
+        yield Change(kind=kind, path=path, at=at, before=field.text(was), after=field.text(will), because=because)
 
 
 def _path(scope: str) -> tuple[str, ...]:
@@ -420,7 +424,12 @@ def _scopes(before: Policy, after: Policy) -> tuple[Rule, ...]:
     return tuple(rule for rule in named.values() if rule.category != "export" or not rule.camera)
 
 
-def _effective(policy: Policy, camera: str, category: Category) -> Rule:
+def _by_set(policy: Policy) -> dict[tuple[str, str], Rule]:
+    """Return the rules by camera and category, once for as many as are asked for."""
+    return {(rule.camera, rule.category): rule for rule in policy.rules}
+
+
+def _effective(policy: Policy, known: dict[tuple[str, str], Rule], camera: str, category: Category) -> Rule:
     """Return what decides over this camera's category; where there is no rule, one that takes nothing in or away."""
     nothing = Rule(
         scope="",
@@ -438,7 +447,7 @@ def _effective(policy: Policy, camera: str, category: Category) -> Rule:
     )
     if category == "export":
         return msgspec.structs.replace(nothing, keep=policy.export_rule().keep)
-    return policy.rule_for(camera, category) or nothing
+    return known.get((camera, category)) or known.get(("", category)) or nothing
 
 
 def _sets(own: Rule, heirs: tuple[Rule, ...], *, place: _Place) -> Iterator[Change]:
@@ -453,9 +462,8 @@ def _sets(own: Rule, heirs: tuple[Rule, ...], *, place: _Place) -> Iterator[Chan
             yield from _changes(field, place, was, will, _lower(was, will))
 
 
-def _heirs(before: Policy, after: Policy, own: Rule) -> tuple[Rule, ...]:
-    """Return the rules that decide, after, over what is in the set of ``own`` before."""
-    general = _effective(after, own.camera, own.category)
+def _heirs(before: Policy, after: Policy, own: Rule, *, general: Rule) -> tuple[Rule, ...]:
+    """Return the rules that decide, after, over what is in the set of ``own`` before; ``general`` does over that."""
     if own.camera or own.category == "export":
         return (general,)
     apart = {rule.camera for rule in before.rules if rule.category == own.category}

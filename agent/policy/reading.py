@@ -104,6 +104,7 @@ _ENDING_KEYS: Final = ("silent", "grace", "plan")
 _KEEP_KEYS: Final = ("age", "size", "count", "disk_free")
 _NAME: Final = re.compile(r"[a-z][a-z0-9_-]{0,31}")
 _DESCRIPTION_MAX: Final = 300
+_PURPOSES_MAX: Final = 32  # what a person is asked about one by one; each of them is compared for each camera's table
 _HOST: Final = re.compile(r"[a-z0-9.:_-]{1,253}")
 _REGION: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _REGION_HINT: Final = 'use letters, digits, point, _ and -, for example "eu-central"'
@@ -111,6 +112,7 @@ _HOURS: Final = re.compile(r"([01]\d|2[0-3]):([0-5]\d)-([01]\d|2[0-3]):([0-5]\d)
 _LARGEST_PASS: Final = 0.3
 _FORGET_WITHIN_MS: Final = 3_600_000
 _FORGET_WITHIN_MAX_MS: Final = 86_400_000
+_RATE_MIN_BYTES_S: Final = 1000
 _PRIORITIES: Final = range(101)
 _USUAL_PRIORITY: Final = 50
 
@@ -125,6 +127,9 @@ def parse_policy(raw: bytes, *, file: str) -> Policy:
     upload = document.table("upload")
     regions = _regions(upload)
     rate = upload.size_bytes("rate")
+    if rate is not None and rate < _RATE_MIN_BYTES_S:
+        hint = f'write at least "{_RATE_MIN_BYTES_S}B"; what is not to be uploaded has upload = "never"'
+        raise upload.error("rate", "sends nothing", hint=hint)
     hours = _hours(upload)
     upload.close(known=_UPLOAD_KEYS)
     retention = document.table("retention")
@@ -239,6 +244,8 @@ def _hours(table: Table) -> tuple[tuple[int, int], ...]:
 
 def _purposes(table: Table, recipients: dict[str, tuple[str, ...]]) -> dict[str, Purpose]:
     found = dict(BUILT_IN)
+    if len(table.keys()) > _PURPOSES_MAX:
+        raise table.error("", f"has more than {_PURPOSES_MAX} purposes", hint="say for several uses what they are for")
     for name, purpose in table.named_tables():
         if not _NAME.fullmatch(name):
             raise table.error(name, "is not a good name", hint="use a-z, 0-9, _ and -, beginning with a letter")

@@ -22,7 +22,7 @@ from typing import Final, Protocol, cast
 import msgspec
 
 from agent.clock import MS_PER_S
-from agent.document import line_of
+from agent.document import Lines
 from agent.envelope import Approve, Command, Key, ProposePolicy, parse_signed_policy
 from agent.envelope.policy import SignedPolicy
 from agent.errors import ConfigError, RefusedError
@@ -289,8 +289,8 @@ class Ratchet:
 
 def lines_of(document: bytes, changes: tuple[Change, ...]) -> tuple[int, ...]:
     """Return the line of the document at which each change stands."""
-    text = document.decode("utf-8")
-    return tuple(line_of(text, change.at) for change in changes)
+    lines = Lines(document.decode("utf-8"))
+    return tuple(lines.of(change.at) for change in changes)
 
 
 def _count(changes: tuple[Change, ...]) -> str:
@@ -299,21 +299,24 @@ def _count(changes: tuple[Change, ...]) -> str:
 
 def _lines(document: bytes, changes: tuple[Change, ...]) -> str:
     """Name the first of some changes with their lines, without their values."""
-    numbers = lines_of(document, changes)
-    named = [f"{'.'.join(change.path)} (line {line})" for change, line in zip(changes, numbers, strict=True)]
-    more = f" and {len(named) - NAMED_MAX} more" if len(named) > NAMED_MAX else ""
-    return ", ".join(named[:NAMED_MAX]) + more
+    first = changes[:NAMED_MAX]
+    named = [
+        f"{'.'.join(change.path)} (line {line})" for change, line in zip(first, lines_of(document, first), strict=True)
+    ]
+    more = f" and {len(changes) - NAMED_MAX} more" if len(changes) > NAMED_MAX else ""
+    return ", ".join(named) + more
 
 
 def _shown(document: bytes, changes: tuple[Change, ...]) -> str:
     """Show the first of some changes with their values, which are anybody's words: quoted, bounded, printable."""
     text = document.decode("utf-8").split("\n")
+    first = changes[:SHOWN_MAX]
     shown = []
-    for change, line in zip(changes, lines_of(document, changes), strict=True):
-        what = f"{'.'.join(change.path)} {_quoted(change.before)} -> {_quoted(change.after)}"
+    for change, line in zip(first, lines_of(document, first), strict=True):
+        what = f"{'.'.join(change.path)} {_quoted(change.before)} -> {_quoted(change.after)}, {_quoted(change.because)}"
         shown.append(f"{what} (line {line}: {_quoted(text[line - 1].strip())})")
-    more = f" and {len(shown) - SHOWN_MAX} more" if len(shown) > SHOWN_MAX else ""
-    return ", ".join(shown[:SHOWN_MAX]) + more
+    more = f" and {len(changes) - SHOWN_MAX} more" if len(changes) > SHOWN_MAX else ""
+    return ", ".join(shown) + more
 
 
 def _quoted(value: str) -> str:

@@ -3,13 +3,23 @@
 import tomllib
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, SupportsIndex
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from agent.document import DOCUMENT_BYTES, Table, line_of, parse_size, read_document
+from agent.document import (
+    DOCUMENT_BYTES,
+    DOTS_MAX,
+    DURATION_MAX_MS,
+    NUMBER_MAX,
+    Lines,
+    Table,
+    line_of,
+    parse_size,
+    read_document,
+)
 from agent.errors import ConfigError
 
 FILE = "policy.toml"
@@ -153,7 +163,12 @@ UNITS_MS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w
 
 @given(st.integers(min_value=0, max_value=10**9 - 1), st.sampled_from(sorted(UNITS_MS)))
 def test_duration_is_its_count_of_units(count: int, unit: str) -> None:
-    assert document(f'age = "{count}{unit}"').duration_ms("age") == count * UNITS_MS[unit]
+    duration_ms = count * UNITS_MS[unit]
+    read = document(f'age = "{count}{unit}"')
+    if duration_ms <= DURATION_MAX_MS:
+        assert read.duration_ms("age") == duration_ms
+    else:  # the day on which it ends could not be written
+        assert "is more than a hundred years" in refused(lambda: read.duration_ms("age")).message
 
 
 UNITS_BYTES = {"B": 1, "kB": 10**3, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12} | {
@@ -234,6 +249,64 @@ def test_too_large_or_too_deep_a_document_is_refused() -> None:
         error = refused(partial(read_document, raw, file=FILE))
         assert error.message.startswith(FILE)
         assert error.hint
+
+
+@pytest.mark.parametrize("shape", ["version{} = 1", "[version{}]", "version = {{ a{} = 1 }}"])
+def test_key_of_too_many_parts_is_refused_before_it_is_read(shape: str) -> None:
+    raw = f"# {'.' * (DOTS_MAX + 1)}\n{shape.format('.a' * (DOTS_MAX + 1))}\n".encode()
+    error = refused(lambda: read_document(raw, file=FILE))
+    assert error.message == f"{FILE}:2: more than {DOTS_MAX} dots on one line"
+    assert error.hint
+
+
+def test_table_in_table_where_something_else_should_be_is_refused_by_our_error() -> None:
+    deep = f"version{'.a' * DOTS_MAX} = 1"
+    assert refused(lambda: document(deep).take("version", int)).message.endswith(
+        "should be a whole number, not a table"
+    )
+
+
+@pytest.mark.parametrize("digits", [str(NUMBER_MAX + 1), f"-{NUMBER_MAX + 2}", "0x" + "f" * 9000])
+def test_number_that_nothing_can_hold_is_refused(digits: str) -> None:
+    assert "is too large a number" in refused(lambda: document(f"count = {digits}").take("count", int)).message
+    assert "so large a number" in refused(lambda: document(f"count = {digits}").take("count", str)).message
+    assert "so large a number" in refused(lambda: document(f"count = {digits}").number("count")).message
+
+
+def test_largest_number_is_read() -> None:
+    assert document(f"count = {NUMBER_MAX}").take("count", int) == NUMBER_MAX
+
+
+def test_size_of_no_disk_is_refused() -> None:
+    assert "more than any disk" in refused(lambda: document('size = "999999999TB"').size_bytes("size")).message
+    assert "more than any disk" in refused(lambda: document('room = "999999999TB"').share_or_size("room")).message
+
+
+@pytest.mark.parametrize("text", ['"\\u001b[31mred\\nfoo" = 1', f'name = "{"x" * 9000}"', f'"{"x" * 9000}" = 1'])
+def test_somebodys_words_are_told_printable_and_bounded(text: str) -> None:
+    read = document(text)
+    error = refused(lambda: read.take("name", int) if "name" in read else read.close())
+    assert error.message.isprintable()
+    assert len(error.message) < 500
+
+
+class Counted(str):
+    """A text that tells how often it was cut into lines."""
+
+    __slots__ = ("cuts",)
+    cuts: int
+
+    def split(self, sep: str | None = None, maxsplit: SupportsIndex = -1) -> list[str]:
+        self.cuts += 1
+        return super().split(sep, maxsplit)
+
+
+def test_document_is_read_once_for_the_lines_of_all_its_keys() -> None:
+    text = Counted(DOCUMENT)
+    text.cuts = 0
+    lines = Lines(text)
+    assert [lines.of(("limits", name)) for name in ("age", "size", "room")] == [8, 9, 10]
+    assert text.cuts == 1
 
 
 PIECES = [

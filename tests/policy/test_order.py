@@ -255,3 +255,11 @@ def test_tightenings_one_after_another_never_loosen_and_allow_less(data: st.Data
         assert OWNER in recipients_for(will, Consents(words=given)) or OWNER not in recipients_for(
             was, Consents(words=given)
         )
+
+
+def test_change_is_told_in_bounded_words_however_many_keys_it_is_of() -> None:
+    keys = ", ".join(f'"age1pq1{at:040}"' for at in range(300))
+    text = DOCUMENT.replace('support = ["age1pq1support"]', f"support = [{keys}]")
+    changes = compare(parse(DOCUMENT.encode(), file="policy.toml"), parse(text.encode(), file="policy.toml"))
+    assert loosens(changes)
+    assert max(len(str(change)) for change in changes) < 2000

@@ -87,6 +87,8 @@ def test_purposes_carry_their_ground_and_their_own_readers() -> None:
         (('["eu-central"]', '["eu central"]'), 6, "'eu central' is no name of a region"),
         (('rate = "4MB"', 'rate = "fast"'), 7, "not a size"),
         (('rate = "4MB"', "rate = 4"), 7, "should be a text"),
+        (('rate = "4MB"', 'rate = "0B"'), 7, "sends nothing"),
+        (('rate = "4MB"', 'rate = "999B"'), 7, "sends nothing"),
         (('"22:00-06:00"', '"22-6"'), 8, "not an interval"),
         (('"25%"', '"5GB"'), 10, "should be a share"),
         (('"30m"', '"2d"'), 11, "longer than a day"),
@@ -134,3 +136,9 @@ def test_readers_of_a_category_and_of_its_purposes_are_not_mixed_either() -> Non
 def test_hostile_bytes_raise_only_config_error(raw: bytes) -> None:
     with pytest.raises(ConfigError):
         parse_policy(raw, file="policy.toml")
+
+
+def test_more_purposes_than_a_person_can_be_asked_about_are_refused() -> None:
+    more = "".join(f'[purpose.more{at}]\ndescription = "For more."\n' for at in range(31))
+    with pytest.raises(ConfigError, match="more than 32 purposes"):
+        parse_policy((GOOD + more).encode(), file="policy.toml")

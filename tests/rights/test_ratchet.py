@@ -463,6 +463,30 @@ def test_policy_that_cannot_be_obeyed_is_refused_with_its_line_and_nothing_chang
     home.live(refuse)
 
 
+@pytest.mark.parametrize(
+    "hostile",
+    [
+        pytest.param("version" + ".a" * 15_000 + " = 1", id="parts-of-a-key"),
+        pytest.param("version = 0x" + "f" * 9_000, id="digits"),
+        pytest.param('version = "' + "x" * 30_000 + '"', id="text"),
+        pytest.param("version = " + "[" * 20_000, id="depth"),
+        pytest.param('version = 1\n"\\u001b[31m\\n" = 1', id="control-characters"),
+        pytest.param('version = 1\n[recipients]\n[upload]\nrate = "0B"', id="rate-of-nothing"),
+    ],
+)
+def test_backends_document_that_is_meant_to_break_the_reader_is_answered_with_bounded_words(
+    home: Home, hostile: str
+) -> None:
+    async def refuse(parts: Parts) -> None:
+        receipt = await home.propose(parts, home.backend, hostile)
+        assert (receipt["status"], receipt["reason"]) == ("refused", "bad_policy")
+        assert receipt["detail"].isprintable()
+        assert len(receipt["detail"]) < 500
+        assert parts.document == home.text.encode()
+
+    home.live(refuse)
+
+
 def test_policy_signed_by_another_key_than_sends_it_is_refused(home: Home) -> None:
     async def refuse(parts: Parts) -> None:
         foreign = home.signed(home.client, home.edited(LOOSER), by=home.backend)
