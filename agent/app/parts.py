@@ -399,6 +399,7 @@ def _assemble(config: Config, file: bytes | None, *, keystore: Keystore, index: 
         asked=lambda tx, waiting, selection: _asked(tx, ratchet, waiting, selection),
         approve_file=ratchet.approve,
         approve_policy=ratchet.approve_policy,
+        judge_word=ratchet.judge_word,
         settled=ratchet.settle_alert,
         purposes=purposes,
         heard=ear.heard,
@@ -498,11 +499,13 @@ def _ratchet(
 
 
 def waiting_documents(trust: Trust, tx: Tx) -> tuple[tuple[Waiting, str], ...]:
-    """Return the documents of commands that wait for the owner's approve, and who signed each."""
+    """Return the documents of commands that wait for an approve of one client or several, and who signed each."""
+    rows = (*trust.waiting_for(tx, "policy_loosens"), *trust.waiting_for(tx, "approvals_missing"))
     found = []
-    for row in trust.waiting_for(tx, "policy_loosens"):
-        request = cast("ProposePolicy", command_of(row).request)  # no other verb waits for that
-        found.append((Waiting(row.jti, read_unverified_policy(request.policy).raw), row.kid))
+    for row in rows:
+        request = command_of(row).request
+        if isinstance(request, ProposePolicy):
+            found.append((Waiting(row.jti, read_unverified_policy(request.policy).raw), row.kid))
     return tuple(found)
 
 

@@ -214,11 +214,12 @@ class Admission:
                 return "after_pending"
         if key.role == "backend" and isinstance(command.request, Delete | ProposePolicy) and not moment.trusted:
             return "clock_unconfirmed"
+        waits = None if approved else self._world.waits.get(type(command.request))
+        own = "" if waits is None else waits(tx, key, command)  # in front: what is refused need not be signed for
         if not approved and self._lacks(tx, key, command, moment=moment):
             return "approvals_missing"
-        waits = self._world.waits.get(type(command.request))
-        if waits is not None and not approved:
-            return waits(tx, key, command)
+        if waits is not None:
+            return own
         if approved or key.quota is None or not isinstance(command.request, Delete | Export | EraseAll):
             return ""
         # What an older version froze and did not weigh is the owner's to allow.
@@ -364,8 +365,8 @@ class Admission:
         return Answer(covers={"objects": total.objects, "bytes": total.bytes})
 
     def _await(self, tx: Tx, key: Key, command: Command, row: CommandRow, reason: str, *, moment: Moment) -> CommandRow:
-        tell = self._world.tell_waiting.get(type(command.request)) if reason == "policy_loosens" else None
-        if tell is not None:
+        tell = self._world.tell_waiting.get(type(command.request))
+        if tell is not None and reason in {"policy_loosens", "approvals_missing"}:
             tell(tx, key, command, moment)
         if reason == "quota_exceeded":
             self._alert_quota(tx, row, count=row.selection_count, moment=moment)
@@ -437,7 +438,7 @@ class Admission:
         if waiting_key is None:
             raise RefusedError("its key is no longer trusted", reason="nothing_waiting", retry="after_fix")
         if row.reason == "approvals_missing":
-            self._second(tx, key, waiting_key, row, moment=moment)
+            self._second(tx, key, command, waiting_key, row, moment=moment)
             return
         if row.reason == "policy_loosens":
             self._world.approve_policy(tx, key, command)
@@ -466,13 +467,20 @@ class Admission:
             approval.say(tx, waiting, key, moment=moment)
         approval.forget(tx, waiting)
 
-    def _second(self, tx: Tx, key: Key, sender: Key, row: CommandRow, *, moment: Moment) -> None:
+    def _second(self, tx: Tx, key: Key, command: Command, sender: Key, row: CommandRow, *, moment: Moment) -> None:
         """Take one more client's word for a command; with the last that it needs it acts."""
+        is_policy = isinstance(command_of(row).request, ProposePolicy)
+        if is_policy:
+            self._world.judge_word(tx, key, command)
         if key.kid == sender.kid or not approval.say(tx, row.jti, key, moment=moment):
             raise RefusedError("this client has signed for it", reason="nothing_waiting", retry="after_fix")
         if self._lacks(tx, sender, command_of(row), moment=moment):
             return
+        if is_policy and sender.role != "client":  # a client's document is a word on the policy itself
+            self._world.approve_policy(tx, key, command)
         self._judge_approved(tx, row, by=key, moment=moment)
+        if is_policy:
+            self._world.settled(tx, moment)
 
     def _judge_approved(self, tx: Tx, row: CommandRow, *, by: Key, moment: Moment) -> None:
         """Judge a command again that the last word it waited for was said of, as if nothing had kept it waiting."""

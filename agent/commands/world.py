@@ -72,7 +72,8 @@ class World(msgspec.Struct, frozen=True, kw_only=True):
     ``waits`` and ``tell_waiting``, by the same types, why a verb waits for the owner's approve and who tells of it;
     ``asked`` takes (transaction, id, hash) and returns the verb as which a question of the device itself counts, or "".
     ``approve_file`` puts a waiting policy file in force, ``approve_policy`` takes a client's word for the document of a
-    command; both raise ``RefusedError`` for one that came too late. ``settled`` is told when something waits no more.
+    command and ``judge_word`` only judges it; they raise ``RefusedError`` for one that came too late.
+    ``settled`` is told when something waits no more.
     ``changed`` is called on the event loop when the outbox may have something new. ``alert`` tells the owner.
     ``standing`` returns the restrictions and holds that stand. ``approve_pass`` takes (transaction, id, selection hash,
     key) and tells whether a retention pass waited for just that. ``room`` tells (bytes free beyond
@@ -98,6 +99,7 @@ class World(msgspec.Struct, frozen=True, kw_only=True):
     asked: Callable[[Tx, str, str], str] = _nothing_asked
     approve_file: Callable[[Tx, Key, Command, Moment], bool] = _no_file
     approve_policy: Callable[[Tx, Key, Command], None] = _no_word
+    judge_word: Callable[[Tx, Key, Command], None] = _no_word
     settled: Callable[[Tx, Moment], None] = _nobody_asks
     approve_pass: Callable[[Tx, str, str, Key], bool] = _no_pass
     room: Callable[[], tuple[int, int]] = lambda: (0, 0)

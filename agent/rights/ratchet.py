@@ -6,7 +6,8 @@ A file on disk, or a command, proposes a whole document. Both are judged here, a
 2. it is compared (``agent/policy/order.py``): where nothing loosens it is put in force, and the owner gets a notice
 3. where something loosens it waits: nothing of it is obeyed until the owner approves its hash; an owner's own command
    is such an approval. An approve is of what it was compared with too: once another document is in force, what waits
-   is told anew and a file gets another id, and an approve that was signed before is too late (``superseded``)
+   is told anew and a file gets another id, an approve that was signed before is too late (``superseded``), and where
+   several are needed those that were given count no more
 4. document, audit entry, notice, receipt, what waited and the yeses that lapse (``consent.py``) are one transaction: if
    power fails before it is durable the old document is in force, after it the new one
 5. behind the commit what runs follows (``adopt``); if power fails here, the next start reads the new one
@@ -202,7 +203,12 @@ class Ratchet:
         return ()
 
     def approve_policy(self, tx: Tx, key: Key, command: Command) -> None:
-        """Take a client's ``approve`` of a document as its word on the policy.
+        """Take a client's ``approve`` of a document as its word on the policy; raises what ``judge_word`` does."""
+        self.judge_word(tx, key, command)
+        _note_word(tx, key, command)
+
+    def judge_word(self, tx: Tx, key: Key, command: Command) -> None:
+        """Judge a client's ``approve`` of a document, which may be one of several that it needs.
 
         Raises ``RefusedError`` (``superseded``) where it was signed before the document in force came, which it cannot
         have been compared with, or before what another client said since.
@@ -211,7 +217,6 @@ class Ratchet:
         now = in_force(tx)
         if now is not None and command.iat < now.since_ms // MS_PER_S:
             raise _too_late()
-        _note_word(tx, key, command)
 
     def tell_waiting(self, tx: Tx, key: Key, command: Command, moment: Moment) -> None:
         """Tell the owner that a command's document waits, in the transaction from which on it does."""
@@ -252,7 +257,10 @@ class Ratchet:
         _, waiting, document = rows.read_file(tx)
         if waiting:
             self._wait(tx, document)
-        if any(one.id != command for one in self._all_waiting(tx)):  # this command's row is settled after this
+        others = [one for one in self._all_waiting(tx) if one.id != command]  # its own row is settled after this
+        for one in others:
+            approval.forget(tx, one.id)  # words for what was compared with another document
+        if others:
             self._ask(tx, without=command, moment=moment)
 
     def _notice(self, tx: Tx, document: bytes, changes: tuple[Change, ...], *, moment: Moment) -> None:

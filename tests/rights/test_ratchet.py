@@ -450,6 +450,58 @@ def test_approve_that_was_signed_before_the_document_in_force_came_is_too_late(h
     home.live(late)
 
 
+@pytest.mark.promise("POLICY-VERSION")
+def test_words_of_several_clients_are_of_what_a_document_was_compared_with(home: Home) -> None:
+    """One of two clients had agreed to thirty days instead of fourteen, and nobody to thirty instead of seven."""
+    home.write(TIGHTER)
+
+    async def late(parts: Parts) -> None:
+        await home.ask_for(parts, 2, "policy")
+        loose = await home.propose(parts, home.backend, home.edited(LOOSER))
+        assert (loose["status"], loose["reason"]) == ("waiting", "approvals_missing")
+        own = {"command": loose["cmd"], "selection": sha(home.edited(LOOSER))}
+        assert '"14d" -> "30d"' in told(home, parts, "policy_waiting"), "nobody signs for it unseen"
+        home.let_pass(60_000)
+        assert (await home.submit(parts, home.client, "approve", **own))["status"] == "done"
+        signed_s = home.reading.wall_ms // 1000
+        home.let_pass(60_000)
+        await home.reload(parts)
+        assert age_of(parts) == 7 * DAY_MS
+        assert '"7d" -> "30d"' in told(home, parts, "policy_waiting")
+        older = await home.submit(parts, home.tablet, "approve", iat_s=signed_s, **own)
+        assert (older["status"], older["reason"]) == ("refused", "superseded")
+        home.let_pass(60_000)
+        assert (await home.submit(parts, home.tablet, "approve", **own))["status"] == "done"
+        assert age_of(parts) == 7 * DAY_MS, "the word from before counts no more"
+        assert (await home.submit(parts, home.client, "approve", **own))["status"] == "done"
+        assert age_of(parts) == 30 * DAY_MS
+        assert "policy_waiting" not in await alerts(parts)
+
+    home.live(late)
+
+
+def test_clients_document_is_in_force_with_the_word_of_another_where_two_are_needed(home: Home) -> None:
+    async def agree(parts: Parts) -> None:
+        await home.ask_for(parts, 2, "policy")
+        mine = await home.propose(parts, home.client, home.edited(LOOSER))
+        own = {"command": mine["cmd"], "selection": sha(home.edited(LOOSER))}
+        home.let_pass(60_000)
+        assert (await home.submit(parts, home.tablet, "approve", **own))["status"] == "done"
+        assert age_of(parts) == 30 * DAY_MS
+        assert "policy_waiting" not in await alerts(parts)
+
+    home.live(agree)
+
+
+def test_document_that_is_none_is_refused_before_several_clients_are_asked(home: Home) -> None:
+    async def refuse(parts: Parts) -> None:
+        await home.ask_for(parts, 2, "policy")
+        receipt = await home.propose(parts, home.backend, "version = 2")
+        assert (receipt["status"], receipt["reason"]) == ("refused", "bad_policy")
+
+    home.live(refuse)
+
+
 def test_policy_that_cannot_be_obeyed_is_refused_with_its_line_and_nothing_changes(home: Home) -> None:
     text = home.edited(('seal_to = ["owner"]', 'seal_to = ["nobody"]'))
 
