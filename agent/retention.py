@@ -115,6 +115,16 @@ class Due(msgspec.Struct, frozen=True):
     size_bytes: int
 
 
+class Exempt(msgspec.Struct, frozen=True):
+    """An object that is over a limit, and stays because it is held or restricted; a restriction has no end."""
+
+    id: str
+    rule: str
+    reason: str
+    until_ms: int | None
+    size_bytes: int
+
+
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """What a pass would do. ``kept`` counts objects that are over a limit and stay, by reason.
 
@@ -274,6 +284,35 @@ class Retention:
             surprised=surprised or 0,
             owners=surprised is None,
         )
+
+    async def exempt(self, moment: Moment, disk: Disk, *, listed: int) -> tuple[Exempt, ...]:
+        """Name the first that would go now if they were not held or restricted, oldest first within each rule's set."""
+        found: list[Exempt] = []
+        for rule in sorted(self._policy.rules, key=lambda rule: rule.priority):
+            cursor, walked, walked_bytes, is_over = 0, 0, 0, True
+            while is_over and len(found) < listed:
+                total, page, standing = await self._index.read(partial(self._page, rule=rule, above=cursor))
+                for item in page:
+                    walked += 1
+                    judge = partial(
+                        self._judge,
+                        item,
+                        moment=moment,
+                        disk=disk,
+                        rank=total.objects - walked,
+                        newer_bytes=total.bytes - walked_bytes,
+                    )
+                    walked_bytes += item.size_bytes
+                    limit, kept = judge(Rights()), judge(rights_of(standing, item))
+                    if isinstance(limit, Refuse):
+                        is_over = limit.reason != "not_due"
+                    elif isinstance(kept, Refuse):
+                        found.append(Exempt(item.id, limit.rule, kept.reason, kept.until_ms, item.size_bytes))
+                    if not is_over:
+                        break
+                is_over = is_over and bool(page)
+                cursor = page[-1].n if page else cursor
+        return tuple(found[:listed])
 
     async def withdrawn(self, moment: Moment) -> tuple[tuple[str, str], ...]:
         """Return (object, rule) of what is for no purpose any more and nobody is left to read: kept by nothing now.

@@ -66,7 +66,7 @@ MEANING: Final[dict[str, tuple[str, str]]] = {
         "See what is wrong: privacy-agent policy check; then mend the file, and reload the agent",
     ),
     "policy_tightened": (
-        "Less is kept, read or sent than before; what is held longer than it allows now goes with the next passes.",
+        "Less is kept, read or sent than before; what is too old now goes, but what is held or restricted stays.",
         "Look at it: privacy-agent policy show; nothing is to be done",
     ),
     "retention_waiting": (

@@ -402,7 +402,10 @@ class Verbs:
         return {"changes": changes_view(self._parts, document, file=str(args.get("file", "policy.toml")))}
 
     async def dry_run(self, args: dict[str, Any], _progress: Progress) -> dict[str, Any]:
-        """Count what retention would remove now under this policy, or under another document, and list the first."""
+        """Count what retention would remove now under this policy, or under another document, and list the first.
+
+        What that policy's limits would remove too, but for a hold or a restriction, is listed as what ``stays``.
+        """
         parts = self._parts
         retention = parts.retention
         if "policy" in args:
@@ -415,23 +418,37 @@ class Verbs:
                 policy=read_policy(document, file=str(args.get("file", "policy.toml"))),
                 document=document,
             )
-        plan = await retention.plan(parts.now(), parts.disk(), listed=LISTED_MAX)
+        moment, disk = parts.now(), parts.disk()
+        plan = await retention.plan(moment, disk, listed=LISTED_MAX)
+        stays = await retention.exempt(moment, disk, listed=LISTED_MAX)
 
-        def what(tx: Tx) -> list[dict[str, str]]:
-            found = (parts.vault.get(tx, due.id) for due in plan.due)
-            return [
-                {} if one is None else {"camera": one.camera, "captured_from": rfc3339_ms(one.captured_from_ms)}
+        def what(tx: Tx) -> dict[str, dict[str, str]]:
+            ids = (*(due.id for due in plan.due), *(one.id for one in stays))
+            found = (parts.vault.get(tx, object_id) for object_id in ids)
+            return {
+                one.id: {"camera": one.camera, "captured_from": rfc3339_ms(one.captured_from_ms)}
                 for one in found
-            ]
+                if one is not None
+            }
 
         of = await parts.index.read(what)
         return {
             "objects": [
-                {"id": due.id, "rule": due.rule, "bytes": due.size_bytes} | beside
-                for due, beside in zip(plan.due, of, strict=True)
+                {"id": due.id, "rule": due.rule, "bytes": due.size_bytes} | of.get(due.id, {}) for due in plan.due
             ],
             "count": plan.count,
             "kept": plan.kept,
+            "stays": [
+                {
+                    "id": one.id,
+                    "rule": one.rule,
+                    "reason": one.reason,
+                    "until": None if one.until_ms is None else rfc3339_ms(one.until_ms),
+                    "bytes": one.size_bytes,
+                }
+                | of.get(one.id, {})
+                for one in stays
+            ],
             "held": plan.objects,
             "asks_first": plan.overlarge,
         }

@@ -22,11 +22,11 @@ def add_parsers(subparsers: Subparsers) -> None:
         "check",
         summary="read a policy as strictly as the agent does",
         example="privacy-agent policy check --dry-run new-policy.toml",
-        detail="Nothing is changed. With --dry-run it says what the policy would delete of what is held.",
+        detail="Nothing is changed. With --dry-run it lists what would be deleted now, and what stays over a limit.",
         run=_check,
     )
     _add_file(check, "the policy (default: the config's)")
-    check.add_argument("--dry-run", action="store_true", help="also list what it would delete of what is held now")
+    check.add_argument("--dry-run", action="store_true", help="also list what it would delete now, and what stays")
     diff = add(
         policy,
         "diff",
@@ -48,7 +48,7 @@ def add_parsers(subparsers: Subparsers) -> None:
     explain = add(
         policy,
         "explain",
-        summary="say in words what the policy in force does with each category",
+        summary="say in words what the policy in force does with each category, and with the device as a whole",
         example="privacy-agent policy explain",
         run=_explain,
     )
@@ -78,9 +78,7 @@ def _read(arguments: argparse.Namespace) -> tuple[Path, bytes]:
 def _check(arguments: argparse.Namespace) -> int:
     from agent.app.policy_file import read_policy
     from agent.cli.asking import ask_agent
-    from agent.shell.layout import size
     from agent.shell.terminal import table
-    from agent.shell.times import when_text
 
     path, raw = _read(arguments)
     policy = read_policy(raw, file=str(path))
@@ -92,18 +90,12 @@ def _check(arguments: argparse.Namespace) -> int:
         return 0
     print(f"{path}: good, {len(policy.rules)} rules")
     if plan is not None:
-        rows = [
-            (
-                item["id"],
-                item.get("camera", ""),
-                when_text(item.get("captured_from", "")),
-                size(item["bytes"]),
-                item["rule"],
-            )
-            for item in plan["objects"]
-        ]
+        rows = [(*_object(item), item["rule"]) for item in plan["objects"]]
         if rows:
             print(table(rows, head=("would delete", "camera", "captured", "size", "by rule"), right=(3,)))
+        stays = [(*_object(item), item["rule"], _reason(item)) for item in plan["stays"]]
+        if stays:
+            print(table(stays, head=("stays", "camera", "captured", "size", "in spite of", "because"), right=(3,)))
         more = f", {plan['count'] - len(rows)} of them not listed" if plan["count"] > len(rows) else ""
         sum_ = f"\nIt would delete {plan['count']} of {plan['held']} objects now{more}."
         print(sum_ if rows else "It would delete nothing now.")
@@ -113,6 +105,19 @@ def _check(arguments: argparse.Namespace) -> int:
         if plan["asks_first"]:
             print("That is far more than expected: the pass would stop and ask the owner first.")
     return 0
+
+
+def _object(item: dict[str, Any]) -> tuple[str, str, str, str]:
+    from agent.shell.layout import size
+    from agent.shell.times import when_text
+
+    return item["id"], item.get("camera", ""), when_text(item.get("captured_from", "")), size(item["bytes"])
+
+
+def _reason(item: dict[str, Any]) -> str:
+    from agent.shell.times import when_text
+
+    return item["reason"] if item["until"] is None else f"{item['reason']} until {when_text(item['until'])}"
 
 
 def _diff(arguments: argparse.Namespace) -> int:
@@ -193,6 +198,4 @@ def _explain(arguments: argparse.Namespace) -> int:
         return 0
     for rule in rules:
         print(f"{rule['rule']}\n" + "\n".join(f"  {line}" for line in rule["says"]))
-    if not rules:
-        print("nothing is taken in: no category has a rule")
     return 0

@@ -1,8 +1,23 @@
-"""A policy's rules as sentences for whoever lives with the camera."""
+"""A policy as sentences for whoever lives with the camera: what each rule does, and what the device does as a whole."""
 
 from typing import Any
 
 from agent.policy import Policy, Purpose, Rule
+from agent.policy.fields.rule import (
+    Drop,
+    FieldRule,
+    Fields,
+    Groups,
+    Inside,
+    Pseudonym,
+    Ranges,
+    Round,
+    RoundTime,
+    Truncate,
+)
+from agent.policy.fields.rule import (
+    Keep as Whole,
+)
 from agent.policy.order import DIRECTIONS
 from agent.policy.values import Keep
 
@@ -27,8 +42,32 @@ _LIMITS = (
 
 
 def explained(policy: Policy) -> list[dict[str, Any]]:
-    """Return what each rule says: what for, who can read it, how long it is kept, and where it goes."""
-    return [{"rule": rule.scope, "says": _says(policy, rule)} for rule in policy.rules]
+    """Return what each rule says (what for, who can read it, how long it is kept, where it goes), then the whole."""
+    told = [{"rule": rule.scope, "says": _says(policy, rule)} for rule in policy.rules]
+    if not told:
+        told = [{"rule": "category", "says": ["Nothing is taken in: no category has a rule."]}]
+    return [*told, {"rule": "the whole device", "says": _whole(policy)}]
+
+
+def _whole(policy: Policy) -> list[str]:
+    """Say what no rule of a category says, and what would surprise whoever read those alone."""
+    text = {name: field.text for name, field in DIRECTIONS[Policy].items()}
+    told = []
+    if any(rule.upload != "never" for rule in policy.rules):
+        rate = "" if policy.rate_bytes_s is None else f", at most {text['rate_bytes_s'](policy.rate_bytes_s)} a second"
+        told.append(f"Uploads run at {text['hours'](policy.hours)}{' (UTC)' if policy.hours else ''}{rate}.")
+    grace = text["grace_ms"](policy.grace_ms)
+    plan = "all of it is deleted that no hold or restriction keeps" if policy.ending == "delete" else "it stays"
+    silent = "" if policy.silent_ms is None else f", or no word of it for {text['silent_ms'](policy.silent_ms)},"
+    told += [
+        f"A signed end of the service{silent} ends collection and upload; {grace} later {plan}.",
+        f"What the owner asks for is answered within {policy.answer_days} working days.",
+        f"Deleting more than {text['largest_pass'](policy.largest_pass)} of all unexpectedly is asked about first.",
+        f"The keys of what went are destroyed within {text['forget_within_ms'](policy.forget_within_ms)}.",
+    ]
+    if policy.private_hosts:
+        told.append(f"Exports may be put at private addresses of: {', '.join(policy.private_hosts)}.")
+    return told
 
 
 def _says(policy: Policy, rule: Rule) -> list[str]:
@@ -38,7 +77,9 @@ def _says(policy: Policy, rule: Rule) -> list[str]:
     if rule.upload != "never":
         told.append(f"Stores may keep it in: {', '.join(policy.regions) or 'any region'}.")
     if rule.fields is not None:
-        told.append(f"Of a line only these fields stay: {', '.join(sorted(rule.fields.rules)) or 'none'}.")
+        told.append(f"Of a line only these fields stay: {_fields(rule.fields) or 'none'}.")
+    if rule.counts is not None:
+        told.append(f"Values are counted, and told with noise: {DIRECTIONS[Rule]['counts'].text(rule.counts)}.")
     told.append("This device can open it." if rule.readable_by_device else "This device cannot open it again.")
     return told
 
@@ -51,6 +92,35 @@ def _readers(rule: Rule) -> str:
     names = list(rule.seal_to)
     names += [f"{name} (for {one.name})" for one in rule.purposes for name in one.seal_to if name not in rule.seal_to]
     return f"It can be read by: {', '.join(names)}." if names else "Nobody could read it, so nothing is taken in."
+
+
+def _fields(fields: Fields) -> str:
+    """Name the fields of which something stays, each with what of it."""
+    named = sorted((name, rule) for name, rule in fields.rules.items() if not isinstance(rule, Drop))
+    return ", ".join(f"{name} ({_stays(rule)})" for name, rule in named)
+
+
+def _stays(rule: FieldRule) -> str:  # noqa: PLR0911 - one return for each rule
+    duration = DIRECTIONS[Keep]["age_ms"].text
+    match rule:
+        case Whole():
+            return "as it is"
+        case Pseudonym(period_ms=period_ms):
+            return f"a pseudonym, another one every {duration(period_ms)}"
+        case Truncate(v4_bits=v4, v6_bits=v6):
+            return f"its first {v4} bits, of IPv6 {v6}"
+        case Round(step=step):
+            return f"rounded to {step:g}"
+        case RoundTime(step_ms=step_ms):
+            return f"rounded to {duration(step_ms)}"
+        case Ranges(bounds=bounds):
+            return f"which range, split at {', '.join(f'{bound:g}' for bound in bounds)}"
+        case Groups(groups=groups):
+            return f"which group: {', '.join(sorted(groups))} or other"
+        case Inside(fields=inside):
+            return _fields(Fields(inside)) or "nothing of it"
+        case Drop():
+            return "nothing"
 
 
 def _kept(keep: Keep) -> str:

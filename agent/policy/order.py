@@ -176,6 +176,10 @@ def _any(_before: object, _after: object) -> Iterator[Shade]:
     yield "neutral", "nothing is kept, read or sent that was not"
 
 
+def _names_alone(_before: object, _after: object) -> Iterator[Shade]:
+    yield "neutral", "by these names; whose keys read is compared beside"
+
+
 LOWER: Final = Way(said="lower is tighter; none is no limit", shades=_lower)
 HIGHER: Final = Way(said="higher is tighter", shades=_higher)
 FEWER: Final = Way(said="fewer are tighter", shades=_fewer)
@@ -189,6 +193,7 @@ FIELDS: Final = Way(said="what tells no more is tighter; none at all tells every
 COUNTS: Final = Way(said="none, or fewer at a lower price, is tighter", shades=_counts)
 EXACT: Final = Way(said="any other value is the owner's to choose", shades=_other)
 FREE: Final = Way(said="changes nothing that is kept, read or sent", shades=_any)
+NAMES: Final = Way(said="the names alone; whom they stand for is compared beside", shades=_names_alone)
 NAME: Final = Way(said="says which rule it is; nothing to compare")
 INSIDE: Final = Way(said="compared by what it holds")
 TOGETHER: Final = Way(said="lower is tighter, of all sets together that take a set's place; none is no limit")
@@ -280,7 +285,7 @@ DIRECTIONS: Final[dict[type, dict[str, Field]]] = {
         "camera": Field(way=NAME),
         "category": Field(way=NAME),
         "purposes": Field(way=PURPOSES, key=("purpose",), text=_purpose_names),
-        "seal_to": Field(way=FREE, key=("seal_to",), text=_names),  # names; whom they stand for is ``recipients``
+        "seal_to": Field(way=NAMES, key=("seal_to",), text=_names),  # names; whom they stand for is ``recipients``
         "recipients": Field(way=READERS, key=("seal_to",), text=_names),
         "upload": Field(way=UPLOADS, key=("upload",)),
         "keep": Field(way=INSIDE),
@@ -295,7 +300,7 @@ DIRECTIONS: Final[dict[type, dict[str, Field]]] = {
         "name": Field(way=NAME),
         "description": Field(way=EXACT, key=("description",), text=repr),  # what was consented to
         "basis": Field(way=BASIS, key=("basis",)),
-        "seal_to": Field(way=FREE, key=("seal_to",), text=_names),
+        "seal_to": Field(way=NAMES, key=("seal_to",), text=_names),
         "recipients": Field(way=READERS, key=("seal_to",), text=_names),
     },
     Keep: {
