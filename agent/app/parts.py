@@ -57,6 +57,10 @@ RESERVE_BYTES: Final = 16 << 20
 _LOCK_PAUSE_S: Final = 0.05
 
 
+NOTHING_ALLOWED: Final = b"version = 1\n"
+"""The policy of a device that parted from its owner: whatever the file beside it says, or where that went."""
+
+
 async def _nothing_collects() -> None:
     return None
 
@@ -469,6 +473,8 @@ def _first_file(config: Config, index: Index) -> bytes | None:
     (``agent/app/proposing.py``). Raises ``ConfigError`` where there is none and one is needed.
     """
     in_force = index.read_now(force.in_force)
+    if in_force is None and index.read_now(is_leaving):  # it parted: nothing is taken in under any policy
+        return None
     return None if in_force is not None and in_force.bound else read_policy_file(config)
 
 
@@ -477,7 +483,8 @@ def _document(config: Config, index: Index, file: bytes | None) -> tuple[bytes, 
     in_force = index.read_now(force.in_force)
     if in_force is not None:
         return in_force.document, f"{config.index}: the policy in force"
-    assert file is not None, "what is not in force was read"  # noqa: S101 - a bug, not input
+    if file is None:
+        return NOTHING_ALLOWED, "the policy of a device that parted from its owner"
     return file, str(config.policy)
 
 

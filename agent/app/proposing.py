@@ -18,7 +18,12 @@ _log = logging.getLogger(__name__)
 
 
 async def propose_file(parts: Parts, alarm: Alarm) -> Proposed | None:
-    """Have the policy file judged as it is now; ``None`` where it could not be, and nothing changed."""
+    """Have the policy file judged as it is now; ``None`` where it could not be, and nothing changed.
+
+    Of a device that leaves its owner nobody asks: nothing is taken in any more, and the index is to forget its policy.
+    """
+    if parts.leaving:
+        return None
     try:
         proposed = await parts.propose(await asyncio.to_thread(read_policy_file, parts.config))
     except (ConfigError, SpaceError) as error:

@@ -9,8 +9,9 @@ The last steps of leaving an owner (``agent/commands/farewell.py`` has those bef
 
 A crash before 9 comes back by the index, behind it by the keystore's file, which says that it was destroyed. Files
 beside the state folder may be closed to the agent (the service sees ``/etc`` read-only): those that stay are told. So
-are the vault's folder where that is a mount of its own, and a file in it that the medium does not let go: nothing opens
-it behind 9, and no device waits for that.
+are the vault's folder where that is a mount of its own, a file in it that the medium does not let go, and what lies in
+the state folder and is not the agent's (``lost+found``): nothing opens it behind 9, and no device waits for that. For
+the index alone it waits: with it in the folder nobody begins anew.
 """
 
 import logging
@@ -49,17 +50,21 @@ def leave(config: Config, told: Former) -> tuple[Path, ...]:
 
 
 def finish(config: Config) -> tuple[Path, ...]:
-    """Do steps 9 to 11, also again; return the files that could not be removed. Raises what a removal of ours raises.
+    """Do steps 9 to 11, also again; return what could not be removed. Raises what a removal of the index raises.
 
     The lock, which holds nothing, stays: whoever waits for it must find the same file.
     """
     # Step 9. If power fails here, the next start comes back to this line.
     Keystore.destroy(config.keystore)
     # Step 10. The same.
-    stuck = _emptied(config.vault)
+    stuck = list(_emptied(config.vault))
     for path in sorted(config.state.iterdir()):
-        if path not in {config.keystore, config.lock, config.state / FORMER, config.socket, config.vault}:
+        if path in {config.keystore, config.lock, config.state / FORMER, config.socket, config.vault}:
+            continue
+        if path.name.startswith(config.index.name):  # beside keys that are not its own no next owner could begin
             _remove(path)
+        elif not _removed(path):
+            stuck.append(path)
     left = (*stuck, *(path for path in _beside(config) if not _removed(path)))
     for path in left:
         _LOG.warning("%s is of the former owner and could not be removed; remove it by hand", path)

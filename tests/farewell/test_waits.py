@@ -1,19 +1,23 @@
 """What a device that leaves its owner waits for: a store's word until the deadline, a hold's end without one."""
 
 import asyncio
+import subprocess
 from pathlib import Path
 
 import pytest
 
+from agent.app.alarm import Alarm
 from agent.app.parts import Parts, opened
+from agent.app.proposing import propose_file
 from agent.clock import parse_rfc3339_ms
 from agent.commands.farewell import ASKED_MS, KEPT_MS, parting
 from agent.envelope import Key
 from agent.errors import ConfigError
 from agent.index import Tx
 from agent.model import Selection, new_id
-from agent.rights import freezing
+from agent.rights import force, freezing
 from tests.app.station import Station
+from tests.disk import as_root
 from tests.farewell.leaver import DEADLINE_MS, Leaver, at_store, erase_all
 from tests.farewell.leaving import contents_of
 from tests.intake import take_in
@@ -192,6 +196,51 @@ def test_file_that_cannot_be_removed_keeps_no_owner_waiting(leaver: Leaver) -> N
     assert set(contents_of(leaver.config.state)) == {"lock", "former.json"}
     with pytest.raises(ConfigError, match="no owner any more"):
         asyncio.run(leave())
+
+
+@pytest.mark.promise("ACCOUNT-DELETE")
+def test_device_that_parted_needs_no_policy_file_to_end(leaver: Leaver) -> None:
+    # Its owner took the file away, and no start came as far as the last receipt, or the end of its keys.
+    async def begin() -> None:
+        async with opened(leaver.config, read_clock=leaver.read_clock) as parts:
+            one, _other = await parts.index.read(parts.vault.page)
+            await parts.index.write(lambda tx: at_store(tx, parts, one.id, store=leaver.store))
+            await parts.index.write(force.bind)
+            await parts.commands.submit(erase_all(leaver.client), moment=parts.now())
+            await leaver.hear(parts)
+            assert [told["farewell"]["phase"] for told in leaver.told] == [1]
+
+    async def end() -> None:
+        async with opened(leaver.config, read_clock=leaver.read_clock) as parts:
+            await propose_file(parts, Alarm(index=parts.index, trust=parts.trust, outbox=parts.outbox))
+            assert (await parts.index.read(force.in_force)) is None, "it forgot the policy and asks for none"
+            leaver.let_pass(DEADLINE_MS)
+            await parts.commands.part(parts.now())
+            await leaver.hear(parts)
+            await parts.commands.submit(leaver.ack(), moment=parts.now())
+            assert await parts.commands.part(parts.now())
+
+    asyncio.run(begin())
+    leaver.config.policy.unlink()
+    asyncio.run(end())
+    assert [told["farewell"]["phase"] for told in leaver.told] == [1, 2]
+    assert set(contents_of(leaver.config.state)) == {"lock", "former.json"}
+
+
+@pytest.mark.promise("ACCOUNT-DELETE")
+@as_root
+def test_what_is_not_the_agents_in_its_folder_keeps_no_owner_waiting(leaver: Leaver) -> None:
+    # A state folder that is a file system of its own has a ``lost+found`` that nobody but root removes: each start
+    # failed at it, the keystore's file stayed, and ``init`` gave the device to nobody.
+    there = leaver.config.state / "lost+found"
+    there.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "tmpfs", there], check=True)
+    try:
+        assert not asyncio.run(leaver.leave(erase_all(leaver.client)))
+        assert {path.name for path in leaver.config.state.iterdir()} == {"lock", "former.json", "lost+found"}
+        assert asyncio.run(leaver.leave(erase_all(leaver.client))), "it says so, and is stuck no more"
+    finally:
+        subprocess.run(["umount", there], check=True)
 
 
 def hold_all(tx: Tx, leaver: Leaver, parts: Parts) -> None:
