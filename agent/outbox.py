@@ -17,7 +17,7 @@ from agent.envelope import TYP, Key, Kind, frame, sign
 from agent.errors import ConfigError
 from agent.index import Tx
 from agent.index import outbox as rows
-from agent.index.outbox import Message
+from agent.index.outbox import Message, Told
 from agent.model import Moment, RandomBytes, new_id
 
 AlertCode = Literal[
@@ -158,7 +158,9 @@ class Outbox:
 
     def drop_others(self, tx: Tx, kids: frozenset[str]) -> int:
         """Drop what waits for readers that are not named, whose ``ack`` nobody believes; return how many messages."""
-        return sum(rows.drop_reader(tx, reader) for reader in rows.readers(tx) if reader not in kids)
+        dropped = sum(rows.drop_reader(tx, reader) for reader in rows.readers(tx) if reader not in kids)
+        rows.forget_told(tx)
+        return dropped
 
     def acknowledged(self, tx: Tx, kid: str, jtis: tuple[str, ...], *, moment: Moment) -> int:
         """Drop what this reader says it has, and end the alerts that are over with that; return how many messages.
@@ -169,6 +171,8 @@ class Outbox:
         for code, about in (_parted(told) for told in abouts if told.startswith(_ABOUT_ALERT)):
             if code in UNTIL_ACKNOWLEDGED:
                 self.clear_alert(tx, code, about=about, moment=moment)
+        if abouts:
+            rows.forget_told(tx)
         return len(abouts)
 
     def raise_alert(
@@ -194,36 +198,60 @@ class Outbox:
             return False
         if standing is None:
             audit.append(tx, Event(kind="alert_raised", rule=alert.code), moment=moment)
+        told_last = Told(
+            code=alert.code,
+            about=alert.about,
+            since_ms=since_ms,
+            count=count + 1,
+            what=alert.what,
+            effect=alert.effect,
+            next=alert.next,
+        )
+        rows.set_told(tx, told_last)
         for reader in readers:
-            jti = new_id(self._random)
-            claims = {
-                "iss": self._device,
-                "aud": reader.kid,
-                "iat": moment.agent_ms // MS_PER_S,
-                "jti": jti,
-                "code": alert.code,
-                "about": alert.about,
-                "since": rfc3339_ms(since_ms),
-                "count": count + 1,
-                "incident": alert.code in INCIDENTS,
-                "what": alert.what,
-                "effect": alert.effect,
-                "next": alert.next,
-            }
-            body = self.sealed("alert", claims, to=reader)
-            if not body:
-                continue
-            rows.put(
-                tx,
-                reader=reader.kid,
-                about=f"{_ABOUT_ALERT}{alert.code}/{alert.about}",
-                jti=jti,
-                channel="alert",
-                weight=_weight(alert.code),
-                body=body,
-            )
-            rows.drop_beyond(tx, reader.kid, keep=WAITING_MAX)
+            self._tell(tx, told_last, reader, moment=moment)
         return True
+
+    def _tell(self, tx: Tx, told: Told, reader: Key, *, moment: Moment) -> None:
+        jti = new_id(self._random)
+        claims = {
+            "iss": self._device,
+            "aud": reader.kid,
+            "iat": moment.agent_ms // MS_PER_S,
+            "jti": jti,
+            "code": told.code,
+            "about": told.about,
+            "since": rfc3339_ms(told.since_ms),
+            "count": told.count,
+            "incident": told.code in INCIDENTS,
+            "what": told.what,
+            "effect": told.effect,
+            "next": told.next,
+        }
+        body = self.sealed("alert", claims, to=reader)
+        if not body:
+            return
+        rows.put(
+            tx,
+            reader=reader.kid,
+            about=f"{_ABOUT_ALERT}{told.code}/{told.about}",
+            jti=jti,
+            channel="alert",
+            weight=_weight(told.code),
+            body=body,
+        )
+        rows.drop_beyond(tx, reader.kid, keep=WAITING_MAX)
+
+    def tell_newcomers(self, tx: Tx, newcomers: tuple[Key, ...], *, moment: Moment) -> None:
+        """Tell readers that are new of each alert that stands, or that somebody has not acknowledged.
+
+        Before ``drop_others``: what waits for a key that leaves the set, a lost phone's, passes to who comes in its
+        place.
+        """
+        if newcomers:
+            for told in rows.every_told(tx):
+                for reader in newcomers:
+                    self._tell(tx, told, reader, moment=moment)
 
     def tell_again(self, tx: Tx, kid: str) -> None:
         """Queue anew the alerts that wait for a reader who is there now: the next repeat may be 15 minutes away."""
@@ -252,6 +280,7 @@ class Outbox:
     def clear_alert(self, tx: Tx, code: AlertCode, *, about: str | None = None, moment: Moment) -> None:
         """End an alert, of all that it is about unless one thing is named; what was not acknowledged is still told."""
         if rows.clear_alert(tx, code, about):
+            rows.forget_told(tx)
             audit.append(tx, Event(kind="alert_cleared", rule=code), moment=moment)
 
     def alerts(self, tx: Tx) -> tuple[tuple[str, int, int], ...]:

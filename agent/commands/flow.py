@@ -29,7 +29,7 @@ from agent.commands.listing import Listing
 from agent.commands.stranger import Strangers
 from agent.commands.withdrawing import Withdrawals
 from agent.commands.world import BACKEND_DELETE, OWNER_ERASE, World
-from agent.envelope import TYP_KEYSET, Command, Delete, EraseAll, is_succession, parse
+from agent.envelope import TYP_KEYSET, Command, Delete, EraseAll, KeySet, is_succession, parse
 from agent.envelope import Export as ExportRequest
 from agent.erasure import PART, Erasure
 from agent.errors import AgentError, CorruptError, LinkError, RefusedError, SpaceError
@@ -212,16 +212,28 @@ class Commands:
 
     def _accept_key_set(self, tx: Tx, raw: bytes, *, moment: Moment) -> None:
         before = self._trust.key_set(tx)
-        drop_others = self._outbox.drop_others
+        drop_others = partial(self._hand_over, before=before, moment=moment)
         if self._trust.accept_key_set(tx, raw, moment=moment, drop_others=drop_others) != before:
-            self._outbox.clear_alert(tx, "unusable_key", moment=moment)
-            self._outbox.clear_alert(tx, "unknown_keys", moment=moment)
-            new = self._trust.key_set(tx)
-            pace.forget_others(tx, frozenset() if new is None else frozenset(key.kid for key in new.keys))
+            self._another_is_in_force(tx, moment=moment)
 
     def _succeed(self, tx: Tx, raw: bytes, *, moment: Moment) -> None:
-        self._trust.succeed(tx, raw, moment=moment, drop_others=self._outbox.drop_others)
+        before = self._trust.key_set(tx)
+        self._trust.succeed(tx, raw, moment=moment, drop_others=partial(self._hand_over, before=before, moment=moment))
+        self._another_is_in_force(tx, moment=moment)
+
+    def _hand_over(self, tx: Tx, kids: frozenset[str], *, before: KeySet | None, moment: Moment) -> int:
+        """Tell the clients that are new of what is not over, and drop what waits for keys that are out."""
+        known = frozenset() if before is None else frozenset(key.kid for key in before.keys)
+        clients = self._trust.keys_of(tx, "client", moment=moment)
+        self._outbox.tell_newcomers(tx, tuple(key for key in clients if key.kid not in known), moment=moment)
+        return self._outbox.drop_others(tx, kids)
+
+    def _another_is_in_force(self, tx: Tx, *, moment: Moment) -> None:
+        """End what was said of the key set before, whether its root signed this one or another in its place."""
         self._outbox.clear_alert(tx, "unusable_key", moment=moment)
+        self._outbox.clear_alert(tx, "unknown_keys", moment=moment)
+        new = self._trust.key_set(tx)
+        pace.forget_others(tx, frozenset() if new is None else frozenset(key.kid for key in new.keys))
 
     async def _acknowledge(self, incoming: Incoming, *, via: str, moment: Moment) -> str:
         def note(tx: Tx) -> str:

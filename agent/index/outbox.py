@@ -53,6 +53,20 @@ MIGRATIONS: Final[tuple[str, ...]] = (
     DROP TABLE alert;
     UPDATE outbox SET about = about || '/' WHERE channel = 'alert';
     """,
+    """
+    -- What was told last of each alert that stands or that a reader has not acknowledged: for one that comes later.
+    CREATE TABLE told_alert (
+        code     TEXT    NOT NULL,
+        about    TEXT    NOT NULL,
+        since_ms INTEGER NOT NULL,                  -- agent time of the first
+        count    INTEGER NOT NULL,
+        what     TEXT    NOT NULL,
+        effect   TEXT    NOT NULL,
+        next     TEXT    NOT NULL,
+        PRIMARY KEY (code, about)
+    ) STRICT;
+    CREATE INDEX outbox_of ON outbox (about);
+    """,
 )
 
 
@@ -65,6 +79,18 @@ class Message(msgspec.Struct, frozen=True):
     jti: str
     channel: str
     body: bytes
+
+
+class Told(msgspec.Struct, frozen=True, kw_only=True):
+    """What was told last of an alert; a row of its table."""
+
+    code: str
+    about: str
+    since_ms: int
+    count: int
+    what: str
+    effect: str
+    next: str
 
 
 def put(tx: Tx, *, reader: str, about: str, jti: str, channel: str, weight: int, body: bytes) -> None:
@@ -168,6 +194,27 @@ def told_apart(tx: Tx, code: str, *, prefix: str) -> frozenset[str]:
         (code, prefix),
     )
     return frozenset(row[0] for row in rows if row[0])
+
+
+def set_told(tx: Tx, told: Told) -> None:
+    """Write what was told of an alert."""
+    tx.execute("INSERT OR REPLACE INTO told_alert VALUES (?, ?, ?, ?, ?, ?, ?)", msgspec.structs.astuple(told))
+
+
+def every_told(tx: Tx) -> tuple[Told, ...]:
+    """Return what was told of each alert that stands or that somebody has not acknowledged."""
+    columns = ", ".join(Told.__struct_fields__)
+    rows = tx.execute(f"SELECT {columns} FROM told_alert ORDER BY since_ms, code, about")  # noqa: S608 - our own column names
+    return tuple(Told(**dict(zip(Told.__struct_fields__, row, strict=True))) for row in rows)
+
+
+def forget_told(tx: Tx) -> None:
+    """Forget what was told of alerts that are over and that every reader has acknowledged."""
+    tx.execute(
+        "DELETE FROM told_alert AS t WHERE NOT EXISTS"
+        " (SELECT 1 FROM standing_alert s WHERE s.code = t.code AND s.about = t.about)"
+        " AND NOT EXISTS (SELECT 1 FROM outbox o WHERE o.about = 'alert/' || t.code || '/' || t.about)"
+    )
 
 
 def alerts(tx: Tx) -> tuple[tuple[str, int, int], ...]:

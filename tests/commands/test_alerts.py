@@ -7,11 +7,13 @@ from typing import Any
 
 import pytest
 
+from agent import envelope
 from agent.clock import rfc3339_ms
 from agent.index import Tx
+from agent.index import outbox as rows
 from agent.model import new_id
 from agent.outbox import APART_MAX, WAITING_MAX, Alert
-from tests.commands.office import START_S, Office, Party, at, run
+from tests.commands.office import START_S, Office, Party, at, party, run
 
 Claims = dict[str, Any]
 
@@ -63,6 +65,25 @@ def test_first_of_two_incidents_ends_with_its_ack_and_the_other_stands(office: O
     assert standing(office)["key_misused"] == 1
     run(office.receive(office.client, office.ack(office.client, second["jti"])))
     assert "key_misused" not in standing(office)
+
+
+@pytest.mark.promise("INCIDENT")
+def test_incident_that_a_lost_phone_never_read_is_told_to_the_phone_in_its_place(office: Office) -> None:
+    """It waited for that one alone, went with its key, and nobody was ever told."""
+    misuse(office, office.backend)
+    misuse(office, office.clock)
+    read, kept = told(office, "key_misused")
+    run(office.receive(office.client, office.ack(office.client, read["jti"])))
+    other = party("client", "new phone", *envelope.VERBS)
+    raw = office.sign_keyset(2, envelope.signing_input_sha256(office.keyset_raw), other, office.backend)
+    run(office.commands.submit(raw, moment=office.moment))
+    (again,) = [one for one in office.waiting(other) if one.get("code") == "key_misused"]
+    assert {name: again[name] for name in ("about", "what", "since")} == {
+        name: kept[name] for name in ("about", "what", "since")
+    }
+    run(office.receive(other, office.ack(other, again["jti"])))
+    assert "key_misused" not in standing(office)
+    assert office.index.read_now(rows.every_told) == (), "nothing is kept of what everybody has read"
 
 
 @pytest.mark.promise("HOLD")
