@@ -36,6 +36,8 @@ MAX_ARRIVED: Final = 512  # messages between two turns of the event loop; what i
 
 _RECEIVE_BYTES: Final = 64 * 1024
 _KEPT_BYTES: Final = 2 * MAX_PACKET_BYTES  # of a larger packet; enough that it is seen to be too large
+_PACKET_TYPE: Final = 0xF0  # of a packet's first byte (MQTT 5, 2.1.1)
+_PUBLISH: Final = 0x30
 _QOS_BITS: Final = 0x06  # of a PUBLISH's first byte (MQTT 5, 3.3.1.2)
 _QOS_2: Final = 0x04
 _LOOK_UP_S: Final = 5.0  # together with the keepalive still below the broker's limit of 1.5 keepalives
@@ -114,6 +116,10 @@ class _Client(paho.Client):
     def _packet_queue(
         self, command: int, packet: "bytes | bytearray", mid: int, qos: int, info: "paho.MQTTMessageInfo | None" = None
     ) -> MQTTErrorCode:
+        # A message that waits for its acknowledgement is kept for another connection of this client, which there never
+        # is: its payload would be here twice.
+        if command & _PACKET_TYPE == _PUBLISH and mid in self._out_messages:
+            self._out_messages[mid].payload = b""
         # A slice of a view is a view.
         return super()._packet_queue(command, cast("bytes", memoryview(packet)), mid, qos, info)
 

@@ -6,6 +6,7 @@ import logging
 import os
 import shutil
 import signal
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 
@@ -387,6 +388,30 @@ def test_publish_that_a_dying_broker_never_acknowledged_is_a_link_error(mosquitt
             mosquitto.start()
             await until(lambda: broker.session == 2)
             await broker.publish("alert", b"again")
+
+    asyncio.run(act())
+
+
+class Chunk(bytearray):
+    """A payload of which it can be seen whether anybody still has it."""
+
+
+def test_payload_under_way_is_held_by_nobody_beside_its_packet(mosquitto: BrokerProcess, tls: Path) -> None:
+    async def act() -> None:
+        broker = line(mosquitto, tls / "cam-1")
+        async with running(broker):
+            await broker.first_session(within_s=ONLINE_S)
+            os.kill(mosquitto.pid, signal.SIGSTOP)
+            try:
+                chunk = Chunk(120 * 1024)
+                held = weakref.ref(chunk)
+                answer = await broker.submit("alert", chunk)
+                del chunk
+                assert held() is None
+                assert not answer.done()
+            finally:
+                os.kill(mosquitto.pid, signal.SIGCONT)
+            await answer
 
     asyncio.run(act())
 
