@@ -18,7 +18,6 @@ import msgspec
 from agent import age, audit
 from agent.audit import Event
 from agent.bundle.lying import Lying
-from agent.bundle.packing import Zip
 from agent.bundle.work import ExportFile, Source, Work, about, join
 from agent.clock import MS_PER_S
 from agent.envelope import MAX_MANIFEST_BYTES, TYP_EXPORT, sign
@@ -328,6 +327,8 @@ class Bundle:
     ) -> list[dict[str, Any]]:
         if form == "objects":
             return self._fill_objects(work, sources, total=total, progress=progress)
+        from agent.bundle.packing import Zip  # noqa: PLC0415 - what reads logs and packs waits for somebody who wants it
+
         return Zip(work, self._vault, total=total, progress=progress).fill(sources)
 
     def _fill_objects(

@@ -19,7 +19,6 @@ import datetime as dt
 import re
 from collections.abc import Callable
 from typing import Final
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 
@@ -169,6 +168,8 @@ def _zone(settings: SourceSettings) -> dt.tzinfo | None:
         return dt.UTC
     if not settings.timezone:
         return None  # this machine's
+    from zoneinfo import ZoneInfo, ZoneInfoNotFoundError  # noqa: PLC0415 - few sources name a zone, and it loads much
+
     try:
         return ZoneInfo(settings.timezone)
     except (ZoneInfoNotFoundError, ValueError, OSError):

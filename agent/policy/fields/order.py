@@ -4,8 +4,6 @@
 its pseudonyms no less often. Rules that cannot be compared are not in order, either way round.
 """
 
-from fractions import Fraction
-
 from agent.policy.fields.rule import (
     OTHER,
     Drop,
@@ -57,6 +55,8 @@ def _below(new: FieldRule, old: FieldRule) -> bool:  # noqa: PLR0911 - one retur
 
 
 def _is_multiple(coarse: float, fine: float) -> bool:
+    from fractions import Fraction  # noqa: PLC0415 - few policies round, and fewer are compared
+
     return (Fraction(repr(coarse)) / Fraction(repr(fine))).denominator == 1
 
 
