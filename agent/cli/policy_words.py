@@ -43,9 +43,9 @@ _LIMITS = (
 
 def explained(policy: Policy) -> list[dict[str, Any]]:
     """Return what each rule says (what for, who can read it, how long it is kept, where it goes), then the whole."""
-    told = [{"rule": rule.scope, "says": _says(policy, rule)} for rule in policy.rules]
-    if not told:
-        told = [{"rule": "category", "says": ["Nothing is taken in: no category has a rule."]}]
+    told = [{"rule": rule.scope, "says": _says(policy, rule)} for rule in policy.obeyed()]
+    if len(told) == 1:  # that of exports
+        told.insert(0, {"rule": "category", "says": ["Nothing is taken in: no category has a rule."]})
     return [*told, {"rule": "the whole device", "says": _whole(policy)}]
 
 
@@ -72,7 +72,8 @@ def _whole(policy: Policy) -> list[str]:
 
 def _says(policy: Policy, rule: Rule) -> list[str]:
     if rule.category == "export":
-        return [_kept(policy.export_rule().keep)]
+        readers = "It can be read by: owner, and whom the owner names for one export."
+        return [*(_purpose(one) for one in rule.purposes), readers, _kept(rule.keep)]
     told = [*(_purpose(one) for one in rule.purposes), _readers(rule), _kept(rule.keep), _UPLOADS[rule.upload]]
     if rule.upload != "never":
         told.append(f"Stores may keep it in: {', '.join(policy.regions) or 'any region'}.")

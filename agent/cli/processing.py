@@ -48,7 +48,7 @@ def _record(arguments: argparse.Namespace) -> int:
         return DONE
     print(heading(f"record of processing activities, by {name}"))
     print(pairs([("of whom", "; ".join(SUBJECTS)), ("protected", "; ".join(words for _term, words in MEASURES))]))
-    for rule in policy.rules:
+    for rule in policy.obeyed():
         print(f"\n{heading(rule.scope)}")
         print(pairs(_rows(policy, rule)))
     return DONE

@@ -2,7 +2,8 @@
 
 What a controller has to write down of its processing stands in the policy already, and the device obeys that document:
 a record made from it cannot say something else than what is done. It is JSON-LD in the terms of the Data Privacy
-Vocabulary (https://w3id.org/dpv), one ``dpv:Process`` for each rule; the letters are those of article 30(1). Who the
+Vocabulary (https://w3id.org/dpv), one ``dpv:Process`` for each rule that is obeyed, also that of exports where none is
+written; the letters are those of article 30(1). Who the
 controller is, and who runs the store and the backends, no device knows: whoever keeps the record adds that. What was
 withdrawn, objected to or restricted narrows it and is no part of a policy: ``privacy-agent consents``.
 """
@@ -33,13 +34,16 @@ MEASURES: Final = (
 )
 """What protects all of it, whatever the policy says, (g)."""
 
+NAMED: Final = "whom the owner names for one export"
+"""Who reads an export beside the owner: no policy names them, the owner's command does."""
+
 STORE: Final = ("the store", "sealed copies that it cannot read")
 
 _UNITS: Final = ((86_400_000, "days"), (3_600_000, "hours"), (60_000, "minutes"), (1_000, "seconds"))
 
 
 def record(policy: Policy, *, device: str) -> dict[str, Any]:
-    """Return the record: one process for each rule, and what holds for all of them."""
+    """Return the record: one process for each rule that is obeyed, and what holds for all of them."""
     return {
         "@context": CONTEXT,
         "@type": ["dpv:RecordsOfActivities"],
@@ -49,7 +53,7 @@ def record(policy: Policy, *, device: str) -> dict[str, Any]:
         "dpv:hasTechnicalOrganisationalMeasure": [
             {"@type": [term], "dct:description": words} for term, words in MEASURES
         ],
-        "dpv:hasProcess": [_process(policy, rule) for rule in policy.rules],
+        "dpv:hasProcess": [_process(policy, rule) for rule in policy.obeyed()],
     }
 
 
@@ -83,13 +87,17 @@ def _purpose(purpose: Purpose) -> dict[str, Any]:
 
 def processing(rule: Rule) -> list[str]:
     """Return what is done with the data of a rule, in the vocabulary's words."""
+    if rule.category == "export":
+        return ["dpv:Copy", "dpv:Store", "dpv:Erase", "dpv:Transfer"]
     done = ["dpv:Collect", "dpv:Store", "dpv:Erase"]
     return done if rule.upload == "never" else [*done, "dpv:Transfer"]
 
 
 def readers(rule: Rule) -> tuple[str, ...]:
     """Return by name who can read what is taken in by a rule, where each of its purposes is allowed, (d)."""
-    return tuple(dict.fromkeys((*rule.seal_to, *(name for purpose in rule.purposes for name in purpose.seal_to))))
+    named = (NAMED,) if rule.category == "export" else ()
+    own = (name for purpose in rule.purposes for name in purpose.seal_to)
+    return tuple(dict.fromkeys((*rule.seal_to, *own, *named)))
 
 
 def processors(rule: Rule) -> tuple[tuple[str, str], ...]:
@@ -115,6 +123,8 @@ def _minimised(rule: Rule) -> dict[str, str]:
 
 def places(policy: Policy, rule: Rule) -> tuple[str, ...]:
     """Return where data of a rule may be, (e)."""
+    if rule.category == "export":
+        return ("this device", "where the owner has an export put")
     if rule.upload == "never":
         return ("this device",)
     return ("this device", *(policy.regions or ("any region of the store",)))

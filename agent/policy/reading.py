@@ -41,6 +41,11 @@ The document::
     priority = 10                   # higher is uploaded first
     readable_by_device = true
 
+    [category.export]               # copies: only when they end is for the policy to say
+    purpose = "access"
+    seal_to = ["owner"]
+    keep = { age = "7d" }
+
     [camera.k3x9.recording]         # overrides, by random camera id
     keep.age = "3d"
 
@@ -99,6 +104,7 @@ _RULE_KEYS: Final = (
     "fields",
     "counts",
 )
+_EXPORT_KEYS: Final = ("purpose", "purposes", "seal_to", "keep")
 _PURPOSE_KEYS: Final = ("description", "basis", "seal_to")
 _ENDING_KEYS: Final = ("silent", "grace", "plan")
 _KEEP_KEYS: Final = ("age", "size", "count", "disk_free")
@@ -283,6 +289,8 @@ def _rules(document: Table, recipients: dict[str, tuple[str, ...]], purposes: di
     for name, table in categories.named_tables():
         if name not in CATEGORIES:
             raise categories.error(name, "is not a known category", hint=f"use one of: {', '.join(CATEGORIES)}")
+        if name == "export":
+            _refuse_unobeyed(table)
         rule = _rule(
             table,
             scope=f"category.{name}",
@@ -292,6 +300,8 @@ def _rules(document: Table, recipients: dict[str, tuple[str, ...]], purposes: di
             purposes=purposes,
             base=None,
         )
+        if name == "export":
+            _refuse_others(table, rule)
         general[name] = rule
         rules.append(rule)
     cameras = document.table("camera")
@@ -303,6 +313,8 @@ def _rules(document: Table, recipients: dict[str, tuple[str, ...]], purposes: di
         for name, table in per_category.named_tables():
             if name not in CATEGORIES:
                 raise per_category.error(name, "is not a known category", hint=f"use one of: {', '.join(CATEGORIES)}")
+            if name == "export":
+                raise per_category.error(name, "is obeyed for no camera", hint="exports end by [category.export] alone")
             scope = f"camera.{camera}.{name}"
             rules.append(
                 _rule(
@@ -316,6 +328,23 @@ def _rules(document: Table, recipients: dict[str, tuple[str, ...]], purposes: di
                 )
             )
     return tuple(rules)
+
+
+def _refuse_unobeyed(table: Table) -> None:
+    """Refuse what nothing obeys for exports: they are never uploaded, and whoever asks for one says to whom it goes."""
+    for key in _RULE_KEYS:
+        if key in table and key not in _EXPORT_KEYS:
+            hint = "remove it: the policy says of exports only when they end, by keep"
+            raise table.error(key, "is obeyed for no export", hint=hint)
+
+
+def _refuse_others(table: Table, rule: Rule) -> None:
+    """Refuse a purpose that exports are not made for, and readers that no export has because of the policy."""
+    if [one.name for one in rule.purposes] != ["access"]:
+        raise table.error("purpose", "is not what exports are made for", hint='write purpose = "access"')
+    if {*rule.seal_to, *(name for one in rule.purposes for name in one.seal_to)} - {"owner"}:
+        hint = 'write seal_to = ["owner"], also for access: others get an export where the owner\'s command names them'
+        raise table.error("seal_to", "has no say over exports", hint=hint)
 
 
 def _rule(

@@ -8,7 +8,7 @@ import msgspec
 from agent.model import Aged, AtStore, Category, Kind, Moment, Object, State
 from agent.policy.counts import Counts
 from agent.policy.fields.rule import Fields, periods_ms
-from agent.policy.purpose import Consents, Purpose
+from agent.policy.purpose import BUILT_IN, Consents, Purpose
 
 Action = Literal["ingest", "upload", "expire", "delete", "export", "inventory", "count"]
 UploadRule = Literal["never", "allowed", "before-expiry"]
@@ -120,9 +120,9 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
             scope="category.export",
             camera="",
             category="export",
-            purposes=(),
-            seal_to=(),
-            recipients=(),
+            purposes=(self.purposes.get("access", BUILT_IN["access"]),),
+            seal_to=("owner",),
+            recipients=self.owner_recipients(),
             upload="never",
             keep=Keep(),
             on_full="refuse",
@@ -133,6 +133,10 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
             return told
         keep = msgspec.structs.replace(told.keep, age_ms=EXPORT_AGE_MS)
         return msgspec.structs.replace(told, keep=keep)
+
+    def obeyed(self) -> tuple[Rule, ...]:
+        """Return the rules as they are obeyed: the last is that of exports, which end where none is written too."""
+        return (*(rule for rule in self.rules if rule.category != "export"), self.export_rule())
 
     def owner_recipients(self) -> tuple[str, ...]:
         """Return the recipients named ``owner``, the only ones that a local export may be sealed to."""

@@ -53,6 +53,10 @@ def test_policy_without_a_rule_says_that_nothing_is_taken_in() -> None:
     assert "Nothing is taken in" in sentences("version = 1\n[recipients]\nowner = []\n")["category"]
 
 
+def test_exports_end_also_where_the_policy_says_nothing_of_them() -> None:
+    assert "It is kept for 7d at most." in sentences("version = 1\n")["category.export"]
+
+
 def test_names_of_readers_are_not_called_harmless_beside_a_new_reader() -> None:
     text = """
 version = 1

@@ -31,6 +31,7 @@ BAD = {
     "a duration that is none": ('age = "90d"', 'age = "a season"'),
     "a field rule that is none": ('mac = "drop"', 'mac = "hide"'),
     "two rules for a field": ("gps_lat.round = 1", "gps_lat.round = 1\ngps_lat.ranges = [1]"),
+    "an export that is uploaded": ("[category.export]", '[category.export]\nupload = "allowed"'),
     "a region that is no name": ('"us-east"', '"the east"'),
     "another version": ("version = 1", "version = 2"),
 }
@@ -57,6 +58,7 @@ def test_schema_is_one_and_has_the_keys_that_are_read_and_no_other() -> None:
     assert keys_at("properties", "category") == set(CATEGORIES)
     assert keys_at("$defs", "purpose") == set(reading._PURPOSE_KEYS)
     assert keys_at("$defs", "rule") == set(reading._RULE_KEYS)
+    assert keys_at("$defs", "export") == set(reading._EXPORT_KEYS)
     assert keys_at("$defs", "rule", "properties", "keep") == set(reading._KEEP_KEYS)
     assert keys_at("$defs", "fields", "additionalProperties", "anyOf", 1) == set(fields._KINDS)
 

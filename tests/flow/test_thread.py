@@ -231,7 +231,7 @@ def test_policy_is_read_anew_on_a_signal_and_a_bad_one_changes_nothing(tmp_path:
         policy.write_text(good.replace('upload = "never"', 'upload = "perhaps"'))
         house.signal("agent", signal.SIGHUP)
         until(lambda: "was not changed" in log.read_text(), what="the bad policy refused")
-        policy.write_text(good.replace("[category.recording]", "[category.export]"))
+        policy.write_text(good.replace("[category.recording]", "[camera.k3x9.recording]"))
         house.signal("agent", signal.SIGHUP)
         asked = re.compile(r"waits for its owner: privacy-owner approve (\w+) (\w+)")
         line = until(lambda: asked.search(log.read_text()), what="what would lift a limit asked about")

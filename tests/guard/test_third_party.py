@@ -154,7 +154,7 @@ def test_what_is_refused_and_what_is_kept_say_by_which_rule_to_a_person(tmp_path
         until(refused, what="the photo refused, with its reason")
 
         shown = json.loads(house.run("privacy-agent", "policy", "record", "--config", house.config, "--json"))
-        (process,) = shown["dpv:hasProcess"]
+        process, _exports = shown["dpv:hasProcess"]
         assert process["dpv:hasIdentifier"] == "category.recording"
         assert process["dpv:hasPurpose"][0]["dpv:hasLegalBasis"] == "dpv:Contract"
         assert process["dpv:hasRecipient"][0] == {"@type": ["dpv:Recipient"], "dct:title": "owner"}
@@ -190,7 +190,7 @@ event = "keep"
 ip.truncate = "/24"
 serial = "drop"
 """
-    photo, log = record(parse_policy(text.encode(), file="policy.toml"), device="cam-01")["dpv:hasProcess"]
+    photo, log, _exports = record(parse_policy(text.encode(), file="policy.toml"), device="cam-01")["dpv:hasProcess"]
     assert [one["dpv:hasLegalBasis"] for one in photo["dpv:hasPurpose"]] == ["dpv:Contract", "dpv:Consent"]
     told = [(one["@type"][0], one["dct:title"]) for one in photo["dpv:hasRecipient"]]
     assert told == [
@@ -211,3 +211,20 @@ serial = "drop"
     assert "the store" not in [one["dct:title"] for one in log["dpv:hasRecipient"]]
     (data,) = log["dpv:hasPersonalData"]
     assert data["dct:description"] == "of its fields only these are kept, each by its rule: event, ip"
+
+
+@pytest.mark.parametrize(("written", "days"), [("", 7), ("[category.export]\nKEEP", 7), ("[category.export]\nKEEP", 2)])
+def test_record_tells_when_exports_end_and_that_no_store_gets_one(written: str, days: int) -> None:
+    """Without an age of their own the record said that exports are kept until the owner deletes them."""
+    keep = 'purpose = "access"\nseal_to = ["owner"]\nkeep = { size = "1GB"' + (', age = "2d" }' if days == 2 else " }")
+    text = 'version = 1\n[recipients]\nowner = ["age1pq1owner"]\n' + written.replace("KEEP", keep)
+    (exports,) = record(parse_policy(text.encode(), file="policy.toml"), device="cam-01")["dpv:hasProcess"]
+    assert exports["dpv:hasIdentifier"] == "category.export"
+    assert [one["dpv:hasIdentifier"] for one in exports["dpv:hasPurpose"]] == ["access"]
+    assert [one["dct:title"] for one in exports["dpv:hasRecipient"]] == [
+        "owner",
+        "whom the owner names for one export",
+        "the backends of the owner's key set",
+    ]
+    assert exports["dpv:hasLocation"] == ["this device", "where the owner has an export put"]
+    assert exports["dpv:hasStorageCondition"]["dct:description"].startswith(f"erased after {days} days")

@@ -126,6 +126,37 @@ def test_mistake_names_file_line_and_fix(change: tuple[str, str], line: int, wor
     assert caught.value.hint
 
 
+EXPORT = '[category.export]\npurpose = "access"\nseal_to = ["owner"]\nkeep.age = "2d"\n'
+
+
+@pytest.mark.parametrize(
+    ("change", "below", "words"),
+    [
+        (("keep", 'upload = "before-expiry"\nkeep'), 3, "upload: is obeyed for no export"),
+        (("keep", 'on_full = "drop-oldest"\nkeep'), 3, "on_full: is obeyed for no export"),
+        (("keep", "readable_by_device = false\nkeep"), 3, "readable_by_device: is obeyed for no export"),
+        (("keep", "priority = 1\nkeep"), 3, "priority: is obeyed for no export"),
+        (("keep", 'fields.mac = "drop"\nkeep'), 3, "fields: is obeyed for no export"),
+        (("keep", "counts.epsilon = 1\nkeep"), 3, "counts: is obeyed for no export"),
+        (('"access"', '"analytics"'), 1, "not what exports are made for"),
+        (('["owner"]', '["owner", "support"]'), 2, "no say over exports"),
+        (("[category.export]", "[camera.k3x9.export]"), 0, "is obeyed for no camera"),
+    ],
+)
+def test_what_nothing_obeys_of_an_export_is_refused_with_its_line(
+    change: tuple[str, str], below: int, words: str
+) -> None:
+    """``upload = "before-expiry"`` passed the check, and the record told a regulator that exports go to the store."""
+    assert parse_policy((GOOD + EXPORT).encode(), file="policy.toml").export_rule().keep.age_ms == 2 * 86_400_000
+    raw = (GOOD + EXPORT.replace(*change, 1)).encode()
+    with pytest.raises(ConfigError) as caught:
+        parse_policy(raw, file="policy.toml")
+    line = GOOD.count("\n") + 1 + below
+    assert caught.value.message.startswith(f"policy.toml:{line}: "), caught.value.message
+    assert words in caught.value.message
+    assert caught.value.hint
+
+
 def test_readers_of_a_category_and_of_its_purposes_are_not_mixed_either() -> None:
     raw = GOOD.replace('["owner", "support"]', '["owner"]').replace("age1pq1support", "age1support").encode()
     with pytest.raises(ConfigError, match=r"policy.toml:31: category.photo.seal_to: mixes post-quantum"):
