@@ -35,7 +35,7 @@ EventKind = Literal[
     "command_approved", "command_done", "exported", "inventory_told", "alert_raised", "alert_cleared",
     "corrupt_object", "mark_moved", "camera_trusted", "camera_changed", "camera_forgotten", "source_left",
     "camera_paired", "camera_refused", "link_key_made", "collection_switched", "collection_confirmed", "freeze_put",
-    "freeze_lifted", "trust_ended", "owner_left", "rectified",
+    "freeze_lifted", "freeze_shortened", "trust_ended", "owner_left", "rectified",
     "remote_rectified", "purpose_said", "do_not_track", "narrowed", "resealed", "service_changed", "counts_told",
     "integration_changed",
     "handed_out",

@@ -181,10 +181,10 @@ class Parts:
         )
 
     async def end_holds(self) -> None:
-        """Let the holds go whose end has come."""
+        """Let the holds go whose end has come, and shorten those that last too long."""
         moment = self.now()
         holds = (await self.index.read(self.snapshot.standing)).holds
-        if any(one.until_ms is not None and one.until_ms <= moment.agent_ms for one in holds):
+        if any(one.has_ended(moment) or one.lasts_too_long(moment) for one in holds):
             await self.index.write(lambda tx: self.freezing.end_holds(tx, moment=moment), urgent=True)
             self.changed()
 

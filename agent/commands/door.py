@@ -12,9 +12,11 @@ import msgspec
 from agent import age
 from agent.clock import MS_PER_S
 from agent.envelope import (
+    HOLD_MAX_S,
     TYP,
     Ack,
     Command,
+    Hold,
     Key,
     Kind,
     SetTime,
@@ -31,6 +33,7 @@ from agent.errors import CorruptError, RefusedError
 from agent.index import Tx
 from agent.keystore import Keystore
 from agent.model import Moment
+from agent.timeline import LONGEST_OFF_MS
 from agent.trust import CommandRow, Trust
 
 IAT_AHEAD_S: Final = 300
@@ -115,6 +118,7 @@ def hear(
             return Repeat(found)
         _require_fresh_seq(tx, command, key, trust=trust)
         _require_not_ahead(command, moment=moment)
+        _require_end_in_reach(command, moment=moment)
     except RefusedError as error:
         if error.reason == "bad_signature":
             return Stranger("bad_signature")
@@ -182,6 +186,13 @@ def _require_not_ahead(command: Command, *, moment: Moment) -> None:
     # 3. The part that waiting cures; while the clock is unsure neither part is judged.
     if moment.trusted and command.iat > moment.agent_ms // MS_PER_S + IAT_AHEAD_S:
         raise RefusedError("iat lies ahead", reason="not_yet_valid", retry="later")
+
+
+def _require_end_in_reach(command: Command, *, moment: Moment) -> None:
+    # 3. While the clock is unsure a hold's end is bound to the sender's clock alone, and ours may be behind by so much.
+    reach_ms = HOLD_MAX_S * MS_PER_S + LONGEST_OFF_MS
+    if isinstance(command.request, Hold) and command.request.until_ms > moment.agent_ms + reach_ms:
+        raise RefusedError("until lies ahead of every clock that may be right", reason="not_yet_valid", retry="later")
 
 
 def _turned(key: Key, digest: str, claims: dict[str, Any], error: RefusedError) -> Turned:

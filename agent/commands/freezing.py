@@ -37,11 +37,21 @@ class Freezing:
         return {Restrict: self._restrict, Unrestrict: self._unrestrict, Hold: self._hold, Release: self._release}
 
     def end_holds(self, tx: Tx, *, moment: Moment) -> bool:
-        """Let the holds go whose end has come, and tell the owner; return whether there were any."""
+        """Let the holds go whose end has come, shorten those that last too long, and tell the owner of each.
+
+        Returns whether there were any.
+        """
         ended = freezing.end_holds(tx, moment=moment)
         for one in ended:
             self._ended(tx, one, "has come to its end", moment)
-        return bool(ended)
+        shortened = freezing.shorten_holds(tx, moment=moment)
+        for one in shortened:
+            until = rfc3339_ms(one.until_ms or 0)
+            what = f"Hold {one.id}, set by key {one.author}, reached further than 90 days and now ends {until}."
+            self._alert(tx, "held", what, moment, about=one.id)
+        if shortened:
+            self._changed(tx)
+        return bool(ended or shortened)
 
     def _restrict(self, tx: Tx, key: Key, command: Command, moment: Moment) -> tuple[Outcome, ...]:
         request = cast("Restrict", command.request)

@@ -37,7 +37,7 @@ from agent.envelope.command import (
     parse_ack,
     parse_command,
 )
-from agent.envelope.freezing import GROUNDS, Hold, Release, Restrict, Unrestrict
+from agent.envelope.freezing import GROUNDS, HOLD_MAX_S, Hold, Release, Restrict, Unrestrict
 from agent.envelope.json import decode_strictly, encode
 from agent.envelope.jws import (
     Alg,
@@ -112,6 +112,7 @@ __all__ = [
     "CHUNK_OFFSET_BYTES",
     "GRANTED_ALONE",
     "GROUNDS",
+    "HOLD_MAX_S",
     "KIND",
     "MAX_JWS_BYTES",
     "MAX_MANIFEST_BYTES",

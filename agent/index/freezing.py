@@ -56,6 +56,11 @@ def insert(tx: Tx, row: Row) -> None:
     tx.execute(f"INSERT INTO freeze ({', '.join(COLUMNS)}) VALUES ({marks})", row)  # noqa: S608 - our own names
 
 
+def end_at(tx: Tx, freeze_id: str, until_ms: int) -> None:
+    """Have one end then."""
+    tx.execute("UPDATE freeze SET until_ms = ? WHERE id = ?", (until_ms, freeze_id))
+
+
 def delete(tx: Tx, freeze_id: str) -> None:
     """Remove one."""
     tx.execute("DELETE FROM freeze WHERE id = ?", (freeze_id,))

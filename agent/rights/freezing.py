@@ -2,7 +2,8 @@
 
 A restriction is its owner's: what it covers is kept, and neither uploaded nor exported by anybody but the owner nor
 let expire, until the owner lifts it; a backend's inventory still has its id, category and size. A hold is a third
-party's: what it covers is not deleted by anybody until it ends, at the time that its author signed or sooner. Both
+party's: what it covers is not deleted by anybody until it ends, at the time that its author signed or sooner. What its
+author signed is bound to that author's own clock, so a trusted clock of ours shortens what reaches further. Both
 cover ids, or a camera, a category and an interval, or all. They are rows while they stand, so a hold may end a little
 late, never early. Everything happens in the caller's transaction.
 """
@@ -14,6 +15,7 @@ import msgspec
 from agent import audit
 from agent.audit import Event
 from agent.clock import parse_rfc3339_ms
+from agent.envelope import HOLD_MAX_S
 from agent.errors import RefusedError
 from agent.ids import Ids
 from agent.index import Tx
@@ -24,6 +26,12 @@ FreezeKind = Literal["restriction", "hold"]
 
 FREEZES_MAX: Final = 256
 """Of each kind (I11): every object that is judged is compared with all of them."""
+
+
+HOLD_MAX_MS: Final = HOLD_MAX_S * 1000
+
+HOLD_SPARE_MS: Final = 3_600_000
+"""A hold that ends by so much later than ``HOLD_MAX_MS`` from now is let be: its author's clock may be ahead."""
 
 
 class Placed(Protocol):
@@ -107,6 +115,15 @@ class Freeze(msgspec.Struct, frozen=True, kw_only=True):
         """Tell whether everything of a camera's category is frozen by it, whenever it was recorded."""
         by_time = self.from_ms is not None or self.to_ms is not None
         return self.objects is None and not by_time and self._covers_set(camera, category)
+
+    def has_ended(self, moment: Moment) -> bool:
+        """Tell whether its end has come."""
+        return self.until_ms is not None and self.until_ms <= moment.agent_ms
+
+    def lasts_too_long(self, moment: Moment) -> bool:
+        """Tell whether it ends later than any that is signed now could; an unsure clock cannot say so."""
+        latest_ms = moment.agent_ms + HOLD_MAX_MS + HOLD_SPARE_MS
+        return moment.trusted and self.until_ms is not None and self.until_ms > latest_ms
 
     def _covers_set(self, camera: str, category: str) -> bool:
         return self.camera in {"", camera} and self.category in {"", category}
@@ -193,10 +210,26 @@ def lift(tx: Tx, freeze: Freeze, *, actor: str, command: str, why: str, moment: 
 
 def end_holds(tx: Tx, *, moment: Moment) -> tuple[Freeze, ...]:
     """Let go of the holds whose end has come, and return them; while the clock is unsure none ends early."""
-    ended = tuple(one for one in standing(tx).holds if one.until_ms is not None and one.until_ms <= moment.agent_ms)
+    ended = tuple(one for one in standing(tx).holds if one.has_ended(moment))
     for one in ended:
         lift(tx, one, actor="device", command="", why="ended", moment=moment)
     return ended
+
+
+def shorten_holds(tx: Tx, *, moment: Moment) -> tuple[Freeze, ...]:
+    """Have the holds that last too long end ``HOLD_MAX_MS`` from now, and return them as they are then.
+
+    While the clock is unsure no ``iat`` is judged, and an ``until`` is bound to that alone: so the one moment at which
+    a hold could be taken up for decades is made good as soon as the clock is trusted.
+    """
+    long = [one for one in standing(tx).holds if one.lasts_too_long(moment)]
+    until_ms = moment.agent_ms + HOLD_MAX_MS
+    for one in long:
+        rows.end_at(tx, one.id, until_ms)
+        rows.change(tx, new_id())
+        detail: dict[str, str | int] = {"kind": one.kind, "freeze": one.id, "why": "beyond_90_days"}
+        audit.append(tx, Event(kind="freeze_shortened", actor="device", detail=detail), moment=moment)
+    return tuple(msgspec.structs.replace(one, until_ms=until_ms) for one in long)
 
 
 def _row(freeze: Freeze) -> tuple[str | int | bytes | None, ...]:

@@ -181,6 +181,86 @@ def test_hold_that_ended_is_told_and_no_longer_listed(office: Office) -> None:
     assert "holds" not in listed["object"]
 
 
+def hold_ahead(office: Office, *, years: int) -> Claims:
+    """Have a hold taken up by an unsure clock, signed as if that many years had passed."""
+    office.moment = at(trusted=False)
+    ahead_s = years * 365 * DAY_S
+    own = {"select": {"all": True}, "reason": "claim 7", "until": until(ahead_s + 89 * DAY_S)}
+    signed = {"iat": START_S + ahead_s, "exp": START_S + ahead_s + 60}
+    return run(office.submit(office.backend, "hold", **own, **signed))
+
+
+def ends(office: Office) -> list[str]:
+    return [rfc3339_ms(one.until_ms or 0) for one in office.index.read_now(freezing.standing).holds]
+
+
+def look(office: Office) -> bool:
+    return office.index.write_now(lambda tx: office.freezing.end_holds(tx, moment=office.moment))
+
+
+@pytest.mark.promise("HOLD")
+def test_hold_that_an_unsure_clock_took_up_from_one_ahead_ends_90_days_after_the_clock_is_trusted(
+    office: Office,
+) -> None:
+    """An unsure clock judges no ``iat``, and ``until`` was bound to that alone: one signature held for decades."""
+    jti = hold_ahead(office, years=1)["cmd"]
+    (first,) = [one for one in office.waiting(office.client) if one.get("code") == "held"]
+    assert not look(office), "an unsure clock shortens nothing"
+    assert ends(office) == [until((365 + 89) * DAY_S)]
+    changes, state = len(office.refrozen), office.index.read_now(freezing.state)
+    office.moment = at(60)
+    assert look(office)
+    assert ends(office) == [until(90 * DAY_S + 60)]
+    (again,) = [one for one in office.waiting(office.client) if one.get("code") == "held"]
+    assert (again["about"], again["jti"] != first["jti"]) == (jti, True)
+    assert until(90 * DAY_S + 60) in again["what"]
+    assert [kind for kind in office.audit_kinds() if kind.startswith("freeze")] == ["freeze_put", "freeze_shortened"]
+    assert len(office.refrozen) == changes + 1
+    assert office.index.read_now(freezing.state) != state
+    assert not look(office), "once is enough"
+    office.moment = at(90 * DAY_S + 60)
+    assert look(office)
+    assert ends(office) == []
+
+
+@pytest.mark.promise("HOLD")
+@pytest.mark.parametrize(("years", "status", "reason"), [(1, "done", ""), (2, "refused", "not_yet_valid")])
+def test_hold_that_no_clock_could_allow_is_refused_while_the_clock_is_unsure(
+    office: Office, years: int, status: str, reason: str
+) -> None:
+    receipt = hold_ahead(office, years=years)
+    assert result(receipt)[:2] == (status, reason)
+    assert len(ends(office)) == (status == "done")
+
+
+def test_hold_of_a_clock_that_is_a_little_ahead_is_let_be(office: Office) -> None:
+    office.moment = at(trusted=False)
+    own = {"select": {"all": True}, "reason": "claim 7", "until": until(90 * DAY_S + 3600)}
+    run(office.submit(office.backend, "hold", **own, iat=START_S + 3600, exp=START_S + 7200))
+    office.moment = at()
+    assert not look(office)
+    assert ends(office) == [until(90 * DAY_S + 3600)]
+
+
+def test_power_that_fails_while_a_hold_is_shortened_leaves_it_for_the_next_look(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hold_ahead(office, years=1)
+    office.moment = at()
+
+    def cut(*_about: object, **_more: object) -> None:
+        raise ZeroDivisionError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(office.outbox, "raise_alert", cut)
+        with pytest.raises(ZeroDivisionError):
+            look(office)
+    office.restart()
+    assert ends(office) == [until((365 + 89) * DAY_S)]
+    assert look(office)
+    assert ends(office) == [until(90 * DAY_S)]
+
+
 def test_power_that_fails_before_the_receipt_is_written_leaves_nothing_standing(
     office: Office, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -286,3 +286,36 @@ def test_what_the_former_owner_recorded_stays_away_under_any_name_of_its_source(
     assert asyncio.run(record()) == [("own", former), ("renamed", new)]
     assert not (spool / former).exists()
     assert not (station.config.state / "former.json").exists()
+
+
+@pytest.mark.promise("HOLD")
+def test_running_agent_and_its_start_shorten_a_hold_that_lasts_too_long(leaver: Leaver) -> None:
+    async def shorten() -> None:
+        async with opened(leaver.config, read_clock=leaver.read_clock) as parts:
+            assert parts.now().trusted
+            await parts.index.write(lambda tx: hold_for(tx, leaver, parts, days=70 * 365))
+            await parts.end_holds()
+            assert await days_left(parts) == 90
+            await parts.index.write(lambda tx: hold_for(tx, leaver, parts, days=70 * 365))
+        async with opened(leaver.config, read_clock=leaver.read_clock) as parts:
+            assert await days_left(parts) == 90
+
+    asyncio.run(shorten())
+
+
+def hold_for(tx: Tx, leaver: Leaver, parts: Parts, *, days: int) -> None:
+    freezing.put(
+        tx,
+        Selection(all=True),
+        kind="hold",
+        freeze_id=new_id(),
+        author=leaver.client.kid,
+        reason="court",
+        until_ms=parts.now().agent_ms + days * DAY_MS,
+        moment=parts.now(),
+    )
+
+
+async def days_left(parts: Parts) -> int:
+    holds = (await parts.index.read(freezing.standing)).holds
+    return round(max(one.until_ms or 0 for one in holds) - parts.now().agent_ms) // DAY_MS
