@@ -12,17 +12,25 @@ T = TypeVar("T")
 AT_MOST: Final = "PATIENCE_AT_MOST_S"
 """Of the environment: for a run that is to fail, which mostly waits for what does not come."""
 
+SELDOM: Final = 8
+"""In such a run, looking again waits for this part of what was waited already: a look may be a process of its own."""
+
+
+def at_most(within_s: float) -> float:
+    """Return how long to wait for something that is to come within that time: shorter in a run that is to fail."""
+    return min(within_s, float(os.environ.get(AT_MOST, "inf")))
+
 
 def until(
     found: Callable[[], T | Literal[False] | None], *, what: str, within_s: float = 60.0, pace_s: float = 0.05
 ) -> T:
     """Poll until something true is found and return it; fails naming what was waited for."""
     pace = threading.Event()
-    within_s = min(within_s, float(os.environ.get(AT_MOST, "inf")))
-    deadline = monotonic_s() + within_s
-    while monotonic_s() < deadline:
+    within_s = at_most(within_s)
+    began = monotonic_s()
+    while (waited_s := monotonic_s() - began) < within_s:
         value = found()
         if value:
             return value
-        pace.wait(pace_s)
+        pace.wait(max(pace_s, waited_s / SELDOM) if AT_MOST in os.environ else pace_s)
     raise AssertionError(f"after {within_s} s still not: {what}")

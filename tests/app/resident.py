@@ -7,6 +7,7 @@ from typing import Any
 from agent.app.running import run as run_agent
 from agent.control import ask
 from tests.app.station import Station
+from tests.waiting import at_most
 
 
 async def resident(station: Station, act: Callable[[], Any]) -> None:
@@ -21,7 +22,7 @@ async def resident(station: Station, act: Callable[[], Any]) -> None:
     async def hurry(_seconds: float) -> None:
         await asyncio.sleep(0.01)
 
-    async with asyncio.timeout(60), asyncio.TaskGroup() as group:
+    async with asyncio.timeout(at_most(60)), asyncio.TaskGroup() as group:
         group.create_task(direct(), name="direct")
         await run_agent(station.config, read_clock=station.read_clock, stop=stop, ready=ready.set, wait=hurry)
 

@@ -21,6 +21,7 @@ from agent.sources.camera import CameraSettings, CameraSource
 from device_sim.camera.card import Entry
 from tests.ingest.conftest import Home
 from tests.link_server.stand import Stand
+from tests.waiting import at_most
 
 NOW_MS = 1_795_500_000_000
 """The agent's clock: two days after the camera's."""
@@ -119,7 +120,7 @@ class Place(Home):
         flow = self.ingest(policy=policy)
         source = self.source(flow, call_s=call_s)
         try:
-            async with asyncio.timeout(LIMIT_S), asyncio.TaskGroup() as tasks:
+            async with asyncio.timeout(at_most(LIMIT_S)), asyncio.TaskGroup() as tasks:
                 running = [
                     tasks.create_task(flow.run()),
                     tasks.create_task(flow.collect(source, erasure=self.erasure)),

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from tests.netns import Host
-from tests.waiting import until
+from tests.waiting import at_most, until
 
 BIN: Final = Path(sys.executable).parent
 WITHIN_S: Final = 60.0
@@ -158,7 +158,10 @@ class Camera:
     def said(self, event: str) -> Told:
         """Return the next such event."""
         while True:
-            told = self._said.get(timeout=WITHIN_S)
+            try:
+                told = self._said.get(timeout=at_most(WITHIN_S))
+            except queue.Empty:
+                raise AssertionError(f"the camera still does not say: {event}") from None
             if told.get("event") == event:
                 return told
 

@@ -15,6 +15,7 @@ from tests.app.station import Station
 from tests.camera.place import until
 from tests.farewell.leaver import erase_all
 from tests.link_server.stand import Stand
+from tests.waiting import at_most
 
 LIMIT_S = 40.0
 
@@ -27,7 +28,7 @@ async def to_nobody(_camera: str, _at: Address | None) -> None:
 def test_enrolled_camera_is_unpaired_and_trusted_no_more(tmp_path: Path) -> None:
     async def run(stand: Stand) -> None:
         device, station = stand.device, Station(tmp_path / "agent")
-        async with station.parts() as parts, asyncio.timeout(LIMIT_S):
+        async with station.parts() as parts, asyncio.timeout(at_most(LIMIT_S)):
             one = await parts.index.write(
                 lambda tx: enrolment.enrol(
                     tx,

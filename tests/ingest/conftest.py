@@ -21,6 +21,7 @@ from agent.policy import Policy, Rights, parse_policy
 from agent.sealer import Sealer
 from agent.sources import SourceSettings
 from agent.vault import Vault
+from tests.waiting import at_most
 from tests.writing import policy_text
 
 NOW = Moment(agent_ms=1_800_000_000_000, wall_ms=1_800_000_000_000, trusted=True)
@@ -175,7 +176,7 @@ def until() -> Until:
     pulse = threading.Event()  # never set: only its deadline is used
 
     async def wait(condition: Callable[[], bool]) -> None:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(at_most(60)):
             await _turns(condition, pulse)
 
     return wait

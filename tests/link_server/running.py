@@ -12,6 +12,7 @@ from typing import Any
 
 from agent.clock import monotonic_s
 from tests.netns import Host
+from tests.waiting import at_most
 
 LIMIT_S = 60.0
 
@@ -34,7 +35,7 @@ class Running:
 
     def heard(self, event: str, *, camera: str = "") -> dict[str, Any]:
         """Return the next such event; what was said before it is passed over."""
-        deadline_s = monotonic_s() + LIMIT_S
+        deadline_s = monotonic_s() + at_most(LIMIT_S)
         while True:
             said = self._said.get(timeout=max(deadline_s - monotonic_s(), 0.001))
             if said.get("event") == event and camera in {"", said["camera"]}:

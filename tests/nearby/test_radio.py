@@ -24,6 +24,7 @@ from agent.nearby.inventory import Row
 from agent.nearby.judging import Impostor, Same
 from tests.ble.radio import Near, Radio
 from tests.store.home import NOW, Home
+from tests.waiting import at_most
 
 pytestmark = [pytest.mark.promise("FIND-BLE"), pytest.mark.promise("FIND-AUTH")]
 
@@ -69,7 +70,7 @@ class Here:
         async def listen() -> Nearby:
             ways = discoverers(DiscoverySettings(ways=("ble",)), read_clock=read_clock)
             nearby = assembled(ways, identity=self.identity, index=self.home.index, now=now)
-            async with asyncio.TaskGroup() as tasks, asyncio.timeout(PATIENCE_S):
+            async with asyncio.TaskGroup() as tasks, asyncio.timeout(at_most(PATIENCE_S)):
                 task = tasks.create_task(nearby.run())
                 while not found({row.sighting.key: row for row in nearby.inventory.rows()}):
                     await nearby.next_change(within_s=1.0)

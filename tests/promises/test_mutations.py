@@ -1,7 +1,8 @@
 """A promise is kept by code, and its tests see it: with the code that keeps it switched off each of them fails.
 
 One file for each promise, `PROMISE.toml`, with a table for each mutation: the file, the text in it that is replaced
-(`old`, which stands there once) by what (`new`), and the test of `docs/promises.md` that fails then.
+(`old`, which stands there once) by what (`new`), and the test of `docs/promises.md` that fails then. Each test that the
+document names for a promise has one at least.
 """
 
 import ast
@@ -33,10 +34,11 @@ def test_every_promise_has_mutations_in_a_file_of_its_name() -> None:
     assert {path.stem for path, mutation in FOUND if path.stem != mutation.promise} == set()
 
 
-def test_every_mutation_is_seen_by_a_test_that_the_document_names() -> None:
-    for _path, mutation in FOUND:
-        named = {f"{path}::{test}" for path, test in NAMED.findall(ROWS[mutation.promise][2])}
-        assert mutation.test.partition("[")[0] in named, mutation
+def test_every_test_that_the_document_names_has_a_mutation_of_its_promise_and_no_other_test_has() -> None:
+    named = {(name, f"{path}::{test}") for name, cells in ROWS.items() for path, test in NAMED.findall(cells[2])}
+    broken = {(mutation.promise, mutation.test.partition("[")[0]) for _, mutation in FOUND}
+    assert sorted(named - broken) == [], "nothing is known that these would notice"
+    assert sorted(broken - named) == [], "no promise says that it is proved by these"
 
 
 def test_every_mutation_changes_what_is_there_and_leaves_python_behind() -> None:
