@@ -11,6 +11,12 @@ PYTEST_ARGS ?=
 
 export PATH := $(CURDIR)/$(BIN):$(PATH):/usr/sbin:/sbin
 
+# Tests start some thousand processes; without bytecode each of them, and each worker, compiles all that it imports.
+unexport PYTHONDONTWRITEBYTECODE
+
+# Twice the cores: most tests wait for another process for a good part of their time.
+WORKERS = $(shell echo $$((2 * $$(nproc))))
+
 # The first Python that is new enough; PYTHON= overrides.
 define set_up
 	@python=; for candidate in $(or $(PYTHON),python3 python3.14 python3.13 python3.12 python3.11); do \
@@ -41,12 +47,12 @@ test: ## Every test, against real brokers, tools and peers, and the coverage the
 	$(call set_up,test)
 ifeq ($(strip $(PYTEST_ARGS)),)
 	@$(BIN)/coverage erase
-	@$(BIN)/coverage run -m pytest -n auto --dist worksteal
+	@$(BIN)/coverage run -m pytest -n $(WORKERS) --dist worksteal
 	@$(BIN)/coverage combine -q
 	@covered=$$($(BIN)/coverage report --format=total) || { $(BIN)/coverage report; exit 1; }; \
 	    echo "statements and branches of agent/ that ran: $$covered %"
 else
-	@$(BIN)/python -m pytest -n auto --dist worksteal $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(PYTEST_ARGS)
 endif
 
 check: ## Style, types and layers
