@@ -348,11 +348,11 @@ def test_end_is_the_same_whatever_came_between_its_folder_and_its_receipt(house:
     def fail(*_arguments: Any, **_named: Any) -> None:  # noqa: ANN401 - a power cut behind the folder
         raise LinkError("power")
 
-    ledger.settle = fail  # type: ignore[method-assign, assignment]
+    ledger.settle = fail  # type: ignore[method-assign, assignment]  # the power goes there
     told = house.ask(run(house.office.keep()))
     assert told["status"] in {"accepted", "in_progress"}
     assert house.exports() == []
-    ledger.settle = settle  # type: ignore[method-assign]
+    ledger.settle = settle  # type: ignore[method-assign]  # and is back
     house.restart()
     house.go_on(after_s=1)
     assert house.newest(told["cmd"])["export"]["delivery"]["why"] == "redirected"
