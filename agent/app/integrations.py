@@ -83,14 +83,14 @@ OFF: Final = (
         on=False,
         purpose="to take in what a camera streams",
         gets="the credentials that the config names for it",
-        by="[[stream]] in agent.toml",
+        by="[[source]] in agent.toml",
     ),
     Integration(
         kind="onvif",
         on=False,
         purpose="to ask a camera where it streams",
         gets="the credentials that the config names for it",
-        by="onvif of a [[stream]] in agent.toml",
+        by="onvif of a [[source]] in agent.toml",
     ),
     Integration(
         kind="camera",

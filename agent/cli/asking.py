@@ -407,7 +407,7 @@ def _explain(arguments: argparse.Namespace) -> int:
     else:
         because = decision["stays_because"].replace("_", " ")
         fate = ("stays", f"{because}{f' until {until}' if until else ''}, by {decision['rule']}")
-    device = " and this device" if answer["readable_by_device"] else ""
+    device = ", and this device" if answer["readable_by_device"] else ""
     print(heading(what))
     rows = [
         _captured(answer),

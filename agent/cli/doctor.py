@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 from agent.errors import AgentError, ConfigError, CorruptError
 from agent.shell.ending import next_step
+from agent.shell.layout import size
 from agent.shell.parser import Subparsers, add
 
 if TYPE_CHECKING:
@@ -115,6 +116,8 @@ def _policy(config: "Config") -> Iterator[Finding]:
     endless = [rule.scope for rule in policy.rules if not any(getattr(rule.keep, name) for name in _LIMITS)]
     for scope in endless:
         yield Finding("policy", "look", f"{scope} has no limit: it is kept for ever", f"add keep.age to [{scope}]")
+    if config.state.is_dir():
+        yield from _floors(policy, os.statvfs(config.state))
     yield from _readers(policy)
     if config.broker is not None and not policy.regions and any(rule.upload != "never" for rule in policy.rules):
         yield Finding(
@@ -123,6 +126,21 @@ def _policy(config: "Config") -> Iterator[Finding]:
             "a store in any region may keep what is uploaded",
             'name those that may: regions = ["eu-central"] under [upload]',
         )
+
+
+def _floors(policy: "Policy", disk: os.statvfs_result) -> Iterator[Finding]:
+    """Tell of rules that want more of the disk free than is: what they are for goes as soon as it was taken in."""
+    free_bytes, total_bytes = disk.f_bavail * disk.f_frsize, disk.f_blocks * disk.f_frsize
+    for rule in policy.rules:
+        floor_bytes = max(rule.keep.disk_free_bytes or 0, int((rule.keep.disk_free_share or 0) * total_bytes))
+        if free_bytes < floor_bytes:
+            yield Finding(
+                "disk",
+                "look",
+                f"{size(free_bytes)} free, and {rule.scope}.keep.disk_free wants {size(floor_bytes)}: "
+                "what is taken in goes again at once, and nothing is exported",
+                f"add room, or lower disk_free in [{rule.scope}]",
+            )
 
 
 def _readers(policy: "Policy") -> Iterator[Finding]:

@@ -260,5 +260,7 @@ def _require_room(decision: Decision, *, lie: bool) -> None:
     if isinstance(decision, Refuse) and decision.reason == "disk_full":
         why = "the disk is full" if decision.rule == "reserve" else decision.rule
         less = "export less, or make room on the disk: docs/operating.md, Disk"
+        if decision.rule.endswith(".keep.disk_free"):
+            less = "export less, make room on the disk, or lower that limit in the policy: docs/operating.md, Disk"
         older = "delete older exports: privacy-owner delete --category export"
         raise SpaceError(f"there is no room for this export ({why})", hint=f"{older}; {less}" if lie else less)

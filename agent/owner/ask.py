@@ -8,6 +8,7 @@ import argparse
 from typing import Any, Final
 
 from agent.envelope.deposit import read_deposit
+from agent.errors import ConfigError
 from agent.model import CATEGORIES, Selection
 from agent.owner import command as requests
 from agent.owner import device as devices
@@ -128,7 +129,12 @@ def _export(arguments: argparse.Namespace, context: Context) -> int:
     own: dict[str, Any] = {"select": requests.as_claim(select), "form": arguments.form}
     if arguments.recipient:
         own["to"] = requests.require_recipients(arguments.recipient)
-    if arguments.put or arguments.party:
+    if bool(arguments.put) != bool(arguments.party):
+        raise ConfigError(
+            "--put and --party come together: an address, and who is there",
+            hint="add the other; or leave both out, and the export lies on the device, sealed to --recipient",
+        )
+    if arguments.put:
         own |= {"put": arguments.put, "party": arguments.party}
     device = devices.pick(context.home, arguments.device)
     order = send.order(arguments, context, device, "export", own)
@@ -158,7 +164,8 @@ def _approve(arguments: argparse.Namespace, context: Context) -> int:
     context.confirm(
         f"Let {arguments.command} proceed, {known}?",
         yes=arguments.yes,
-        hint="look first: privacy-owner listen, then privacy-owner alerts",
+        hint="look first: privacy-owner listen, then privacy-owner alerts; without a broker at the device, "
+        "of a policy privacy-agent policy show --waiting, else privacy-agent status",
     )
     return ask(arguments, context, device, order)
 

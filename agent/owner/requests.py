@@ -1,23 +1,11 @@
 """``requests``: the owner's requests as the device has them: what is open, by when each is due, what was answered."""
 
 import argparse
-from typing import Final
 
 from agent.owner import device as devices
-from agent.owner import send
+from agent.owner import send, show
 from agent.owner.context import Context, add
-from agent.owner.receipt import RequestTold
-from agent.shell.layout import clean
 from agent.shell.parser import Subparsers
-from agent.shell.terminal import table
-from agent.shell.times import when_text
-
-_STATES: Final = {
-    "open": "open",
-    "overdue": "OVERDUE",
-    "answered": "answered",
-    "answered_late": "answered late",
-}
 
 
 def add_parsers(subparsers: Subparsers) -> None:
@@ -39,18 +27,8 @@ def _requests(arguments: argparse.Namespace, context: Context) -> int:
     if arguments.out:
         return send.write(arguments, context, device, order)
     told = send.send(arguments, context, device, order).requests or ()
-    rows = [(one.command, one.verb, when_text(one.asked), when_text(one.due), state(one)) for one in told]
-    shown = table(rows, head=("COMMAND", "VERB", "ASKED", "DUE", "STATE")) if rows else "nothing was requested yet"
-    context.say(shown, told)
+    context.say(show.requests(told), told)
     late = sum(one.state == "overdue" for one in told)
     if late:
         context.note(f"{late} not answered in time\n  next: privacy-owner pending says what each waits for")
     return 1 if late else 0
-
-
-def state(told: RequestTold) -> str:
-    """Say in words how a request stands."""
-    known = _STATES.get(told.state, clean(told.state))
-    if told.state == "open":
-        return f"{known}, {told.working_days_left} working days left"
-    return f"{known}: {clean(told.status)}" if told.status else known

@@ -26,7 +26,7 @@ from agent.envelope.command import (
 from agent.envelope.policy import read_unverified_policy
 from agent.model import Selection
 from agent.owner import said
-from agent.owner.receipt import Alert, FarewellTold, LateTold, Receipt, Told, ToldExport
+from agent.owner.receipt import Alert, FarewellTold, LateTold, Receipt, RequestTold, Told, ToldExport
 from agent.owner.remark import REMARKS
 from agent.shell.held import summed, until, weight
 from agent.shell.layout import clean, printable, size
@@ -50,7 +50,8 @@ _REASONS: Final = {
     "jti_reused": "its id was used for something else; give it again",
     "seq_reused": "its number was used by another copy of this home; give it again",
     "stale_seq": "its number is too old; the next one was noted, give the command again",
-    "verb_not_allowed": "this client's key does not hold the verb; see privacy-owner client list at the owner's",
+    "verb_not_allowed": "this client's key does not hold the verb: privacy-owner client list says which it does; "
+    "privacy-owner client grant NAME VERB gives it, once the device has the new key set",
     "not_granted": "only an owner's client may do this",
     "too_large": "the selection is too large; take a smaller one, for example by --from and --to",
     "busy": "the device has too many unfinished commands; privacy-owner pending, then give it again",
@@ -264,7 +265,12 @@ def unread(cursor: str) -> str:
 
 def after_refusal(receipt: Receipt) -> str:
     """Say whether giving the command again can help."""
-    return "give the command again" if receipt.retry in {"after_fix", "later"} else "see docs/protocol.md §5"
+    if receipt.reason == "stale_seq":
+        return _AGAIN["later"]
+    return _AGAIN.get(receipt.retry, "see docs/protocol.md §5")
+
+
+_AGAIN: Final = {"after_fix": "mend that, then give the command again", "later": "give the command again"}
 
 
 def end(receipt: Receipt, *, further: str = "") -> str:
@@ -281,6 +287,8 @@ def end(receipt: Receipt, *, further: str = "") -> str:
         lines.append(
             f"too many outcomes for one receipt: privacy-owner inventory --cursor {printable(receipt.cursor)}{further}"
         )
+    if receipt.requests is not None:
+        lines += ["", requests(receipt.requests)]
     if receipt.records:
         lines += ["", *map(said.line, receipt.records)]
     lines += _stands(receipt, further=further)
@@ -296,6 +304,30 @@ def end(receipt: Receipt, *, further: str = "") -> str:
             f"next: copy the folder exports/{named} from the device, then: privacy-owner open {named}"
         ]
     return "\n".join(lines)
+
+
+def requests(told: Sequence[RequestTold]) -> str:
+    """Show which requests the device has, by when each is due, and how it stands."""
+    rows = [
+        (clean(one.command), clean(one.verb), when_text(one.asked), when_text(one.due), _request(one)) for one in told
+    ]
+    return table(rows, head=("COMMAND", "VERB", "ASKED", "DUE", "STATE")) if rows else "nothing was requested yet"
+
+
+def _request(told: RequestTold) -> str:
+    """Say in words how a request stands."""
+    known = _REQUEST.get(told.state, clean(told.state))
+    if told.state == "open":
+        return f"{known}, {told.working_days_left} working days left"
+    return f"{known}: {clean(told.status)}" if told.status else known
+
+
+_REQUEST: Final = {
+    "open": "open",
+    "overdue": "OVERDUE",
+    "answered": "answered",
+    "answered_late": "answered late",
+}
 
 
 def _stands(receipt: Receipt, *, further: str) -> list[str]:

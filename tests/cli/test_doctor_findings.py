@@ -33,6 +33,7 @@ def edit(path: Path, pattern: str, text: str) -> None:
 
 
 def test_next_steps_stand_below_the_table_numbered_and_the_exit_code_is_that_of_the_worst(device: Device) -> None:
+    edit(device.folder / "policy.toml", r'disk_free = "[^"]*"', 'disk_free = "1B"')  # whatever this machine has
     looked = device.agent("doctor")
     assert looked.code == 0
     assert re.search(r"^agent +look +does not run$", looked.out, re.MULTILINE)
@@ -89,6 +90,17 @@ def test_category_that_is_kept_for_ever_is_told(device: Device) -> None:
     assert [one["verdict"] for one in told] == ["good", "look"]
     assert told[1]["told"] == "category.recording has no limit: it is kept for ever"
     assert told[1]["next"] == "add keep.age to [category.recording]"
+
+
+def test_disk_with_less_room_than_a_limit_wants_is_told_before_recordings_go_for_it(device: Device) -> None:
+    policy = device.folder / "policy.toml"
+    edit(policy, r'disk_free = "[^"]*"', 'disk_free = "1000TB"')
+    told = [one for one in findings(device) if one["what"] == "disk" and "keep.disk_free" in one["told"]]
+    assert [one["verdict"] for one in told] == ["look", "look"]
+    assert "category.recording.keep.disk_free wants 1000.0 TB: what is taken in goes again at once" in told[0]["told"]
+    assert told[0]["next"] == "add room, or lower disk_free in [category.recording]"
+    edit(policy, r'disk_free = "[^"]*"', 'disk_free = "1B"')
+    assert not [one for one in findings(device) if "keep.disk_free" in one["told"]]
 
 
 def test_category_that_nobody_could_read_and_one_that_waits_for_consent_are_told(device: Device) -> None:

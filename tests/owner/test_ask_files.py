@@ -341,3 +341,47 @@ def test_pending_says_in_words_what_each_command_wants(owner: Owner, peer: Peer)
     }
     shown = owner.ok("pending").out
     assert all(one["what"] in shown and one["command"] in shown for one in told)
+
+
+def test_answer_about_requests_that_came_as_a_file_lists_each_with_its_deadline(owner: Owner, peer: Peer) -> None:
+    claims = asked(owner, peer, "requests")
+    told = {
+        "command": new_id(),
+        "verb": "export",
+        "asked": "2026-03-02T10:00:00.000Z",
+        "due": "2026-03-24T00:00:00.000Z",
+    }
+    late = {**told, "command": new_id(), "verb": "delete", "state": "overdue"}
+    raw = peer.receipt(claims, requests=[{**told, "state": "open", "working_days_left": 3}, late])
+
+    ran = owner.run("receipt", answer(owner, raw))
+
+    assert f"{told['command']}  export" in ran.out
+    assert "open, 3 working days left" in ran.out
+    assert "OVERDUE" in ran.out
+    assert "2026-03-24" in ran.out
+
+
+def test_refusal_that_wants_something_mended_says_so_before_it_is_given_again(owner: Owner, peer: Peer) -> None:
+    claims = asked(owner, peer, "consent", "give", "analytics")
+    raw = peer.receipt(claims, status="refused", reason="unknown_purpose", retry="after_fix")
+
+    ran = owner.run("receipt", answer(owner, raw))
+
+    assert "mend that, then give the command again" in ran.err
+
+
+def test_party_without_an_address_says_what_to_add_and_what_happens_without_both(owner: Owner, peer: Peer) -> None:
+    assert peer.id
+    ran = owner.run("export", "--all", "--party", "Insurer", "--out", owner.home.parent / "cmd.bin")
+    assert ran.code == 2
+    assert "--put and --party come together" in ran.err
+    assert "leave both out" in ran.err
+    assert not (owner.home.parent / "cmd.bin").exists()
+
+
+def test_approve_without_an_alert_names_where_it_is_seen_without_a_broker(owner: Owner, peer: Peer) -> None:
+    assert peer.id
+    ran = owner.run("approve", new_id(), "a" * 64, "--out", owner.home.parent / "cmd.bin")
+    assert ran.code == 2
+    assert "privacy-agent policy show --waiting" in ran.err
