@@ -416,6 +416,7 @@ def _line_parts(live: Live, tell: Warn) -> Post | None:
         snapshot=parts.snapshot,
         alert=tell,
         corrected=parts.commands.corrected,
+        answered=post.news,
         heard=parts.ear.heard,
     )
     live.broker, live.upload, live.post = broker, upload, post

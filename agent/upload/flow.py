@@ -73,6 +73,10 @@ def _nobody_waits(_tx: Tx, _moment: Moment) -> None:
     return None
 
 
+def _nobody_reads() -> None:
+    """No receipt waits for a store's word."""
+
+
 def _log_alert(code: str, what: str, about: str = "") -> None:  # noqa: ARG001 - as ``Warn`` has it
     _log.warning("%s: %s", code, what)
 
@@ -83,7 +87,8 @@ class Upload:
     ``stores`` returns the keys of the stores that are valid now (docs/protocol.md §3): the last of them gets uploads,
     the others are still asked about the copies that they have. ``policy``, ``snapshot`` and ``now`` are asked at each
     decision. ``alert`` takes a code of §8 and a sentence. ``corrected`` is called in the transaction that notes a
-    store's word about a correction. ``heard`` is called for each answer of a store that was waited for, and once.
+    store's word about a correction, ``answered`` on the event loop behind each transaction that notes a store's word.
+    ``heard`` is called for each answer of a store that was waited for, and once.
     """
 
     def __init__(
@@ -104,6 +109,7 @@ class Upload:
         wait: Wait = pause_until,
         random: RandomBytes = secrets.token_bytes,
         corrected: Callable[[Tx, Moment], None] = _nobody_waits,
+        answered: Callable[[], None] = _nobody_reads,
     ) -> None:
         self._index = index
         self._vault = vault
@@ -115,6 +121,7 @@ class Upload:
         self._snapshot = snapshot
         self._alert = alert
         self._heard = heard
+        self._answered = answered
         self._clock_s = clock_s
         self._wait = wait
         self._random = random
@@ -138,7 +145,7 @@ class Upload:
             mails=lambda: self._mails,
             now=now,
             alert=alert,
-            changed=self.wake,
+            changed=self._tell,
             clock_s=clock_s,
             wait=wait,
             random=random,
@@ -150,13 +157,18 @@ class Upload:
             policy=policy,
             now=now,
             corrected=corrected,
-            changed=self.wake,
+            changed=self._tell,
             lost=self.copies.note_lost,
             wait=wait,
             random=random,
         )
 
     # -- for the other flows -----------------------------------------------------------------------------------------
+
+    def _tell(self) -> None:
+        """A store's word is noted: something may be ours again to send, and a receipt may wait for its reader."""
+        self.wake()
+        self._answered()
 
     def wake(self) -> None:
         """Say that objects were added or lost."""

@@ -19,7 +19,10 @@ def test_wrong_name_is_corrected_here_and_at_the_store_for_whoever_can_read_its_
         house.start_agent()
         house.record()
         (item,) = house.one("uploaded")
-        told = house.owner_json("rectify", "--camera", item["camera"], "--name", "Hintertür", "--location", "Hof")
+        about = ("--camera", item["camera"], "--name", "Hintertür", "--location", "Hof")
+        told = house.owner_json(
+            "rectify", *about, "--timeout", "30"
+        )  # less than a minute, when all is looked at anyway
         assert told["status"] == "done"
         (outcome,) = told["outcomes"]
         assert (outcome["id"], outcome["result"]) == (item["camera"], "rectified")
