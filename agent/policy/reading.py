@@ -22,8 +22,8 @@ The document::
     seal_to = ["vendor"]            # reads, beside the category's, what is sealed while this purpose is allowed
 
     [end_of_service]
-    silent = "180d"                 # no word of the cloud for so long ends its service; absent: never
-    grace = "30d"                   # so long after that, or after a signed notice, the plan is carried out
+    silent = "180d"                 # no word of the cloud for so long ends its service; absent: never; a day at least
+    grace = "30d"                   # so long after that, or after a signed notice, the plan is carried out; as well
     plan = "delete"                 # or keep: nothing is collected, and what is here ends by its own limits
 
     [requests]
@@ -116,6 +116,7 @@ _REGION: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _REGION_HINT: Final = 'use letters, digits, point, _ and -, for example "eu-central"'
 _HOURS: Final = re.compile(r"([01]\d|2[0-3]):([0-5]\d)-([01]\d|2[0-3]):([0-5]\d)")
 _LARGEST_PASS: Final = 0.3
+_ENDING_MIN_MS: Final = 86_400_000  # less no owner would notice before everything is deleted
 _FORGET_WITHIN_MS: Final = 3_600_000
 _FORGET_WITHIN_MAX_MS: Final = 86_400_000
 _RATE_MIN_BYTES_S: Final = 1000
@@ -198,6 +199,10 @@ def _answer_days(table: Table) -> int:
 def _end_of_service(table: Table) -> tuple[int | None, int, EndingPlan]:
     """Return after how much silence a service has ended, for how long its owner is waited for, and what then goes."""
     silent_ms, grace_ms = table.duration_ms("silent"), table.duration_ms("grace")
+    for key, value_ms, usual in (("silent", silent_ms, "180d"), ("grace", grace_ms, "30d")):
+        if value_ms is not None and value_ms < _ENDING_MIN_MS:
+            problem = "is shorter than a day: a cut of the line could delete everything before its owner heard of it"
+            raise table.error(key, problem, hint=f'write at least "1d", for example "{usual}"')
     plan = cast("EndingPlan", table.choice("plan", get_args(EndingPlan), "delete"))
     table.close(known=_ENDING_KEYS)
     return silent_ms, GRACE_MS if grace_ms is None else grace_ms, plan
@@ -357,6 +362,7 @@ def _rule(
     purposes: dict[str, Purpose],
     base: Rule | None,
 ) -> Rule:
+    named = table.keys()
     allowed = _purposes_of(table, purposes, base)
     usual: list[str] | None = [] if allowed and all(purpose.seal_to for purpose in allowed) else None
     seal_to = table.texts("seal_to", list(base.seal_to) if base else usual)
@@ -367,6 +373,12 @@ def _rule(
             "seal_to",
             "mixes post-quantum and classic recipients in one file, which weakens the former",
             hint="give every recipient named here an age1pq1… key, or every one an age1… key",
+        )
+    if base is not None and base.counts is not None and base.counts.purpose not in {one.name for one in allowed}:
+        raise table.error(
+            "purposes" if "purposes" in named else "purpose",
+            f"lacks {base.counts.purpose!r}, for which [{base.scope}.counts] counts this camera's values too",
+            hint=f"name {base.counts.purpose} here as well, or take the counts out of the category",
         )
     rule = Rule(
         scope=scope,

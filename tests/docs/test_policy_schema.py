@@ -32,6 +32,8 @@ BAD = {
     "a field rule that is none": ('mac = "drop"', 'mac = "hide"'),
     "two rules for a field": ("gps_lat.round = 1", "gps_lat.round = 1\ngps_lat.ranges = [1]"),
     "an export that is uploaded": ("[category.export]", '[category.export]\nupload = "allowed"'),
+    "a service that ends at once": ("[upload]", '[end_of_service]\nsilent = "1s"\n[upload]'),
+    "a grace of nothing": ("[upload]", '[end_of_service]\ngrace = "0s"\n[upload]'),
     "a region that is no name": ('"us-east"', '"the east"'),
     "another version": ("version = 1", "version = 2"),
 }

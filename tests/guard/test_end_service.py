@@ -10,7 +10,9 @@ import pytest
 
 from agent.app.alarm import Alarm
 from agent.app.ending import Ending
-from agent.app.parts import Parts
+from agent.app.parts import Parts, opened
+from agent.clock import system_clock
+from agent.config import read_config
 from agent.envelope import Key
 from agent.errors import RefusedError, SpaceError
 from agent.index import Tx
@@ -24,6 +26,7 @@ from tests.app.test_verbs import keep
 from tests.commands.office import party
 from tests.farewell.leaver import at_store
 from tests.flow.hostile import Hostile, besieged
+from tests.flow.house import House
 from tests.waiting import until
 
 HOUR_MS = 3_600_000
@@ -37,8 +40,23 @@ ENDING = '\n[end_of_service]\nsilent = "1d"\ngrace = "2d"\n'
 
 @pytest.fixture(scope="module")
 def hostile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hostile]:
-    with besieged(tmp_path_factory.mktemp("ending"), policy='[end_of_service]\ngrace = "1s"\n') as found:
+    with besieged(tmp_path_factory.mktemp("ending"), policy='[end_of_service]\ngrace = "1d"\n') as found:
         yield found
+
+
+async def let_grace_pass(house: House) -> None:
+    """Have the time of grace, a day at least, be over in the index of an agent that does not run."""
+    config = read_config(house.config)
+    async with opened(config, read_clock=system_clock(source=config.clock)) as parts:
+        now = parts.now()
+
+        def over(tx: Tx) -> None:
+            standing = service.standing(tx)
+            assert standing.stage == "ended"
+            assert standing.due_ms - standing.ends_ms == 24 * HOUR_MS
+            service.keep(tx, msgspec.structs.replace(standing, due_ms=now.agent_ms), moment=now)
+
+        await parts.index.write(over)
 
 
 @pytest.mark.promise("END-SERVICE")
@@ -60,11 +78,20 @@ def test_signed_end_stops_collection_tells_the_owner_and_deletes_everything(host
     claims = notice()
     backend.send_raw(backend.craft(claims))
     until(lambda: [one for one in hostile.receipts if one["cmd"] == claims["jti"]], what="the notice taken up")
-    until(lambda: not house.held(), what="everything deleted")
+
+    def has_ended() -> bool:
+        log = house.run("privacy-agent", "audit", "show", "--config", house.config)
+        return any("service_changed" in line and "ended" in line for line in log.splitlines())
+
+    until(has_ended, what="the end")
     house.record(seed=7)
     until(lambda: "service_ended" in (folder / "agent.log").read_text(), what="a new recording not taken in")
     assert list(house.spool.rglob("*.mp4")), "it stays with its source"
-    assert house.held() == []
+    assert len(house.held()) == 1, "its owner has the time of grace"
+    house.stop("agent")
+    asyncio.run(let_grace_pass(house))
+    house.start_agent()
+    until(lambda: not house.held(), what="everything deleted")
     until(lambda: not list((folder / "cloud" / "store").glob("*/*/payload")), what="the store's copy gone too")
     house.owner_json("inventory")
     (told,) = [one for one in house.owner_json("alerts") if one["code"] == "service_ending"][-1:]

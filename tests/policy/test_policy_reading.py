@@ -126,6 +126,51 @@ def test_mistake_names_file_line_and_fix(change: tuple[str, str], line: int, wor
     assert caught.value.hint
 
 
+@pytest.mark.parametrize(
+    ("text", "line", "key"),
+    [
+        ('silent = "1s"\ngrace = "0s"', 3, "silent"),
+        ('silent = "1d"\ngrace = "0s"', 4, "grace"),
+        ('silent = "86399s"', 3, "silent"),
+        ('grace = "23h"\nplan = "keep"', 3, "grace"),
+    ],
+)
+def test_service_that_would_end_and_delete_within_a_day_is_refused(text: str, line: int, key: str) -> None:
+    """A second of silence deleted everything, here and at the stores."""
+    with pytest.raises(ConfigError) as caught:
+        parse_policy(f"version = 1\n[end_of_service]\n{text}\n".encode(), file="policy.toml")
+    assert caught.value.message.startswith(f"policy.toml:{line}: end_of_service.{key}: is shorter than a day")
+    assert '"1d"' in caught.value.hint
+    day = parse_policy(b'version = 1\n[end_of_service]\nsilent = "24h"\ngrace = "1d"\n', file="policy.toml")
+    assert (day.silent_ms, day.grace_ms) == (86_400_000, 86_400_000)
+
+
+COUNTED = """version = 1
+[recipients]
+owner = ["age1pq1owner"]
+[purpose.analytics]
+description = "To improve it."
+[category.usage-log]
+purposes = ["security", "analytics"]
+seal_to = ["owner"]
+fields = {}
+counts = { purpose = "analytics", epsilon = 1, budget = 2, event = ["motion"] }
+[camera.k3x9.usage-log]
+keep.age = "1d"
+"""
+
+
+@pytest.mark.parametrize("own", ['purpose = "security"', 'purposes = ["security"]'])
+def test_camera_whose_purposes_lack_that_of_its_counts_is_refused(own: str) -> None:
+    """The record told that values of this camera are counted for a purpose that it does not have."""
+    for good in (COUNTED, COUNTED + 'purposes = ["analytics"]\n'):
+        rule = parse_policy(good.encode(), file="policy.toml").rule_for("k3x9", "usage-log")
+        assert rule is not None
+        assert rule.counts is not None
+    with pytest.raises(ConfigError, match=r"policy.toml:13: camera.k3x9.usage-log.purposes?: lacks 'analytics'"):
+        parse_policy((COUNTED + own + "\n").encode(), file="policy.toml")
+
+
 EXPORT = '[category.export]\npurpose = "access"\nseal_to = ["owner"]\nkeep.age = "2d"\n'
 
 
