@@ -26,7 +26,7 @@ from agent.erasure import PART
 from agent.errors import AgentError
 from agent.index import Tx, farewell
 from agent.model import Moment, Selection
-from agent.policy.ending import Service, advance
+from agent.policy.ending import Cloud, Service, advance
 from agent.rights import service
 
 LOOK_S: Final = 5.0
@@ -108,12 +108,16 @@ class Ending:
             now = msgspec.structs.replace(kept, silent_ms=seen.silent_ms, looked_ms=seen.looked_ms)
         else:  # a command changed it, and its silence with it
             now = kept
-        cloud = self._has_cloud(tx, moment)
+        cloud = self._cloud(tx, moment)
         return kept, advance(now, self._parts.policy_in_force(), heard=heard, cloud=cloud, moment=moment)
 
-    def _has_cloud(self, tx: Tx, moment: Moment) -> bool:
+    def _cloud(self, tx: Tx, moment: Moment) -> Cloud:
         """Tell whether somebody could be heard: a line, and a backend's key; a store speaks only when it is asked."""
-        return self._parts.config.broker is not None and bool(self._parts.trust.keys_of(tx, "backend", moment=moment))
+        keys = self._parts.trust.key_set(tx)
+        if keys is None or all(key.role != "backend" for key in keys.keys):
+            return "none"
+        valid = self._parts.trust.keys_of(tx, "backend", moment=moment)
+        return "there" if valid and self._parts.config.broker is not None else "mute"
 
     def _keep(self, tx: Tx, *, heard: bool, moment: Moment) -> Service:
         _kept, new = self._judged(tx, heard=heard, moment=moment)  # a command may have come since it was read

@@ -10,6 +10,8 @@ A cloud that is silent for longer than the policy allows ends it too, also where
 that is heard again within the time of grace takes that back, the notice with it. Of a signed notice only the owner
 does. While the clock is unsure no stage is entered, and only time counts as silence in which the agent ran and somebody
 was there who could have spoken: a device that lay in a drawer, or that has no cloud, deletes nothing for its silence.
+A cloud whose keys have expired, or that there is no line to, cannot speak: its silence stands still until it can, and
+what it ended stays ended. Only its owner, who takes the last backend's key out of the key set, has no cloud any more.
 """
 
 from typing import Final, Literal
@@ -20,6 +22,9 @@ from agent.model import Moment
 from agent.policy.values import Policy
 
 Stage = Literal["served", "noticed", "ended", "deleting", "done"]
+
+Cloud = Literal["none", "mute", "there"]
+"""``none``: no backend's key is in the key set. ``mute``: one is, and none is valid now, or there is no line."""
 
 LOOK_MAX_MS: Final = 3_600_000
 """Between two looks no more than this counts as silence: else the agent was not running, or did not look."""
@@ -48,16 +53,18 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def advance(  # noqa: PLR0911 - one return per way from stage to stage
-    now: Service, policy: Policy, *, heard: bool, cloud: bool, moment: Moment
+    now: Service, policy: Policy, *, heard: bool, cloud: Cloud, moment: Moment
 ) -> Service:
     """Return how the service stands after a look; ``heard`` tells whether a word of the cloud came since the last.
 
-    ``cloud`` tells whether anybody is there who could speak: without, no silence counts, and what ended by silence goes
-    on.
+    ``cloud`` tells whether anybody is there who could speak: silence counts of one that is ``there``, and stands still
+    while it is ``mute``; where there is ``none`` it counts no more, and what ended by silence goes on.
     """
     at_ms = moment.agent_ms
     passed_ms = min(max(0, at_ms - now.looked_ms), LOOK_MAX_MS) if now.looked_ms and moment.trusted else 0
-    silent_ms = now.silent_ms + passed_ms if cloud and not heard else 0
+    silent_ms = now.silent_ms + (passed_ms if cloud == "there" else 0)
+    if heard or cloud == "none":
+        silent_ms = 0
     looked = msgspec.structs.replace(now, silent_ms=silent_ms, looked_ms=at_ms)
     if not moment.trusted:
         return looked
@@ -68,7 +75,7 @@ def advance(  # noqa: PLR0911 - one return per way from stage to stage
         return _end(msgspec.structs.replace(looked, by="", command="", since_ms=at_ms), policy, at_ms=at_ms)
     if looked.stage == "ended" and heard and not looked.by:
         return Service(looked_ms=at_ms)
-    if looked.stage in {"ended", "deleting"} and not cloud and not looked.by:
+    if looked.stage in {"ended", "deleting"} and cloud == "none" and not looked.by:
         return Service(looked_ms=at_ms)
     if looked.stage == "ended" and policy.ending == "delete" and at_ms >= looked.due_ms:
         return msgspec.structs.replace(looked, stage="deleting")

@@ -21,9 +21,9 @@ from agent.model import Selection, new_id
 from agent.policy.ending import Service
 from agent.rights import freezing, service
 from agent.vault import Total
-from tests.app.station import Station
+from tests.app.station import START_S, Station
 from tests.app.test_verbs import keep
-from tests.commands.office import party
+from tests.commands.office import Party, party
 from tests.farewell.leaver import at_store
 from tests.flow.hostile import Hostile, besieged
 from tests.flow.house import House
@@ -175,6 +175,35 @@ def test_no_silence_counts_where_nobody_could_be_heard(
             for _ in range(100):
                 station.let_pass(HOUR_MS)
                 assert (await ending.look(parts.now())).stage == "served"
+
+    asyncio.run(live())
+
+
+@pytest.mark.parametrize(("lives_h", "ends"), [(200, ["ended", "done"]), (10, []), (30, ["ended", "done"])])
+def test_backend_key_that_expires_takes_no_end_back_and_counts_no_silence(
+    tmp_path: Path, lives_h: int, ends: list[str]
+) -> None:
+    """Within the grace the key expired, and the device collected again for a cloud that was gone."""
+    key = party("backend", "cloud", "export")
+
+    class Expiring(Party):
+        def key(self) -> Key:
+            return msgspec.structs.replace(key.key(), exp=START_S + lives_h * 3600)
+
+    station = Station(tmp_path, sources=LINE, members=(Expiring(**vars(key)),))
+    with station.config.policy.open("a") as document:
+        document.write(ENDING)
+
+    async def live() -> None:
+        async with station.parts() as parts:
+            await keep(parts)
+            ending, seen = ending_of(parts), ["served"]
+            for _ in range(120):
+                station.let_pass(HOUR_MS)
+                if (now := (await ending.look(parts.now())).stage) != seen[-1]:
+                    seen.append(now)
+            assert seen == ["served", *ends]
+            assert parts.service_ended is bool(ends)
 
     asyncio.run(live())
 

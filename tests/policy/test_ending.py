@@ -26,7 +26,7 @@ def at(ms: int, *, trusted: bool = True) -> Moment:
 
 def looks(now: Service, hours: Sequence[int], *, of: Policy, trusted: bool = True) -> Service:
     for hour in hours:
-        now = advance(now, of, heard=False, cloud=True, moment=at(hour * HOUR_MS, trusted=trusted))
+        now = advance(now, of, heard=False, cloud="there", moment=at(hour * HOUR_MS, trusted=trusted))
     return now
 
 
@@ -43,11 +43,11 @@ def test_silence_beyond_the_limit_ends_the_service_and_the_plan_follows_when_gra
 def test_word_of_the_cloud_begins_the_silence_anew_and_takes_back_an_end_by_silence() -> None:
     of = policy()
     now = looks(Service(), range(24), of=of)
-    now = advance(now, of, heard=True, cloud=True, moment=at(24 * HOUR_MS))
+    now = advance(now, of, heard=True, cloud="there", moment=at(24 * HOUR_MS))
     assert (now.stage, now.silent_ms) == ("served", 0)
     ended = looks(Service(), range(26), of=of)
     assert ended.stage == "ended"
-    assert advance(ended, of, heard=True, cloud=True, moment=at(27 * HOUR_MS)).stage == "served"
+    assert advance(ended, of, heard=True, cloud="there", moment=at(27 * HOUR_MS)).stage == "served"
 
 
 def test_time_in_which_nobody_looked_is_no_silence() -> None:
@@ -73,7 +73,7 @@ def test_signed_notice_waits_for_its_time_and_silence_does_not_take_its_place() 
     assert looks(now, range(5), of=of).stage == "noticed"
     ended = looks(now, range(6), of=of)
     assert (ended.stage, ended.by, ended.due_ms) == ("ended", "kid", START_MS + 5 * HOUR_MS + 2 * DAY_MS)
-    assert advance(ended, of, heard=True, cloud=True, moment=at(6 * HOUR_MS)).stage == "ended", (
+    assert advance(ended, of, heard=True, cloud="there", moment=at(6 * HOUR_MS)).stage == "ended", (
         "its cloud may still be there"
     )
     assert noticed(ended, by="other", command="x", ends_ms=0, moment=at(6 * HOUR_MS)) == ended
@@ -83,17 +83,32 @@ def test_device_without_a_cloud_never_ends_for_its_silence_and_goes_on_once_its_
     of = policy()
     now = Service()
     for hour in range(500):
-        now = advance(now, of, heard=False, cloud=False, moment=at(hour * HOUR_MS))
+        now = advance(now, of, heard=False, cloud="none", moment=at(hour * HOUR_MS))
     assert (now.stage, now.silent_ms) == ("served", 0)
     for hours in (26, 80):
         silent = looks(Service(), range(hours), of=of)
         assert silent.stage in {"ended", "deleting"}
-        alone = advance(silent, of, heard=False, cloud=False, moment=at(hours * HOUR_MS))
+        alone = advance(silent, of, heard=False, cloud="none", moment=at(hours * HOUR_MS))
         assert (alone.stage, alone.silent_ms) == ("served", 0)
     signed = noticed(Service(), by="kid", command="jti", ends_ms=START_MS, moment=at(0))
     for hour in (1, 100):
-        signed = advance(signed, of, heard=False, cloud=False, moment=at(hour * HOUR_MS))
+        signed = advance(signed, of, heard=False, cloud="none", moment=at(hour * HOUR_MS))
     assert signed.stage == "deleting", "a signed word needs no cloud that goes on speaking"
+
+
+def test_cloud_whose_keys_expired_takes_nothing_back_and_its_silence_stands_still() -> None:
+    """A key that expired set the silence to nothing, and had collection go on behind the end."""
+    of = policy()
+    now = looks(Service(), range(24), of=of)
+    for hour in range(24, 500):
+        now = advance(now, of, heard=False, cloud="mute", moment=at(hour * HOUR_MS))
+    assert (now.stage, now.silent_ms) == ("served", 23 * HOUR_MS)
+    assert looks(now, [500], of=of).stage == "ended", "the last hour of its silence, with another key"
+    for hours in (26, 80):
+        silent = looks(Service(), range(hours), of=of)
+        assert advance(silent, of, heard=False, cloud="mute", moment=at(hours * HOUR_MS)).stage == silent.stage
+    late = advance(looks(Service(), range(26), of=of), of, heard=False, cloud="mute", moment=at(200 * HOUR_MS))
+    assert late.stage == "deleting", "its grace goes on"
 
 
 def test_notice_for_the_far_future_does_not_put_off_an_end_by_silence() -> None:
@@ -102,7 +117,7 @@ def test_notice_for_the_far_future_does_not_put_off_an_end_by_silence() -> None:
     assert looks(far, range(24), of=of).stage == "noticed"
     ended = looks(far, range(25), of=of)
     assert (ended.stage, ended.by, ended.ends_ms) == ("ended", "", START_MS + DAY_MS)
-    back = advance(ended, of, heard=True, cloud=True, moment=at(26 * HOUR_MS))
+    back = advance(ended, of, heard=True, cloud="there", moment=at(26 * HOUR_MS))
     assert back.stage == "served", "it is there after all"
 
 
@@ -123,11 +138,11 @@ def test_nothing_is_deleted_before_limit_and_grace_have_passed(
 ) -> None:
     of = policy(f'silent = "{silent}"\ngrace = "2d"')
     assert of.silent_ms is not None
-    now, at_ms = advance(Service(), of, heard=True, cloud=True, moment=at(0)), 0
+    now, at_ms = advance(Service(), of, heard=True, cloud="there", moment=at(0)), 0
     heard_ms = 0
     for pause_ms, heard, trusted in steps:
         at_ms += pause_ms
-        now = advance(now, of, heard=heard, cloud=True, moment=at(at_ms, trusted=trusted))
+        now = advance(now, of, heard=heard, cloud="there", moment=at(at_ms, trusted=trusted))
         if heard and now.stage == "served":
             heard_ms = at_ms
         assert now.stage != "ended" or at_ms - heard_ms >= of.silent_ms
