@@ -28,6 +28,9 @@ FREEZES_MAX: Final = 256
 """Of each kind (I11): every object that is judged is compared with all of them."""
 
 
+HOLDS_OF_ONE_MAX: Final = 64
+"""Of one author: a key that holds what it can leaves room for the holds of others."""
+
 HOLD_MAX_MS: Final = HOLD_MAX_S * 1000
 
 HOLD_SPARE_MS: Final = 3_600_000
@@ -172,14 +175,12 @@ def put(
     moment: Moment,
 ) -> Freeze:
     """Freeze a selection, and what it means of all that comes later; raises ``RefusedError`` (``too_large``)."""
-    others = standing(tx)
-    if len(others.holds if kind == "hold" else others.restrictions) >= FREEZES_MAX:
-        raise RefusedError(
-            f"{FREEZES_MAX} of them stand already",
-            reason="too_large",
-            retry="after_fix",
-            hint="lift some first, or name a camera, a category or an interval instead of ids",
-        )
+    stand = standing(tx)
+    others = stand.holds if kind == "hold" else stand.restrictions
+    if len(others) >= FREEZES_MAX:
+        raise _too_many(f"{FREEZES_MAX} of them stand already")
+    if kind == "hold" and sum(one.author == author for one in others) >= HOLDS_OF_ONE_MAX:
+        raise _too_many(f"{HOLDS_OF_ONE_MAX} holds of this key stand already")
     freeze = Freeze(
         id=freeze_id,
         kind=kind,
@@ -230,6 +231,15 @@ def shorten_holds(tx: Tx, *, moment: Moment) -> tuple[Freeze, ...]:
         detail: dict[str, str | int] = {"kind": one.kind, "freeze": one.id, "why": "beyond_90_days"}
         audit.append(tx, Event(kind="freeze_shortened", actor="device", detail=detail), moment=moment)
     return tuple(msgspec.structs.replace(one, until_ms=until_ms) for one in long)
+
+
+def _too_many(message: str) -> RefusedError:
+    return RefusedError(
+        message,
+        reason="too_large",
+        retry="after_fix",
+        hint="lift some first, or name a camera, a category or an interval instead of ids",
+    )
 
 
 def _row(freeze: Freeze) -> tuple[str | int | bytes | None, ...]:

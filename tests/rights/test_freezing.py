@@ -33,7 +33,9 @@ def office(tmp_path: Path) -> Iterator[Office]:
     opened.close()
 
 
-def put(office: Office, kind: FreezeKind, select: Selection, *, days: float | None = None) -> Freeze:
+def put(
+    office: Office, kind: FreezeKind, select: Selection, *, days: float | None = None, author: str = "court"
+) -> Freeze:
     until_ms = None if days is None else later(office, days).agent_ms
     return office.index.write_now(
         lambda tx: freezing.put(
@@ -41,7 +43,7 @@ def put(office: Office, kind: FreezeKind, select: Selection, *, days: float | No
             select,
             kind=kind,
             freeze_id=new_id(),
-            author="court",
+            author=author,
             reason="claim 7",
             until_ms=until_ms,
             moment=office.moment,
@@ -182,6 +184,20 @@ def test_more_than_can_be_compared_with_each_object_is_refused_and_the_other_kin
         put(office, "restriction", Selection(all=True))
     assert refused.value.reason == "too_large"
     put(office, "hold", Selection(all=True), days=1)
+
+
+@pytest.mark.promise("HOLD")
+def test_key_that_holds_all_it_can_keeps_nobody_elses_hold_out(office: Office) -> None:
+    """All authors shared one bound: one key filled it, and the hold of a court was refused."""
+    for _ in range(freezing.HOLDS_OF_ONE_MAX):
+        put(office, "hold", Selection(ids=(new_id(),)), days=1, author="greedy")
+    with pytest.raises(RefusedError) as refused:
+        put(office, "hold", Selection(all=True), days=1, author="greedy")
+    assert refused.value.reason == "too_large"
+    put(office, "hold", Selection(all=True), days=1, author="court")
+    for _ in range(freezing.HOLDS_OF_ONE_MAX + 1):
+        put(office, "restriction", Selection(ids=(new_id(),)), author="greedy")
+    assert freezing.FREEZES_MAX >= 4 * freezing.HOLDS_OF_ONE_MAX
 
 
 @pytest.mark.promise("HOLD")
