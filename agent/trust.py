@@ -272,6 +272,10 @@ class Trust:
         """Return how many commands of a key run or wait for a reason, and how many wait for a store's word alone."""
         return rows.unfinished_counts(tx, kid)
 
+    def unfinished_of(self, tx: Tx, kid: str, verbs: Iterable[str]) -> tuple[int, int]:
+        """Return the same of these verbs alone."""
+        return rows.unfinished_of(tx, kid, verbs)
+
     def reads_nothing(self, tx: Tx, key: Key) -> bool:
         """Tell whether so much waits for a backend's acknowledgement that no more is taken up; an owner always may."""
         if key.role == "client":

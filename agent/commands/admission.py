@@ -6,6 +6,7 @@ that waits is judged again by the same code. What needs no work behind the trans
 
 import hashlib
 from functools import partial
+from typing import Final
 
 import msgspec
 
@@ -44,6 +45,9 @@ from agent.rights import approval
 from agent.tombstone import Commanded
 from agent.trust import UNCONFIRMED_MAX, UNFINISHED_MAX, CommandRow, Trust
 from agent.vault import Vault
+
+RIGHTS: Final = ("consent", "withdraw", "object", "rectify")
+"""Verbs to say no and to correct: deletes that cannot go on keep none out; ``UNCONFIRMED_MAX`` of them are the end."""
 
 
 class Judged(msgspec.Struct, frozen=True, kw_only=True):
@@ -166,15 +170,15 @@ class Admission:
                 self._world.heard()
             selection, weight = self._resolve(tx, key, command)
             waits_for = self._waits_for(tx, key, command, weight, approved=False, moment=moment)
+            lasting = bool(waits_for) or isinstance(command.request, Delete | Export | EraseAll) or takes(command)
+            if lasting and self._is_busy(tx, key, command):  # in front of the effect: what is refused has none
+                return self._turn_busy(tx, heard, "too many commands of this key are not finished", moment=moment)
             acted = None if waits_for else self._act_at_once(tx, key, command, moment=moment)
         except RefusedError as error:
             row = self._take_up(tx, heard, Ids(), (0, 0), moment=moment)
             row = self._refuse(tx, row, error, moment=moment)
             self._tell_misuse(tx, key, error.reason, moment=moment)
             return Judged.of(row)
-        lasting = bool(waits_for) or isinstance(command.request, Delete | Export | EraseAll)
-        if lasting and self._is_busy(tx, key):
-            return self._turn_busy(tx, heard, "too many commands of this key are not finished", moment=moment)
         row = self._take_up(tx, heard, selection, weight, moment=moment)
         if waits_for:
             row = self._await(tx, key, command, row, waits_for, moment=moment)
@@ -194,9 +198,15 @@ class Admission:
         error = RefusedError("too many commands of this key", reason="too_many_requests", retry="later")
         return self._turn(tx, _turned(heard, error), moment=moment)
 
-    def _is_busy(self, tx: Tx, key: Key) -> bool:
+    def _is_busy(self, tx: Tx, key: Key, command: Command) -> bool:
+        """Tell whether too much of a key is not finished; what says no or corrects has a bound of its own."""
+        if command.verb in RIGHTS:
+            return sum(self._trust.unfinished_of(tx, key.kid, RIGHTS)) >= UNCONFIRMED_MAX
         unfinished, unconfirmed = self._trust.unfinished_counts(tx, key.kid)
-        return unfinished >= UNFINISHED_MAX or unconfirmed >= UNCONFIRMED_MAX
+        if unfinished < UNFINISHED_MAX and unconfirmed < UNCONFIRMED_MAX:  # nearly always, and one look at an index
+            return False
+        own, own_unconfirmed = self._trust.unfinished_of(tx, key.kid, RIGHTS)
+        return unfinished - own >= UNFINISHED_MAX or unconfirmed - own_unconfirmed >= UNCONFIRMED_MAX
 
     def _waits_for(
         self,

@@ -253,6 +253,18 @@ def unfinished_counts(tx: Tx, kid: str) -> tuple[int, int]:
     return every - unconfirmed, unconfirmed
 
 
+def unfinished_of(tx: Tx, kid: str, verbs: Iterable[str]) -> tuple[int, int]:
+    """Return the two counts of ``unfinished_counts`` of these verbs alone; reads each such command's row."""
+    names = tuple(verbs)
+    marks = ", ".join("?" for _ in names)
+    ((every, unconfirmed),) = tx.execute(
+        "SELECT count(*), count(*) FILTER (WHERE status = 'waiting' AND reason = '') FROM command"  # noqa: S608 - only marks
+        f" WHERE settled_ms IS NULL AND kid = ? AND verb IN ({marks})",
+        (kid, *names),
+    )
+    return every - unconfirmed, unconfirmed
+
+
 def unread(tx: Tx, kid: str) -> tuple[int, int]:
     """Return how many settled commands of a key are not acknowledged, and about how many bytes are kept for them.
 

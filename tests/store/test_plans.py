@@ -160,6 +160,7 @@ def asked_always(home: Home) -> dict[str, Callable[[Tx], object]]:
         "commands that run": lambda tx: trust.running(tx, limit=10),
         "commands that wait, every few seconds": trust.waiting,
         "is a key busy": lambda tx: trust.unfinished_counts(tx, "kid"),
+        "is a key busy with its rights": lambda tx: trust.unfinished_of(tx, "kid", ("withdraw",)),
         "what is read is acknowledged": lambda tx: trust.acknowledged(tx, "kid", (ID,)),
         "the last retention pass": rights.last_pass,
         "was nothing left of a log": lambda tx: bookmark.looked_at(tx, TAG),
