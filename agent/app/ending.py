@@ -7,8 +7,8 @@ Steps, each durable before the next begins; power that fails between two is met 
 2. while the stage is ``deleting`` everything that is here, every copy that a store alone has, and every export is asked
    to go, part by part, by the same erasure as a command's (invariant I3); holds and restrictions keep what they name.
    Before each part it is looked whether the plan still runs: the owner's word, or another policy, ends it there
-3. when nothing is left here and each store has confirmed, the stage is ``done``, if the same plan runs still; what
-   something keeps is asked for again each hour
+3. when nothing is left here but what is kept, and each store has confirmed, the stage is ``done``, if the same plan
+   runs still; each hour it is looked for what nothing keeps any more, and that goes by step 2
 """
 
 import asyncio
@@ -25,7 +25,7 @@ from agent.commands.ending import tell
 from agent.erasure import PART
 from agent.errors import AgentError
 from agent.index import Tx, farewell
-from agent.model import Moment, Selection
+from agent.model import AtStore, Moment, Object, Selection
 from agent.policy.ending import Cloud, Service, advance
 from agent.rights import service
 
@@ -52,6 +52,7 @@ class Ending:
         self._heard = False
         self._seen: tuple[Service, Service] | None = None  # the row, and how it stands with the silence since
         self._erased_ms: int | None = None
+        self._whole = False  # step 2 came to its end since the start
 
     def heard(self) -> None:
         """Note that a backend or store said something new that its valid key signed."""
@@ -72,14 +73,15 @@ class Ending:
         if now.ended is not self._parts.service_ended:
             self._parts.service_ended = now.ended
             self._changed()
-        if now.stage == "deleting":
-            if self._is_due(moment):
-                await self._erase(now, moment)
-                self._erased_ms = moment.agent_ms
-            if await self._parts.index.read(self._nothing_left):
-                # Step 3. If power fails before this is durable, the next look finds nothing left again.
-                now = await self._parts.index.write(partial(self._end, plan=now, moment=moment), urgent=True)
-                self._parts.changed()
+        if now.stage not in {"deleting", "done"}:
+            self._erased_ms, self._whole = None, False  # what a plan of before did says nothing of the next
+        elif self._is_due(moment):
+            self._whole = await self._erase(now, moment)
+            self._erased_ms = moment.agent_ms
+        if now.stage == "deleting" and await self._parts.index.read(self._nothing_left):
+            # Step 3. If power fails before this is durable, the next look finds nothing left again.
+            now = await self._parts.index.write(partial(self._end, plan=now, moment=moment), urgent=True)
+            self._parts.changed()
         return now
 
     async def _advance(self, moment: Moment) -> Service:
@@ -135,34 +137,46 @@ class Ending:
     def _runs(self, tx: Tx, plan: Service) -> bool:
         """Tell whether the deletion plan that began so runs still."""
         now = service.standing(tx)
-        same = (now.stage, now.since_ms) == ("deleting", plan.since_ms)
-        return same and self._parts.policy_in_force().ending == "delete"
+        same = (now.stage, now.since_ms) == (plan.stage, plan.since_ms)
+        return same and now.stage in {"deleting", "done"} and self._parts.policy_in_force().ending == "delete"
 
-    async def _erase(self, plan: Service, moment: Moment) -> None:
+    async def _erase(self, plan: Service, moment: Moment) -> bool:
+        """Ask all to go that nothing keeps; return whether that came to its end."""
         # Step 2. If power fails here, what was asked goes by the erasure's own steps, and the rest by the next look.
         above: int | None = 0
         while above is not None:
             ids, above = await self._parts.index.read(partial(self._here, above=above))
             if not await self._erase_part(ids, plan, moment):
-                return
+                return False
         after: str | None = ""
         while after is not None:
             ids, after = await self._parts.index.read(partial(self._at_stores_alone, after=after))
             if not await self._erase_part(ids, plan, moment):
-                return
-        if await self._parts.index.read(lambda tx: self._runs(tx, plan)):
-            await asyncio.to_thread(self._parts.bundle.expire, lambda _export, _freed: RULE, moment=moment)
+                return False
+        if not await self._parts.index.read(lambda tx: self._runs(tx, plan)):
+            return False
+        await asyncio.to_thread(self._parts.bundle.expire, lambda _export, _freed: RULE, moment=moment)
+        return True
 
     def _here(self, tx: Tx, *, above: int) -> tuple[tuple[str, ...], int | None]:
-        """Return the next of what is here in the order of arrival, and where what comes behind it begins."""
+        """Return the next of what is here and not kept, by arrival, and where what comes behind it begins."""
         page = self._parts.vault.arrivals(tx, above=above)
-        return tuple(object_id for _place, object_id in page), page[-1][0] if page else None
+        found = tuple(one for _place, one in page if not self._is_kept(tx, self._parts.vault.get(tx, one)))
+        return found, page[-1][0] if page else None
 
     def _at_stores_alone(self, tx: Tx, *, after: str) -> tuple[tuple[str, ...], str | None]:
-        """Return the next of what only stores have, and where what comes behind it begins."""
+        """Return the next of what only stores have and is not kept, and where what comes behind it begins."""
         page = self._parts.vault.page_of(tx, Selection(all=True), after=after, limit=PART)
-        found = tuple(object_id for object_id in page if self._parts.vault.get(tx, object_id) is None)
-        return found, page[-1] if page else None
+        vault = self._parts.vault
+        away = tuple(one for one in page if vault.get(tx, one) is None)
+        return tuple(one for one in away if not self._is_kept(tx, vault.at_store(tx, one))), page[-1] if page else None
+
+    def _is_kept(self, tx: Tx, item: Object | AtStore | None) -> bool:
+        """Tell whether a hold or a restriction keeps it."""
+        if item is None:
+            return False
+        rights = self._parts.snapshot.of(tx, item)
+        return rights.hold is not None or rights.restricted
 
     async def _erase_part(self, ids: tuple[str, ...], plan: Service, moment: Moment) -> bool:
         """Erase some; return whether the plan runs still."""
@@ -174,9 +188,11 @@ class Ending:
         return True
 
     def _nothing_left(self, tx: Tx) -> bool:
+        """Tell whether nothing is left but what is kept: of that step 2, which came to its end, asked nothing to go."""
+        if farewell.copies_left(tx) or self._parts.erasure.under_way(tx) or self._parts.bundle.exports(tx):
+            return False
         vault = self._parts.vault
-        left = vault.totals(tx).all.objects + vault.at_stores(tx).objects + farewell.copies_left(tx)
-        return not left and not self._parts.bundle.exports(tx)
+        return self._whole or not vault.totals(tx).all.objects + vault.at_stores(tx).objects
 
     def _end(self, tx: Tx, *, plan: Service, moment: Moment) -> Service:
         if not self._runs(tx, plan) or not self._nothing_left(tx):

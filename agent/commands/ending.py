@@ -21,7 +21,7 @@ SENTENCES: Final = {
     "noticed": "The service of this device ends at {ends}; until then all goes on.",
     "ended": "The service of this device has ended{why}; what is here goes at {due}.",
     "deleting": "The service of this device has ended{why}; what nothing keeps is being deleted.",
-    "done": "The service of this device has ended{why}; nothing is left here or at its stores.",
+    "done": "The service of this device has ended{why}; what nothing keeps is gone, here and at its stores.",
 }
 
 

@@ -4,7 +4,7 @@
     2 noticed    a signed notice names a time that has not come: all goes on, and the owner is told
     3 ended      nothing is collected or uploaded any more; the owner has the policy's time of grace
     4 deleting   the deletion plan runs: everything that nothing keeps goes, here and at the stores
-    5 done       nothing is left
+    5 done       nothing is left but what a hold or a restriction keeps, and that goes when it is over
 
 A cloud that is silent for longer than the policy allows ends it too, also where it gave a notice for later, and one
 that is heard again within the time of grace takes that back, the notice with it. Of a signed notice only the owner

@@ -292,12 +292,12 @@ def _fail(*_args: object, **_more: object) -> None:
     raise SpaceError("no room", hint="free space")
 
 
-def test_what_a_hold_keeps_stays_and_goes_once_that_is_over(tmp_path: Path) -> None:
+def test_what_a_hold_keeps_stays_and_goes_once_that_is_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     station = station_of(tmp_path)
 
     async def live() -> None:
         async with station.parts() as parts:
-            kept, _other = await keep(parts), await keep(parts)
+            kept, other = await keep(parts), await keep(parts)
             await ended(parts)
             until_ms = parts.now().agent_ms + HOUR_MS // 2
 
@@ -315,7 +315,15 @@ def test_what_a_hold_keeps_stays_and_goes_once_that_is_over(tmp_path: Path) -> N
 
             await parts.index.write(hold)
             ending = ending_of(parts)
-            assert (await ending.look(parts.now())).stage == "deleting"
+            asked, erase = [], parts.erasure.erase
+
+            async def noted(ids: Any, **how: Any) -> object:  # noqa: ANN401 - handed on
+                asked.extend(ids)
+                return await erase(ids, **how)
+
+            monkeypatch.setattr(parts.erasure, "erase", noted)
+            assert (await ending.look(parts.now())).stage == "done", "a hold, or a restriction, may stand for ever"
+            assert asked == [other.id], "what is kept is not asked to go, each hour again"
             assert parts.index.read_now(lambda tx: parts.vault.get(tx, kept.id)) is not None
             assert await parts.index.read(lambda tx: parts.vault.totals(tx).all.objects) == 1
             station.let_pass(HOUR_MS)
