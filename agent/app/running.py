@@ -26,7 +26,7 @@ from agent.app.post import Post
 from agent.app.proposing import propose_file
 from agent.app.refusals import Refusals
 from agent.app.switching import Switches, Tell
-from agent.app.verbs import Verbs
+from agent.app.verbs import table
 from agent.audit import Event
 from agent.broker import Broker
 from agent.broker.link import MQTT_3_1_1, MQTT_5
@@ -243,7 +243,7 @@ async def _run(
             start(live.nearby.run(), "nearby")
         await _look_at_keys(live, tell)
         answering = asyncio.Event()
-        start(ControlServer(parts.config.socket, Verbs(live).table()).serve(answering.set), "control")
+        start(ControlServer(parts.config.socket, table(live)).serve(answering.set), "control")
         start(parts.commands.run(), "commands")
         start(_service(live).run(wait), "service")
         start(_tell_alerts(live, events), "alerts")

@@ -5,7 +5,7 @@ import json
 import os
 import secrets
 import tracemalloc
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -13,15 +13,16 @@ from typing import Any
 import pytest
 
 from agent import audit
-from agent.app import verbs
+from agent.app import inventory, verbs
+from agent.app.living import Offline
 from agent.app.parts import Parts, opened
 from agent.app.preset import preset
 from agent.app.setup import initialise, read_owner_file
-from agent.app.verbs import Offline, Verbs
+from agent.app.verbs import table
 from agent.audit import Event
 from agent.clock import Reading
 from agent.config import Config, parse_config
-from agent.control import ANSWER_BYTES
+from agent.control import ANSWER_BYTES, Verb
 from agent.errors import CorruptError, RefusedError
 from agent.index import Tx
 from agent.model import Moment, Object
@@ -48,9 +49,9 @@ def config(tmp_path: Path) -> Config:
 
 
 @asynccontextmanager
-async def asking(config: Config) -> AsyncIterator[tuple[Parts, Verbs]]:
+async def asking(config: Config) -> AsyncIterator[tuple[Parts, Mapping[str, Verb]]]:
     async with opened(config, read_clock=clock) as parts:
-        yield parts, Verbs(Offline(parts))
+        yield parts, table(Offline(parts))
 
 
 async def keep(parts: Parts, **fields: object) -> Object:
@@ -62,11 +63,11 @@ async def keep(parts: Parts, **fields: object) -> Object:
     return await parts.vault.admit(made, part=part, group=group, moment=parts.now())
 
 
-async def pages(verbs: Verbs, **selection: object) -> list[dict[str, Any]]:
+async def pages(asked: Mapping[str, Verb], **selection: object) -> list[dict[str, Any]]:
     """Ask for one page after the other, as the shell command does."""
-    told = [await verbs.inventory(selection, nothing)]
+    told = [await asked["inventory"](selection, nothing)]
     while told[-1]["next"]:
-        told.append(await verbs.inventory(selection | {"after": told[-1]["next"]}, nothing))
+        told.append(await asked["inventory"](selection | {"after": told[-1]["next"]}, nothing))
     return told
 
 
@@ -97,7 +98,7 @@ def test_inventory_of_objects_with_many_recipients_comes_in_pages_that_fit(
 def test_object_that_alone_is_longer_than_a_page_is_listed_all_the_same(
     config: Config, monkeypatch: pytest.MonkeyPatch, selection: dict[str, object]
 ) -> None:
-    monkeypatch.setattr(verbs, "LISTED_BYTES", 10)
+    monkeypatch.setattr(inventory, "LISTED_BYTES", 10)
 
     async def act() -> None:
         async with asking(config) as (parts, asked):
@@ -125,10 +126,10 @@ def test_dry_run_counts_all_that_would_go_and_lists_the_first(config: Config, mo
         async with asking(config) as (parts, asked):
             kept = [await keep(parts) for _ in range(5)]
             stricter = parts.document.decode().replace('age = "14d"', 'age = "14d", count = 1')
-            told = await asked.dry_run({"policy": stricter}, nothing)
+            told = await asked["dry-run"]({"policy": stricter}, nothing)
             assert (told["count"], told["held"]) == (4, 5)
             assert [item["id"] for item in told["objects"]] == [item.id for item in kept[:2]]
-            unchanged = await asked.dry_run({}, nothing)
+            unchanged = await asked["dry-run"]({}, nothing)
             assert (unchanged["count"], unchanged["objects"]) == (0, [])
 
     asyncio.run(act())
@@ -157,7 +158,7 @@ def test_half_a_character_is_refused_as_malformed_whatever_is_asked(
     async def act() -> None:
         async with asking(config) as (_parts, asked):
             with pytest.raises(RefusedError) as refused:
-                await asked.table()[verb](args, nothing)
+                await asked[verb](args, nothing)
             assert (refused.value.reason, refused.value.retry) == ("malformed", "after_fix")
             assert HALF not in refused.value.message
 
@@ -168,7 +169,7 @@ def test_file_whose_name_is_no_text_is_submitted_all_the_same(config: Config) ->
     async def act() -> None:
         async with asking(config) as (_parts, asked):
             with pytest.raises(CorruptError, match="\udcff"):
-                await asked.table()["submit"]({"file": "YQ==", "name": "\udcff.jws"}, nothing)
+                await asked["submit"]({"file": "YQ==", "name": "\udcff.jws"}, nothing)
 
     asyncio.run(act())
 
@@ -194,14 +195,14 @@ def test_verifying_the_log_signs_nothing_and_tells_how_far_it_was_signed(config:
             signed = (await parts.index.read(audit.head)).seq
             await parts.index.write(lambda tx: write_log(tx, count=2, moment=parts.now()))
             before = await parts.index.read(checkpoints)
-            told = await asked.audit({"verify": True}, nothing)
+            told = await asked["audit"]({"verify": True}, nothing)
             assert (told["verdict"]["signed"], told["verdict"]["last"]) == (signed, signed + 2)
             assert await parts.index.read(checkpoints) == before
 
             edit = "UPDATE audit SET line = CAST('{}' AS BLOB) WHERE seq = ?"
             await parts.index.write(lambda tx: tx.execute(edit, (signed + 1,)))
             with pytest.raises(CorruptError):
-                await asked.audit({"verify": True}, nothing)
+                await asked["audit"]({"verify": True}, nothing)
             assert await parts.index.read(checkpoints) == before
 
     asyncio.run(act())
@@ -215,7 +216,7 @@ def test_verifying_a_long_log_holds_a_page_of_it_and_never_the_whole(config: Con
             log_bytes = await parts.index.write(lambda tx: write_log(tx, count=8_000, moment=parts.now()))
             tracemalloc.start()
             try:
-                told = await asked.audit({"verify": True}, nothing)
+                told = await asked["audit"]({"verify": True}, nothing)
                 _, peak_bytes = tracemalloc.get_traced_memory()
             finally:
                 tracemalloc.stop()
@@ -230,7 +231,7 @@ def test_look_at_the_inventory_stands_in_the_log_once_an_hour(tmp_path: Path) ->
 
     async def act() -> None:
         async with station.parts() as parts:
-            asked = Verbs(Offline(parts))
+            asked = table(Offline(parts))
 
             def looks() -> int:
                 _next, lines = parts.index.read_now(lambda tx: audit.entries(tx, 0))
@@ -239,7 +240,7 @@ def test_look_at_the_inventory_stands_in_the_log_once_an_hour(tmp_path: Path) ->
 
             for minutes, count in ((0, 1), (1, 1), (58, 1), (1, 2), (1, 2)):
                 station.let_pass(minutes * 60_000)
-                await asked.inventory({}, nothing)
+                await asked["inventory"]({}, nothing)
                 assert looks() == count
 
     asyncio.run(act())

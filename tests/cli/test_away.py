@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
+from agent.app.living import Offline
 from agent.app.parts import Parts
-from agent.app.verbs import Offline, Verbs
+from agent.app.verbs import table
 from agent.index import Tx
 from agent.model import Selection
 from agent.owner import show
@@ -79,10 +80,10 @@ def test_what_is_being_erased_is_one_story_for_owner_and_device(tmp_path: Path, 
             ids = sorted([(await keep(parts)).id for _ in range(3)])
             await expire(parts, ids)
             own = {name: ids if name == "ids" else value for name, value in select.items()}
-            verbs = Verbs(Offline(parts))
-            told = (await verbs.inventory({} if "all" in own else own, nothing))["objects"]
+            verbs = table(Offline(parts))
+            told = (await verbs["inventory"]({} if "all" in own else own, nothing))["objects"]
             assert [(one["id"], one["state"]) for one in told] == [(id_, "erasing") for id_ in ids]
-            assert (await verbs.status({}, nothing))["erasing"] == {"objects": 3, "until": told[0]["until"]}
+            assert (await verbs["status"]({}, nothing))["erasing"] == {"objects": 3, "until": told[0]["until"]}
             command = station.command(station.client, "inventory", select=own)
             receipt = station.client.open((await parts.commands.submit(command, moment=parts.now())).receipt)
             assert [one["object"] for one in receipt["outcomes"]] == told

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from agent.app import verbs
+from agent.app import inventory as listing
 from agent.clock import parse_rfc3339_ms
 from agent.policy.values import EXPORT_AGE_MS
 from tests.cli.conftest import Device
@@ -103,7 +103,7 @@ def test_more_exports_than_an_answer_holds_are_counted(
 ) -> None:
     device, export, ids = exported
     device.ok("export", ids[0])
-    monkeypatch.setattr(verbs, "EXPORTS_LISTED_MAX", 1)
+    monkeypatch.setattr(listing, "EXPORTS_LISTED_MAX", 1)
     told = device.ok("inventory", "--json").json
     assert ([one["id"] for one in told["exports"]], told["more_exports"]) == ([export], 1)
     assert "and 1 newer ones" in device.ok("inventory").out

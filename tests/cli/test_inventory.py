@@ -2,7 +2,7 @@
 
 import pytest
 
-from agent.app import verbs
+from agent.app import inventory as listing
 from agent.cli import asking
 from tests.cli.conftest import Device
 
@@ -84,7 +84,7 @@ def test_inventory_is_in_the_order_of_capture_and_says_where_it_is_not_all(
     assert told["more"] is False
     few = device.ok("inventory", "--from", "2026-03-05", "--to", "2026-03-08", "--json").json
     assert len(few["objects"]) == 2
-    monkeypatch.setattr(verbs, "LISTED_MAX", 2)
+    monkeypatch.setattr(listing, "LISTED_MAX", 2)
     monkeypatch.setattr(asking, "LISTED_MAX", 4)
     ran = device.agent("inventory", "--json")
     assert (ran.code, len(ran.json["objects"]), ran.json["more"]) == (1, 4, True)

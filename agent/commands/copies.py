@@ -1,0 +1,37 @@
+"""Where the copies of an object are, as its owner is told it: here, at stores, in exports, with third parties."""
+
+from typing import Any
+
+from agent.bundle import Bundle
+from agent.bundle import view as export_view
+from agent.index import Tx
+from agent.model import Object
+from agent.policy import Policy
+from agent.rights import delivery
+from agent.vault import Vault
+
+
+def copies(tx: Tx, item: Object, *, vault: Vault, bundle: Bundle, policy: Policy) -> list[dict[str, Any]]:
+    """Return the copies of an object that is here."""
+    found: list[dict[str, Any]] = [{"where": "this device", "state": item.state}]
+    row = vault.upload_of(tx, item.upload) if item.upload else None
+    if row is not None:
+        found.append({"where": _store(row.region), "state": "stored" if row.stored else "sending", "bytes": row.offset})
+    if item.source_copy == "left":
+        found.append({"where": f"source {item.source}", "state": "left in place"})
+    elif item.source_copy == "asked":
+        found.append({"where": "the camera's own storage", "state": "may be there until it needs the room"})
+    found += delivery.copies(tx, item.id)
+    for export in bundle.holding(tx, item.id):
+        until = export_view(export, policy=policy)["until"]
+        found.append({"where": f"export {export.id}", "state": "sealed", "until": until})
+    return found
+
+
+def copies_at_stores(tx: Tx, object_id: str, *, vault: Vault) -> list[dict[str, Any]]:
+    """Return the copies of an object that only stores have any more."""
+    return [{"where": _store(region), "state": "stored"} for region in vault.regions(tx, object_id)]
+
+
+def _store(region: str) -> str:
+    return f"store, region {region}" if region else "store"
