@@ -43,7 +43,10 @@ def config(tmp_path: Path) -> Config:
     assert privacy_owner(["--home", str(tmp_path / "owner"), "init", "--classic"], read_clock=clock) == 0
     owner = read_owner_file(tmp_path / "owner" / "owner.pub")
     made = parse_config(b'device = "cam-01"\nstate = "state"\n', file=tmp_path / "agent.toml")
-    policy = preset("default", owner=owner.owner.recipient, uploads=False)
+    # How full this machine's disk is decides nothing here.
+    policy = preset("default", owner=owner.owner.recipient, uploads=False).replace(
+        'disk_free = "10%"', 'disk_free = "1MB"'
+    )
     initialise(made, owner, documents={made.policy: policy}, read_clock=clock)
     return made
 
