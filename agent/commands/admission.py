@@ -518,10 +518,11 @@ class Admission:
         select = None if isinstance(command.request, Export) else command.selection
         if key.role != "client" or select is None or select.ids is not None:
             return
-        # Whichever clock is ahead: a camera with the right time recorded before the command, whatever ours thought.
-        before_ms = max(moment.agent_ms, moment.wall_ms)
-        if row.status == "waiting":
-            before_ms = min(before_ms, max(row.received_ms, command.iat * MS_PER_S))
+        # Whichever clock is ahead: a camera with the right time recorded before the command, whatever ours thought. But
+        # no further than its sender's clock says: one that somebody set years ahead would forbid years of recordings.
+        ahead_s = 0 if row.status == "waiting" else door.IAT_AHEAD_S
+        sent_ms = max(row.received_ms, (command.iat + ahead_s) * MS_PER_S)
+        before_ms = min(max(moment.agent_ms, moment.wall_ms), sent_ms)
         by = Commanded(row.jti, row.kid, row.seq)
         tombstone.cut_off(tx, select, rule=OWNER_ERASE, by=by, before_ms=before_ms)
         if isinstance(command.request, EraseAll):

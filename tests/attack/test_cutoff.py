@@ -5,6 +5,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from agent.envelope import Quota
@@ -14,6 +15,7 @@ from agent.model import new_id
 from tests.commands.office import START_S, Office, at, run
 
 HOUR_S = 3600
+DAY_S = 86_400
 RANGE = {"from": "2023-01-01T00:00:00.000Z", "to": "2032-01-01T00:00:00.000Z"}
 
 
@@ -50,6 +52,36 @@ def test_recording_that_arrives_while_an_accepted_delete_has_not_begun_is_refuse
             await careful.keep(camera="a234bcde")
         await careful.commands.resume(careful.moment)
         assert careful.get(kept.id) is None
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("ahead_s", [3650 * DAY_S, 2 * DAY_S], ids=["ten years", "two days"])
+def test_delete_under_a_wall_clock_that_is_ahead_forbids_nothing_that_is_recorded_behind_it(
+    careful: Office, ahead_s: int
+) -> None:
+    """Somebody had set the clock ten years ahead: an owner's delete had ten years of recordings destroyed unread."""
+
+    async def scenario() -> None:
+        ahead_ms = (START_S + ahead_s) * 1000
+        careful.moment = msgspec.structs.replace(at(), wall_ms=ahead_ms, trusted=False)
+        receipt = await careful.submit(careful.client, "delete", select={"all": True})
+        assert receipt["status"] == "done"
+        with pytest.raises(RefusedError):
+            await careful.keep(**recorded(-60))
+        later = await careful.keep(**recorded(DAY_S))
+        assert careful.get(later.id) is not None
+
+    run(scenario())
+
+
+def test_delete_under_a_timeline_that_is_behind_cuts_off_where_the_wall_clock_says(careful: Office) -> None:
+    async def scenario() -> None:
+        careful.moment = msgspec.structs.replace(at(), agent_ms=(START_S - 30 * DAY_S) * 1000, trusted=False)
+        receipt = await careful.submit(careful.client, "delete", select={"all": True})
+        assert receipt["status"] == "done"
+        with pytest.raises(RefusedError):
+            await careful.keep(**recorded(-60))
 
     run(scenario())
 

@@ -188,9 +188,10 @@ def test_copy_that_the_store_lost_is_told_of_and_uploaded_anew(
                 cloud.store._shelf.forget("cam-1", lost)
                 correct(hub, item.id, name="b.mp4")
                 flow.corrections.wake()
-                await until(lambda: hub.uploaded(item) and upload_of(hub, item) != lost)
+                await until(lambda: flow.copies.lost == 1)
+                await until(lambda: hub.uploaded(item))
+                assert upload_of(hub, item) != lost
                 await until(lambda: not is_due(hub, store.kid))
-                assert flow.copies.lost == 1
             assert opened(kept(cloud, hub, item)["object"], hub)["name"] == "b.mp4"
 
     asyncio.run(act())
