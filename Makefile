@@ -7,6 +7,7 @@ BIN := .venv/bin
 INPUT ?=
 SEED ?=
 DIR ?=
+SECONDS ?= 600
 PYTEST_ARGS ?=
 
 export PATH := $(CURDIR)/$(BIN):$(PATH):/usr/sbin:/sbin
@@ -32,7 +33,7 @@ define set_up
 	"$$python" .ci/environment.py $(1)
 endef
 
-.PHONY: help demo test check bench torture certs lock clean
+.PHONY: help demo test check bench torture fuzz certs lock clean
 
 help: ## This list
 	@echo "usage: make TARGET [NAME=value]"; echo
@@ -70,6 +71,10 @@ torture: ## Kills and full disks at the system calls, some power cuts; LONG=1 al
 	$(call set_up,test)
 	@$(BIN)/python -m tests.torture $(if $(LONG),--long) $(if $(SEED),--seed $(SEED))
 
+fuzz: ## Whatever bytes into every parser, by atheris; SECONDS=600 for all of them together
+	$(call set_up,fuzz)
+	@PYTHONPATH=.venv/fuzz $(BIN)/python -m tests.fuzz --seconds $(SECONDS)
+
 certs: ## A CA and TLS identities in DIR=folder
 	$(call set_up,demo)
 	@test -n "$(DIR)" || { echo "make certs: where to?" >&2; echo "  next: make certs DIR=my-certs" >&2; exit 2; }
@@ -80,5 +85,5 @@ lock: ## Resolve pyproject.toml anew into the lock files
 
 clean: ## Remove everything that these targets made
 	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis \
-	    .coverage .coverage.* htmlcov demo tests/node/node_modules
+	    .coverage .coverage.* htmlcov demo .fuzz tests/node/node_modules
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

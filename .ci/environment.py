@@ -8,7 +8,7 @@ Rules:
 - Done work is remembered by the hash of what it was made from; a second call costs no more than reading that.
 - Two calls at once wait for each other.
 
-    python3 .ci/environment.py demo|test|check|lock|packages
+    python3 .ci/environment.py demo|test|check|fuzz|lock|packages
 """
 
 from __future__ import annotations
@@ -40,10 +40,12 @@ NODE_TESTS = ROOT / "tests" / "node"
 
 RUNTIME_LOCK = ROOT / "requirements.lock"
 TEST_LOCK = ROOT / "requirements-test.lock"
+FUZZ_LOCK = ROOT / "requirements-fuzz.lock"
+FUZZER = VENV / "fuzz"
 PROJECT = "camera-privacy-agent"
 LOCK_TOOL = ROOT / ".ci" / "lock-tool.lock"
 LOCKS = {"demo": RUNTIME_LOCK, "test": TEST_LOCK}
-DOWNLOAD_MB = {"demo": 50, "test": 190}
+DOWNLOAD_MB = {"demo": 50, "test": 190, "fuzz": 35}
 
 # https://pypi.org/project/pip/26.3/#files
 PIP_WHEEL = "pip-26.3-py3-none-any.whl"
@@ -276,6 +278,19 @@ def install(level: str) -> None:
         remove_strangers()
 
 
+def ensure_fuzzer() -> None:
+    """`.venv/fuzz` with the fuzzer alone: it is found by who names that folder, so no test can come to need it."""
+    where = ["--no-deps", "--upgrade", "--target", str(FUZZER)]
+    once(
+        "fuzz",
+        digest(venv_key().encode(), FUZZ_LOCK.read_bytes()),
+        step=lambda: run(
+            [*pip("install"), "--require-hashes", "--only-binary", ":all:", *where, "--requirement", str(FUZZ_LOCK)],
+            doing=f"installing {FUZZ_LOCK.name} ({DOWNLOAD_MB['fuzz']} MB to fetch)",
+        ),
+    )
+
+
 def remove_strangers() -> None:
     """Take out what the test lock does not name, so that nothing works here that would fail elsewhere."""
     freeze = [str(VENV_PYTHON), "-m", "pip", "--disable-pip-version-check", "list", "--format=freeze"]
@@ -376,20 +391,23 @@ def no_service_starts() -> Iterator[None]:
 
 
 def write_locks() -> None:
-    """Resolve `pyproject.toml` anew into both lock files, for Linux on any processor, newest versions first."""
+    """Resolve `pyproject.toml` anew into the lock files, for Linux on any processor, newest versions first."""
     with TemporaryDirectory() as folder:
         tool = Path(folder) / "uv"
         run(
             [*pip("install"), "--require-hashes", "--only-binary=:all:", "--target", str(tool), "-r", str(LOCK_TOOL)],
             doing="installing the resolver",
         )
-        compile_lock(tool, RUNTIME_LOCK, more=["--extra", "sim"])
-        compile_lock(tool, TEST_LOCK, more=["--all-extras", "--constraint", str(RUNTIME_LOCK.relative_to(ROOT))])
+        project = ["pyproject.toml", ".ci/build.in"]
+        compile_lock(tool, RUNTIME_LOCK, of=[*project, "--extra", "sim"])
+        constraint = ["--constraint", str(RUNTIME_LOCK.relative_to(ROOT))]
+        compile_lock(tool, TEST_LOCK, of=[*project, "--all-extras", *constraint])
+        compile_lock(tool, FUZZ_LOCK, of=["--group", "fuzz"])
 
 
-def compile_lock(tool: Path, lock: Path, *, more: list[str]) -> None:
-    """Write one lock file; the build backend is in it because nothing is built in isolation."""
-    command = [str(tool / "bin" / "uv"), "pip", "compile", "pyproject.toml", ".ci/build.in", *more]
+def compile_lock(tool: Path, lock: Path, *, of: list[str]) -> None:
+    """Write one lock file; the build backend is in the project's because nothing is built in isolation."""
+    command = [str(tool / "bin" / "uv"), "pip", "compile", *of]
     command += ["--universal", "--python-version", "3.11", "--generate-hashes", "--upgrade", "--quiet"]
     command += ["--no-header", "--no-annotate", "--no-emit-index-url", "--no-emit-find-links", "--no-config"]
     env = {k: v for k, v in os.environ.items() if not k.startswith("UV_")}
@@ -401,7 +419,7 @@ def compile_lock(tool: Path, lock: Path, *, more: list[str]) -> None:
 def main() -> int:
     """Do one level of set-up; 0 done, 1 not possible here."""
     parser = argparse.ArgumentParser(description="Prepare .venv and what the tests need around it.")
-    parser.add_argument("level", choices=["demo", "test", "check", "lock", "packages"])
+    parser.add_argument("level", choices=["demo", "test", "check", "fuzz", "lock", "packages"])
     level = parser.parse_args().level
     try:
         if level == "packages":
@@ -413,6 +431,8 @@ def main() -> int:
             ensure_python("demo" if level in {"demo", "lock"} else "test")
             if level == "test":
                 ensure_node_modules()
+            if level == "fuzz":
+                ensure_fuzzer()
             if level == "lock":
                 write_locks()
     except SetupError as error:

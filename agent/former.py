@@ -82,7 +82,7 @@ def decode(raw: bytes) -> Former:
     """Read them back; raises ``CorruptError``."""
     try:
         return msgspec.json.decode(raw, type=Former)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeError) as error:  # the latter for a member that is not known
         raise CorruptError(
             f"the cut-offs of the former owner cannot be read ({error})",
             hint="without them what it recorded may be taken in: empty the sources by hand, then remove the file",

@@ -163,7 +163,7 @@ class Device:
             return None
         try:
             return msgspec.json.decode(read_file(path), type=Head)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeError) as error:
             raise ConfigError(f"{path}: {error}", hint="remove it; the next receipt writes it again") from error
 
     def _receipt(self, path: Path) -> Receipt:

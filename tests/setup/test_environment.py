@@ -20,7 +20,7 @@ from types import ModuleType
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-LOCKS = ("requirements.lock", "requirements-test.lock", ".ci/lock-tool.lock")
+LOCKS = ("requirements.lock", "requirements-test.lock", "requirements-fuzz.lock", ".ci/lock-tool.lock")
 Serve = Callable[[dict[str, bytes]], str]
 
 
@@ -173,6 +173,15 @@ def test_locks_name_every_dependency() -> None:
     everything = runtime | plain_names([one for extra in extras.values() for one in extra])
     assert runtime - {declared["name"]} <= set(locked("requirements.lock")), "run: make lock"
     assert everything - {declared["name"]} <= set(locked("requirements-test.lock")), "run: make lock"
+
+
+def test_fuzzer_is_locked_for_every_python_and_is_in_no_other_lock() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    wanted = project["dependency-groups"]["fuzz"]
+    text = (ROOT / "requirements-fuzz.lock").read_text(encoding="utf-8")
+    assert plain_names(wanted) == set(locked("requirements-fuzz.lock")) == {"atheris"}, "run: make lock"
+    assert len(re.findall(r"^atheris==", text, re.MULTILINE)) == len(wanted), "run: make lock"
+    assert "atheris" not in locked("requirements-test.lock"), "the tests run without it"
 
 
 def test_test_lock_holds_all_of_the_runtime_lock() -> None:
