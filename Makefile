@@ -73,7 +73,7 @@ torture: ## Kills and full disks at the system calls, some power cuts; LONG=1 al
 
 fuzz: ## Whatever bytes into every parser, by atheris; SECONDS=600 for all of them together
 	$(call set_up,fuzz)
-	@PYTHONPATH=.venv/fuzz $(BIN)/python -m tests.fuzz --seconds $(SECONDS)
+	@PYTHONPATH=$(CURDIR)/.venv/fuzz $(BIN)/python -m tests.fuzz --seconds $(SECONDS)
 
 certs: ## A CA and TLS identities in DIR=folder
 	$(call set_up,demo)

@@ -60,7 +60,7 @@ def choose(body: bytes, *, sound: bool) -> Description:
     head, *sections = _sections(body.decode("utf-8", "surrogateescape"))
     found = [(_track(section), section) for section in sections]
     heard = [one for one in found if one[0] is not None and one[0].kind == "audio"]
-    pictures = next((one for one in found if one[0] is not None and one[0].coding in PICTURES), None)
+    pictures = next((one for one in found if one[0] is not None and _are_pictures(one[0])), None)
     if pictures is None:
         silent = [section for one, section in found if one is None or one.kind == "video"]
         return Description(body=_joined(head, *silent), tracks=())
@@ -71,6 +71,10 @@ def choose(body: bytes, *, sound: bool) -> Description:
         tracks=tuple(track for track, _ in chosen if track is not None),
         left_out=heard[0][0].coding if sound and kept is None and heard and heard[0][0] is not None else "",
     )
+
+
+def _are_pictures(track: Track) -> bool:
+    return track.kind == "video" and track.coding in PICTURES and track.clock_hz > 0
 
 
 def _can_be_kept(track: Track | None) -> bool:

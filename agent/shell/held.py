@@ -15,10 +15,10 @@ def summed(objects: Sequence[dict[str, Any]]) -> str:
     """
     going = [one for one in objects if one.get("state") == "erasing"]
     away = [one for one in objects if one.get("state") == "at_store"]
-    here = [one for one in objects if one.get("state") not in {"erasing", "at_store"}]
+    here = [one for one in objects if one.get("state") not in ("erasing", "at_store")]  # no set: it may be any JSON
     lines = [f"{_count(here)}, {size(weight(here))}"] if here else []
     if going:
-        by = max((one["until"] for one in going if "until" in one), default="")
+        by = max((until_ for one in going if isinstance(until_ := one.get("until"), str)), default="")
         lines.append(f"{_count(going)} being erased" + (f", keys gone by {when_text(by)}" if by else ""))
     if away:
         lines.append(f"{_count(away)} at the store only, {size(weight(away))}: kept there until a delete")

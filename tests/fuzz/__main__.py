@@ -23,7 +23,7 @@ from agent.clock import monotonic_s
 from tests.fuzz.broken import Broken, name_of
 from tests.fuzz.dictionary import words_of, written
 from tests.fuzz.target import Target
-from tests.fuzz.targets import FOUND, TARGETS
+from tests.fuzz.targets import FOUND, MODULE_OF, TARGETS
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 KEPT: Final = ROOT / ".fuzz"
@@ -97,7 +97,8 @@ def _one(target: Target, *, share_s: float, seed: int, running: list["subprocess
     seeds = _prepared(folder, target)
     before = _count(folder / "corpus")
     until_s = monotonic_s() + share_s
-    command = [sys.executable, "-m", "tests.fuzz.worker", target.name, str(folder), str(until_s), str(seed)]
+    told = (MODULE_OF[target.name], target.name, folder, FOUND / target.name, until_s, seed)
+    command = [sys.executable, "-m", "tests.fuzz.worker", *map(str, told)]
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         running.append(process)

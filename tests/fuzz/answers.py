@@ -23,7 +23,7 @@ from tests.fuzz.vectors import IDENTITIES, PARTIES, claims, descriptor, payloads
 
 DEVICE: Final = descriptor("device")
 LARGE: Final = 8192
-_ID: Final = "k3x9" + "a" * 22
+_ID: Final = "k3x4" + "a" * 22
 _HASH: Final = "0" * 64
 NOW: Final = Moment(agent_ms=NOW_S * 1000, wall_ms=NOW_S * 1000, trusted=True)
 

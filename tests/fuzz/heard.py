@@ -25,9 +25,10 @@ from agent.errors import CorruptError, RefusedError
 from device_sim.announce.link import Link
 from device_sim.announce.mdns import Service
 from device_sim.ble.wire import _Up
+from tests.ble.test_vectors import sign
 from tests.discovery.test_heard_fuzz import ANSWERED
 from tests.fuzz.target import BETWEEN, Target, parts, text
-from tests.fuzz.vectors import BLE, sign
+from tests.fuzz.vectors import BLE
 
 PACKET_MAX: Final = 9000
 """What zeroconf reads of a datagram."""
@@ -134,9 +135,10 @@ def state(raw: bytes) -> object:
 
 
 def _opening() -> proof.Opening:
-    made = iter([bytes.fromhex(BLE["proof"]["agent_x25519_secret"]), bytes(16)])
+    said = bytes.fromhex(BLE["proof"]["message_1"])
+    made = iter([bytes.fromhex(BLE["proof"]["agent_x25519_secret"]), said[1:17]])
     return proof.open_proof(
-        proof.AgentKey(BLE["agent"]["jwk"], lambda data: sign("device_es256", data)),
+        proof.AgentKey(BLE["agent"]["jwk"], sign),
         camera_kid=BLE["camera"]["kid"],
         advert_key=bytes.fromhex(BLE["advert_key"]),
         random=lambda _count: next(made),
@@ -175,6 +177,8 @@ def proofs() -> Iterator[bytes]:
 
 def shown() -> Iterator[bytes]:
     """Yield what is inside of a proof: an algorithm, a key and a signature, of either kind."""
+    sealed = bytes.fromhex(BLE["proof"]["message_4"])[1:]
+    yield AESCCM(CLAIM._key, tag_length=proof.TAG_BYTES).decrypt(bytes(13), sealed, CLAIM._second)
     for alg, size in ((1, 64), (2, 32)):
         yield bytes((alg,)) + bytes(range(size)) + bytes(64)
 

@@ -138,14 +138,14 @@ def succession(raw: bytes) -> object:
 
 def policy(raw: bytes) -> object:
     """Read the claims of a signed policy."""
-    line = signed(raw, typ=envelope.TYP_POLICY, party="backend").decode("ascii")
-    party = PARTIES["backend"]
+    line = signed(raw, typ=envelope.TYP_POLICY, party="client").decode("ascii")
+    party = PARTIES["client"]
     return envelope.parse_signed_policy(line, kid=party["kid"], jwk=party["jwk"], alg=party["alg"])
 
 
 def policy_line(raw: bytes) -> object:
     """Read a signed policy as a command holds it."""
-    party = PARTIES["backend"]
+    party = PARTIES["client"]
     return envelope.parse_signed_policy(text(raw), kid=party["kid"], jwk=party["jwk"], alg=party["alg"])
 
 

@@ -9,11 +9,11 @@ from tests.fuzz.target import Target
 
 FOUND: Final = Path(__file__).resolve().parent / "found"
 
-TARGETS: Final[dict[str, Target]] = {
-    target.name: target
-    for module in (sealed, messages, answers, heard, cameras, documents, logs)
-    for target in module.TARGETS
-}
+_MODULES: Final = (sealed, messages, answers, heard, cameras, documents, logs)
+
+TARGETS: Final[dict[str, Target]] = {target.name: target for module in _MODULES for target in module.TARGETS}
+MODULE_OF: Final = {target.name: module.__name__ for module in _MODULES for target in module.TARGETS}
+"""Where a target stands: a worker loads no other, which takes its time."""
 
 
 def found(target: Target) -> Iterator[Path]:

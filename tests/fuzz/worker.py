@@ -7,15 +7,18 @@ rest of the time goes on.
 
 import mmap
 import sys
+from importlib import import_module
 from pathlib import Path
 from typing import Final
 
 import atheris
 
-with atheris.instrument_imports(include=["agent", "tomllib"]):
+INSTRUMENTED: Final = ["agent", "tomllib"]
+
+with atheris.instrument_imports(include=INSTRUMENTED):
     from agent.clock import monotonic_s
     from tests.fuzz.broken import Broken
-    from tests.fuzz.targets import FOUND, TARGETS
+    from tests.fuzz.target import Target
 
 RUNS_BYTES: Final = 8
 SLOW_S: Final = 10
@@ -26,8 +29,11 @@ MEMORY_MB: Final = 1024
 
 def main() -> None:
     """Run one target until its time is over; does not return."""
-    name, place, until_s, seed = sys.argv[1:]
-    target, folder = TARGETS[name], Path(place)
+    module, name, place, known, until_s, seed = sys.argv[1:]
+    with atheris.instrument_imports(include=INSTRUMENTED):
+        targets: tuple[Target, ...] = import_module(module).TARGETS
+    target = next(one for one in targets if one.name == name)
+    folder = Path(place)
     broken = Broken(folder / "broken")
     with (folder / "runs").open("r+b") as file:
         counted = mmap.mmap(file.fileno(), RUNS_BYTES)
@@ -42,10 +48,10 @@ def main() -> None:
         except Exception as error:  # noqa: BLE001 - whatever is not declared is what is looked for
             broken.keep(raw, error)
 
-    with atheris.instrument_imports(include=["agent", "tomllib"]):  # what is loaded at its first use
+    with atheris.instrument_imports(include=INSTRUMENTED):  # what is loaded at its first use
         for example in target.seeds():
             once(example)
-    folders = [folder / "corpus", folder / "seeds", *([FOUND / name] if (FOUND / name).is_dir() else [])]
+    folders = [folder / "corpus", folder / "seeds", *([known] if Path(known).is_dir() else [])]
     options = {
         "max_total_time": max(1, round(float(until_s) - monotonic_s())),
         "max_len": target.largest,
