@@ -16,7 +16,7 @@ from agent.owner import said, show
 from agent.owner.manifest import Manifest, read_manifest, signer_of
 from agent.owner.receipt import Receipt, jws_of, read_alert, read_receipt, read_state
 from agent.owner.sheet import read_sheet, write_sheet
-from agent.shell.times import parse_until, parse_when
+from agent.shell.times import parse_until, parse_when, when, when_text
 from tests.docs.make_vectors import NOW_S
 from tests.fuzz.target import Target, text, words
 from tests.fuzz.vectors import IDENTITIES, PARTIES, claims, descriptor, payloads, sign, signed
@@ -109,9 +109,9 @@ def sheet(raw: bytes) -> object:
 
 def times(raw: bytes) -> object:
     """Read a time that was typed, and a time that was sent."""
-    show.when_text(words(raw))
+    when_text(words(raw))
     parse_until(words(raw), now_ms=NOW.agent_ms)
-    return show.when(parse_when(words(raw), now_ms=NOW.agent_ms))
+    return when(parse_when(words(raw), now_ms=NOW.agent_ms))
 
 
 def _log() -> tuple[bytes, ...]:

@@ -7,7 +7,11 @@ from types import SimpleNamespace
 from typing import Final, cast
 
 from cryptography.hazmat.primitives.ciphers.aead import AESCCM
-from zeroconf import DNSCache, DNSIncoming, DNSOutgoing, DNSPointer, Zeroconf
+from zeroconf import Zeroconf
+from zeroconf._cache import DNSCache
+from zeroconf._dns import DNSPointer
+from zeroconf._protocol.incoming import DNSIncoming
+from zeroconf._protocol.outgoing import DNSOutgoing
 from zeroconf.const import _FLAGS_AA, _FLAGS_QR_RESPONSE
 
 from agent.clock import Reading

@@ -19,7 +19,7 @@ LOG_N_MAX: Final = 6
 """A larger work factor takes the fuzzer's time and tells nothing."""
 
 VECTORS: Final = tuple(Vector(ALL[name]) for name in sorted(ALL))
-OPENERS: Final = (*IDENTITIES, age.ScryptIdentity("password", log_n_max=LOG_N_MAX))
+OPENERS: Final[tuple[age.Unwraps, ...]] = (*IDENTITIES, age.ScryptIdentity("password", log_n_max=LOG_N_MAX))
 _SMALL: Final = 8192
 
 

@@ -8,6 +8,7 @@ import pytest
 from tests.fuzz import __main__ as fuzz
 from tests.fuzz.broken import Broken, name_of
 from tests.fuzz.dictionary import words_of, written
+from tests.fuzz.targets import TARGETS
 
 
 def raised(raw: bytes) -> Exception:
@@ -71,7 +72,7 @@ def test_input_becomes_a_file_of_its_target_named_by_what_it_holds(
 ) -> None:
     monkeypatch.setattr(fuzz, "FOUND", tmp_path / "found")
     monkeypatch.setattr(fuzz, "ROOT", tmp_path)
-    told = fuzz._kept(fuzz.TARGETS["json"], b"{", "Traceback\nKeyError: 1\n")
+    told = fuzz._kept(TARGETS["json"], b"{", "Traceback\nKeyError: 1\n")
     assert told.splitlines()[0] == f"found/json/{name_of(b'{')}"
     assert told.endswith("KeyError: 1")
     assert (tmp_path / "found" / "json" / name_of(b"{")).read_bytes() == b"{"
