@@ -71,6 +71,20 @@ def test_highest_head_of_several_receipts_is_the_anchor(owner: Owner, peer: Peer
     assert "entry 20 is known to exist" in ran.err
 
 
+def test_known_head_that_went_bad_is_refused_with_what_to_do(owner: Owner, peer: Peer) -> None:
+    """Bytes that are no UTF-8 come out of the JSON reader as another error than all that is no JSON."""
+    lines, head = log_of(peer)
+    anchor(owner, peer, head)
+    (kept,) = owner.home.glob("devices/*/head.json")
+    kept.write_bytes(b'{"seq":1,"hash":"\xff\xfe"}')
+
+    ran = owner.run("verify", written(Path("log.jsonl"), lines))
+
+    assert ran.code == 2
+    assert "head.json" in ran.err
+    assert "remove it; the next receipt writes it again" in ran.err
+
+
 def test_cut_log_is_found_by_the_receipt_and_only_by_it(owner: Owner, peer: Peer) -> None:
     lines, head = log_of(peer)
     cut = written(Path("log.jsonl"), lines[:-3])
