@@ -1,8 +1,8 @@
 """``make fuzz SECONDS=600``: whatever bytes into every parser, and one table at the end.
 
-Each target gets its share of the time, as many at once as there are processors. What reaches something new is kept in
-``.fuzz/`` and is where the next run begins. What broke a target is put into ``tests/fuzz/found/``: from then on it is a
-test, and ``make test`` fails until the parser is mended.
+Each target gets its share of the time, as many at once as there are processors; what each takes to load comes on top.
+What reaches something new is kept in ``.fuzz/`` and is where the next run begins. What broke a target is put into
+``tests/fuzz/found/``: from then on it is a test, and ``make test`` fails until the parser is mended.
 """
 
 import argparse
@@ -19,7 +19,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Final
 
-from agent.clock import monotonic_s
 from tests.fuzz.broken import Broken, name_of
 from tests.fuzz.dictionary import words_of, written
 from tests.fuzz.target import Target
@@ -27,8 +26,8 @@ from tests.fuzz.targets import FOUND, MODULE_OF, TARGETS
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 KEPT: Final = ROOT / ".fuzz"
-SHARE_MIN_S: Final = 5.0
-"""A worker takes a second or two to load; in less it would try nothing."""
+SHARE_MIN_S: Final = 1
+"""The fuzzer counts whole seconds, and takes 0 for no end."""
 
 HEAD: Final = ("target", "runs", "new inputs", "crashes")
 _RUNS_BYTES: Final = 8
@@ -62,7 +61,7 @@ def main(words: Sequence[str] | None = None) -> int:
     seed = random.SystemRandom().randrange(1, 1 << 31) if options.seed is None else options.seed
     chosen = [TARGETS[name] for name in options.target or TARGETS]
     workers = min(len(os.sched_getaffinity(0)), len(chosen))
-    share_s = max(SHARE_MIN_S, options.seconds * workers / len(chosen))
+    share_s = max(SHARE_MIN_S, round(options.seconds * workers / len(chosen)))
     rows = _run(chosen, workers=workers, share_s=share_s, seed=seed)
     if options.json:
         print(json.dumps({"seed": seed, "seconds": options.seconds, "rows": [asdict(row) for row in rows]}, indent=1))
@@ -71,7 +70,7 @@ def main(words: Sequence[str] | None = None) -> int:
     return 1 if any(row.why or row.failed for row in rows) else 0
 
 
-def _run(chosen: Sequence[Target], *, workers: int, share_s: float, seed: int) -> list[Row]:
+def _run(chosen: Sequence[Target], *, workers: int, share_s: int, seed: int) -> list[Row]:
     """Run the targets, a few at a time, and show how far they are where a person watches."""
     running: list[subprocess.Popen[bytes]] = []
     with ThreadPoolExecutor(workers) as pool:
@@ -91,13 +90,12 @@ def _run(chosen: Sequence[Target], *, workers: int, share_s: float, seed: int) -
     return [future.result() for future in waiting]
 
 
-def _one(target: Target, *, share_s: float, seed: int, running: list["subprocess.Popen[bytes]"]) -> Row:
+def _one(target: Target, *, share_s: int, seed: int, running: list["subprocess.Popen[bytes]"]) -> Row:
     """Run one target in its own process and gather what it left."""
     folder = KEPT / target.name
     seeds = _prepared(folder, target)
     before = _count(folder / "corpus")
-    until_s = monotonic_s() + share_s
-    told = (MODULE_OF[target.name], target.name, folder, FOUND / target.name, until_s, seed)
+    told = (MODULE_OF[target.name], target.name, folder, FOUND / target.name, share_s, seed)
     command = [sys.executable, "-m", "tests.fuzz.worker", *map(str, told)]
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log)

@@ -8,7 +8,6 @@ import msgspec
 
 from agent import age, envelope
 from agent.age import decrypt
-from agent.commands.door import Incoming
 from agent.envelope import KIND, TYP, Kind, claimed_jti, decode_strictly, parse, signing_input_sha256
 from agent.envelope.deposit import read_deposit
 from agent.envelope.json import encode
@@ -66,7 +65,7 @@ def command_payload(raw: bytes) -> object:
     """Read a payload of ``cmd`` up to the signature, as ``agent.commands.door`` does."""
     kind, body = envelope.unframe(raw, channel="cmd")
     found = decrypt(body, US.identities) if kind == "command" else body
-    return Incoming(kind, parse(found, typ=TYP[kind]), signing_input_sha256(found))
+    return parse(found, typ=TYP[kind]), signing_input_sha256(found)
 
 
 def answer_payload(raw: bytes) -> object:

@@ -16,7 +16,6 @@ import atheris
 INSTRUMENTED: Final = ["agent", "tomllib"]
 
 with atheris.instrument_imports(include=INSTRUMENTED):
-    from agent.clock import monotonic_s
     from tests.fuzz.broken import Broken
     from tests.fuzz.target import Target
 
@@ -29,7 +28,7 @@ MEMORY_MB: Final = 1024
 
 def main() -> None:
     """Run one target until its time is over; does not return."""
-    module, name, place, known, until_s, seed = sys.argv[1:]
+    module, name, place, known, share_s, seed = sys.argv[1:]
     with atheris.instrument_imports(include=INSTRUMENTED):
         targets: tuple[Target, ...] = import_module(module).TARGETS
     target = next(one for one in targets if one.name == name)
@@ -52,15 +51,16 @@ def main() -> None:
         for example in target.seeds():
             once(example)
     folders = [folder / "corpus", folder / "seeds", *([known] if Path(known).is_dir() else [])]
-    options = {
-        "max_total_time": max(1, round(float(until_s) - monotonic_s())),
+    options: dict[str, object] = {
+        "max_total_time": share_s,
         "max_len": target.largest,
         "timeout": SLOW_S,
         "rss_limit_mb": MEMORY_MB,
         "artifact_prefix": f"{folder / 'broken'}/",
-        "dict": folder / "words",
         "seed": seed,
     }
+    if (folder / "words").stat().st_size:  # an empty one is an error to it
+        options["dict"] = folder / "words"
     atheris.Setup([sys.argv[0], *(f"-{key}={value}" for key, value in options.items()), *map(str, folders)], once)
     atheris.Fuzz()
 
