@@ -73,6 +73,8 @@ def main(words: Sequence[str] | None = None) -> int:
 def _run(chosen: Sequence[Target], *, workers: int, share_s: int, seed: int) -> list[Row]:
     """Run the targets, a few at a time, and show how far they are where a person watches."""
     running: list[subprocess.Popen[bytes]] = []
+    for one in chosen:  # an earlier run's count is none of this one's
+        (KEPT / one.name / "runs").unlink(missing_ok=True)
     with ThreadPoolExecutor(workers) as pool:
         waiting = {pool.submit(_one, one, share_s=share_s, seed=seed, running=running): one for one in chosen}
         pending: set[Future[Row]] = set(waiting)
