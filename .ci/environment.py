@@ -24,6 +24,7 @@ import shutil
 import ssl
 import subprocess
 import sys
+import sysconfig
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -42,6 +43,7 @@ RUNTIME_LOCK = ROOT / "requirements.lock"
 TEST_LOCK = ROOT / "requirements-test.lock"
 FUZZ_LOCK = ROOT / "requirements-fuzz.lock"
 FUZZER = VENV / "fuzz"
+TPM_LOCK = ROOT / "requirements-tpm.lock"
 PROJECT = "camera-privacy-agent"
 LOCK_TOOL = ROOT / ".ci" / "lock-tool.lock"
 LOCKS = {"demo": RUNTIME_LOCK, "test": TEST_LOCK}
@@ -61,12 +63,18 @@ SYSTEM_PROGRAMS = {
     "openssl": "openssl",
     "ip": "iproute2",
     "dbus-daemon": "dbus-daemon",
+    "swtpm": "swtpm",
+    "cc": "gcc",
+    "pkg-config": "pkg-config",
 }
 # And of what has no program of its own: a file beneath / -> its package.
 SYSTEM_FILES = {
     "usr/lib/*/girepository-1.0/GstRtspServer-1.0.typelib": "gir1.2-gst-rtsp-server-1.0",
     "usr/lib/*/gstreamer-1.0/libgstrtp.so": "gstreamer1.0-plugins-good",
     "usr/lib/python3/dist-packages/gi/__init__.py": "python3-gi",
+    "usr/include/tss2/tss2_esys.h": "libtss2-dev",
+    "usr/include/stdio.h": "libc6-dev",
+    f"{sysconfig.get_path('include').lstrip('/')}/Python.h": "python3-dev",
 }
 SYSTEM_PATH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/local/sbin", "/usr/sbin", "/sbin"])
 
@@ -291,12 +299,26 @@ def ensure_fuzzer() -> None:
     )
 
 
+def ensure_tpm() -> None:
+    """The extra [tpm], which has no wheels: built against this machine's tpm2-tss with what the test lock brought."""
+    key = digest(venv_key().encode(), TPM_LOCK.read_bytes(), TEST_LOCK.read_bytes())
+    options = ["--require-hashes", "--no-deps", "--no-build-isolation", "--no-binary", ":all:"]
+    once(
+        "tpm",
+        key,
+        step=lambda: run(
+            [*pip("install"), *options, "--requirement", str(TPM_LOCK)], doing=f"building {TPM_LOCK.name}"
+        ),
+    )
+
+
 def remove_strangers() -> None:
     """Take out what the test lock does not name, so that nothing works here that would fail elsewhere."""
     freeze = [str(VENV_PYTHON), "-m", "pip", "--disable-pip-version-check", "list", "--format=freeze"]
     listed = subprocess.run(freeze, capture_output=True, text=True, check=True, cwd=ROOT)
     present = {plain(line) for line in listed.stdout.split()}
-    wanted = {plain(line) for line in TEST_LOCK.read_text(encoding="utf-8").splitlines() if "==" in line}
+    locks = (TEST_LOCK.read_text(encoding="utf-8"), TPM_LOCK.read_text(encoding="utf-8"))
+    wanted = {plain(line) for lock in locks for line in lock.splitlines() if "==" in line}
     if strangers := sorted(present - wanted - {"pip", PROJECT}):
         run([*pip("uninstall"), "--yes", *strangers], doing=f"removing {' '.join(strangers)}")
 
@@ -401,7 +423,8 @@ def write_locks() -> None:
         project = ["pyproject.toml", ".ci/build.in"]
         compile_lock(tool, RUNTIME_LOCK, of=[*project, "--extra", "sim"])
         constraint = ["--constraint", str(RUNTIME_LOCK.relative_to(ROOT))]
-        compile_lock(tool, TEST_LOCK, of=[*project, "--all-extras", *constraint])
+        compile_lock(tool, TEST_LOCK, of=[*project, "--extra", "test", *constraint])
+        compile_lock(tool, TPM_LOCK, of=[".ci/tpm.in", "--no-deps"])
         compile_lock(tool, FUZZ_LOCK, of=["--group", "fuzz"])
 
 
@@ -430,6 +453,7 @@ def main() -> int:
                 ensure_packages()
             ensure_python("demo" if level in {"demo", "lock"} else "test")
             if level == "test":
+                ensure_tpm()
                 ensure_node_modules()
             if level == "fuzz":
                 ensure_fuzzer()

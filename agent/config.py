@@ -15,6 +15,10 @@ The document::
     [clock]
     source = "ntp"                        # or "system": this machine's clock is set by something trustworthy
 
+    [keystore]
+    engine = "tpm"                        # or "software", which is usual; chosen once, before init
+    tcti = "device:/dev/tpmrm0"           # and counter = 0x01810730, the NV index of this agent alone
+
     [delivery]
     ca = "nas-ca.pem"                     # an authority besides the system's, of whom an export is handed to
 
@@ -50,6 +54,7 @@ import msgspec
 from agent.clock import MS_PER_S, ClockSource
 from agent.discovery.sighting import Way
 from agent.document import DOCUMENT_BYTES, Table, read_document
+from agent.element import COUNTERS, DEFAULT_COUNTER, DEFAULT_TCTI, TpmSettings
 from agent.errors import ConfigError
 from agent.files import read_whole
 from agent.model import Medium
@@ -85,10 +90,14 @@ _DOCUMENT_KEYS: Final = (
     "socket",
     "broker",
     "clock",
+    "keystore",
     "delivery",
     "discovery",
     "source",
 )
+ENGINES: Final = ("software", "tpm")
+_KEYSTORE_KEYS: Final = ("engine", "tcti", "counter")
+_TCTI: Final = re.compile(r"[a-z0-9-]{1,32}(?::[\x21-\x7e]{1,256})?")
 _DISCOVERY_KEYS: Final = ("ways", "interfaces", "adapter")
 _SOURCE_KEYS: Final = (
     "name",
@@ -149,6 +158,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     broker: BrokerSettings | None
     clock: ClockSource
     discovery: DiscoverySettings | None = None
+    tpm: TpmSettings | None = None
+    """The TPM that the keystore is in; without one it is a file."""
     sources: tuple[SourceSettings, ...]
     streams: tuple[StreamSettings, ...] = ()
     authorities: Path | None = None
@@ -200,6 +211,7 @@ def parse_config(raw: bytes, *, file: Path) -> Config:
     clock_table = document.table("clock")
     clock = cast("ClockSource", clock_table.choice("source", get_args(ClockSource), "ntp"))
     clock_table.close(known=("source",))
+    tpm = _keystore(document.table("keystore"))
     delivery = document.table("delivery")
     authorities = here / delivery.take("ca", str) if "ca" in delivery else None
     delivery.close(known=("ca",))
@@ -215,10 +227,36 @@ def parse_config(raw: bytes, *, file: Path) -> Config:
         broker=broker,
         clock=clock,
         discovery=discovery,
+        tpm=tpm,
         sources=sources,
         streams=streams,
         authorities=authorities,
     )
+
+
+def _keystore(table: Table) -> TpmSettings | None:
+    engine = table.choice("engine", ENGINES, "software")
+    if engine != "tpm":
+        for key in _KEYSTORE_KEYS[1:]:
+            if key in table:
+                raise table.error(
+                    key, "is a TPM's, and the engine is none", hint='write engine = "tpm", or leave it out'
+                )
+        table.close(known=_KEYSTORE_KEYS)
+        return None
+    tcti = table.take("tcti", str, DEFAULT_TCTI)
+    counter = table.take("counter", int, DEFAULT_COUNTER)
+    table.close(known=_KEYSTORE_KEYS)
+    if _TCTI.fullmatch(tcti) is None:
+        raise table.error("tcti", f"{tcti!r} names no TPM", hint=f'write for example "{DEFAULT_TCTI}"')
+    lowest, highest = COUNTERS
+    if not lowest <= counter <= highest:
+        raise table.error(
+            "counter",
+            f"{counter:#010x} is no NV index of this machine's owner",
+            hint=f"one of {lowest:#010x} to {highest:#010x}, for example {DEFAULT_COUNTER:#010x}",
+        )
+    return TpmSettings(tcti=tcti, counter=counter)
 
 
 def _sources(

@@ -243,6 +243,12 @@ class Erasure:
             if self._callers == 0:
                 self._results.clear()
 
+    async def change_roots(self, moment: Moment) -> None:
+        """Do steps 2 to 5 for nobody: an index from before names a root that is gone then."""
+        async with self._lock:
+            await self._destroy_stale_roots()
+            await self._rotate((), moment, victims=0)
+
     async def retry(self, moment: Moment) -> int:
         """Try again to remove files that were put off, some of them; return how many still are."""
         async with self._lock:

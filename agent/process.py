@@ -12,16 +12,28 @@ _PR_SET_NO_NEW_PRIVS: Final = 38
 
 
 def harden() -> None:
-    """Keep keys and clear bytes in this process: no core file, no reading of its memory by others of the same user.
+    """Keep keys and clear bytes in this process (``keep_memory``).
 
     Also: files that it makes are its user's alone, and no program that it starts gains privileges.
     """
     os.umask(0o077)
+    keep_memory()
+    _prctl(_PR_SET_NO_NEW_PRIVS, 1)
+
+
+def keep_memory() -> None:
+    """Let no core file be written, and nobody else of the same user trace this process or read its memory.
+
+    Swap is the unit's to forbid (``MemorySwapMax=0``): pages that are locked one and all could not be given back.
+    """
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    _prctl(_PR_SET_DUMPABLE, 0)
+
+
+def _prctl(option: int, value: int) -> None:
     libc = ctypes.CDLL(None, use_errno=True)
-    for option, value in ((_PR_SET_DUMPABLE, 0), (_PR_SET_NO_NEW_PRIVS, 1)):
-        if libc.prctl(option, value, 0, 0, 0) != 0:
-            raise OSError(ctypes.get_errno(), "prctl")
+    if libc.prctl(option, value, 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), "prctl")
 
 
 def give_back_memory() -> None:

@@ -686,7 +686,10 @@ class Vault:
                 return root
         raise CorruptError(
             f"the keystore lacks root {current} of this index",
-            hint="restore the vault folder and the keystore together from the same backup",
+            hint="restore the vault folder and the keystore together from the same backup"
+            if self.keystore.engine == "software"
+            else "this index is from before the last change of keys; put back the newest one: what it lacks by now is "
+            "destroyed, and without it move the state folder away, then: privacy-agent init",
         )
 
     def _adopt_root(self, tx: Tx) -> None:

@@ -5,6 +5,7 @@ cut off before it hands the parts out, so nobody ever works on a half-done erasu
 """
 
 import asyncio
+import contextlib
 import os
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -152,6 +153,16 @@ class Parts:
         if audit.checkpoint_due(tx):
             audit.checkpoint(tx, self.keystore, moment=self.now())
 
+    async def keep_keys(self) -> None:
+        """Raise a TPM's counter where that waits, and change the roots where they are of yesterday.
+
+        Then an index that is put back from before is refused.
+        """
+        moment = self.now()
+        await asyncio.to_thread(self.keystore.settle, moment.agent_ms)
+        if self.keystore.anchor_is_due:
+            await self.erasure.change_roots(moment)
+
     async def prune_log(self) -> None:
         """Drop what the audit log no longer keeps, some in each transaction, until that is all."""
         while await self.index.write(lambda tx: audit.prune(tx, self.keystore, moment=self.now()), urgent=True):
@@ -213,10 +224,12 @@ async def opened(config: Config, *, read_clock: ReadClock, patience_s: float = 0
         if unowned.was_begun(config):
             await asyncio.to_thread(unowned.finish, config)
             raise unowned.unowned(config)
-        keystore = Keystore.open(config.keystore)
-        index = Index(config.index, key=keystore.index_key())
+        keystore = await asyncio.to_thread(partial(Keystore.open, config.keystore, tpm=config.tpm))
         outlives: former.Former | None = None
-        try:
+        with contextlib.ExitStack() as stack:
+            stack.callback(keystore.close)
+            index = Index(config.index, key=keystore.index_key())
+            stack.callback(index.close)
             file = _first_file(config, index)
             parts = _assemble(config, file, keystore=keystore, index=index, read_clock=read_clock)
             await recover(parts, file=file)
@@ -225,8 +238,6 @@ async def opened(config: Config, *, read_clock: ReadClock, patience_s: float = 0
                 yield parts
                 await leave(parts)
             outlives = await index.read(lambda tx: _outliving(tx, config))
-        finally:
-            index.close()
         if outlives is not None:
             await asyncio.to_thread(unowned.leave, config, outlives)
         if found_over:

@@ -8,6 +8,7 @@ owner. A device that had an owner before keeps that one's cut-offs (``agent/form
 nothing else: not even its policy.
 """
 
+import contextlib
 from pathlib import Path
 from typing import Final
 
@@ -43,6 +44,7 @@ class Initialised(msgspec.Struct, frozen=True, kw_only=True):
     """What a person needs to know after ``init``."""
 
     device: str
+    engine: str
     fingerprint: str
     owner_fingerprint: str
     descriptor: Path
@@ -99,13 +101,12 @@ def _initialise(
     if unowned.was_begun(config):
         unowned.finish(config)
     outlived = unowned.read_former(config)
-    keystore = Keystore.open(config.keystore) if config.keystore.exists() else Keystore.create(config.keystore)
-    index = Index(config.index, key=keystore.index_key())
-    try:
-        index.write_now(lambda tx: _install(tx, owner_file, outlived, read_clock=read_clock))
-    finally:
-        index.close()
-    descriptor = describe(keystore, device=config.device)
+    make = Keystore.open if config.keystore.exists() else Keystore.create
+    with contextlib.closing(make(config.keystore, tpm=config.tpm)) as keystore:
+        with contextlib.closing(Index(config.index, key=keystore.index_key())) as index:
+            index.write_now(lambda tx: _install(tx, owner_file, outlived, read_clock=read_clock))
+        descriptor = describe(keystore, device=config.device)
+        engine = keystore.engine
     fingerprint = parse_descriptor(descriptor).fingerprint
     path = config.state / "device.jws"
     written, kept = [path], []
@@ -121,6 +122,7 @@ def _initialise(
         unowned.owned(config)
     return Initialised(
         device=config.device,
+        engine=engine,
         fingerprint=fingerprint,
         owner_fingerprint=owner_file.owner.fingerprint,
         descriptor=path,
@@ -159,6 +161,7 @@ device = "{device}"             # the name that commands are addressed to; equal
 policy = "{policy}"
 state = "{state}"
 
+{keystore}
 [clock]
 source = "{clock}"               # ntp: the kernel's word; system: this clock is set by something trustworthy
 
@@ -169,6 +172,18 @@ source = "{clock}"               # ntp: the kernel's word; system: this clock is
 # adapter = "hci0"              # left out: the first Bluetooth adapter
 
 {sources}
+"""
+
+KEYSTORE_TEMPLATE: Final = """\
+[keystore]
+engine = "tpm"                  # signs in the TPM; what is deleted stays deleted when disk and keystore are put back
+# tcti = "device:/dev/tpmrm0"   # where the TPM is, as tpm2-tss names it
+# counter = 0x01810730          # the NV index of this agent alone; another agent beside it needs another
+"""
+
+KEYSTORE_EXAMPLE: Final = """\
+# [keystore]
+# engine = "tpm"                # only before init: then keys are made in a TPM 2.0 and never leave it
 """
 
 BROKER_TEMPLATE: Final = """\

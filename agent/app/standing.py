@@ -91,5 +91,6 @@ async def looked_into(config: Config) -> AsyncIterator[tuple[Tx, Keystore]]:
     async with AsyncExitStack() as stack:
         if is_there(config.lock):  # else no agent has ever run here
             await stack.enter_async_context(locked(config, patience_s=0))
-        keystore = Keystore.open(config.keystore, mend=False)
+        keystore = Keystore.open(config.keystore, tpm=config.tpm, mend=False)
+        stack.callback(keystore.close)
         yield stack.enter_context(looking(config.index, key=keystore.index_key())), keystore

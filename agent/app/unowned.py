@@ -3,7 +3,8 @@
 The last steps of leaving an owner (``agent/commands/farewell.py`` has those before), with the index closed:
 
     8  what outlives the owner is written: the cut-offs of its sources (``agent/former.py``)
-    9  the keystore's keys are overwritten, one copy at a time: from here on nothing of it ever opens
+    9  the keystore's keys are overwritten, one copy at a time, and a TPM's counter is raised and removed between the
+       two: from here on nothing of it ever opens
     10 everything else is removed: vault, index, descriptor, the TLS key and camera passwords, the policy
     11 the keystore's file is removed: the device is unowned, and ``privacy-agent init`` gives it its next owner
 
@@ -55,7 +56,7 @@ def finish(config: Config) -> tuple[Path, ...]:
     The lock, which holds nothing, stays: whoever waits for it must find the same file.
     """
     # Step 9. If power fails here, the next start comes back to this line.
-    Keystore.destroy(config.keystore)
+    Keystore.destroy(config.keystore, tpm=config.tpm)
     # Step 10. The same.
     stuck = list(_emptied(config.vault))
     for path in sorted(config.state.iterdir()):

@@ -6,6 +6,7 @@ asked; where none runs, the state folder is read as it is, and what a crash left
 
 import argparse
 import asyncio
+import contextlib
 import functools
 import json
 import os
@@ -21,6 +22,7 @@ from agent.shell.parser import Subparsers, add
 
 if TYPE_CHECKING:
     from agent.config import Config
+    from agent.keystore import Keystore
     from agent.policy import Policy
 
 _MQTT: Final = {4: "3.1.1", 5: "5"}
@@ -168,8 +170,15 @@ def _keys(config: "Config") -> Iterator[Finding]:
     from agent.keystore import Keystore
 
     require_no_orphan(config)
-    keystore = Keystore.open(config.keystore, mend=False)
-    told = f"{keystore.protection} keystore, {keystore.alg}"
+    with contextlib.closing(Keystore.open(config.keystore, tpm=config.tpm, mend=False)) as keystore:
+        yield from _keystore(config, keystore)
+    yield from _swap(Path("/proc/swaps"))
+
+
+def _keystore(config: "Config", keystore: "Keystore") -> Iterator[Finding]:
+    told = f"{keystore.engine} keystore, {keystore.alg}"
+    if keystore.engine == "tpm":
+        told = f"{told}; its counter may be raised {keystore.wear.left} times at once, then hourly"
     if keystore.sound:
         yield Finding("keys", "good", told)
     else:
@@ -179,6 +188,24 @@ def _keys(config: "Config") -> Iterator[Finding]:
             f"{told}; one of its two copies is damaged or older",
             f"look at the disk, and start the agent, which mends the copy: {_run_it(config)}",
         )
+
+
+def _swap(swaps: Path) -> Iterator[Finding]:
+    """Tell whether memory, with what keys are in it, may be written to a disk; the unit keeps the agent's from it."""
+    try:
+        areas = swaps.read_text(encoding="utf-8", errors="replace").splitlines()[1:]
+    except OSError:  # this kernel has no swap at all
+        areas = []
+    named = [area.split()[0] for area in areas if area.split() and not area.startswith("/dev/zram")]
+    if named:
+        yield Finding(
+            "swap",
+            "look",
+            f"memory may be written to {', '.join(named[:_NAMED])}",
+            "run the agent by its unit, which forbids it (MemorySwapMax=0), or: swapoff -a",
+        )
+    else:
+        yield Finding("swap", "good", "memory is written to no disk")
 
 
 def _folder(config: "Config") -> Iterator[Finding]:

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import re
 import socket
 import sys
 from pathlib import Path
@@ -57,6 +58,13 @@ def add_parsers(subparsers: Subparsers) -> None:
     )
     init.add_argument("--region", metavar="NAME", help="the only region where a store may keep what is uploaded")
     init.add_argument("--clock", choices=("ntp", "system"), help=f"what makes the clock trustworthy (default: {CLOCK})")
+    init.add_argument(
+        "--tpm",
+        nargs="?",
+        const="",
+        metavar="TCTI",
+        help="keep the keys in this machine's TPM 2.0, or in the one that tpm2-tss calls TCTI",
+    )
     init.add_argument("--json", action="store_true", help="answer as JSON")
 
     version = add(
@@ -74,7 +82,9 @@ def _init(arguments: argparse.Namespace) -> int:
     from agent.app.preset import preset
     from agent.clock import system_clock
     from agent.config import DEFAULT_PATH, DEFAULT_STATE, parse_config, read_config
+    from agent.process import keep_memory
 
+    keep_memory()
     config_path = (arguments.config or DEFAULT_PATH).absolute()
     owner_file = first_start.read_owner_file(arguments.owner)
     known = read_config(config_path) if config_path.exists() else None
@@ -102,6 +112,7 @@ def _init(arguments: argparse.Namespace) -> int:
             json.dumps(
                 {
                     "device": done.device,
+                    "keystore": done.engine,
                     "fingerprint": done.fingerprint,
                     "owner_fingerprint": done.owner_fingerprint,
                     "descriptor": str(done.descriptor),
@@ -115,6 +126,7 @@ def _init(arguments: argparse.Namespace) -> int:
     print(f"device       {done.device}")
     print(f"fingerprint  {done.fingerprint}")
     print(f"owner        {done.owner_fingerprint}")
+    print(f"keystore     {done.engine}")
     for path in done.written:
         print(f"wrote        {path}")
     for path in done.kept:
@@ -177,6 +189,7 @@ def _unused(arguments: argparse.Namespace, told: "Config", known: "Config") -> l
         "--state": arguments.state is not None and told.state != known.state,
         "--broker": told.broker not in {None, known.broker},
         "--clock": arguments.clock is not None and told.clock != known.clock,
+        "--tpm": arguments.tpm is not None and told.tpm != known.tpm,
         "--source": not wanted.keys() <= held.keys(),
         "--medium": arguments.medium is not None and any(held[one] != wanted[one] for one in both),
     }
@@ -195,12 +208,18 @@ def _config_text(arguments: argparse.Namespace, *, device: str, state: Path) -> 
         broker = first_start.BROKER_TEMPLATE.format(
             url=arguments.broker, tenant=arguments.tenant, identity=arguments.identity.absolute()
         )
+    keystore = first_start.KEYSTORE_EXAMPLE
+    if arguments.tpm is not None:
+        keystore = first_start.KEYSTORE_TEMPLATE
+        if arguments.tpm:
+            keystore = re.sub(r"(?m)^# tcti = .*$", f"tcti = {json.dumps(arguments.tpm)}", keystore)
     sources = [_source_text(source, medium=arguments.medium or MEDIUM) for source in arguments.source]
     return first_start.CONFIG_TEMPLATE.format(
         device=device,
         policy="policy.toml",
         state=state.absolute(),
         broker=broker,
+        keystore=keystore,
         clock=arguments.clock or CLOCK,
         sources="\n".join(sources) if sources else first_start.SOURCE_EXAMPLE,
     )

@@ -170,9 +170,12 @@ def test_locks_name_every_dependency() -> None:
     declared = project["project"]
     extras = declared["optional-dependencies"]
     runtime = plain_names(declared["dependencies"] + extras["sim"] + project["build-system"]["requires"])
-    everything = runtime | plain_names([one for extra in extras.values() for one in extra])
+    built = plain_names(extras["tpm"])
+    everything = runtime | plain_names([one for extra in extras.values() for one in extra]) - built
     assert runtime - {declared["name"]} <= set(locked("requirements.lock")), "run: make lock"
     assert everything - {declared["name"]} <= set(locked("requirements-test.lock")), "run: make lock"
+    assert built == set(locked("requirements-tpm.lock")), "run: make lock"
+    assert (ROOT / ".ci" / "tpm.in").read_text(encoding="utf-8").splitlines()[1:] == extras["tpm"]
 
 
 def test_fuzzer_is_locked_for_every_python_and_is_in_no_other_lock() -> None:
