@@ -4,8 +4,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-SELDOM = ("agent.bundle.packing", "csv", "zoneinfo", "fractions")
-"""Packing a zip, its tables, sources whose files are named in another zone, rounding rules that are compared."""
+SELDOM = ("agent.bundle.packing", "csv", "zoneinfo", "fractions", "agent.element.tpm", "tpm2_pytss")
+"""Packing a zip, its tables, sources whose files are named in another zone, rounding rules that are compared, a TPM."""
 
 
 def test_agent_that_nobody_asks_loads_nothing_of_what_is_seldom_wanted(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from agent.element import TpmSettings
 from agent.erasure import Erasure, Judge
 from agent.files import make_folder, translated_space
 from agent.index import Index, Tx
@@ -35,12 +36,17 @@ class Home:
     """Keystore, index, vault and erasure over one folder; ``finished`` is what ``finish`` was called with."""
 
     def __init__(
-        self, folder: Path, *, at: Callable[[int], None] = lambda _step: None, judge: Judge | None = None
+        self,
+        folder: Path,
+        *,
+        at: Callable[[int], None] = lambda _step: None,
+        judge: Judge | None = None,
+        tpm: TpmSettings | None = None,
     ) -> None:
         make_folder(folder)
         self.folder = folder
         path = folder / "keystore"
-        self.keystore = Keystore.open(path) if path.exists() else Keystore.create(path)
+        self.keystore = Keystore.open(path, tpm=tpm) if path.exists() else Keystore.create(path, tpm=tpm)
         self.index = Index(folder / "index.db", key=self.keystore.index_key())
         self.vault = Vault(folder=folder, index=self.index, keystore=self.keystore)
         self.finished: list[tuple[str, tuple[Outcome, ...]]] = []
@@ -117,6 +123,7 @@ class Home:
 
     def close(self) -> None:
         self.index.close()
+        self.keystore.close()
 
 
 def draft(group: GroupKey, slot_key: bytes, **fields: object) -> Draft:

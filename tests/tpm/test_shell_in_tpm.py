@@ -1,0 +1,126 @@
+"""The shell commands where the keys are in a TPM: what is used is told, receipts say so, and it is all that is needed."""
+
+import asyncio
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+from agent.cli.doctor import _swap
+from tests.cli.conftest import Device, Shell
+from tests.tpm.conftest import Swtpm
+
+
+@pytest.fixture
+def shell(capsys: pytest.CaptureFixture[str]) -> Shell:
+    return Shell(capsys)
+
+
+@pytest.fixture
+def device(tmp_path: Path, shell: Shell, tpm: Swtpm) -> Device:
+    folder = tmp_path / "device"
+    (folder / "spool").mkdir(parents=True)
+    device = Device(folder, shell, folder / "home")
+    assert device.owner("init", "--name", "Ada", "--classic").code == 0
+    done = device.ok(
+        "init", "--owner", folder / "home/owner.pub", "--device", "cam-01", "--clock", "system",
+        "--state", device.state, "--source", f"spool:{device.spool}", "--tpm", tpm.settings.tcti, "--json",
+    )  # fmt: skip
+    assert done.json["keystore"] == "tpm"
+    assert f'tcti = "{tpm.settings.tcti}"' in device.config.read_text()
+    fingerprint = done.json["fingerprint"]
+    assert device.owner("device", "add", device.state / "device.jws", "--accept", fingerprint).code == 0
+    return device
+
+
+def test_doctor_says_that_the_keys_are_in_a_tpm_and_how_often_its_counter_may_be_raised(device: Device) -> None:
+    found = device.examined()
+    assert found["keys"]["verdict"] == "good"
+    assert found["keys"]["told"].startswith("tpm keystore, ES256; its counter may be raised 12000 times")
+
+
+def test_doctor_says_what_to_do_when_the_tpm_is_gone(device: Device, tpm: Swtpm) -> None:
+    tpm.power_off()
+    found = device.examined()
+    assert found["keys"]["verdict"] == "bad"
+    assert "no TPM answers there" in found["keys"]["told"]
+    assert "/dev/tpmrm0" in found["keys"]["next"]
+    tpm.power_on()
+
+
+def test_receipt_of_a_delete_says_tpm_and_the_owner_reads_it(device: Device, tmp_path: Path) -> None:
+    (held,) = device.take_in("front/a.mp4")
+    command, receipt = tmp_path / "cmd.jws", tmp_path / "receipt.bin"
+    assert device.owner("delete", held, "--yes", "--out", command).code == 0
+    assert device.agent("submit", command, "-o", receipt).code == 0
+    read = device.owner("receipt", receipt, "--json")
+    assert (read.code, read.json["protection"]) == (0, "tpm")
+
+
+def test_state_folder_from_before_a_delete_is_refused_with_the_next_step(device: Device, tmp_path: Path) -> None:
+    (held,) = device.take_in("front/a.mp4")
+    copy, command = tmp_path / "copy", tmp_path / "cmd.jws"
+    shutil.copytree(device.state, copy)
+    assert device.owner("delete", held, "--yes", "--out", command).code == 0
+    assert device.agent("submit", command).code == 0
+    shutil.rmtree(device.state)
+    shutil.copytree(copy, device.state)
+    ran = device.agent("inventory")
+    assert ran.code == 1
+    assert "a copy from before something was destroyed" in ran.err
+    assert "next: put back the newest file" in ran.err
+
+
+def test_agent_changes_its_roots_daily_so_that_an_index_of_before_is_refused(device: Device) -> None:
+    device.take_in("front/a.mp4")
+
+    async def change() -> tuple[str, str, str]:
+        async with device.parts() as parts:
+            (before,) = parts.keystore.roots()
+            await parts.keep_keys()
+            (after,) = parts.keystore.roots()
+            await parts.keep_keys()
+            (same,) = parts.keystore.roots()
+            return before.id, after.id, same.id
+
+    before, after, same = asyncio.run(change())
+    assert before != after == same
+
+
+def test_init_without_tpm_says_software_and_writes_how_a_tpm_is_chosen(tmp_path: Path, shell: Shell) -> None:
+    folder = tmp_path / "device"
+    device = Device(folder, shell, folder / "home")
+    assert device.owner("init", "--name", "Ada", "--classic").code == 0
+    done = device.ok("init", "--owner", folder / "home/owner.pub", "--device", "cam-01", "--state", device.state)
+    assert "keystore     software\n" in done.out
+    assert '# engine = "tpm"' in device.config.read_text()
+    assert device.examined()["keys"]["told"] == "software keystore, EdDSA"
+
+
+def test_tpm_that_cannot_be_loaded_is_said_with_the_next_step(
+    tmp_path: Path, shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "device"
+    device = Device(folder, shell, folder / "home")
+    assert device.owner("init", "--name", "Ada", "--classic").code == 0
+    monkeypatch.delitem(sys.modules, "agent.element.tpm", raising=False)
+    monkeypatch.setitem(sys.modules, "tpm2_pytss", None)  # as Python says of what is not installed
+    ran = device.agent(
+        "init", "--owner", folder / "home/owner.pub", "--device", "cam-01", "--state", device.state, "--tpm"
+    )
+    assert ran.code != 0
+    assert "tpm2-pytss cannot be loaded" in ran.err
+    assert "pip install 'camera-privacy-agent[tpm]'" in ran.err
+    assert not (device.state / "keystore").exists()
+    assert not device.config.exists()
+
+
+def test_swap_area_on_a_disk_is_told_and_one_in_memory_is_not(tmp_path: Path) -> None:
+    swaps = tmp_path / "swaps"
+    title = "Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n"
+    swaps.write_text(title + "/dev/zram0 partition 1048576 0 100\n")
+    assert [one.verdict for one in _swap(swaps)] == ["good"]
+    swaps.write_text(title + "/swapfile file 1048576 0 -2\n")
+    (found,) = _swap(swaps)
+    assert (found.verdict, "/swapfile" in found.told, "MemorySwapMax=0" in found.next) == ("look", True, True)
