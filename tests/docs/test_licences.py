@@ -47,7 +47,7 @@ def asked() -> dict[str, str]:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     groups = {"runtime": project["dependencies"], **project["optional-dependencies"]}
     found: dict[str, str] = {}
-    for group in ("runtime", "dp", "onvif", "rtsp", "sim", "test"):
+    for group in ("runtime", "dp", "onvif", "rtsp", "sim", "tpm", "test"):
         for line in groups[group]:
             name = canonicalize_name(Requirement(line).name)
             if name != PROJECT:
@@ -76,7 +76,7 @@ def rows() -> dict[str, tuple[str, str]]:
 
 def test_every_package_that_is_asked_for_stands_there_with_its_licence() -> None:
     assert {name: (group, licence_of(name)) for name, group in asked().items()} == {
-        name: row for name, row in rows().items() if row[0] in {"runtime", "dp", "onvif", "rtsp", "sim", "test"}
+        name: row for name, row in rows().items() if row[0] in {"runtime", "dp", "onvif", "rtsp", "sim", "tpm", "test"}
     }
 
 

@@ -1,4 +1,4 @@
-"""The shell commands where the keys are in a TPM: what is used is told, receipts say so, and it is all that is needed."""
+"""The shell commands where the keys are in a TPM: what is used is told, and every receipt says so."""
 
 import asyncio
 import shutil
