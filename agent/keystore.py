@@ -633,13 +633,12 @@ def _read_slot(fd: int, offset: int) -> _Body | None:
     content, checksum = slot[:-_SUM_BYTES], slot[-_SUM_BYTES:]
     if len(slot) != SLOT_BYTES or hashlib.sha256(content).digest() != checksum:
         return None
-    decoders = {_MAGIC: _decoder, _TPM_MAGIC: _sealed_decoder}
-    decoder = decoders.get(content[: len(_MAGIC)])
-    if decoder is None:
-        return None
     start = len(_MAGIC) + _LENGTH_BYTES
     length = int.from_bytes(content[len(_MAGIC) : start])
+    body = content[start : start + length]
     try:
-        return decoder.decode(content[start : start + length])
+        if content.startswith(_MAGIC):
+            return _decoder.decode(body)
+        return _sealed_decoder.decode(body) if content.startswith(_TPM_MAGIC) else None
     except (msgspec.DecodeError, UnicodeError):
         return None

@@ -691,11 +691,11 @@ async def _pass(live: Live, tell: Callable[[str, str], None], moment: Moment) ->
             parts.changed()
     await parts.index.write(parts.keep_house, urgent=True)
     await parts.prune_log()
-    await parts.keep_keys()
     if live.late_told_ms is None or moment.agent_ms - live.late_told_ms >= LATE_MS:
         live.late_told_ms = moment.agent_ms
         await parts.commands.tell_late(moment)
     await look_at_requests(parts, live.alarm, moment)
+    await parts.keep_keys()
 
 
 async def _remove_again(live: Live, moment: Moment) -> None:

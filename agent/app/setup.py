@@ -101,8 +101,7 @@ def _initialise(
     if unowned.was_begun(config):
         unowned.finish(config)
     outlived = unowned.read_former(config)
-    make = Keystore.open if config.keystore.exists() else Keystore.create
-    with contextlib.closing(make(config.keystore, tpm=config.tpm)) as keystore:
+    with contextlib.closing(_keystore(config)) as keystore:
         with contextlib.closing(Index(config.index, key=keystore.index_key())) as index:
             index.write_now(lambda tx: _install(tx, owner_file, outlived, read_clock=read_clock))
         descriptor = describe(keystore, device=config.device)
@@ -129,6 +128,12 @@ def _initialise(
         written=tuple(written),
         kept=tuple(kept),
     )
+
+
+def _keystore(config: Config) -> Keystore:
+    if config.keystore.exists():
+        return Keystore.open(config.keystore, tpm=config.tpm)
+    return Keystore.create(config.keystore, tpm=config.tpm)
 
 
 def _install(tx: Tx, owner_file: OwnerFile, outlived: former.Former | None, *, read_clock: ReadClock) -> KeySet:

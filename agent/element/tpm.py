@@ -8,7 +8,8 @@
 - *sealed key*: 32 bytes, opened by TPM2_PolicyNV only while the counter *equals* the value that it was sealed to. Once
   the counter is raised this TPM never gives it again, and no other TPM can.
 
-Secrets cross the bus encrypted, in sessions salted for the parent. One thread at a time speaks to the TPM.
+Secrets cross the bus encrypted, in sessions salted for the parent. One thread at a time speaks to the TPM. What
+tpm2-pytss returns lives as long as the outermost value: a part of it alone would be read from memory that is freed.
 """
 
 import errno
@@ -57,7 +58,7 @@ COORDINATE_BYTES: Final = 32
 
 _LENGTH_BYTES: Final = 2
 _LABEL: Final = b"privacy-agent counter\0"
-_OF_ANOTHER: Final = (TPM2_RC.INTEGRITY, TPM2_RC.SIZE, TPM2_RC.VALUE)
+_NOT_OPENED: Final = (TPM2_RC.INTEGRITY, TPM2_RC.SIZE, TPM2_RC.VALUE, TPM2_RC.POLICY, TPM2_RC.POLICY_FAIL)
 _COUNTER_KIND: Final = TPMA_NV.AUTHREAD | TPMA_NV.AUTHWRITE | TPMA_NV.OWNERREAD | TPMA_NV.NO_DA
 _FIXED: Final = TPMA_OBJECT.FIXEDTPM | TPMA_OBJECT.FIXEDPARENT | TPMA_OBJECT.NODA
 
@@ -113,7 +114,8 @@ class Tpm:
             counter = self._counter()
             if counter is None:
                 counter = self._define(ours)
-            found = self._esys.nv_read_public(counter)[0].nvPublic
+            public, _ = self._esys.nv_read_public(counter)
+            found = public.nvPublic
             if bytes(found.authPolicy) != ours:
                 raise ConfigError(
                     f"the TPM's NV index {self._settings.counter:#010x} is another agent's, or another program's",
@@ -196,13 +198,14 @@ class Tpm:
                 self._esys.tr_set_auth(handle, secret)
             scheme = TPMT_SIG_SCHEME(scheme=TPM2_ALG.ECDSA)
             scheme.details.any.hashAlg = TPM2_ALG.SHA256
-            signature = self._esys.sign(
+            made = self._esys.sign(
                 handle,
                 hashlib.sha256(data).digest(),
                 scheme,
                 TPMT_TK_HASHCHECK(tag=TPM2_ST.HASHCHECK, hierarchy=TPM2_RH.NULL),
                 session1=self._session,
-            ).signature.ecdsa
+            )
+            signature = made.signature.ecdsa
             return b"".join(
                 bytes(part).rjust(COORDINATE_BYTES, b"\0") for part in (signature.signatureR, signature.signatureS)
             )
@@ -269,7 +272,8 @@ class Tpm:
 
 def public_point(wrapped: bytes) -> tuple[int, int]:
     """Return x and y of a wrapped signing key."""
-    point = _unpacked(wrapped)[1].publicArea.unique.ecc
+    _, public = _unpacked(wrapped)
+    point = public.publicArea.unique.ecc
     return int.from_bytes(bytes(point.x)), int.from_bytes(bytes(point.y))
 
 
@@ -295,7 +299,7 @@ def _asked(what: str, settings: TpmSettings) -> Iterator[None]:
     try:
         yield
     except TSS2_Exception as error:
-        if error.error in _OF_ANOTHER or error.error == TPM2_RC.POLICY:
+        if error.error in _NOT_OPENED:
             raise CorruptError(
                 f"the TPM does not open the keystore ({error})",
                 hint="this file is a copy from before its last change, or another device's: the newest one, beside its "

@@ -135,7 +135,8 @@ def _party(role: str, name: str, *verbs: str, curve: bool = False, post_quantum:
 
 def _device(folder: Path, alg: Alg) -> Party:
     keystore = device_keystore(folder / f"keystore {alg}", signing=alg)
-    key: Ed25519PrivateKey | EllipticCurvePrivateKey = keystore._key
+    key = keystore._key
+    assert isinstance(key, Ed25519PrivateKey | EllipticCurvePrivateKey)
     return Party("device", DEVICE, key, keystore.identities()[0])
 
 

@@ -55,7 +55,8 @@ def test_receipt_of_a_delete_says_tpm_and_the_owner_reads_it(device: Device, tmp
     assert device.owner("delete", held, "--yes", "--out", command).code == 0
     assert device.agent("submit", command, "-o", receipt).code == 0
     read = device.owner("receipt", receipt, "--json")
-    assert (read.code, read.json["protection"]) == (0, "tpm")
+    (told,) = read.json
+    assert (read.code, told["protection"]) == (0, "tpm")
 
 
 def test_state_folder_from_before_a_delete_is_refused_with_the_next_step(device: Device, tmp_path: Path) -> None:

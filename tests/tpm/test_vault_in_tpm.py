@@ -71,9 +71,8 @@ def test_index_from_before_a_delete_is_refused_beside_the_newest_keystore(scene:
     scene.erase()
     shutil.copy(scene.folder / "keystore", copy / "keystore")
     scene.put_back(copy)
-    for one in (scene.survivor, scene.victim):
-        with pytest.raises(CorruptError, match=r"lacks root(.|\n)*next: this index is from before"):
-            scene.opens(one)
+    with pytest.raises(CorruptError, match=r"lacks root(.|\n)*next: this index is from before"):
+        scene.opens(scene.victim)
 
 
 def test_index_from_before_the_daily_change_of_roots_is_refused(scene: Scene, tmp_path: Path) -> None:
@@ -81,9 +80,10 @@ def test_index_from_before_the_daily_change_of_roots_is_refused(scene: Scene, tm
     shutil.copytree(scene.folder, copy)
     home = scene.home()
     home.keystore.settle(NOW.agent_ms)
-    assert home.keystore.anchor_is_due
+    due = [home.keystore.anchor_is_due]
     run(home.erasure.change_roots(NOW))
-    assert not home.keystore.anchor_is_due
+    due.append(home.keystore.anchor_is_due)
+    assert due == [True, False]
     assert len(home.keystore.roots()) == 1
     assert home.slot_key(scene.victim.id) == scene.keys[1]  # nothing was deleted
     home.close()
