@@ -58,7 +58,11 @@ COORDINATE_BYTES: Final = 32
 
 _LENGTH_BYTES: Final = 2
 _LABEL: Final = b"privacy-agent counter\0"
-_NOT_OPENED: Final = (TPM2_RC.INTEGRITY, TPM2_RC.SIZE, TPM2_RC.VALUE, TPM2_RC.POLICY, TPM2_RC.POLICY_FAIL)
+_NOT_OPENED: Final = (TPM2_RC.INTEGRITY, TPM2_RC.SIZE, TPM2_RC.POLICY, TPM2_RC.POLICY_FAIL)
+_LAYER_MASK: Final = 0xFF0000
+_MALFORMED: Final = 9 << 16
+"""The layer of tpm2-tss that reads structures (TSS2_MU_RC_LAYER)."""
+
 _COUNTER_KIND: Final = TPMA_NV.AUTHREAD | TPMA_NV.AUTHWRITE | TPMA_NV.OWNERREAD | TPMA_NV.NO_DA
 _FIXED: Final = TPMA_OBJECT.FIXEDTPM | TPMA_OBJECT.FIXEDPARENT | TPMA_OBJECT.NODA
 
@@ -299,7 +303,7 @@ def _asked(what: str, settings: TpmSettings) -> Iterator[None]:
     try:
         yield
     except TSS2_Exception as error:
-        if error.error in _NOT_OPENED:
+        if error.error in _NOT_OPENED or error.rc & _LAYER_MASK == _MALFORMED:
             raise CorruptError(
                 f"the TPM does not open the keystore ({error})",
                 hint="this file is a copy from before its last change, or another device's: the newest one, beside its "

@@ -23,6 +23,7 @@ READ: Final = {
     "pyserial": "BSD-3-Clause",
     "pyserial-asyncio": "BSD-3-Clause",
     "pyusb": "BSD-3-Clause",
+    "setuptools-scm": "MIT",
 }
 SPELLED: Final = {
     "MIT License": "MIT",

@@ -2,6 +2,7 @@
 
 import base64
 import contextlib
+import hashlib
 import shutil
 import signal
 import subprocess
@@ -170,6 +171,25 @@ def test_one_damaged_slot_is_made_good_from_the_other(path: Path, tpm: Swtpm, sl
         assert store.roots() == roots
     first, second = slots(path)
     assert first == second
+
+
+def test_slot_that_was_changed_and_summed_anew_raises_only_that_it_is_corrupt(path: Path, tpm: Swtpm) -> None:
+    made(path, tpm)
+    whole = path.read_bytes()
+    slot = whole[:SLOT_BYTES]
+    length = int.from_bytes(slot[16:20])
+    for place in range(20, 20 + length, length // 23):
+        changed = slot[:place] + bytes([slot[place] ^ 0x11]) + slot[place + 1 : -32]
+        changed += hashlib.sha256(changed).digest()
+        for offset in SLOT_OFFSETS:
+            with path.open("r+b") as file:
+                file.seek(offset)
+                file.write(changed)
+        with pytest.raises(CorruptError):
+            Keystore.open(path, tpm=tpm.settings)
+    path.write_bytes(whole)
+    with opened(path, tpm) as store:
+        assert store.sound
 
 
 def test_pseudonyms_key_of_a_period_that_is_over_opens_in_no_copy(path: Path, tpm: Swtpm) -> None:
