@@ -95,7 +95,9 @@ async def _ask(config: "Config", verb: str, args: dict[str, Any], *, as_json: bo
         from agent.app.parts import opened
         from agent.app.verbs import offline
         from agent.clock import system_clock
+        from agent.process import keep_memory
 
+        keep_memory()
         async with opened(config, read_clock=system_clock(source=config.clock)) as parts:
             return await offline(parts, verb, args, progress=progress)
     finally:

@@ -168,7 +168,9 @@ _LIMITS: Final = ("age_ms", "size_bytes", "count", "disk_free_bytes", "disk_free
 def _keys(config: "Config") -> Iterator[Finding]:
     from agent.app.parts import require_no_orphan
     from agent.keystore import Keystore
+    from agent.process import keep_memory
 
+    keep_memory()
     require_no_orphan(config)
     with contextlib.closing(Keystore.open(config.keystore, tpm=config.tpm, mend=False)) as keystore:
         yield from _keystore(config, keystore)

@@ -79,7 +79,9 @@ async def _read_known(config: "Config") -> _Known:
     from agent import enrolment
     from agent.app.parts import opened
     from agent.clock import system_clock
+    from agent.process import keep_memory
 
+    keep_memory()
     async with opened(config, read_clock=system_clock(source=config.clock)) as parts:
         moment = parts.now()
         return _Known(

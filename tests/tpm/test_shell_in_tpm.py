@@ -2,6 +2,7 @@
 
 import asyncio
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -115,6 +116,18 @@ def test_tpm_that_cannot_be_loaded_is_said_with_the_next_step(
     assert "pip install 'camera-privacy-agent[tpm]'" in ran.err
     assert not (device.state / "keystore").exists()
     assert not device.config.exists()
+
+
+def test_commands_that_open_the_keys_leave_no_core_and_cannot_be_traced(device: Device) -> None:
+    asked = ["init", "--owner", device.folder / "home/owner.pub", "--state", device.state, "--device", "cam-01"]
+    for words in (asked, ["doctor"], ["inventory"]):
+        told = [str(word) for word in (*words, "--config", device.config)]
+        code = (
+            "import ctypes, resource, sys; from agent.cli import main; main(sys.argv[1:]);"
+            "print(resource.getrlimit(resource.RLIMIT_CORE), ctypes.CDLL(None).prctl(3, 0, 0, 0, 0))"
+        )
+        said = subprocess.run([sys.executable, "-c", code, *told], capture_output=True, text=True, check=True).stdout
+        assert said.splitlines()[-1] == "(0, 0) 0", words
 
 
 def test_swap_area_on_a_disk_is_told_and_one_in_memory_is_not(tmp_path: Path) -> None:
