@@ -33,7 +33,7 @@ class Swtpm:
 
     def power_on(self) -> None:
         for _ in range(TRIES):
-            self.port = two_ports()
+            self.port = self.port or two_ports()  # back where a config says that it is
             command = ["swtpm", "socket", "--tpm2", "--tpmstate", f"dir={self.folder}"]
             command += ["--server", f"type=tcp,port={self.port},bindaddr=127.0.0.1"]
             command += ["--ctrl", f"type=tcp,port={self.port + 1},bindaddr=127.0.0.1"]
@@ -43,6 +43,7 @@ class Swtpm:
             if process.poll() is None:
                 self._process = process
                 return
+            self.port = 0
         raise AssertionError("swtpm does not start: its ports are taken each time")
 
     def _is_decided(self, process: "subprocess.Popen[bytes]") -> bool:

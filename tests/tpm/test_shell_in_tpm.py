@@ -90,6 +90,18 @@ def test_agent_changes_its_roots_daily_so_that_an_index_of_before_is_refused(dev
     assert before != after == same
 
 
+def test_agent_that_was_killed_goes_on_with_the_same_keys_when_power_is_back(device: Device, tpm: Swtpm) -> None:
+    (held,) = device.take_in("front/a.mp4")
+    device.kill_running()
+    port = tpm.port
+    tpm.cut()
+    assert tpm.port == port
+    with device.running():
+        pass
+    assert device.examined()["keys"]["verdict"] == "good"
+    assert [item["id"] for item in device.ok("inventory", "--json").json["objects"]] == [held]
+
+
 def test_init_without_tpm_says_software_and_writes_how_a_tpm_is_chosen(tmp_path: Path, shell: Shell) -> None:
     folder = tmp_path / "device"
     device = Device(folder, shell, folder / "home")
