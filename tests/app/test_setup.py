@@ -16,6 +16,8 @@ from agent.app.setup import (
     BROKER_EXAMPLE,
     BROKER_TEMPLATE,
     CONFIG_TEMPLATE,
+    KEYSTORE_EXAMPLE,
+    KEYSTORE_TEMPLATE,
     OWNER_FILE_BYTES,
     SOURCE_EXAMPLE,
     SOURCE_TEMPLATE,
@@ -27,6 +29,7 @@ from agent.app.setup import (
 )
 from agent.clock import Reading
 from agent.config import Config, parse_config
+from agent.element import TpmSettings
 from agent.envelope import KeySet, encode, parse_descriptor
 from agent.errors import AgentError, ConfigError, CorruptError, LinkError, RefusedError
 from agent.index import Index
@@ -282,15 +285,19 @@ def test_templates_read_as_config_and_policy_with_everything_or_nothing_filled_i
 ) -> None:
     file = tmp_path / "agent.toml"
     common = {"device": "cam-01", "policy": "policy.toml", "state": "/var/lib/x", "clock": "ntp"}
-    bare = CONFIG_TEMPLATE.format(broker=BROKER_EXAMPLE, sources=SOURCE_EXAMPLE, **common)
+    bare = CONFIG_TEMPLATE.format(broker=BROKER_EXAMPLE, keystore=KEYSTORE_EXAMPLE, sources=SOURCE_EXAMPLE, **common)
     read = parse_config(bare.encode(), file=file)
-    assert (read.broker, read.sources) == (None, ())
+    assert (read.broker, read.tpm, read.sources) == (None, None, ())
     uncommented = parse_config(bare.replace("\n# ", "\n").encode(), file=file)
     assert uncommented.broker is not None
+    assert uncommented.tpm == TpmSettings()
     assert [source.kind for source in uncommented.sources] == ["frigate"]
     broker = BROKER_TEMPLATE.format(url="mqtts://h:8883", tenant="acme", identity="/tls")
     source = SOURCE_TEMPLATE.format(kind="spool", path="/run/spool", medium="tmpfs")
-    full = parse_config(CONFIG_TEMPLATE.format(broker=broker, sources=source, **common).encode(), file=file)
+    text = CONFIG_TEMPLATE.format(broker=broker, keystore=KEYSTORE_TEMPLATE, sources=source, **common)
+    for told in (text, text.replace("\n# ", "\n")):  # what is commented out is what is usual
+        assert parse_config(told.encode(), file=file).tpm == TpmSettings()
+    full = parse_config(text.encode(), file=file)
     assert full.broker is not None
     assert full.sources[0].path == Path("/run/spool")
     policy = preset("default", owner=ada.owner.recipient, uploads=False)
