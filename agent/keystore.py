@@ -36,6 +36,8 @@ destroyed beyond that is overwritten in the file alone, receipts say ``software`
 once for all of it. A change that destroys nothing (step 2 of forgetting) has the same key as before.
 """
 
+import contextlib
+import errno
 import hashlib
 import os
 import secrets
@@ -192,6 +194,7 @@ class Keystore:
         self.kid = thumbprint(self._public)
         self._identity: Identity | None = None
         self._changing = threading.Lock()
+        self._is_cut = False
 
     @classmethod
     def create(
@@ -313,25 +316,21 @@ class Keystore:
     def destroy(path: Path, *, tpm: TpmSettings | None = None) -> None:
         """Overwrite both copies of every key, each read back; an absent file is fine. The file stays, and says so.
 
-        With a TPM the counter is raised and removed between the two: no older copy of the file opens any more. If power
-        fails behind the first, ``is_destroyed`` is true already: whoever asks first comes back to this line.
+        With a TPM its counter is raised and removed after that: then no older copy of the file opens any more. If power
+        fails behind the first, ``is_destroyed`` is true already: whoever asks first comes back to this line. The same
+        where the TPM does not answer (``ConfigError``, ``OSError``): of the file itself nothing is left by then.
         """
         if not path.exists():
             return
         fd = _open(path)
         try:
-            first, *others = SLOT_OFFSETS
-            _put(fd, first, _DESTROYED)
-            if tpm is not None:
-                element = open_element(tpm)
-                try:
-                    element.remove_counter()
-                finally:
-                    element.close()
-            for offset in others:
+            for offset in SLOT_OFFSETS:
                 _put(fd, offset, _DESTROYED)
         finally:
             os.close(fd)
+        if tpm is not None:
+            with contextlib.closing(open_element(tpm)) as element:
+                element.remove_counter()
 
     @staticmethod
     def is_destroyed(path: Path) -> bool:
@@ -454,6 +453,9 @@ class Keystore:
 
     def _write(self, changed: _State, *, destroys: bool) -> None:
         """Write another state, one slot at a time; the caller holds the lock."""
+        if self._is_cut:
+            # Whether the counter was raised is not known here: what is written now could be what nothing opens.
+            raise OSError(errno.EIO, f"{self._path}: a change of the keystore was cut; the next start finishes it")
         state = msgspec.structs.replace(changed, counter=self._state.counter + 1)
         if self._tpm is not None and self._lid is not None:
             if destroys and self.wear.left:
@@ -482,6 +484,7 @@ class Keystore:
         self._at(1)
         ahead, behind = SLOT_OFFSETS
         fd = _open(self._path)
+        self._is_cut = True
         try:
             # Step 2. If power fails here, the second slot is current, and opening writes it over the first.
             _put(fd, ahead, slot)
@@ -494,7 +497,7 @@ class Keystore:
             self._at(4)
         finally:
             os.close(fd)
-        self._state, self._lid = state, following
+        self._state, self._lid, self._is_cut = state, following, False
 
 
 def _pair(root: Root) -> tuple[str, bytes]:

@@ -3,8 +3,8 @@
 The last steps of leaving an owner (``agent/commands/farewell.py`` has those before), with the index closed:
 
     8  what outlives the owner is written: the cut-offs of its sources (``agent/former.py``)
-    9  the keystore's keys are overwritten, one copy at a time, and a TPM's counter is raised and removed between the
-       two: from here on nothing of it ever opens
+    9  the keystore's keys are overwritten, one copy at a time, and a TPM's counter is raised and removed: from here on
+       nothing of it ever opens
     10 everything else is removed: vault, index, descriptor, the TLS key and camera passwords, the policy
     11 the keystore's file is removed: the device is unowned, and ``privacy-agent init`` gives it its next owner
 

@@ -63,7 +63,13 @@ _LAYER_MASK: Final = 0xFF0000
 _MALFORMED: Final = 9 << 16
 """The layer of tpm2-tss that reads structures (TSS2_MU_RC_LAYER)."""
 
-_COUNTER_KIND: Final = TPMA_NV.AUTHREAD | TPMA_NV.AUTHWRITE | TPMA_NV.OWNERREAD | TPMA_NV.NO_DA
+_COUNTER_KIND: Final = (
+    TPMA_NV.AUTHREAD
+    | TPMA_NV.AUTHWRITE
+    | TPMA_NV.OWNERREAD
+    | TPMA_NV.NO_DA
+    | (TPM2_NT.COUNTER << TPMA_NV.TPM2_NT_SHIFT)
+)
 _FIXED: Final = TPMA_OBJECT.FIXEDTPM | TPMA_OBJECT.FIXEDPARENT | TPMA_OBJECT.NODA
 
 
@@ -120,7 +126,7 @@ class Tpm:
                 counter = self._define(ours)
             public, _ = self._esys.nv_read_public(counter)
             found = public.nvPublic
-            if bytes(found.authPolicy) != ours:
+            if bytes(found.authPolicy) != ours or found.attributes & ~TPMA_NV.WRITTEN != _COUNTER_KIND:
                 raise ConfigError(
                     f"the TPM's NV index {self._settings.counter:#010x} is another agent's, or another program's",
                     hint="give this agent its own: counter = 0x01810731 under [keystore]; "
@@ -256,7 +262,7 @@ class Tpm:
                 nvPublic=TPMS_NV_PUBLIC(
                     nvIndex=self._settings.counter,
                     nameAlg=TPM2_ALG.SHA256,
-                    attributes=_COUNTER_KIND | (TPM2_NT.COUNTER << TPMA_NV.TPM2_NT_SHIFT),
+                    attributes=_COUNTER_KIND,
                     authPolicy=label,  # without a POLICY attribute it opens nothing: it says whose counter this is
                     dataSize=COUNTER_BYTES,
                 )
@@ -297,7 +303,8 @@ def _unpacked(packed: bytes) -> tuple[Any, Any]:
 def _asked(what: str, settings: TpmSettings) -> Iterator[None]:
     """Say what the TPM refused.
 
-    ``CorruptError`` where the bytes are another TPM's or of a past counter. Else ``OSError``, which ends the agent as a
+    ``CorruptError`` where the bytes are another TPM's or of a past counter, ``ConfigError`` where it wants a password.
+    Else ``OSError``, which ends the agent as a
     disk that fails does: the next start finishes what was cut.
     """
     try:
@@ -308,5 +315,11 @@ def _asked(what: str, settings: TpmSettings) -> Iterator[None]:
                 f"the TPM does not open the keystore ({error})",
                 hint="this file is a copy from before its last change, or another device's: the newest one, beside its "
                 "own TPM, opens; if it is lost, move the state folder away, then: privacy-agent init",
+            ) from error
+        if error.error == TPM2_RC.BAD_AUTH:
+            raise ConfigError(
+                f"the TPM at {settings.tcti} could not {what}: its owner hierarchy has a password",
+                hint="the agent asks for none; take it off: tpm2_changeauth --object-context=owner "
+                "--object-auth=PASSWORD",
             ) from error
         raise OSError(errno.EIO, f"the TPM at {settings.tcti} could not {what} ({error})") from error

@@ -4,15 +4,15 @@ import shutil
 import socket
 import subprocess
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
+from secrets import randbelow
 
 import pytest
 
 from agent.element import TpmSettings
 from tests.waiting import until
 
-TRIES = 20
+PORT = 2321  # and the one above, where tpm2-tss controls it
 WITHIN_S = 20.0
 
 
@@ -24,30 +24,28 @@ class Swtpm:
         folder.mkdir()
         self.folder = folder
         self._process: subprocess.Popen[bytes] | None = None
-        self.port = 0
+        # An address of its own: while its power is off, nobody else takes the ports to which a config says it is.
+        self.host = ".".join(["127", *(str(1 + randbelow(254)) for _ in range(3))])
         self.power_on()
 
     @property
     def settings(self) -> TpmSettings:
-        return TpmSettings(tcti=f"swtpm:host=127.0.0.1,port={self.port}")
+        return TpmSettings(tcti=f"swtpm:host={self.host},port={PORT}")
 
     def power_on(self) -> None:
-        for _ in range(TRIES):
-            self.port = self.port or two_ports()  # back where a config says that it is
-            command = ["swtpm", "socket", "--tpm2", "--tpmstate", f"dir={self.folder}"]
-            command += ["--server", f"type=tcp,port={self.port},bindaddr=127.0.0.1"]
-            command += ["--ctrl", f"type=tcp,port={self.port + 1},bindaddr=127.0.0.1"]
-            command += ["--flags", "not-need-init,startup-clear"]
-            process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-            until(partial(self._is_decided, process), what="swtpm to answer or to end", within_s=WITHIN_S)
-            if process.poll() is None:
-                self._process = process
-                return
-            self.port = 0
-        raise AssertionError("swtpm does not start: its ports are taken each time")
+        command = ["swtpm", "socket", "--tpm2", "--tpmstate", f"dir={self.folder}"]
+        command += ["--server", f"type=tcp,port={PORT},bindaddr={self.host}"]
+        command += ["--ctrl", f"type=tcp,port={PORT + 1},bindaddr={self.host}"]
+        command += ["--flags", "not-need-init,startup-clear"]
+        told = self.folder.with_suffix(".log")
+        with told.open("wb") as log:
+            self._process = subprocess.Popen(command, stdout=log, stderr=log)
+        until(self._is_decided, what="swtpm to answer or to end", within_s=WITHIN_S)
+        assert self._process.poll() is None, told.read_text(errors="replace")
 
-    def _is_decided(self, process: "subprocess.Popen[bytes]") -> bool:
-        return process.poll() is not None or answers(self.port + 1)
+    def _is_decided(self) -> bool:
+        assert self._process is not None
+        return self._process.poll() is not None or answers(self.host)
 
     def power_off(self) -> None:
         assert self._process is not None
@@ -60,23 +58,9 @@ class Swtpm:
         self.power_on()
 
 
-def two_ports() -> int:
-    """Return a port that is free with the one above it: tpm2-tss controls swtpm there."""
-    for _ in range(TRIES):
-        with socket.socket() as first, socket.socket() as second:
-            first.bind(("127.0.0.1", 0))
-            port: int = first.getsockname()[1]
-            try:
-                second.bind(("127.0.0.1", port + 1))
-            except OSError:
-                continue
-            return port
-    raise AssertionError("no two ports beside each other are free")
-
-
-def answers(port: int) -> bool:
+def answers(host: str) -> bool:
     try:
-        socket.create_connection(("127.0.0.1", port), timeout=1).close()
+        socket.create_connection((host, PORT + 1), timeout=1).close()
     except OSError:
         return False
     return True

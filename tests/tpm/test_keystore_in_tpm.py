@@ -14,6 +14,7 @@ import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, utils
 from cryptography.hazmat.primitives.hashes import SHA256
+from tpm2_pytss import ESYS_TR, TPMA_NV
 
 from agent.element import TpmSettings, open_element
 from agent.element.wear import PAUSE_MS, Wear
@@ -159,6 +160,45 @@ def test_power_cut_between_two_steps_leaves_the_root_or_destroys_it_for_good(pat
         Keystore.open(path, tpm=tpm.settings)
 
 
+@pytest.mark.parametrize("last", [2, 3])
+def test_after_a_cut_change_nothing_more_is_written_and_the_next_opening_finishes(
+    path: Path, tpm: Swtpm, last: int
+) -> None:
+    current, following = made(path, tpm)
+
+    def fail(step: int) -> None:
+        if step == last:
+            raise OSError("the TPM did not answer")
+
+    with contextlib.closing(Keystore.open(path, tpm=tpm.settings, at=fail)) as store:
+        with pytest.raises(OSError, match="did not answer"):
+            store.destroy_root(current.id)
+        written = path.read_bytes()
+        with pytest.raises(OSError, match="the next start finishes it"):  # else: under a key that nothing opens
+            store.rotate_pseudonyms([PAUSE_MS], now_ms=NOW_MS)
+        assert path.read_bytes() == written
+    with opened(path, tpm) as store:
+        assert store.roots() == ((current, following) if last < 3 else (following,))
+
+
+def test_tpm_that_stops_in_the_middle_of_a_change_is_an_error_and_the_change_is_made_later(
+    path: Path, tpm: Swtpm
+) -> None:
+    current, following = made(path, tpm)
+    with (
+        contextlib.closing(
+            Keystore.open(path, tpm=tpm.settings, at=lambda step: tpm.power_off() if step == 2 else None)
+        ) as store,
+        pytest.raises(OSError, match="could not raise the counter"),
+    ):
+        store.destroy_root(current.id)
+    tpm.power_on()
+    with opened(path, tpm) as store:
+        assert store.roots() == (current, following)
+        store.destroy_root(current.id)
+        assert (store.roots(), store.protection) == ((following,), "tpm")
+
+
 @pytest.mark.parametrize("slot", SLOT_OFFSETS)
 def test_one_damaged_slot_is_made_good_from_the_other(path: Path, tpm: Swtpm, slot: int) -> None:
     roots = made(path, tpm)
@@ -253,6 +293,22 @@ def test_destroyed_keystore_leaves_no_counter_and_no_copy_that_opens(path: Path,
     assert kid
 
 
+def test_keystore_is_overwritten_before_a_tpm_that_does_not_answer_is_asked(path: Path, tpm: Swtpm) -> None:
+    made(path, tpm)
+    copy = path.read_bytes()
+    tpm.power_off()
+    with pytest.raises(ConfigError, match="no TPM answers there"):
+        Keystore.destroy(path, tpm=tpm.settings)
+    assert Keystore.is_destroyed(path)
+    first, second = slots(path)
+    assert first == second
+    tpm.power_on()
+    Keystore.destroy(path, tpm=tpm.settings)
+    path.write_bytes(copy)
+    with pytest.raises(CorruptError, match="has no counter"):
+        Keystore.open(path, tpm=tpm.settings)
+
+
 def test_keystore_that_was_begun_and_cut_is_made_by_the_next_call(path: Path, tpm: Swtpm) -> None:
     with contextlib.closing(open_element(tpm.settings)) as element:
         element.make_counter(str(path.absolute()))
@@ -269,6 +325,26 @@ def test_counter_of_another_agent_is_not_taken(path: Path, tmp_path: Path, tpm: 
     Keystore.create(tmp_path / "other", tpm=beside).close()
     with opened(path, tpm) as store:
         assert store.protection == "tpm"
+
+
+def test_memory_of_the_tpm_that_could_be_written_back_is_not_taken_for_the_counter(path: Path, tpm: Swtpm) -> None:
+    with contextlib.closing(open_element(tpm.settings)) as element:
+        element.make_counter(str(path.absolute()))
+        ours, _ = element._esys.nv_read_public(element._its_counter())
+        element.remove_counter()
+        ours.nvPublic.attributes = TPMA_NV.AUTHREAD | TPMA_NV.AUTHWRITE | TPMA_NV.NO_DA
+        element._esys.nv_define_space(b"", ours)
+    with pytest.raises(ConfigError, match="or another program's"):
+        Keystore.create(path, tpm=tpm.settings)
+    assert not path.exists()
+
+
+def test_password_of_the_tpms_owner_is_told_with_the_next_step(path: Path, tpm: Swtpm) -> None:
+    with contextlib.closing(open_element(tpm.settings)) as element:
+        element._esys.hierarchy_change_auth(ESYS_TR.OWNER, b"secret")
+    with pytest.raises(ConfigError, match=r"owner hierarchy has a password(.|\n)*next: "):
+        Keystore.create(path, tpm=tpm.settings)
+    assert not path.exists()
 
 
 def test_engine_that_the_keystore_was_not_made_with_is_refused_with_the_next_step(path: Path, tpm: Swtpm) -> None:
