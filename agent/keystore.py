@@ -239,8 +239,9 @@ class Keystore:
     ) -> "Keystore":
         """Read the file; one damaged or older slot is made good from the other, or with ``mend`` off left as it is.
 
-        Raises ``ConfigError`` when it is absent, others may read it or it was made for another engine than ``tpm``
-        says, ``CorruptError`` when both slots are damaged, or are a copy from before the TPM's last raise.
+        Raises ``ConfigError`` when it is absent, others may read it, it was made for another engine than ``tpm`` says
+        or the TPM is not there or refuses, ``CorruptError`` when both slots are damaged, or are a copy from before the
+        TPM's last raise.
         """
         fd = _open(path)
         try:

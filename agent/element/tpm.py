@@ -89,7 +89,7 @@ class Tpm:
                 'tcti = "…" under [keystore] in agent.toml',
             ) from error
         try:
-            with _asked("make the parent of its keys", settings):
+            with _asked("make the parent of its keys", settings, at_start=True):
                 self._parent = self._esys.create_primary(
                     TPM2B_SENSITIVE_CREATE(),
                     TPM2B_PUBLIC.parse(
@@ -119,7 +119,7 @@ class Tpm:
 
         Raises ``ConfigError`` when the index is somebody else's.
         """
-        with self._lock, _asked("define the counter", self._settings):
+        with self._lock, _asked("define the counter", self._settings, at_start=True):
             ours = hashlib.sha256(_LABEL + label.encode()).digest()
             counter = self._counter()
             if counter is None:
@@ -138,7 +138,7 @@ class Tpm:
 
     def count(self) -> int:
         """Return the counter's value; raises ``CorruptError`` where there is no counter."""
-        with self._lock, _asked("read the counter", self._settings):
+        with self._lock, _asked("read the counter", self._settings, at_start=True):
             return self._value(self._its_counter())
 
     def raise_counter(self) -> None:
@@ -173,7 +173,7 @@ class Tpm:
 
     def unseal(self, sealed: bytes, *, count: int) -> bytes:
         """Return the key; raises ``CorruptError`` once the counter is past ``count``, and in another TPM."""
-        with self._lock, _asked("unseal a key", self._settings):
+        with self._lock, _asked("unseal a key", self._settings, at_start=True):
             handle = self._load(sealed)
             session = None
             try:
@@ -187,7 +187,7 @@ class Tpm:
 
     def make_signing_key(self, secret: bytes) -> bytes:
         """Make a P-256 key in the TPM, used under ``secret`` alone; return it wrapped for this TPM."""
-        with self._lock, _asked("make the signing key", self._settings):
+        with self._lock, _asked("make the signing key", self._settings, at_start=True):
             template = TPM2B_PUBLIC.parse(
                 "ecc:ecdsa-sha256",
                 objectAttributes=_FIXED
@@ -300,16 +300,17 @@ def _unpacked(packed: bytes) -> tuple[Any, Any]:
 
 
 @contextmanager
-def _asked(what: str, settings: TpmSettings) -> Iterator[None]:
+def _asked(what: str, settings: TpmSettings, *, at_start: bool = False) -> Iterator[None]:
     """Say what the TPM refused.
 
-    ``CorruptError`` where the bytes are another TPM's or of a past counter, ``ConfigError`` where it wants a password.
-    Else ``OSError``, which ends the agent as a
-    disk that fails does: the next start finishes what was cut.
+    ``CorruptError`` where the bytes are another TPM's or of a past counter, ``ConfigError`` where it wants a password,
+    and ``at_start`` for all else. Later that is an ``OSError``, which ends the agent as a disk that fails does: the
+    next start finishes what was cut.
     """
     try:
         yield
     except TSS2_Exception as error:
+        refused = f"the TPM at {settings.tcti} could not {what}"
         if error.error in _NOT_OPENED or error.rc & _LAYER_MASK == _MALFORMED:
             raise CorruptError(
                 f"the TPM does not open the keystore ({error})",
@@ -318,8 +319,14 @@ def _asked(what: str, settings: TpmSettings) -> Iterator[None]:
             ) from error
         if error.error == TPM2_RC.BAD_AUTH:
             raise ConfigError(
-                f"the TPM at {settings.tcti} could not {what}: its owner hierarchy has a password",
+                f"{refused}: its owner hierarchy has a password",
                 hint="the agent asks for none; take it off: tpm2_changeauth --object-context=owner "
                 "--object-auth=PASSWORD",
             ) from error
-        raise OSError(errno.EIO, f"the TPM at {settings.tcti} could not {what} ({error})") from error
+        if at_start:
+            raise ConfigError(
+                f"{refused} ({error})",
+                hint="look what it is full of, or locked for: tpm2_getcap properties-variable; what a program left "
+                "loaded goes with a restart of the machine, and /dev/tpmrm0 keeps programs from leaving anything",
+            ) from error
+        raise OSError(errno.EIO, f"{refused} ({error})") from error

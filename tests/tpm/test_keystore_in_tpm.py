@@ -14,7 +14,7 @@ import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, utils
 from cryptography.hazmat.primitives.hashes import SHA256
-from tpm2_pytss import ESYS_TR, TPMA_NV
+from tpm2_pytss import ESAPI, ESYS_TR, TPMA_NV
 
 from agent.element import TpmSettings, open_element
 from agent.element.wear import PAUSE_MS, Wear
@@ -345,6 +345,20 @@ def test_password_of_the_tpms_owner_is_told_with_the_next_step(path: Path, tpm: 
     with pytest.raises(ConfigError, match=r"owner hierarchy has a password(.|\n)*next: "):
         Keystore.create(path, tpm=tpm.settings)
     assert not path.exists()
+
+
+def test_tpm_that_others_left_full_is_told_with_the_next_step_and_works_once_it_is_empty(
+    path: Path, tpm: Swtpm
+) -> None:
+    roots = made(path, tpm)
+    with ESAPI(tpm.settings.tcti) as other:
+        for _ in range(3):  # as many as it has places for
+            other.create_primary(None, "ecc")
+    with pytest.raises(ConfigError, match=r"could not make the parent of its keys(.|\n)*next: look what it is full of"):
+        Keystore.open(path, tpm=tpm.settings)
+    tpm.cut()
+    with opened(path, tpm) as store:
+        assert store.roots() == roots
 
 
 def test_engine_that_the_keystore_was_not_made_with_is_refused_with_the_next_step(path: Path, tpm: Swtpm) -> None:
