@@ -27,7 +27,7 @@ import msgspec
 
 from agent import audit
 from agent.audit import Event
-from agent.clock import Reading
+from agent.clock import MS_PER_S, Reading
 from agent.errors import RefusedError
 from agent.index import Tx
 from agent.index import timeline as rows
@@ -107,6 +107,27 @@ def _at(
         signed_in_boot=signed_in_boot,
     )
     return state, Moment(agent_ms=agent_ms, wall_ms=reading.wall_ms, trusted=trusted)
+
+
+def asked_ms(moment: Moment, *, iat_s: int) -> int:
+    """Return when an owner asked what came now, by the clocks of those who record: since then a yes counts.
+
+    A timeline that is trusted is as right as they are. One that is unsure lags by the time spent off, and the owner's
+    own clock, which signed ``iat_s``, says more.
+    """
+    if moment.trusted:
+        return moment.agent_ms
+    return max(moment.agent_ms, min(iat_s * MS_PER_S, moment.agent_ms + LONGEST_OFF_MS))
+
+
+def lag_ms(moment: Moment) -> int:
+    """Return by how much the timeline may lag behind the wall clock; 0 where it is sure, or nobody would believe that.
+
+    What is dated by agent time as it happens is so much younger than it seems to a cut-off, which may lie where the
+    wall clock was: a stream was taken in by nobody for as long as the device had been off before a delete.
+    """
+    ahead_ms = max(0, moment.wall_ms - moment.agent_ms)
+    return 0 if moment.trusted or ahead_ms > LONGEST_OFF_MS else ahead_ms
 
 
 class Timeline:

@@ -87,7 +87,8 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
     under that key; ``source_tag`` (empty for what has no source) and ``content_tag`` are keyed hashes. ``files`` are
     named where there are several. ``source_folder`` says which folder the source's path meant (``sources.root``), or
     which card of a camera a recording is on; ``source_sha256`` is its content there, which a delete there names.
-    ``is_dated`` says whether the capture interval is to be relied on, ``doubt_ms`` by how much it may be off then.
+    ``is_dated`` says whether the capture interval is to be relied on, ``doubt_ms`` by how much it may be off then. An
+    interval of agent time lags by ``lag_ms`` behind the clock that cut-offs go by, if that is the right one.
     """
 
     id: str
@@ -116,6 +117,7 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
     source_sha256: bytes = b""
     is_dated: bool = True
     doubt_ms: int = 0
+    lag_ms: int = 0
 
 
 class Total(msgspec.Struct, frozen=True):
@@ -252,8 +254,8 @@ class Vault:
             content_tag=draft.content_tag,
             camera=draft.camera,
             category=draft.category,
-            captured_from_ms=draft.captured_from_ms,
-            captured_to_ms=draft.captured_to_ms,
+            captured_from_ms=draft.captured_from_ms + draft.lag_ms,
+            captured_to_ms=draft.captured_to_ms + draft.lag_ms,
             source=draft.source,
             is_dated=draft.is_dated,
             doubt_ms=draft.doubt_ms,

@@ -14,6 +14,7 @@ from agent.model import CATEGORIES, Category, Moment, Outcome
 from agent.policy import Policy, Word
 from agent.rights import consent
 from agent.rights.consent import By
+from agent.timeline import asked_ms
 
 _ASKED: Final = frozenset({"consent", "legitimate-interest"})
 """Bases of purposes that do-not-track speaks of: what a contract or the law calls for is no tracking."""
@@ -87,7 +88,7 @@ class Purposes:
         """Object to a purpose, or switch do-not-track."""
         request = command.request
         assert isinstance(request, Objection)  # noqa: S101 - the same
-        by = _by(key, command)
+        by = _by(key, command, moment)
         if request.purpose is not None:
             self._require_refusable(request.purpose)
             targets = self._targets(tx, request.purpose, request.category)
@@ -108,7 +109,7 @@ class Purposes:
     def _say(
         self, tx: Tx, key: Key, command: Command, *, targets: tuple[Target, ...], word: Word, moment: Moment
     ) -> tuple[Outcome, ...]:
-        by = _by(key, command)
+        by = _by(key, command, moment)
         consent.require_newer(tx, targets, by=by, gives=word == "given")
         consent.say(tx, targets, word, policy=self._policy(), by=by, moment=moment)
         self.changed(tx)
@@ -130,8 +131,15 @@ class Purposes:
         return tuple(sorted(found))
 
 
-def _by(key: Key, command: Command) -> By:
-    return By(kid=key.kid, name=key.name, command=command.jti, seq=command.seq, iat_s=command.iat)
+def _by(key: Key, command: Command, moment: Moment) -> By:
+    return By(
+        kid=key.kid,
+        name=key.name,
+        command=command.jti,
+        seq=command.seq,
+        iat_s=command.iat,
+        asked_ms=asked_ms(moment, iat_s=command.iat),
+    )
 
 
 def _unknown(purpose: str) -> RefusedError:

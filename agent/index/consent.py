@@ -113,6 +113,13 @@ MIGRATIONS: Final[tuple[str, ...]] = (
         at_ms    INTEGER NOT NULL    -- agent time
     ) STRICT;
     """,
+    """
+    -- Cameras have clocks of their own, which ours lags behind while it is unsure: the same times by theirs, Unix ms.
+    ALTER TABLE consent_word ADD COLUMN recorded_ms INTEGER NOT NULL DEFAULT 0;
+    UPDATE consent_word SET recorded_ms = since_ms;
+    ALTER TABLE do_not_track_ended ADD COLUMN recorded_ms INTEGER NOT NULL DEFAULT 0;
+    UPDATE do_not_track_ended SET recorded_ms = at_ms;
+    """,
 )
 
 RECORD_COLUMNS: Final = (
@@ -134,27 +141,36 @@ def insert(tx: Tx, values: dict[str, Any]) -> int:
 
 
 def set_word(
-    tx: Tx, purpose: str, category: str, status: str, *, record: int, since_ms: int, before: str | None
+    tx: Tx,
+    purpose: str,
+    category: str,
+    status: str,
+    *,
+    record: int,
+    since_ms: int,
+    before: str | None,
+    recorded_ms: int,
 ) -> None:
     """Make a record the last word on its purpose and category; ``before`` is what stood before ``since_ms``."""
     tx.execute(
-        "INSERT OR REPLACE INTO consent_word (purpose, category, status, record, since_ms, before)"
-        " VALUES (?, ?, ?, ?, ?, ?)",
-        (purpose, category, status, record, since_ms, before),
+        "INSERT OR REPLACE INTO consent_word (purpose, category, status, record, since_ms, before, recorded_ms)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?)",
+        (purpose, category, status, record, since_ms, before, recorded_ms),
     )
 
 
 def word(tx: Tx, purpose: str, category: str) -> Row | None:
-    """Return (status, since in agent ms, what stood before) of a last word, or ``None``."""
+    """Return (status, since in agent ms, what stood before, since by cameras' clocks) of a last word, or ``None``."""
     found = tx.execute(
-        "SELECT status, since_ms, before FROM consent_word WHERE purpose = ? AND category = ?", (purpose, category)
+        "SELECT status, since_ms, before, recorded_ms FROM consent_word WHERE purpose = ? AND category = ?",
+        (purpose, category),
     )
     return found[0] if found else None
 
 
 def words(tx: Tx) -> list[Row]:
-    """Return (purpose, category, status, since in agent ms, what stood before) of every last word."""
-    return tx.execute("SELECT purpose, category, status, since_ms, before FROM consent_word")
+    """Return (purpose, category, status, then as ``word`` does) of every last word."""
+    return tx.execute("SELECT purpose, category, status, since_ms, before, recorded_ms FROM consent_word")
 
 
 def last_words(tx: Tx) -> list[Row]:
@@ -167,7 +183,7 @@ def state(tx: Tx) -> str:
     ((last, tracked),) = tx.execute(
         "SELECT coalesce((SELECT max(n) FROM consent_record), 0), coalesce((SELECT command FROM do_not_track), '')"
     )
-    return f"{last} {tracked} {tracked_ms(tx)}"
+    return f"{last} {tracked} {tracked_ms(tx)[0]}"
 
 
 def newest(tx: Tx, purpose: str, category: str) -> list[Row]:
@@ -230,12 +246,16 @@ def set_do_not_track(tx: Tx, *, since_ms: int, command: str) -> None:
     tx.execute("INSERT OR IGNORE INTO do_not_track VALUES (1, ?, ?)", (since_ms, command))
 
 
-def clear_do_not_track(tx: Tx, *, at_ms: int) -> None:
+def clear_do_not_track(tx: Tx, *, at_ms: int, recorded_ms: int) -> None:
     """Switch do-not-track off."""
     tx.execute("DELETE FROM do_not_track")
-    tx.execute("INSERT OR REPLACE INTO do_not_track_ended VALUES (1, ?)", (at_ms,))
+    tx.execute(
+        "INSERT OR REPLACE INTO do_not_track_ended (only_row, at_ms, recorded_ms) VALUES (1, ?, ?)",
+        (at_ms, recorded_ms),
+    )
 
 
-def tracked_ms(tx: Tx) -> int:
-    """Return when (agent time) do-not-track was switched off last; 0 where it never was."""
-    return int(tx.execute("SELECT coalesce((SELECT at_ms FROM do_not_track_ended), 0)")[0][0])
+def tracked_ms(tx: Tx) -> tuple[int, int]:
+    """Return when do-not-track was switched off last, by agent time and by cameras' clocks; 0 where it never was."""
+    found = tx.execute("SELECT at_ms, recorded_ms FROM do_not_track_ended")
+    return (int(found[0][0]), int(found[0][1])) if found else (0, 0)

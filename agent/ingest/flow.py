@@ -488,7 +488,8 @@ class Ingest:
             if made is not None:
                 tally.keep(tx, told.id, source=told.source, told=made)
             counting.keep(tx, told.id, sealed.counted)
-            narrow(tx, told, let, vault=self._vault, policy=self._policy, rights=self._rights)
+            rights = partial(self._rights, by_our_clock=True) if work.grows else self._rights
+            narrow(tx, told, let, vault=self._vault, policy=self._policy, rights=rights)
 
         # 3 and 4.
         return await self._admit((told, opened.part, group, moment, beside)), told, made

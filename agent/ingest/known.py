@@ -20,12 +20,22 @@ _ABOVE_ALL: Final = 2**63 - 1
 class RightsAtIngest(Protocol):
     """What tells what stands over something that is not here yet; ``camera`` is ``""`` for one that has no id yet."""
 
-    def __call__(self, tx: Tx, /, *, camera: str, category: str, captured_from_ms: int, captured_to_ms: int) -> Rights:
-        """Return it."""
+    def __call__(
+        self,
+        tx: Tx,
+        /,
+        *,
+        camera: str,
+        category: str,
+        captured_from_ms: int,
+        captured_to_ms: int,
+        by_our_clock: bool = False,
+    ) -> Rights:
+        """Return it; ``by_our_clock`` where agent time tells when it was recorded, and no clock of its own."""
         ...
 
 
-def no_rights(_tx: Tx, *, camera: str, category: str, captured_from_ms: int, captured_to_ms: int) -> Rights:  # noqa: ARG001 - the arguments are the form's
+def no_rights(_tx: Tx, **_place: object) -> Rights:
     """Return what stands over everything where nobody asked anything."""
     return Rights()
 

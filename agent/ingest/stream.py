@@ -41,6 +41,7 @@ from agent.rtsp.onvif.message import Found
 from agent.rtsp.settings import read_address
 from agent.sealer import Sealed, Sealer, SealJob
 from agent.sources.candidate import IncompleteError
+from agent.timeline import lag_ms
 from agent.vault import Draft, Vault
 
 FIRST_PAUSE_S: Final = 1.0
@@ -113,7 +114,7 @@ class StreamFlow:
         self._sealer = sealer
         self._room = room
         self._gate = gate
-        self._rights = rights
+        self._rights = partial(rights, by_our_clock=True)
         self._admit = admit
         self._policy = policy
         self._telling = telling
@@ -294,7 +295,8 @@ class StreamFlow:
                     return
                 # 3 and 4.
                 interval = from_ms, from_ms + max(1, length_ms)
-                told = self._draft(job, sealed, let, camera=await self._camera(let, moment), interval=interval)
+                camera = await self._camera(let, moment)
+                told = self._draft(job, sealed, let, camera=camera, interval=interval, lag_ms=lag_ms(moment))
                 beside = partial(self._beside, told=told, let=let)
                 item = await self._admit((told, part, job.group, moment, beside))
             finally:
@@ -351,7 +353,9 @@ class StreamFlow:
             lambda tx: registry.camera_id(tx, self.name, label, named=named, moment=moment)
         )
 
-    def _draft(self, job: SealJob, sealed: Sealed, let: Let, *, camera: str, interval: tuple[int, int]) -> Draft:
+    def _draft(
+        self, job: SealJob, sealed: Sealed, let: Let, *, camera: str, interval: tuple[int, int], lag_ms: int
+    ) -> Draft:
         from_ms, to_ms = interval
         return Draft(
             id=job.object_id,
@@ -375,6 +379,7 @@ class StreamFlow:
             sealed_header=sealed.sealed_header,
             source_tag=b"",
             content_tag=sealed.content_tag,
+            lag_ms=lag_ms,
         )
 
     def _recorded_from(self, segment: Segment, moment: Moment) -> int:

@@ -36,23 +36,29 @@ class Purpose(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Given(msgspec.Struct, frozen=True):
-    """Since when (agent time) a purpose is agreed to without interruption, and what stood before that."""
+    """Since when (agent time) a purpose is agreed to without interruption, and what stood before that.
+
+    ``recorded_ms`` is the same by the clocks of cameras, which a clock of ours that is unsure may lag behind.
+    """
 
     since_ms: int
     before: Word | None
+    recorded_ms: int
 
 
 class Consents(msgspec.Struct, frozen=True, kw_only=True):
     """The owner's last word by (purpose, category); of what is absent nobody was ever asked.
 
     With ``do_not_track`` a legitimate interest of others is objected to, unless the owner agreed to just that; until
-    ``tracked_ms`` it was on. ``given`` tells of each yes since when it counts.
+    ``tracked_ms`` it was on, by cameras' clocks until ``tracked_recorded_ms``. ``given`` tells of each yes since when
+    it counts.
     """
 
     words: dict[tuple[str, str], Word] = {}
     do_not_track: bool = False
     given: dict[tuple[str, str], Given] = {}
     tracked_ms: int = 0
+    tracked_recorded_ms: int = 0
 
     def word(self, purpose: str, category: str) -> Word | None:
         """Return the last word on this purpose for this category."""
@@ -63,12 +69,19 @@ class Consents(msgspec.Struct, frozen=True, kw_only=True):
         return msgspec.structs.replace(self, words={**self.words, (purpose, category): word})
 
     def for_data_of(self, at_ms: int) -> "Consents":
-        """Return what counts for data of that time: a yes is about what is recorded from then on, and no older.
+        """Return what counts for data of that agent time: a yes is about what is recorded from then on, and no older.
 
         For what is older there stands what the yes ended; so it was before, and so it stays.
         """
         late = {about: one.before for about, one in self.given.items() if at_ms < one.since_ms}
-        tracked = self.do_not_track or at_ms < self.tracked_ms
+        return self._without(late, tracked=self.do_not_track or at_ms < self.tracked_ms)
+
+    def for_what_was_recorded(self, at_ms: int) -> "Consents":
+        """Return the same for data of that time by the clock of whoever recorded it."""
+        late = {about: one.before for about, one in self.given.items() if at_ms < one.recorded_ms}
+        return self._without(late, tracked=self.do_not_track or at_ms < self.tracked_recorded_ms)
+
+    def _without(self, late: "dict[tuple[str, str], Word | None]", *, tracked: bool) -> "Consents":
         if not late and tracked is self.do_not_track:
             return self
         words = {about: word for about, word in self.words.items() if about not in late}

@@ -40,13 +40,14 @@ DO_NOT_TRACK: Final = ("", "")
 
 
 class By(msgspec.Struct, frozen=True, kw_only=True):
-    """Whose signed word it is."""
+    """Whose signed word it is; ``asked_ms`` is when, by the clocks of cameras (``timeline.asked_ms``)."""
 
     kid: str
     name: str
     command: str
     seq: int
     iat_s: int
+    asked_ms: int = 0
 
 
 class About(msgspec.Struct, frozen=True, kw_only=True):
@@ -84,15 +85,17 @@ def state(tx: Tx) -> str:
 def standing(tx: Tx) -> Consents:
     """Return what counts now."""
     found = rows.words(tx)
+    tracked_ms, tracked_recorded_ms = rows.tracked_ms(tx)
     return Consents(
-        words={(purpose, category): status for purpose, category, status, _, _ in found},
+        words={(purpose, category): status for purpose, category, status, *_ in found},
         do_not_track=rows.do_not_track(tx),
         given={
-            (purpose, category): Given(since_ms, before)
-            for purpose, category, status, since_ms, before in found
+            (purpose, category): Given(since_ms, before, recorded_ms)
+            for purpose, category, status, since_ms, before, recorded_ms in found
             if status == "given"
         },
-        tracked_ms=rows.tracked_ms(tx),
+        tracked_ms=tracked_ms,
+        tracked_recorded_ms=tracked_recorded_ms,
     )
 
 
@@ -121,9 +124,12 @@ def say(
     for purpose, category in targets:
         was = rows.word(tx, purpose, category)
         goes_on = was is not None and was[0] == "given" and word == "given"
-        since_ms, before = was[1:] if was is not None and goes_on else (moment.agent_ms, was and was[0])
+        since_ms, before = moment.agent_ms, None if was is None else was[0]
+        recorded_ms = max(moment.agent_ms, by.asked_ms)
+        if was is not None and goes_on:  # a yes of a clock that was ahead counts from the next one of one that is not
+            since_ms, before, recorded_ms = was[1], was[2], min(was[3], recorded_ms)
         record, n = _write(tx, purpose, category, word, policy=policy, by=by, moment=moment)
-        rows.set_word(tx, purpose, category, word, record=n, since_ms=since_ms, before=before)
+        rows.set_word(tx, purpose, category, word, record=n, since_ms=since_ms, before=before, recorded_ms=recorded_ms)
         rows.note_newest(tx, purpose, category, kid=by.kid, seq=by.seq, iat_s=by.iat_s, keep=KEYS_MAX)
         made.append(record)
     rows.drop_oldest(tx, keep=RECORDS_MAX)
@@ -171,7 +177,16 @@ def lapse(tx: Tx, *, policy: Policy, actor: str, command: str, moment: Moment) -
             continue
         record, n = _write(tx, purpose, category, "lapsed", policy=policy, by=by, moment=moment)
         back = was[2] or "lapsed"
-        rows.set_word(tx, purpose, category, back, record=n, since_ms=moment.agent_ms, before=was[2])
+        rows.set_word(
+            tx,
+            purpose,
+            category,
+            back,
+            record=n,
+            since_ms=moment.agent_ms,
+            before=was[2],
+            recorded_ms=moment.agent_ms,
+        )
         made.append(record)
     rows.drop_oldest(tx, keep=RECORDS_MAX)
     return tuple(made)
@@ -200,7 +215,7 @@ def switch_do_not_track(tx: Tx, *, on: bool, by: By, moment: Moment) -> None:
     if on:
         rows.set_do_not_track(tx, since_ms=moment.agent_ms, command=by.command)
     else:
-        rows.clear_do_not_track(tx, at_ms=moment.agent_ms)
+        rows.clear_do_not_track(tx, at_ms=moment.agent_ms, recorded_ms=max(moment.agent_ms, by.asked_ms))
     rows.note_newest(tx, *DO_NOT_TRACK, kid=by.kid, seq=by.seq, iat_s=by.iat_s, keep=KEYS_MAX)
     word = "on" if on else "off"
     audit.append(tx, Event(kind="do_not_track", rule=word, actor=by.kid, command=by.command), moment=moment)

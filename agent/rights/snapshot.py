@@ -46,7 +46,10 @@ class Snapshot:
 
     def of(self, tx: Tx, item: Placed) -> Rights:
         """Return what stands over an object that is here, or that only a store has."""
-        return _served(tx, self._with_consents(tx, rights_of(self.standing(tx), item), of_ms=item.taken_in_ms))
+        return self._of(tx, item, self.consents(tx).for_data_of(item.taken_in_ms))
+
+    def _of(self, tx: Tx, item: Placed, consents: Consents) -> Rights:
+        return _served(tx, _with(rights_of(self.standing(tx), item), consents))
 
     def of_set(self, tx: Tx, camera: str, category: str) -> Rights:
         """Return what stands over everything of a camera's category, whenever it was recorded."""
@@ -55,28 +58,37 @@ class Snapshot:
             tuple(one for one in standing.restrictions if one.covers_all_of(camera, category)),
             tuple(one for one in standing.holds if one.covers_all_of(camera, category)),
         )
-        return _served(tx, self._with_consents(tx, rights, of_ms=None))
+        return _served(tx, _with(rights, self.consents(tx)))
 
-    def at_ingest(self, tx: Tx, *, camera: str, category: str, captured_from_ms: int, captured_to_ms: int) -> Rights:
+    def at_ingest(
+        self,
+        tx: Tx,
+        *,
+        camera: str,
+        category: str,
+        captured_from_ms: int,
+        captured_to_ms: int,
+        by_our_clock: bool = False,
+    ) -> Rights:
         """Return what stands over what is not here yet; ``camera`` is ``""`` for one that has no id yet.
 
-        What the owner said counts as of the time at which it was recorded at the earliest.
+        What the owner said counts as of the time at which it was recorded at the earliest, ``by_our_clock`` agent time.
         """
         coming = Coming(
             camera=camera, category=category, captured_from_ms=captured_from_ms, captured_to_ms=captured_to_ms
         )
-        return self.of(tx, coming)
-
-    def _with_consents(self, tx: Tx, rights: Rights, *, of_ms: int | None) -> Rights:
-        consents = self.consents(tx)
-        if of_ms is not None:
-            consents = consents.for_data_of(of_ms)
-        return rights if consents == FREE.consents else msgspec.structs.replace(rights, consents=consents)
+        if by_our_clock:
+            return self.of(tx, coming)
+        return self._of(tx, coming, self.consents(tx).for_what_was_recorded(captured_from_ms))
 
 
 def rights_of(standing: Freezes, item: Placed) -> Rights:
     """Return which restrictions and holds stand over one object; for whoever judges many of one transaction."""
     return _rights(standing.restricting(item), standing.holding(item))
+
+
+def _with(rights: Rights, consents: Consents) -> Rights:
+    return rights if consents == FREE.consents else msgspec.structs.replace(rights, consents=consents)
 
 
 def _served(tx: Tx, rights: Rights) -> Rights:

@@ -12,6 +12,7 @@ from agent.envelope import Quota
 from agent.errors import RefusedError
 from agent.index import opening, tombstone
 from agent.model import new_id
+from agent.timeline import lag_ms
 from tests.commands.office import START_S, Office, at, run
 
 HOUR_S = 3600
@@ -165,5 +166,24 @@ def test_refused_delete_leaves_no_cut_off(careful: Office) -> None:
         await careful.commands.tick(careful.moment)
         late = await careful.keep()
         assert careful.get(late.id) is not None
+
+    run(scenario())
+
+
+def test_what_is_dated_by_a_timeline_that_lags_is_not_taken_for_older_than_a_cut_off_at_the_wall_clock(
+    careful: Office,
+) -> None:
+    """A stream was refused behind a delete for as long as the device had been off before it."""
+
+    async def scenario() -> None:
+        lag_s = 8 * HOUR_S
+        careful.moment = msgspec.structs.replace(at(trusted=False), wall_ms=at(lag_s).wall_ms)
+        order = careful.command(careful.client, "delete", select={"all": True}, iat=START_S + lag_s)
+        told = await careful.receive(careful.client, order)
+        assert told is not None
+        with pytest.raises(RefusedError):
+            await careful.keep(**recorded(-60), lag_ms=lag_ms(careful.moment))
+        later = await careful.keep(**recorded(60), lag_ms=lag_ms(careful.moment))
+        assert careful.get(later.id) is not None
 
     run(scenario())

@@ -49,13 +49,15 @@ class Asked(Home):
         self.policy = parse_policy(text.encode(), file="policy.toml")
         self.snapshot = Snapshot()
         self.seq = 0
+        self.lag_ms = 0
 
     def _rights(self, tx: Tx, /, **place: object) -> Rights:
         return self.snapshot.at_ingest(tx, **place)  # type: ignore[arg-type]  # as ingest gives them
 
     def by(self) -> By:
         self.seq += 1
-        return By(kid="phone", name="phone", command=f"c{self.seq}", seq=self.seq, iat_s=self.seq)
+        asked_ms = self.now.agent_ms + self.lag_ms
+        return By(kid="phone", name="phone", command=f"c{self.seq}", seq=self.seq, iat_s=self.seq, asked_ms=asked_ms)
 
     def say(self, purpose: str, word: Word) -> None:
         rules = [rule for rule in self.policy.rules if purpose in {one.name for one in rule.purposes}]
@@ -133,6 +135,16 @@ def test_what_was_recorded_while_do_not_track_was_on_stays_out(asked: Asked) -> 
     asked.scan()
     assert [item.purposes for item in asked.objects()] == [("improvement",)]
     assert asked.left() == [meanwhile], "a log of the same batch that is younger went in without it"
+
+
+def test_what_was_recorded_while_do_not_track_was_on_stays_out_where_our_clock_lags(asked: Asked) -> None:
+    asked.lag_ms = 10 * HOUR_MS
+    asked.track("off")
+    asked.later(1)
+    asked.track("on")
+    meanwhile = asked.take("usage-log", hours=5, ending=".jsonl")
+    asked.scan()
+    assert asked.left() == [meanwhile]
 
 
 class Tightening(Asked):

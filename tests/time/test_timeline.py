@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from agent.clock import Reading
 from agent.errors import RefusedError
 from agent.model import Moment
-from agent.timeline import EARLIEST_MS, LEAP_MS, LONGEST_OFF_MS, Timeline, accept_signed_time, advance
+from agent.timeline import EARLIEST_MS, LEAP_MS, LONGEST_OFF_MS, Timeline, accept_signed_time, advance, lag_ms
 
 DAY = 86_400_000
 START = EARLIEST_MS + 100 * DAY
@@ -129,3 +129,13 @@ def test_clock_that_ran_ahead_before_its_first_synchronisation_is_waited_for() -
     assert behind == Moment(agent_ms=START, wall_ms=START - 60_000, trusted=True)
     assert line.look(reading(START - 1000, 61_000)).agent_ms == START
     assert line.look(reading(START + 5000, 67_000)).agent_ms == START + 5000
+
+
+def test_timeline_lags_by_what_the_wall_clock_is_ahead_where_that_may_be_right() -> None:
+    def lag(ahead_ms: int, *, trusted: bool = False) -> int:
+        return lag_ms(Moment(agent_ms=START, wall_ms=START + ahead_ms, trusted=trusted))
+
+    assert lag(DAY) == DAY
+    assert lag(-DAY) == 0
+    assert lag(DAY, trusted=True) == 0
+    assert lag(500 * DAY) == 0, "nobody would believe it"
