@@ -14,8 +14,10 @@ from agent.model import Moment, Outcome
 from agent.outbox import Outbox, RaiseIn
 from agent.policy import Policy
 from agent.policy.ending import Service
-from agent.rights import service
+from agent.rights import newest, service
 from agent.trust import Trust
+
+_MATTER: Final = (("service", ""),)
 
 SENTENCES: Final = {
     "noticed": "The service of this device ends at {ends}; until then all goes on.",
@@ -49,6 +51,7 @@ def acting(*, policy: Callable[[], Policy], trust: Trust, alert: RaiseIn, outbox
     def act(tx: Tx, key: Key, command: Command, moment: Moment) -> tuple[Outcome, ...]:
         request = command.request
         assert isinstance(request, EndService), "the act of another verb"  # noqa: S101 - a bug, not input
+        newest.require(tx, key, command, _MATTER)
         if request.resume:
             changed = service.resume(tx, key, command=command.jti, moment=moment)
         else:
@@ -56,6 +59,7 @@ def acting(*, policy: Callable[[], Policy], trust: Trust, alert: RaiseIn, outbox
             keys = trust.key_set(tx)
             known = frozenset(one.kid for one in keys.keys) if keys is not None else frozenset[str]()
             changed = service.notice(tx, key, command=command.jti, ends_ms=ends_ms, known=known, moment=moment)
+        newest.note(tx, key, command, _MATTER, moment=moment)
         if changed:
             tell(tx, service.standing(tx), policy=policy(), alert=alert, outbox=outbox, moment=moment)
         return ()

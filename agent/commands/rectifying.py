@@ -17,7 +17,7 @@ from agent.envelope import Command, Key, Rectify
 from agent.errors import RefusedError
 from agent.index import Tx
 from agent.model import Moment, Outcome
-from agent.rights import correction
+from agent.rights import correction, newest
 from agent.trust import Trust
 from agent.vault import Vault
 
@@ -29,11 +29,13 @@ def act(vault: Vault) -> Act:
 
 def _rectify(vault: Vault, tx: Tx, key: Key, command: Command, moment: Moment) -> tuple[Outcome, ...]:
     request = cast("Rectify", command.request)
+    target = request.camera or request.object or ""
+    said = {"name": request.set.name, "location": request.set.location}
+    matters = tuple((what, target) for what, value in said.items() if value is not None)
+    newest.require(tx, key, command, matters)
     if request.camera is not None:
-        target = request.camera
         _correct_camera(tx, target, name=request.set.name)
     else:
-        target = request.object or ""
         _correct_object(tx, vault, target, name=request.set.name)
     due = correction.correct(
         tx,
@@ -44,6 +46,7 @@ def _rectify(vault: Vault, tx: Tx, key: Key, command: Command, moment: Moment) -
         command=command.jti,
         moment=moment,
     )
+    newest.note(tx, key, command, matters, moment=moment)
     detail: dict[str, str | int] = {
         "name": int(request.set.name is not None),
         "location": int(request.set.location is not None),

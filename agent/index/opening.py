@@ -29,6 +29,7 @@ from agent.index import (
     farewell,
     freezing,
     integration,
+    newest,
     outbox,
     pace,
     policy,
@@ -69,6 +70,7 @@ MIGRATIONS: Final[dict[str, tuple[str, ...]]] = {
     "counting": counting.MIGRATIONS,
     "integration": integration.MIGRATIONS,
     "delivery": delivery.MIGRATIONS,
+    "newest": newest.MIGRATIONS,
 }
 """Scripts of each owner, oldest first; they are only ever appended to."""
 

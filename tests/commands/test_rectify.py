@@ -10,7 +10,7 @@ from agent.index import Tx
 from agent.index import rectification as rows
 from agent.model import Object, Outcome
 from agent.rights import correction
-from tests.commands.office import Office, run
+from tests.commands.office import START_S, Office, at, party, run
 
 
 def camera_of(office: Office, label: str = "front") -> str:
@@ -247,3 +247,44 @@ def test_outcome_of_a_waiting_correction_is_answered_once(office: Office) -> Non
     assert [Outcome(**one) for one in newest(office, told["cmd"])["outcomes"]] == [
         Outcome(id=item.id, result="rectified", stated_by=office.store.kid)
     ]
+
+
+def test_correction_that_a_broker_kept_back_does_not_undo_the_newer_one(office: Office) -> None:
+    """It was taken up whenever it came, so whoever delivers commands chose which of them counted."""
+    camera = camera_of(office)
+    wrong = office.command(office.client, "rectify", camera=camera, set={"name": "Tor"})
+    elsewhere = office.command(office.client, "rectify", camera=camera, set={"location": "Hof"})
+    run(office.submit(office.client, "rectify", camera=camera, set={"name": "Tür"}))
+    told = run(office.receive(office.client, wrong))
+    assert told is not None
+    assert (told["status"], told["reason"]) == ("refused", "superseded")
+    assert label_of(office, camera) == "Tür"
+    told = run(office.receive(office.client, elsewhere))
+    assert told is not None
+    assert told["status"] == "done", "nothing newer was said of where it is"
+
+
+def test_what_is_known_of_the_newest_correction_goes_behind_what_was_corrected(office: Office) -> None:
+    one, other = run(office.keep()), run(office.keep())
+    run(office.submit(office.client, "rectify", object=one.id, set={"name": "a.mp4"}))
+    run(office.submit(office.client, "delete", select={"ids": [one.id]}))
+    run(office.submit(office.client, "rectify", object=other.id, set={"name": "b.mp4"}))
+    assert office.index.read_now(lambda tx: tx.execute("SELECT matter, target FROM newest_word")) == [
+        ("name", other.id)
+    ]
+
+
+def test_client_whose_clock_is_years_ahead_keeps_no_other_from_correcting(office: Office) -> None:
+    camera = camera_of(office)
+    other = party("client", "tablet", "rectify")
+    raw = office.sign_keyset(2, envelope.signing_input_sha256(office.keyset_raw), office.client, other, office.store)
+    run(office.commands.submit(raw, moment=office.moment))
+    office.moment = at(trusted=False)
+    for who, ahead_s, name in ((office.client, 10**8, "Tor"), (other, 600, "Tür")):
+        told = run(
+            office.submit(
+                who, "rectify", camera=camera, set={"name": name}, iat=START_S + ahead_s, exp=START_S + ahead_s + 60
+            )
+        )
+        assert told["status"] == "done"
+    assert label_of(office, camera) == "Tür"

@@ -537,6 +537,34 @@ def test_agent_that_starts_behind_the_end_collects_nothing_before_its_first_look
 # --- whose word it is
 
 
+def test_notice_that_was_kept_back_does_not_end_what_its_owner_went_on_without(tmp_path: Path) -> None:
+    """Whoever delivers commands had it carried out behind the word that was newer."""
+    cloud = party("backend", "cloud", "end-service")
+    station = Station(tmp_path, sources=LINE, members=(cloud,))
+
+    async def live() -> None:
+        async with station.parts() as parts:
+
+            async def give(raw: bytes) -> tuple[str, str]:
+                told = await parts.commands.submit(raw, moment=parts.now())
+                return told.status, told.reason
+
+            kept_back = [
+                station.command(station.client, "end-service", ends=START_S + 60),
+                station.command(cloud, "end-service", iat_s=START_S - 60, ends=START_S + 60),
+            ]
+            assert await give(station.command(station.client, "end-service", resume=True)) == ("done", "")
+            for raw in kept_back:
+                assert await give(raw) == ("refused", "superseded")
+            assert (await parts.index.read(service.standing)).stage == "served"
+            newer = station.command(cloud, "end-service", iat_s=START_S + 60, ends=START_S + 120)
+            assert await give(newer) == ("done", "")
+            resume = station.command(station.client, "end-service", iat_s=START_S - 60, resume=True)
+            assert await give(resume) == ("done", ""), "no word of a backend makes the owner's an older one"
+
+    asyncio.run(live())
+
+
 def test_notice_names_a_time_within_a_year_and_is_moved_by_its_own_key_or_the_owner_alone(tmp_path: Path) -> None:
     station = station_of(tmp_path)
     one, other = (party("backend", name, "end-service").key() for name in ("one", "other"))
