@@ -114,10 +114,18 @@ class Admission:
         return self._judge_rights(tx, heard, moment=moment)
 
     def _require_room(self, heard: Heard | Repeat | Turned) -> None:
-        """Keep the ballast for the owner, and its second half for the owner's delete: answers would eat it."""
+        """Keep the ballast for the owner, its second half for what stops a use, the end of that for the owner's delete.
+
+        Answers would eat it.
+        """
         index = self._vault.index
         role = heard.row.role if isinstance(heard, Repeat) else heard.key.role
-        spent = index.short_of_room if role != "client" else index.nearly_out_of_room and not _makes_room(heard)
+        if role != "client":
+            spent = index.short_of_room
+        elif _stops_a_use(heard):  # a full disk makes no upload of what was withdrawn lawful
+            spent = index.room_is_for_deletes
+        else:
+            spent = index.nearly_out_of_room and not _makes_room(heard)
         if spent:
             raise SpaceError("the last room on the disk is for the owner's delete", hint="free space, or delete")
 
@@ -561,3 +569,8 @@ def _document(command: Command) -> str:
 def _makes_room(heard: Heard | Repeat | Turned) -> bool:
     """Tell whether it is a delete, or the word that lets one go on."""
     return isinstance(heard, Heard) and isinstance(heard.command.request, Delete | EraseAll | Approve)
+
+
+def _stops_a_use(heard: Heard | Repeat | Turned) -> bool:
+    """Tell whether it ends a purpose of what is here, or stops all use of it."""
+    return isinstance(heard, Heard) and (takes(heard.command) or isinstance(heard.command.request, Restrict))

@@ -48,8 +48,13 @@ class Ballast:
 
     @property
     def half_gone(self) -> bool:
-        """Whether half of it is given up: what is left is for what makes room."""
+        """Whether half of it is given up: what is left is for what makes room, and for what stops a use."""
         return self._bytes < self._whole // 2
+
+    @property
+    def quarter_left(self) -> bool:
+        """Whether no more than a quarter of it is left: that is for what makes room alone."""
+        return self._bytes <= self._whole // 4
 
     def take(self) -> None:
         """Take what was given up, or what the index grew for, as far as there is room for it."""

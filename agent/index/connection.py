@@ -107,8 +107,16 @@ class Index:
 
     @property
     def nearly_out_of_room(self) -> bool:
-        """Whether half of the ballast is given up: then no command is heard but an owner's that makes room."""
+        """Whether half of the ballast is given up: then no command is heard but an owner's that makes room.
+
+        Nor one that stops a use of what is here, until ``room_is_for_deletes``.
+        """
         return self._ballast.half_gone
+
+    @property
+    def room_is_for_deletes(self) -> bool:
+        """Whether so little of the ballast is left that no command is heard but an owner's that makes room."""
+        return self._ballast.quarter_left
 
     @property
     def short_of_room(self) -> bool:
