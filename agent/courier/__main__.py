@@ -4,10 +4,9 @@ import os
 import socket
 import sys
 
-import msgspec
-
 from agent.courier.message import MESSAGE_MAX_BYTES, decode_errand, encode
 from agent.courier.worker import put
+from agent.errors import CorruptError
 from agent.process import harden
 
 
@@ -19,7 +18,7 @@ def serve(channel: socket.socket) -> None:
             return
         try:
             channel.send(encode(put(decode_errand(raw), fds[0])))
-        except (msgspec.MsgspecError, ConnectionError):  # only the agent speaks here, and it is gone
+        except (CorruptError, ConnectionError):  # only the agent speaks here, and it is gone
             return
         finally:
             os.close(fds[0])

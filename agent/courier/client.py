@@ -8,11 +8,9 @@ import socket
 from types import TracebackType
 from typing import Final, Self
 
-import msgspec
-
 from agent.child import Child
 from agent.courier.message import MESSAGE_MAX_BYTES, Delivered, Errand, decode_answer, encode
-from agent.errors import LinkError
+from agent.errors import CorruptError, LinkError
 
 LEAST_BYTES_S: Final = 32 * 1024
 """A line that is slower than this does not get a file through in the time that it has."""
@@ -60,7 +58,7 @@ class Courier:
         except TimeoutError:
             self.kill()
             raise LinkError(f"{errand.host} takes too long", hint="it is tried again") from None
-        except (ConnectionError, msgspec.MsgspecError):
+        except (ConnectionError, CorruptError):
             self.kill()
             raise LinkError("the process that puts files died", hint="see the log of the system for why") from None
         if isinstance(answer, Delivered):

@@ -4,6 +4,7 @@ from typing import Final, Literal
 
 import msgspec
 
+from agent.datagram import reader
 from agent.errors import AgentError, LinkError, RefusedError
 
 MESSAGE_MAX_BYTES: Final = 16 << 10
@@ -40,7 +41,7 @@ class Delivered(msgspec.Struct, frozen=True, kw_only=True, tag="delivered"):
 class Failed(msgspec.Struct, frozen=True, kw_only=True, tag="failed"):
     """It has it not; ``why`` "" is weather, and it is tried again."""
 
-    why: str
+    why: Why | Literal[""]
     message: str
 
     def error(self) -> AgentError:
@@ -51,8 +52,6 @@ class Failed(msgspec.Struct, frozen=True, kw_only=True, tag="failed"):
 
 
 Answer = Delivered | Failed
-_ERRAND: Final = msgspec.msgpack.Decoder(Errand)
-_ANSWER: Final = msgspec.msgpack.Decoder(Delivered | Failed)
 _ENCODER: Final = msgspec.msgpack.Encoder()
 
 
@@ -61,12 +60,5 @@ def encode(message: Errand | Answer) -> bytes:
     return _ENCODER.encode(message)
 
 
-def decode_errand(raw: bytes) -> Errand:
-    """Read what is asked; raises ``msgspec.MsgspecError``."""
-    return _ERRAND.decode(raw)
-
-
-def decode_answer(raw: bytes) -> Answer:
-    """Read what is answered; raises ``msgspec.MsgspecError``."""
-    answer: Answer = _ANSWER.decode(raw)
-    return answer
+decode_errand = reader(msgspec.msgpack.Decoder(Errand).decode)
+decode_answer = reader(msgspec.msgpack.Decoder(Answer).decode)

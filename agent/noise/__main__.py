@@ -8,10 +8,8 @@ import os
 import socket
 import sys
 
-import msgspec
 import opendp.prelude as dp
 
-from agent.errors import CorruptError
 from agent.noise.message import MESSAGE_MAX_BYTES, Answer, Question, decode_question, encode
 from agent.process import harden
 
@@ -28,10 +26,7 @@ def noisy(question: Question) -> Answer:
 
 def main(channel: socket.socket) -> None:
     """Answer one question."""
-    try:
-        question = decode_question(channel.recv(MESSAGE_MAX_BYTES))
-    except msgspec.MsgspecError as error:
-        raise CorruptError("a message to the process that adds noise is malformed") from error
+    question = decode_question(channel.recv(MESSAGE_MAX_BYTES))
     channel.send(encode(noisy(question)))
 
 

@@ -6,10 +6,8 @@ import socket
 from contextlib import suppress
 from typing import Final
 
-import msgspec
-
 from agent.child import Child
-from agent.errors import ConfigError, LinkError
+from agent.errors import ConfigError, CorruptError, LinkError
 from agent.noise.message import MESSAGE_MAX_BYTES, Answer, Question, decode_answer, encode
 
 ANSWER_S: Final = 60.0
@@ -46,5 +44,5 @@ async def _answer(channel: socket.socket) -> Answer:
             raw = await asyncio.get_running_loop().sock_recv(channel, MESSAGE_MAX_BYTES)
     try:
         return decode_answer(raw)
-    except msgspec.MsgspecError:
+    except CorruptError:
         raise LinkError("the process that adds noise died", hint="nothing was told or spent; try again") from None

@@ -4,6 +4,8 @@ from typing import Final
 
 import msgspec
 
+from agent.datagram import reader
+
 MESSAGE_MAX_BYTES: Final = 64 * 1024
 """Sixteen fields of 64 values, each a number of nine bytes at most."""
 
@@ -22,6 +24,6 @@ class Answer(msgspec.Struct, frozen=True, array_like=True):
     spent: float
 
 
-decode_question: Final = msgspec.msgpack.Decoder(Question).decode
-decode_answer: Final = msgspec.msgpack.Decoder(Answer).decode
+decode_question: Final = reader(msgspec.msgpack.Decoder(Question).decode)
+decode_answer: Final = reader(msgspec.msgpack.Decoder(Answer).decode)
 encode: Final = msgspec.msgpack.Encoder().encode

@@ -28,7 +28,8 @@ from agent.owner.home import Home, read_descriptor, read_file
 from agent.owner.receipt import Alert, Receipt, read_alert, read_receipt
 
 _NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
-_COMMAND: Final = re.compile(r"(\d{1,16})-([a-z2-7]{26})\.jws")
+_COMMAND: Final = re.compile(r"([0-9]{1,16})-([a-z2-7]{26})\.jws")
+_SEQ: Final = re.compile(rb"\s*([0-9]{1,16})\s*")
 
 
 class Device:
@@ -48,17 +49,14 @@ class Device:
     def take_seq(self) -> int:
         """Return the next number; it is durable that it was given out."""
         path = self.folder / "seq"
-        text = read_file(path).strip()
-        if not text.isdigit():
-            raise ConfigError(f"{path}: not a number", hint="write the highest seq that the device knows into it")
-        seq = int(text) + 1
+        seq = _number(path) + 1
         files.write_durably(path, b"%d\n" % seq)
         return seq
 
     def raise_seq(self, next_seq: int) -> None:
         """Give out nothing below ``next_seq`` from now on: the device said so in a ``stale_seq`` receipt."""
         path = self.folder / "seq"
-        if int(read_file(path)) < next_seq - 1:
+        if _number(path) < next_seq - 1:
             files.write_durably(path, b"%d\n" % (next_seq - 1))
 
     # --- commands
@@ -191,6 +189,14 @@ def add(home: Home, raw: bytes, descriptor: Descriptor, *, first_seq: int) -> De
     files.write_durably(folder / "descriptor.jws", raw)
     files.write_durably(folder / "seq", b"%d\n" % first_seq)
     return Device(folder, descriptor)
+
+
+def _number(path: Path) -> int:
+    """Read a sequence number; raises ``ConfigError``."""
+    match = _SEQ.fullmatch(read_file(path))
+    if match is None:
+        raise ConfigError(f"{path}: not a number", hint="write the highest seq that the device knows into it")
+    return int(match[1])
 
 
 def devices(home: Home) -> tuple[Device, ...]:

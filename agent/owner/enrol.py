@@ -1,6 +1,7 @@
 """``device`` and ``client``: whom we believe, and whom the devices shall believe."""
 
 import argparse
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,6 +27,7 @@ from agent.shell.terminal import heading, table
 from agent.shell.times import when
 
 _DESCRIPTOR_BYTES = 64 << 10
+_QUOTA: Final = re.compile(r"([1-9][0-9]{0,14}),([1-9][0-9]{0,14}),([1-9][0-9]{0,14})")
 
 
 def add_parsers(subparsers: Subparsers) -> None:
@@ -353,11 +355,10 @@ def _client_new(arguments: argparse.Namespace, context: Context) -> int:
 
 
 def _quota(text: str) -> Quota:
-    parts = text.split(",")
-    wanted = 3
-    if len(parts) != wanted or not all(part.isdigit() and int(part) > 0 for part in parts):
+    match = _QUOTA.fullmatch(text)
+    if match is None:
         raise ConfigError(f"{text!r} is no quota", hint="three whole numbers: objects,bytes,seconds")
-    objects, bytes_, window_s = map(int, parts)
+    objects, bytes_, window_s = map(int, match.groups())
     return Quota(objects=objects, bytes=bytes_, window_s=window_s)
 
 

@@ -12,6 +12,7 @@ owner.toml          where the broker is, which device is meant by default
 
 import fcntl
 import os
+import re
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -48,6 +49,7 @@ OWNER_FILE: Final = "owner.pub"
 SHEET: Final = "recovery-sheet.txt"
 SETTINGS: Final = "owner.toml"
 _OTHERS: Final = 0o077
+_NUMBER: Final = re.compile(r"[0-9]{1,16}")
 
 _SETTINGS_TEXT: Final = """\
 # How privacy-owner reaches the devices. Rewritten by: privacy-owner device add
@@ -167,7 +169,7 @@ class Home:
         root_jwk = self.owner().jwk
         current: KeySet | None = None
         folder = self.path / "keysets"
-        numbers = sorted(int(path.stem) for path in folder.glob("*.jws") if path.stem.isdigit())
+        numbers = sorted(int(path.stem) for path in folder.glob("*.jws") if _NUMBER.fullmatch(path.stem))
         for number in numbers:
             path = folder / f"{number}.jws"
             raw = read_file(path)

@@ -10,8 +10,6 @@ import sys
 import threading
 from typing import Final
 
-import msgspec
-
 from agent.errors import CorruptError
 from agent.process import harden
 from agent.rtsp.message import MESSAGE_MAX_BYTES, Ask, decode_ask
@@ -25,10 +23,7 @@ def asked(channel: socket.socket) -> tuple[Ask, int | None]:
     raw, fds, flags, _ = socket.recv_fds(channel, MESSAGE_MAX_BYTES, 1, socket.MSG_CMSG_CLOEXEC)
     if flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC):
         raise CorruptError("a message to the process that reads a camera was cut")
-    try:
-        ask = decode_ask(raw)
-    except msgspec.MsgspecError as error:
-        raise CorruptError("a message to the process that reads a camera is malformed") from error
+    ask = decode_ask(raw)
     return ask, fds[0] if fds and ask.has_credentials else None
 
 

@@ -13,10 +13,8 @@ from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import Final, Self
 
-import msgspec
-
 from agent.child import Child
-from agent.errors import ConfigError, LinkError
+from agent.errors import ConfigError, CorruptError, LinkError
 from agent.rtsp.message import MESSAGE_MAX_BYTES, Ask, Began, Ended, Failed, Listened, decode_told, encode
 from agent.rtsp.settings import StreamSettings, open_credentials
 
@@ -156,7 +154,7 @@ class Watch:
             return
         try:
             self._take(decode_told(raw), fds)
-        except (msgspec.MsgspecError, ValueError):
+        except (CorruptError, ValueError):
             for fd in fds:
                 os.close(fd)
             self._child.kill()  # a stream took the process over, or it is no process of ours

@@ -8,11 +8,17 @@ from typing import Annotated, Final, Literal
 
 import msgspec
 
+from agent.datagram import reader
 from agent.errors import AgentError, ConfigError, CorruptError, LinkError, RefusedError
 
 MESSAGE_MAX_BYTES: Final = 8 * 1024
 
 IMPOSTOR: Final = "camera_impostor"
+
+SPAN_MS: Final = 10 * 365 * 86_400_000
+"""Ten years: no connection lasts so long, and any time that far from ours can be written."""
+
+_Ms = Annotated[int, msgspec.Meta(ge=-SPAN_MS, le=SPAN_MS)]
 
 
 class Ask(msgspec.Struct, frozen=True, kw_only=True, tag="ask"):
@@ -43,15 +49,15 @@ class Began(msgspec.Struct, frozen=True, kw_only=True, tag="began"):
     """
 
     number: int
-    stream_ms: int
-    behind_ms: int
+    stream_ms: _Ms
+    behind_ms: _Ms
 
 
 class Ended(msgspec.Struct, frozen=True, kw_only=True, tag="ended"):
     """A segment is whole: all its bytes are in the pipe."""
 
     number: int
-    length_ms: int
+    length_ms: _Ms
 
 
 FailureKind = Literal["config", "corrupt", "link", "impostor"]
@@ -98,5 +104,5 @@ def another_certificate() -> RefusedError:
 Told = Listened | Began | Ended | Failed
 
 encode = msgspec.msgpack.encode
-decode_ask = msgspec.msgpack.Decoder(Ask).decode
-decode_told = msgspec.msgpack.Decoder(Told).decode
+decode_ask = reader(msgspec.msgpack.Decoder(Ask).decode)
+decode_told = reader(msgspec.msgpack.Decoder(Told).decode)

@@ -10,8 +10,6 @@ import socket
 import sys
 import threading
 
-import msgspec
-
 from agent.errors import AgentError, CorruptError
 from agent.process import harden
 from agent.sealer.job import (
@@ -41,10 +39,7 @@ def serve(channel: socket.socket) -> None:
             return
         if flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC) or len(fds) != DESCRIPTORS:
             raise CorruptError("a message to the sealing process was cut")
-        try:
-            threads.work((decode_request(raw), fds))
-        except msgspec.MsgspecError as error:
-            raise CorruptError("a message to the sealing process is malformed") from error
+        threads.work((decode_request(raw), fds))
 
 
 class _Threads:

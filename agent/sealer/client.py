@@ -16,7 +16,7 @@ from typing import Final
 
 from agent.camera.identity import Order
 from agent.child import Child
-from agent.errors import LinkError
+from agent.errors import CorruptError, LinkError
 from agent.sealer.fetching import Connect, Pace, Switchboard
 from agent.sealer.job import (
     FILES_MAX,
@@ -299,7 +299,11 @@ class _Process:
             self._loop.remove_reader(self._channel)
             self._died()
             return
-        answer = decode_answer(raw)
+        try:
+            answer = decode_answer(raw)
+        except CorruptError:
+            self.kill()  # what it read took it over, or it is no process of ours
+            return
         waiting = self._waiting.get(answer.number)  # none: its asker was cancelled
         if waiting is not None and not waiting.done():
             waiting.set_result(answer)

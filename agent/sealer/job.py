@@ -9,6 +9,7 @@ from typing import Final, Literal
 import msgspec
 
 from agent.camera.identity import Order
+from agent.datagram import reader
 from agent.errors import AgentError, ConfigError, CorruptError, LinkError, SpaceError
 from agent.keytree import GroupKey
 from agent.model import Kind
@@ -126,5 +127,13 @@ def encode(message: Request | Answer) -> bytes:
     return data
 
 
-decode_request = msgspec.msgpack.Decoder(Request).decode
-decode_answer = msgspec.msgpack.Decoder(Answer).decode
+decode_request = reader(msgspec.msgpack.Decoder(Request).decode)
+_read_answer = reader(msgspec.msgpack.Decoder(Answer).decode)
+
+
+def decode_answer(raw: bytes) -> Answer:
+    """Read an answer; raises ``CorruptError``, also for one that tells neither or both."""
+    answer = _read_answer(raw)
+    if (answer.sealed is None) is (answer.failure is None):
+        raise CorruptError("the sealing process answers nothing, or two things at once")
+    return answer

@@ -24,7 +24,7 @@ from agent.errors import AgentError, ConfigError, LinkError, SpaceError
 from agent.keytree import new_group, open_header, unwrap_slot
 from agent.model import Kind, new_id
 from agent.sealer import Sealed, Sealer, SealJob, SourceChangedError
-from agent.sealer.client import PLACES
+from agent.sealer.client import PLACES, _Process
 from agent.sealer.job import FILES_MAX, Request, encode
 from agent.sealer.worker import LONG_BYTES, SHORT_BYTES, seal
 
@@ -252,6 +252,32 @@ def test_process_killed_before_the_job_is_started_again(tmp_path: Path) -> None:
 
     sealed = ask(asked, tmp_path, content, before=kill)
     assert opened(asked, sealed, (tmp_path / "part").read_bytes()) == content
+
+
+def test_process_that_says_what_is_no_answer_is_ended_and_the_next_has_the_job(tmp_path: Path) -> None:
+    """What it reads from a camera may take it over: its bytes are as little trusted as a stranger's."""
+    content, asked = os.urandom(100_000), job()
+    ended: list[_Process] = []
+    said: list[socket.socket] = []
+
+    def take_over(sealer: Sealer) -> None:
+        process = sealer._process
+        assert process is not None
+        ended.append(process)
+        near, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        near.settimeout(0)
+        theirs.send(b"\x93\x01\xc0\xa4\xff\xff\xff\xff")
+        process._loop.remove_reader(process._channel)
+        process._channel = near
+        process._loop.add_reader(near, process._hear)
+        said.append(theirs)
+
+    sealed = ask(asked, tmp_path, content, before=take_over)
+    said[0].close()
+    ended[0]._child.channel.close()
+    assert opened(asked, sealed, (tmp_path / "part").read_bytes()) == content
+    assert ended[0].dead
+    assert ended[0].reaped
 
 
 def test_process_killed_during_the_job_has_it_done_by_the_next(tmp_path: Path) -> None:

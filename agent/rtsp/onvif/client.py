@@ -7,10 +7,8 @@ import socket
 from contextlib import suppress
 from typing import Final
 
-import msgspec
-
 from agent.child import Child
-from agent.errors import ConfigError, LinkError
+from agent.errors import ConfigError, CorruptError, LinkError
 from agent.rtsp.message import Failed, encode
 from agent.rtsp.onvif.message import MESSAGE_MAX_BYTES, Found, Question, decode_answer
 from agent.rtsp.settings import StreamSettings, open_credentials, read_address
@@ -65,7 +63,7 @@ async def _answer(channel: socket.socket) -> Found:
         raise LinkError("the camera's ONVIF service does not answer", hint="see that it is on") from None
     try:
         answer = decode_answer(raw)
-    except msgspec.MsgspecError:
+    except CorruptError:
         raise LinkError("the process that asks the camera's ONVIF service died", hint="it is tried again") from None
     if isinstance(answer, Failed):
         raise answer.error()

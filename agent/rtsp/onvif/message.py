@@ -4,6 +4,7 @@ from typing import Final
 
 import msgspec
 
+from agent.datagram import reader
 from agent.rtsp.message import Failed
 
 MESSAGE_MAX_BYTES: Final = 128 * 1024
@@ -29,5 +30,5 @@ class Found(msgspec.Struct, frozen=True, kw_only=True, tag="found"):
     topics: tuple[str, ...] = ()
 
 
-decode_question = msgspec.msgpack.Decoder(Question).decode
-decode_answer = msgspec.msgpack.Decoder(Found | Failed).decode
+decode_question = reader(msgspec.msgpack.Decoder(Question).decode)
+decode_answer = reader(msgspec.msgpack.Decoder(Found | Failed).decode)
