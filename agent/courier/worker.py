@@ -28,7 +28,6 @@ STALL_S: Final = 30.0
 
 ADDRESSES_MAX: Final = 16
 TRIED_MAX: Final = 4
-ANSWER_MAX_BYTES: Final = 4096
 _BLOCK_BYTES: Final = 64 * 1024
 _AGAIN: Final = frozenset({408, 423, 425, 429})  # RFC 9110, 4918, 8470, 6585: later may be right
 
@@ -105,9 +104,8 @@ def _put(errand: Errand, line: ssl.SSLSocket, fd: int) -> Answer:
         file.seek(0)
         with suppress(BrokenPipeError, ConnectionResetError):  # it may answer before it has all, and say why
             connection.request("PUT", errand.target, body=_Exactly(file, errand.size_bytes), headers=headers)
-    response = connection.getresponse()
-    response.read(ANSWER_MAX_BYTES)
-    return _judged(errand, response, hashlib.sha256(certificate).hexdigest())
+    # What else the answer holds is not read: it is of no use, and a chunk of -1 bytes would have all of it in memory.
+    return _judged(errand, connection.getresponse(), hashlib.sha256(certificate).hexdigest())
 
 
 def _judged(errand: Errand, response: HTTPResponse, certificate_sha256: str) -> Answer:

@@ -18,6 +18,7 @@ from agent.camera.session import Session
 from agent.camera.tls import read_certificate
 from agent.errors import ConfigError, CorruptError, LinkError
 from agent.rtsp.challenge import Credentials, choose, read_credentials
+from agent.rtsp.relay import _Dialogue
 from agent.rtsp.settings import read_address, read_service
 from agent.rtsp.tracks import Tracks
 from agent.rtsp.wire import Frame, Message, Reader
@@ -90,6 +91,20 @@ def tracks(raw: bytes) -> object:
         if isinstance(frame, Frame):
             kept.pass_on(frame, came_s=number / 10)
     return kept.sound_behind_s()
+
+
+def dialogue(raw: bytes) -> object:
+    """Answer what a camera says to a whole conversation, each request once, with credentials it may ask for."""
+    address, ours = read_address("rtsp://camera/live"), "rtsp://127.0.0.1:9/x"
+    said = _Dialogue(address, ours, Credentials("ada", "secret"), Tracks(sound=True))
+    told = 0
+    for method in ("OPTIONS", "DESCRIBE", "SETUP", "PLAY"):
+        asked = Message(f"{method} {ours}/va RTSP/1.0", (("CSeq", "1"), ("Transport", "RTP/AVP/TCP")), b"")
+        assert said.ask(asked).endswith(b"\r\n\r\n")
+    for piece in Reader().feed(raw):
+        if isinstance(piece, Message):
+            told += sum(map(len, said.hear(piece)))
+    return told
 
 
 def demands(raw: bytes) -> object:
@@ -180,6 +195,21 @@ def conversations() -> Iterator[bytes]:
     yield BETWEEN.join((b"v=0\r\nm=video 0 RTP/AVP 26\r\n", transports, b"", media))
 
 
+def dialogues() -> Iterator[bytes]:
+    """Yield what a camera says to four requests: all that is good, demands and a redirection."""
+    good = [
+        b"RTSP/1.0 200 OK\r\nCSeq: 1\r\nPublic: OPTIONS\r\n\r\n",
+        b"RTSP/1.0 200 OK\r\nCSeq: 2\r\nContent-Length: %d\r\n\r\n%s" % (len(_SDP), _SDP),
+        b"RTSP/1.0 200 OK\r\nCSeq: 3\r\nTransport: RTP/AVP/TCP;unicast;interleaved=0-1\r\nSession: 7\r\n\r\n",
+        b"RTSP/1.0 200 OK\r\nCSeq: 4\r\nRTP-Info: url=rtsp://camera/live/v;seq=1;rtptime=100\r\n\r\n",
+    ]
+    yield b"".join(good)
+    for number in (1, 5):
+        yield b"RTSP/1.0 401 Unauthorized\r\nCSeq: %d\r\nWWW-Authenticate: %s\r\n\r\n" % (number, _DEMANDS[0])
+    yield b"RTSP/1.0 302 Found\r\nCSeq: 2\r\nLocation: rtsp://elsewhere/\r\n\r\n"
+    yield b"GET_PARAMETER * RTSP/1.0\r\nCSeq: 8\r\n\r\n"
+
+
 def rtsp() -> Iterator[bytes]:
     """Yield messages and frames."""
     yield b"RTSP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nhi$\x00\x00\x03abcOPTIONS * RTSP/1.0\r\nCSeq: 8\r\n\r\n"
@@ -208,6 +238,12 @@ TARGETS: Final = (
     Target(name="camera-content", read=content, declared=_FAILED, seeds=answers, largest=LARGE),
     Target(name="camera-certificate", read=read_certificate, declared=_BAD, seeds=certificates),
     Target(name="rtsp-wire", read=wire, declared=_BAD, seeds=rtsp, largest=LARGE),
+    Target(
+        name="rtsp-dialogue",
+        read=dialogue,
+        declared=(ConfigError, CorruptError, LinkError),
+        seeds=dialogues,
+    ),
     Target(name="rtsp-tracks", read=tracks, seeds=conversations),
     Target(name="rtsp-demand", read=demands, declared=(CorruptError, ConfigError), seeds=lambda: _DEMANDS),
     Target(name="rtsp-credentials", read=read_credentials, declared=_MISTAKE, seeds=lambda: (b"ada\nsecret\n",)),

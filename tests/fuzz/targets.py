@@ -4,12 +4,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from tests.fuzz import answers, cameras, documents, heard, kept, logs, messages, processes, sealed
+from tests.fuzz import answers, cameras, documents, heard, kept, logs, messages, peers, processes, sealed
 from tests.fuzz.target import Target
 
 FOUND: Final = Path(__file__).resolve().parent / "found"
 
-_MODULES: Final = (sealed, messages, answers, heard, cameras, documents, logs, processes, kept)
+_MODULES: Final = (sealed, messages, answers, heard, cameras, documents, logs, processes, peers, kept)
 
 TARGETS: Final[dict[str, Target]] = {target.name: target for module in _MODULES for target in module.TARGETS}
 MODULE_OF: Final = {target.name: module.__name__ for module in _MODULES for target in module.TARGETS}

@@ -1,11 +1,15 @@
 """An export that goes to a third party's server: what it gets, what is refused before a byte, what a crash leaves."""
 
 import asyncio
+import contextlib
+import os
 import socket
 import sqlite3
+import ssl
+import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import pytest
@@ -14,12 +18,15 @@ from agent import age, envelope
 from agent.commands.handing import LONGEST_AGAIN_MS, _End
 from agent.commands.ledger import command_of
 from agent.courier import Courier, Errand
+from agent.courier.message import Delivered
+from agent.courier.worker import _put
 from agent.errors import LinkError, RefusedError
 from agent.index.delivery import MIGRATIONS
 from agent.model import Object
 from agent.policy import Policy
 from agent.rights import delivery
 from tests.commands.office import START_S, Office, at, party, run
+from tests.fuzz.peers import ERRAND, Line
 from tests.handing.inbox import Inbox, inbox
 
 FRIEND = age.generate_identity(post_quantum=False)
@@ -475,6 +482,32 @@ def test_server_that_says_nothing_costs_no_more_than_its_time(tmp_path: Path) ->
     (tmp_path / "file").write_bytes(b"abc")
     with socket.create_server(("127.0.0.1", 0)) as silent, pytest.raises(LinkError, match="takes too long"):
         asyncio.run(put(silent.getsockname()[1], tmp_path / "file", within_s=1.0))
+
+
+def test_answer_without_end_is_not_heard_out() -> None:
+    """A chunk of -1 bytes had the standard reader take all that came, however little it was asked for."""
+    near, theirs = socket.socketpair()
+    block, sent = bytes(1 << 20), 0
+
+    def say() -> None:
+        nonlocal sent
+        theirs.sendall(b"HTTP/1.1 201 Created\r\nTransfer-Encoding: chunked\r\n\r\n-1\r\n")
+        with contextlib.suppress(ConnectionError):
+            while sent < 64 * len(block):
+                theirs.sendall(block)
+                sent += len(block)
+        theirs.close()
+
+    file = os.memfd_create("part")
+    os.write(file, b"1234567")
+    saying = threading.Thread(target=say)
+    saying.start()
+    with Line(fileno=near.detach()) as line:
+        answer = _put(ERRAND, cast("ssl.SSLSocket", line), file)
+    saying.join()
+    os.close(file)
+    assert isinstance(answer, Delivered)
+    assert sent < 8 * len(block), "more than lies in the buffers of a socket"
 
 
 def test_nobody_there_is_weather(tmp_path: Path) -> None:
