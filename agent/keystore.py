@@ -632,6 +632,14 @@ def _put(fd: int, offset: int, slot: bytes) -> None:
         raise OSError("the keystore's medium did not keep what was written")
 
 
+def _has_keys(state: _State) -> bool:
+    """Tell whether what should be keys can be: the sum says only that somebody wrote it so."""
+    keys = [state.signing, state.index_key, state.tombstone_key, *(key for _, key in state.roots)]
+    keys += [one.key for one in state.pseudonyms]
+    signs = state.alg == "EdDSA" or 0 < int.from_bytes(state.signing) < _P256_ORDER
+    return signs and bool(state.roots) and all(len(key) == KEY_BYTES for key in keys)
+
+
 def _read_slot(fd: int, offset: int) -> _Body | None:
     slot = os.pread(fd, SLOT_BYTES, offset)
     content, checksum = slot[:-_SUM_BYTES], slot[-_SUM_BYTES:]
@@ -642,7 +650,8 @@ def _read_slot(fd: int, offset: int) -> _Body | None:
     body = content[start : start + length]
     try:
         if content.startswith(_MAGIC):
-            return _decoder.decode(body)
+            state = _decoder.decode(body)
+            return state if _has_keys(state) else None
         return _sealed_decoder.decode(body) if content.startswith(_TPM_MAGIC) else None
     except (msgspec.DecodeError, UnicodeError):
         return None

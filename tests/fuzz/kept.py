@@ -1,19 +1,23 @@
-"""What the owner's tool finds in files and hears from its user: an export's archives, times, numbers."""
+"""What is kept in files and read again: the keystore, an export's archives; and a quota that was typed."""
 
 import hashlib
 import io
+import os
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Final
+from typing import Final, cast
+
+import msgspec
 
 from agent import age
 from agent.errors import ConfigError, CorruptError
+from agent.keystore import _LENGTH_BYTES, _MAGIC, _SUM_BYTES, SLOT_BYTES, SLOT_OFFSETS, Algorithm, Keystore
 from agent.owner.enrol import _quota
 from agent.owner.manifest import File, Item, Manifest
 from agent.owner.unpack import _Unpacking
-from tests.fuzz.target import Target, words
+from tests.fuzz.target import BETWEEN, Target, parts, words
 from tests.fuzz.vectors import IDENTITIES, PARTIES
 
 _ID: Final = "k3x4" + "a" * 22
@@ -43,6 +47,38 @@ def archive(raw: bytes) -> object:
     return found
 
 
+def keystore(raw: bytes) -> object:
+    """Open a keystore whose copies hold this, one each where it has two parts, with the sum that belongs to it."""
+    first, second = (parts(raw, least=1) * 2)[:2]
+    with TemporaryDirectory(dir=_MEMORY if _MEMORY.is_dir() else None) as place:
+        path = Path(place, "keystore")
+        fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        for offset, body in zip(SLOT_OFFSETS, (first, second), strict=True):
+            slot = (_MAGIC + len(body).to_bytes(_LENGTH_BYTES) + body)[: SLOT_BYTES - _SUM_BYTES]
+            slot = slot.ljust(SLOT_BYTES - _SUM_BYTES, b"\0")
+            os.pwrite(fd, slot + hashlib.sha256(slot).digest(), offset)
+        os.close(fd)
+        found = Keystore.open(path, mend=False)
+        assert found.roots()
+        return found.sign(b"x"), found.recipient(), found.pseudonym_keys()
+
+
+def states() -> Iterator[bytes]:
+    """Yield what a copy holds, with a key of either kind, and two copies that differ."""
+    both = []
+    for signing, roots in (("EdDSA", 1), ("ES256", 2)):
+        with TemporaryDirectory() as place:
+            store = Keystore.create(Path(place, "keystore"), random=_ones, signing=cast("Algorithm", signing))
+            store.rotate_pseudonyms((86_400_000,) * (roots - 1), now_ms=7, random=_ones)
+            both.append(msgspec.msgpack.encode(store._state))
+    yield from both
+    yield BETWEEN.join(both)
+
+
+def _ones(count: int) -> bytes:
+    return bytes((1,)) * count
+
+
 def archives() -> Iterator[bytes]:
     """Yield archives as the device writes them, and one that is packed."""
     for way in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
@@ -54,6 +90,7 @@ def archives() -> Iterator[bytes]:
 
 
 TARGETS: Final = (
+    Target(name="keystore", read=keystore, declared=(ConfigError, CorruptError), seeds=states),
     Target(name="export-archive", read=archive, declared=(CorruptError,), seeds=archives),
     Target(name="quota", read=lambda raw: _quota(words(raw)), declared=(ConfigError,), seeds=lambda: (b"5,1000,60",)),
 )
