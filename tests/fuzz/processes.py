@@ -69,7 +69,11 @@ def question(raw: bytes) -> object:
 
     server = ControlServer(Path("ask"), {"inventory": in_whole_characters(asked)})
     verb, args = server._read(raw)
-    return asyncio.run(verb(args, lambda _told: None))
+
+    async def answered() -> object:
+        return await verb(args, lambda _told: None)
+
+    return asyncio.run(answered())
 
 
 def sealings() -> Iterator[bytes]:
