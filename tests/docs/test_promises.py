@@ -1,10 +1,11 @@
 """`docs/promises.md` and the marks of the tests say the same: each promise is proved, by tests that say so."""
 
 import ast
+import functools
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import pytest
 
@@ -29,8 +30,15 @@ def ids_in(node: ast.AST) -> Iterator[str]:
             yield ", ".join(map(ast.unparse, [*call.args, *call.keywords]))
 
 
-def marks_in(path: Path) -> tuple[dict[str, set[str]], list[str]]:
-    """Return the ids that each test of a file is marked with, and those of all marks that are in it, wherever."""
+class Marks(NamedTuple):
+    """The ids that each test of a file is marked with, those of all marks in it, wherever, and how many these are."""
+
+    tests: dict[str, set[str]]
+    ids: list[str]
+    count: int
+
+
+def marks_in(path: Path) -> Marks:
     tree = ast.parse(path.read_text(encoding="utf-8"))
     whole: set[str] = set()
     marked: dict[str, set[str]] = {}
@@ -39,28 +47,31 @@ def marks_in(path: Path) -> tuple[dict[str, set[str]], list[str]]:
             whole |= set(ids_in(node.value))
         elif isinstance(node, ast.FunctionDef) and node.name.startswith("test_"):
             marked[node.name] = {name for decorator in node.decorator_list for name in ids_in(decorator)}
-    return {name: ids | whole for name, ids in marked.items()}, list(ids_in(tree))
+    tests = {name: ids | whole for name, ids in marked.items()}
+    return Marks(tests, list(ids_in(tree)), sum(map(is_mark, ast.walk(tree))))
 
 
-FILES: Final = {str(path.relative_to(ROOT)): marks_in(path) for path in sorted((ROOT / "tests").rglob("test_*.py"))}
+@functools.cache
+def files() -> dict[str, Marks]:
+    """Read every file of tests: it takes seconds, which whoever runs none of these tests does not wait for."""
+    return {str(path.relative_to(ROOT)): marks_in(path) for path in sorted((ROOT / "tests").rglob("test_*.py"))}
 
 
 def of_file(path: str) -> dict[str, set[str]]:
-    return FILES[path][0] if path in FILES else {}
+    return files()[path].tests if path in files() else {}
 
 
 def test_every_mark_names_one_promise_of_the_document() -> None:
-    found = [(path, written) for path, (_, marks) in FILES.items() for written in marks]
+    found = [(path, written) for path, marks in files().items() for written in marks.ids]
     assert len(found) > 30
     assert [(path, written) for path, written in found if written not in {repr(name) for name in ROWS}] == []
 
 
 def test_every_mark_is_that_of_tests_and_bears_an_id() -> None:
-    for path, (tests, marks) in FILES.items():
-        tree = ast.parse((ROOT / path).read_text(encoding="utf-8"))
-        assert sum(map(is_mark, ast.walk(tree))) == len(marks), f"{path}: a mark without an id"
-        used = {written for ids in tests.values() for written in ids}
-        assert set(marks) <= used, f"{path}: a mark of what is no test"
+    for path, marks in files().items():
+        assert marks.count == len(marks.ids), f"{path}: a mark without an id"
+        used = {written for ids in marks.tests.values() for written in ids}
+        assert set(marks.ids) <= used, f"{path}: a mark of what is no test"
 
 
 def test_mark_is_seen_above_and_beneath_what_gives_a_test_its_network() -> None:
