@@ -35,7 +35,7 @@ class Marks(NamedTuple):
 
     tests: dict[str, set[str]]
     ids: list[str]
-    count: int
+    number: int
 
 
 def marks_in(path: Path) -> Marks:
@@ -69,7 +69,7 @@ def test_every_mark_names_one_promise_of_the_document() -> None:
 
 def test_every_mark_is_that_of_tests_and_bears_an_id() -> None:
     for path, marks in files().items():
-        assert marks.count == len(marks.ids), f"{path}: a mark without an id"
+        assert marks.number == len(marks.ids), f"{path}: a mark without an id"
         used = {written for ids in marks.tests.values() for written in ids}
         assert set(marks.ids) <= used, f"{path}: a mark of what is no test"
 
