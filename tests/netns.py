@@ -35,10 +35,9 @@ class Host:
         )
         assert self._holder.stdout is not None
         assert self._holder.stdout.readline() == b"held\n", "this machine makes no network namespace for us"
-        self._run("ip", "link", "set", "lo", "up")
         # A duplicate is looked for for a second or two before an IPv6 address may be used; there are none here.
-        for scope in ("default", "all"):
-            self._run("sh", "-c", f"echo 0 > /proc/sys/net/ipv6/conf/{scope}/accept_dad")
+        dad = " ".join(f"/proc/sys/net/ipv6/conf/{scope}/accept_dad" for scope in ("default", "all"))
+        self._run("sh", "-ec", f"ip link set lo up; for file in {dad}; do echo 0 > $file; done")
 
     @property
     def pid(self) -> int:
@@ -64,12 +63,17 @@ class Host:
         """Change its links and addresses with the program of this name."""
         self._run("ip", *arguments)
 
-    def add_address(self, address: str, *, link: str = "lan0") -> None:
-        """Give a link one more address, ``10.0.0.1/24``; an IPv6 one may be used at once."""
-        self.ip("address", "add", address, "dev", link, *(("nodad",) if ":" in address else ()))
+    def ip_all(self, *lines: str) -> None:
+        """Make several such changes, one after the other, by one process."""
+        self._run("ip", "-batch", "-", stdin="\n".join(lines))
 
-    def _run(self, *arguments: str) -> None:
-        subprocess.run(self.command(*arguments), check=True, env={**os.environ, "PATH": SYSTEM_PATH})
+    def add_address(self, *addresses: str, link: str = "lan0") -> None:
+        """Give a link one more address or several, ``10.0.0.1/24``; an IPv6 one may be used at once."""
+        self.ip_all(*(f"address add {one} dev {link}{' nodad' if ':' in one else ''}" for one in addresses))
+
+    def _run(self, *arguments: str, stdin: str = "") -> None:
+        env = {**os.environ, "PATH": SYSTEM_PATH}
+        subprocess.run(self.command(*arguments), check=True, env=env, input=stdin, text=True)
 
 
 class Network:
@@ -80,8 +84,7 @@ class Network:
         self._switch = Host(stack)
         self._links = 0
         self.hosts: list[Host] = []
-        self._switch.ip("link", "add", "bridge", "type", "bridge", "mcast_snooping", "0")
-        self._switch.ip("link", "set", "bridge", "up")
+        self._switch.ip_all("link add bridge type bridge mcast_snooping 0", "link set bridge up")
 
     def host(self, *, number: int | None = None) -> Host:
         """Add a host; with ``number`` it gets its link and its addresses at once."""
@@ -89,18 +92,17 @@ class Network:
         self.hosts.append(host)
         if number is not None:
             self.plug(host)
-            host.add_address(f"{PREFIX}.{number}/24")
-            host.add_address(f"{PREFIX6}{number}/64")
+            host.add_address(f"{PREFIX}.{number}/24", f"{PREFIX6}{number}/64")
         return host
 
     def plug(self, host: Host, *, link: str = "lan0") -> None:
         """Give a host a link to the bridge, up, with no address but its link-local one."""
         self._links += 1
         port = f"port{self._links}"
-        self._switch.ip(
-            *("link", "add", port, "type", "veth", "peer", "name", link, "netns", f"/proc/{host.pid}/ns/net")
+        self._switch.ip_all(
+            f"link add {port} type veth peer name {link} netns /proc/{host.pid}/ns/net",
+            f"link set {port} master bridge up",
         )
-        self._switch.ip("link", "set", port, "master", "bridge", "up")
         host.ip("link", "set", link, "up")
         until(lambda: _has_link_local(host, link), what=f"a link-local address on {link}", within_s=30)
 
