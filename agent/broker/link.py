@@ -112,6 +112,7 @@ class _Client(paho.Client):
 
     connect_context: ssl.SSLContext | None = None
     unlisted: dict[int, int]  # reasons of PUBACK that the standard does not list, by packet id
+    waking: threading.Lock  # the pair of sockets with which a packet wakes the thread is not closed under it
 
     def _packet_queue(
         self, command: int, packet: "bytes | bytearray", mid: int, qos: int, info: "paho.MQTTMessageInfo | None" = None
@@ -121,7 +122,13 @@ class _Client(paho.Client):
         if command & _PACKET_TYPE == _PUBLISH and mid in self._out_messages:
             self._out_messages[mid].payload = b""
         # A slice of a view is a view.
-        return super()._packet_queue(command, cast("bytes", memoryview(packet)), mid, qos, info)
+        with self.waking:
+            return super()._packet_queue(command, cast("bytes", memoryview(packet)), mid, qos, info)
+
+    def close(self) -> None:
+        """Close what a connection that is over still has open; the library leaves it to the garbage collector."""
+        with self.waking:
+            self._reset_sockets()
 
     def _sock_send(self, buf: "bytes | bytearray") -> int:
         sent = super()._sock_send(buf)
@@ -243,6 +250,7 @@ class Link:
             reconnect_on_failure=False,
         )
         client.unlisted = {}
+        client.waking = threading.Lock()
         client.connect_timeout = CONNECT_TIMEOUT_S
         client.max_inflight_messages_set(DEFAULT_RECEIVE_MAXIMUM)  # the window is ours, see window.py
         if context is not None:
@@ -283,6 +291,7 @@ class Link:
         except (OSError, ValueError) as error:  # ValueError: a host name that cannot be one
             self._closed = self._closed or Closed(explain(error, self._address))
         finally:
+            client.close()
             self._put(self._closed or self._unexplained(code))
 
     def _unexplained(self, code: MQTTErrorCode) -> Closed:

@@ -255,7 +255,6 @@ class Upload:
         )
 
     async def _look_at_running(self) -> None:
-        self._rate.change(self._policy().rate_bytes_s)
         running = tuple(self._turn.running)
         waiting = await self._index.read(lambda tx: self._still_waiting(tx, running)) if running else {}
         going_to = {one.object_id: one.regions for one in self._sendings.values()}
@@ -266,6 +265,7 @@ class Upload:
             if now is None or elsewhere or not self._may_go_on(item, *now):
                 self._tasks[object_id].cancel()
                 wrong += [object_id] if now is not None and (elsewhere or self._must_come_back(*now)) else []
+        self._rate.change(self._policy().rate_bytes_s)  # behind the rest: what is to end here goes no faster until then
         if wrong:
             await self._index.write(lambda tx: self._ask_back(tx, wrong), urgent=True)
             self.copies.wake()

@@ -162,7 +162,7 @@ class Backend:
             rows = self._db.execute("SELECT claims FROM receipt WHERE cmd = ? ORDER BY number", (jti,)).fetchall()
         return tuple(_receipt(json.loads(claims)) for (claims,) in rows)
 
-    def wait(self, jti: str, *, timeout_s: float = 10.0) -> Receipt:
+    def wait(self, jti: str, *, timeout_s: float = 60.0) -> Receipt:
         """Wait for the terminal receipt of a command; raises ``TimeoutError``."""
         deadline_s = clock.monotonic_s() + timeout_s
         with self._changed:

@@ -40,7 +40,7 @@ class Journal:
         with self._changed:
             return [line for line in self._events if _fits(line, event, match)]
 
-    def wait(self, event: str, *, timeout_s: float = 10.0, count: int = 1, **match: object) -> Event:
+    def wait(self, event: str, *, timeout_s: float = 60.0, count: int = 1, **match: object) -> Event:
         """Return the ``count``-th such event, waiting for it; raises ``TimeoutError``."""
         deadline_s = clock.monotonic_s() + timeout_s
         with self._changed:

@@ -202,7 +202,9 @@ class Store:
 
     def _begin(self, device: Device, begin: Begin) -> None:
         known = self._shelf.row(device.id, begin.upload)
-        self._journal.note("begin", device=device.id, upload=begin.upload, bytes=begin.payload.bytes)
+        self._journal.note(
+            "begin", device=device.id, upload=begin.upload, object=begin.object, bytes=begin.payload.bytes
+        )
         if known is not None and known.state == "erased":
             self._fail(device, begin.upload, begin.manifest, reason="erased")
         elif known is not None and known.manifest != begin.manifest:

@@ -48,6 +48,7 @@ class Ear:
     ) -> None:
         self.client.disconnect()
         self.client.loop_stop()
+        self.client._reset_sockets()  # else the pair that wakes its thread waits for the garbage collector
 
     def send(self, topic: str, payload: bytes) -> float:
         """Publish with QoS 1 and return when that began."""

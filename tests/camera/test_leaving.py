@@ -17,7 +17,7 @@ from tests.app.station import Station
 from tests.camera.place import until
 from tests.link_server.stand import Stand
 
-LIMIT_S = 20.0
+LIMIT_S = 60.0
 
 
 async def to_nobody(_camera: str, _at: Address | None) -> None:

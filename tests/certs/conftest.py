@@ -59,7 +59,7 @@ def tls_context(ca: Path, identity: Path | None) -> ssl.SSLContext:
 
 def dial(port: int, context: ssl.SSLContext) -> ssl.SSLSocket:
     """Connect with TLS to a broker on this machine, as `localhost`."""
-    return context.wrap_socket(socket.create_connection((HOST, port), timeout=5), server_hostname="localhost")
+    return context.wrap_socket(socket.create_connection((HOST, port), timeout=60), server_hostname="localhost")
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from tests.farewell.leaver import erase_all
 from tests.link_server.stand import Stand
 from tests.waiting import at_most
 
-LIMIT_S = 40.0
+LIMIT_S = 60.0
 
 
 async def to_nobody(_camera: str, _at: Address | None) -> None:

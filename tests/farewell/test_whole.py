@@ -58,7 +58,7 @@ def test_first_receipt_is_partial_and_the_last_waits_for_the_store(house: House)
     house.one("uploaded")
     house.stop("cloud")
 
-    printed = house.owner("erase-all", "--yes", "--timeout", "5", "--json", expect=1)
+    printed = house.owner("erase-all", "--yes", "--timeout", "10", "--json", expect=1)
 
     told = json.loads(printed.splitlines()[0])
     assert (told["status"], told["farewell"]["phase"], told["farewell"]["cloud"]) == ("partial", 1, "pending")

@@ -61,7 +61,6 @@ class Hostile:
         found: dict[str, Any] = until(
             lambda: next((one for one in self.receipts[before:] if one.get("reason") == reason), None),
             what=f"refused as {reason}; told so far: {self.receipts[before:]}",
-            within_s=20,
         )
         assert found["status"] == "refused"
         return found

@@ -202,7 +202,8 @@ class House:
 
     def events(self, kind: str) -> list[dict[str, Any]]:
         """Return what the cloud has said so far of one kind."""
-        lines = (self.folder / "cloud.log").read_text().splitlines()
+        whole, _, _being_written = (self.folder / "cloud.log").read_text().rpartition("\n")
+        lines = whole.splitlines()
         return [event for line in lines if line.startswith("{") and (event := json.loads(line))["event"] == kind]
 
     # -- the camera --------------------------------------------------------------------------------------------------

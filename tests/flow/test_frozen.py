@@ -22,7 +22,7 @@ def of_camera(house: House, label: str) -> dict[str, Any]:
 
 def begun(house: House) -> set[str]:
     """Return the objects that the cloud has heard of."""
-    return {str(event.get("object", "")) for event in house.events("begin")}
+    return {str(event["object"]) for event in house.events("begin")}
 
 
 @pytest.mark.promise("RESTRICT")

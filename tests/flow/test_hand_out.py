@@ -47,7 +47,7 @@ def test_correction_waits_for_a_store_that_is_away_and_is_listed_with_its_deadli
         house.record()
         (item,) = house.one("uploaded")
         house.kill("cloud")
-        answer = house.owner("rectify", item["id"], "--name", "parcel.mp4", "--timeout", "3", expect=1)
+        answer = house.owner("rectify", item["id"], "--name", "parcel.mp4", "--timeout", "8", expect=1)
         assert "waits for a store's confirmation" in answer
         assert house.held()[0]["name"] == "parcel.mp4"
         (request,) = [one for one in house.owner_json("requests") if one["verb"] == "rectify"]

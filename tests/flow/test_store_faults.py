@@ -40,7 +40,9 @@ def store_kid(house: Directed) -> str:
 def test_no_local_copy_is_given_up_on_a_forged_storage_receipt(tmp_path: Path) -> None:
     with Directed(tmp_path) as house:
         keep_one(house)
-        house.start_cloud(*(word for how in FORGERIES for word in ("--fault", f"forge={how}:stored")))
+        # One of each first; an upload that is begun again on a busy machine is told nothing true either.
+        specs = [*(f"forge={how}:stored" for how in FORGERIES), "lose=stored:1000"]
+        house.start_cloud(*(word for spec in specs for word in ("--fault", spec)))
         house.start_agent()
         for seed in range(4):
             house.record(seed=seed)
@@ -64,7 +66,7 @@ def test_no_deletion_is_confirmed_by_a_forged_erasure(tmp_path: Path, how: str) 
         house.start_agent()
         house.record()
         (item,) = house.one("uploaded")
-        answer = house.owner("delete", item["id"], "--yes", "--timeout", "1", expect=1)
+        answer = house.owner("delete", item["id"], "--yes", "--timeout", "5", expect=1)
         assert "waits" in answer
         until(lambda: [one for one in house.events("fault") if one.get("how") == how], what=f"{how} sent")
         assert house.held() == []
@@ -103,14 +105,14 @@ def test_what_a_rolled_back_store_lost_is_sent_again_and_nothing_else(tmp_path: 
         house.record(seed=3)
         held = house.one("uploaded", count=3)
         lost = max(held, key=lambda item: item["captured_from"])["id"]
-        begun = len(house.events("begin"))
+        begun = {one["upload"] for one in house.events("begin")}
         house.order("roll_back")
         assert not (tmp_path / "cloud" / "store" / DEVICE / lost).exists()
         house.record(seed=4)
         until(lambda: len(house.events("stored")) == 5, what="the lost one and the new one stored")
         (*_, new) = sorted(house.one("uploaded", count=4), key=lambda item: item["captured_from"])
         assert {one["object"] for one in house.events("stored")[3:]} == {lost, new["id"]}
-        assert len(house.events("begin")) == begun + 2
+        assert len({one["upload"] for one in house.events("begin")} - begun) == 2
         assert stored_bytes(house, lost) == local_bytes(house, lost)
         assert "store_rolled_back" in house.alerts()
 

@@ -81,16 +81,16 @@ def test_flipped_byte_of_the_log_is_named(tmp_path: Path) -> None:
 
 
 def test_agent_killed_during_an_upload_sends_again_only_what_was_not_acknowledged(tmp_path: Path) -> None:
-    with House(tmp_path, upload='rate = "4MB"') as house:
+    with House(tmp_path, upload='rate = "2MB"') as house:
         house.start_cloud()
         house.start_agent()
         house.record(seconds=10, bits_per_s=8_000_000)
 
         def far() -> int:
             offsets = [event["offset"] for event in house.events("ack")]
-            return offsets[-1] if offsets and offsets[-1] > 4_000_000 else 0
+            return offsets[-1] if offsets and offsets[-1] > 2_000_000 else 0
 
-        until(far, what="4 MB acknowledged")
+        until(far, what="2 MB acknowledged")
         house.kill("agent")
         acknowledged = house.events("ack")[-1]["offset"]
         house.start_agent()
@@ -102,7 +102,7 @@ def test_agent_killed_during_an_upload_sends_again_only_what_was_not_acknowledge
 
 
 def test_broker_killed_during_an_upload_loses_nothing(tmp_path: Path) -> None:
-    with House(tmp_path, upload='rate = "4MB"') as house:
+    with House(tmp_path, upload='rate = "2MB"') as house:
         house.start_cloud()
         house.start_agent()
         house.record(seconds=8, bits_per_s=8_000_000)
@@ -122,7 +122,7 @@ def test_delete_while_the_cloud_is_away_waits_and_finishes_when_it_is_back(tmp_p
         house.record()
         (item,) = house.one("uploaded")
         house.kill("cloud")
-        answer = house.owner("delete", item["id"], "--yes", "--timeout", "3", expect=1)
+        answer = house.owner("delete", item["id"], "--yes", "--timeout", "8", expect=1)
         assert "waits" in answer
         assert house.held() == []
         house.kill("agent")

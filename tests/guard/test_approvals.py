@@ -232,7 +232,7 @@ def test_delete_of_one_client_waits_visibly_for_another_ones_approve(tmp_path: P
         house.start_agent()
         house.record()
         (item,) = house.one("sealed")
-        told = house.owner("delete", item["id"], "--yes", "--timeout", "5", expect=1)
+        told = house.owner("delete", item["id"], "--yes", "--timeout", "10", expect=1)
         assert "another of the owner's clients" in told
         assert [one["id"] for one in house.held()] == [item["id"]]
         (waiting,) = [one for one in house.owner_json("receipts") if one["status"] == "waiting"]

@@ -172,17 +172,12 @@ def home(tmp_path: Path) -> Iterator[Home]:
 
 @pytest.fixture
 def until() -> Until:
-    """Wait in a running loop until something is true, for at most twenty seconds."""
+    """Wait in a running loop until something is true, for at most a minute."""
     pulse = threading.Event()  # never set: only its deadline is used
 
     async def wait(condition: Callable[[], bool]) -> None:
         async with asyncio.timeout(at_most(60)):
-            await _turns(condition, pulse)
+            while not condition():
+                await asyncio.to_thread(pulse.wait, 0.01)
 
     return wait
-
-
-async def _turns(condition: Callable[[], bool], pulse: threading.Event) -> None:
-    if not condition():
-        await asyncio.to_thread(pulse.wait, 0.01)
-        await _turns(condition, pulse)

@@ -31,7 +31,7 @@ from device_sim.link.face import LinkFace
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 SHAPES: dict[str, Any] = json.loads((DOCS / "camera-link.openapi.json").read_text(encoding="utf-8"))
 NOW = datetime(2026, 11, 22, 10, 15, tzinfo=UTC)
-LIMIT_S = 20.0
+LIMIT_S = 60.0
 
 T = TypeVar("T")
 

@@ -40,7 +40,7 @@ from tests.store.home import NOW, Home, run
 pytestmark = [pytest.mark.promise("FIND-AUTH"), pytest.mark.promise("FIND-LAN")]
 
 ADVERT_KEY = b"a" * 32
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 ANNOUNCED_MAX = 3
 LOOPS = 2
 """Of the flow, that wait for the clock."""

@@ -262,7 +262,7 @@ def test_offline_device_is_told_while_waiting(owner: Owner, peer: Peer, place: P
     peer.answers = lambda _peer, _command: []
     with peer.online(place.url, place.device):
         peer.say_state(session=1, online=False)
-        ran = owner.run("inventory", "--timeout", "1", *place.reach)
+        ran = owner.run("inventory", "--timeout", "3", *place.reach)
         peer.publish("state", b"", retain=True)
 
     assert ran.code == 1

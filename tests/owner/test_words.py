@@ -69,7 +69,7 @@ def test_news_of_a_command_names_it_and_what_turned_up_later() -> None:
 def test_listening_speaks_of_no_command_where_none_is_sent(owner: Owner, peer: Peer, place: Place) -> None:
     with peer.online(place.url, place.device):
         peer.say_state(session=1, online=False)
-        ran = owner.ok("listen", "--timeout", "1", *place.reach)
+        ran = owner.ok("listen", "--timeout", "3", *place.reach)
         peer.publish("state", b"", retain=True)
     assert "the device is offline; what it has for us comes when it returns" in ran.err
     assert "resend" not in ran.err
@@ -80,7 +80,7 @@ def test_command_that_waits_for_the_device_says_who_sends_it_again(owner: Owner,
     peer.answers = lambda _peer, _command: []
     with peer.online(place.url, place.device):
         peer.say_state(session=1, online=False)
-        ran = owner.run("inventory", "--timeout", "1", *place.reach)
+        ran = owner.run("inventory", "--timeout", "3", *place.reach)
         peer.publish("state", b"", retain=True)
     assert "sent again if it returns while this waits, later by: privacy-owner resend" in ran.err
 

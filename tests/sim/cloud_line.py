@@ -81,7 +81,7 @@ class CloudProcess:
         self._reader.start()
 
     def wait_until_online(self) -> Self:
-        self.journal.wait("online", timeout_s=20)
+        self.journal.wait("online", timeout_s=60)
         return self
 
     def kill(self) -> None:

@@ -22,7 +22,7 @@ from device_sim.broker import HOST, PACKET_LIMIT_BYTES, Broker, BrokerError, Eng
 
 V311 = MQTTProtocolVersion.MQTTv311
 V5 = MQTTProtocolVersion.MQTTv5
-WAIT_S = 10
+WAIT_S = 60
 LIMIT = "MaximumPacketSize"  # paho sets its properties by name only
 ENGINES: tuple[Engine, ...] = ("mosquitto", "amqtt")
 
@@ -78,6 +78,7 @@ class Peer:
         """Disconnect and end the thread."""
         self.client.disconnect()
         self.client.loop_stop()
+        self.client._reset_sockets()  # else the pair that wakes its thread waits for the garbage collector
 
 
 @pytest.fixture(scope="session")

@@ -81,6 +81,7 @@ class Observer:
     def close(self) -> None:
         self.client.disconnect()
         self.client.loop_stop()
+        self.client._reset_sockets()  # else the pair that wakes its thread waits for the garbage collector
 
 
 @contextlib.contextmanager

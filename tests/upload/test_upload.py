@@ -489,8 +489,9 @@ def test_owners_new_key_opens_what_goes_and_the_one_that_was_lost_opens_nothing(
             async with uploading(hub, line(mosquitto.url, tls), store) as flow:
                 await until(lambda: bool(offsets(cloud, "ack")))
                 hub.policy = policy("[upload]\nrate = '40MiB'", owner=owner)
-                later = await hub.add(size_bytes=MIB)
                 flow.changed()
+                later = await hub.add(size_bytes=MIB)
+                flow.wake()
                 await until(lambda: hub.uploaded(first, later))
                 await until(lambda: bool(cloud.journal.events("erased", result="erased")))
         for item in (first, later):
@@ -581,7 +582,9 @@ def test_word_of_many_erasures_is_noted_in_short_transactions(
             await hub.erasure.erase(ids, actor="local", rule="owner_erase", command="a" * 26, moment=hub.moment)
             async with uploading(hub, line(mosquitto.url, tls), store):
                 await until(lambda: hub.finished.count("a" * 26) == 2)
-        assert list(together.values()) == [NOTED_AT_ONCE, NOTED_AT_ONCE, 1]
+        # A store that was asked twice while the line came up answers twice.
+        assert list(together.values())[:3] == [NOTED_AT_ONCE, NOTED_AT_ONCE, 1]
+        assert max(together.values()) == NOTED_AT_ONCE
 
     asyncio.run(act())
 
@@ -697,7 +700,7 @@ def hhmm(minute: int) -> str:
 def test_photo_of_higher_priority_does_not_wait_for_films(
     mosquitto: BrokerProcess, tls: Path, tmp_path: Path, hub: Hub
 ) -> None:
-    hub.policy = policy("[upload]\nrate = '8MiB'", photo="priority = 90")
+    hub.policy = policy("[upload]\nrate = '1MiB'", photo="priority = 90")
 
     async def act() -> None:
         films = [await hub.add(size_bytes=12 * MIB) for _ in range(3)]
@@ -710,7 +713,8 @@ def test_photo_of_higher_priority_does_not_wait_for_films(
                 flow.wake()
                 await until(lambda: hub.uploaded(late))
                 assert not all(hub.uploaded(film) for film in films)
-            assert len(cloud.journal.events("begin")) == 4  # two films at a time
+            begun = {begin["upload"] for begin in cloud.journal.events("begin")}
+            assert len(begun) == 4  # two films at a time
 
     asyncio.run(act())
 
