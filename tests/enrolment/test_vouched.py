@@ -101,7 +101,7 @@ def test_camera_is_looked_at_where_it_showed_its_key(tmp_path: Path) -> None:
 
 
 def test_none_but_a_self_signed_claim_is_told_as_that(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("agent.app.enrolling.FIND_S", 1.0)
+    monkeypatch.setattr("agent.app.enrolling.FIND_S", 3.0)
     authority, _, _ = authority_and_camera()
     with FarEnd(self_signed()) as thief, pytest.raises(ImpostorError, match="not issued by that vendor"):
         enrolled(tmp_path, Says((thief, (CAMERA,))), authority, lambda shown: shown == 1)
