@@ -65,7 +65,7 @@ class _Handler(BaseHTTPRequestHandler):
             body += block
             left -= len(block)
         self.server.arrived.set()
-        self.server.holds.wait(30)
+        self.server.holds.wait(60)
         status, headers = self.server.answers.pop(0) if self.server.answers else (201, {})
         if status == 201:
             self.server.taken[self.path] = bytes(body)

@@ -301,7 +301,7 @@ def test_key_that_leaves_while_a_file_is_on_its_way_ends_that_too(house: House, 
         office.moment = at(60)
         await office.commands.tick(office.moment)
         work = asyncio.ensure_future(office.commands._work_on(told["cmd"]))
-        await asyncio.to_thread(third.arrived.wait, 20)
+        await asyncio.to_thread(third.arrived.wait, 60)
         await office.commands.submit(keys, moment=office.moment)
         await work
 
@@ -377,9 +377,9 @@ def test_slow_third_party_stops_no_other_export(house: House, third: Inbox) -> N
         async with asyncio.TaskGroup() as group:
             running = group.create_task(office.commands.run())
             await office.commands.receive(slow, moment=office.moment)
-            await asyncio.to_thread(third.arrived.wait, 20)
+            await asyncio.to_thread(third.arrived.wait, 60)
             await office.commands.receive(own, moment=office.moment)
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 while "done" not in (said := [one["status"] for one in office.waiting(office.client)]):
                     office.changed.clear()
                     await office.changed.wait()

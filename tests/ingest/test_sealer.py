@@ -132,7 +132,7 @@ def test_process_whose_agent_died_ends_without_a_word(tmp_path: Path) -> None:
         socket.send_fds(ours, [encode(Request(1, job()))], [source, part])
         os.close(source)
         os.close(part)
-        readable, _, _ = select.select([ours], [], [], 20)
+        readable, _, _ = select.select([ours], [], [], 60)
         assert readable == [ours]
     _, said = process.communicate(timeout=60)
     assert (process.returncode, said) == (0, b"")

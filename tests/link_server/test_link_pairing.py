@@ -103,7 +103,7 @@ def test_tls_12_ends_the_handshake(stand: Stand, agent: Caller) -> None:
 
 
 def _first_word(port: int, context: ssl.SSLContext) -> bytes:
-    with socket.create_connection(("127.0.0.1", port), timeout=20) as plain, context.wrap_socket(plain) as line:
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as plain, context.wrap_socket(plain) as line:
         line.sendall(b"GET /v1/camera HTTP/1.1\r\nHost: x\r\n\r\n")
         return line.recv(1)
 

@@ -332,11 +332,11 @@ def test_switched_off_is_answered_after_the_recording_has_ended(stand: Stand, ag
 
     asking = threading.Thread(target=switch)
     asking.start()
-    assert ordered.wait(20)
+    assert ordered.wait(60)
     assert agent.ask(stand.port, "GET", "/v1/camera").json["state"]["recording"] is False
     assert not answered.is_set()
     stand.do(lambda: stand.device.note_recording(running=False))
-    asking.join(20)
+    asking.join(60)
     assert answered.is_set()
 
 
@@ -386,7 +386,7 @@ def test_many_requests_go_over_one_line(stand: Stand, agent: Caller) -> None:
 
 
 def test_connections_beyond_the_most_wait_and_then_are_served(stand: Stand, agent: Caller) -> None:
-    held = [http.client.HTTPSConnection("127.0.0.1", stand.port, context=agent.context(), timeout=20) for _ in range(8)]
+    held = [http.client.HTTPSConnection("127.0.0.1", stand.port, context=agent.context(), timeout=60) for _ in range(8)]
     for line in held:
         asked(line, "GET", "/v1/camera")
     held[0].close()
@@ -401,7 +401,7 @@ def test_silent_link_takes_the_request_and_never_answers(stand: Stand, agent: Ca
     stand.do(lambda: stand.device.happened.append(lambda event, _facts: heard.set() if event == "silent" else None))
     with agent.connected(stand.port) as line:
         line.request("GET", "/v1/camera")
-        assert heard.wait(20)
+        assert heard.wait(60)
         stand.end()
         with pytest.raises((http.client.RemoteDisconnected, ConnectionError, ssl.SSLError)):
             line.getresponse()

@@ -37,7 +37,7 @@ def look(bus: str, *, within_s: float = 20) -> "subprocess.CompletedProcess[str]
 
 
 def watch(port: int) -> InputContainer:
-    return av.open(f"rtsp://127.0.0.1:{port}/main", options={"rtsp_transport": "tcp"}, timeout=20)
+    return av.open(f"rtsp://127.0.0.1:{port}/main", options={"rtsp_transport": "tcp"}, timeout=60)
 
 
 def test_camera_is_near_by_bluetooth_until_the_adapter_is_pulled(tmp_path: Path) -> None:

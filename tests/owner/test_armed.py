@@ -185,7 +185,7 @@ def on_terminal(
         os.close(other_end)
         shown = b""
         while until not in shown:
-            assert select.select([main_end], [], [], 20)[0], shown
+            assert select.select([main_end], [], [], 60)[0], shown
             shown += os.read(main_end, 1000)
         then(process, main_end)
         code = process.wait(60)

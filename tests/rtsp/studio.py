@@ -61,7 +61,7 @@ class Server:
         process, self._process = self._process, None
         if process is not None:
             process.kill()
-            process.wait(10)
+            process.wait(60)
             assert process.stdout is not None
             process.stdout.close()
 
@@ -150,7 +150,7 @@ class Device:
         """Ask the agent to end, and wait until it has."""
         assert self._agent is not None
         self._agent.send_signal(signal.SIGTERM)
-        assert self._agent.wait(30) == 0, self.log()
+        assert self._agent.wait(60) == 0, self.log()
         self._agent = None
 
     def reload(self) -> None:
@@ -173,7 +173,7 @@ class Device:
         """Let the power fail."""
         assert self._agent is not None
         self._agent.kill()
-        self._agent.wait(10)
+        self._agent.wait(60)
         self._agent = None
 
     def readers(self) -> list[psutil.Process]:

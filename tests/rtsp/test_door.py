@@ -324,7 +324,7 @@ def test_process_that_says_nothing_or_knows_the_name_keeps_nobody_from_what_the_
     with relaying(film) as (relay, port):
         for said in (b"", f"DESCRIBE {relay.url} RTSP/1.0\r\nCSeq: 1\r\n\r\n".encode()):
             told = subprocess.run(
-                [sys.executable, "-I", "-S", "-c", STRANGER, str(port)], input=said, capture_output=True, timeout=20,
+                [sys.executable, "-I", "-S", "-c", STRANGER, str(port)], input=said, capture_output=True, timeout=60,
                 check=True,
             ).stdout  # fmt: skip
             assert told == b""
@@ -340,7 +340,7 @@ def relaying(film: Path) -> Iterator[tuple[Relay, int]]:
         passing_on = threading.Thread(target=relay.run, daemon=True)
         passing_on.start()
         yield relay, int(relay.url.split(":")[2].split("/")[0])
-        passing_on.join(20)
+        passing_on.join(60)
     assert relay.trouble is None
 
 

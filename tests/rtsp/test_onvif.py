@@ -55,7 +55,7 @@ async def serving(tls: ssl.SSLContext | None, **says: Any) -> AsyncIterator[Onvi
     async with asyncio.TaskGroup() as tasks:
         service = OnvifService(lambda: Says(**(about | says)), host="127.0.0.1", tls=tls)
         serving = tasks.create_task(service.run())
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await service.listening.wait()
         yield service
         serving.cancel()
@@ -197,11 +197,11 @@ def test_simulated_camera_says_where_it_streams_and_shows_a_picture_and_cameras_
         device.wait_for(1)
         (told,) = device.ask("cameras")["cameras"]
         listed = device.privacy("agent", "cameras", "--config", device.config).out
-        with urllib.request.urlopen(told["onvif"]["snapshot"], timeout=20) as shown:  # noqa: S310 - the camera's own
+        with urllib.request.urlopen(told["onvif"]["snapshot"], timeout=60) as shown:  # noqa: S310 - the camera's own
             assert shown.read(3) == b"\xff\xd8\xff"
         sim.order("consent all off")
         with pytest.raises(urllib.error.HTTPError, match="404"):
-            urllib.request.urlopen(told["onvif"]["snapshot"], timeout=20)  # noqa: S310 - the same
+            urllib.request.urlopen(told["onvif"]["snapshot"], timeout=60)  # noqa: S310 - the same
         device.stop()
     assert told["onvif"]["topics"] == list(TOPICS)
     assert told["onvif"]["snapshot"].startswith(f"http://127.0.0.1:{port}/")

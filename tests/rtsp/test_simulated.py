@@ -43,7 +43,7 @@ async def streaming(camera: Device) -> AsyncIterator[str]:
 
 def watched(url: str, *, pictures: int) -> list[int]:
     """Read it with FFmpeg; return the pictures' times in ticks."""
-    with av.open(url, options=OVER_TCP, timeout=20) as opened:
+    with av.open(url, options=OVER_TCP, timeout=60) as opened:
         packets = itertools.islice(opened.demux(video=0), pictures + 1)
         return [packet.pts for packet in packets if packet.pts is not None]
 
