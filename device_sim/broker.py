@@ -39,8 +39,8 @@ PACKET_LIMIT_BYTES: Final = 131_072  # docs/protocol.md 2
 QUEUE_LIMIT: Final = 10_000  # messages held for a client that is away; mosquitto's own default, 1,000, drops silently
 
 _PORT_TRIES: Final = 5
-_START_LIMIT_S: Final = 20.0
-_STOP_LIMIT_S: Final = 5.0
+_START_LIMIT_S: Final = 60.0
+_STOP_LIMIT_S: Final = 30.0
 _LOOK_EVERY_S: Final = 0.02
 # Debian installs daemons where a user's PATH does not lead.
 _DAEMON_PATH: Final = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/local/sbin", "/usr/sbin"])

@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
-START_LIMIT_S: Final = 10.0
+START_LIMIT_S: Final = 60.0
 
 # Like a session bus: the limits of a system bus close the double's connection in a burst of twenty thousand removals.
 _CONFIG: Final = """<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"

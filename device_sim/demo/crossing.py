@@ -54,6 +54,7 @@ def upload(stage: Stage, found: Found, cloud: Child, *, live: Live) -> tuple[Tol
     reached = _watch(stage, part, total, live)
     agent.kill()
     live(f"killed at  {bar(reached, total)}")
+    cloud.wait("ack", upload=begun["upload"])  # on a slow disk later than what the file has by now
     cloud.quiet(_QUIET_S)
     acks = [int(one["offset"]) for one in cloud.events("ack", upload=begun["upload"])]
     found.killed_at_bytes, found.durable_bytes = reached, max(acks)

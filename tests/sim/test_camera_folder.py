@@ -26,7 +26,7 @@ PROGRAM = (
 )
 QUICK = ["--seconds", "0.4", "--size", "160x90", "--bits-per-s", "200000"]
 AT_ONCE = ["--start", "2026-11-22T10:15:04.005Z", *QUICK]
-DEADLINE_S = 30
+DEADLINE_S = 60
 
 
 def run(spool: Path, *arguments: str) -> int:
