@@ -104,7 +104,7 @@ class Network:
             f"link set {port} master bridge up",
         )
         host.ip("link", "set", link, "up")
-        until(lambda: _has_link_local(host, link), what=f"a link-local address on {link}", within_s=30)
+        until(lambda: _has_link_local(host, link), what=f"a link-local address on {link}")
 
 
 @contextmanager

@@ -30,6 +30,7 @@ class Running:
             stdout=subprocess.PIPE,
         )
         self._said: queue.Queue[dict[str, Any]] = queue.Queue()
+        self._between: list[dict[str, Any]] = []  # said before an answer, and not yet heard
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
@@ -37,7 +38,8 @@ class Running:
         """Return the next such event; what was said before it is passed over."""
         deadline_s = monotonic_s() + at_most(LIMIT_S)
         while True:
-            said = self._said.get(timeout=max(deadline_s - monotonic_s(), 0.001))
+            left_s = max(deadline_s - monotonic_s(), 0.001)
+            said = self._between.pop(0) if self._between else self._said.get(timeout=left_s)
             if said.get("event") == event and camera in {"", said["camera"]}:
                 return said
 
@@ -47,7 +49,7 @@ class Running:
         self.process.stdin.write(line.encode() + b"\n")
         self.process.stdin.flush()
         while "ok" not in (said := self._said.get(timeout=LIMIT_S)):
-            pass
+            self._between.append(said)
         return said
 
     def end(self) -> int:
