@@ -117,6 +117,7 @@ def test_copied_advert_is_refused_and_the_camera_beside_it_is_known(tmp_path: Pa
                 {camera.address, thief} <= rows.keys()
                 and rows[camera.address].verdict == Same(enrolled)
                 and rows[thief].verdict == Impostor(enrolled, "failed_proof")
+                and here.refusals() != []  # written down behind the verdict
             )
         )
         assert [row.sighting.key for row in nearby.inventory.rows_of(enrolled)] == [camera.address]
