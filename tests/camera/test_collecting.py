@@ -184,7 +184,7 @@ def test_list_without_an_end_is_cut_and_what_is_in_it_is_taken(
             asked.say({"recordings": waits, "next": "1"})
 
         liar.on_list = endless
-        flow = place.collect(lambda: liar.listed > 50)
+        flow = place.collect(lambda: liar.listed > 50 and bool(liar.acknowledged))
     assert place.contents() == [b"good"]
     assert flow.counts["source_failed"] == 1
 
