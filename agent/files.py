@@ -52,6 +52,9 @@ _NOT_OPENED: Final = {
     **{code: os.strerror(code) for code in (errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.ENAMETOOLONG)},
 }
 
+# What open(2) says of a file that a person named, where its own words do not tell what it is.
+_NOT_NAMED: Final = {errno.ENXIO: "a socket, and no plain file"}
+
 # What open(2) says of a path that a person mends, and how; everything else may pass.
 _NO_FOLDER: Final = {
     errno.ENOENT: "create the folder: mkdir -m 700 -p {path}",
@@ -302,20 +305,34 @@ def _open_folder_beneath(folder_fd: int, name: str) -> int:
 
 
 def read_whole(path: Path, *, max_bytes: int, hint: str, too_large: str = "") -> bytes:
-    """Read a file that a person named; raises ``ConfigError`` when it cannot be read or is larger.
+    """Read a file that a person named; raises ``ConfigError`` when it cannot be read, is larger or no plain file.
 
-    ``too_large`` is the next step of what is larger, where that is another than ``hint``.
+    The open cannot block: a FIFO would keep whoever reads it for ever. A file that is written to meanwhile is refused,
+    since half of it may say something else. ``too_large`` is the next step of what is larger, where that is another
+    than ``hint``.
     """
     try:
-        with path.open("rb") as file:
+        with open(path, "rb", opener=_open_at_once) as file:
+            before = os.fstat(file.fileno())
+            if not stat.S_ISREG(before.st_mode):
+                kind = "a FIFO" if stat.S_ISFIFO(before.st_mode) else "a device"
+                raise ConfigError(f"{path}: {kind}, and no plain file", hint=hint)
             raw = file.read(max_bytes + 1)
+            after = os.fstat(file.fileno())
     except PermissionError as error:
         raise denied(path) from error
     except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror}", hint=hint) from error
+        raise ConfigError(f"{path}: {_NOT_NAMED.get(error.errno or 0, error.strerror)}", hint=hint) from error
+    if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
+        hint = "write it beside and rename it, then read it again"
+        raise ConfigError(f"{path}: it was written to while it was read", hint=hint)
     if len(raw) > max_bytes:
         raise ConfigError(f"{path}: larger than {max_bytes} bytes", hint=too_large or hint)
     return raw
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
 
 
 def file_system_magic(place: Path | int) -> int:

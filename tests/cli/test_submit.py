@@ -112,9 +112,7 @@ def test_file_that_is_no_command_says_which_files_are(device: Device, cmd: Path,
     assert "next: give a file that privacy-owner --out wrote" in ran.err
 
 
-@pytest.mark.parametrize(
-    ("name", "words"), [("nowhere.jws", "No such file"), ("/dev/zero", "larger than"), (".", "Is a")]
-)
+@pytest.mark.parametrize(("name", "words"), [("nowhere.jws", "No such file"), ("/dev/zero", "a device"), (".", "Is a")])
 def test_file_that_cannot_be_read_whole_is_named(device: Device, name: str, words: str) -> None:
     ran = device.agent("submit", name)
     assert ran.code == 2

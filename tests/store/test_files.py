@@ -504,7 +504,52 @@ def test_file_that_a_person_named_is_read_whole_or_refused_with_its_name(tmp_pat
     path = tmp_path / "named"
     path.write_bytes(b"12345")
     assert read_whole(path, max_bytes=5, hint="name another") == b"12345"
-    for named, max_bytes, why in ((path, 4, "larger than 4"), (Path("/dev/zero"), 9, "larger"), (tmp_path, 9, "Is a")):
+    for named, max_bytes, why in ((path, 4, "larger than 4"), (Path("/dev/zero"), 9, "a dev"), (tmp_path, 9, "Is a")):
         with pytest.raises(ConfigError, match=f"{named}: {why}") as caught:
             read_whole(named, max_bytes=max_bytes, hint="name another")
         assert caught.value.hint == "name another"
+
+
+def test_file_that_a_person_named_keeps_nobody_waiting_though_it_is_a_pipe_or_a_socket(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A FIFO as policy.toml kept the agent's reader for ever: nobody ever opened its other end."""
+    opened, flags = os.open, list[int]()
+
+    def spied(path: str, how: int) -> int:
+        flags.append(how)
+        return opened(path, how)
+
+    pipe, door = tmp_path / "pipe", tmp_path / "door"
+    os.mkfifo(pipe)
+    fd = os.open(pipe, os.O_RDWR | os.O_NONBLOCK)
+    os.write(fd, b"x" * 10)  # whoever reads it all the same ends, and is seen
+    monkeypatch.setattr(os, "open", spied)
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(door))
+        for named, why in ((pipe, "a FIFO, and no plain file"), (door, "a socket, and no plain file")):
+            with pytest.raises(ConfigError, match=f"{named}: {why}"):
+                read_whole(named, max_bytes=9, hint="name another")
+    os.close(fd)
+    assert all(how & os.O_NONBLOCK for how in flags)
+    assert len(flags) == 2
+    link = tmp_path / "link"
+    link.symlink_to(tmp_path / "plain")
+    (tmp_path / "plain").write_bytes(b"1")
+    assert read_whole(link, max_bytes=9, hint="name another") == b"1"
+
+
+def test_file_that_is_written_to_while_it_is_read_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "policy.toml"
+    path.write_bytes(b"half")
+    seen = os.fstat
+
+    def written_meanwhile(fd: int) -> os.stat_result:
+        status = seen(fd)
+        with path.open("ab") as file:
+            file.write(b", and the rest")
+        return status
+
+    monkeypatch.setattr(os, "fstat", written_meanwhile)
+    with pytest.raises(ConfigError, match="written to while it was read"):
+        read_whole(path, max_bytes=99, hint="name another")
