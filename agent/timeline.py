@@ -12,12 +12,16 @@ synchronised, agrees                        trusted         follows the wall clo
 synchronised, behind by less than an hour   trusted         stands still until the wall clock has caught up
 synchronised, further behind the floor      unsure, jump    advances by the boot clock
 synchronised, leaps ahead while we ran      unsure, jump    advances by the boot clock until the two agree again
+synchronised, strays by small steps         unsure, jump    the same, an hour off where the boot clock says it should be
 synchronised, ahead after being off         trusted         follows the wall clock, up to ``LONGEST_OFF_MS``
 synchronised, further ahead than that       unsure, jump    advances by the boot clock
 a signed time was accepted in this boot     trusted         advances by the boot clock from the signed time
 ==========================================  ==============  =====================================================
 
-So while unsure nothing goes early, and nothing goes later than by the time spent switched off.
+So while unsure nothing goes early, and nothing goes later than by the time spent switched off. And a clock that is set
+by less than an hour again and again, or that goes too fast or too slow, makes nothing go more than an hour early or
+late: where it was first believed in a boot, and the boot clock since, say where it should be. What is kept of that over
+a restart of the agent is the floor, so each restart may add to it.
 """
 
 import threading
@@ -46,8 +50,22 @@ LONGEST_OFF_MS: Final = 400 * 86_400_000
 """A device may lie in a drawer for a year; a clock that claims more needs a signed time."""
 
 
+DRIFT_PART: Final = 2_000
+"""The wall clock may gain or lose this part of the boot clock's time, 500 ppm: no quartz and no slewing exceeds it."""
+
+
+class Anchor(msgspec.Struct, frozen=True):
+    """Where the wall clock stood when it was first believed in this boot, and the boot clock with it."""
+
+    wall_ms: int
+    boot_ms: int
+
+
 class State(msgspec.Struct, frozen=True, kw_only=True):
-    """What is persisted: the floor, where the boot clock stood then, and what was thought of the wall clock."""
+    """What is persisted: the floor, where the boot clock stood then, and what was thought of the wall clock.
+
+    ``anchor`` is not: behind a restart of the agent the floor stands for it.
+    """
 
     agent_ms: int
     boot_id: str
@@ -55,28 +73,42 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     trusted: bool
     leapt: bool = False
     signed_in_boot: str = ""
+    anchor: Anchor | None = None
 
 
 def advance(state: State | None, reading: Reading) -> tuple[State, Moment]:
     """Return the state and the moment after this reading; pure, and total over every pair of clocks."""
     if state is None:
         trusted = reading.synchronised and reading.wall_ms >= EARLIEST_MS
-        return _at(max(reading.wall_ms, EARLIEST_MS), reading, trusted=trusted)
+        anchor = Anchor(reading.wall_ms, reading.boot_ms) if trusted else None
+        return _at(max(reading.wall_ms, EARLIEST_MS), reading, trusted=trusted, anchor=anchor)
     same_boot = state.boot_id == reading.boot_id
     by_boot_ms = state.agent_ms + (max(0, reading.boot_ms - state.boot_ms) if same_boot else 0)
     if state.signed_in_boot == reading.boot_id:
         return _at(by_boot_ms, reading, trusted=True, signed_in_boot=reading.boot_id)
+    anchor = _anchor(state) if same_boot else None
     if not reading.synchronised:
-        return _at(by_boot_ms, reading, trusted=False, leapt=state.leapt and same_boot)
-    if _believable(state, ahead_ms=reading.wall_ms - by_boot_ms, same_boot=same_boot):
-        return _at(max(state.agent_ms, reading.wall_ms), reading, trusted=True)
-    return _at(by_boot_ms, reading, trusted=False, leapt=True)
+        return _at(by_boot_ms, reading, trusted=False, leapt=state.leapt and same_boot, anchor=anchor)
+    if _believable(reading, anchor, ahead_ms=reading.wall_ms - by_boot_ms):
+        anchor = anchor or Anchor(reading.wall_ms, reading.boot_ms)
+        return _at(max(state.agent_ms, reading.wall_ms), reading, trusted=True, anchor=anchor)
+    return _at(by_boot_ms, reading, trusted=False, leapt=True, anchor=anchor)
 
 
-def _believable(state: State, *, ahead_ms: int, same_boot: bool) -> bool:
+def _anchor(state: State) -> Anchor | None:
+    """Return where the wall clock was first believed in the boot of this state; ``None`` where it never was."""
+    if state.anchor is None and (state.trusted or state.leapt):
+        return Anchor(state.agent_ms, state.boot_ms)
+    return state.anchor
+
+
+def _believable(reading: Reading, anchor: Anchor | None, *, ahead_ms: int) -> bool:
     """Tell whether a synchronised wall clock that is ``ahead_ms`` of the boot clock's answer may be followed."""
-    suspect = same_boot and (state.trusted or state.leapt)
-    return -LEAP_MS <= ahead_ms <= (LEAP_MS if suspect else LONGEST_OFF_MS)
+    if anchor is None:
+        return -LEAP_MS <= ahead_ms <= LONGEST_OFF_MS
+    since_ms = max(0, reading.boot_ms - anchor.boot_ms)
+    strayed_ms = abs(reading.wall_ms - anchor.wall_ms - since_ms)
+    return abs(ahead_ms) <= LEAP_MS and strayed_ms <= LEAP_MS + since_ms // DRIFT_PART
 
 
 def accept_signed_time(state: State | None, reading: Reading, *, now_ms: int) -> tuple[State, Moment]:
@@ -96,7 +128,13 @@ def accept_signed_time(state: State | None, reading: Reading, *, now_ms: int) ->
 
 
 def _at(
-    agent_ms: int, reading: Reading, *, trusted: bool, leapt: bool = False, signed_in_boot: str = ""
+    agent_ms: int,
+    reading: Reading,
+    *,
+    trusted: bool,
+    leapt: bool = False,
+    signed_in_boot: str = "",
+    anchor: Anchor | None = None,
 ) -> tuple[State, Moment]:
     state = State(
         agent_ms=agent_ms,
@@ -105,6 +143,7 @@ def _at(
         trusted=trusted,
         leapt=leapt,
         signed_in_boot=signed_in_boot,
+        anchor=anchor,
     )
     return state, Moment(agent_ms=agent_ms, wall_ms=reading.wall_ms, trusted=trusted)
 
@@ -197,7 +236,9 @@ def _read(tx: Tx) -> State | None:
 
 
 def _write(tx: Tx, state: State, *, kept: State | None) -> None:
-    rows.write(tx, msgspec.to_builtins(state))
+    values = msgspec.structs.asdict(state)
+    del values["anchor"]
+    rows.write(tx, values)
     if kept is not None and _clock(kept) != _clock(state):
         moment = Moment(agent_ms=state.agent_ms, wall_ms=state.agent_ms, trusted=state.trusted)
         audit.append(tx, Event(kind="clock_changed", rule=_clock(state)), moment=moment)

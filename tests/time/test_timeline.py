@@ -7,7 +7,16 @@ from hypothesis import strategies as st
 from agent.clock import Reading
 from agent.errors import RefusedError
 from agent.model import Moment
-from agent.timeline import EARLIEST_MS, LEAP_MS, LONGEST_OFF_MS, Timeline, accept_signed_time, advance, lag_ms
+from agent.timeline import (
+    DRIFT_PART,
+    EARLIEST_MS,
+    LEAP_MS,
+    LONGEST_OFF_MS,
+    Timeline,
+    accept_signed_time,
+    advance,
+    lag_ms,
+)
 
 DAY = 86_400_000
 START = EARLIEST_MS + 100 * DAY
@@ -66,6 +75,37 @@ def test_leap_ahead_while_running_is_not_believed_and_stays_so_until_the_clocks_
     back = line.look(reading(START + 4000, 5000))
     assert back.trusted
     assert not line.leapt
+
+
+@pytest.mark.parametrize(
+    ("each_ms", "step_ms"),
+    [
+        pytest.param(60_000, -58 * 60_000, id="set back by 58 minutes each hour"),
+        pytest.param(60_000, 58 * 60_000, id="set ahead by 58 minutes each hour"),
+        pytest.param(0, 0, id="stands still"),
+        pytest.param(120_000, 0, id="goes twice as fast"),
+    ],
+)
+def test_clock_that_strays_by_less_than_an_hour_at_once_is_followed_no_further_than_an_hour(
+    each_ms: int, step_ms: int
+) -> None:
+    """Set back again and again it stopped time: nothing reached its age in thirty days, and the clock was trusted."""
+    line, wall_ms, run_ms, days = running(), START, 0, 30
+    for minute in range(days * 24 * 60):
+        run_ms += 60_000
+        wall_ms += each_ms + (step_ms if minute % 60 == 0 else 0)
+        moment = line.look(reading(wall_ms, 1000 + run_ms))
+        assert abs(moment.agent_ms - START - run_ms) <= LEAP_MS + run_ms // DRIFT_PART
+    assert not moment.trusted
+    assert line.leapt
+
+
+def test_clock_that_lost_its_time_is_not_believed_far_ahead_later_in_the_same_boot() -> None:
+    line = running()
+    assert not line.look(reading(START + 60_000, 61_000, synchronised=False)).trusted
+    assert line.look(reading(START + 30 * DAY, 121_000)) == Moment(
+        agent_ms=START + 120_000, wall_ms=START + 30 * DAY, trusted=False
+    )
 
 
 def test_ten_years_ahead_after_a_reboot_is_not_believed() -> None:
