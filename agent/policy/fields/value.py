@@ -37,6 +37,9 @@ MS_FROM: Final = 10**11
 PSEUDONYM_BYTES: Final = 15
 """120 bits, 24 letters of base 32: two values of a log never share one."""
 
+_6TO4_BITS: Final = 16
+"""RFC 3056: behind so many bits stands a whole IPv4 address, of which no more is told than of one by itself."""
+
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -93,6 +96,8 @@ def _truncated(v4_bits: int, v6_bits: int) -> Change:
         if isinstance(address, IPv6Address):
             address = address.ipv4_mapped or IPv6Address(int(address))  # without the zone
         kept = v6_bits if isinstance(address, IPv6Address) else v4_bits
+        if isinstance(address, IPv6Address) and address.sixtofour is not None:
+            kept = min(kept, _6TO4_BITS + v4_bits)
         gone = address.max_prefixlen - kept
         return str(type(address)(int(address) >> gone << gone))
 
