@@ -9,6 +9,7 @@ longer has that purpose for the category, or says something else of it, the yes 
 policy in force. A no stays.
 """
 
+import hashlib
 from collections.abc import Iterable
 from typing import Any, Final
 
@@ -51,13 +52,18 @@ class By(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class About(msgspec.Struct, frozen=True, kw_only=True):
-    """What the policy said of a purpose and a category when a word was said: what the person was told."""
+    """What the policy said of a purpose and a category when a word was said: what the person was told.
+
+    ``keys`` are the SHA-256 of the age recipients behind the names, but the owner's; ``None`` where an older version
+    wrote it.
+    """
 
     description: str = ""
     basis: str = ""
     recipients: tuple[str, ...] = ()
     keep_age_ms: int | None = None
     regions: tuple[str, ...] = ()
+    keys: tuple[str, ...] | None = None
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):
@@ -200,6 +206,7 @@ def _is_same(told: About, policy: Policy, purpose: str, category: str) -> bool:
         and now.description == told.description
         and now.basis in {told.basis, "consent"}
         and set(now.recipients) <= set(told.recipients)
+        and (told.keys is None or set(now.keys or ()) <= set(told.keys))
     )
 
 
@@ -228,6 +235,7 @@ def about(policy: Policy, purpose: str, category: str) -> About:
         return About()
     rules = _rules(policy, purpose, category)
     readers = [name for rule in rules for name in rule.seal_to]
+    keys = {key for some in (known.recipients, *(rule.recipients for rule in rules)) for key in some}
     ages = [rule.keep.age_ms for rule in rules]
     return About(
         description=known.description,
@@ -235,6 +243,7 @@ def about(policy: Policy, purpose: str, category: str) -> About:
         recipients=tuple(dict.fromkeys((*readers, *known.seal_to))),
         keep_age_ms=None if None in ages else max((age for age in ages if age is not None), default=None),
         regions=policy.regions,
+        keys=tuple(sorted(hashlib.sha256(key.encode()).hexdigest() for key in keys - set(policy.owner_recipients()))),
     )
 
 
