@@ -26,7 +26,7 @@ AlertCode = Literal[
     "audit_broken", "acl_broken", "unusable_key", "removal_failed", "camera_impostor", "forged_message", "key_misused",
     "request_flood", "approval_waiting", "held", "hold_ended",
     "request_due", "request_overdue", "policy_waiting", "policy_tightened", "policy_unreadable",
-    "service_ending",
+    "service_ending", "removed_unsent",
 ]  # fmt: skip
 ALERT_CODES: Final[tuple[AlertCode, ...]] = get_args(AlertCode)
 
@@ -41,6 +41,7 @@ UNTIL_ACKNOWLEDGED: Final[frozenset[AlertCode]] = frozenset(
         "request_flood",
         "policy_tightened",
         "hold_ended",
+        "removed_unsent",
     }
 )
 """What happened and cannot be over: these end when a reader has them, the others when what they tell of does (§8)."""

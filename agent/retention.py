@@ -18,8 +18,10 @@ steps ask as one large one does, and an owner who never answers keeps things as 
 """
 
 import hashlib
+import logging
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
@@ -51,6 +53,8 @@ from agent.rights import force
 from agent.rights.freezing import Freezes
 from agent.rights.snapshot import Snapshot, rights_of
 from agent.vault import Total, Totals, Vault
+
+_log = logging.getLogger(__name__)
 
 DEVICE: Final = Requester(role="device")
 
@@ -113,6 +117,8 @@ class Due(msgspec.Struct, frozen=True):
     rule: str
     expected: bool
     size_bytes: int
+    unsent: bool = False
+    """Its policy wanted it at a store first, and no store has it."""
 
 
 class Exempt(msgspec.Struct, frozen=True):
@@ -200,11 +206,27 @@ class _Freed:
     bytes: int
 
 
+Lost = Callable[[Tx, int, tuple[str, ...], Moment], object]
+"""Told how many objects go that were to be uploaded first and were not, and the rules that end them."""
+
+
+def _nobody_told(_tx: Tx, _count: int, _rules: tuple[str, ...], _moment: Moment) -> None:
+    """Nobody asked to be told."""
+
+
 class Retention:
     """Plans and carries out passes under one policy; time and room are arguments."""
 
     def __init__(
-        self, *, index: Index, vault: Vault, erasure: Erasure, snapshot: Snapshot, policy: Policy, document: bytes
+        self,
+        *,
+        index: Index,
+        vault: Vault,
+        erasure: Erasure,
+        snapshot: Snapshot,
+        policy: Policy,
+        document: bytes,
+        lost: Lost = _nobody_told,
     ) -> None:
         self._index = index
         self._snapshot = snapshot
@@ -212,7 +234,20 @@ class Retention:
         self._vault = vault
         self._erasure = erasure
         self._policy = policy
+        self._lost = lost
         self._digest = hashlib.sha256(document).hexdigest()
+
+    def under(self, policy: Policy, document: bytes) -> "Retention":
+        """Return what passes under another policy over the same objects."""
+        return Retention(
+            index=self._index,
+            vault=self._vault,
+            erasure=self._erasure,
+            snapshot=self._snapshot,
+            policy=policy,
+            document=document,
+            lost=self._lost,
+        )
 
     async def run_pass(self, moment: Moment, disk: Disk) -> Passed:
         """Carry out one pass, or freeze it and ask. If power fails, the next start's pass finds the same things due."""
@@ -231,6 +266,7 @@ class Retention:
         if asked is None:
             plan = await self.plan(moment, disk)
             if not plan.overlarge:
+                await self._tell_lost(plan, moment)
                 begun = await self._begin(_items(plan), moment)
                 surprised = sum(not one.expected for one in plan.due)
                 await self._note(moment, whole=plan.whole and begun, surprised=surprised)
@@ -238,6 +274,7 @@ class Retention:
             surprising = await self.plan(moment, disk, listed=ASK_MAX, only=False)
             asked = await self._index.write(partial(self._ask, plan=surprising), urgent=True)
         expected = await self.plan(moment, disk, only=True)
+        await self._tell_lost(expected, moment)
         begun = await self._begin(_items(expected), moment)
         await self._note(moment, whole=expected.whole and begun, asking=True)
         return msgspec.structs.replace(asked, kept=expected.kept)
@@ -266,7 +303,8 @@ class Retention:
                 if only in {None, expected}:
                     named += 1
                     if len(due) < listed:
-                        due.append(Due(item.id, decision.rule, expected, item.size_bytes))
+                        unsent = rule.upload == "before-expiry" and item.state != "uploaded"
+                        due.append(Due(item.id, decision.rule, expected, item.size_bytes, unsent))
                 if expected or not only:
                     freed.bytes += item.size_bytes
                 else:
@@ -506,6 +544,15 @@ class Retention:
             for camera, category in totals.sets
             if category == rule.category and self._policy.rule_for(camera, category) == rule
         ]
+
+    async def _tell_lost(self, plan: Plan, moment: Moment) -> None:
+        """Have told what goes though no store has it, before it does: if power fails behind this, it goes then."""
+        unsent = [one for one in plan.due if one.unsent]
+        if unsent:
+            rules = tuple(dict.fromkeys(one.rule for one in unsent))
+            _log.warning("retention ends %s objects that no store has: %s", len(unsent), ", ".join(rules))
+            with suppress(SpaceError):  # what goes gives room back
+                await self._index.write(lambda tx: self._lost(tx, len(unsent), rules, moment), urgent=True)
 
     async def _begin(self, items: tuple[tuple[str, str], ...], moment: Moment) -> bool:
         """Begin to erase; tell whether there was room to begin all."""

@@ -73,6 +73,10 @@ MEANING: Final[dict[str, tuple[str, str]]] = {
         "A retention pass would remove far more than expected; it waits and nothing of that was deleted.",
         "Check policy.toml and the clock, then approve it: privacy-owner approve",
     ),
+    "removed_unsent": (
+        "What went cannot be had back from anywhere. Age ends what is here sent or not, size and count from twice on.",
+        "See what keeps uploads: privacy-agent status; then widen [upload] or the keep limits in policy.toml",
+    ),
     "request_due": (
         "It is still open, and the time within which this device promises an answer ends soon.",
         "See which, and what each waits for: privacy-owner requests, privacy-owner pending",

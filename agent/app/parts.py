@@ -182,14 +182,7 @@ class Parts:
         """Follow the index: decide by this policy from now on."""
         self.policy = policy
         self.document = document
-        self.retention = Retention(
-            index=self.index,
-            vault=self.vault,
-            erasure=self.erasure,
-            snapshot=self.snapshot,
-            policy=policy,
-            document=document,
-        )
+        self.retention = self.retention.under(policy, document)
 
     async def end_holds(self) -> None:
         """Let the holds go whose end has come, and shorten those that last too long."""
@@ -455,7 +448,13 @@ def _assemble(config: Config, file: bytes | None, *, keystore: Keystore, index: 
         commands=commands,
         ratchet=ratchet,
         retention=Retention(
-            index=index, vault=vault, erasure=erasure, snapshot=snapshot, policy=policy, document=document
+            index=index,
+            vault=vault,
+            erasure=erasure,
+            snapshot=snapshot,
+            policy=policy,
+            document=document,
+            lost=partial(_tell_lost, alarm, has_store=config.broker is not None),
         ),
         snapshot=snapshot,
         read_clock=read_clock,
@@ -466,6 +465,14 @@ def _assemble(config: Config, file: bytes | None, *, keystore: Keystore, index: 
         freezing=freezing,
     )
     return parts
+
+
+def _tell_lost(alarm: Alarm, tx: Tx, count: int, rules: tuple[str, ...], moment: Moment, *, has_store: bool) -> None:
+    """Tell the owner what goes though no store has it; where there is no line to any, nothing was to be sent."""
+    if has_store:
+        objects = "1 object goes" if count == 1 else f"{count} objects go"
+        what = f"{objects} that the policy wants uploaded first, and that no store has: by {', '.join(rules)}."
+        alarm.raise_in(tx, "removed_unsent", what, moment)
 
 
 def _set_time(timeline: Timeline, read_clock: ReadClock) -> Act:

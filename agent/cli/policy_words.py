@@ -24,7 +24,8 @@ from agent.policy.values import Keep
 _UPLOADS = {
     "never": "It never leaves this device, but as an export.",
     "allowed": "It is also sent to the store.",
-    "before-expiry": "It is also sent to the store; size and count wait until it is there, the age does not.",
+    "before-expiry": "It is also sent to the store; size and count wait until it is there, at most until twice as much "
+    "is here; the age does not.",
 }
 _GROUNDS = {
     "consent": "only while you consent",

@@ -10,6 +10,8 @@ Precedence for everything that removes, highest first:
 6. maximum age          hard: uploaded or not
 7. free-disk floor, size and count   these wait for the upload where the policy says ``before-expiry``
 
+Size and count wait no longer than until the set holds ``UNSENT_SETS`` times what they allow: an upload may never come,
+because no store may have it, or because what is allowed to be sent is less than what is recorded.
 With ``on_full = "drop-oldest"`` a full disk is a floor too, the only one that waits for no upload.
 
 Data is taken in and uploaded for a purpose that is allowed now (``purpose.py``) or not at all, whatever else holds;
@@ -36,6 +38,9 @@ from agent.policy.values import (
 
 WITHDRAWN: Final = "consent_withdrawn"
 """The rule by which goes what is for no purpose any more and its owner cannot read."""
+
+UNSENT_SETS: Final = 2
+"""A set that waits for its upload holds at most this many times what its size and count allow."""
 
 _DAY_MINUTES: Final = 24 * 60
 _MINUTE_MS: Final = 60_000
@@ -201,10 +206,17 @@ def _expire_by(rule: Rule, subject: Subject, conditions: Conditions) -> Decision
             return Refuse(reason="not_due", rule=f"{rule.scope}.keep")
         return Refuse(reason="not_due", rule=f"{rule.scope}.keep.age", until_ms=due_ms)
     if rule.upload == "before-expiry" and subject.state != "uploaded":
-        if _drops_oldest(rule, conditions):
-            return Allow(rule=f"{rule.scope}.on_full")
-        return Refuse(reason="upload_first", rule=f"{rule.scope}.upload", until_ms=due_ms)
+        pressed = _waits_no_more(rule, conditions)
+        if pressed is None:
+            return Refuse(reason="upload_first", rule=f"{rule.scope}.upload", until_ms=due_ms)
     return Allow(rule=pressed)
+
+
+def _waits_no_more(rule: Rule, conditions: Conditions) -> str | None:
+    """Return by which rule what no store has goes all the same."""
+    if _drops_oldest(rule, conditions):
+        return f"{rule.scope}.on_full"
+    return _reached_limit(rule, conditions, sets=UNSENT_SETS)
 
 
 def _drops_oldest(rule: Rule, conditions: Conditions) -> bool:
@@ -217,9 +229,15 @@ def _pressed_by(rule: Rule, conditions: Conditions) -> str | None:
         return f"{rule.scope}.keep.disk_free"
     if _drops_oldest(rule, conditions):
         return f"{rule.scope}.on_full"
-    if keep.size_bytes is not None and conditions.newer_bytes > keep.size_bytes:
+    return _reached_limit(rule, conditions, sets=1)
+
+
+def _reached_limit(rule: Rule, conditions: Conditions, *, sets: int) -> str | None:
+    """Return which limit of a set's size or count is reached so many times."""
+    keep = rule.keep
+    if keep.size_bytes is not None and conditions.newer_bytes > sets * keep.size_bytes:
         return f"{rule.scope}.keep.size"
-    if keep.count is not None and conditions.rank >= keep.count:
+    if keep.count is not None and conditions.rank >= sets * keep.count:
         return f"{rule.scope}.keep.count"
     return None
 

@@ -35,6 +35,10 @@ Kind = Literal["tighter", "looser", "neutral"]
 Shade = tuple[Kind, str]
 """What a change of a value is, and why."""
 
+FORGET_ALONE_MS: Final = 30 * 60_000
+"""Keys are destroyed no oftener than this because somebody other than the owner says so: a secure element bears some
+hundred thousand writes, which is six years of them."""
+
 _MINUTES: Final = range(24 * 60)
 _DURATIONS: Final = ((86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1_000, "s"), (1, "ms"))
 _SIZES: Final = ((10**12, "TB"), (10**9, "GB"), (10**6, "MB"), (10**3, "kB"), (1, "B"))
@@ -85,6 +89,13 @@ def _lower(before: int | None, after: int | None) -> Iterator[Shade]:
         yield "looser", "no limit" if after is None else "a higher limit"
     else:
         yield "tighter", "a lower limit"
+
+
+def _sooner(before: int, after: int) -> Iterator[Shade]:
+    if before > after and after < FORGET_ALONE_MS:
+        yield "looser", "the keystore would be rewritten so often that it wears out"
+    else:
+        yield from _lower(before, after)
 
 
 def _higher(before: float | None, after: float | None) -> Iterator[Shade]:
@@ -181,6 +192,7 @@ def _names_alone(_before: object, _after: object) -> Iterator[Shade]:
 
 
 LOWER: Final = Way(said="lower is tighter; none is no limit", shades=_lower)
+SOONER: Final = Way(said="lower is tighter, down to half an hour; less is the owner's to choose", shades=_sooner)
 HIGHER: Final = Way(said="higher is tighter", shades=_higher)
 FEWER: Final = Way(said="fewer are tighter", shades=_fewer)
 PLACES: Final = Way(said="fewer are tighter; none named is any", shades=_places)
@@ -272,7 +284,7 @@ DIRECTIONS: Final[dict[type, dict[str, Field]]] = {
         "hours": Field(way=TIMES, key=("upload", "hours"), text=_hours),
         # Less asks more often, and what is due lies until the owner answers; more removes more without asking.
         "largest_pass": Field(way=EXACT, key=("retention", "largest_pass"), text=_share),
-        "forget_within_ms": Field(way=LOWER, key=("retention", "forget_within"), text=_duration),
+        "forget_within_ms": Field(way=SOONER, key=("retention", "forget_within"), text=_duration),
         "private_hosts": Field(way=FEWER, key=("delivery", "private_hosts"), text=_names),
         "answer_days": Field(way=LOWER, key=("requests", "working_days")),
         # Sooner ends the service and all that is held, later keeps both.

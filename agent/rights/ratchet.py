@@ -142,7 +142,8 @@ class Ratchet:
         request = cast("Approve", command.request)
         if key.role != "client" or not self.asks(tx, request.command, request.selection):
             return False
-        self.approve_policy(tx, key, command)
+        _require_newer(tx, key, command)  # its id is of what it was compared with: no other word can bear it
+        _note_word(tx, key, command)
         _, _, document = rows.read_file(tx)
         self._forget_file(tx, request.selection, moment=moment)
         new = InForce(document=document, sha256=request.selection, since_ms=moment.agent_ms, bound=True)
@@ -210,12 +211,12 @@ class Ratchet:
     def judge_word(self, tx: Tx, key: Key, command: Command) -> None:
         """Judge a client's ``approve`` of a document, which may be one of several that it needs.
 
-        Raises ``RefusedError`` (``superseded``) where it was signed before the document in force came, which it cannot
-        have been compared with, or before what another client said since.
+        Raises ``RefusedError`` (``superseded``) where it was signed before the document in force came, or in the same
+        second, so that it may not have been compared with that; and before what another client said since.
         """
         _require_newer(tx, key, command)
         now = in_force(tx)
-        if now is not None and command.iat < now.since_ms // MS_PER_S:
+        if now is not None and command.iat <= now.since_ms // MS_PER_S:
             raise _too_late()
 
     def tell_waiting(self, tx: Tx, key: Key, command: Command, moment: Moment) -> None:

@@ -8,9 +8,10 @@ import msgspec
 import pytest
 
 from agent import erasure, rights
+from agent.index import Tx
 from agent.model import Moment, Object, Requester, Selection
 from agent.policy import Allow, parse_policy
-from agent.retention import ASK_FROM, Disk, Retention
+from agent.retention import ASK_FROM, Disk, Lost, Retention
 from agent.rights.snapshot import Snapshot
 from tests.commands.office import Office
 from tests.writing import policy_text
@@ -27,9 +28,16 @@ def office(tmp_path: Path) -> Iterator[Office]:
 
 
 def retention(
-    office: Office, limits: str, *, camera: str = "", on_full: str = "refuse", within: str = "0s"
+    office: Office,
+    limits: str,
+    *,
+    camera: str = "",
+    on_full: str = "refuse",
+    within: str = "0s",
+    upload: str = "never",
+    lost: Lost = lambda *_: None,
 ) -> Retention:
-    recording = f'upload = "never"\non_full = "{on_full}"\nkeep = {{ {limits} }}\n{camera}'
+    recording = f'upload = "{upload}"\non_full = "{on_full}"\nkeep = {{ {limits} }}\n{camera}'
     document = policy_text(
         office.owner_recipient, head=f'[retention]\nforget_within = "{within}"', recording=recording
     ).encode()
@@ -41,6 +49,7 @@ def retention(
         snapshot=Snapshot(),
         policy=policy,
         document=document,
+        lost=lost,
     )
 
 
@@ -74,6 +83,28 @@ def test_count_and_size_keep_the_newest(office: Office) -> None:
     room = made[4].size_bytes + 1
     asyncio.run(retention(office, f'size = "{room}B"').run_pass(office.moment, Disk()))
     assert held(office) == {made[4].id}
+
+
+def test_what_no_store_has_goes_by_count_from_twice_on_and_is_told_before_it_goes(office: Office) -> None:
+    """A store in a region that the policy does not allow never stores, so nothing ever went by the owner's count."""
+    made = [keep(office, b"x" * 1000) for _ in range(6)]
+    told: list[tuple[int, tuple[str, ...], set[str]]] = []
+
+    def lost(tx: Tx, count: int, rules: tuple[str, ...], _moment: Moment) -> None:
+        told.append((count, rules, {item.id for item in office.vault.page(tx)}))
+
+    def passes(limits: str) -> None:
+        upload = retention(office, limits, upload="before-expiry", lost=lost)
+        asyncio.run(upload.run_pass(office.moment, Disk()))
+
+    passes("count = 3")
+    assert len(held(office)) == 6
+    assert not told
+    passes("count = 2")
+    assert held(office) == {item.id for item in made[2:]}
+    assert told == [(2, ("category.recording.keep.count",), {item.id for item in made})]
+    passes("count = 2")
+    assert len(told) == 1, "what has gone is not told again"
 
 
 def test_floor_frees_only_what_is_needed(office: Office) -> None:

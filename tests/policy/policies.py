@@ -64,7 +64,7 @@ WHOLE: Final[Mapping[str, tuple[Any, ...]]] = {
     "rate_bytes_s": (None, 1000, 4_000_000),
     "hours": ((), ((0, 360),), ((1320, 360),)),
     "largest_pass": (0.1, 0.3),
-    "forget_within_ms": (60_000, 3_600_000),
+    "forget_within_ms": (0, 60_000, 1_800_000, 3_600_000),
     "answer_days": (5, 15),
     "silent_ms": (None, 86_400_000),
     "grace_ms": (86_400_000, 2_592_000_000),

@@ -42,7 +42,7 @@ rate = "4MB"
 hours = ["22:00-06:00"]
 [retention]
 largest_pass = "25%"
-forget_within = "30m"
+forget_within = "50m"
 [category.recording]
 purpose = "security"
 seal_to = ["owner", "support"]
@@ -140,7 +140,10 @@ def one_of(value: object, some: tuple[object, ...]) -> bool:
         ('hours = ["22:00-06:00"]', 'hours = ["23:00-06:00"]', ["tighter"], 8),
         ('hours = ["22:00-06:00"]', "", ["looser"], 5),
         ('largest_pass = "25%"', 'largest_pass = "20%"', ["looser"], 10),
-        ('forget_within = "30m"', 'forget_within = "10m"', ["tighter"], 11),
+        ('forget_within = "50m"', 'forget_within = "30m"', ["tighter"], 11),
+        ('forget_within = "50m"', 'forget_within = "29m"', ["looser"], 11),
+        ('forget_within = "50m"', 'forget_within = "0s"', ["looser"], 11),
+        ('forget_within = "50m"', 'forget_within = "51m"', ["looser"], 11),
         ('purpose = "security"', 'purpose = "marketing"', ["looser", "tighter"], 13),
         ('"To sell more."', '"To sell everything."', ["looser"], 20),
         ('basis = "consent"', 'basis = "contract"', ["looser"], 21),

@@ -1,6 +1,7 @@
 """The precedence table of ``agent/policy/decision.py``, row by row and against each other."""
 
 from datetime import datetime
+from functools import partial
 
 import msgspec
 import pytest
@@ -156,13 +157,23 @@ def test_maximum_age_is_hard_even_before_the_upload() -> None:
 
 
 def test_size_count_and_floor_wait_for_the_upload_where_policy_says_so() -> None:
-    for keep in (Keep(size_bytes=0), Keep(count=0), Keep(disk_free_share=0.6)):
-        assert reason(judge("expire", policy=policy_with(keep=keep))) == "upload_first"
-        assert reason(judge("expire", policy=policy_with(keep=keep), state="uploaded")) == "allowed"
-        assert reason(judge("expire", policy=policy_with(keep=keep, upload="allowed"))) == "allowed"
-        assert reason(judge("expire", policy=policy_with(keep=keep, on_full="drop-oldest"))) == "upload_first", (
+    for keep in (Keep(size_bytes=6), Keep(count=2), Keep(disk_free_share=0.6)):
+        over = partial(judge, "expire", rank=3, newer_bytes=12)
+        assert reason(over(policy=policy_with(keep=keep))) == "upload_first"
+        assert reason(over(policy=policy_with(keep=keep), state="uploaded")) == "allowed"
+        assert reason(over(policy=policy_with(keep=keep, upload="allowed"))) == "allowed"
+        assert reason(over(policy=policy_with(keep=keep, on_full="drop-oldest"))) == "upload_first", (
             "once every limit dropped what no store had yet, on a disk with room enough"
         )
+
+
+def test_size_and_count_wait_for_an_upload_that_never_comes_until_the_set_is_twice_what_they_allow() -> None:
+    """A vendor's narrower regions let nothing be sent, and what the owner bounded was kept without end."""
+    for keep, limit in ((Keep(size_bytes=6, disk_free_share=0.6), "size"), (Keep(count=2), "count")):
+        twice = partial(judge, "expire", policy=policy_with(keep=keep), rank=4, newer_bytes=13)
+        assert twice() == Allow(rule=f"category.recording.keep.{limit}")
+        assert reason(twice(rights=HELD)) == "held"
+        assert reason(twice(rank=3, newer_bytes=12)) == "upload_first"
 
 
 def test_full_disk_is_a_floor_only_where_the_policy_drops_the_oldest() -> None:

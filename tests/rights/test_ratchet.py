@@ -357,6 +357,7 @@ def test_backends_policy_that_loosens_waits_for_exactly_the_owners_approve(home:
         await parts.commands.tick(parts.now())
         assert parts.document == before
         assert await alerts(parts) == {"policy_waiting"}
+        home.let_pass(1_000)
         own = {"command": receipt["cmd"], "selection": sha(text)}
         assert (await home.submit(parts, home.client, "approve", **own))["status"] == "done"
         assert parts.document == text.encode()
@@ -444,6 +445,37 @@ def test_approve_that_was_signed_before_the_document_in_force_came_is_too_late(h
         assert age_of(parts) == 30 * DAY_MS
 
     home.live(late)
+
+
+def test_approve_that_was_signed_in_the_second_in_which_the_document_in_force_came_is_too_late(home: Home) -> None:
+    """It lifted a tightening to seven days that its signer had not seen: fourteen were in force when it was told."""
+
+    async def late(parts: Parts) -> None:
+        first = await home.propose(parts, home.backend, home.edited(LOOSER), revision=2)
+        own = {"command": first["cmd"], "selection": sha(home.edited(LOOSER))}
+        home.let_pass(60_000)
+        assert (await home.propose(parts, home.backend, home.edited(TIGHTER), revision=1))["status"] == "done"
+        same_second = await home.submit(parts, home.client, "approve", **own)
+        assert (same_second["status"], same_second["reason"]) == ("refused", "superseded")
+        assert age_of(parts) == 7 * DAY_MS
+        home.let_pass(1_000)
+        assert (await home.submit(parts, home.client, "approve", **own))["status"] == "done"
+
+    home.live(late)
+
+
+def test_file_that_waits_may_be_approved_in_the_second_in_which_the_document_in_force_came(home: Home) -> None:
+    """Its id is of what it was compared with, so nobody can approve it unseen."""
+
+    async def approve(parts: Parts) -> None:
+        home.let_pass(60_000)
+        assert (await home.propose(parts, home.backend, home.edited(TIGHTER), revision=1))["status"] == "done"
+        home.write(LOOSER)
+        await home.reload(parts)
+        await home.submit(parts, home.client, "approve", **asked(home, parts))
+        assert age_of(parts) == 30 * DAY_MS
+
+    home.live(approve)
 
 
 @pytest.mark.promise("POLICY-VERSION")
@@ -671,12 +703,21 @@ async def word_now(parts: Parts) -> str:
     [
         (("To see which functions are used.", "To sell."), "lapsed"),
         (('seal_to = ["vendor"]', 'seal_to = ["vendor", "buyer"]'), "lapsed"),
+        ((f'vendor = ["{VENDOR}"]', f'vendor = ["{BUYER}"]'), "lapsed"),
         (('basis = "consent"', 'basis = "legitimate-interest"'), "lapsed"),
         (('purposes = ["security", "analytics"]', 'purpose = "security"'), "lapsed"),
         (('seal_to = ["vendor"]', "seal_to = []"), "given"),
         (('"14d"', '"30d"'), "given"),
     ],
-    ids=["another purpose", "another reader", "another basis", "purpose gone", "fewer readers", "nothing of it"],
+    ids=[
+        "another purpose",
+        "another reader",
+        "another reader by the same name",
+        "another basis",
+        "purpose gone",
+        "fewer readers",
+        "nothing of it",
+    ],
 )
 def test_yes_lapses_where_the_policy_is_not_any_more_what_it_was_said_to(
     home: Home, edit: tuple[str, str], word: str
