@@ -13,12 +13,13 @@ from typing import Final
 LINES: Final = 50
 
 
-def on_screen(*words: object, columns: int) -> tuple[int, str]:
-    """Run one of our commands; return its exit code and all that it wrote to the terminal."""
+def on_screen(*words: object, columns: int, typed: bytes = b"") -> tuple[int, str]:
+    """Run one of our commands; return its exit code and what it wrote to the terminal, where ``typed`` waits for it."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", LINES, columns, 0, 0))
     command = [str(Path(sys.executable).with_name(str(words[0]))), *map(str, words[1:])]
     shown = b""
+    os.write(ours, typed)
     try:
         with subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs) as running:
             os.close(theirs)

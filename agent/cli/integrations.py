@@ -23,11 +23,14 @@ def _integrations(arguments: argparse.Namespace) -> int:
     if arguments.json:
         return print_json(answer)
     from agent.shell.layout import clean
-    from agent.shell.terminal import table
+    from agent.shell.terminal import noted
 
     rows = [
-        (one["kind"], clean(one["name"]), "on" if one["on"] else "off", clean(one["purpose"]), one["gets"], one["by"])
+        (
+            (one["kind"], "on" if one["on"] else "off", clean(one["name"])),
+            (one["purpose"], f"gets {one['gets']}", f"turned on by {one['by']}"),
+        )
         for one in answer["integrations"]
     ]
-    print(table(rows, head=("KIND", "NAME", "", "PURPOSE", "GETS", "TURNED ON BY")))
+    print(noted(rows, head=("KIND", "", "NAME")))
     return DONE

@@ -2,11 +2,16 @@
 
 import argparse
 import json
+from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from agent.cli.processing import add_record
 from agent.shell.parser import Subparsers, add, group
+
+_FROZEN: Final = frozenset({"held", "restricted"})
+_ORDER: Final = ("looser", "neutral", "tighter")
+"""What asks the owner comes first."""
 
 
 def add_parsers(subparsers: Subparsers) -> None:
@@ -78,7 +83,7 @@ def _read(arguments: argparse.Namespace) -> tuple[Path, bytes]:
 def _check(arguments: argparse.Namespace) -> int:
     from agent.app.policy_file import read_policy
     from agent.cli.asking import ask_agent
-    from agent.shell.terminal import table
+    from agent.shell.terminal import heading, table
 
     path, raw = _read(arguments)
     policy = read_policy(raw, file=str(path))
@@ -99,12 +104,27 @@ def _check(arguments: argparse.Namespace) -> int:
         more = f", {plan['count'] - len(rows)} of them not listed" if plan["count"] > len(rows) else ""
         sum_ = f"\nIt would delete {plan['count']} of {plan['held']} objects now{more}."
         print(sum_ if rows else "It would delete nothing now.")
-        if plan["kept"]:
-            kept = ", ".join(f"{count} {reason.replace('_', ' ')}" for reason, count in sorted(plan["kept"].items()))
-            print(f"Whatever its limits say, stay for now: {kept}; privacy-agent explain ID says why.")
+        if stay := _stay(plan):
+            print(heading(f"Whatever its limits say, stay for now: {stay}; privacy-agent explain ID says why."))
         if plan["asks_first"]:
             print("That is far more than expected: the pass would stop and ask the owner first.")
     return 0
+
+
+def _stay(plan: dict[str, Any]) -> str:
+    """Say how many objects stay in spite of a limit, and why; "" where none does.
+
+    Of what is held or restricted just those count that are listed as over one.
+    """
+    from agent.app.question import LISTED_MAX
+
+    kept = Counter(one["reason"] for one in plan["stays"])
+    kept.update({reason: count for reason, count in plan["kept"].items() if reason not in _FROZEN})
+    most = "at least " if len(plan["stays"]) >= LISTED_MAX else ""
+    return ", ".join(
+        f"{most if reason in _FROZEN else ''}{count} {reason.replace('_', ' ')}"
+        for reason, count in sorted(kept.items())
+    )
 
 
 def _object(item: dict[str, Any]) -> tuple[str, str, str, str]:
@@ -148,15 +168,15 @@ def _table(changes: list[dict[str, Any]], *, name: str) -> str:
 
     rows = [
         (
-            f"{name}:{change['line']}",
             change["kind"],
+            f"{name}:{change['line']}",
             change["field"],
             f"{change['before']} -> {change['after']}",
             change["because"],
         )
-        for change in changes
+        for change in sorted(changes, key=lambda change: _ORDER.index(change["kind"]))
     ]
-    return table(rows, head=("line", "", "what", "change", "because"))
+    return table(rows, head=("way", "line", "what", "change", "because"))
 
 
 def _show(arguments: argparse.Namespace) -> int:
@@ -186,6 +206,7 @@ def _explain(arguments: argparse.Namespace) -> int:
     from agent.app.policy_file import read_policy
     from agent.cli.asking import ask_agent
     from agent.cli.policy_words import explained
+    from agent.shell.terminal import pairs
 
     if arguments.file is None:
         name, raw = "the policy in force", ask_agent(arguments, "policy", {})["document"].encode()
@@ -197,5 +218,5 @@ def _explain(arguments: argparse.Namespace) -> int:
         print(json.dumps(rules))
         return 0
     for rule in rules:
-        print(f"{rule['rule']}\n" + "\n".join(f"  {line}" for line in rule["says"]))
+        print(f"{rule['rule']}\n" + pairs([("", line) for line in rule["says"]]))
     return 0

@@ -19,15 +19,17 @@ from agent.shell.parser import Subparsers
 GOES_WELL: Final = frozenset({"done", "accepted", "in_progress"})
 
 RETRIES: Final = {
-    "never": "docs/protocol.md §5 says what the reason means; this file will never be carried out here",
+    "never": "this file will never be carried out here",
     "later": "submit the same file again in a while",
-    "after_fix": "docs/protocol.md §5 says what the reason means; sign a new command that mends it",
+    "after_fix": "mend that, and sign a new command",
 }
-"""The next step after a refusal, by whether trying again can help."""
+"""The end of the next step after a refusal, by whether trying again can help; what the reason means stands before."""
 
 WAITS: Final = {
     "": "the store, or a camera, has to confirm; submit the same file again later for the final receipt",
     "quota_exceeded": "its selection is above the key's quota: an owner lets it proceed with privacy-owner approve",
+    "approvals_missing": "another of the owner's clients says yes to it too: privacy-owner approve",
+    "policy_loosens": "see privacy-agent policy show --waiting; the owner lets it proceed: privacy-owner approve",
     "clock_unconfirmed": "give the device network time, or send a signed time: privacy-owner time --now",
     "after_pending": "submit first the command that it names with --after",
 }
@@ -86,9 +88,10 @@ def _require_place(path: Path) -> None:
 
 def _next(answer: dict[str, str]) -> str:
     from agent.commands.ledger import RETRY
+    from agent.shell.refusal import REASONS
 
     if answer["status"] == "waiting":
         return WAITS[answer["reason"]]
     if answer["reason"]:
-        return RETRIES[RETRY[answer["reason"]]]
+        return f"{REASONS[answer['reason']]}; {RETRIES[RETRY[answer['reason']]]}"
     return "the receipt says of each object what happened: privacy-owner receipt FILE"

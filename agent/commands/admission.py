@@ -185,7 +185,7 @@ class Admission:
         except RefusedError as error:
             row = self._take_up(tx, heard, Ids(), (0, 0), moment=moment)
             row = self._refuse(tx, row, error, moment=moment)
-            self._tell_misuse(tx, key, error.reason, moment=moment)
+            self._tell_misuse(tx, key, command.verb, error.reason, moment=moment)
             return Judged.of(row)
         row = self._take_up(tx, heard, selection, weight, moment=moment)
         if waits_for:
@@ -306,7 +306,7 @@ class Admission:
         if self._outbox.waiting(tx, reader=turned.key.kid, about=f"refused/{turned.digest}") is None:
             event = Event(kind="command_refused", actor=turned.key.kid, command=turned.jti, detail=detail)
             audit.append(tx, event, moment=moment)
-        self._tell_misuse(tx, turned.key, turned.error.reason, moment=moment)
+        self._tell_misuse(tx, turned.key, turned.verb, turned.error.reason, moment=moment)
         receipt = self._ledger.refuse(
             tx,
             turned.key,
@@ -319,8 +319,8 @@ class Admission:
         )
         return Judged(receipt=receipt, status="refused", reason=turned.error.reason)
 
-    def _tell_misuse(self, tx: Tx, key: Key, reason: str, *, moment: Moment) -> None:
-        if what := misuse.sentence(key.kid, reason):
+    def _tell_misuse(self, tx: Tx, key: Key, verb: str, reason: str, *, moment: Moment) -> None:
+        if what := misuse.sentence(key, verb, reason):
             self._world.alert(tx, "key_misused", what, moment, about=f"{key.kid}.{reason}")
 
     def _take_up(self, tx: Tx, heard: Heard, selection: Ids, weight: tuple[int, int], *, moment: Moment) -> CommandRow:

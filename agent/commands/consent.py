@@ -12,6 +12,7 @@ from agent.errors import RefusedError
 from agent.index import Tx
 from agent.model import CATEGORIES, Category, Moment, Outcome
 from agent.policy import Policy, Word
+from agent.policy.purpose import BUILT_IN
 from agent.rights import consent
 from agent.rights.consent import By
 from agent.timeline import asked_ms
@@ -102,7 +103,7 @@ class Purposes:
         return ()
 
     def _require_refusable(self, purpose: str) -> None:
-        known = self._policy().purposes.get(purpose)
+        known = self._policy().purposes.get(purpose, BUILT_IN.get(purpose))
         if known is not None and known.basis == "legal-obligation":
             raise RefusedError(f"the law calls for {purpose}", reason="wrong_basis", retry="after_fix", hint="")
 
@@ -116,11 +117,12 @@ class Purposes:
         return ()
 
     def _targets(self, tx: Tx, purpose: str, category: Category | None) -> tuple[Target, ...]:
-        """Return where a purpose is used or was spoken of; ``RefusedError`` (``unknown_purpose``) for nowhere."""
+        """Return where a purpose is used or was spoken of; ``RefusedError`` for nowhere."""
         spoken = {known for name, known in consent.standing(tx).words if name == purpose}
         used = {rule.category for rule in self._policy().rules if purpose in {one.name for one in rule.purposes}}
         found = tuple((purpose, one) for one in CATEGORIES if one in spoken | used and category in {None, one})
         if not found:
+            self._require_refusable(purpose)  # what only the copies of exports are made for: no rule names it
             raise _unknown(purpose)
         return found
 

@@ -12,6 +12,7 @@ from agent.errors import ConfigError
 from agent.owner.home import Home
 from agent.shell.parser import Subparsers
 from agent.shell.parser import add as add_command
+from agent.shell.terminal import heading
 
 
 class Context(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,7 +55,7 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
             raise ConfigError(
                 f"{question} Nobody is here to be asked; nothing was done", hint=f"{hint}; or --yes, if that is meant"
             )
-        print(f"{question} Type yes: ", end="", file=sys.stderr, flush=True)
+        print(heading(f"{question} Type yes:", stream=sys.stderr), end=" ", file=sys.stderr, flush=True)
         if sys.stdin.readline().strip().lower() != "yes":
             raise ConfigError("not confirmed; nothing was done", hint=hint)
 

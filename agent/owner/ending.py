@@ -8,7 +8,7 @@ from agent.owner import send
 from agent.owner.ask import ask
 from agent.owner.context import Context, add
 from agent.shell.parser import Subparsers
-from agent.shell.times import parse_when, when
+from agent.shell.times import parse_until, when
 
 
 def add_parsers(subparsers: Subparsers) -> None:
@@ -21,7 +21,9 @@ def add_parsers(subparsers: Subparsers) -> None:
         run=_end,
     )
     way = end.add_mutually_exclusive_group(required=True)
-    way.add_argument("--at", default="", metavar="T", help="when it ends: 2026-12-31, 2026-12-31T12:00, ...")
+    way.add_argument(
+        "--at", default="", metavar="T", help="when it ends: 2026-12-31, 2026-12-31T12:00, or 30d from now"
+    )
     way.add_argument("--resume", action="store_true", help="go on: collect again, and carry out no plan")
     end.add_argument("--yes", action="store_true", help="do not ask")
     send.add_sending(end)
@@ -31,7 +33,7 @@ def _end(arguments: argparse.Namespace, context: Context) -> int:
     device = devices.pick(context.home, arguments.device)
     if arguments.resume:
         return ask(arguments, context, device, send.order(arguments, context, device, "end-service", {"resume": True}))
-    ends_ms = parse_when(arguments.at, now_ms=context.now_ms())
+    ends_ms = parse_until(arguments.at, now_ms=context.now_ms())
     order = send.order(arguments, context, device, "end-service", {"ends": ends_ms // MS_PER_S})
     context.confirm(
         f"At {when(ends_ms)} {device.name} stops collecting; when the policy's time of grace is over it deletes all.",

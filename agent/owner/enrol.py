@@ -320,13 +320,13 @@ def _client_list(_arguments: argparse.Namespace, context: Context) -> int:
     for key in current.keys:
         quota = key.quota
         limit = f"{quota.objects} / {size(quota.bytes)} / {quota.window_s // 3600} h" if quota is not None else "-"
-        rows.append((key.name, key.role, " ".join(key.verbs) or "-", limit, key.kid))
+        rows.append((key.name, key.role, limit, key.kid, " ".join(key.verbs) or "-"))
         facts.append(
             {"name": key.name, "role": key.role, "verbs": key.verbs, "kid": key.kid, "recipient": key.recipient}
         )
     head = heading(f"key set version {current.version}, signed {when(current.iat * MS_PER_S)}") + "\n\n"
     context.say(
-        head + table(rows, head=("NAME", "ROLE", "VERBS", "QUOTA", "KEY")), {"version": current.version, "keys": facts}
+        head + table(rows, head=("NAME", "ROLE", "QUOTA", "KEY", "VERBS")), {"version": current.version, "keys": facts}
     )
     return 0
 

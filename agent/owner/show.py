@@ -30,6 +30,7 @@ from agent.owner.receipt import Alert, FarewellTold, LateTold, Receipt, RequestT
 from agent.owner.remark import REMARKS
 from agent.shell.held import summed, until, weight
 from agent.shell.layout import clean, printable, size
+from agent.shell.refusal import REASONS
 from agent.shell.terminal import heading, table
 from agent.shell.times import when, when_text
 
@@ -40,33 +41,6 @@ _WAITS: Final = {
     "clock_unconfirmed": "the device's clock to be confirmed: privacy-owner time --now",
     "policy_loosens": "the owner's approval: privacy-owner approve {cmd} {hash}",
     "after_pending": "the command that it was told to follow",
-}
-_REASONS: Final = {
-    "wrong_audience": "it is addressed to another device",
-    "malformed": "the device cannot read it: its version may be older than ours",
-    "unknown_verb": "the device's version has no such verb",
-    "expired": "it came after its time; give it again, perhaps with a longer --expires",
-    "not_yet_valid": "this machine's clock is ahead of the device's; set it and give the command again",
-    "jti_reused": "its id was used for something else; give it again",
-    "seq_reused": "its number was used by another copy of this home; give it again",
-    "stale_seq": "its number is too old; the next one was noted, give the command again",
-    "verb_not_allowed": "this client's key does not hold the verb: privacy-owner client list says which it does; "
-    "privacy-owner client grant NAME VERB gives it, once the device has the new key set",
-    "not_granted": "only an owner's client may do this",
-    "too_large": "the selection is too large; take a smaller one, for example by --from and --to",
-    "busy": "the device has too many unfinished commands; privacy-owner pending, then give it again",
-    "too_many_requests": "this client sent too many commands; wait some minutes, and look who else uses its key",
-    "disk_full": "the device has no room for it; delete something first",
-    "bad_policy": "the document in force stays; correct that line and give the command again",
-    "stale_revision": "this client put a later revision in force; give the command again, with a higher --revision",
-    "nothing_waiting": "no command with that id and selection waits there",
-    "unknown_purpose": "its policy has no such purpose, or not for that category: privacy-agent policy explain",
-    "wrong_basis": "that purpose rests on no consent; what the law does not call for can be objected to: "
-    "privacy-owner object",
-    "superseded": "something newer was said of it meanwhile; if this still holds, give it again",
-    "not_delivered": "the third party did not get it, or not all: the receipt says why",
-    "not_held": "the device knows nothing of that id: privacy-owner inventory --json tells the ids",
-    "nothing_stands": "no restriction or hold of that id stands there: it was lifted, or has ended",
 }
 _AFTER: Final = {
     "failed": "look at the device, privacy-agent doctor; then give the command again",
@@ -223,7 +197,7 @@ def _whose_word(receipt: Receipt) -> str:
 def reason(receipt: Receipt) -> str:
     """Say why a command was refused, with the next step."""
     said = f"{printable(receipt.detail)}; " if receipt.detail else ""
-    return f"{clean(receipt.reason)}: {said}{_REASONS.get(receipt.reason, 'see docs/protocol.md §5')}"
+    return f"{clean(receipt.reason)}: {said}{REASONS.get(receipt.reason, 'see docs/protocol.md §5')}"
 
 
 def held(told: Sequence[Told], select: Selection) -> str:
@@ -270,7 +244,11 @@ def after_refusal(receipt: Receipt) -> str:
     return _AGAIN.get(receipt.retry, "see docs/protocol.md §5")
 
 
-_AGAIN: Final = {"after_fix": "mend that, then give the command again", "later": "give the command again"}
+_AGAIN: Final = {
+    "after_fix": "mend that, then give the command again",
+    "later": "give the command again",
+    "never": "mend that, then sign a new command: this one is never carried out",
+}
 
 
 def end(receipt: Receipt, *, further: str = "") -> str:
@@ -361,7 +339,7 @@ def _delivered(told: ToldExport) -> list[str]:
     where = f"{printable(found.party)} ({printable(found.host)})"
     lines = [f"handed to {where}: {found.taken} of {found.files} files, by the word of its server"]
     if found.certificate_sha256:
-        lines.append(f"  certificate {clean(found.certificate_sha256)}")
+        lines.append(f"  certificate {printable(found.certificate_sha256)}")
     if found.why:
         lines.append(f"  not delivered: {_NOT_DELIVERED.get(found.why, clean(found.why))}")
     return lines

@@ -89,9 +89,13 @@ def heading(text: str, *, columns: int = 0) -> str:
 
 
 def _block(row: Sequence[str], *, head: Sequence[str], columns: int) -> str:
-    """Return a row as lines of its own: the first cell, and under it what else there is, by name."""
+    """Return a row as lines of its own: the first cell behind its name, and under it what else there is, by name.
+
+    The first one's name tells two tables apart: what would go from what stays.
+    """
     told = [(f"{_GAP}{name}", cell) for name, cell in zip(head[1:], row[1:], strict=True) if cell]
-    return "\n".join((row[0], pairs(told, columns=columns))).rstrip("\n")
+    first = f"{head[0]}{_GAP}{row[0]}" if head[0] else row[0]
+    return "\n".join((first, pairs(told, columns=columns))).rstrip("\n")
 
 
 def _words(text: str, width: int) -> list[str]:

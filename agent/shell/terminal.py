@@ -44,9 +44,9 @@ def pairs(rows: Sequence[tuple[str, object]]) -> str:
     return layout.pairs(rows, columns=columns(sys.stdout))
 
 
-def heading(text: str) -> str:
-    """Return what stands over or under a table on stdout, fitted to its width."""
-    return layout.heading(text, columns=columns(sys.stdout))
+def heading(text: str, *, stream: TextIO | None = None) -> str:
+    """Return what stands over or under a table on stdout, or on another stream, fitted to its width."""
+    return layout.heading(text, columns=columns(stream or sys.stdout))
 
 
 class LiveLine:

@@ -3,6 +3,7 @@
 import re
 
 from tests.cli.conftest import Device
+from tests.screen import on_screen
 from tests.waiting import until
 
 
@@ -45,3 +46,50 @@ def test_dry_run_names_what_a_restriction_keeps_from_the_new_limits(device: Devi
     plan = device.ok("policy", "check", policy, "--dry-run", "--json").json["would_delete"]
     assert [(one["id"], one["reason"], one["until"]) for one in plan["stays"]] == [(first, "restricted", None)]
     assert first not in {one["id"] for one in plan["objects"]}
+
+
+def test_dry_run_counts_as_staying_what_is_over_a_limit_and_nothing_else(device: Device) -> None:
+    device.take_in("a.mp4", "b.mp4", "c.mp4")
+    command = device.folder / "restrict.cmd"
+    told = device.owner("restrict", "--all", "--ground", "accuracy", "--out", command)
+    assert told.code == 0, told.err
+    device.ok("submit", command)
+    policy = device.folder / "stricter.toml"
+    text = (device.folder / "policy.toml").read_text()
+    policy.write_text(re.sub(r"^keep = \{[^}]*\}\non_full", "keep = { count = 1 }\non_full", text, flags=re.MULTILINE))
+
+    told = device.ok("policy", "check", policy, "--dry-run")
+
+    stays = device.ok("policy", "check", policy, "--dry-run", "--json").json["would_delete"]["stays"]
+    assert len(stays) == 2
+    assert "\nWhatever its limits say, stay for now: 2 restricted; " in told.out
+
+
+def test_what_would_go_is_told_from_what_stays_on_a_narrow_screen_too(device: Device) -> None:
+    device.take_in("a.mp4", "b.mp4", "c.mp4")
+    policy = device.folder / "stricter.toml"
+    text = (device.folder / "policy.toml").read_text()
+    policy.write_text(re.sub(r"^keep = \{[^}]*\}\non_full", "keep = { count = 1 }\non_full", text, flags=re.MULTILINE))
+    plan = device.ok("policy", "check", policy, "--dry-run", "--json").json["would_delete"]
+    first, second = (one["id"] for one in plan["objects"])
+    command = device.folder / "restrict.cmd"
+    told = device.owner("restrict", first, "--ground", "accuracy", "--out", command)
+    assert told.code == 0, told.err
+    device.ok("submit", command)
+
+    code, shown = on_screen(
+        "privacy-agent", "policy", "check", policy, "--dry-run", "--config", device.config, columns=80
+    )
+
+    assert code == 0
+    assert {f"would delete  {second}", f"stays  {first}"} <= set(shown.splitlines())
+
+
+def test_diff_names_first_what_waits_for_the_owner(device: Device) -> None:
+    policy = device.folder / "other.toml"
+    text = (device.folder / "policy.toml").read_text()
+    policy.write_text(text.replace('age = "14d"', 'age = "13d"', 1).replace('age = "14d"', 'age = "15d"', 1))
+
+    rows = device.ok("policy", "diff", policy).out.splitlines()
+
+    assert [row.split()[0] for row in rows[:3]] == ["way", "looser", "tighter"]

@@ -7,6 +7,7 @@ import pytest
 
 from agent.cli.submitting import RETRIES, WAITS
 from agent.commands.ledger import RETRY
+from agent.shell.refusal import REASONS
 from tests.cli.conftest import Device, Shell
 from tests.ran import Ran
 
@@ -39,7 +40,8 @@ def test_command_that_is_refused_is_said_to_be_with_its_reason_and_fails(
     ran = device.agent("submit", cmd, "-o", receipt)
     assert ran.code == 1
     assert "the command is refused: nothing waiting" in ran.err
-    assert f"next: {RETRIES['after_fix']}" in ran.err
+    assert f"next: {REASONS['nothing_waiting']}; {RETRIES['after_fix']}" in ran.err
+    assert "protocol" not in ran.err, "a person is told what to do, not where to read"
     assert device.owner("receipt", receipt).out  # it is signed all the same
 
 
@@ -100,7 +102,7 @@ def test_command_of_a_stranger_is_refused_with_the_next_step(
 
 def test_every_reason_and_every_wait_has_a_next_step() -> None:
     assert set(RETRIES) == set(RETRY.values())
-    assert set(WAITS) == {"", "quota_exceeded", "clock_unconfirmed", "after_pending"}
+    assert set(REASONS) == set(RETRY) - set(WAITS), "what ends a command, and what waits"
 
 
 @pytest.mark.parametrize("content", [b"", b"device = 1\n", b"\x01age-encryption.org/v1\n", b"a.b.c"])

@@ -104,6 +104,7 @@ def test_refusing_one_purpose_leaves_the_others(office: Consulate) -> None:
         ("object", {"do_not_track": True, "category": "photo"}, "malformed"),
         ("consent", {"purpose": "records", "decision": "refused"}, "wrong_basis"),
         ("object", {"purpose": "records"}, "wrong_basis"),
+        ("object", {"purpose": "access"}, "wrong_basis"),
     ],
 )
 def test_word_that_means_nothing_here_is_refused_and_changes_nothing(

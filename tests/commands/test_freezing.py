@@ -155,6 +155,22 @@ def test_hold_needs_a_key_that_was_granted_it(office: Office) -> None:
     assert alerts(office) == []
 
 
+@pytest.mark.parametrize(("who", "codes"), [("client", []), ("backend", ["key_misused"])])
+def test_owners_client_that_was_granted_no_hold_is_refused_and_not_said_to_be_misused(
+    office: Office, who: str, codes: list[str]
+) -> None:
+    """Who tries ``hold`` before its grant is told to grant it: that is no sign of a key in the wrong hands."""
+    getattr(office, who).verbs = ("delete",)
+    raw = office.sign_keyset(2, office.index.read_now(lambda tx: office.trust.key_set(tx).sha256))  # type: ignore[union-attr]  # there is one
+    office.index.write_now(lambda tx: office.trust.accept_key_set(tx, raw, moment=office.moment))
+    assert result(put_hold(office, who))[:2] == ("refused", "verb_not_allowed")
+    assert result(run(office.submit(getattr(office, who), "release", hold=new_id())))[:2] == (
+        "refused",
+        "verb_not_allowed",
+    )
+    assert [code for code, _since, _count in office.index.read_now(office.outbox.alerts)] == codes
+
+
 def test_backend_releases_its_own_hold_and_an_owners_client_any(office: Office) -> None:
     mine, theirs, third = (
         put_hold(office, who, camera=camera)["cmd"]

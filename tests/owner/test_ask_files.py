@@ -15,7 +15,7 @@ from tests.sim.fake_device import new_id
 
 
 def asked(owner: Owner, peer: Peer, *words: object) -> dict[str, Any]:
-    yes = ("--yes",) if words[0] in {"delete", "approve"} else ()
+    yes = ("--yes",) if words[0] in {"delete", "approve", "end-service"} else ()
     owner.ok(*words, *yes, "--out", owner.home.parent / "cmd.bin")
     return peer.open_command((owner.home.parent / "cmd.bin").read_bytes())
 
@@ -108,6 +108,11 @@ def test_export_approve_and_time_carry_their_claims(owner: Owner, peer: Peer) ->
     assert (export["form"], export["to"], export["after"]) == ("zip", [friend], jti)
     assert (approve["command"], approve["selection"]) == (jti, digest)
     assert time["now"] == NOW_S
+
+
+@pytest.mark.parametrize(("at", "ends_s"), [("40d", NOW_S + 40 * 86_400), ("2026-12-31T12:00:00Z", 1_798_718_400)])
+def test_service_ends_at_a_day_or_so_many_days_ahead(owner: Owner, peer: Peer, at: str, ends_s: int) -> None:
+    assert asked(owner, peer, "end-service", "--at", at)["ends"] == ends_s
 
 
 def test_receipt_file_ends_the_command_and_tells_the_outcome(owner: Owner, peer: Peer) -> None:

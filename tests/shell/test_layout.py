@@ -77,12 +77,12 @@ def test_last_column_is_broken_between_words_under_itself() -> None:
 def test_row_that_is_too_wide_becomes_a_block_without_its_empty_cells() -> None:
     shown = table(ROWS, head=HEAD, right=(2,), columns=30)
     assert shown.splitlines() == [
-        "a2b",
+        "id  a2b",
         "  camera  front door",
         "  size    1 kB",
         "  rule    category.recording.keep.age",
         "",
-        "c3d",
+        "id  c3d",
         "  size  2 kB",
         "  rule  kept because a hold",
         "        says so",

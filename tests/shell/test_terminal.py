@@ -65,6 +65,37 @@ def test_owners_tables_fit_too(device: Device, columns: int) -> None:
     assert code == 0
     assert max(len(line) for line in shown.splitlines() if not line.strip().startswith("KEY ")) <= columns
     assert "  VERBS  delete export" in shown
+    piped = device.owner("client", "list")
+    (verbs,) = (key["verbs"] for key in device.owner("client", "list", "--json").json["keys"])
+    assert piped.out.rstrip().endswith(" ".join(verbs)), "none is cut off: a refusal sends here to look"
+
+
+def test_question_is_broken_between_words(device: Device) -> None:
+    code, shown = on_screen(
+        "privacy-owner", "--home", device.home, "erase-all", "--out", device.folder / "c", columns=60, typed=b"no\n"
+    )
+    assert code == 2
+    asked = shown.partition("Type yes:")[0].splitlines()[1:]
+    assert len(asked) > 1
+    assert max(map(len, asked)) <= 60
+    assert " ".join(asked).startswith("Erase EVERYTHING of yours on "), shown
+    assert "without an owner?" in " ".join(" ".join(asked).split())
+
+
+def test_sentences_on_a_policy_are_broken_between_words_and_indented(device: Device) -> None:
+    code, shown = on_screen("privacy-agent", "policy", "explain", "--config", device.config, columns=50)
+    assert code == 0
+    assert max(map(len, shown.splitlines())) <= 50
+    assert shown.split() == device.ok("policy", "explain").out.split()
+    assert {line[:2] for line in shown.splitlines() if not line.startswith(("category.", "the whole device"))} == {"  "}
+
+
+def test_nothing_of_what_others_get_is_cut_off(device: Device) -> None:
+    told = {one["kind"]: one for one in device.ok("integrations", "--json").json["integrations"]}
+    _code, narrow = on_screen("privacy-agent", "integrations", "--config", device.config, columns=60)
+    for shown in (device.ok("integrations").out, narrow):
+        words = " ".join(shown.split())
+        assert all(f"{one['purpose']} \N{MIDDLE DOT} gets {one['gets']}" in words for one in told.values())
 
 
 @pytest.mark.parametrize("columns", [20, 40, 80])
