@@ -31,6 +31,8 @@ _DEPTH: Final = 16
 _TOLD_MAX: Final = 200
 """Characters of a key, and of what is wrong with it, that an error tells: they are anybody's words."""
 
+_TOML_HINT: Final = 'correct the TOML on that line; a text stands in quotes: age = "14d"'
+
 _Value = TypeVar("_Value", bool, int, str, list[Any], dict[str, Any])
 
 _NAMES: Final = {bool: "true or false", int: "a whole number", str: "a text", list: "a list", dict: "a table"}
@@ -86,7 +88,7 @@ class Table:
             return default
         value = self._values.pop(key)
         if type(value) is not kind:
-            raise self.error(key, f"should be {_NAMES[kind]}, not {_written(value)}", hint="correct the value")
+            raise self.error(key, f"should be {_NAMES[kind]}, not {_written(value)}", hint=_as_kind(key, value, kind))
         if isinstance(value, int) and abs(value) > NUMBER_MAX:
             raise self.error(key, "is too large a number", hint="correct the value")
         return value
@@ -124,7 +126,7 @@ class Table:
         """Take a duration such as ``"14d"``, ``"36h"``, ``"90m"`` or ``"30s"``; ``None`` when it is not there."""
         if key not in self._values:
             return None
-        value = self.take(key, str)
+        value = self._measure(key, "a duration", hint='write for example "14d", "36h", "90m" or "30s"')
         match = _DURATION.fullmatch(value)
         if not match:
             raise self.error(key, f"{value!r} is not a duration", hint='write for example "14d", "36h", "90m" or "30s"')
@@ -139,11 +141,18 @@ class Table:
         """Take a size such as ``"200GB"`` or ``"512MiB"``; ``None`` when it is not there."""
         if key not in self._values:
             return None
-        value = self.take(key, str)
+        value = self._measure(key, "a size", hint='write for example "200GB" or "512MiB"')
         size = parse_size(value)
         if size is None:
             raise self.error(key, f"{value!r} is not a size", hint='write for example "200GB" or "512MiB"')
         return self._bounded(key, size)
+
+    def _measure(self, key: str, what: str, *, hint: str) -> str:
+        """Take a text with a unit; a number alone says not of what."""
+        value = self._values[key]
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            raise self.error(key, f"{_written(value)} has no unit, and should be {what}", hint=hint)
+        return self.take(key, str)
 
     def _bounded(self, key: str, size: int) -> int:
         if size > NUMBER_MAX:
@@ -154,7 +163,7 @@ class Table:
         """Take ``"10%"`` as (0.1, None) or ``"5GB"`` as (None, bytes); (None, None) when it is not there."""
         if key not in self._values:
             return None, None
-        value = self.take(key, str)
+        value = self._measure(key, "a share or a size", hint='write for example "10%" or "5GB"')
         percent = _PERCENT.fullmatch(value)
         if percent:
             return float(percent[1]) / 100, None
@@ -211,7 +220,7 @@ def read_document(raw: bytes, *, file: str) -> Table:
         found = re.search(r"\(at line (\d+), column (\d+)\)", str(error))
         line_text = found[1] if found else str(text.count("\n") + 1)
         problem = re.sub(r" \(at .*\)$", "", str(error))
-        raise ConfigError(f"{file}:{line_text}: {problem}", hint="correct the TOML on that line") from error
+        raise ConfigError(f"{file}:{line_text}: {problem}", hint=_TOML_HINT) from error
     except ValueError as error:  # Python's own limit on the digits of a number, which tomllib lets through
         digits = re.search(rf"[0-9_]{{{sys.get_int_max_str_digits()},}}", text)
         line = text.count("\n", 0, digits.start()) + 1 if digits else 1
@@ -229,6 +238,19 @@ def parse_size(text: str) -> int | None:
     whole, parts, unit = int(match[1]), match[2] or "", _SIZE_BYTES[match[3]]
     thousandths = int(parts.ljust(3, "0"))
     return whole * unit + thousandths * unit // 1000
+
+
+def _as_kind(key: str, value: object, kind: type) -> str:
+    """Say how a value would be written that is of another type than it should be."""
+    if kind is list and isinstance(value, str):
+        return _told(f'write a list: {key} = ["{value}"]')
+    if kind is str and isinstance(value, int | float) and not isinstance(value, bool):
+        return f'write it in quotes: {key} = "…"'
+    if kind is str and isinstance(value, list):
+        return f'write one text, without brackets: {key} = "…"'
+    if kind in {int, bool} and isinstance(value, str):
+        return f"write {_NAMES[kind]}, without quotes"
+    return f"write {key} = {{ … }}, or a table of its own" if kind is dict else f"write {_NAMES[kind]}"
 
 
 def _told(words: str) -> str:

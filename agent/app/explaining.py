@@ -37,7 +37,10 @@ class Explaining:
         def read(tx: Tx) -> dict[str, Any]:
             export = parts.bundle.get(tx, object_id)
             if export is not None:
-                return export_view(export, policy=parts.policy) | {"folder": str(parts.bundle.folder / export.id)}
+                return export_view(export, policy=parts.policy) | {
+                    "folder": str(parts.bundle.folder / export.id),
+                    "readers": list(parts.policy.names_of(export.recipients)),
+                }
             item = parts.vault.get(tx, object_id)
             away = parts.vault.at_store(tx, object_id) if item is None else None
             if away is not None:
@@ -61,6 +64,7 @@ class Explaining:
             return view | {
                 "camera_level": self._cameras.level(tx, item.camera),
                 "camera_location": correction.location(tx, item.camera),
+                "readers": list(parts.policy.names_of(item.recipients)),
                 "decision": decision,
                 "policy_rule": None if told.rule is None else told.rule.scope,
                 "keep": keep,

@@ -33,6 +33,7 @@ def add_parsers(subparsers: Subparsers) -> None:
         "inventory",
         "list what is held, until when and by which rule",
         "privacy-agent inventory --category photo",
+        detail="That is by age alone: what ends an object before, for size, count or room, is said by explain.",
         run=_inventory,
     )
     _add_selection(inventory)
@@ -105,10 +106,16 @@ async def _ask(config: "Config", verb: str, args: dict[str, Any], *, as_json: bo
 
 
 def add_asking(
-    subparsers: Subparsers, name: str, summary: str, example: str, *, run: Callable[[argparse.Namespace], int]
+    subparsers: Subparsers,
+    name: str,
+    summary: str,
+    example: str,
+    *,
+    run: Callable[[argparse.Namespace], int],
+    detail: str = "",
 ) -> argparse.ArgumentParser:
     """Add a command that asks the agent of a config, and answers as JSON where that is wanted."""
-    parser = add(subparsers, name, summary=summary, example=example, run=run)
+    parser = add(subparsers, name, summary=summary, example=example, detail=detail, run=run)
     parser.add_argument("--config", type=Path, default=None, metavar="FILE", help="agent.toml")
     parser.add_argument("--json", action="store_true", help="answer as JSON")
     return parser
@@ -411,7 +418,10 @@ def _explain(arguments: argparse.Namespace) -> int:
         fate = ("stays", f"{because}{f' until {until}' if until else ''}, by {decision['rule']}")
     device = ", and this device" if answer["readable_by_device"] else ""
     print(heading(what))
+    place = answer["camera_location"]
     rows = [
+        *([("name", answer["name"])] if answer["name"] else []),
+        *([("place", place)] if place else []),
         _captured(answer),
         ("taken in", f"{when_text(answer['taken_in'])}, for {_purposes(answer['purposes'])}"),
         fate,
@@ -454,15 +464,16 @@ def _copies(answer: dict[str, Any]) -> list[tuple[str, object]]:
     return [
         (
             "copy",
-            f"{copy['where']}: {copy['state']}" + (f", until {when_text(copy['until'])}" if "until" in copy else ""),
+            f"{copy['where']}: {copy['state']}"
+            + (f" to {', '.join(copy['readers'])}" if "readers" in copy else "")
+            + (f", until {when_text(copy['until'])}" if "until" in copy else ""),
         )
         for copy in answer["copies"]
     ]
 
 
 def _readers(answer: dict[str, Any]) -> str:
-    count = len(answer["recipients"])
-    return f"{count} recipient{'s' if count != 1 else ''}, to whom it is sealed"
+    return f"{', '.join(answer['readers']) or 'nobody'}, to whom it is sealed"
 
 
 def _about_export(answer: dict[str, Any]) -> list[tuple[str, object]]:

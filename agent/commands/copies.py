@@ -24,7 +24,8 @@ def copies(tx: Tx, item: Object, *, vault: Vault, bundle: Bundle, policy: Policy
     found += delivery.copies(tx, item.id)
     for export in bundle.holding(tx, item.id):
         until = export_view(export, policy=policy)["until"]
-        found.append({"where": f"export {export.id}", "state": "sealed", "until": until})
+        readers = list(policy.names_of(export.recipients))
+        found.append({"where": f"export {export.id}", "state": "sealed", "until": until, "readers": readers})
     return found
 
 

@@ -26,6 +26,9 @@ from agent.shell.parser import Subparsers
 from agent.shell.terminal import table
 from agent.shell.times import when
 
+_LAST_PHASE: Final = 2
+"""Of an erase-all: its receipt is the last word, and the keys go once that was read."""
+
 _ANSWER_BYTES: Final = 256 << 10
 
 
@@ -228,8 +231,14 @@ def _receipt(arguments: argparse.Namespace, context: Context) -> int:
         payload = requests.ack(jtis, me=session.me, device=device.name, iat_s=context.now_s())
         _write_file(Path(arguments.ack), payload)
         context.note(f"next: on the device: privacy-agent submit {arguments.ack}")
+    elif any(receipt.farewell is not None and receipt.farewell.phase == _LAST_PHASE for receipt in ended):
+        context.note(
+            f"next: tell the device that it was read: privacy-owner receipt {arguments.file[-1]} --ack ack.bin, "
+            "and there: privacy-agent submit ack.bin"
+        )
     further = "" if context.home.settings().url else " --out FILE"
-    shown = (show.end(one, further=further) if one.terminal else show.progress(one) for one in taken)
+    own = context.home.recipients()
+    shown = (show.end(one, further=further, own=own) if one.terminal else show.progress(one) for one in taken)
     context.say("\n\n".join(shown), taken)
     return _note_all([show.shortfall(receipt) for receipt in ended], context)
 

@@ -73,8 +73,12 @@ def add_parsers(subparsers: Subparsers) -> None:
         example="privacy-owner approve 4q3… 9f86d0…",
         run=_approve,
     )
-    approve.add_argument("command", metavar="COMMAND", help="id of the waiting command")
-    approve.add_argument("selection", metavar="SELECTION-HASH", help="hash of what it selected")
+    approve.add_argument(
+        "command", metavar="COMMAND", help="id of what waits: a command, a policy, a retention pass; its alert names it"
+    )
+    approve.add_argument(
+        "selection", metavar="SELECTION-HASH", help="hash beside it there: of what it selected, or of the policy"
+    )
     approve.add_argument("--yes", action="store_true", help="do not ask")
     send.add_sending(approve)
 
@@ -134,13 +138,17 @@ def _export(arguments: argparse.Namespace, context: Context) -> int:
             "--put and --party come together: an address, and who is there",
             hint="add the other; or leave both out, and the export lies on the device, sealed to --recipient",
         )
+    if arguments.put and not arguments.recipient:
+        raise ConfigError(
+            "--put hands the export to somebody else, and nobody is named who could open it",
+            hint="add --recipient age1… of whoever shall read it: privacy-owner keygen --pq makes them one",
+        )
     if arguments.put:
         own |= {"put": arguments.put, "party": arguments.party}
     device = devices.pick(context.home, arguments.device)
     order = send.order(arguments, context, device, "export", own)
     if arguments.recipient:
-        own_keys = [identity.recipient().to_text() for identity in context.home.identities()]
-        context.note(readers.told(arguments.recipient, own=own_keys))
+        context.note(readers.told(arguments.recipient, own=context.home.recipients()))
     if arguments.put:
         context.confirm(
             f"{device.name} puts {show.selected(select)} at {read_deposit(arguments.put).host}, for {arguments.party}. "
@@ -198,7 +206,10 @@ def _inventory(arguments: argparse.Namespace, context: Context) -> int:
         context.say(show.outcomes(told), told)
         missing = ""
     else:
-        context.say(show.held(told, select), show.held_facts(told) | ({"cursor": more} if more else {}))
+        context.say(
+            show.held(told, select, own=context.home.recipients()),
+            show.held_facts(told) | ({"cursor": more} if more else {}),
+        )
         missing = show.missing(told)
     short = "\n".join(note for note in (missing, show.unread(more)) if note)
     context.note(short)
@@ -210,7 +221,7 @@ def ask(arguments: argparse.Namespace, context: Context, device: Device, order: 
     if arguments.out:
         return send.write(arguments, context, device, order)
     receipt = send.send(arguments, context, device, order)
-    context.say(show.end(receipt), receipt)
+    context.say(show.end(receipt, own=context.home.recipients()), receipt)
     shortfall = show.shortfall(receipt)
     context.note(shortfall)
     return 1 if shortfall else 0

@@ -159,7 +159,11 @@ def require_sound(claims: dict[str, Any]) -> None:
     try:
         parse_command(claims)
     except RefusedError as error:
-        hint = "at most 31 days" if claims["exp"] - claims["iat"] > MAX_LIFETIME_S else "correct the arguments"
+        hint = (
+            "at most 31 days"
+            if claims["exp"] - claims["iat"] > MAX_LIFETIME_S
+            else "see what the command's --help says of them"
+        )
         raise ConfigError(error.message, hint=hint) from error
 
 

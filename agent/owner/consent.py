@@ -7,6 +7,7 @@ document that says who said what, when, and under which policy.
 import argparse
 from typing import Any, Final
 
+from agent.errors import ConfigError
 from agent.model import CATEGORIES
 from agent.owner import device as devices
 from agent.owner import said, send, show
@@ -69,7 +70,7 @@ def add_parsers(subparsers: Subparsers) -> None:
         run=_object,
     )
     objection.add_argument("purpose", nargs="?", default="", metavar="PURPOSE", help="as the policy names it")
-    objection.add_argument("--category", default="", choices=("", *CATEGORIES), metavar="NAME", help="of one category")
+    objection.add_argument("--category", default="", choices=CATEGORIES, metavar="NAME", help="of one category")
     objection.add_argument(
         "--do-not-track",
         choices=("on", "off"),
@@ -83,7 +84,7 @@ def _add_purpose(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--category",
         default="",
-        choices=("", *CATEGORIES),
+        choices=CATEGORIES,
         metavar="NAME",
         help=f"of one category ({', '.join(CATEGORIES)}); left out: of each that the policy uses for it",
     )
@@ -103,6 +104,12 @@ def _withdraw(arguments: argparse.Namespace, context: Context) -> int:
 
 
 def _object(arguments: argparse.Namespace, context: Context) -> int:
+    by_itself = arguments.do_not_track is not None
+    if bool(arguments.purpose) == by_itself or (by_itself and arguments.category):
+        raise ConfigError(
+            "object to what? one purpose, in all categories or in one, or do-not-track by itself",
+            hint="name a purpose of the policy (privacy-agent policy explain), or say --do-not-track on",
+        )
     switched = {} if arguments.do_not_track is None else {"do_not_track": arguments.do_not_track == "on"}
     return _ask(arguments, context, "object", _own(arguments) | switched)
 

@@ -5,10 +5,11 @@ An owner's client restricts. A hold needs a key that holds the verb ``hold``, wh
 """
 
 import argparse
-from typing import Any
+from typing import Any, Final
 
-from agent.clock import rfc3339_ms
+from agent.clock import MS_PER_S, rfc3339_ms
 from agent.envelope import GROUNDS
+from agent.envelope.freezing import HOLD_MAX_S
 from agent.errors import ConfigError
 from agent.owner import command as requests
 from agent.owner import device as devices
@@ -16,7 +17,12 @@ from agent.owner import send
 from agent.owner.ask import add_selection, ask, selection_of
 from agent.owner.context import Context, add
 from agent.shell.parser import Subparsers
-from agent.shell.times import parse_until
+from agent.shell.times import parse_until, when
+
+_GROUND: Final = (
+    "why, which is kept with it: accuracy (it is contested), unlawful (kept instead of erased), "
+    "claims (needed for a legal claim), objection (yours is not decided)"
+)
 
 
 def add_parsers(subparsers: Subparsers) -> None:
@@ -30,7 +36,7 @@ def add_parsers(subparsers: Subparsers) -> None:
         run=_restrict,
     )
     add_selection(restrict)
-    restrict.add_argument("--ground", choices=GROUNDS, required=True, help="why; it is kept with the restriction")
+    restrict.add_argument("--ground", choices=GROUNDS, required=True, help=_GROUND)
     send.add_sending(restrict)
 
     unrestrict = add(
@@ -81,8 +87,13 @@ def _hold(arguments: argparse.Namespace, context: Context) -> int:
     select = selection_of(arguments, context)
     if not arguments.reason.strip():
         raise ConfigError("--reason is empty", hint="say for the owner of the camera why nothing may be deleted")
-    until = rfc3339_ms(parse_until(arguments.until, now_ms=context.now_ms()))
-    own = {"select": requests.as_claim(select), "reason": arguments.reason, "until": until}
+    until_ms = parse_until(arguments.until, now_ms=context.now_ms())
+    if not context.now_ms() < until_ms <= context.now_ms() + HOLD_MAX_S * MS_PER_S:
+        raise ConfigError(
+            f"--until {arguments.until}: a hold ends ahead, and within 90 days; that is {when(until_ms)}",
+            hint="for example --until 30d; whoever needs it longer gives it again later",
+        )
+    own = {"select": requests.as_claim(select), "reason": arguments.reason, "until": rfc3339_ms(until_ms)}
     return _ask(arguments, context, "hold", own)
 
 

@@ -138,6 +138,10 @@ class Home:
         self.require()
         return _key(self.path / CLIENT)
 
+    def recipients(self) -> tuple[str, ...]:
+        """Return the recipients of the home's identities: what is sealed to one of them opens here."""
+        return tuple(identity.recipient().to_text() for identity in self.identities())
+
     def identities(self) -> tuple[age.Identity, ...]:
         """Read the age identities that receipts and exports are opened with."""
         self.require()

@@ -1,6 +1,6 @@
 """What a person reads of commands and their answers, in words and tables."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -50,7 +50,17 @@ _AFTER: Final = {
 }
 """What to do after an outcome, the most urgent first."""
 
+KEY_SHOWN: Final = 20
+"""Characters of a recipient that tell it from others."""
+
 _LIFTED_BY: Final = {"restrict": "unrestrict", "hold": "release"}
+_MEANS: Final = {
+    "continues": "it is used on, for its other purposes alone",
+    "resealed": "it is used on for its other purposes, sealed anew without who read it for this one",
+    "kept": "it is for no purpose any more: it stays here for its time, for its owner alone, and is not uploaded",
+}
+"""What became of an object whose purpose was taken away."""
+
 _LOOK: Final = "privacy-owner inventory lists what is held"
 _HAPPENED: Final = frozenset(
     {"deleted", "already_gone", "exported", "listed", "rectified", "continues", "resealed", "kept"}
@@ -200,12 +210,12 @@ def reason(receipt: Receipt) -> str:
     return f"{clean(receipt.reason)}: {said}{REASONS.get(receipt.reason, 'see docs/protocol.md §5')}"
 
 
-def held(told: Sequence[Told], select: Selection) -> str:
-    """Show what of a selection the device holds, with its sum."""
+def held(told: Sequence[Told], select: Selection, *, own: Collection[str]) -> str:
+    """Show what of a selection the device holds, with its sum; ``own`` are the recipients of whoever reads this."""
     listed = [one.object for one in told if one.object is not None]
     if not listed:
         return "nothing is held" if select.all else "nothing of that selection is held"
-    return f"{inventory(told)}\n\n{heading(summed(listed))}"
+    return f"{inventory(told, own=own)}\n\n{heading(summed(listed))}"
 
 
 def held_facts(told: Sequence[Told]) -> dict[str, Any]:
@@ -251,12 +261,15 @@ _AGAIN: Final = {
 }
 
 
-def end(receipt: Receipt, *, further: str = "") -> str:
-    """Show a terminal receipt; ``further`` is what the next command needs to reach the device."""
+def end(receipt: Receipt, *, further: str = "", own: Collection[str] = ()) -> str:
+    """Show a terminal receipt; ``further`` is what the next command needs to reach the device.
+
+    ``own`` are the recipients of whoever reads this.
+    """
     lines = [f"{clean(receipt.verb)}  {receipt.status}  {clean(receipt.cmd)}"]
     listed = [one for one in receipt.outcomes or () if one.object is not None]
     if listed:
-        lines += ["", inventory(listed)]
+        lines += ["", inventory(listed, own=own)]
     elif receipt.outcomes:
         lines += ["", outcomes(receipt.outcomes, further=further)]
     elif receipt.verb == "inventory" and receipt.status == "done":
@@ -267,8 +280,7 @@ def end(receipt: Receipt, *, further: str = "") -> str:
         )
     if receipt.requests is not None:
         lines += ["", requests(receipt.requests)]
-    if receipt.records:
-        lines += ["", *map(said.line, receipt.records)]
+    lines += _recorded(receipt)
     lines += _stands(receipt, further=further)
     if receipt.late is not None:
         lines.append(_late(receipt.late))
@@ -278,10 +290,18 @@ def end(receipt: Receipt, *, further: str = "") -> str:
         told, named = receipt.export, clean(receipt.export.object)
         bytes_ = size(sum(file.bytes for file in told.files))
         lines += ["", f"export {named}: {len(told.files)} files, {bytes_}"]
-        lines += _delivered(told) or [
-            f"next: copy the folder exports/{named} from the device, then: privacy-owner open {named}"
-        ]
+        lines += _delivered(told) or [_fetched(told, named, own=own)]
     return "\n".join(lines)
+
+
+def _recorded(receipt: Receipt) -> list[str]:
+    """Return what was recorded of purposes; where a switch was recorded alone, what it changes."""
+    if receipt.records:
+        return ["", *map(said.line, receipt.records)]
+    if receipt.verb != "object" or receipt.status != "done":
+        return []
+    again = "what was objected to before stays off until it is given by itself: privacy-owner consent give PURPOSE"
+    return [f"recorded; {again}"]
 
 
 def requests(told: Sequence[RequestTold]) -> str:
@@ -329,6 +349,14 @@ _NOT_DELIVERED: Final = {
     "key_removed": "the key that asked is not in the key set any more: ask with another one",
     "restricted": "another key restricted a recording in it: privacy-owner unrestrict, then export again",
 }
+
+
+def _fetched(told: ToldExport, named: str, *, own: Collection[str]) -> str:
+    """Say how an export that lies on the device comes to whom it is sealed."""
+    copied = f"next: copy the folder exports/{named} from the device"
+    if own and told.recipients and not set(told.recipients) & set(own):
+        return f"{copied} to whoever holds the identity: you cannot open it; they do: age -d -i IDENTITY FILE"
+    return f"{copied}, then: privacy-owner open {named}"
 
 
 def _delivered(told: ToldExport) -> list[str]:
@@ -400,6 +428,8 @@ def outcomes(told: Iterable[Told], *, further: str = "") -> str:
     if remarks:
         meant = [(numbers[code], f"{REMARKS.get(code, 'see docs/protocol.md §5')} ({code})") for code in remarks]
         parts.append("\n" + table(meant, head=("NOTE", "MEANS")))
+    if means := [(result, _MEANS[result]) for result in dict.fromkeys(one.result for one in told) if result in _MEANS]:
+        parts.append("\n" + table(means, head=("RESULT", "MEANS")))
     exports = sorted({clean(export) for one in told for export in one.exports})
     parts += [
         f"\nexport {export} still holds copies; remove it:\n  privacy-owner delete {export}{further}"
@@ -408,16 +438,30 @@ def outcomes(told: Iterable[Told], *, further: str = "") -> str:
     return "\n".join(parts)
 
 
-def inventory(told: Iterable[Told]) -> str:
-    """Show what the device holds."""
-    return table(
-        (_held(one.id, one.object) for one in told if one.object is not None),
-        head=("ID", "CAMERA", "CATEGORY", "CAPTURED", "SIZE", "STATE", "UNTIL", "NAME"),
+def inventory(told: Iterable[Told], *, own: Collection[str] = ()) -> str:
+    """Show what the device holds: why, for whom, until when, and beneath what a hold or a restriction keeps."""
+    listed = [(one.id, one.object) for one in told if one.object is not None]
+    shown = table(
+        (_held(object_id, held, own=own) for object_id, held in listed),
+        head=("ID", "CAMERA", "CATEGORY", "CAPTURED", "SIZE", "STATE", "UNTIL", "RULE", "FOR", "READ BY", "NAME"),
         right=(4,),
     )
+    kept = [(object_id, *what) for object_id, held in listed for what in _kept(held)]
+    if not kept:
+        return shown
+    return f"{shown}\n\n{table(kept, head=('KEPT', 'BY', 'ID', 'UNTIL', 'KEY', 'BECAUSE'))}"
 
 
-def _held(object_id: str, held: dict[str, Any]) -> tuple[object, ...]:
+def _kept(held: dict[str, Any]) -> list[tuple[str, str, str, str, str]]:
+    """Return what stands over one object: what it is, its id, its end, whose it is and why."""
+    kept = [
+        ("hold", hold["id"], when_text(hold["until"]), hold["author"], hold["reason"]) for hold in held.get("holds", ())
+    ]
+    lifted = "it is lifted"
+    return kept + [("restriction", one["id"], lifted, "", one["ground"]) for one in held.get("restrictions", ())]
+
+
+def _held(object_id: str, held: dict[str, Any], *, own: Collection[str]) -> tuple[object, ...]:
     bytes_ = held.get("bytes")
     of = f"{held.get('camera', '')} {held.get('camera_label', '')}".strip()
     return (
@@ -428,5 +472,8 @@ def _held(object_id: str, held: dict[str, Any]) -> tuple[object, ...]:
         size(bytes_) if isinstance(bytes_, int) else "",
         held.get("state", ""),
         until(held, usual="no rule"),
+        held.get("rule", ""),
+        ", ".join(held.get("purposes", ())),
+        ", ".join("you" if one in own else f"{one[:KEY_SHOWN]}…" for one in held.get("recipients", ())),
         held.get("name", ""),
     )

@@ -221,7 +221,7 @@ def _recipients(table: Table) -> dict[str, tuple[str, ...]]:
             raise table.error(
                 name,
                 "mixes post-quantum and classic recipients, which weakens the former",
-                hint="use age1pq1… for all of them, or age1… for all",
+                hint="use age1pq1… for all of them (privacy-owner keygen --pq makes one), or age1… for all",
             )
         found[name] = keys
     return found
@@ -372,7 +372,7 @@ def _rule(
         raise table.error(
             "seal_to",
             "mixes post-quantum and classic recipients in one file, which weakens the former",
-            hint="give every recipient named here an age1pq1… key, or every one an age1… key",
+            hint="give every recipient here an age1pq1… key (privacy-owner keygen --pq), or every one an age1… key",
         )
     if base is not None and base.counts is not None and base.counts.purpose not in {one.name for one in allowed}:
         raise table.error(

@@ -25,6 +25,9 @@ EXPORT_AGE_MS: Final = 7 * 86_400_000
 ANSWER_DAYS: Final = 15
 """Working days within which the owner's requests are answered: what vendors promise, and the most a policy may say."""
 
+KEY_SHOWN: Final = 20
+"""Characters of a key that tell it from others where it has no name."""
+
 EXPORTS_SHARE: Final = 4
 """The part of the disk, a quarter, that exports take at most where the policy gives that category no size."""
 
@@ -137,6 +140,11 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     def obeyed(self) -> tuple[Rule, ...]:
         """Return the rules as they are obeyed: the last is that of exports, which end where none is written too."""
         return (*(rule for rule in self.rules if rule.category != "export"), self.export_rule())
+
+    def names_of(self, recipients: Iterable[str]) -> tuple[str, ...]:
+        """Return what this policy calls each recipient; of one that it does not name the beginning of its key."""
+        called = {key: name for name, keys in self.recipients.items() for key in keys}
+        return tuple(called.get(key, f"{key[:KEY_SHOWN]}…") for key in recipients)
 
     def owner_recipients(self) -> tuple[str, ...]:
         """Return the recipients named ``owner``, the only ones that a local export may be sealed to."""

@@ -1,6 +1,7 @@
 """An export that lies on the device is seen: by whoever sits at it and by its owner, with when it goes."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,11 @@ def test_inventory_status_and_explain_show_an_export_and_when_it_goes(exported: 
     assert explained["folder"] == str(device.state / "vault/exports" / export)
     text = device.ok("explain", export).out
     assert "export of 2 objects" in text
+    assert re.search(r"^can read +owner, to whom it is sealed$", text, re.MULTILINE)
+    held = device.ok("explain", ids[0]).out
+    assert re.search(r"^name +front/[ab]\.mp4$", held, re.MULTILINE)
+    assert re.search(r"^can read +owner, to whom it is sealed", held, re.MULTILINE)
+    assert re.search(rf"^copy +export {export}: sealed to owner, until ", held, re.MULTILINE)
     assert "by category.export.keep.age" in text
     copies = device.ok("explain", ids[0], "--json").json["copies"]
     assert {"where": f"export {export}", "state": "sealed", "until": seen["until"]} in copies

@@ -15,7 +15,7 @@ from tests.sim.fake_device import new_id
 
 
 def asked(owner: Owner, peer: Peer, *words: object) -> dict[str, Any]:
-    yes = ("--yes",) if words[0] in {"delete", "approve", "end-service"} else ()
+    yes = ("--yes",) if words[0] in {"delete", "approve", "end-service", "erase-all"} else ()
     owner.ok(*words, *yes, "--out", owner.home.parent / "cmd.bin")
     return peer.open_command((owner.home.parent / "cmd.bin").read_bytes())
 
@@ -390,3 +390,97 @@ def test_approve_without_an_alert_names_where_it_is_seen_without_a_broker(owner:
     ran = owner.run("approve", new_id(), "a" * 64, "--out", owner.home.parent / "cmd.bin")
     assert ran.code == 2
     assert "privacy-agent policy show --waiting" in ran.err
+
+
+@pytest.mark.parametrize(
+    ("words", "says", "step"),
+    [
+        (("hold", "--all", "--reason", "claim 7", "--until", "200d"), "within 90 days", "--until 30d"),
+        (("hold", "--all", "--reason", "claim 7", "--until", "2020-01-01"), "a hold ends ahead", "--until 30d"),
+        (("object",), "object to what?", "--do-not-track on"),
+        (("object", "analytics", "--do-not-track", "on"), "object to what?", "--do-not-track on"),
+        (("object", "--do-not-track", "on", "--category", "photo"), "object to what?", "--do-not-track on"),
+        (
+            ("export", "--all", "--put", "https://inbox.example/42/", "--party", "Insurer"),
+            "nobody is named who could open it",
+            "--recipient",
+        ),
+        (("consent", "give", "x", "--category", "phot"), "choose from 'recording', 'photo'", "--help"),
+    ],
+)
+def test_arguments_that_cannot_be_are_told_in_the_words_of_the_command_line(
+    owner: Owner, peer: Peer, words: tuple[str, ...], says: str, step: str
+) -> None:
+    assert peer.id
+    ran = owner.run(*words, "--out", owner.home.parent / "cmd.bin")
+    assert ran.code == 2
+    assert says in ran.err
+    assert step in ran.err.partition("next: ")[2]
+    assert not (owner.home.parent / "cmd.bin").exists()
+
+
+HELD = {
+    "camera": "k3x9", "camera_label": "Door", "category": "photo", "name": "a.jpg", "state": "sealed", "bytes": 1000,
+    "captured_from": "2026-03-01T00:00:00.000Z", "until": "2026-05-01T00:00:00.000Z", "rule": "hold",
+    "purposes": ["security", "analytics"],
+}  # fmt: skip
+
+
+def test_inventory_says_why_for_whom_and_whose_hold(owner: Owner, peer: Peer) -> None:
+    """README and the alert ``held`` send here for that."""
+    claims = asked(owner, peer, "inventory")
+    hold = {"id": new_id(), "reason": "claim 7", "author": "K" * 43, "until": "2026-05-01T00:00:00.000Z"}
+    lifted = {"id": new_id(), "ground": "accuracy", "since": "2026-03-01T00:00:00.000Z"}
+    held = HELD | {"recipients": [peer.client["recipient"], "age1someone-else-altogether"]}
+    held |= {"holds": [hold], "restrictions": [lifted]}
+    one = new_id()
+
+    raw = peer.receipt(claims, outcomes=[{"id": one, "result": "listed", "object": held}])
+    shown = owner.ok("receipt", answer(owner, raw)).out
+
+    (row, *kept) = [line for line in shown.splitlines() if line.startswith(one)]
+    assert "  hold  security, analytics  you, age1someone-else-alt…  a.jpg" in row
+    assert [line.split()[1:3] for line in kept] == [["hold", hold["id"]], ["restriction", lifted["id"]]]
+    assert kept[0].endswith(f"{hold['author']}  claim 7")
+    assert kept[1].endswith("accuracy")
+
+
+@pytest.mark.parametrize("mine", [True, False])
+def test_export_says_who_can_open_it_once_it_was_copied(owner: Owner, peer: Peer, *, mine: bool) -> None:
+    claims = asked(owner, peer, "export", "--all")
+    recipient = peer.client["recipient"] if mine else "age1somebody"
+    files = [{"name": "manifest.jws.age", "bytes": 10, "sha256": "0" * 64}]
+    export = {"object": claims["jti"], "files": files, "recipients": [recipient]}
+
+    shown = owner.ok("receipt", answer(owner, peer.receipt(claims, outcomes=[], export=export))).out
+
+    assert (f"privacy-owner open {claims['jti']}" in shown) is mine
+    assert ("you cannot open it" in shown) is not mine
+
+
+def test_switch_without_a_record_says_what_it_changes_not(owner: Owner, peer: Peer) -> None:
+    claims = asked(owner, peer, "object", "--do-not-track", "off")
+    shown = owner.ok("receipt", answer(owner, peer.receipt(claims, outcomes=[]))).out
+    assert "stays off until it is given by itself: privacy-owner consent give PURPOSE" in shown
+
+
+def test_object_that_is_kept_for_nobody_else_says_what_that_means(owner: Owner, peer: Peer) -> None:
+    claims = asked(owner, peer, "object", "improvement")
+    raw = peer.receipt(claims, outcomes=[{"id": new_id(), "result": "kept"}])
+    shown = owner.ok("receipt", answer(owner, raw)).out
+    assert "kept    it is for no purpose any more" in shown
+
+
+@pytest.mark.parametrize("acknowledged", [True, False])
+def test_last_word_of_an_erase_all_says_how_the_device_is_told_that_it_was_read(
+    owner: Owner, peer: Peer, *, acknowledged: bool
+) -> None:
+    claims = asked(owner, peer, "erase-all")
+    farewell = {
+        "phase": 2, "cloud": "confirmed", "cameras": "confirmed", "held": 0, "deadline": "2026-03-20T00:00:00.000Z",
+    }  # fmt: skip
+    words = ("--ack", owner.home.parent / "ack.bin") if acknowledged else ()
+    ran = owner.run("receipt", answer(owner, peer.receipt(claims, outcomes=[], farewell=farewell)), *words)
+    assert ran.code == 0
+    assert ("was read: privacy-owner receipt" in ran.err) is not acknowledged
+    assert "privacy-agent submit " in ran.err

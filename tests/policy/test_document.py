@@ -400,3 +400,28 @@ def test_dotted_quoted_and_inline_keys_are_found_where_they_stand() -> None:
 def test_error_about_the_document_itself_is_on_its_first_line() -> None:
     told: Any = document().error("", "is wrong", hint="mend it")
     assert told.message == f"{FILE}:1: the document: is wrong"
+
+
+@pytest.mark.parametrize(
+    ("text", "read", "problem", "hint"),
+    [
+        ("age = 14", lambda table: table.duration_ms("age"), "14 has no unit, and should be a duration", '"14d"'),
+        ("size = 30", lambda table: table.size_bytes("size"), "30 has no unit, and should be a size", '"200GB"'),
+        ("room = 2", lambda table: table.share_or_size("room"), "2 has no unit, and should be a share or", '"10%"'),
+        ('to = "me"', lambda table: table.texts("to"), "should be a list", 'to = ["me"]'),
+        ('n = "3"', lambda table: table.take("n", int), "should be a whole number", "without quotes"),
+        ("text = 3", lambda table: table.take("text", str), "should be a text", 'text = "…"'),
+        ('text = ["a"]', lambda table: table.take("text", str), "should be a text", "without brackets"),
+        ('keep = "3d"', lambda table: table.table("keep"), "should be a table", "keep = { … }"),
+    ],
+)
+def test_value_of_another_type_is_told_how_it_is_written(
+    text: str, read: Callable[[Table], object], problem: str, hint: str
+) -> None:
+    error = refused(lambda: read(document(text)))
+    assert problem in error.message
+    assert hint in error.hint
+
+
+def test_text_without_its_quotes_is_told_to_stand_in_them() -> None:
+    assert "quotes" in refused(lambda: document("age = 14d")).hint
