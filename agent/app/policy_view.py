@@ -18,7 +18,7 @@ def policy_view(parts: Parts, tx: Tx) -> dict[str, Any]:
     now = force.in_force(tx)
     told: dict[str, Any] = {"document": parts.document.decode("utf-8"), "sha256": force.hash_of(parts.document)}
     if now is not None:
-        told |= {"by": now.by, "revision": now.revision, "since": rfc3339_ms(now.since_ms)}
+        told |= {"by": now.by, "revision": now.revision, "since": rfc3339_ms(now.since_ms), "bound": now.bound}
         if now.signed:
             told["jws"] = now.signed.decode("ascii")
     waiting = [(one, "local") for one in (force.waiting_file(tx),) if one is not None]

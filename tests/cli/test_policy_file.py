@@ -25,6 +25,13 @@ def test_check_diff_and_show_leave_the_policy_in_force_where_no_agent_runs(devic
         assert device.ok("policy", "show", "--json").json["document"] == edited
 
 
+def test_policy_that_no_agent_ran_under_is_said_to_be_taken_from_the_file_still(device: Device) -> None:
+    free = "until then the policy file may be edited freely"
+    assert free in device.ok("policy", "show").out
+    with device.running():
+        assert free not in device.ok("policy", "show").out
+
+
 def test_broken_file_stops_no_agent_and_doctor_names_its_line(device: Device) -> None:
     with device.running():
         pass
