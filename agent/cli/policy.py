@@ -193,7 +193,7 @@ def _show(arguments: argparse.Namespace) -> int:
         who = "the policy file" if answer["by"] == "local" else f"key {answer['by']}, revision {answer['revision']}"
         print(f"\n# in force since {when_text(answer['since'])}, by {who}\n# SHA-256 {answer['sha256']}")
         if not answer.get("bound", True):
-            print("# no agent has run under it yet: until then the policy file may be edited freely, and is taken as it is")
+            print("# no agent has run under it yet: until then the policy file may be edited freely")
     for one in waiting:
         print(f"# waits: privacy-owner approve {one['id']} {one['sha256']}")
         if arguments.waiting:
