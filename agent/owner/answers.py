@@ -101,10 +101,16 @@ def _pending(arguments: argparse.Namespace, context: Context) -> int:
     device = devices.pick(context.home, arguments.device)
     rows: list[tuple[str, ...]] = []
     facts: list[dict[str, str]] = []
-    for signed in device.pending():
-        last = next(reversed(device.receipts(signed.jti)), None)
+    pending = device.pending()
+    told = device.receipts() if pending else ()
+    left_s = max((receipt.iat for receipt in told if _is_last_word(receipt)), default=0)
+    for signed in pending:
+        last = next((receipt for receipt in reversed(told) if receipt.cmd == signed.jti), None)
         command = requests.command_of(signed)
-        rows.append((*_of(signed), show.progress(last) if last is not None else "no answer yet"))
+        state = show.progress(last) if last is not None else "no answer yet"
+        if command.iat <= left_s:  # a command of its next owner is answered again
+            state = f"is answered no more: the device has no owner now; privacy-owner forget {signed.jti}"
+        rows.append((*_of(signed), state))
         facts.append(
             {
                 "command": signed.jti,
@@ -117,6 +123,10 @@ def _pending(arguments: argparse.Namespace, context: Context) -> int:
         )
     context.say(_table_or(rows, (*_HEAD, "STATE"), "nothing is pending"), facts)
     return 0
+
+
+def _is_last_word(receipt: Receipt) -> bool:
+    return receipt.farewell is not None and receipt.farewell.phase == _LAST_PHASE
 
 
 _HEAD: Final = ("COMMAND", "VERB", "SIGNED", "WHAT")
@@ -231,7 +241,7 @@ def _receipt(arguments: argparse.Namespace, context: Context) -> int:
         payload = requests.ack(jtis, me=session.me, device=device.name, iat_s=context.now_s())
         _write_file(Path(arguments.ack), payload)
         context.note(f"next: on the device: privacy-agent submit {arguments.ack}")
-    elif any(receipt.farewell is not None and receipt.farewell.phase == _LAST_PHASE for receipt in ended):
+    elif any(map(_is_last_word, ended)):
         context.note(
             f"next: tell the device that it was read: privacy-owner receipt {arguments.file[-1]} --ack ack.bin, "
             "and there: privacy-agent submit ack.bin"

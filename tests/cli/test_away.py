@@ -88,7 +88,7 @@ def test_what_is_being_erased_is_one_story_for_owner_and_device(tmp_path: Path, 
             receipt = station.client.open((await parts.commands.submit(command, moment=parts.now())).receipt)
             assert [one["object"] for one in receipt["outcomes"]] == told
             answers = [Told(**one) for one in receipt["outcomes"]]
-            assert "3 objects being erased, keys gone by 2027-" in show.held(answers, Selection(all=True))
+            assert "3 objects being erased, keys gone by 2027-" in show.held(answers, Selection(all=True), own=())
             assert not show.missing(answers)
 
     asyncio.run(act())

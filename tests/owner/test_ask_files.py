@@ -484,3 +484,15 @@ def test_last_word_of_an_erase_all_says_how_the_device_is_told_that_it_was_read(
     assert ran.code == 0
     assert ("was read: privacy-owner receipt" in ran.err) is not acknowledged
     assert "privacy-agent submit " in ran.err
+
+
+def test_what_waits_at_a_device_that_left_its_owner_is_said_to_be_answered_no_more(owner: Owner, peer: Peer) -> None:
+    waits = asked(owner, peer, "rectify", "--camera", "k3x9abcd", "--name", "Back")
+    claims = asked(owner, peer, "erase-all")
+    farewell = {
+        "phase": 2, "cloud": "confirmed", "cameras": "confirmed", "held": 0, "deadline": "2026-03-20T00:00:00.000Z",
+    }  # fmt: skip
+    assert "no answer yet" in owner.ok("pending").out
+    owner.run("receipt", answer(owner, peer.receipt(claims, outcomes=[], farewell=farewell)))
+    shown = owner.ok("pending").out
+    assert f"is answered no more: the device has no owner now; privacy-owner forget {waits['jti']}" in shown
