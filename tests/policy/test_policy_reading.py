@@ -86,7 +86,7 @@ def test_purposes_carry_their_ground_and_their_own_readers() -> None:
         (("version = 1", "version = 2"), 1, "2 is not known"),
         (('["eu-central"]', '["eu central"]'), 6, "'eu central' is no name of a region"),
         (('rate = "4MB"', 'rate = "fast"'), 7, "not a size"),
-        (('rate = "4MB"', "rate = 4"), 7, "should be a text"),
+        (('rate = "4MB"', "rate = 4"), 7, "4 has no unit, and should be a size"),
         (('rate = "4MB"', 'rate = "0B"'), 7, "sends nothing"),
         (('rate = "4MB"', 'rate = "999B"'), 7, "sends nothing"),
         (('"22:00-06:00"', '"22-6"'), 8, "not an interval"),
