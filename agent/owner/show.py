@@ -455,10 +455,25 @@ def inventory(told: Iterable[Told], *, own: Collection[str] = ()) -> str:
 def _kept(held: dict[str, Any]) -> list[tuple[str, str, str, str, str]]:
     """Return what stands over one object: what it is, its id, its end, whose it is and why."""
     kept = [
-        ("hold", hold["id"], when_text(hold["until"]), hold["author"], hold["reason"]) for hold in held.get("holds", ())
+        ("hold", _text(one, "id"), when_text(_text(one, "until")), _text(one, "author"), _text(one, "reason"))
+        for one in _listed(held, "holds")
+        if isinstance(one, dict)
     ]
-    lifted = "it is lifted"
-    return kept + [("restriction", one["id"], lifted, "", one["ground"]) for one in held.get("restrictions", ())]
+    return kept + [
+        ("restriction", _text(one, "id"), "it is lifted", "", _text(one, "ground"))
+        for one in _listed(held, "restrictions")
+        if isinstance(one, dict)
+    ]
+
+
+def _listed(held: dict[str, Any], name: str) -> list[Any]:
+    """Return a list that a device told, nothing where it told something else."""
+    value = held.get(name)
+    return value if isinstance(value, list) else []
+
+
+def _text(told: dict[str, Any], name: str) -> str:
+    return str(told.get(name, ""))
 
 
 def _held(object_id: str, held: dict[str, Any], *, own: Collection[str]) -> tuple[object, ...]:
@@ -473,7 +488,7 @@ def _held(object_id: str, held: dict[str, Any], *, own: Collection[str]) -> tupl
         held.get("state", ""),
         until(held, usual="no rule"),
         held.get("rule", ""),
-        ", ".join(held.get("purposes", ())),
-        ", ".join("you" if one in own else f"{one[:KEY_SHOWN]}…" for one in held.get("recipients", ())),
+        ", ".join(map(str, _listed(held, "purposes"))),
+        ", ".join("you" if one in own else f"{one[:KEY_SHOWN]}…" for one in map(str, _listed(held, "recipients"))),
         held.get("name", ""),
     )

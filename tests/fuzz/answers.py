@@ -38,7 +38,7 @@ def shown(receipt: Receipt) -> None:
     show.waits_for(receipt)
     show.unread(receipt.cursor)
     told = receipt.outcomes or ()
-    show.held(told, Selection(all=True))
+    show.held(told, Selection(all=True), own=())
     msgspec.json.encode(show.held_facts(told))
     show.missing(told)
     assert receipt.head.seq >= 0

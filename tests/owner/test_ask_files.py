@@ -496,3 +496,11 @@ def test_what_waits_at_a_device_that_left_its_owner_is_said_to_be_answered_no_mo
     owner.run("receipt", answer(owner, peer.receipt(claims, outcomes=[], farewell=farewell)))
     shown = owner.ok("pending").out
     assert f"is answered no more: the device has no owner now; privacy-owner forget {waits['jti']}" in shown
+
+
+@pytest.mark.parametrize("value", [None, 1, "text", [1, None, []], {"a": 1}])
+def test_inventory_with_members_of_another_form_is_shown_without_them(owner: Owner, peer: Peer, value: object) -> None:
+    claims = asked(owner, peer, "inventory")
+    held = HELD | dict.fromkeys(("purposes", "recipients", "holds", "restrictions"), value)
+    raw = peer.receipt(claims, outcomes=[{"id": new_id(), "result": "listed", "object": held}])
+    assert "a.jpg" in owner.ok("receipt", answer(owner, raw)).out
