@@ -33,7 +33,7 @@ from agent.bundle import Lying
 from agent.erasure import PART, Begun, Erasure
 from agent.errors import SpaceError
 from agent.index import Index, Tx
-from agent.model import Aged, Moment, Object, Requester, new_id
+from agent.model import Aged, Moment, Object, Outcome, Requester, new_id
 from agent.policy import (
     FORECAST_MS,
     Allow,
@@ -76,6 +76,9 @@ DROP_STEP_MAX_BYTES: Final = 1 << 30
 
 LARGEST_REFUSED: Final = 4
 """The part of the disk, a quarter, that is made free at most for one recording."""
+
+EXEMPT_MAX: Final = 100_000
+"""Objects beyond their limits, the oldest of each rule's set, among which a receipt names those that stay."""
 
 _ABOVE_ALL: Final = 2**63 - 1
 
@@ -129,6 +132,14 @@ class Exempt(msgspec.Struct, frozen=True):
     reason: str
     until_ms: int | None
     size_bytes: int
+
+
+class _Reached(msgspec.Struct, frozen=True):
+    """How far a look at a rule's set has come: up to which number, and how much that is."""
+
+    upto: int = 0
+    objects: int = 0
+    bytes: int = 0
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -327,30 +338,53 @@ class Retention:
         """Name the first that would go now if they were not held or restricted, oldest first within each rule's set."""
         found: list[Exempt] = []
         for rule in sorted(self._policy.rules, key=lambda rule: rule.priority):
-            cursor, walked, walked_bytes, is_over = 0, 0, 0, True
-            while is_over and len(found) < listed:
-                total, page, standing = await self._index.read(partial(self._page, rule=rule, above=cursor))
-                for item in page:
-                    walked += 1
-                    judge = partial(
-                        self._judge,
-                        item,
-                        moment=moment,
-                        disk=disk,
-                        rank=total.objects - walked,
-                        newer_bytes=total.bytes - walked_bytes,
-                    )
-                    walked_bytes += item.size_bytes
-                    limit, kept = judge(Rights()), judge(rights_of(standing, item))
-                    if isinstance(limit, Refuse):
-                        is_over = limit.reason != "not_due"
-                    elif isinstance(kept, Refuse):
-                        found.append(Exempt(item.id, limit.rule, kept.reason, kept.until_ms, item.size_bytes))
-                    if not is_over:
-                        break
-                is_over = is_over and bool(page)
-                cursor = page[-1].n if page else cursor
+            at: _Reached | None = _Reached()
+            while at is not None and len(found) < listed:
+                look = partial(self._exempt, rule=rule, at=at, moment=moment, disk=disk)
+                some, at = await self._index.read(look)
+                found += some
         return tuple(found[:listed])
+
+    def stays(self, tx: Tx, moment: Moment) -> tuple[Outcome, ...]:
+        """Return the same for a receipt: by age, number and size, for the room on the disk is another's a moment later.
+
+        Looks at ``EXEMPT_MAX`` of each rule's set, and at nothing where nothing stands.
+        """
+        standing = self._snapshot.standing(tx)
+        found: list[Exempt] = []
+        for rule in self._policy.rules if standing.holds or standing.restrictions else ():
+            at: _Reached | None = _Reached()
+            while at is not None and at.objects < EXEMPT_MAX:
+                some, at = self._exempt(tx, rule=rule, at=at, moment=moment, disk=Disk())
+                found += some
+        return tuple(
+            Outcome(id=one.id, result="held" if one.reason == "held" else "restricted")
+            for one in sorted(found, key=lambda one: one.id)
+        )
+
+    def _exempt(
+        self, tx: Tx, *, rule: Rule, at: _Reached, moment: Moment, disk: Disk
+    ) -> tuple[list[Exempt], _Reached | None]:
+        """Name what of the next page stays, and return how far that is; ``None`` where nothing behind it is due."""
+        total, page, standing = self._page(tx, rule, at.upto)
+        found: list[Exempt] = []
+        for item in page:
+            judge = partial(
+                self._judge,
+                item,
+                moment=moment,
+                disk=disk,
+                rank=total.objects - at.objects - 1,
+                newer_bytes=total.bytes - at.bytes,
+            )
+            at = _Reached(item.n, at.objects + 1, at.bytes + item.size_bytes)
+            limit, kept = judge(Rights()), judge(rights_of(standing, item))
+            if isinstance(limit, Refuse):
+                if limit.reason == "not_due":
+                    return found, None
+            elif isinstance(kept, Refuse):
+                found.append(Exempt(item.id, limit.rule, kept.reason, kept.until_ms, item.size_bytes))
+        return found, at if page else None
 
     async def withdrawn(self, moment: Moment) -> tuple[tuple[str, str], ...]:
         """Return (object, rule) of what is for no purpose any more and nobody is left to read: kept by nothing now.

@@ -46,7 +46,7 @@ from agent.policy import Policy
 from agent.retention import Disk, Retention
 from agent.rights import force, service
 from agent.rights.force import Waiting
-from agent.rights.ratchet import Proposed, Ratchet
+from agent.rights.ratchet import Proposed, Ratchet, Stays
 from agent.rights.snapshot import Snapshot
 from agent.timeline import Timeline
 from agent.trust import Trust
@@ -368,7 +368,11 @@ def _assemble(config: Config, file: bytes | None, *, keystore: Keystore, index: 
         loop.call_soon_threadsafe(parts.rights_changed)
 
     alarm = Alarm(index=index, trust=trust, outbox=outbox)
-    ratchet = _ratchet(config, trust=trust, outbox=outbox, alarm=alarm, adopt=adopt)
+
+    def stays(tx: Tx, policy: Policy, document: bytes, moment: Moment) -> tuple[Outcome, ...]:
+        return parts.retention.under(policy, document).stays(tx, moment)
+
+    ratchet = _ratchet(config, trust=trust, outbox=outbox, alarm=alarm, adopt=adopt, stays=stays)
 
     def room() -> tuple[int, int]:
         free, total = free_bytes(config.vault)
@@ -507,7 +511,13 @@ def _document(config: Config, index: Index, file: bytes | None) -> tuple[bytes, 
 
 
 def _ratchet(
-    config: Config, *, trust: Trust, outbox: Outbox, alarm: Alarm, adopt: Callable[[Policy, bytes], None]
+    config: Config,
+    *,
+    trust: Trust,
+    outbox: Outbox,
+    alarm: Alarm,
+    adopt: Callable[[Policy, bytes], None],
+    stays: Stays,
 ) -> Ratchet:
     def kids(tx: Tx) -> tuple[str, ...]:
         keys = trust.key_set(tx)
@@ -520,6 +530,7 @@ def _ratchet(
         adopt=adopt,
         keys=kids,
         waiting=lambda tx: tuple(one for one, _by in waiting_documents(trust, tx)),
+        stays=stays,
     )
 
 

@@ -1,8 +1,10 @@
 """The post office: what waits in the outbox goes out, at each connection and every so often until acknowledged.
 
 Also ``state``: retained at each connection and on change, with the same session number as the connection's will
-(``docs/protocol.md`` §7). Losing the line costs nothing: the rows stay until their reader names them. A message that
-the broker refuses waits by itself (``parking``); the others go on.
+(``docs/protocol.md`` §7). Of a device that has told its owner its last word (§5a) the broker is to keep none: what it
+retained is cleared, and the line is begun anew with an empty will, which clears it again whatever dies behind it. Only
+then does the last receipt go out. Losing the line costs nothing: the rows stay until their reader names them. A message
+that the broker refuses waits by itself (``parking``); the others go on.
 """
 
 import asyncio
@@ -17,6 +19,7 @@ from agent.clock import MS_PER_S, monotonic_s
 from agent.envelope import MAX_OUTCOMES, MAX_PUBLISH_BYTES, TYP, VERBS, frame, sign
 from agent.errors import LinkError, RefusedError
 from agent.index import Index, Tx
+from agent.index.outbox import Message
 from agent.keystore import Keystore
 from agent.model import Moment
 from agent.outbox import REPEAT_S, Outbox
@@ -46,6 +49,10 @@ class Line(Protocol):
         """Hand a message over; the future is done when the broker has it, else ``LinkError`` or ``RefusedError``."""
         ...
 
+    def renew(self) -> None:
+        """Have another connection in place of this one, with a will of its own."""
+        ...
+
     async def next_session(self, after: int) -> int:
         """Return the number of a connection later than ``after``."""
         ...
@@ -64,6 +71,7 @@ class Post:
         trust: Trust,
         now: Callable[[], Moment],
         waiting: Callable[[Tx], tuple[int, int]],
+        forgotten: Callable[[Tx], bool] = lambda _tx: False,
         clock_s: Callable[[], float] = monotonic_s,
         wait: Wait = pause_until,
     ) -> None:
@@ -74,12 +82,14 @@ class Post:
         self._trust = trust
         self._now = now
         self._waiting = waiting
+        self._forgotten = forgotten
+        self._wills = True  # whether the will of this connection says anything
         self._clock_s = clock_s
         self._wait = wait
         self._news = asyncio.Event()
         self._session = 0
         self._connection = 0
-        self._told: dict[str, Any] = {}
+        self._told: dict[str, Any] | None = None
         self._parking = Parking()
         self._under_way: Hashable = None
 
@@ -90,7 +100,9 @@ class Post:
     async def will(self) -> bytes:
         """Return the ``state`` that the broker publishes when we vanish; begins the next session number."""
         self._session = max(self._session + 1, self._now().agent_ms // MS_PER_S)
-        return self._framed(await self._claims(online=False))
+        claims = await self._claims(online=False)
+        self._wills = bool(claims)
+        return self._framed(claims)
 
     async def run(self, line: Line) -> None:
         """Send for ever."""
@@ -113,7 +125,7 @@ class Post:
                     connection = await line.next_session(connection)
             if connection != before:
                 self._parking.reconnected()
-            self._told = {}
+            self._told = None
             try:
                 await self._serve(line, connection)
             except LinkError as error:
@@ -121,12 +133,9 @@ class Post:
                 if self._under_way is not None:
                     self._parking.lost(self._under_way, self._clock_s())
 
-    async def goodbye(self, line: Line, *, forgotten: bool = False) -> None:
-        """Say offline before a stop; a line that is away already says it by the will.
-
-        Of a device that has left its owner the broker is to keep no word: what it retained is cleared.
-        """
-        said = b"" if forgotten else self._framed(await self._claims(online=False))
+    async def goodbye(self, line: Line) -> None:
+        """Say offline before a stop; a line that is away already says it by the will."""
+        said = self._framed(await self._claims(online=False))
         try:
             await (await line.submit(_STATE, said, retain=True))
         except (LinkError, RefusedError):
@@ -135,14 +144,19 @@ class Post:
     async def _serve(self, line: Line, connection: int) -> None:
         """Send at once what there is news of; ``state`` follows when the news settled, or was long enough about it.
 
-        Returns when another connection has taken the place of this one.
+        Returns when another connection has taken the place of this one, or is to.
         """
         after = rounds = 0
         repeat_s = self._clock_s() + REPEAT_S
         await self._tell_state(line)
         while self._connection <= connection:
             self._news.clear()
-            after = await self._send_from(line, after)
+            last = await self._send_from(line, after)
+            if last is None:
+                await self._tell_state(line)
+                line.renew()
+                return
+            after = last
             await self._send_parked(line, after)
             rounds += 1
             await self._wait(_SETTLE_S, self._news)
@@ -157,9 +171,16 @@ class Post:
             if self._clock_s() >= repeat_s:
                 after, repeat_s = 0, self._clock_s() + REPEAT_S
 
-    async def _send_from(self, line: Line, after: int) -> int:
+    async def _send_from(self, line: Line, after: int) -> int | None:
+        """Send what waits behind a row and return the last; ``None`` where this connection must not take it."""
+
+        def read(tx: Tx) -> tuple[tuple[Message, ...], bool]:
+            return self._outbox.pending(tx, after=after, limit=_PAGE), self._forgotten(tx)
+
         while True:
-            page = await self._index.read(partial(self._outbox.pending, after=after, limit=_PAGE))
+            page, forgotten = await self._index.read(read)
+            if forgotten and self._wills:
+                return None
             if not page:
                 return after
             for message in page:
@@ -205,12 +226,16 @@ class Post:
             self._told = shown
 
     async def _claims(self, *, online: bool) -> dict[str, Any]:
+        """Return what ``state`` says; nothing of a device that has told its last word."""
         moment = self._now()
 
-        def read(tx: Tx) -> tuple[dict[str, dict[str, int]], tuple[int, int]]:
-            return self._trust.issuers(tx), self._waiting(tx)
+        def read(tx: Tx) -> tuple[dict[str, dict[str, int]], tuple[int, int]] | None:
+            return None if self._forgotten(tx) else (self._trust.issuers(tx), self._waiting(tx))
 
-        issuers, (objects, size_bytes) = await self._index.read(read)
+        found = await self._index.read(read)
+        if found is None:
+            return {}
+        issuers, (objects, size_bytes) = found
         return {
             "iss": self._device,
             "iat": moment.agent_ms // MS_PER_S,
@@ -230,5 +255,7 @@ class Post:
         }
 
     def _framed(self, claims: dict[str, Any]) -> bytes:
+        if not claims:  # which clears what the broker retained
+            return b""
         key = self._keystore
         return frame("state", sign(claims, typ=TYP["state"], kid=key.kid, alg=key.alg, sign=key.sign))

@@ -32,7 +32,7 @@ from agent.broker import Broker
 from agent.broker.link import MQTT_3_1_1, MQTT_5
 from agent.clock import MS_PER_S, ReadClock, pause
 from agent.collection import Way
-from agent.commands.farewell import is_over
+from agent.commands.farewell import is_told
 from agent.config import Config
 from agent.control import ControlServer
 from agent.envelope import Key
@@ -269,7 +269,7 @@ async def _run(
         await _stop_all([*taking, meeting])
         ingest.close()
         if broker is not None and post is not None and line is not None:
-            await _say_goodbye(parts, post, broker)
+            await _say_goodbye(post, broker)
             await broker.aclose()
             await asyncio.wait((line,), timeout=GOODBYE_S)  # else the broker would publish our will after our goodbye
         for task in reversed(running):
@@ -337,12 +337,11 @@ async def _stop_all(tasks: list[asyncio.Task[None]]) -> None:
         await _stop(tasks.pop())
 
 
-async def _say_goodbye(parts: Parts, post: Post, broker: Broker) -> None:
-    forgotten = await parts.index.read(is_over)
+async def _say_goodbye(post: Post, broker: Broker) -> None:
     if broker.online:
         with contextlib.suppress(TimeoutError):  # one that is silent says it by our will
             async with asyncio.timeout(GOODBYE_S):
-                await post.goodbye(broker, forgotten=forgotten)
+                await post.goodbye(broker)
 
 
 async def _look_at_media(config: Config) -> None:
@@ -385,6 +384,7 @@ def _line_parts(live: Live, tell: Warn) -> Post | None:
         trust=parts.trust,
         now=parts.now,
         waiting=parts.waiting_uploads,
+        forgotten=is_told,
     )
     remembered = parts.index.read_now(lambda tx: parts.outbox.protocol_of(tx, settings.url, moment=parts.now()))
     broker = Broker(

@@ -31,7 +31,6 @@ from agent.errors import ConfigError, CorruptError, RefusedError
 from agent.files import read_whole
 from agent.index import Tx
 from agent.model import new_id
-from agent.retention import Retention
 from agent.rights import consent
 
 SIGNED_FILE_BYTES: Final = 128 << 10
@@ -152,14 +151,8 @@ class Verbs:
         retention = parts.retention
         if "policy" in args:
             document = str(args["policy"]).encode()
-            retention = Retention(
-                index=parts.index,
-                vault=parts.vault,
-                erasure=parts.erasure,
-                snapshot=parts.snapshot,
-                policy=read_policy(document, file=str(args.get("file", "policy.toml"))),
-                document=document,
-            )
+            policy = read_policy(document, file=str(args.get("file", "policy.toml")))
+            retention = parts.retention.under(policy, document)
         moment, disk = parts.now(), parts.disk()
         plan = await retention.plan(moment, disk, listed=LISTED_MAX)
         stays = await retention.exempt(moment, disk, listed=LISTED_MAX)

@@ -267,6 +267,12 @@ class Broker:
     def _silence(self) -> str:
         return f"what is published to {self._base}/{PROBE} does not come back"
 
+    def renew(self) -> None:
+        """Say goodbye and connect again at once, with a will of now."""
+        if self._link is not None:
+            self._renewing = True
+            self._link.finish()
+
     async def aclose(self) -> None:
         """End the connection with a goodbye; ``run`` then returns."""
         self._closing.set()

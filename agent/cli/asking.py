@@ -459,17 +459,9 @@ def _captured(answer: dict[str, Any]) -> tuple[str, object]:
 
 
 def _copies(answer: dict[str, Any]) -> list[tuple[str, object]]:
-    from agent.shell.times import when_text
+    from agent.shell.held import place
 
-    return [
-        (
-            "copy",
-            f"{copy['where']}: {copy['state']}"
-            + (f" to {', '.join(copy['readers'])}" if "readers" in copy else "")
-            + (f", until {when_text(copy['until'])}" if "until" in copy else ""),
-        )
-        for copy in answer["copies"]
-    ]
+    return [("copy", place(copy)) for copy in answer["copies"]]
 
 
 def _readers(answer: dict[str, Any]) -> str:

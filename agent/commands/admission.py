@@ -435,15 +435,14 @@ class Admission:
         Returns ``None`` for every other verb; raises ``RefusedError``.
         """
         if isinstance(command.request, Approve):
-            self._approve(tx, key, command, command.request, moment=moment)
-            return ()
+            return self._approve(tx, key, command, command.request, moment=moment)
         act = self._world.acts.get(type(command.request))
         return None if act is None else act(tx, key, command, moment)
 
-    def _approve(self, tx: Tx, key: Key, command: Command, request: Approve, *, moment: Moment) -> None:
+    def _approve(self, tx: Tx, key: Key, command: Command, request: Approve, *, moment: Moment) -> tuple[Outcome, ...]:
+        """Give a client's word for what waits; of a policy that it puts in force return what that cannot end."""
         if verb := self._world.asked(tx, request.command, request.selection):
-            self._answer_device(tx, key, command, request, verb, moment=moment)
-            return
+            return self._answer_device(tx, key, command, request, verb, moment=moment)
         row = self._trust.command(tx, request.command)
         if (
             row is None
@@ -457,18 +456,20 @@ class Admission:
             raise RefusedError("its key is no longer trusted", reason="nothing_waiting", retry="after_fix")
         if row.reason == "approvals_missing":
             self._second(tx, key, command, waiting_key, row, moment=moment)
-            return
-        if row.reason == "policy_loosens":
+        elif row.reason == "policy_loosens":
             self._world.approve_policy(tx, key, command)
             self._act_approved(tx, waiting_key, row, by=key, moment=moment)
-            return
-        if key.kid == row.kid:
+        elif key.kid == row.kid:
             raise RefusedError("its own quota is not for a key to lift", reason="nothing_waiting", retry="after_fix")
-        self._judge_approved(tx, row, by=key, moment=moment)
+        else:
+            self._judge_approved(tx, row, by=key, moment=moment)
+        if row.verb != "policy":
+            return ()
+        return self._trust.outcomes(tx, row.jti, limit=sum(self._trust.tally(tx, row.jti).values()))
 
     def _answer_device(
         self, tx: Tx, key: Key, command: Command, request: Approve, verb: str, *, moment: Moment
-    ) -> None:
+    ) -> tuple[Outcome, ...]:
         """Take a client's word for what the device itself asks; it acts with as many as the key set asks for."""
         waiting = request.command
         lacking = self._words_lacking(tx, waiting, verb, sender=None, moment=moment)
@@ -476,14 +477,18 @@ class Admission:
             raise RefusedError("this client has signed for it", reason="nothing_waiting", retry="after_fix")
         if lacking > 1:
             approval.say(tx, waiting, key, moment=moment)
-            return
+            return ()
+        stays: tuple[Outcome, ...] | None = ()
         if self._world.approve_pass(tx, waiting, request.selection, key):
             self._outbox.clear_alert(tx, "retention_waiting", moment=moment)
-        elif not self._world.approve_file(tx, key, command, moment):
+        else:
+            stays = self._world.approve_file(tx, key, command, moment)
+        if stays is None:
             raise RefusedError("nothing waits with this selection", reason="nothing_waiting", retry="after_fix")
         if lacking:
             approval.say(tx, waiting, key, moment=moment)
         approval.forget(tx, waiting)
+        return stays
 
     def _second(self, tx: Tx, key: Key, command: Command, sender: Key, row: CommandRow, *, moment: Moment) -> None:
         """Take one more client's word for a command; with the last that it needs it acts."""

@@ -1,6 +1,6 @@
 """Where the copies of an object are, as its owner is told it: here, at stores, in exports, with third parties."""
 
-from typing import Any
+from typing import Any, Final
 
 from agent.bundle import Bundle
 from agent.bundle import view as export_view
@@ -9,6 +9,9 @@ from agent.model import Object
 from agent.policy import Policy
 from agent.rights import delivery
 from agent.vault import Vault
+
+STORES_MAX: Final = 8
+"""Copies at stores of one object that are told, as of exports and third parties."""
 
 
 def copies(tx: Tx, item: Object, *, vault: Vault, bundle: Bundle, policy: Policy) -> list[dict[str, Any]]:
@@ -31,7 +34,7 @@ def copies(tx: Tx, item: Object, *, vault: Vault, bundle: Bundle, policy: Policy
 
 def copies_at_stores(tx: Tx, object_id: str, *, vault: Vault) -> list[dict[str, Any]]:
     """Return the copies of an object that only stores have any more."""
-    return [{"where": _store(region), "state": "stored"} for region in vault.regions(tx, object_id)]
+    return [{"where": _store(region), "state": "stored"} for region in vault.regions(tx, object_id)[:STORES_MAX]]
 
 
 def _store(region: str) -> str:

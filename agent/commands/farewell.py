@@ -93,6 +93,12 @@ def is_leaving(tx: Tx) -> bool:
     return rows.read(tx) is not None
 
 
+def is_told(tx: Tx) -> bool:
+    """Tell whether the last receipt is written (step 6): the broker is to keep no word of this device any more."""
+    row = rows.read(tx)
+    return row is not None and row.phase in {"told", "over"}
+
+
 def is_over(tx: Tx) -> bool:
     """Tell whether all that is left is to destroy the keys (step 8)."""
     row = rows.read(tx)

@@ -76,8 +76,13 @@ LAST_PHASE: Final = 2
 _SUCCESS: Final = frozenset(
     {"deleted", "already_gone", "exported", "listed", "rectified", "continues", "resealed", "kept"}
 )
-_WANTED: Final[dict[str, str]] = {"restrict": "restricted", "hold": "held"}
-"""What keeps an object from every other verb is what these ask for."""
+_WANTED: Final[dict[str, frozenset[str]]] = {
+    "restrict": frozenset({"restricted"}),
+    "hold": frozenset({"held"}),
+    "policy": frozenset({"restricted", "held"}),
+    "approve": frozenset({"restricted", "held"}),
+}
+"""What keeps an object from every other verb is what the first two ask for; a policy ends nothing of it."""
 
 _FROZEN_VERBS: Final = frozenset({"delete", "export", "erase-all", "consent", "withdraw", "object"})
 _SAID_VERBS: Final = frozenset({"consent", "withdraw", "object"})
@@ -284,7 +289,8 @@ class Ledger:
         answer = self._answer(tx, row, export=export)
         if waits:
             return self._write(tx, row, status="waiting", reason="", answer=answer, moment=moment)
-        good = sum(count for result, count in tally.items() if result in _SUCCESS or result == _WANTED.get(row.verb))
+        wanted = _SUCCESS | _WANTED.get(row.verb, frozenset())
+        good = sum(count for result, count in tally.items() if result in wanted)
         total = sum(tally.values())
         said = row.verb in _SAID_VERBS  # the word is in force, whatever keeps the objects
         status: Status = "done" if good == total else "partial" if good or said else "failed"
@@ -411,7 +417,7 @@ class Ledger:
         claims["outcomes_hash"] = self._trust.outcomes_hash(tx, row.jti)
         claims["cursor"] = f"{row.jti}."
         if status in TERMINAL:
-            done = row.selection_count
+            done = row.selection_count or sum(self._trust.tally(tx, row.jti).values())
             claims["progress"] = {"done": done, "total": done}
 
     def _claims(

@@ -10,6 +10,7 @@ from agent.audit import Event
 from agent.bundle import Bundle
 from agent.bundle import view as export_view
 from agent.clock import rfc3339_ms
+from agent.commands.copies import copies, copies_at_stores
 from agent.commands.frozen import frozen_view
 from agent.commands.ledger import Answer, Ledger
 from agent.commands.world import World
@@ -18,7 +19,7 @@ from agent.erasure import Erasure
 from agent.index import Tx
 from agent.model import AtStore, Moment, Object, Requester
 from agent.policy import Allow, Conditions, Policy, Rights, Subject, decide
-from agent.rights import consent, deadline
+from agent.rights import consent, correction, deadline
 from agent.rights.freezing import Freezes
 from agent.trust import CommandRow, Trust
 from agent.vault import Vault
@@ -235,11 +236,21 @@ class Listing:
                 ),
             )
             if told is not None:
-                return told
+                return told | self._places(tx, told, policy=policy)
             export = self._bundle.get(tx, object_id)
             return None if export is None else export_view(export, policy=policy)
 
         return tell
+
+    def _places(self, tx: Tx, told: dict[str, Any], *, policy: Policy) -> dict[str, Any]:
+        """Return where the copies of an object are, and where its camera is if its owner ever said so."""
+        found = self._vault.get(tx, told["id"])
+        if found is None:
+            places: dict[str, Any] = {"copies": copies_at_stores(tx, told["id"], vault=self._vault)}
+        else:
+            places = {"copies": copies(tx, found, vault=self._vault, bundle=self._bundle, policy=policy)}
+        location = correction.location(tx, told["camera"])
+        return places | {"camera_location": location} if location else places
 
     def _tell_backend(self, tx: Tx, object_id: str) -> dict[str, Any] | None:
         """Tell of what is here and not on its way out, or else at a store."""

@@ -39,8 +39,8 @@ def _nothing_asked(_tx: Tx, _waiting: str, _selection: str) -> str:
     return ""
 
 
-def _no_file(_tx: Tx, _key: Key, _command: Command, _moment: Moment) -> bool:
-    return False
+def _no_file(_tx: Tx, _key: Key, _command: Command, _moment: Moment) -> tuple[Outcome, ...] | None:
+    return None
 
 
 def _no_word(_tx: Tx, _key: Key, _command: Command) -> None:
@@ -71,8 +71,9 @@ class World(msgspec.Struct, frozen=True, kw_only=True):
     ``heard`` is called for each word of a backend or store that its key signed.
     ``waits`` and ``tell_waiting``, by the same types, why a verb waits for the owner's approve and who tells of it;
     ``asked`` takes (transaction, id, hash) and returns the verb as which a question of the device itself counts, or "".
-    ``approve_file`` puts a waiting policy file in force, ``approve_policy`` takes a client's word for the document of a
-    command and ``judge_word`` only judges it; they raise ``RefusedError`` for one that came too late.
+    ``approve_file`` puts a waiting policy file in force and returns what that cannot end, or ``None``;
+    ``approve_policy`` takes a client's word for the document of a command and ``judge_word`` only judges it; they raise
+    ``RefusedError`` for one that came too late.
     ``settled`` is told when something waits no more.
     ``changed`` is called on the event loop when the outbox may have something new. ``alert`` tells the owner.
     ``standing`` returns the restrictions and holds that stand. ``approve_pass`` takes (transaction, id, selection hash,
@@ -97,7 +98,7 @@ class World(msgspec.Struct, frozen=True, kw_only=True):
     waits: Mapping[type[Any], Wait] = MappingProxyType({})
     tell_waiting: Mapping[type[Any], Told] = MappingProxyType({})
     asked: Callable[[Tx, str, str], str] = _nothing_asked
-    approve_file: Callable[[Tx, Key, Command, Moment], bool] = _no_file
+    approve_file: Callable[[Tx, Key, Command, Moment], tuple[Outcome, ...] | None] = _no_file
     approve_policy: Callable[[Tx, Key, Command], None] = _no_word
     judge_word: Callable[[Tx, Key, Command], None] = _no_word
     settled: Callable[[Tx, Moment], None] = _nobody_asks

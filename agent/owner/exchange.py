@@ -103,6 +103,9 @@ class Exchange:
         return None
 
     async def _hear_state(self, payload: bytes, open_: dict[str, Signed]) -> None:
+        if not payload:  # docs/protocol.md §5a
+            self._session.tell("the device keeps no word of itself at the broker any more: it leaves its owner")
+            return
         state = read_state(payload, device=self._session.device.descriptor)
         if self._online is not None and state.session < self._online:
             return

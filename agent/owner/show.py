@@ -28,7 +28,7 @@ from agent.model import Selection
 from agent.owner import said
 from agent.owner.receipt import Alert, FarewellTold, LateTold, Receipt, RequestTold, Told, ToldExport
 from agent.owner.remark import REMARKS
-from agent.shell.held import summed, until, weight
+from agent.shell.held import place, summed, until, weight
 from agent.shell.layout import clean, printable, size
 from agent.shell.refusal import REASONS
 from agent.shell.terminal import heading, table
@@ -53,6 +53,9 @@ _AFTER: Final = {
 KEY_SHOWN: Final = 20
 """Characters of a recipient that tell it from others."""
 
+_STAYS: Final = dict.fromkeys(
+    ("policy", "approve"), ("beyond the limits in force now, and kept all the same: privacy-owner inventory says why",)
+)
 _LIFTED_BY: Final = {"restrict": "unrestrict", "hold": "release"}
 _MEANS: Final = {
     "continues": "it is used on, for its other purposes alone",
@@ -215,7 +218,15 @@ def held(told: Sequence[Told], select: Selection, *, own: Collection[str]) -> st
     listed = [one.object for one in told if one.object is not None]
     if not listed:
         return "nothing is held" if select.all else "nothing of that selection is held"
-    return f"{inventory(told, own=own)}\n\n{heading(summed(listed))}"
+    places = [] if select.ids is None else [line for one in listed for line in _places(one)]
+    return "\n".join((inventory(told, own=own), *places, "", heading(summed(listed))))
+
+
+def _places(one: dict[str, Any]) -> list[str]:
+    """Say where the copies of an object are that was named, and its camera."""
+    of = [f"copy of {clean(str(one['id']))}: {printable(place(copy))}" for copy in one.get("copies", ())]
+    where = one.get("camera_location", "")
+    return ["", *of, *([f"its camera: {printable(where)}"] if where else [])] if of else []
 
 
 def held_facts(told: Sequence[Told]) -> dict[str, Any]:
@@ -271,7 +282,7 @@ def end(receipt: Receipt, *, further: str = "", own: Collection[str] = ()) -> st
     if listed:
         lines += ["", inventory(listed, own=own)]
     elif receipt.outcomes:
-        lines += ["", outcomes(receipt.outcomes, further=further)]
+        lines += ["", *_STAYS.get(receipt.verb, ()), outcomes(receipt.outcomes, further=further)]
     elif receipt.verb == "inventory" and receipt.status == "done":
         lines += ["", "nothing of that selection is held"]
     elif receipt.outcomes_hash:

@@ -4,6 +4,7 @@ A file on disk, or a command, proposes a whole document. Both are judged here, a
 
 1. it is read; what cannot be read, contradicts itself or names nobody known is refused with its line: nothing changed
 2. it is compared (``agent/policy/order.py``): where nothing loosens it is put in force, and the owner gets a notice
+   that names what is beyond the new limits and stays, because it is held or restricted; so does the receipt
 3. where something loosens it waits: nothing of it is obeyed until the owner approves its hash; an owner's own command
    is such an approval. An approve is of what it was compared with too: once another document is in force, what waits
    is told anew and a file gets another id, an approve that was signed before is too late (``superseded``), and where
@@ -35,7 +36,7 @@ from agent.rights import approval, consent
 from agent.rights.force import InForce, Waiting, hash_of, in_force, keep, put_in_force, waiting_file
 
 NAMED_MAX: Final = 3
-"""Lines that a notice names; all of them are shown by ``privacy-agent policy diff``."""
+"""Lines that a notice names, and objects; ``privacy-agent policy diff`` and ``policy check --dry-run`` show all."""
 
 SHOWN_MAX: Final = 12
 """Lines that a question shows with their values: the owner may be far from the device; ``policy show`` has all."""
@@ -46,6 +47,9 @@ ASKED_MAX: Final = 3
 _VALUE_MAX: Final = 80
 
 Read = Callable[[bytes], Policy]
+
+Stays = Callable[[Tx, Policy, bytes, Moment], tuple[Outcome, ...]]
+"""What is beyond the limits of a policy, and kept all the same, because it is held or restricted."""
 
 
 class Say(Protocol):
@@ -69,7 +73,7 @@ class Ratchet:
 
     ``read`` reads a document or raises ``ConfigError``; ``say`` raises an alert and ``hush`` ends one; ``adopt`` is
     called behind the commit, on the index's thread; ``keys`` tells the kids in the key set, ``waiting`` the documents
-    of commands that wait for the owner's approve.
+    of commands that wait for the owner's approve, ``stays`` what a tightening cannot end.
     """
 
     def __init__(
@@ -81,6 +85,7 @@ class Ratchet:
         adopt: Callable[[Policy, bytes], None],
         keys: Callable[[Tx], tuple[str, ...]],
         waiting: Callable[[Tx], tuple[Waiting, ...]],
+        stays: Stays,
     ) -> None:
         self._read = lru_cache(maxsize=4)(read)  # a document that waits is judged at every look
         self._say = say
@@ -88,6 +93,7 @@ class Ratchet:
         self._adopt = adopt
         self._keys = keys
         self._waiting = waiting
+        self._stays = stays
 
     # --- a file
 
@@ -113,7 +119,8 @@ class Ratchet:
         self._forget_file(tx, sha256, moment=moment)
         new = InForce(document=document, sha256=sha256, since_ms=moment.agent_ms, bound=True)
         self._put(tx, new, policy, moment=moment)  # step 2
-        self._notice(tx, document, changes, moment=moment)
+        stays = self._kept(tx, changes, policy, document, moment)
+        self._notice(tx, document, changes, stays, moment=moment)
         return Proposed(state="obeyed", changes=changes)
 
     def _take_first(
@@ -134,21 +141,25 @@ class Ratchet:
         _, mine, document = rows.read_file(tx)
         return bool(mine) and (mine, hash_of(document)) == (waiting, sha256)
 
-    def approve(self, tx: Tx, key: Key, command: Command, moment: Moment) -> bool:
-        """Put the file that waits in force; true only for its id and hash, named by an owner's client.
+    def approve(self, tx: Tx, key: Key, command: Command, moment: Moment) -> tuple[Outcome, ...] | None:
+        """Put the file that waits in force; ``None`` but for its id and hash, named by an owner's client.
 
-        Raises ``RefusedError`` (``superseded``) for an approve that was signed before something newer was said.
+        Returns what it cannot end. Raises ``RefusedError`` (``superseded``) for an approve that was signed before
+        something newer was said.
         """
         request = cast("Approve", command.request)
         if key.role != "client" or not self.asks(tx, request.command, request.selection):
-            return False
+            return None
         _require_newer(tx, key, command)  # its id is of what it was compared with: no other word can bear it
         _note_word(tx, key, command)
+        now = in_force(tx)
         _, _, document = rows.read_file(tx)
         self._forget_file(tx, request.selection, moment=moment)
         new = InForce(document=document, sha256=request.selection, since_ms=moment.agent_ms, bound=True)
-        self._put(tx, new, self._read(document), approved_by=key.kid, moment=moment)
-        return True
+        policy = self._read(document)
+        changes = () if now is None else compare(self._read(now.document), policy)
+        self._put(tx, new, policy, approved_by=key.kid, moment=moment)
+        return self._kept(tx, changes, policy, document, moment)
 
     def _wait(self, tx: Tx, document: bytes) -> Waiting:
         """Have the file wait, under an id of its own: no word for what waited before is one for it."""
@@ -179,7 +190,10 @@ class Ratchet:
         return "policy_loosens" if loosens(compare(self._read(now.document), policy)) else ""
 
     def act(self, tx: Tx, key: Key, command: Command, moment: Moment) -> tuple[Outcome, ...]:
-        """Put a command's document in force; who called this has judged that it may, or has the owner's approve."""
+        """Put a command's document in force; who called this has judged that it may, or has the owner's approve.
+
+        Returns what it cannot end.
+        """
         signed = self._signed(tx, key, command)
         policy = self._readable(signed)
         now = in_force(tx)
@@ -199,9 +213,10 @@ class Ratchet:
         )
         rows.note_revision(tx, key.kid, signed.revision, keys=self._keys(tx))
         self._put(tx, new, policy, command=command.jti, moment=moment)
+        stays = self._kept(tx, changes, policy, signed.raw, moment)
         if key.role != "client" and not loosens(changes):  # else its owner has just approved it
-            self._notice(tx, signed.raw, changes, moment=moment)
-        return ()
+            self._notice(tx, signed.raw, changes, stays, moment=moment)
+        return stays
 
     def approve_policy(self, tx: Tx, key: Key, command: Command) -> None:
         """Take a client's ``approve`` of a document as its word on the policy; raises what ``judge_word`` does."""
@@ -264,12 +279,21 @@ class Ratchet:
         if others:
             self._ask(tx, without=command, moment=moment)
 
-    def _notice(self, tx: Tx, document: bytes, changes: tuple[Change, ...], *, moment: Moment) -> None:
+    def _kept(
+        self, tx: Tx, changes: tuple[Change, ...], policy: Policy, document: bytes, moment: Moment
+    ) -> tuple[Outcome, ...]:
+        """Return what stays beyond the limits of a document that came into force; of one that ends no more nothing."""
+        tightens = any(change.kind == "tighter" for change in changes)
+        return self._stays(tx, policy, document, moment) if tightens else ()
+
+    def _notice(
+        self, tx: Tx, document: bytes, changes: tuple[Change, ...], stays: tuple[Outcome, ...], *, moment: Moment
+    ) -> None:
         if changes:
             self._say(
                 tx,
                 "policy_tightened",
-                f"{_count(changes)} of the policy allow less: {_lines(document, changes)}.",
+                f"{_count(changes)} of the policy allow less: {_lines(document, changes)}.{_exempt(stays)}",
                 moment,
                 about=hash_of(document),
             )
@@ -314,6 +338,15 @@ def _lines(document: bytes, changes: tuple[Change, ...]) -> str:
     ]
     more = f" and {len(changes) - NAMED_MAX} more" if len(changes) > NAMED_MAX else ""
     return ", ".join(named) + more
+
+
+def _exempt(stays: tuple[Outcome, ...]) -> str:
+    """Say what is beyond the new limits and stays, the first by their ids; "" where nothing is."""
+    if not stays:
+        return ""
+    named = ", ".join(f"{one.id} ({one.result})" for one in stays[:NAMED_MAX])
+    more = f" and {len(stays) - NAMED_MAX} more" if len(stays) > NAMED_MAX else ""
+    return f" Beyond its limits, and kept all the same: {named}{more}."
 
 
 def _shown(document: bytes, changes: tuple[Change, ...]) -> str:

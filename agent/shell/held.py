@@ -32,6 +32,15 @@ def weight(objects: Sequence[dict[str, Any]]) -> int:
     return sum(bytes_ for one in objects if isinstance(bytes_ := one.get("bytes"), int))
 
 
+def place(copy: dict[str, Any]) -> str:
+    """Say where one copy of an object is, how, for whom where that is told, and until when."""
+    return (
+        f"{copy['where']}: {copy['state']}"
+        + (f" to {', '.join(copy['readers'])}" if "readers" in copy else "")
+        + (f", until {when_text(copy['until'])}" if "until" in copy else "")
+    )
+
+
 def until(one: dict[str, Any], *, usual: str) -> str:
     """Say until when an object is kept at least; ``usual`` where nothing ends it here."""
     if one.get("restrictions") and not one.get("holds") and one.get("state") != "erasing":

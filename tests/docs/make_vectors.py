@@ -416,6 +416,50 @@ def _receipts(cast: Cast, say: Callable[..., str]) -> None:
     say(
         "receipt of a refusal", "receipt", cast.device, refused, channel=f"rcpt/{cast.backend.kid}", reader=cast.backend
     )
+    tightened = done | {
+        "iat": NOW_S + 2,
+        "jti": an_id("receipt of a policy"),
+        "cmd": an_id("policy"),
+        "verb": "policy",
+        "seq": 14,
+        "selection": {"count": 0, "hash": a_hash("policy document")},
+        "outcomes": [{"id": objects[0], "result": "held"}, {"id": objects[1], "result": "restricted"}],
+    }
+    told = "receipt of a policy that tightens, with what a hold and a restriction keep"
+    say(told, "receipt", cast.device, tightened, channel=f"rcpt/{cast.client.kid}", reader=cast.client)
+    held = {
+        "id": objects[0],
+        "camera": an_id("camera"),
+        "camera_label": "Front door",
+        "category": "recording",
+        "name": "clip.mp4",
+        "captured_from": "2027-01-15T07:58:00.000Z",
+        "captured_to": "2027-01-15T07:58:30.000Z",
+        "taken_in": "2027-01-15T07:59:00.000Z",
+        "bytes": 123_456,
+        "state": "uploaded",
+        "purposes": ["security"],
+        "recipients": [cast.client.recipient],
+        "rule": "category.recording.keep.age",
+        "until": "2027-01-29T07:59:00.000Z",
+        "copies": [
+            {"where": "this device", "state": "uploaded"},
+            {"where": "store, region eu", "state": "stored", "bytes": 123_456},
+            {"where": f"export {an_id('export')}", "state": "sealed", "until": "2027-01-22T08:00:00.000Z"},
+        ],
+        "camera_location": "At the gate",
+    }
+    listed = done | {
+        "iat": NOW_S + 2,
+        "jti": an_id("receipt of an inventory"),
+        "cmd": an_id("inventory"),
+        "verb": "inventory",
+        "seq": 5,
+        "outcomes": [{"id": objects[0], "result": "listed", "object": held}],
+    }
+    del listed["selection"]
+    told = "receipt of an inventory, with where the copies are"
+    say(told, "receipt", cast.device, listed, channel=f"rcpt/{cast.client.kid}", reader=cast.client)
     acks = {"iss": cast.client.kid, "aud": DEVICE, "iat": NOW_S + 3, "acks": [an_id("receipt"), an_id("alert")]}
     say("ack", "ack", cast.client, acks, channel="cmd", reader=None)
 

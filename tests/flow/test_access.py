@@ -28,7 +28,9 @@ def test_person_is_told_what_is_held_since_when_why_until_when_for_whom_and_wher
         assert told["until"] > told["taken_in"], "it ends by its age"
         assert told["rule"] == "category.recording.keep.age"
         from_afar = house.owner_json("inventory")["objects"]
-        assert [one for one in from_afar if one["id"] == told["id"]] == [told]
+        (far,) = (one for one in from_afar if one["id"] == told["id"])
+        places_from_afar = far.pop("copies")
+        assert far == told
         assert {one["id"] for one in from_afar} == {told["id"], export}
 
         explained = house.agent_json("explain", told["id"])
@@ -37,9 +39,15 @@ def test_person_is_told_what_is_held_since_when_why_until_when_for_whom_and_wher
         assert explained["decision"]["rule"] == told["rule"]
         places = {"this device", "store, region eu", f"export {export}"}
         assert {copy["where"] for copy in explained["copies"]} == places
+        assert places_from_afar == explained["copies"]
         shown = house.run("privacy-agent", "explain", told["id"], "--config", house.config)
         assert "security" in shown
         assert export in shown
+
+        assert f"export {export}: sealed" in house.owner("inventory", told["id"])
+        house.owner("rectify", "--camera", told["camera"], "--location", "At the gate")
+        (moved,) = house.owner_json("inventory", told["id"])["objects"]
+        assert moved["camera_location"] == "At the gate"
 
         house.owner("delete", told["id"], "--yes")
         assert house.held() == []

@@ -64,3 +64,52 @@ def test_vendor_alone_tightens_a_policy_and_a_new_reader_waits_for_the_owner(tmp
         house.owner("approve", jti, waiting["sha256"], "--yes")
         answered(house, jti, "done")
         assert shown(house)["document"] == sold
+
+
+@pytest.mark.promise("POLICY-VERSION")
+@pytest.mark.promise("HOLD")
+def test_owner_is_told_by_notice_and_by_receipt_what_a_tighter_policy_cannot_end(tmp_path: Path) -> None:
+    with Directed(tmp_path) as house:
+        house.owner("client", "grant", "simulated backend", "policy", "--out", tmp_path / "keyset-2.jws")
+        house.owner("client", "grant", "owner", "hold", "--out", tmp_path / "keyset-3.jws")
+        house.start_cloud()
+        house.start_agent()
+        for name in ("keyset-2.jws", "keyset-3.jws"):
+            house.run("privacy-agent", "submit", tmp_path / name, "--config", house.config)
+        ids = []
+        for seed in (1, 2, 3):  # in this order: a limit of one ends the first two
+            house.record(seed=seed)
+            ids += [one["id"] for one in house.one("uploaded", count=seed) if one["id"] not in ids]
+        restricted, held, _newest = ids
+        house.owner("restrict", restricted, "--ground", "accuracy")
+        house.owner("hold", held, "--reason", "claim 7/26", "--until", "30d")
+        stays = sorted([(restricted, "restricted"), (held, "held")])
+
+        one_each = shown(house)["document"].replace(
+            'keep = { age = "14d" }\n', 'keep = { age = "14d", count = 1 }\n', 1
+        )
+        jti = house.order("policy", document=one_each, revision=1)["jti"]
+        answered(house, jti, "done")
+        house.owner("inventory")
+        (notice,) = (one for one in house.owner_json("alerts") if one["code"] == "policy_tightened")
+        assert all(f"{object_id} ({why})" in notice["what"] for object_id, why in stays)
+
+        mixed = one_each.replace('age = "14d", count', 'age = "7d", count').replace(
+            'keep = { age = "14d" }', 'keep = { age = "30d" }'
+        )
+        jti = house.order("policy", document=mixed, revision=2)["jti"]
+        answered(house, jti, "waiting")
+        (waiting,) = shown(house)["waiting"]
+        approved = house.owner_json("approve", jti, waiting["sha256"], "--yes")
+        assert (approved["status"], named(approved)) == ("done", stays)
+
+        own = tmp_path / "own.toml"
+        own.write_text(mixed.replace('age = "7d", count', 'age = "5d", count'))
+        told = house.owner_json("policy", own, "--yes")
+        assert (told["status"], named(told)) == ("done", stays)
+        assert {one["id"] for one in house.held()} >= {restricted, held}
+
+
+def named(receipt: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return what a receipt says of each object."""
+    return [(one["id"], one["result"]) for one in receipt["outcomes"]]

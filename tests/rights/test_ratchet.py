@@ -615,6 +615,46 @@ async def recorded(parts: Parts, *, days_ago: float) -> None:
     await parts.vault.admit(made, part=part, group=group, moment=moment)
 
 
+def test_more_than_a_receipt_names_is_told_by_number_and_hash_and_read_page_by_page(home: Home) -> None:
+    async def tighten(parts: Parts) -> None:
+        for n in range(203):
+            await recorded(parts, days_ago=10 if n < 201 else 1)
+        await home.submit(parts, home.client, "restrict", select={"all": True}, ground="accuracy")
+
+        told = await home.propose(parts, home.client, home.edited(TIGHTER))
+
+        assert (told["status"], told["progress"]) == ("done", {"done": 201, "total": 201})
+        assert "outcomes" not in told
+        pages = [await home.submit(parts, home.client, "inventory", select={"all": True}, cursor=told["cursor"])]
+        pages.append(
+            await home.submit(parts, home.client, "inventory", select={"all": True}, cursor=pages[0]["cursor"])
+        )
+        lines = [f"{one['id']} {one['result']}\n" for page in pages for one in page["outcomes"]]
+        assert {line.split()[1] for line in lines} == {"restricted"}
+        assert hashlib.sha256("".join(lines).encode()).hexdigest() == told["outcomes_hash"]
+
+    home.live(tighten)
+
+
+def test_approve_of_a_file_names_what_the_file_cannot_end(home: Home) -> None:
+    """It loosens in one line, so it waits, and tightens in another."""
+    home.write(TIGHTER, ('purpose = "security"', 'purposes = ["security", "access"]'))
+
+    async def approve(parts: Parts) -> None:
+        await recorded(parts, days_ago=10)
+        await recorded(parts, days_ago=1)
+        await home.submit(parts, home.client, "restrict", select={"all": True}, ground="accuracy")
+        (oldest, _newest) = await parts.index.read(lambda tx: parts.vault.oldest(tx, ["cam1"], "recording"))
+
+        told = await home.submit(parts, home.client, "approve", **asked(home, parts))
+
+        assert age_of(parts) == 7 * DAY_MS
+        assert told["status"] == "done"
+        assert told["outcomes"] == [{"id": oldest.id, "result": "restricted"}]
+
+    home.start(approve)
+
+
 def count(parts: Parts) -> int:
     return parts.index.read_now(lambda tx: parts.vault.totals(tx).all.objects)
 
