@@ -4,7 +4,9 @@ The generic cell rate algorithm (ITU-T I.371): of each key one time is kept, at 
 pace; a command moves it on by the pause of its role. While it lies less than a burst ahead of now, commands act. Behind
 that they are refused, which says why, as long as it lies less than two bursts ahead; what comes then is dropped, for to
 refuse each of a flood is what a flood wants. A repeat of a command that was taken up is none of it: it gets its stored
-receipt. All of it is rows, so a restart forgives nothing.
+receipt. All of it is rows, so a restart forgives nothing. A time that lies further ahead than any flood brings it is of
+an agent time that a power cut took back before it was kept: it is counted anew, else the owner would be heard no more
+until the clocks agree.
 """
 
 from typing import Final, Literal
@@ -44,6 +46,8 @@ def take(tx: Tx, kid: str, *, pace: Pace, moment: Moment) -> Word:
     """Count a command of a key and say what becomes of it; what is dropped is not counted, and writes nothing."""
     now_ms = moment.agent_ms
     due_ms = max(rows.due_ms(tx, kid), now_ms)
+    if due_ms - now_ms > (2 * pace.burst + 1) * pace.pause_ms:
+        due_ms = now_ms
     bursts = (due_ms - now_ms + pace.pause_ms - 1) // (pace.burst * pace.pause_ms)
     if bursts > 1:
         return "drop"

@@ -213,7 +213,14 @@ def read_keyset(raw: bytes, *, root_jwk: dict[str, str]) -> KeySet:
     Recipients are not tried: what was accepted once is read back, and the next version mends it.
     """
     raw = raw.strip()
-    claims = verify(parse(raw, typ=TYP_KEYSET), jwk=root_jwk, alg=alg_of(root_jwk))
+    try:
+        claims = verify(parse(raw, typ=TYP_KEYSET), jwk=root_jwk, alg=alg_of(root_jwk))
+    except RefusedError as error:
+        raise RefusedError(
+            f"the key set is not signed by the root of the owner who is known here: {error.message}",
+            reason=error.reason,
+            hint="take the key set that this owner's home wrote (privacy-owner device list names its devices)",
+        ) from None
     try:
         new = msgspec.convert(claims, _Claims)
     except msgspec.ValidationError as error:

@@ -107,6 +107,7 @@ def test_what_no_store_has_goes_by_count_from_twice_on_and_is_told_before_it_goe
     assert len(told) == 1, "what has gone is not told again"
 
 
+@pytest.mark.promise("RETAIN")
 def test_floor_frees_only_what_is_needed(office: Office) -> None:
     made = [keep(office, b"x" * 1000) for _ in range(4)]
     short = Disk(free_bytes=10_000 - made[0].size_bytes, total_bytes=100_000)

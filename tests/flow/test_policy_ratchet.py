@@ -66,6 +66,22 @@ def test_vendor_alone_tightens_a_policy_and_a_new_reader_waits_for_the_owner(tmp
         assert shown(house)["document"] == sold
 
 
+@pytest.mark.promise("TRANSFER")
+def test_key_that_a_new_holder_signed_for_commands_nothing(tmp_path: Path) -> None:
+    with Directed(tmp_path) as house:
+        house.start_cloud()
+        house.start_agent()
+        buyer = ("privacy-owner", "--home", tmp_path / "buyer")
+        house.run(*buyer, "init", "--backend", tmp_path / "cloud" / "backend.json")
+        house.run(*buyer, "client", "grant", "simulated backend", "policy", "--out", tmp_path / "theirs.jws")
+        answer = house.run("privacy-agent", "submit", tmp_path / "theirs.jws", "--config", house.config, expect=1)
+        assert "not signed by the root of the owner who is known here" in answer
+
+        tighter = shown(house)["document"].replace('age = "14d"', 'age = "7d"')
+        answered(house, house.order("policy", document=tighter, revision=1)["jti"], "refused")
+        assert shown(house)["document"] != tighter
+
+
 @pytest.mark.promise("POLICY-VERSION")
 @pytest.mark.promise("HOLD")
 def test_owner_is_told_by_notice_and_by_receipt_what_a_tighter_policy_cannot_end(tmp_path: Path) -> None:

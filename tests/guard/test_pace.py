@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from agent import pace
+from agent.clock import monotonic_s
 from agent.index import Tx
 from agent.pace import PACES, Pace
 from device_sim.cloud.backend import new_id
@@ -39,6 +40,12 @@ def test_key_that_is_slower_again_acts_again_and_what_was_dropped_is_not_held_ag
     words(office, *[0] * 50)
     assert words(office, 3, 7) == ["refuse", "act"]
     assert words(office, *[60] * 4) == ["act"] * 3 + ["refuse"]
+
+
+def test_owner_is_heard_where_a_power_cut_took_back_the_time_that_was_counted_from(office: Office) -> None:
+    """Time leapt a month at a first synchronisation and was not kept: the owner's key was dropped for that month."""
+    assert words(office, 30 * 86_400, 0, 0) == ["act"] * 3
+    assert words(office, 0, 0) == ["act", "refuse"], "and a flood is one again"
 
 
 def test_restart_forgives_nothing(office: Office) -> None:
@@ -82,13 +89,16 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hostile]:
 @pytest.mark.promise("VERIFY-REQ")
 def test_flood_is_refused_with_the_reason_and_its_owner_is_told_which_key_and_served_on(hostile: Hostile) -> None:
     backend, house = hostile.backend, hostile.house
-    for _ in range(PACES["backend"].burst + 10):
+    burst = PACES["backend"].burst
+    begun_s = monotonic_s()
+    for _ in range(burst + 64):  # more than a slow machine is forgiven meanwhile
         backend.send_raw(backend.craft(hostile.claims(verb="inventory", limit=1, jti=new_id())))
     (refused, *_) = until(
         lambda: [one for one in hostile.receipts if one.get("reason") == "too_many_requests"], what="the flood refused"
     )
     assert (refused["status"], refused["retry"]) == ("refused", "later")
-    assert sum(one["status"] == "done" for one in hostile.receipts) <= PACES["backend"].burst + 3
+    forgiven = int((monotonic_s() - begun_s) * 1000) // PACES["backend"].pause_ms
+    assert sum(one["status"] == "done" for one in hostile.receipts) <= burst + 3 + forgiven
     assert house.owner_json("inventory")["count"] == 1, "the owner is served as before"
     (told,) = [one for one in house.owner_json("alerts", "--incidents") if one["code"] == "request_flood"]
     assert backend.party.kid in told["what"]

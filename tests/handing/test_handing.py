@@ -137,6 +137,7 @@ def test_server_whose_certificate_is_for_another_name_gets_nothing(tmp_path: Pat
         assert other.asked == []
 
 
+@pytest.mark.promise("ENCRYPT")
 @pytest.mark.promise("EXPORT")
 def test_server_of_an_authority_that_nobody_named_gets_nothing(house: House, third: Inbox, tmp_path: Path) -> None:
     with inbox(tmp_path / "second") as second:
