@@ -17,7 +17,7 @@ WRONG: dict[tuple[str, ...], tuple[int, str, str]] = {
     ("version", "now"): (2, "unrecognized arguments: now", "privacy-agent version --help"),
     ("policy", "check", "nope"): (2, "nope: No such file", "name the policy file"),
     ("policy", "check", "plain"): (2, "plain:1: ", "TOML"),
-    ("policy", "check", "/dev/zero"): (2, "/dev/zero: larger than", "name the policy file"),
+    ("policy", "check", "/dev/zero"): (2, "/dev/zero: a device, and no plain file", "name the policy file"),
     ("run", CONFIG, "nope"): (2, "nope: No such file", "--config FILE"),
     ("status", CONFIG, "plain"): (2, "plain:1: ", "TOML"),
     ("inventory", "--from", "yesterday"): (2, "'yesterday' is not a time", "36h"),
