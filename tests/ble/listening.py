@@ -7,7 +7,7 @@ import msgspec
 
 from agent.clock import system_clock
 from agent.discovery import Heard
-from agent.discovery.ble.scanner import Limits, Scanner
+from agent.discovery.ble.scanner import Scanner
 
 
 def tell(heard: Heard) -> None:
@@ -18,7 +18,7 @@ def tell(heard: Heard) -> None:
 
 def main() -> int:
     read = system_clock(source="system")
-    scanner = Scanner(now_ms=lambda: read().wall_ms, limits=Limits(sweep_s=1))
+    scanner = Scanner(now_ms=lambda: read().wall_ms)
     asyncio.run(scanner.run(tell))
     return 0
 
