@@ -8,9 +8,11 @@ import os
 import pickle
 import sys
 from pathlib import Path
+from typing import Any
 
 from agent import age
-from agent.ingest import share
+from agent.ingest.share import Share
+from agent.sources import Source
 from tests.commands.office import party
 from tests.torture.bugs import BUGS
 from tests.torture.forked import fork_sealers
@@ -26,13 +28,23 @@ def main(scenario: str, folder: str, bug: str = "") -> None:
     beside = pickle.loads(top.with_name(f"{top.name}.home").read_bytes())  # noqa: S301 - our own file
     owner = age.generate_identity(post_quantum=False)  # these three only have to be there
     home = Home(top=top, owner=owner, client=party("client", "phone"), store=party("store", "bucket"), **beside)
-    share.AT_ONCE = 1  # type: ignore[misc] # a constant elsewhere; here one promise comes after the other
+    one_file_after_another()
     os.dup2(os.open(os.devnull, os.O_WRONLY), SAY_FD, inheritable=False)
     for each in BUGS:
         if each.name == bug:
             each.make()
             fork_sealers()  # so that the mistake is in that process too
     asyncio.run(LIVES[scenario].live(home, say))
+
+
+def one_file_after_another() -> None:
+    """Have every source take one file at a time from now on, so that one promise comes after the other."""
+    real = Share.__init__
+
+    def alone(self: Share, source: Source, **how: Any) -> None:  # noqa: ANN401 - as the real one
+        real(self, source, **how | {"at_once": 1})  # fails where a share no longer knows it
+
+    Share.__init__ = alone  # type: ignore[method-assign]  # this process lives one life
 
 
 if __name__ == "__main__":
