@@ -20,6 +20,9 @@ NPM = NODE_HOME / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
 # A shell that starts this behind itself (``&``, ``nohup``) has it ignore Ctrl-C, and so would all that tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
+settings.register_profile("untimed", settings.default, deadline=None)
+settings.load_profile("untimed")  # no test judges how long anything takes: `make bench` does
+
 settings.register_profile("long", max_examples=10_000, deadline=None)
 """Ask for it where properties are looked at closely: make test PYTEST_ARGS="--hypothesis-profile=long tests/policy"."""
 
