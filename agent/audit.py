@@ -3,7 +3,8 @@
 Rules: an event is appended with the caller's transaction, so history and state cannot differ; nothing personal is ever
 named (``agent/chain.py`` has the form); the device signs the head every ``CHECKPOINT_EVERY`` entries and wherever a
 caller asks; old entries leave only beneath a checkpoint, and never fewer than ``KEEP_ENTRIES`` stay. They go at every
-retention pass and wherever a large delete writes many.
+retention pass and wherever a large delete writes many. Since the roots changed, a word may have come that stands: an
+index of before it is to be refused when it is put back, and ``unanchored`` says so until the roots change.
 """
 
 from collections.abc import Callable
@@ -12,7 +13,7 @@ from typing import Final, Literal, Protocol
 import msgspec
 
 from agent import chain
-from agent.chain import EMPTY, Event, Head
+from agent.chain import EMPTY, Event, EventKind, Head
 from agent.errors import CorruptError
 from agent.index import Tx
 from agent.index import audit as rows
@@ -31,6 +32,13 @@ PAGE_ENTRIES: Final = 500
 
 END_ENTRIES: Final = 1_000
 """Judged at each start, and those before them up to the signature that vouches for them."""
+
+STANDING: Final[frozenset[EventKind]] = frozenset({
+    "keyset_accepted", "owner_set", "trust_ended", "policy_changed", "freeze_put", "freeze_lifted", "freeze_shortened",
+    "purpose_said", "do_not_track", "narrowed", "rectified", "service_changed", "camera_forgotten",
+    "collection_switched",
+})  # fmt: skip
+"""Words that stand until another is said, or that take trust away: an index that does not know of one is dangerous."""
 
 __all__ = ["CHECKPOINT_EVERY", "KEEP_ENTRIES", "Event", "Head", "Signer", "append", "checkpoint", "entries", "head"]
 
@@ -59,6 +67,15 @@ def append(tx: Tx, event: Event, *, moment: Moment) -> None:
     before = head(tx)
     line = chain.entry_line(event, head=before, moment=moment)
     rows.insert(tx, before.seq + 1, line, line_hash=chain.line_hash(line))
+    if event.kind in STANDING:
+        rows.leave_unanchored(tx, before.seq + 1)
+    elif event.kind == "keys_rotated":
+        rows.anchor(tx)
+
+
+def unanchored(tx: Tx) -> bool:
+    """Tell whether a word of ``STANDING`` came since the roots changed."""
+    return rows.unanchored(tx)
 
 
 def head(tx: Tx) -> Head:

@@ -60,7 +60,7 @@ from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
 from agent import age
 from agent.element import TpmSettings, open_element
-from agent.element.wear import Wear
+from agent.element.wear import BURST, Wear
 from agent.envelope.jws import public_jwk, raw_signature, thumbprint
 from agent.errors import ConfigError, CorruptError
 from agent.files import FILE_MODE, sync_folder, translated_space
@@ -363,6 +363,11 @@ class Keystore:
     def anchor_is_due(self) -> bool:
         """Tell whether the roots are to be changed so that an index of yesterday is refused when it is put back."""
         return self._tpm is not None and self.wear.anchor_is_due(self._now_ms)
+
+    @property
+    def spares_a_raise(self) -> bool:
+        """Tell whether the roots may change for more than what is destroyed: a TPM's raises are half left to that."""
+        return self._tpm is None or self.wear.left > BURST // 2
 
     def settle(self, now_ms: int) -> None:
         """Count the time that has passed, and raise the TPM's counter for what was destroyed without; else nothing."""

@@ -6,6 +6,7 @@ cut off before it hands the parts out, so nobody ever works on a half-done erasu
 
 import asyncio
 import contextlib
+import logging
 import os
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -36,7 +37,7 @@ from agent.document import DOCUMENT_BYTES
 from agent.envelope import Command, EndService, Key, ProposePolicy, Rectify, SetTime, fingerprint
 from agent.envelope.policy import read_unverified_policy
 from agent.erasure import Erasure
-from agent.errors import ConfigError, LinkError
+from agent.errors import ConfigError, LinkError, SpaceError
 from agent.files import free_bytes, is_there, open_folder, read_whole
 from agent.index import Index, Tx, farewell
 from agent.keystore import Keystore
@@ -57,6 +58,11 @@ RESERVE_BYTES: Final = 16 << 20
 
 _LOCK_PAUSE_S: Final = 0.05
 
+
+_log: Final = logging.getLogger(__name__)
+
+ANCHOR_PAUSE_MS: Final = 900_000
+"""Between two changes of the roots for words alone: a key that says one each minute wears no keystore out."""
 
 NOTHING_ALLOWED: Final = b"version = 1\n"
 """The policy of a device that parted from its owner: whatever the file beside it says, or where that went."""
@@ -116,6 +122,7 @@ class Parts:
     leaving: bool = False
     end_collecting: Callable[[], Awaitable[None]] = _nothing_collects
     service_ended: bool = False
+    anchored_ms: int | None = None
 
     def now(self) -> Moment:
         """Read the clocks once; a flow does so at its start and hands the moment down."""
@@ -162,6 +169,20 @@ class Parts:
         await asyncio.to_thread(self.keystore.settle, moment.agent_ms)
         if self.keystore.anchor_is_due:
             await self.erasure.change_roots(moment)
+
+    async def anchor_words(self, *, at_once: bool = False) -> None:
+        """Change the roots where a word that stands came since they changed, but not twice in ``ANCHOR_PAUSE_MS``.
+
+        Then an index from before that word is refused when it is put back. ``at_once`` is for whoever stops: nobody
+        comes back to it. Half of a TPM's raises are left to what destroys; the daily change then serves words too.
+        """
+        moment = self.now()
+        rests = self.anchored_ms is not None and moment.agent_ms - self.anchored_ms < ANCHOR_PAUSE_MS
+        if (rests and not at_once) or not self.keystore.spares_a_raise:
+            return
+        if await self.index.read(audit.unanchored):
+            await self.erasure.change_roots(moment)
+            self.anchored_ms = moment.agent_ms
 
     async def prune_log(self) -> None:
         """Drop what the audit log no longer keeps, some in each transaction, until that is all."""
@@ -275,6 +296,11 @@ async def recover(parts: Parts, *, file: bytes | None) -> None:
 
 async def leave(parts: Parts) -> None:
     """Stop in order: nobody takes anything in any more."""
+    try:
+        # Every step of it is one of forgetting, whose cuts the next start finishes.
+        await parts.anchor_words(at_once=True)
+    except (SpaceError, LinkError) as error:
+        _log.warning("an index from before the last word is believed until the next start: %s", error.message)
     # Step 5. If power fails here, the next start sweeps.
     folder = parts.vault.payloads.leave()
 

@@ -612,6 +612,7 @@ async def _tick(
                 told = moment.trusted, parts.timeline.leapt
             await parts.end_holds()
             await parts.commands.tick(moment)
+            await parts.anchor_words()
             if await parts.commands.part(moment):
                 _log.warning("this device has left its owner: it ends, and what is left of that owner is destroyed")
                 stop.set()

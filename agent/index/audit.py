@@ -19,6 +19,14 @@ CREATE TABLE audit_checkpoint (
   line BLOB NOT NULL
 ) STRICT;
 """,
+    """
+-- The last entry that tells of a word that stands, while the roots of the keystore are those of before it. One row at
+-- most.
+CREATE TABLE audit_unanchored (
+  only_row INTEGER PRIMARY KEY CHECK (only_row = 1),
+  seq      INTEGER NOT NULL
+) STRICT;
+""",
 )
 
 
@@ -36,6 +44,21 @@ def first(tx: Tx) -> int:
 def insert(tx: Tx, seq: int, line: bytes, *, line_hash: str) -> None:
     """Add the entry after the head."""
     tx.execute("INSERT INTO audit VALUES (?, ?, ?)", (seq, line, line_hash))
+
+
+def leave_unanchored(tx: Tx, seq: int) -> None:
+    """Note that the word of this entry is younger than the roots."""
+    tx.execute("INSERT OR REPLACE INTO audit_unanchored VALUES (1, ?)", (seq,))
+
+
+def anchor(tx: Tx) -> None:
+    """Note that the roots change in this transaction."""
+    tx.execute("DELETE FROM audit_unanchored")
+
+
+def unanchored(tx: Tx) -> bool:
+    """Tell whether a word is younger than the roots."""
+    return bool(tx.execute("SELECT 1 FROM audit_unanchored"))
 
 
 def insert_checkpoint(tx: Tx, seq: int, line: bytes) -> None:

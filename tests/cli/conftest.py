@@ -119,9 +119,10 @@ class Device:
 
         asyncio.run(raise_it())
 
-    def kill_running(self) -> None:
-        """Run the agent until it answers, and kill it as a power cut would."""
+    def kill_running(self, meanwhile: Callable[[], None] = lambda: None) -> None:
+        """Run the agent until it answers and ``meanwhile`` is done, and kill it as a power cut would."""
         with self._started() as process:
+            meanwhile()
             process.kill()
 
     @contextmanager

@@ -6,9 +6,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from agent import audit
+from agent.audit import Event
 from agent.cli.doctor import _swap
+from agent.element.wear import BURST
 from tests.cli.conftest import Device, Shell
 from tests.tpm.conftest import Swtpm
 
@@ -88,6 +92,30 @@ def test_agent_changes_its_roots_daily_so_that_an_index_of_before_is_refused(dev
 
     before, after, same = asyncio.run(change())
     assert before != after == same
+
+
+def test_index_from_before_a_word_is_refused_while_half_of_the_raises_are_left(device: Device, tmp_path: Path) -> None:
+    device.take_in("front/a.mp4")
+
+    async def change(left: int) -> tuple[bool, bool]:
+        async with device.parts() as parts:
+            state = parts.keystore._state
+            wear = msgspec.structs.replace(parts.keystore.wear, left=left)
+            parts.keystore._state = msgspec.structs.replace(state, wear=wear)
+            event = Event(kind="do_not_track", rule="on")
+            await parts.index.write(lambda tx: audit.append(tx, event, moment=parts.now()))
+            before = parts.keystore.roots()
+            await parts.anchor_words(at_once=True)
+            return before != parts.keystore.roots(), await parts.index.read(audit.unanchored)
+
+    assert asyncio.run(change(BURST // 2)) == (False, True)
+    copy = tmp_path / "index.db"
+    shutil.copy(device.state / "index.db", copy)
+    assert asyncio.run(change(BURST // 2 + 1)) == (True, False)
+    shutil.copy(copy, device.state / "index.db")
+    ran = device.agent("inventory")
+    assert "lacks root" in ran.err
+    assert "next: this index is from before the last change of keys" in ran.err
 
 
 def test_agent_that_was_killed_goes_on_with_the_same_keys_when_power_is_back(device: Device, tpm: Swtpm) -> None:
