@@ -5,6 +5,7 @@ exit code.
 """
 
 import argparse
+import importlib
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -12,49 +13,32 @@ from pathlib import Path
 from typing import Final
 
 from agent.clock import ReadClock, system_clock
-from agent.owner import (
-    alerts,
-    answers,
-    ask,
-    consent,
-    correct,
-    ending,
-    enrol,
-    farewell,
-    freeze,
-    keys,
-    own,
-    policy,
-    prove,
-    requests,
-    succession,
-    unpack,
-)
 from agent.owner.context import Context
 from agent.owner.context import add as add_command
 from agent.owner.home import DEFAULT_HOME, Home
 from agent.shell.ending import DONE, ended
-from agent.shell.parser import Parser, Subparsers, Version, commands_of
+from agent.shell.parser import Parser, Version, commands_of
 from agent.shell.version import version_facts, version_line
 
-_PARTS: Final[tuple[Callable[[Subparsers], None], ...]] = (
-    own.add_parsers,
-    enrol.add_parsers,
-    succession.add_parsers,
-    ask.add_parsers,
-    consent.add_parsers,
-    farewell.add_parsers,
-    correct.add_parsers,
-    requests.add_parsers,
-    policy.add_parsers,
-    freeze.add_parsers,
-    answers.add_parsers,
-    alerts.add_parsers,
-    ending.add_parsers,
-    prove.add_parsers,
-    unpack.add_parsers,
-    keys.add_parsers,
-)
+FILES: Final[dict[str, tuple[str, ...]]] = {
+    "own": ("init", "recover"),
+    "enrol": ("device", "client"),
+    "succession": ("replace-root",),
+    "ask": ("delete", "export", "inventory", "approve", "time"),
+    "consent": ("consent", "withdraw", "object"),
+    "farewell": ("erase-all",),
+    "correct": ("rectify",),
+    "requests": ("requests",),
+    "policy": ("policy",),
+    "freeze": ("restrict", "unrestrict", "hold", "release"),
+    "answers": ("pending", "resend", "forget", "listen", "receipt", "receipts"),
+    "alerts": ("alerts",),
+    "ending": ("end-service",),
+    "prove": ("verify",),
+    "unpack": ("open",),
+    "keys": ("keygen", "decrypt"),
+}
+"""Which file has which commands, in the order of ``--help``; only the named command's file is loaded."""
 
 
 def main(argv: Sequence[str] | None = None, *, read_clock: ReadClock | None = None) -> int:
@@ -81,7 +65,7 @@ def _stopped(kept: Sequence[str]) -> str:
 
 
 def _run(told: Sequence[str], read_clock: ReadClock, kept: list[str]) -> int:
-    arguments = _parser().read(told)
+    arguments = _parser(_named(told)).read(told)
     run: Callable[[argparse.Namespace, Context], int] = arguments.run
     return run(
         arguments,
@@ -94,7 +78,19 @@ def _run(told: Sequence[str], read_clock: ReadClock, kept: list[str]) -> int:
     )
 
 
-def _parser() -> Parser:
+def _named(told: Sequence[str]) -> str:
+    """Return the first word that is neither an option nor the value of the one that has a value."""
+    words = iter(told)
+    for word in words:
+        if word == "--home":
+            next(words, None)
+        elif not word.startswith("-"):
+            return word
+    return ""
+
+
+def _parser(named: str) -> Parser:
+    """Make the parser of the command of that name; of all commands where there is none."""
     parser = Parser(
         prog="privacy-owner",
         description="Own cameras: make the keys, say who may command them, delete, export and check what they answer.",
@@ -108,8 +104,10 @@ def _parser() -> Parser:
     )
     parser.add_argument("--version", action=Version)
     subparsers = commands_of(parser)
-    for add in _PARTS:
-        add(subparsers)
+    all_of_them = named not in {"version", *(name for names in FILES.values() for name in names)}
+    for file, names in FILES.items():
+        if all_of_them or named in names:
+            importlib.import_module(f"agent.owner.{file}").add_parsers(subparsers)
     add_command(
         subparsers,
         "version",

@@ -1,5 +1,6 @@
 """What every command promises: an example, JSON, exit codes, files readable by stock tools, nothing secret told."""
 
+import importlib
 import io
 import json
 import os
@@ -10,6 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from agent.owner import main
+from agent.owner.shell import FILES
+from agent.shell.parser import Parser, commands_of
 from device_sim.cloud import sealing
 from tests.owner.conftest import MakeOwner
 
@@ -26,6 +30,23 @@ def test_help_ends_in_an_example_of_that_command(make_owner: MakeOwner, command:
 
     assert f"example:\n  privacy-owner {command}" in told.out or f"&& privacy-owner {command}" in told.out
     assert "--json" in told.out
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_file_has_just_the_commands_that_it_is_loaded_for(file: str) -> None:
+    commands = commands_of(Parser(prog="privacy-owner"))
+    importlib.import_module(f"agent.owner.{file}").add_parsers(commands)
+
+    assert tuple(commands.choices) == FILES[file]
+
+
+@pytest.mark.parametrize("home", [("--home", "delete"), ("--home=delete",)])
+def test_home_with_the_name_of_a_command_is_taken_for_none(
+    home: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    assert main([*home, "keygen", "-o", "friend.key"]) == 0
 
 
 @pytest.mark.parametrize(
