@@ -199,7 +199,7 @@ class Index:
             try:
                 busy = self._checkpoint()
             except apsw.FullError:
-                if not self._ballast.release():
+                if not self._release():
                     raise
             else:
                 break
@@ -238,7 +238,7 @@ class Index:
                 (answer,) = self._commit([job])
             except apsw.FullError:
                 self._roll_back()
-                if job.kind != "urgent" or not self._ballast.release():
+                if job.kind != "urgent" or not self._release():
                     raise
             else:
                 break
@@ -282,6 +282,13 @@ class Index:
         finally:
             tx.end()
             self.statements += tx.statements
+
+    def _release(self) -> bool:
+        """Give a piece of the ballast up; a medium that fails at that ends the index, and no piece is tried again."""
+        try:
+            return self._ballast.release()
+        except OSError as error:
+            raise self._lose(error) from error
 
     def _roll_back(self) -> None:
         if self._connection.in_transaction:

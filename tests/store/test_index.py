@@ -1,6 +1,8 @@
 """The encrypted file: what it demands, how commits are shared, what a wrong key or a second process gets."""
 
 import asyncio
+import errno
+import os
 import stat
 import threading
 from collections.abc import Callable
@@ -257,6 +259,25 @@ def test_failed_fsync_ends_every_later_call_and_is_never_tried_again(tmp_path: P
     index.close()
     index = opened(tmp_path)
     assert index.read_now(notes) == []
+    index.close()
+
+
+def test_ballast_whose_sync_fails_ends_the_index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    index = opened(tmp_path)
+    index.write_now(make_table)
+    real = index._connection
+    index._connection = Failing(real, apsw.FullError("full"), times=3)  # type: ignore[assignment] # a medium that breaks, put in its place
+
+    def fails(_fd: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(os, "fsync", fails)
+    with pytest.raises(IndexLostError):
+        index.write_now(put("urgent"), urgent=True)
+    monkeypatch.undo()
+    with pytest.raises(IndexLostError):
+        index.write_now(put("later"), urgent=True)
+    index._connection = real
     index.close()
 
 
