@@ -33,7 +33,7 @@ EventKind = Literal[
     "admitted", "ingest_refused", "source_given_up", "upload_begun", "stored", "lost", "erase_asked",
     "keys_rotated", "erased", "remote_erased", "command_accepted", "command_refused", "command_waiting",
     "command_approved", "command_done", "exported", "inventory_told", "alert_raised", "alert_cleared",
-    "corrupt_object", "mark_moved", "camera_trusted", "camera_changed", "camera_forgotten", "source_left",
+    "corrupt_object", "mended", "mark_moved", "camera_trusted", "camera_changed", "camera_forgotten", "source_left",
     "camera_paired", "camera_refused", "link_key_made", "collection_switched", "collection_confirmed", "freeze_put",
     "freeze_lifted", "freeze_shortened", "trust_ended", "owner_left", "rectified",
     "remote_rectified", "purpose_said", "do_not_track", "narrowed", "resealed", "service_changed", "counts_told",

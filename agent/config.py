@@ -22,6 +22,10 @@ The document::
     [delivery]
     ca = "nas-ca.pem"                     # an authority besides the system's, of whom an export is handed to
 
+    [scrub]                               # sealed payloads are read again, to find what a medium lost
+    every = "30d"                         # all of them once in so long; "off": only when asked
+    rate = "4MB"                          # bytes in a second at most
+
     [discovery]                           # leave it out and nothing is listened for
     ways = ["mdns", "onvif", "ble"]       # and interfaces, adapter
 
@@ -66,6 +70,7 @@ from agent.rtsp.settings import (
     read_address,
     read_service,
 )
+from agent.scrub.settings import ScrubSettings
 from agent.sources import SourceSettings
 from agent.sources.settings import BATCH_MAX_BYTES, After, SourceKind
 
@@ -92,9 +97,16 @@ _DOCUMENT_KEYS: Final = (
     "clock",
     "keystore",
     "delivery",
+    "scrub",
     "discovery",
     "source",
 )
+SCRUB_LEAST_S: Final = 3_600.0
+"""A pass each hour reads a small vault; more often than that nothing is learnt."""
+
+SCRUB_LEAST_BYTES: Final = 10_000
+"""In a second: what is slower would be at no payload's end before it is gone."""
+
 ENGINES: Final = ("software", "tpm")
 _KEYSTORE_KEYS: Final = ("engine", "tcti", "counter")
 _TCTI: Final = re.compile(r"[a-z0-9-]{1,32}(?::[\x21-\x7e]{1,256})?")
@@ -164,6 +176,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     streams: tuple[StreamSettings, ...] = ()
     authorities: Path | None = None
     """Certificates by which the servers of third parties are verified, besides the system's."""
+    scrub: ScrubSettings = ScrubSettings()
 
     @property
     def source_names(self) -> tuple[str, ...]:
@@ -215,6 +228,7 @@ def parse_config(raw: bytes, *, file: Path) -> Config:
     delivery = document.table("delivery")
     authorities = here / delivery.take("ca", str) if "ca" in delivery else None
     delivery.close(known=("ca",))
+    scrub = _scrub(document.table("scrub"))
     discovery = _discovery(document.table("discovery")) if "discovery" in document else None
     sources, streams = _sources(document, here=here, state=state)
     document.close(known=_DOCUMENT_KEYS)
@@ -231,6 +245,7 @@ def parse_config(raw: bytes, *, file: Path) -> Config:
         sources=sources,
         streams=streams,
         authorities=authorities,
+        scrub=scrub,
     )
 
 
@@ -331,6 +346,21 @@ def _discovery(table: Table) -> DiscoverySettings:
         raise table.error("adapter", f"{adapter!r} is no Bluetooth adapter", hint="bluetoothctl list shows them: hci0")
     table.close(known=_DISCOVERY_KEYS)
     return DiscoverySettings(ways=cast("tuple[Way, ...]", ways), interfaces=interfaces, adapter=adapter)
+
+
+def _scrub(table: Table) -> ScrubSettings:
+    usual = ScrubSettings()
+    if table.kind_of("every") is str and table.take("every", str) == "off":
+        every_s = 0.0
+    else:
+        every_s = _seconds(table, "every", usual.every_s)
+        if every_s < SCRUB_LEAST_S:
+            raise table.error("every", "is too short", hint='write "1h" or more, or "off"')
+    rate_bytes_s = table.size_bytes("rate")
+    if rate_bytes_s is not None and rate_bytes_s < SCRUB_LEAST_BYTES:
+        raise table.error("rate", "is too slow", hint='write "10kB" or more, or every = "off"')
+    table.close(known=("every", "rate"))
+    return ScrubSettings(every_s=every_s, rate_bytes_s=usual.rate_bytes_s if rate_bytes_s is None else rate_bytes_s)
 
 
 def _source(table: Table, *, kind: str, here: Path) -> SourceSettings:

@@ -7,6 +7,9 @@ row, or a part file. A start sweeps them, and so must look for every file in the
 - an agent that stops in order (``leave``) makes no file any more, removes its part files and syncs the folder. If
   nothing is loose then, what ``leave`` returns, which folder it is and when it last changed, goes into the index;
 - the next start takes that out of the index before it makes a file, and sweeps the folder unless it is as it was left.
+
+A sync of the folder that failed counts for none of the names that it was to make durable: what the kernel says of them
+at the next one is nothing to rely on, unless the folder was changed anew before.
 """
 
 import asyncio
@@ -18,7 +21,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from agent.errors import AgentError, ConfigError, LinkError
+from agent.errors import AgentError, ConfigError, LinkError, SpaceError
 from agent.files import (
     PART_SUFFIX,
     make_folder,
@@ -33,6 +36,8 @@ from agent.ids import ID_BYTES, Ids
 
 _LOG: Final = logging.getLogger(__name__)
 
+_LOOK: Final = "look at the disk that holds the vault"
+
 LOOKED_UP: Final = 4_096
 """Names that a sweep asks the index for at once: bounds how long others wait for it."""
 
@@ -40,13 +45,16 @@ LOOKED_UP: Final = 4_096
 class Payloads:
     """The payloads in ``folder``, which is made when it is not there.
 
-    ``new_part`` and ``remove`` may be called in any thread, the rest in one.
+    ``new_part``, ``put_in_place`` and ``remove`` may be called in any thread, the rest in one.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._settled = 0
         self._synced = 0
+        self._failed = 0
+        self._syncing = threading.Lock()
+        self._unsynced = False
         self._settling = asyncio.Lock()
         self._lock = threading.Lock()
         self._loose: set[Path] = set()
@@ -71,7 +79,10 @@ class Payloads:
         return fd, part
 
     async def settle(self, part: Path, object_id: str) -> None:
-        """Give a part file, which its writer synced, its final name, durably; it stays loose."""
+        """Give a part file, which its writer synced, its final name, durably; it stays loose.
+
+        Raises ``LinkError`` where the sync failed that was to serve this name, whoever of several asked for it.
+        """
         final = self.path(object_id)
         self._loose.add(final)
         with _translated_failure(), translated_space():
@@ -80,14 +91,41 @@ class Payloads:
         self._settled += 1
         mine = self._settled
         async with self._settling:  # one sync serves every name that was settled before it began
+            if self._failed >= mine:
+                raise LinkError("the vault cannot be written: a sync of its folder failed", hint=_LOOK)
             if self._synced < mine:
                 now = self._settled
-                await asyncio.to_thread(sync_folder, self.folder)
+                try:
+                    with _translated_failure():
+                        await asyncio.to_thread(self._sync)
+                except LinkError:
+                    self._failed = self._settled  # those that came while it ran, too: it may have been told of them
+                    raise
                 self._synced = now
+
+    def _sync(self) -> None:
+        """Make every name in the folder durable; one sync at a time, for any thread."""
+        with self._syncing:
+            if self._unsynced:
+                fd, part = new_file(self.folder)
+                os.close(fd)
+                remove(part, folder_synced=False)
+            self._unsynced = True
+            sync_folder(self.folder)
+            self._unsynced = False
 
     def accounted(self, object_id: str) -> None:
         """Note that an object's row is durable."""
         self._loose.discard(self.path(object_id))
+
+    def put_in_place(self, payload: str, object_id: str) -> None:
+        """Give the payload ``payload`` the name of an object in place of what has it, durably; done before is done."""
+        path = self.path(payload)
+        with _translated_failure():
+            if path.exists():
+                settle(path, self.path(object_id), folder_synced=False)
+            self._sync()
+        self._loose.discard(path)
 
     def discard(self, path: Path) -> None:
         """Remove a part file or a payload without a row. What a power cut brings back can never be opened."""
@@ -104,8 +142,8 @@ class Payloads:
                 kept[object_id] = error
         try:
             with translated_removal(self.folder):
-                sync_folder(self.folder)
-        except (ConfigError, LinkError) as error:
+                self._sync()
+        except (ConfigError, LinkError, SpaceError) as error:
             kept = dict.fromkeys(ids, error)
         return kept
 
@@ -121,7 +159,7 @@ class Payloads:
             kept = self.remove([path.name for path in parts])
             self._loose.difference_update(path for path in parts if path.name not in kept)
         else:
-            sync_folder(self.folder)  # once: what a second one says after a failure is nothing to rely on
+            self._sync()  # once: what a second one says after a failure is nothing to rely on
         return "" if self._loose else self.state()
 
     def state(self) -> str:
@@ -165,9 +203,7 @@ def _translated_failure() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise LinkError(
-            f"the vault cannot be written: {error.strerror}", hint="look at the disk that holds the vault"
-        ) from error
+        raise LinkError(f"the vault cannot be written: {error.strerror}", hint=_LOOK) from error
 
 
 def _pages(sealed: dict[str, bytearray]) -> Iterator[Sequence[str]]:

@@ -5,6 +5,8 @@ docs/design.md, whose numbers the code quotes; 1, 2, 5 and 6 are the ingest flow
 
     1 gate · 2 seal · 3 name · 4 commit · 5 give up · 6 note
 
+What becomes of a damaged payload has steps of its own there, S1 to S7; those that change an object are here.
+
 If power fails before 4 is durable, the source still has its copy and ``recover`` sweeps the file; after 4 ``admit``
 returns the object that is here already, so ingest goes on with 5.
 
@@ -19,6 +21,7 @@ States: ``sealed`` → ``uploaded`` (a signed storage receipt is held; back to `
 import asyncio
 import hashlib
 import hmac
+import logging
 import secrets
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -26,10 +29,11 @@ from typing import Any, Final
 
 import msgspec
 
-from agent import age, audit, tombstone
+from agent import age, audit, damage, tombstone
 from agent.audit import Event
 from agent.clock import MS_PER_S, parse_rfc3339_ms
-from agent.errors import CorruptError, RefusedError, SpaceError
+from agent.damage import NEVER_AGAIN, What
+from agent.errors import CorruptError, LinkError, RefusedError, SpaceError
 from agent.ids import Ids
 from agent.index import Index, Tx
 from agent.index import vault as rows
@@ -62,6 +66,8 @@ from agent.model import (
 )
 from agent.payload import Payloads
 from agent.tombstone import Forbidden
+
+_log = logging.getLogger(__name__)
 
 _ABOVE_ALL: Final = 2**63 - 1
 
@@ -176,6 +182,8 @@ class Vault:
         self.keystore = keystore
         self.random = random
         self.closed_groups: frozenset[int] = frozenset()
+        self.mended: Callable[[Tx, str, Moment], object] = _nobody_told
+        """Called in the transaction in which an object's own source made it whole again."""
         if index.read_now(rows.root_id) is None:
             index.write_now(self._adopt_root, urgent=True)
         index.read_now(self.root)
@@ -213,7 +221,8 @@ class Vault:
         already, and of the same content where the copy is ours to give up, is returned instead (so the source's copy
         is safe to give up). Raises ``RefusedError`` when it may not return: ``deleted_before`` for a tombstone or a
         cut-off, ``before_mark`` for what is only not ``Forbidden.certain``; ``SpaceError`` when the disk is full.
-        ``beside`` writes in step 4's transaction, if there is a new object.
+        ``beside`` writes in step 4's transaction, if there is a new object. Where an object in quarantine has this very
+        content, that one gets the payload, and is returned once it is whole.
         """
         try:
             # Step 3. If power fails here there is a file without a row, which ``recover`` sweeps.
@@ -227,6 +236,8 @@ class Vault:
             raise
         if admitted.id == draft.id:
             self.payloads.accounted(draft.id)
+        elif await self.index.read(lambda tx: damage.replaced_by(tx, admitted.id)) == draft.id:
+            await self._put_in_place(admitted.id, draft.id, moment)
         else:
             self.payloads.discard(self.payload_path(draft.id))
         return admitted
@@ -244,7 +255,7 @@ class Vault:
         takes = draft.source_copy == "taken"
         same = rows.by_source_tag(tx, draft.source_tag)
         known = self.held(tx, draft.source_tag, draft.content_tag) if takes else None
-        if same is not None and not takes:
+        if same is not None and not takes and not damage.wanted(tx, draft.source_tag):
             known = _object(same)
         if known is not None:
             return known
@@ -263,6 +274,11 @@ class Vault:
         if found is not None:
             reason = "deleted_before" if found.certain else "before_mark"
             raise RefusedError(f"deleted before ({found.rule})", reason=reason)
+        broken = self._broken(tx, draft)
+        if broken is not None:
+            return self._give_payload(tx, broken, draft, group=group, moment=moment)
+        if same is not None and not takes:
+            damage.want_no_more(tx, _object(same).id)  # another content has its name by now
         key_group, version, wrapped = self._place(tx, draft, group)
         values = msgspec.structs.asdict(draft) | {
             "taken_in_ms": moment.agent_ms,
@@ -272,8 +288,8 @@ class Vault:
             "purposes": "\n".join(draft.purposes),
             "recipients": "\n".join(draft.recipients),
         }
-        if same is not None:
-            values["source_tag"] = self._tag_of_another(draft.source_tag, draft.content_tag)
+        while rows.by_source_tag(tx, values["source_tag"]) is not None:
+            values["source_tag"] = self._tag_of_another(values["source_tag"], draft.content_tag)
         n = rows.insert_object(tx, values)
         files = ((file.source_tag, file.content_tag, file.captured_from_ms, file.path) for file in draft.files)
         rows.insert_files(tx, n, files)
@@ -283,6 +299,90 @@ class Vault:
         audit.append(tx, event, moment=moment)
         beside(tx)
         return self.require(tx, draft.id)
+
+    # -- damage
+
+    def quarantine(self, tx: Tx, object_id: str, what: What, *, at_bytes: int, moment: Moment) -> None:
+        """Do step S4: the payload is known not to be what was sealed; what a store has half of it is asked back."""
+        found = self.require(tx, object_id)
+        wanted = found.category not in NEVER_AGAIN
+        damage.quarantine(tx, object_id, what, at_bytes=at_bytes, now_ms=moment.agent_ms, wanted=wanted)
+        self.ask_half_back(tx, found)
+        detail: dict[str, str | int] = {"what": what, "at_bytes": at_bytes}
+        audit.append(tx, Event(kind="corrupt_object", object=object_id, detail=detail), moment=moment)
+
+    def is_damaged(self, tx: Tx, object_id: str) -> bool:
+        """Tell whether an object is in quarantine."""
+        return damage.is_damaged(tx, object_id)
+
+    def found_whole(self, tx: Tx, object_id: str, *, moment: Moment) -> bool:
+        """Let an object out of quarantine whose bytes are right again; return whether it was in it."""
+        before = damage.of(tx, object_id)
+        if before is None or damage.replaced_by(tx, object_id):
+            return False
+        damage.clear(tx, object_id)
+        if before.sure:
+            audit.append(tx, Event(kind="mended", object=object_id, rule="read_again"), moment=moment)
+        return before.sure
+
+    async def finish_mending(self, moment: Moment) -> None:
+        """Do S6 and S7 where a cut came before them. Run at start, before payloads without a row are swept."""
+        try:
+            while some := await self.index.read(damage.replacing):
+                for object_id, payload in some:
+                    await self._put_in_place(object_id, payload, moment)
+        except LinkError as error:  # both files stay as they are, and the next start comes back to this line
+            _log.warning("a damaged object is made whole at the next start: %s", error.message)
+
+    async def _put_in_place(self, object_id: str, payload: str, moment: Moment) -> None:
+        # S6. If power fails before it is durable, both files are there, and the row says which is the whole one.
+        await asyncio.to_thread(self.payloads.put_in_place, payload, object_id)
+
+        def end(tx: Tx) -> None:
+            if damage.replaced_by(tx, object_id) == payload and damage.clear(tx, object_id):
+                self.mended(tx, object_id, moment)
+
+        # S7. If power fails before this is durable, the start does S6 again, on nothing, and this.
+        await self.index.write(end, urgent=True)
+
+    def _broken(self, tx: Tx, draft: Draft) -> Object | None:
+        """Return the object in quarantine that what was sealed is all of."""
+        object_id = damage.like(tx, msgspec.structs.asdict(draft))
+        found = None if object_id is None else self.require(tx, object_id)
+        # With a header key nobody here can open a header, so it cannot be written anew for others.
+        fits = found is not None and (found.kind == "file-key" or found.recipients == draft.recipients)
+        return found if fits else None
+
+    def _give_payload(self, tx: Tx, found: Object, draft: Draft, *, group: GroupKey, moment: Moment) -> Object:
+        """Do step S5: the object stays what it is, for whom and since when; its payload and the key of it are new."""
+        key = unwrap_slot(group, draft.slot, object_id=draft.id, payload_sha256=draft.payload_sha256, kind=draft.kind)
+        row = rows.slot(tx, found.id)
+        if row is None:
+            raise CorruptError(f"object {found.id} has no slot", hint="run: privacy-agent doctor")
+        _wrapped, _payload_sha256, kind, group_id, version, wrapped_group = row
+        own = unwrap_group(self.root(tx), wrapped_group, id=group_id, version=version)
+        about: dict[str, Any] = {"object_id": found.id, "payload_sha256": draft.payload_sha256, "kind": kind}
+        rows.replace_payload(
+            tx,
+            found.id,
+            payload_sha256=draft.payload_sha256,
+            wrapped=wrap_slot(own, key, **about, random=self.random),
+        )
+        if kind == "header-key":
+            header = open_header(key, draft.sealed_header, object_id=draft.id)
+            self._keep_header(tx, found.id, key, header)
+        elif found.state == "sealed":
+            self._keep_header(tx, found.id, key, _header_for(key, found.recipients))
+        damage.replace(tx, found.id, draft.id)
+        self.ask_half_back(tx, found)
+        audit.append(tx, Event(kind="mended", object=found.id, rule="source"), moment=moment)
+        return self.require(tx, found.id)
+
+    def _keep_header(self, tx: Tx, object_id: str, key: bytes, header: bytes) -> None:
+        n = rows.number(tx, object_id)
+        assert n is not None, "no such object"  # noqa: S101 - a caller's mistake
+        rows.put_header(tx, n, seal_header(key, header, object_id=object_id, random=self.random))
+        rows.set_header_sha256(tx, object_id, hashlib.sha256(header).digest())
 
     def _deleted(self, tx: Tx, draft: Draft) -> Forbidden | None:
         """Tell whether one of several files was deleted before."""
@@ -328,8 +428,14 @@ class Vault:
     # -- asking
 
     def seen(self, tx: Tx, source_tag: bytes) -> bool:
-        """Tell whether something of this source identity is here; it says nothing of its content."""
-        return rows.has_source_tag(tx, source_tag) or rows.has_source_file(tx, source_tag)
+        """Tell whether something of this source identity is here and whole; it says nothing of its content."""
+        if rows.has_source_tag(tx, source_tag):
+            return not damage.wanted(tx, source_tag)
+        return rows.has_source_file(tx, source_tag)
+
+    def wants(self, tx: Tx, source_tag: bytes) -> bool:
+        """Tell whether the source's copy is to take the place of a damaged payload."""
+        return damage.wanted(tx, source_tag)
 
     def held(self, tx: Tx, source_tag: bytes, content_tag: bytes) -> Object | None:
         """Return the object that is, or holds, a file of this source identity with this very content."""
@@ -512,8 +618,8 @@ class Vault:
     def queued(self, tx: Tx, limit: int, *, skip: frozenset[tuple[str, Category]] = frozenset()) -> tuple[Object, ...]:
         """Return objects that wait for upload, newest first within each category, in ``CATEGORIES``' order.
 
-        At most ``limit`` of each category. ``skip`` names sets (camera, category) that may not be uploaded now: they
-        are not looked at, however much waits in them.
+        At most ``limit`` of each category, and nothing that is in quarantine. ``skip`` names sets (camera, category)
+        that may not be uploaded now: they are not looked at, however much waits in them.
         """
         found: list[Object] = []
         sets = self.waiting_totals(tx).keys() - skip
@@ -528,9 +634,14 @@ class Vault:
         return tuple(found)
 
     def waiting_totals(self, tx: Tx) -> dict[tuple[str, Category], Total]:
-        """Return how much no store has confirmed, by (camera, category)."""
-        found = rows.waiting_totals(tx)
-        return {(camera, category): Total(objects, size) for camera, category, objects, size in found}
+        """Return how much no store has confirmed, by (camera, category), without what is in quarantine."""
+        damaged = damage.waiting(tx)
+        found: dict[tuple[str, Category], Total] = {}
+        for camera, category, objects, size in rows.waiting_totals(tx):
+            less, less_bytes = damaged.get((camera, category), (0, 0))
+            if objects > less:
+                found[camera, category] = Total(objects - less, size - less_bytes)
+        return found
 
     def begin_upload(self, tx: Tx, object_id: str, *, moment: Moment) -> tuple[str, int]:
         """Return the object's upload id and its ``iat`` in seconds; both stay the same at every repeat."""
@@ -622,14 +733,11 @@ class Vault:
 
         The object names the new header's hash from then on, so its next upload has another manifest.
         """
-        row = rows.by_id(tx, object_id)
-        assert row is not None, "no such object"  # noqa: S101 - a caller's mistake
-        found = _object(row)
-        assert found.kind == "file-key", "a header key's header is never dropped"  # noqa: S101 - the same
+        found = self.require(tx, object_id)
+        assert found.kind == "file-key", "a header key's header is never dropped"  # noqa: S101 - a caller's mistake
         key = self.slot_key(tx, object_id)
-        header = age.wrap_header(key, [age.parse_recipient(text) for text in found.recipients])
-        rows.put_header(tx, row[0], seal_header(key, header, object_id=object_id, random=self.random))
-        rows.set_header_sha256(tx, object_id, hashlib.sha256(header).digest())
+        header = _header_for(key, found.recipients)
+        self._keep_header(tx, object_id, key, header)
         return header
 
     def narrow(self, tx: Tx, item: Object, *, purposes: tuple[str, ...], recipients: tuple[str, ...]) -> None:
@@ -696,6 +804,14 @@ class Vault:
 
     def _adopt_root(self, tx: Tx) -> None:
         rows.set_root_id(tx, self.keystore.roots()[0].id)
+
+
+def _nobody_told(_tx: Tx, _object_id: str, _moment: Moment) -> None:
+    """Nobody asked to be told."""
+
+
+def _header_for(file_key: bytes, recipients: Iterable[str]) -> bytes:
+    return age.wrap_header(file_key, [age.parse_recipient(text) for text in recipients])
 
 
 def _sum(totals: Iterable[Total]) -> Total:

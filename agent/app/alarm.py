@@ -106,8 +106,8 @@ MEANING: Final[dict[str, tuple[str, str]]] = {
         "Find the second device; revoke its certificate: python -m certs revoke DIR NAME",
     ),
     "corrupt_object": (
-        "A stored object's bytes are not what was sealed; it cannot be opened or uploaded.",
-        "Check the disk; take the recording from its source again where that still has it",
+        "A stored object's bytes are not what was sealed; it is neither exported nor uploaded, and stays here.",
+        "Check the disk; see what is damaged and where else it is: privacy-agent scrub, privacy-agent explain ID",
     ),
     "audit_broken": (
         "The log of what was done does not hold together; entries were changed or lost.",

@@ -19,6 +19,7 @@ from agent.index import Tx
 from agent.model import AtStore, Object
 from agent.policy import Allow, Refuse
 from agent.rights import correction
+from agent.scrub.flow import damaged_view
 
 
 class Explaining:
@@ -72,6 +73,7 @@ class Explaining:
                 "set_bytes": told.newer_bytes,
                 "readable_by_device": item.kind == "file-key",
                 "copies": copies(tx, item, vault=parts.vault, bundle=parts.bundle, policy=parts.policy),
+                **damaged_view(tx, item),
                 **tally.view(tx, item.id),
             }
 

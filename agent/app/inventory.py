@@ -16,6 +16,7 @@ from agent.errors import SpaceError
 from agent.index import Tx
 from agent.model import Moment, Object, Selection
 from agent.policy import Decision, Refuse
+from agent.scrub.flow import damaged_view
 
 LOOKED_MS: Final = 3_600_000
 """Whoever looks at the inventory here is noted in the log at most this often: a screen may refresh each second."""
@@ -78,7 +79,7 @@ class Inventory:
 
     def _listed(self, tx: Tx, object_id: str, *, moment: Moment, forgotten_ms: int | None) -> dict[str, Any] | None:
         parts = self._parts
-        return owner_listed(
+        told = owner_listed(
             tx,
             object_id,
             vault=parts.vault,
@@ -88,6 +89,8 @@ class Inventory:
             standing=parts.snapshot.standing(tx),
             held=lambda item, label: dated_view(item, parts.retention.outlook(tx, item, moment), label=label),
         )
+        item = None if told is None else parts.vault.get(tx, object_id)
+        return told if told is None or item is None else told | damaged_view(tx, item)
 
     def _exports(self, tx: Tx, selection: Selection) -> list[dict[str, Any]]:
         """Return the exports that a selection names or means."""

@@ -7,12 +7,14 @@ from agent.app.camera_state import Said
 from agent.app.parts import Parts
 from agent.app.passkey import Passkeys
 from agent.app.refusals import Refusals
+from agent.app.scrubbing import make_scrub
 from agent.app.switching import Switches, Tell
 from agent.broker import Broker
 from agent.collection import Way
 from agent.nearby.alert import Standing
 from agent.rtsp.message import Listened
 from agent.rtsp.onvif.message import Found
+from agent.scrub.flow import Scrub
 from agent.upload import Upload
 
 if TYPE_CHECKING:  # else an agent that listens for nothing would load what that takes
@@ -31,6 +33,7 @@ class Living(Protocol):
     switches: Switches
     passkeys: Passkeys
     standing: Standing
+    scrub: Scrub
 
     @property
     def ways(self) -> Sequence[tuple[Way, Tell]]:
@@ -76,6 +79,7 @@ class Offline:
         self.switches = Switches(parts)
         self.passkeys = Passkeys()
         self.standing = Standing()
+        self.scrub = make_scrub(parts)
         self.ways: tuple[tuple[Way, Tell], ...] = ()
         self.found: dict[str, Found] = {}
         self.said: dict[str, Said] = {}

@@ -286,6 +286,7 @@ async def recover(parts: Parts, *, file: bytes | None) -> None:
     await parts.erasure.resume(moment)
     await parts.erasure.retry(moment)
     # Step 3.
+    await parts.vault.finish_mending(moment)
     if not clean:
         parts.vault.recover()
     # Step 4.
@@ -394,6 +395,13 @@ def _assemble(config: Config, file: bytes | None, *, keystore: Keystore, index: 
         loop.call_soon_threadsafe(parts.rights_changed)
 
     alarm = Alarm(index=index, trust=trust, outbox=outbox)
+
+    def mended(tx: Tx, object_id: str, moment: Moment) -> None:
+        what = f"Object {object_id} was damaged and is whole again: its source still had it."
+        alarm.raise_in(tx, "corrupt_object", what, moment, about=object_id, at_once=True)
+        tx.then(lambda: loop.call_soon_threadsafe(changed))
+
+    vault.mended = mended
 
     def stays(tx: Tx, policy: Policy, document: bytes, moment: Moment) -> tuple[Outcome, ...]:
         return parts.retention.under(policy, document).stays(tx, moment)

@@ -25,6 +25,7 @@ from agent.app.passkey import Passkeys
 from agent.app.post import Post
 from agent.app.proposing import propose_file
 from agent.app.refusals import Refusals
+from agent.app.scrubbing import make_scrub
 from agent.app.switching import Switches, Tell
 from agent.app.verbs import table
 from agent.audit import Event
@@ -47,6 +48,7 @@ from agent.rtsp import require_extra
 from agent.rtsp.message import Listened
 from agent.rtsp.onvif.client import require_extra as require_onvif
 from agent.rtsp.onvif.message import Found
+from agent.scrub.flow import Scrub
 from agent.sealer import Sealer
 from agent.sources import check_medium
 from agent.sources.lane import Lane
@@ -101,6 +103,7 @@ class Live:
     alarm: Alarm
     ingest: Ingest
     switches: Switches = field(init=False)
+    scrub: Scrub = field(init=False)
     refusals: Refusals = field(default_factory=Refusals)
     broker: Broker | None = None
     upload: Upload | None = None
@@ -134,6 +137,18 @@ class Live:
 
     def __post_init__(self) -> None:
         self.switches = Switches(self.parts)
+        self.scrub = make_scrub(self.parts, busy=self._is_at_work, quarantined=self._quarantined)
+
+    def _is_at_work(self) -> bool:
+        """Tell whether the disk and the line are needed for what comes in and goes out."""
+        return self.ingest.is_at_work or (self.upload is not None and bool(self.upload.progress()))
+
+    def _quarantined(self, object_ids: tuple[str, ...]) -> None:
+        """Send no more of what is damaged, and have offered again what sources still have."""
+        if self.upload is not None:
+            self.upload.stop(object_ids)
+        self.ingest.reconsider()
+        self.parts.changed()
 
     @property
     def ways(self) -> tuple[tuple[Way, Tell], ...]:
@@ -250,8 +265,12 @@ async def _run(
         start(_tick(live, tell, alive, wait, stop), "ticks")
         start(_reload_policy(live, reload), "policy")
         start(_switch_cameras(live), "switch cameras")
-        start(_retain(live, tell), "retention")
-        start(_look_at_log(parts), "audit log")
+        for work, name in (
+            (_retain(live, tell), "retention"),
+            (_look_at_log(parts), "audit log"),
+            (live.scrub.run(), "scrub"),
+        ):
+            start(work, name)
         broker, upload = live.broker, live.upload
         line: asyncio.Task[None] | None = None
         if broker is not None and upload is not None and post is not None:
@@ -418,6 +437,7 @@ def _line_parts(live: Live, tell: Warn) -> Post | None:
         corrected=parts.commands.corrected,
         answered=post.news,
         heard=parts.ear.heard,
+        suspect=live.scrub.suspect,
     )
     live.broker, live.upload, live.post = broker, upload, post
 

@@ -17,6 +17,7 @@ from agent.control import Progress
 from agent.index import Tx
 from agent.nearby.view import troubles_view
 from agent.rights import deadline
+from agent.scrub.flow import scrub_view
 
 
 class Status:
@@ -52,6 +53,7 @@ class Status:
                 "cameras": self._cameras.every(tx),
                 "waiting_deletes": self._cameras.waiting_deletes(tx),
                 "field_rules": {name: msgspec.to_builtins(told) for name, told in tally.sums(tx).items()},
+                "scrub": scrub_view(tx, parts.vault),
                 "frozen": standing_view(parts.snapshot.standing(tx)),
             }
 

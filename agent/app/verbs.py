@@ -5,13 +5,14 @@ look at everything and may export to the policy's owner; whatever else changes d
 """
 
 import base64
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, cast
 
 import msgspec
 
 from agent import audit
-from agent.app import integrations
+from agent.app import integrations, scrubbing
 from agent.app.camera_list import CameraList
 from agent.app.camera_verbs import CameraVerbs
 from agent.app.consenting import consents_view
@@ -44,6 +45,7 @@ def table(live: Living) -> dict[str, Verb]:
         "status": Status(live, cameras).tell,
         "inventory": Inventory(live, cameras).tell,
         "explain": Explaining(live, cameras).tell,
+        "scrub": partial(scrubbing.asked, live.scrub),
     }
     verbs = told | CameraVerbs(live, cameras).table() | Verbs(live.parts).table()
     return {name: in_whole_characters(verb) for name, verb in verbs.items()}

@@ -301,6 +301,8 @@ class Bundle:
             kept = judge(tx, item)
             if kept is not None:
                 return kept
+            if self._vault.is_damaged(tx, object_id):
+                return Outcome(id=object_id, result="failed")
             try:
                 header = self._vault.header(tx, object_id) if item.kind == "header-key" else None
                 if item.kind == "header-key" and (header is None or not set(recipients) <= set(item.recipients)):

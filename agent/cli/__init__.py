@@ -19,6 +19,7 @@ FILES: Final[dict[str, tuple[str, ...]]] = {
     "policy": ("policy",),
     "running": ("run",),
     "asking": ("status", "inventory", "explain", "export", "audit"),
+    "scrub": ("scrub",),
     "discovering": ("discover",),
     "enrolling": ("enrol",),
     "cameras": ("cameras", "forget-camera"),

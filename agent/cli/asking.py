@@ -191,6 +191,7 @@ def _status(arguments: argparse.Namespace) -> int:
             ("trusted" if answer["clock"]["trusted"] else "unsure") + f", {when_text(answer['clock']['agent_time'])}",
         ),
         ("disk", f"{size(answer['disk']['free'])} free of {size(answer['disk']['total'])}"),
+        *_scrub(answer["scrub"]),
         ("keys", f"{answer['protection']} keystore, key set version {answer['key_set']}"),
         ("log", f"{answer['audit_head']['seq']} entries"),
     ]
@@ -327,7 +328,7 @@ def _objects(objects: list[dict[str, Any]], *, levels: dict[str, str]) -> str:
             item["category"],
             when_text(item["captured_from"]),
             size(item["bytes"]),
-            item["state"],
+            "damaged" if "damaged" in item else item["state"],
             until(item, usual="-"),
             item["rule"],
         )
@@ -355,6 +356,22 @@ def _requests(told: dict[str, Any]) -> list[tuple[str, str]]:
         return []
     late = f", {told['overdue']} OVERDUE" if told["overdue"] else ""
     return [("requests", f"{told['open']} open{late}, the next due {when_text(told['next_due'])}")]
+
+
+def _scrub(told: dict[str, Any]) -> list[tuple[str, str]]:
+    """Say when all was read again, and what is damaged."""
+    from agent.shell.layout import size
+    from agent.shell.times import when_text
+
+    last, now = told["last"], told["under_way"]
+    read = f"{last['objects']} objects, {size(last['bytes'])}, by {when_text(last['ended'])}" if last else "not yet"
+    under_way = f"; again since {when_text(now['began'])}, {size(now['bytes'])} so far" if now else ""
+    rows = [("read again", read + under_way)]
+    if told["damaged"]:
+        rows.append(("DAMAGED", f"{told['damaged']} objects, neither exported nor uploaded: privacy-agent scrub"))
+    if told["in_doubt"]:
+        rows.append(("unreadable", f"{told['in_doubt']} objects, looked at once more an hour later"))
+    return rows
 
 
 def _exports(exports: list[dict[str, Any]]) -> str:
@@ -425,6 +442,7 @@ def _explain(arguments: argparse.Namespace) -> int:
         _captured(answer),
         ("taken in", f"{when_text(answer['taken_in'])}, for {_purposes(answer['purposes'])}"),
         fate,
+        *([("damaged", _damage(answer["damaged"]))] if "damaged" in answer else []),
         *frozen_rows(answer),
         ("can read", _readers(answer) + device),
         *([("field rules", words_of(answer["fields"]))] if "fields" in answer else []),
@@ -432,6 +450,12 @@ def _explain(arguments: argparse.Namespace) -> int:
     ]
     print(pairs(rows))
     return DONE
+
+
+def _damage(told: dict[str, Any]) -> str:
+    from agent.shell.times import when_text
+
+    return f"since {when_text(told['since'])}: {told['lost']}. {told['elsewhere']}"
 
 
 def _about_waiting(answer: dict[str, Any]) -> list[tuple[str, object]]:

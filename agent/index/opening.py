@@ -23,6 +23,7 @@ from agent.index import (
     collection,
     consent,
     counting,
+    damage,
     deadline,
     delivery,
     enrolment,
@@ -37,6 +38,7 @@ from agent.index import (
     registry,
     remaining,
     rights,
+    scrub,
     service,
     tally,
     timeline,
@@ -71,6 +73,8 @@ MIGRATIONS: Final[dict[str, tuple[str, ...]]] = {
     "integration": integration.MIGRATIONS,
     "delivery": delivery.MIGRATIONS,
     "newest": newest.MIGRATIONS,
+    "damage": damage.MIGRATIONS,
+    "scrub": scrub.MIGRATIONS,
 }
 """Scripts of each owner, oldest first; they are only ever appended to."""
 

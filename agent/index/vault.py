@@ -19,6 +19,8 @@ _OBJECT: Final = (
     " FROM object o JOIN recipient_set r ON r.n = o.recipient_set"
 )
 
+_IS_WHOLE: Final = " AND NOT EXISTS (SELECT 1 FROM damage d WHERE d.object = o.n AND d.sure = 1)"
+
 
 # -- the vault's row and group keys
 
@@ -131,12 +133,16 @@ def has_source_tag(tx: Tx, source_tag: bytes) -> bool:
 
 
 def by_content(tx: Tx, source_tag: bytes, content_tag: bytes) -> Row | None:
-    """Return the row of the object that is, or holds, a file of this source identity with this content."""
+    """Return the row of the object that is, or holds, a file of this source identity with this content.
+
+    One in quarantine is no answer: whoever asks may then destroy the source's copy.
+    """
     rows = tx.execute(
-        f"{_OBJECT} WHERE o.source_tag = ? AND length(o.source_tag) > 0 AND o.content_tag = ?",
+        f"{_OBJECT} WHERE o.source_tag = ? AND length(o.source_tag) > 0 AND o.content_tag = ?{_IS_WHOLE}",
         (source_tag, content_tag),
     ) or tx.execute(
-        f"{_OBJECT} JOIN object_file f ON f.object = o.n WHERE f.source_tag = ? AND f.content_tag = ? LIMIT 1",
+        f"{_OBJECT} JOIN object_file f ON f.object = o.n WHERE f.source_tag = ? AND f.content_tag = ?{_IS_WHOLE}"
+        " LIMIT 1",
         (source_tag, content_tag),
     )
     return rows[0] if rows else None
@@ -188,7 +194,8 @@ def number(tx: Tx, object_id: str) -> int | None:
 def waiting(tx: Tx, *, camera: str, category: str, limit: int) -> list[int]:
     """Return the numbers of a set's objects that wait for upload, newest first."""
     found = tx.execute(
-        "SELECT n FROM object WHERE state = 'sealed' AND camera = ? AND category = ? ORDER BY n DESC LIMIT ?",
+        "SELECT n FROM object WHERE state = 'sealed' AND camera = ? AND category = ?"
+        " AND NOT EXISTS (SELECT 1 FROM damage WHERE damage.object = n AND sure = 1) ORDER BY n DESC LIMIT ?",
         (camera, category, limit),
     )
     return [row[0] for row in found]
@@ -402,6 +409,12 @@ def set_header_sha256(tx: Tx, object_id: str, sha256: bytes) -> None:
     tx.execute("UPDATE object SET header_sha256 = ? WHERE id = ?", (sha256, object_id))
 
 
+def replace_payload(tx: Tx, object_id: str, *, payload_sha256: bytes, wrapped: bytes) -> None:
+    """Let an object have another payload, whose key is wrapped under the same group as the one before."""
+    tx.execute("UPDATE object SET payload_sha256 = ? WHERE id = ?", (payload_sha256, object_id))
+    tx.execute("UPDATE slot SET wrapped = ? WHERE object = (SELECT n FROM object WHERE id = ?)", (wrapped, object_id))
+
+
 def drop_header(tx: Tx, object_id: str) -> None:
     """Forget the header of an object whose slot holds the file key."""
     tx.execute(
@@ -410,10 +423,11 @@ def drop_header(tx: Tx, object_id: str) -> None:
 
 
 def unaccounted(tx: Tx, names: Sequence[str]) -> list[str]:
-    """Return those file names that are neither an object's nor an intent's."""
+    """Return those file names that are neither an object's nor an intent's, nor to take a damaged payload's place."""
     found = tx.execute(
         "SELECT value FROM json_each(?) WHERE NOT EXISTS (SELECT 1 FROM object WHERE id = value)"
-        " AND NOT EXISTS (SELECT 1 FROM intent WHERE object = value)",
+        " AND NOT EXISTS (SELECT 1 FROM intent WHERE object = value)"
+        " AND NOT EXISTS (SELECT 1 FROM damage WHERE payload = value)",
         (msgspec.json.encode(tuple(names)).decode("ascii"),),
     )
     return [row[0] for row in found]

@@ -234,6 +234,11 @@ class Ingest:
         for stream in self._streams:
             stream.reconsider()
 
+    @property
+    def is_at_work(self) -> bool:
+        """Whether files are under way; streams, which always are, take little and do not count."""
+        return bool(self._under_way)
+
     def found(self) -> dict[str, Found]:
         """Return what the ONVIF services of cameras said, by source."""
         return {stream.name: stream.found for stream in self._streams if stream.found is not None}
@@ -535,7 +540,8 @@ class Ingest:
             elif found.taken:
                 if alone.first.told is not None:  # the camera was not told so, or did not hear it
                     await self._taken_before(alone, None)
-            elif alone.first.told is None or not alone.first.told.acknowledged:  # else its tombstone went meanwhile
+            elif found.wanted or alone.first.told is None or not alone.first.told.acknowledged:
+                # else its tombstone went meanwhile
                 if new and found.rights.consents != rights.consents:
                     later.append(alone.first)
                     continue

@@ -45,7 +45,8 @@ class Found(msgspec.Struct, frozen=True):
 
     ``rights`` are what stands over it, by all that may be the time at which it was recorded.
     Of a log that grows it is what is taken next that may be forbidden: that is known once it was read, from one of the
-    ``bookmarks`` on. ``one_too_many`` is a new one that there is no room to know.
+    ``bookmarks`` on. ``one_too_many`` is a new one that there is no room to know. ``wanted``: what was taken of a
+    camera's recording is damaged here, so it is fetched again.
     """
 
     taken: bool
@@ -54,6 +55,7 @@ class Found(msgspec.Struct, frozen=True):
     rights: Rights
     bookmarks: tuple[Bookmark, ...] = ()
     one_too_many: bool = False
+    wanted: bool = False
 
 
 class Known:
@@ -73,10 +75,12 @@ class Known:
         """Return whether to offer it.
 
         What is ours to give up always is: it may be another that looks the same. So is what a camera waits with; of
-        what it does not wait with any more, only what was deleted here.
+        what it does not wait with any more, only what was deleted here, and what is damaged.
         """
         told = candidate.told
         if told is not None and told.acknowledged:
+            if self._vault.wants(tx, tag):
+                return True
             found = self.forbidden(tx, candidate, camera=told.camera)
             return found is not None and found.certain and not self._taken(tx, candidate, tag)
         return told is not None or self._takes(candidate) or not self._taken(tx, candidate, tag)
@@ -89,7 +93,8 @@ class Known:
         bookmarks = bookmark.related(tx, **related_tags(first, key=self.key)) if work.is_log and not taken else ()
         stands = self._stands_over(tx, first, camera=camera)
         if not work.grows or taken:
-            return Found(taken, self.forbidden(tx, first, camera=camera), camera, stands, bookmarks)
+            wanted = first.told is not None and self._vault.wants(tx, source_tag(first, key=self.key))
+            return Found(taken, self.forbidden(tx, first, camera=camera), camera, stands, bookmarks, wanted=wanted)
         return Found(taken, None, camera, stands, bookmarks, one_too_many=not bookmarks and bookmark.is_full(tx))
 
     def _stands_over(self, tx: Tx, candidate: Candidate, *, camera: str) -> Rights:

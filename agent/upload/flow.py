@@ -77,6 +77,10 @@ def _nobody_reads() -> None:
     """No receipt waits for a store's word."""
 
 
+def _nobody_looks(_object_id: str) -> None:
+    """Nobody reads again what could not be read."""
+
+
 def _log_alert(code: str, what: str, about: str = "") -> None:  # noqa: ARG001 - as ``Warn`` has it
     _log.warning("%s: %s", code, what)
 
@@ -88,7 +92,8 @@ class Upload:
     the others are still asked about the copies that they have. ``policy``, ``snapshot`` and ``now`` are asked at each
     decision. ``alert`` takes a code of §8 and a sentence. ``corrected`` is called in the transaction that notes a
     store's word about a correction, ``answered`` on the event loop behind each transaction that notes a store's word.
-    ``heard`` is called for each answer of a store that was waited for, and once.
+    ``heard`` is called for each answer of a store that was waited for, and once. ``suspect`` is told of an object whose
+    payload was found wrong or could not be read.
     """
 
     def __init__(
@@ -110,6 +115,7 @@ class Upload:
         random: RandomBytes = secrets.token_bytes,
         corrected: Callable[[Tx, Moment], None] = _nobody_waits,
         answered: Callable[[], None] = _nobody_reads,
+        suspect: Callable[[str], None] = _nobody_looks,
     ) -> None:
         self._index = index
         self._vault = vault
@@ -122,6 +128,7 @@ class Upload:
         self._alert = alert
         self._heard = heard
         self._answered = answered
+        self._suspect = suspect
         self._clock_s = clock_s
         self._wait = wait
         self._random = random
@@ -306,7 +313,7 @@ class Upload:
         return {
             item.id: (item, self._snapshot.of(tx, item))
             for item in found
-            if item is not None and item.state != "erasing"
+            if item is not None and item.state != "erasing" and not self._vault.is_damaged(tx, item.id)
         }
 
     def _ask_back(self, tx: Tx, object_ids: Iterable[str]) -> None:
@@ -373,12 +380,16 @@ class Upload:
         except CorruptError as error:
             self._turn.failed(item.id, self._clock_s())
             self._alert("corrupt_object", f"object {item.id} was not uploaded: {error.message}", item.id)
-        except (SpaceError, LinkError, FileNotFoundError) as error:  # no file: the object is being erased
+            self._suspect(item.id)
+        except (SpaceError, LinkError, FileNotFoundError) as error:  # no file: most likely it is being erased
             _log.info("upload of %s waits: %s", item.id, error)
             self._turn.failed(item.id, self._clock_s())
+            if isinstance(error, FileNotFoundError):
+                self._suspect(item.id)
         except OSError as error:  # the medium failed under one file; the others go on
             self._turn.failed(item.id, self._clock_s())
             self._alert("corrupt_object", f"object {item.id} cannot be read: {error.strerror}", item.id)
+            self._suspect(item.id)
 
     def _ended(self, object_id: str, _task: asyncio.Task[None]) -> None:
         self._turn.running.pop(object_id, None)
@@ -427,7 +438,7 @@ class Upload:
     def _prepare(self, tx: Tx, object_id: str, *, mail: Mail, moment: Moment) -> _Prepared | None:
         """Fix everything that ``begin`` states; an upload whose statement changed since gets a new id."""
         item = self._vault.get(tx, object_id)
-        if item is None or item.state != "sealed":
+        if item is None or item.state != "sealed" or self._vault.is_damaged(tx, item.id):
             return None
         decision = self._judge(Subject.of(item), self._snapshot.of(tx, item))
         if not isinstance(decision, Allow):

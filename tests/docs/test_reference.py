@@ -9,6 +9,7 @@ from agent.app.camera_state import State
 from agent.config import _DISCOVERY_KEYS, _SOURCE_KEYS, _STREAM_KEYS, WAYS, parse_config
 from agent.enrolment import LEVELS
 from agent.nearby.judging import Rule
+from agent.scrub.settings import ScrubSettings
 from agent.sources.place import FRIGATE_SEGMENT_MS, MEDIA, PRESETS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -49,6 +50,14 @@ def test_every_key_of_discovery_is_listed_and_every_way_too() -> None:
     assert tuple(re.findall(r"`(\w+)` \(", ways)) == WAYS
     enrolment = (ROOT / "docs/enrolment.md").read_text(encoding="utf-8")
     assert re.findall(r"^\| `(\w+)` \| .+ \|$", enrolment.split("| way |")[1].split("\n\n")[0], re.MULTILINE) == [*WAYS]
+
+
+def test_every_key_of_scrub_is_listed_with_the_value_that_counts_where_it_is_left_out() -> None:
+    usual = {row[0].strip("`"): row[1].strip("`") for row in rows_below("| `[scrub]` | left out | meaning |")}
+    written = "[scrub]\n" + "".join(f"{key} = {value}\n" for key, value in usual.items())
+    file = ROOT / "agent.toml"
+    assert sorted(usual) == ["every", "rate"]
+    assert parse_config((f'device = "cam-01"\n{written}').encode(), file=file).scrub == ScrubSettings()
 
 
 def test_every_rule_level_and_state_of_enrolment_is_listed() -> None:

@@ -9,6 +9,7 @@ ROOT = Path(__file__).parents[2]
 
 INGEST = "Ingest, numbered"
 FORGETTING = "Forgetting, numbered"
+DAMAGE = "Looking for damage, numbered"
 
 
 def steps(heading: str) -> dict[int, str]:
@@ -22,7 +23,12 @@ def steps(heading: str) -> dict[int, str]:
 
 @pytest.mark.parametrize(
     ("heading", "module"),
-    [(INGEST, "agent/vault.py"), (INGEST, "agent/ingest/__init__.py"), (FORGETTING, "agent/erasure.py")],
+    [
+        (INGEST, "agent/vault.py"),
+        (INGEST, "agent/ingest/__init__.py"),
+        (FORGETTING, "agent/erasure.py"),
+        (DAMAGE, "agent/scrub/__init__.py"),
+    ],
 )
 def test_code_names_the_steps_as_the_design_does(heading: str, module: str) -> None:
     docstring = (ROOT / module).read_text(encoding="utf-8").split('"""')[1]
@@ -47,3 +53,11 @@ def test_step_that_the_code_quotes_is_one_of_the_design(heading: str, modules: t
     ]
     assert quoted, "the numbers are quoted somewhere"
     assert set(quoted) <= steps(heading).keys()
+
+
+def test_step_of_looking_for_damage_that_the_code_quotes_is_one_of_the_design_and_each_is_quoted() -> None:
+    modules = ("agent/vault.py", "agent/scrub/flow.py")
+    quoted = {
+        int(number) for module in modules for number in re.findall(r"\bS(\d)\b", (ROOT / module).read_text("utf-8"))
+    }
+    assert quoted == steps(DAMAGE).keys()

@@ -1,6 +1,7 @@
 """The folder of payloads: what is in it without a row, and how a stop says that nothing is."""
 
 import asyncio
+import errno
 import os
 import subprocess
 import sys
@@ -11,7 +12,7 @@ import pytest
 
 from agent import payload
 from agent.errors import ConfigError, LinkError
-from agent.files import make_folder
+from agent.files import make_folder, new_file
 from agent.model import new_id
 from agent.payload import Payloads
 from tests.failing import failing
@@ -52,6 +53,53 @@ def test_folder_is_left_clean_when_every_payload_has_its_row(payloads: Payloads)
     payloads.discard(payloads.path(settled(payloads)))
     assert payloads.leave() == payloads.state()
     assert names(payloads) == {kept}
+
+
+def test_sync_that_failed_makes_none_of_its_names_durable(payloads: Payloads, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Four names wait for one sync, which fails: the kernel would say yes to the next, whatever became of them."""
+    parts, syncs = [part(payloads) for _ in range(5)], 0
+
+    def sync(_folder: Path) -> None:
+        nonlocal syncs
+        syncs += 1
+        if syncs == 1:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(payload, "sync_folder", sync)
+
+    async def settle() -> list[object]:
+        waiting = (payloads.settle(one, new_id()) for one in parts[:4])
+        failed = await asyncio.gather(*waiting, return_exceptions=True)
+        await payloads.settle(parts[4], new_id())
+        return [type(one) for one in failed]
+
+    assert asyncio.run(settle()) == [LinkError] * 4
+    assert syncs == 2, "one for all that waited, and one for the last"
+
+
+def test_folder_is_changed_before_it_is_synced_behind_a_failure(
+    payloads: Payloads, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+
+    def sync(_folder: Path) -> None:
+        said.append("sync")
+        if said == ["sync"]:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    def made(folder: Path) -> tuple[int, Path]:
+        said.append("change")
+        return new_file(folder)
+
+    monkeypatch.setattr(payload, "sync_folder", sync)
+    monkeypatch.setattr(payload, "new_file", made)
+    kept = new_id()
+    payloads.path(kept).touch()
+    assert kept in payloads.remove([kept])
+    assert payloads.remove([kept]) == {}
+    assert payloads.remove([kept]) == {}
+    assert said == ["sync", "change", "sync", "sync"], "and not once it succeeded"
+    assert names(payloads) == set()
 
 
 def test_folder_whose_sync_failed_once_is_not_left_clean(payloads: Payloads) -> None:

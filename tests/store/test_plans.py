@@ -107,6 +107,7 @@ def asked_always(home: Home) -> dict[str, Callable[[Tx], object]]:
     return {
         "waiting totals, at each change of state": vault.waiting_totals,
         "totals": vault.totals,
+        "what is to be fetched again": lambda tx: vault.wants(tx, TAG),
         "the upload queue": lambda tx: vault.queued(tx, 10),
         "is it held, before a file is taken": lambda tx: vault.held(tx, TAG, TAG),
         "was it seen, for a file that stays": lambda tx: vault.seen(tx, TAG),

@@ -72,6 +72,7 @@ class Hub:
         self.policy = policy()
         self.moment = NOW
         self.alerts: list[tuple[str, str]] = []
+        self.suspects: list[str] = []
         self.hurry = 1.0  # how much faster than real its clock runs
         self.snapshot = Counted()
 
@@ -128,6 +129,7 @@ class Hub:
             alert=lambda code, what, _about="": self.alerts.append((code, what)),
             clock_s=lambda: monotonic_s() * self.hurry,
             wait=lambda seconds, event: pause_until(seconds / self.hurry, event),
+            suspect=self.suspects.append,
         )
 
     def uploaded(self, *items: Object) -> bool:

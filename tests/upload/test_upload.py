@@ -263,6 +263,7 @@ def test_payload_that_changed_on_disk_is_an_alert_and_never_a_receipt(
         assert hub.state(item) == "sealed"
         assert hub.alerts[0][0] == "corrupt_object"
         assert "changed since it was sealed" in hub.alerts[0][1]
+        assert hub.suspects == [item.id], "it is looked at again, and not only told"
 
     asyncio.run(act())
 

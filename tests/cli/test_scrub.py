@@ -1,0 +1,78 @@
+"""``privacy-agent scrub``: what is damaged is named here and everywhere, with where else it is."""
+
+import json
+
+from agent.app.alarm import MEANING
+from agent.model import new_id
+from tests.cli.conftest import Device
+from tests.cli.test_export import damage
+from tests.waiting import until
+
+
+def test_scrub_of_a_sound_vault_says_so_and_status_says_when(device: Device) -> None:
+    assert "read again  not yet" in device.ok("status").out
+    device.take_in("front/a.mp4", "front/b.mp4")
+    ran = device.ok("scrub")
+    assert ran.out.startswith("2 objects read, ")
+    assert ran.out.rstrip().endswith(": none is damaged")
+    assert "read again  2 objects, " in device.ok("status").out
+    assert device.ok("scrub", "--json").json["damaged"] == 0
+
+
+def test_damaged_object_is_named_by_scrub_status_inventory_and_explain(device: Device) -> None:
+    good, bad = device.take_in("front/a.mp4", "front/b.mp4")
+    damage(device, bad)
+    ran = device.agent("scrub")
+    assert ran.code == 1
+    lost = "its bytes are not those that were sealed. No other copy is known."
+    assert f"  {bad}  {lost}" in ran.out
+    assert good not in ran.out
+    assert f"privacy-agent: damaged: 1\n  next: {MEANING['corrupt_object'][1]}" in ran.err
+
+    told = device.ok("status", "--json").json
+    assert [one["id"] for one in told["scrub"]["objects"]] == [bad]
+    assert [one["code"] for one in told["alerts"]] == ["corrupt_object"]
+    assert "DAMAGED     1 objects, neither exported nor uploaded" in device.ok("status").out
+    held = {one["id"]: one for one in device.ok("inventory", "--json").json["objects"]}
+    assert held[bad]["damaged"]["what"] == "changed"
+    assert "damaged" not in held[good]
+    assert lost in device.ok("explain", bad).out
+    assert lost not in device.ok("explain", good).out
+
+
+def test_named_object_is_looked_at_alone(device: Device) -> None:
+    good, bad = device.take_in("front/a.mp4", "front/b.mp4")
+    damage(device, bad)
+    assert device.ok("scrub", good).out.startswith("1 objects read, ")
+    ran = device.agent("scrub", bad, "--json")
+    assert (ran.code, ran.json["damaged"]) == (1, 1)
+    assert [one["id"] for one in ran.json["objects_damaged"]] == [bad]
+    ran = device.agent("scrub", new_id())
+    assert ran.code == 1
+    assert "1 of them are not held here\n  next: privacy-agent inventory" in ran.err
+
+
+def test_copy_that_is_put_back_makes_it_whole_and_its_owner_hears_of_both(device: Device) -> None:
+    """The running agent does it by itself once the copy is there."""
+    content = bytes(range(256)) * 40
+    device.put("front/recording/2026-11-22T10-15-00.000Z_10s.mp4", content)
+    (bad,) = device.take_in()
+    damage(device, bad)
+    with device.running():
+        assert device.agent("scrub").code == 1
+        device.put("front/recording/2026-11-22T10-15-00.000Z_10s.mp4", content)
+        until(lambda: not device.ok("status", "--json").json["scrub"]["damaged"], what="the object whole again")
+        assert [one["id"] for one in device.ok("inventory", "--json").json["objects"]] == [bad]
+    assert device.ok("scrub").out.rstrip().endswith("none is damaged")
+    kinds = [json.loads(line).get("kind") for line in device.ok("audit", "show").out.splitlines()]
+    assert kinds.count("corrupt_object") == kinds.count("mended") == 1
+
+
+def test_damaged_object_is_deleted_by_its_owner(device: Device) -> None:
+    (bad,) = device.take_in("front/a.mp4")
+    damage(device, bad)
+    assert device.agent("scrub").code == 1
+    command = device.folder / "delete.jws"
+    assert device.owner("delete", bad, "--yes", "--out", command).code == 0
+    assert "done" in device.ok("submit", command).out
+    assert device.ok("scrub").out.startswith("0 objects read, ")

@@ -1,0 +1,189 @@
+"""What a source still has takes the place of what the medium lost: the object stays what it was, for whom and since."""
+
+import os
+from functools import partial
+
+import pytest
+
+from agent import damage
+from agent.model import Moment, Object
+from agent.policy import parse_policy
+from agent.scrub.flow import Scrub
+from agent.scrub.settings import ScrubSettings
+from tests.ingest.conftest import NOW, Home
+from tests.scrub.scene import flip
+from tests.store.home import run
+from tests.writing import policy_text
+
+NAME = "front/recording/2026-11-22T10-15-00.000Z_10s.mp4"
+OTHER = "front/recording/2026-11-22T10-16-00.000Z_10s.mp4"
+PLAIN = os.urandom(100_000)
+
+
+def scrub(home: Home) -> None:
+    async def one() -> None:
+        looking = Scrub(
+            vault=home.vault,
+            settings=ScrubSettings(rate_bytes_s=1 << 40),
+            now=lambda: home.now,
+            alert=lambda _tx, _code, _what, _moment, *, about="": about,
+        )
+        await looking.whole_pass()
+
+    run(one())
+
+
+def damaged(home: Home) -> set[str]:
+    return {one.object for _n, one in home.index.read_now(damage.page)}
+
+
+def broken(home: Home) -> Object:
+    """Return the one object, whose payload a bit turned around in."""
+    item = home.only()
+    flip(home.vault.payload_path(item.id), item.size_bytes // 2)
+    scrub(home)
+    assert damaged(home) == {item.id}
+    return item
+
+
+def same_but_for_its_payload(before: Object, after: Object) -> None:
+    for name in ("id", "camera", "category", "purposes", "recipients", "captured_from_ms", "taken_in_ms", "size_bytes"):
+        assert getattr(after, name) == getattr(before, name), name
+    assert after.payload_sha256 != before.payload_sha256
+
+
+def test_source_that_keeps_its_copy_is_read_once_more_and_the_object_is_whole(home: Home) -> None:
+    source = home.settings(after="leave")
+    home.put(NAME, PLAIN)
+    home.scan(source)
+    item = broken(home)
+    told: list[str] = []
+    home.vault.mended = lambda _tx, object_id, _moment: told.append(object_id)
+    home.now = Moment(agent_ms=NOW.agent_ms + 1_000_000, wall_ms=NOW.wall_ms + 1_000_000, trusted=True)
+    home.scan(source)
+
+    after = home.only()
+    same_but_for_its_payload(item, after)
+    assert home.opened(after) == PLAIN
+    assert (damaged(home), told) == (set(), [item.id])
+    assert [path.name for path in home.vault.payloads.folder.iterdir()] == [item.id]
+    scrub(home)
+    assert damaged(home) == set()
+    sealed = home.opened(after)
+    home.scan(source)  # it is known again, and not read anew
+    assert home.only().payload_sha256 == after.payload_sha256
+    assert sealed == PLAIN
+
+
+def test_copy_that_a_person_puts_back_mends_the_object_and_is_given_up(home: Home) -> None:
+    home.put(NAME, PLAIN)
+    home.scan()
+    assert home.left() == []
+    item = broken(home)
+    home.put(NAME, PLAIN)  # from a backup: its time of last change is another
+    home.scan()
+    same_but_for_its_payload(item, home.only())
+    assert home.opened(home.only()) == PLAIN
+    assert damaged(home) == set()
+    assert home.left() == [], "it is given up once ours is whole"
+
+
+def test_other_content_under_its_name_becomes_an_object_of_its_own(home: Home) -> None:
+    source = home.settings(after="leave")
+    file = home.put(NAME, PLAIN)
+    times = file.stat()
+    home.scan(source)
+    item = broken(home)
+    file.write_bytes(bytes(len(PLAIN)))
+    os.utime(file, ns=(times.st_atime_ns, times.st_mtime_ns))  # the very same identity
+    home.scan(source)
+    assert damaged(home) == {item.id}
+    ((other,),) = ([one for one in home.objects() if one.id != item.id],)
+    assert home.opened(other) == bytes(len(PLAIN))
+    home.scan(source)
+    assert len(home.objects()) == 2, "and it is not read at each look"
+
+
+def test_copy_in_a_spool_is_never_given_up_for_a_damaged_object(home: Home) -> None:
+    """A usage log is not made whole; what is put back becomes an object of its own before it is given up."""
+    name, plain = "front/usage-log/2026-11-22T10-15-00.000Z_10s.jsonl", b'{"a": 1}\n' * 200
+    file = home.put(name, plain)
+    times = file.stat()
+    home.scan()
+    item = broken(home)
+    file = home.put(name, plain)
+    os.utime(file, ns=(times.st_atime_ns, times.st_mtime_ns))
+    home.scan()
+    assert damaged(home) == {item.id}
+    ((other,),) = ([one for one in home.objects() if one.id != item.id],)
+    assert home.opened(other) == plain
+    assert home.left() == []
+
+
+def test_object_is_sealed_for_those_it_was_sealed_for_and_not_for_whom_the_policy_names_now(home: Home) -> None:
+    from agent.age import generate_identity  # noqa: PLC0415 - of this test alone
+
+    source = home.settings(after="leave")
+    home.put(NAME, PLAIN)
+    home.scan(source)
+    item = broken(home)
+    stranger = generate_identity(post_quantum=False).recipient().to_text()
+    text = policy_text(home.owner.recipient().to_text(), recording="").replace("owner = [", f'owner = ["{stranger}", ')
+    home.scan(source, policy=parse_policy(text.encode(), file="policy.toml"))
+    assert damaged(home) == set()
+    assert home.only().recipients == item.recipients
+    assert home.opened(home.only()) == PLAIN
+
+
+def test_header_key_is_made_whole_for_the_same_readers(home: Home) -> None:
+    source = home.settings(after="leave")
+    text = policy_text(home.owner.recipient().to_text(), recording="readable_by_device = false")
+    policy = parse_policy(text.encode(), file="policy.toml")
+    home.put(NAME, PLAIN)
+    home.scan(source, policy=policy)
+    item = broken(home)
+    assert item.kind == "header-key"
+    home.scan(source, policy=policy)
+    same_but_for_its_payload(item, home.only())
+    assert home.opened(home.only()) == PLAIN
+
+
+def test_deleted_meanwhile_it_is_neither_mended_nor_taken_in(home: Home) -> None:
+    from agent.erasure import Erasure  # noqa: PLC0415 - of this test alone
+
+    source = home.settings(after="leave")
+    home.put(NAME, PLAIN)
+    home.scan(source)
+    item = broken(home)
+    erasure = Erasure(vault=home.vault, index=home.index, keystore=home.keystore, finish=lambda *_words: None)
+    run(erasure.erase([item.id], actor="owner", rule="test", command="c", moment=home.now))
+    home.scan(source)
+    assert home.objects() == ()
+    assert list(home.vault.payloads.folder.iterdir()) == []
+
+
+@pytest.mark.parametrize("content", [PLAIN, PLAIN[::-1]], ids=["alike", "another"])
+def test_next_recording_is_an_object_of_its_own_also_where_it_is_alike(home: Home, content: bytes) -> None:
+    """Two pictures of a dark room are one content and two recordings."""
+    home.put(NAME, PLAIN)
+    home.scan()
+    item = broken(home)
+    home.put(OTHER, content)
+    home.scan()
+    assert damaged(home) == {item.id}
+    ((other,),) = ([one for one in home.objects() if one.id != item.id],)
+    assert home.opened(other) == content
+
+
+def test_payload_that_takes_its_place_is_not_swept(home: Home) -> None:
+    home.put(NAME, PLAIN)
+    home.scan()
+    item = broken(home)
+    file = home.vault.payloads.folder / ("a" * 26)
+    file.write_bytes(b"whole")
+    home.index.write_now(partial(damage.replace, object_id=item.id, payload=file.name))
+    home.vault.recover()
+    assert file.exists()
+    run(home.vault.finish_mending(home.now))
+    assert home.vault.payload_path(item.id).read_bytes() == b"whole"
+    assert damaged(home) == set()
