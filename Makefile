@@ -68,9 +68,10 @@ bench: ## The table of speed and memory, with other tools measured beside ours
 	$(call set_up,test)
 	@$(BIN)/python -m tests.bench
 
-torture: ## Kills and full disks at the system calls, some power cuts; LONG=1 all of all, SEED=n repeats a run
+torture: ## Kills and full disks at the system calls, some power cuts; LONG=1 all of all, SEED=n repeats a run; REAL=, WEATHER= as docs/reliability.md says
 	$(call set_up,test)
-	@$(BIN)/python -m tests.torture $(if $(LONG),--long) $(if $(SEED),--seed $(SEED))
+	@$(BIN)/python -m tests.torture $(if $(LONG),--long) $(if $(SEED),--seed $(SEED)) \
+	    $(if $(REAL),--real $(REAL)) $(if $(WEATHER),--weather $(WEATHER)) $(if $(POINTS),--points $(POINTS))
 
 fuzz: ## Whatever bytes into every parser, by atheris; SECONDS=600 for all of them together
 	$(call set_up,fuzz)

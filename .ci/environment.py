@@ -66,6 +66,9 @@ SYSTEM_PROGRAMS = {
     "swtpm": "swtpm",
     "cc": "gcc",
     "pkg-config": "pkg-config",
+    "mkfs.ext4": "e2fsprogs",
+    "mkfs.xfs": "xfsprogs",
+    "nft": "nftables",
 }
 # And of what has no program of its own: a file beneath / -> its package.
 SYSTEM_FILES = {

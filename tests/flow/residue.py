@@ -19,6 +19,7 @@ EVERY_BYTES: Final = 4096
 LEAST_VALUES: Final = 16
 """A sample with fewer distinct byte values is padding and would be found anywhere."""
 
+_PAGE_BYTES: Final = 4096
 _BLOCK_BYTES: Final = 16
 _LONG_ENOUGH: Final = 2 * _BLOCK_BYTES - 1
 
@@ -86,10 +87,21 @@ class Search:
         """Look at every byte of every file beneath the folders, and at what a zip among them holds."""
         return [hit for root in roots for path in sorted(_files(root)) for hit in self._look_at(path)]
 
-    def _look_at(self, path: Path) -> Iterator[Hit]:
-        data = path.read_bytes()
-        self.files += 1
+    def look_through(self, stretches: Iterable[tuple[int, bytes]], *, place: Path) -> list[Hit]:
+        """Look at stretches of something that is no file, such as a disk or a memory, each with where it begins."""
+        return [
+            Hit(place, start + hit.offset, hit.what)
+            for start, data in stretches
+            for hit in self._look_in(self._counted(data), place)
+        ]
+
+    def _counted(self, data: bytes) -> bytes:
         self.size_bytes += len(data)
+        return data
+
+    def _look_at(self, path: Path) -> Iterator[Hit]:
+        data = self._counted(path.read_bytes())
+        self.files += 1
         yield from self._look_in(data, path)
         if zipfile.is_zipfile(path):
             with zipfile.ZipFile(io.BytesIO(data)) as archive:
@@ -99,10 +111,14 @@ class Search:
 
     def _look_in(self, data: bytes, path: Path) -> Iterator[Hit]:
         windows = self._windows
-        for offset in range(0, len(data) - _BLOCK_BYTES + 1, _BLOCK_BYTES):
-            for form, at in windows.get(data[offset : offset + _BLOCK_BYTES], ()):
-                if data[max(0, offset - at) : offset - at + len(form)] == form:
-                    yield Hit(path, offset - at, form)
+        for page in range(0, len(data), _PAGE_BYTES):
+            some = data[page : page + _PAGE_BYTES]
+            if some.count(0) == len(some):
+                continue  # most of a disk and much of a memory
+            for offset in range(page, min(page + _PAGE_BYTES, len(data) - _BLOCK_BYTES + 1), _BLOCK_BYTES):
+                for form, at in windows.get(data[offset : offset + _BLOCK_BYTES], ()):
+                    if data[max(0, offset - at) : offset - at + len(form)] == form:
+                        yield Hit(path, offset - at, form)
         for form in self._short:
             at = data.find(form)
             if at >= 0:

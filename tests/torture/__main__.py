@@ -4,6 +4,10 @@ The short form kills before, and fills the disk once at, every call that changes
 writes to one file at the first, the last and one between; it cuts the power at a fifth of these, kills after and fills
 the disk for good at a tenth. The long form (``LONG=1``) does everything at every call, and has the medium (EIO) and the
 quota (EDQUOT) fail too. What a start after a death does is tormented in the same way.
+
+``--real ext4,xfs`` (``REAL=``) instead cuts the power of real file systems, ``--points`` (``POINTS=``) times each
+(``real.py``); ``--weather full,line,clock`` (``WEATHER=``) goes through so many rounds of disks that are full, lines
+that fall and clocks that jump (``weather.py``). Both want root.
 """
 
 import argparse
@@ -19,7 +23,7 @@ from dataclasses import asdict
 from typing import Any, Final
 
 from agent.clock import monotonic_s
-from tests.torture import trace
+from tests.torture import real, trace, weather
 from tests.torture.bugs import BUGS
 from tests.torture.run import end_with_parent
 from tests.torture.sweep import LIVES, LONG, SHORT, Bench, Row, workshop
@@ -36,12 +40,18 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--long", action="store_true", help="every point of everything, with EIO and EDQUOT too")
     parser.add_argument("--scenario", choices=[*LIVES, "start"], action="append", help="only this one; may be repeated")
     parser.add_argument("--json", action="store_true", help="one JSON object instead of the table")
+    parser.add_argument("--real", type=_some_of(real.KINDS), help="cut the power of ext4,xfs in images; wants root")
+    parser.add_argument("--weather", type=_some_of(weather.KINDS), help="rounds of full,line,clock; wants root")
+    parser.add_argument("--points", type=int, default=24, help="with --real or --weather: of each so many")
     options = parser.parse_args(words)
     seed = random.SystemRandom().randrange(1 << 32) if options.seed is None else options.seed
     began_s = monotonic_s()
     scenarios = options.scenario or [*LIVES, "start"]
     whole = options.scenario is None
-    results = _work(lambda part: _part(part, seed=seed, long=options.long, scenarios=scenarios, whole=whole))
+    if options.real or options.weather:
+        results = _work(lambda part: _other_part(part, options, seed=seed))
+    else:
+        results = _work(lambda part: _part(part, seed=seed, long=options.long, scenarios=scenarios, whole=whole))
     rows = _rows(results)
     bugs = {name: found for result in results for name, found in result["bugs"].items()}
     traces = [line for result in results for line in result["trace"]]
@@ -64,7 +74,10 @@ def main(words: Sequence[str] | None = None) -> int:
         }
         print(json.dumps(told, indent=1))
     else:
-        _table(rows, bugs, bad, seed=seed, long=options.long, took_s=took_s, cpu_s=cpu_s)
+        others = {"REAL": options.real, "WEATHER": options.weather}
+        asked = "".join(f"{name}={','.join(kinds)} " for name, kinds in others.items() if kinds)
+        how = f"{asked}POINTS={options.points} " if asked else "LONG=1 " * options.long
+        _table(rows, bugs, bad, repeat=f"make torture {how}SEED={seed}", took_s=took_s, cpu_s=cpu_s)
     return 1 if bad else 0
 
 
@@ -83,6 +96,23 @@ def _part(part: int, *, seed: int, long: bool, scenarios: Sequence[str], whole: 
         bugs = {bug.name: bench.find(bug) for bug in BUGS[part::WORKERS]} if whole else {}
         wrong = trace.check(bench) if whole and part == WORKERS - 1 else []
     return {"rows": [asdict(row) for row in rows], "bugs": bugs, "trace": wrong}
+
+
+def _other_part(part: int, options: argparse.Namespace, *, seed: int) -> dict[str, Any]:
+    """Do one worker's share of the real power cuts and of the weather."""
+    points = options.points
+    rows, bugs = real.sweep(options.real or (), points=points, seed=seed, part=part, parts=WORKERS, tell=_tick)
+    rows += [weather.rounds(kind, points, seed=seed, tell=_tick) for kind in (options.weather or ())[part::WORKERS]]
+    return {"rows": [asdict(row) for row in rows], "bugs": bugs, "trace": []}
+
+
+def _some_of(known: Sequence[str]) -> Callable[[str], tuple[str, ...]]:
+    def read(text: str) -> tuple[str, ...]:
+        if not set(text.split(",")) <= set(known):
+            raise argparse.ArgumentTypeError(f"of {','.join(known)}, and not {text}")
+        return tuple(kind for kind in known if kind in text.split(","))
+
+    return read
 
 
 def _tick() -> None:
@@ -151,8 +181,7 @@ def _table(
     bugs: dict[str, str],
     bad: Sequence[str],
     *,
-    seed: int,
-    long: bool,
+    repeat: str,
     took_s: float,
     cpu_s: float,
 ) -> None:
@@ -176,7 +205,7 @@ def _table(
         f"{tried} points in {took_s} s ({tried / took_s:.1f}/s, {cpu_s} s of processor), "
         f"{sum(row.fired for row in rows)} fired, "
         f"{sum(row.lost for row in rows)} objects lost, {sum(row.doubled for row in rows)} commands doubled, "
-        f"seeded mistakes found {found}/{len(bugs)}; repeat with: make torture {'LONG=1 ' if long else ''}SEED={seed}"
+        f"seeded mistakes found {found}/{len(bugs)}; repeat with: {repeat}"
     )
 
 

@@ -26,7 +26,11 @@ class Proxy:
         self._left = amount
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        inner, outer = await asyncio.open_connection("127.0.0.1", self._target)
+        try:
+            inner, outer = await asyncio.open_connection("127.0.0.1", self._target)
+        except OSError:  # nobody is there
+            writer.transport.abort()
+            return
         self._writers |= {writer, outer}
         with contextlib.suppress(ConnectionError, ExceptionGroup):
             async with asyncio.TaskGroup() as group:
