@@ -1,8 +1,10 @@
 """``privacy-agent scrub``: what is damaged is named here and everywhere, with where else it is."""
 
+import asyncio
 import json
 
 from agent.app.alarm import MEANING
+from agent.damage import replace
 from agent.model import new_id
 from tests.cli.conftest import Device
 from tests.cli.test_export import damage
@@ -76,3 +78,33 @@ def test_damaged_object_is_deleted_by_its_owner(device: Device) -> None:
     assert device.owner("delete", bad, "--yes", "--out", command).code == 0
     assert "done" in device.ok("submit", command).out
     assert device.ok("scrub").out.startswith("0 objects read, ")
+
+
+def test_what_is_in_quarantine_is_not_exported_before_it_was_looked_at_again(device: Device) -> None:
+    (bad,) = device.take_in("front/a.mp4")
+    file = device.state / "vault/objects" / bad
+    whole = file.read_bytes()
+    damage(device, bad)
+    assert device.agent("scrub").code == 1
+    file.write_bytes(whole)
+    assert f"{bad}  failed" in device.agent("export").out
+    assert device.ok("scrub", bad).out.rstrip().endswith("none is damaged, 1 whole again")
+    assert device.ok("export").out.startswith("1 of 1 objects exported")
+
+
+def test_start_puts_a_whole_payload_in_place_that_a_cut_left_beside_the_damaged_one(device: Device) -> None:
+    (bad,) = device.take_in("front/a.mp4")
+    file = device.state / "vault/objects" / bad
+    whole, name = file.read_bytes(), new_id()
+    damage(device, bad)
+    assert device.agent("scrub").code == 1
+
+    async def cut() -> None:
+        async with device.parts() as parts:
+            await parts.index.write(lambda tx: replace(tx, bad, name))
+            file.with_name(name).write_bytes(whole)
+
+    asyncio.run(cut())
+    assert device.ok("status", "--json").json["scrub"]["damaged"] == 0
+    assert [path.name for path in file.parent.iterdir()] == [bad]
+    assert file.read_bytes() == whole
