@@ -91,10 +91,10 @@ def encrypt_stream(
     read returns, so keep it for plain files. A caller with many streams keeps their ``buffers`` between them.
     """
     nonce = os.urandom(NONCE_BYTES) if nonce is None else nonce
-    line = _SealingLine(_payload_cipher(file_key, nonce), reader, writer, on_plaintext, on_ciphertext)
+    stream = _Sealing(_payload_cipher(file_key, nonce), reader, writer, on_plaintext, on_ciphertext)
     _write_all(writer, memoryview(nonce), on_ciphertext)
-    line.run(threads, buffers or Buffers())
-    return Sizes(line.plain_bytes, payload_size(line.plain_bytes))
+    _Line(stream).run(threads, buffers or Buffers())
+    return Sizes(stream.plain_bytes, payload_size(stream.plain_bytes))
 
 
 def decrypt_stream(
@@ -104,34 +104,23 @@ def decrypt_stream(
     *,
     prefix: bytes = b"",
     on_plaintext: Hook | None = None,
+    threads: int = 1,
 ) -> Sizes:
     """Read a payload to the end and write what it holds; return the sizes.
 
     ``prefix`` is the start of the payload that was already read together with the header. Raises ``PayloadError``
     for a payload that was truncated, flipped, reordered or extended, after writing the chunks before it, and nothing
-    else; ``HeaderError`` when not even the nonce is there. ``on_plaintext`` sees every byte written.
+    else; ``HeaderError`` when not even the nonce is there. ``on_plaintext`` sees every byte written. ``threads`` is as
+    in ``encrypt_stream``.
     """
     source = PrefixedReader(prefix, reader)
     nonce = bytearray(NONCE_BYTES)
     if _read_full(source, memoryview(nonce)) != NONCE_BYTES:
         raise HeaderError("the file ends before its payload")
-    opener = _Opener(_payload_cipher(file_key, bytes(nonce)))
-    sealed = memoryview(bytearray(BATCH_CHUNKS * SEALED_CHUNK_BYTES))
-    plain = memoryview(bytearray(BATCH_CHUNKS * CHUNK_BYTES))
-    plain_bytes = 0
-    payload_bytes = NONCE_BYTES
-    while count := _read_full(source, sealed):
-        released = 0
-        try:
-            for at in range(0, count, SEALED_CHUNK_BYTES):
-                released += opener.open_into(sealed[at : min(at + SEALED_CHUNK_BYTES, count)], plain[released:])
-        finally:
-            # Chunks that opened are true even if a later one is not, and age's own tools release them too.
-            _write_all(writer, plain[:released], on_plaintext)
-        plain_bytes += released
-        payload_bytes += count
-    opener.finish()
-    return Sizes(plain_bytes, payload_bytes)
+    stream = _Opening(_payload_cipher(file_key, bytes(nonce)), source, writer, on_plaintext)
+    _Line(stream).run(threads, Buffers())
+    stream.finish()
+    return Sizes(stream.plain_bytes, NONCE_BYTES + stream.sealed_bytes)
 
 
 def encrypt_bytes(file_key: bytes, plain: bytes, *, nonce: bytes | None = None) -> bytes:
@@ -237,7 +226,7 @@ class SeekableReader(io.RawIOBase):
 class _Batch:
     """Preallocated buffers for some chunks, plain and sealed, and the slices that the cipher takes."""
 
-    __slots__ = ("count", "ends", "number", "plain", "plain_slots", "sealed", "sealed_slots")
+    __slots__ = ("count", "done", "ends", "failure", "number", "plain", "plain_slots", "sealed", "sealed_slots")
 
     def __init__(self) -> None:
         self.plain = memoryview(bytearray(BATCH_CHUNKS * CHUNK_BYTES))
@@ -246,23 +235,9 @@ class _Batch:
         self.sealed_slots = [
             self.sealed[at : at + SEALED_CHUNK_BYTES] for at in range(0, len(self.sealed), SEALED_CHUNK_BYTES)
         ]
-        self.count = self.number = 0
+        self.count = self.number = self.done = 0
         self.ends = False
-
-    def seal(self, cipher: ChaCha20Poly1305) -> memoryview:
-        """Seal what was read; return the sealed bytes."""
-        whole, rest = divmod(self.count, CHUNK_BYTES)
-        if self.ends and rest == 0 and whole > 0:
-            whole, rest = whole - 1, CHUNK_BYTES
-        first = self.number * BATCH_CHUNKS
-        seal = cipher.encrypt_into
-        for slot in range(whole):
-            seal(_chunk_nonce(first + slot, _MORE), self.plain_slots[slot], None, self.sealed_slots[slot])
-        if not self.ends:
-            return self.sealed
-        last = self.sealed_slots[whole][: rest + TAG_BYTES]
-        seal(_chunk_nonce(first + whole, _LAST), self.plain_slots[whole][:rest], None, last)
-        return self.sealed[: whole * SEALED_CHUNK_BYTES + len(last)]
+        self.failure: PayloadError | None = None
 
 
 class Buffers:
@@ -286,12 +261,21 @@ class Buffers:
         self._spare.append(batch)
 
 
-class _SealingLine:
-    """Threads that all do the same: read the next batch, seal it, write it when its turn has come.
+class _Stream(Protocol):
+    """What a line does with its batches; ``take`` and ``give`` are called in order and one at a time."""
 
-    Reading and writing are in order and one at a time; only sealing overlaps, because the cipher gives up the
-    interpreter's lock. The first failure of any thread stops all and is raised.
-    """
+    def take(self, batch: _Batch) -> bool:
+        """Read the next batch; tell whether there was one."""
+
+    def work(self, batch: _Batch) -> None:
+        """Seal or open it, in any order and several at a time."""
+
+    def give(self, batch: _Batch) -> None:
+        """Write what came of it."""
+
+
+class _Sealing:
+    """Plain bytes in, sealed chunks out."""
 
     def __init__(
         self,
@@ -307,16 +291,126 @@ class _SealingLine:
         self._writer = writer
         self._on_plaintext = on_plaintext
         self._on_ciphertext = on_ciphertext
-        self._reading = threading.Lock()
-        self._turn = threading.Condition()
-        self._taken = self._given = 0
         self._ahead = memoryview(bytearray(_AHEAD_BYTES))
         self._ahead_count = 0
         self._ended = False
+
+    def take(self, batch: _Batch) -> bool:
+        if self._ended:
+            return False
+        # Whether a full batch ends the file shows only beyond it, so a little is read ahead.
+        batch.plain[: self._ahead_count] = self._ahead[: self._ahead_count]
+        batch.count = self._ahead_count + _read_full(self._reader, batch.plain[self._ahead_count :])
+        self._ahead_count = _read_full(self._reader, self._ahead)
+        batch.ends = self._ended = self._ahead_count == 0
+        self.plain_bytes += batch.count
+        if self._on_plaintext is not None and batch.count:
+            self._on_plaintext(batch.plain[: batch.count])
+        return True
+
+    def work(self, batch: _Batch) -> None:
+        whole, rest = divmod(batch.count, CHUNK_BYTES)
+        if batch.ends and rest == 0 and whole > 0:
+            whole, rest = whole - 1, CHUNK_BYTES
+        first = batch.number * BATCH_CHUNKS
+        seal = self._cipher.encrypt_into
+        for slot in range(whole):
+            seal(_chunk_nonce(first + slot, _MORE), batch.plain_slots[slot], None, batch.sealed_slots[slot])
+        batch.done = whole * SEALED_CHUNK_BYTES
+        if batch.ends:
+            last = batch.sealed_slots[whole][: rest + TAG_BYTES]
+            seal(_chunk_nonce(first + whole, _LAST), batch.plain_slots[whole][:rest], None, last)
+            batch.done += len(last)
+
+    def give(self, batch: _Batch) -> None:
+        _write_all(self._writer, batch.sealed[: batch.done], self._on_ciphertext)
+
+
+class _Opening:
+    """Sealed chunks in, plain bytes out; what is behind the last chunk, or a chunk that does not open, is an error."""
+
+    def __init__(self, cipher: ChaCha20Poly1305, reader: Reader, writer: Writer, on_plaintext: Hook | None) -> None:
+        self.plain_bytes = self.sealed_bytes = 0
+        self._cipher = cipher
+        self._reader = reader
+        self._writer = writer
+        self._on_plaintext = on_plaintext
+        self._ended = False
+
+    def take(self, batch: _Batch) -> bool:
+        batch.count = _read_full(self._reader, batch.sealed)
+        self.sealed_bytes += batch.count
+        return batch.count > 0
+
+    def work(self, batch: _Batch) -> None:
+        batch.done, batch.ends, batch.failure = 0, False, None
+        try:
+            for slot in range(-(-batch.count // SEALED_CHUNK_BYTES)):
+                batch.done += self._open(batch, slot)
+        except PayloadError as failure:
+            batch.failure = failure
+
+    def _open(self, batch: _Batch, slot: int) -> int:
+        if batch.ends:
+            raise _goes_on()
+        number = batch.number * BATCH_CHUNKS + slot
+        sealed = batch.sealed_slots[slot][: batch.count - slot * SEALED_CHUNK_BYTES]
+        size = len(sealed) - TAG_BYTES
+        if size < 0 or (size == 0 and number > 0):
+            raise _cut_short()
+        # Only the last chunk may be short. A full one says what it is by how it opens.
+        plain = batch.plain_slots[slot][:size]
+        batch.ends = size < CHUNK_BYTES or not self._try(number, _MORE, sealed, plain)
+        if batch.ends and not self._try(number, _LAST, sealed, plain):
+            raise PayloadError(f"chunk {number} of the payload was changed, or the payload is cut short")
+        return size
+
+    def _try(self, number: int, flag: bytes, sealed: memoryview, plain: memoryview) -> bool:
+        try:
+            self._cipher.decrypt_into(_chunk_nonce(number, flag), sealed, None, plain)
+        except InvalidTag:
+            return False
+        return True
+
+    def give(self, batch: _Batch) -> None:
+        if self._ended:
+            raise _goes_on()
+        self._ended = batch.ends
+        # Chunks that opened are true even if a later one is not, and age's own tools release them too.
+        _write_all(self._writer, batch.plain[: batch.done], self._on_plaintext)
+        self.plain_bytes += batch.done
+        if batch.failure is not None:
+            raise batch.failure
+
+    def finish(self) -> None:
+        if not self._ended:
+            raise _cut_short()
+
+
+def _goes_on() -> PayloadError:
+    return PayloadError("the payload goes on after its last chunk")
+
+
+def _cut_short() -> PayloadError:
+    return PayloadError("the payload is cut short")
+
+
+class _Line:
+    """Threads that all do the same: read the next batch, seal or open it, write it when its turn has come.
+
+    Reading and writing are in order and one at a time; only the cipher's work overlaps, because it gives up the
+    interpreter's lock. The first failure of any thread stops all and is raised.
+    """
+
+    def __init__(self, stream: _Stream) -> None:
+        self._stream = stream
+        self._reading = threading.Lock()
+        self._turn = threading.Condition()
+        self._taken = self._given = 0
         self._failure: BaseException | None = None
 
     def run(self, threads: int, buffers: Buffers) -> None:
-        """Seal to the end with that many threads, the calling one among them."""
+        """Work to the end with that many threads, the calling one among them."""
         others = [threading.Thread(target=self._work, args=(buffers,), daemon=True) for _ in range(threads - 1)]
         for other in others:
             other.start()
@@ -330,70 +424,39 @@ class _SealingLine:
         batch = buffers.take()
         try:
             while self._take(batch):
-                self._give(batch, batch.seal(self._cipher))
+                self._stream.work(batch)
+                self._give(batch)
             buffers.keep(batch)
-        except BaseException as failure:  # noqa: BLE001 - run() raises it in the calling thread
+        except Exception as failure:  # noqa: BLE001 - run() raises it in the calling thread
             with self._turn:
-                self._failure = self._failure or failure
-                self._turn.notify_all()
+                self._await_turn(batch)  # what was read before is written
+                self._fail(failure)
+        except BaseException as failure:  # noqa: BLE001 - the same, and nobody waits any more
+            with self._turn:
+                self._fail(failure)
+
+    def _fail(self, failure: BaseException) -> None:
+        self._failure = self._failure or failure
+        self._turn.notify_all()
 
     def _take(self, batch: _Batch) -> bool:
         with self._reading:
-            if self._ended or self._failure is not None:
-                return False
-            # Whether a full batch ends the file shows only beyond it, so a little is read ahead.
-            batch.plain[: self._ahead_count] = self._ahead[: self._ahead_count]
-            batch.count = self._ahead_count + _read_full(self._reader, batch.plain[self._ahead_count :])
-            self._ahead_count = _read_full(self._reader, self._ahead)
-            batch.ends = self._ended = self._ahead_count == 0
             batch.number = self._taken
+            if self._failure is not None or not self._stream.take(batch):
+                return False
             self._taken += 1
-            self.plain_bytes += batch.count
-            if self._on_plaintext is not None and batch.count:
-                self._on_plaintext(batch.plain[: batch.count])
             return True
 
-    def _give(self, batch: _Batch, sealed: memoryview) -> None:
+    def _give(self, batch: _Batch) -> None:
         with self._turn:
-            self._turn.wait_for(lambda: self._given == batch.number or self._failure is not None)
+            self._await_turn(batch)
             if self._failure is None:
-                _write_all(self._writer, sealed, self._on_ciphertext)
+                self._stream.give(batch)
                 self._given += 1
                 self._turn.notify_all()
 
-
-class _Opener:
-    """Opens chunks in order and knows whether the last one was seen."""
-
-    def __init__(self, cipher: ChaCha20Poly1305) -> None:
-        self._cipher = cipher
-        self._number = 0
-        self._ended = False
-
-    def open_into(self, sealed: memoryview, plain: memoryview) -> int:
-        """Open the next chunk into the start of ``plain``; return its plain size."""
-        if self._ended:
-            raise PayloadError("the payload goes on after its last chunk")
-        size = len(sealed) - TAG_BYTES
-        if size < 0 or (size == 0 and self._number > 0):
-            raise PayloadError("the payload is cut short")
-        # Only the last chunk may be short. A full one says what it is by how it opens.
-        self._ended = len(sealed) < SEALED_CHUNK_BYTES or not self._try(sealed, plain, _MORE)
-        if self._ended and not self._try(sealed, plain, _LAST):
-            raise PayloadError(f"chunk {self._number} of the payload was changed, or the payload is cut short")
-        self._number += 1
-        return size
-
-    def finish(self) -> None:
-        if not self._ended:
-            raise PayloadError("the payload is cut short")
-
-    def _try(self, sealed: memoryview, plain: memoryview, flag: bytes) -> bool:
-        try:
-            self._cipher.decrypt_into(_chunk_nonce(self._number, flag), sealed, None, plain[: len(sealed) - TAG_BYTES])
-        except InvalidTag:
-            return False
-        return True
+    def _await_turn(self, batch: _Batch) -> None:
+        self._turn.wait_for(lambda: self._given == batch.number or self._failure is not None)
 
 
 def _payload_cipher(file_key: bytes, nonce: bytes) -> ChaCha20Poly1305:

@@ -5,9 +5,7 @@ much as the cipher does, so a module is imported by the command that needs it.
 """
 
 import argparse
-import os
 import sys
-from typing import Final
 
 from agent.age.stream import Sizes, Writer
 from agent.errors import ConfigError
@@ -15,9 +13,6 @@ from agent.shell import crypt, operand
 from agent.shell.operand import STANDARD
 from agent.shell.parser import Subparsers, add
 from agent.shell.terminal import Progress
-
-# A second thread pays from some milliseconds of work on.
-_THREADS_MIN_BYTES: Final = 8 * 1024 * 1024
 
 
 def add_parsers(subparsers: Subparsers) -> None:
@@ -98,7 +93,7 @@ def _encrypt(arguments: argparse.Namespace) -> int:
         operand.output(arguments.output, private=False) as target,
     ):
         progress = Progress(size)
-        threads = 2 if (size or 0) >= _THREADS_MIN_BYTES and len(os.sched_getaffinity(0)) > 1 else 1
+        threads = crypt.threads_for(size)
         if arguments.armor:
             from agent.age.armor import ArmorWriter
 

@@ -3,10 +3,11 @@
 What is decrypted to a pipe has been authenticated chunk by chunk, but only exit code 0 says that it was all.
 """
 
+import os
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from agent.age.stream import Sizes, decrypt_stream
 from agent.errors import ConfigError, CorruptError
@@ -15,6 +16,10 @@ from agent.shell.terminal import Progress, TextOnly
 
 if TYPE_CHECKING:
     from agent.age.keys import Identity
+
+
+# A second thread pays from some milliseconds of work on.
+_THREADS_MIN_BYTES: Final = 8 * 1024 * 1024
 
 
 class Made(NamedTuple):
@@ -53,6 +58,11 @@ def refuse_both_on_stdout(output: str, *, as_json: bool) -> None:
         raise ConfigError("--json and the file would both go to stdout", hint="add -o FILE")
 
 
+def threads_for(size_bytes: int | None) -> int:
+    """Return how many threads seal or open a plain file of that size; of a pipe no size is known."""
+    return 2 if (size_bytes or 0) >= _THREADS_MIN_BYTES and len(os.sched_getaffinity(0)) > 1 else 1
+
+
 def decrypt(identities: Iterable["Identity"], *, source: str, target: str) -> Sizes:
     """Open an age file, armored or not; the clear file is readable by its user alone."""
     from agent.age.armor import without_armor
@@ -66,7 +76,9 @@ def decrypt(identities: Iterable["Identity"], *, source: str, target: str) -> Si
         with operand.output(target, private=True) as clear:
             shown = TextOnly(clear) if target == operand.STANDARD and sys.stdout.isatty() else clear
             progress = Progress(size)
-            sizes = decrypt_stream(file_key, sealed, shown, prefix=rest, on_plaintext=progress.hook)
+            sizes = decrypt_stream(
+                file_key, sealed, shown, prefix=rest, on_plaintext=progress.hook, threads=threads_for(size)
+            )
             progress.clear()
     return sizes
 

@@ -3,11 +3,17 @@
 import hashlib
 import io
 import tracemalloc
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
 
 import pytest
 
 from agent.age import Sizes, decrypt_stream, encrypt_stream, payload_size
-from agent.age.stream import BATCH_CHUNKS, CHUNK_BYTES, Buffers, encrypt_bytes
+from agent.age.failure import PayloadError
+from agent.age.stream import BATCH_CHUNKS, CHUNK_BYTES, SEALED_CHUNK_BYTES, Buffers, encrypt_bytes
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
 
 FILE_KEY = b"sixteen byte key"
 NONCE = b"a payload nonce!"
@@ -43,6 +49,9 @@ def test_stream_of_any_size_and_threads_equals_the_one_shot_payload(size: int, t
     sizes = encrypt_stream(FILE_KEY, io.BytesIO(content(size)), out, nonce=NONCE, threads=threads)
     assert out.getvalue() == encrypt_bytes(FILE_KEY, content(size), nonce=NONCE)
     assert sizes == Sizes(size, payload_size(size)) == Sizes(size, len(out.getvalue()))
+    opened = io.BytesIO()
+    assert decrypt_stream(FILE_KEY, io.BytesIO(out.getvalue()), opened, threads=threads) == sizes
+    assert opened.getvalue() == content(size)
 
 
 @pytest.mark.parametrize("threads", [1, 2])
@@ -69,7 +78,7 @@ def test_short_reads_and_writes_change_nothing(size: int, threads: int) -> None:
     sealed, opened = Trickle(), Trickle()
     encrypt_stream(FILE_KEY, Trickle(content(size)), sealed, nonce=NONCE, threads=threads)
     assert sealed.data.getvalue() == encrypt_bytes(FILE_KEY, content(size), nonce=NONCE)
-    sizes = decrypt_stream(FILE_KEY, Trickle(sealed.data.getvalue()), opened)
+    sizes = decrypt_stream(FILE_KEY, Trickle(sealed.data.getvalue()), opened, threads=threads)
     assert opened.data.getvalue() == content(size)
     assert sizes == Sizes(size, payload_size(size))
 
@@ -82,7 +91,7 @@ def test_hooks_are_given_see_every_byte_in_order(threads: int) -> None:
     encrypt_stream(
         FILE_KEY, io.BytesIO(plain), out, on_plaintext=read.update, on_ciphertext=written.update, threads=threads
     )
-    decrypt_stream(FILE_KEY, io.BytesIO(out.getvalue()), io.BytesIO(), on_plaintext=opened.update)
+    decrypt_stream(FILE_KEY, io.BytesIO(out.getvalue()), io.BytesIO(), on_plaintext=opened.update, threads=threads)
     assert read.digest() == opened.digest() == hashlib.sha256(plain).digest()
     assert written.digest() == hashlib.sha256(out.getvalue()).digest()
 
@@ -148,3 +157,39 @@ def test_long_input_is_streamed_holds_a_few_batches_in_memory() -> None:
 
 def test_two_payloads_get_no_nonce_begin_differently() -> None:
     assert encrypt_bytes(FILE_KEY, b"")[:16] != encrypt_bytes(FILE_KEY, b"")[:16]
+
+
+DAMAGES: Final[dict[str, Callable[[bytes, int], bytes]]] = {
+    "flipped": lambda payload, at: payload[:at] + bytes([payload[at] ^ 1]) + payload[at + 1 :],
+    "cut": lambda payload, at: payload[:at],
+    "extended": lambda payload, _at: payload + bytes(SEALED_CHUNK_BYTES),
+}
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+@pytest.mark.parametrize("damage", sorted(DAMAGES))
+@pytest.mark.parametrize("chunk", [0, BATCH_CHUNKS - 1, BATCH_CHUNKS, 2 * BATCH_CHUNKS + 3, 5 * BATCH_CHUNKS])
+def test_damage_anywhere_releases_all_chunks_before_it_and_nothing_else(threads: int, damage: str, chunk: int) -> None:
+    plain = content(5 * BATCH_BYTES + 100)
+    payload = encrypt_bytes(FILE_KEY, plain, nonce=NONCE)
+    damaged = DAMAGES[damage](payload, len(NONCE) + chunk * SEALED_CHUNK_BYTES + 5)
+    out = io.BytesIO()
+    with pytest.raises(PayloadError):
+        decrypt_stream(FILE_KEY, io.BytesIO(damaged), out, threads=threads)
+    whole = plain[: chunk * CHUNK_BYTES] if damage != "extended" else plain[: 5 * BATCH_BYTES]
+    assert out.getvalue() == whole
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_reader_that_fails_is_told_behind_all_that_was_read_before(threads: int) -> None:
+    class Breaking(io.BytesIO):
+        def readinto(self, buffer: "WriteableBuffer", /) -> int:
+            if self.tell() >= len(NONCE) + 3 * BATCH_CHUNKS * SEALED_CHUNK_BYTES:
+                raise OSError(5, "Input/output error")
+            return super().readinto(buffer)
+
+    plain = content(6 * BATCH_BYTES)
+    out = io.BytesIO()
+    with pytest.raises(OSError, match="Input/output"):
+        decrypt_stream(FILE_KEY, Breaking(encrypt_bytes(FILE_KEY, plain, nonce=NONCE)), out, threads=threads)
+    assert out.getvalue() == plain[: 3 * BATCH_BYTES]
