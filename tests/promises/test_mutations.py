@@ -7,6 +7,7 @@ document names for a promise has one at least.
 
 import ast
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Final
@@ -51,20 +52,19 @@ def test_every_mutation_changes_what_is_there_and_leaves_python_behind() -> None
 
 @pytest.mark.parametrize("program", [(), ("-I",)], ids=["a program", "a process of the agent"])
 def test_copy_runs_its_own_agent(tmp_path: Path, program: tuple[str, ...]) -> None:
-    told = Path(Tree(tmp_path).where(*program))
+    with Tree(tmp_path) as tree:
+        told = Path(tree.where(*program))
     assert told == tmp_path / "project" / "agent" / "__init__.py"
 
 
 def test_unchanged_copy_passes_with_no_more_patience_than_a_changed_one_has(tmp_path: Path) -> None:
-    told = Tree(tmp_path).run("tests/flow/test_thread.py::test_recording_lives_and_dies_with_proof[mosquitto]")
+    with Tree(tmp_path) as tree:
+        told = tree.run("tests/flow/test_thread.py::test_recording_lives_and_dies_with_proof[mosquitto]")
     assert (told.passed, told.failed, told.broken) == (1, 0, 0), told.said
 
 
 def test_promise_that_nothing_keeps_any_more_fails_its_test(tmp_path: Path) -> None:
     trees: SimpleQueue[Tree] = SimpleQueue()
-    for number in range(AT_ONCE):
-        (tmp_path / str(number)).mkdir()
-        trees.put(Tree(tmp_path / str(number)))
 
     def judge(mutation: Mutation) -> str:
         tree = trees.get()
@@ -75,6 +75,9 @@ def test_promise_that_nothing_keeps_any_more_fails_its_test(tmp_path: Path) -> N
             trees.put(tree)
         return "" if told.failed and not told.broken else f"{mutation} is not seen:\n{told.said}"
 
-    with ThreadPoolExecutor(AT_ONCE) as pool:
+    with ExitStack() as stack, ThreadPoolExecutor(AT_ONCE) as pool:
+        for number in range(AT_ONCE):
+            (tmp_path / str(number)).mkdir()
+            trees.put(stack.enter_context(Tree(tmp_path / str(number))))
         unseen = [said for said in pool.map(judge, [mutation for _, mutation in FOUND]) if said]
     assert not unseen, "\n".join(unseen)

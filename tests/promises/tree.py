@@ -1,15 +1,18 @@
 """A copy of the project in which one line at a time is made false, to see whether a test notices."""
 
+import json
 import os
 import shutil
 import subprocess
 import sys
 import sysconfig
+import threading
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from types import TracebackType
+from typing import Final, Self
 
 import msgspec
 
@@ -55,7 +58,10 @@ class Told(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Tree:
-    """The copy; it serves one mutation after the other, so that what is unchanged is compiled once."""
+    """The copy; it serves one mutation after the other, so that what is unchanged is compiled, and loaded, once.
+
+    A context manager, which ends the process that runs the tests (``forking.py``).
+    """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder / "project"
@@ -64,6 +70,22 @@ class Tree:
         if (modules := ROOT / "tests" / "node" / "node_modules").is_dir():
             (self._folder / "tests" / "node" / "node_modules").symlink_to(modules)
         self.python = self._make_environment(folder / "environment")
+        self._runner = subprocess.Popen(
+            [self.python, "-m", "tests.promises.forking"],
+            cwd=self._folder,
+            env={**_environment(), AT_MOST: str(PATIENCE_S)},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._runner.communicate()
 
     def _make_environment(self, folder: Path) -> Path:
         """Make a virtual environment with the packages of this one, in which the copy stands in front of the project.
@@ -104,17 +126,7 @@ class Tree:
         report = self._folder / "told.xml"
         report.unlink(missing_ok=True)
         options = ["-q", "-x", "-p", "no:cacheprovider", "--junitxml", str(report)]
-        ran = subprocess.run(
-            [self.python, "-m", "pytest", *options, test],
-            cwd=self._folder,
-            env={**_environment(), AT_MOST: str(PATIENCE_S)},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=LIMIT_S,
-        )
-        said = ran.stdout + ran.stderr
+        said = self._run([*options, test])
         assert report.exists(), said
         suite = ET.parse(report).getroot()[0]  # noqa: S314 - pytest wrote it
         count, failed, errors, skipped = (
@@ -124,6 +136,23 @@ class Tree:
         return Told(
             passed=count - failed - errors - skipped, failed=failed - wrong, broken=errors + skipped + wrong, said=said
         )
+
+    def _run(self, words: list[str]) -> str:
+        """Have pytest run with these words, and return what it said."""
+        said = self._folder / "told.txt"
+        said.unlink(missing_ok=True)
+        assert self._runner.stdin is not None
+        assert self._runner.stdout is not None
+        limit = threading.Timer(LIMIT_S, self._runner.kill)
+        limit.start()
+        try:
+            self._runner.stdin.write(f"{json.dumps([str(said), *words])}\n")
+            self._runner.stdin.flush()
+            answer = self._runner.stdout.readline()
+        finally:
+            limit.cancel()
+        assert answer, f"{words} took more than {LIMIT_S:.0f} s, or its process ended"
+        return said.read_text(encoding="utf-8", errors="replace")
 
     def where(self, *program: str) -> str:
         """Return the file that a process takes the agent from when it is started in this way."""
