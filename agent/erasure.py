@@ -27,16 +27,28 @@ from agent.index import Index, Row, Tx
 from agent.index import erasure as rows
 from agent.index import vault as vault_rows
 from agent.keystore import Keystore
-from agent.keytree import GroupKey, Root, new_root, next_version, unwrap_group, unwrap_slot, wrap_group, wrap_slot
+from agent.keytree import (
+    BranchKey,
+    GroupKey,
+    Root,
+    new_root,
+    next_version,
+    unwrap_branch,
+    unwrap_group,
+    unwrap_slot,
+    wrap_branch,
+    wrap_group,
+    wrap_slot,
+)
 from agent.model import AtStore, Moment, Object, Outcome, Selection
 from agent.tombstone import Commanded
 from agent.vault import RemoteCopy, Vault
 
-ROTATION_GROUPS: Final = 16
+ROTATION_GROUPS: Final = 128
 """Groups that one rotation rewrites: at most 16,384 slots."""
 
-WHOLE_GROUP: Final = 512
-"""Slots of a group that is worth a rotation as soon as nobody in it survives: it is dropped, not rewritten."""
+WHOLE_GROUPS: Final = 512
+"""Slots of groups that are worth a rotation as soon as nobody in them survives: they are dropped, not rewritten."""
 
 PART: Final = 500
 """Objects that one transaction of step 1 or step 7 takes, and files that share one folder sync."""
@@ -102,11 +114,11 @@ def put_off(tx: Tx, *, limit: int) -> tuple[str, ...]:
 
 
 class Begun(msgspec.Struct, frozen=True, kw_only=True):
-    """What waits for its keys to change: since when (agent time), how much room it takes, whether a group dies."""
+    """What waits for its keys to change: since when (agent time), how much room it takes, whether whole groups die."""
 
     since_ms: int
     bytes: int
-    whole_group: bool
+    whole_groups: bool
 
 
 class Erasure:
@@ -213,9 +225,8 @@ class Erasure:
         since_ms = rows.retention_since(tx)
         if since_ms is None:
             return None
-        return Begun(
-            since_ms=since_ms, bytes=rows.intended_bytes(tx), whole_group=rows.any_group_dies(tx, slots=WHOLE_GROUP)
-        )
+        whole = rows.dying_slots(tx) >= WHOLE_GROUPS
+        return Begun(since_ms=since_ms, bytes=rows.intended_bytes(tx), whole_groups=whole)
 
     def under_way(self, tx: Tx) -> int:
         """Return how many objects are being erased."""
@@ -561,23 +572,58 @@ class Erasure:
 
     def _rewrap(self, tx: Tx, groups: frozenset[int], following: Root, moment: Moment, *, victims: int) -> None:
         current = self._vault.root(tx)
-        random = self._vault.random
+        self._adopt(tx, current)
+        touched = vault_rows.branches_of(tx, groups)
         gone = kept = 0
-        for n, group_id, version, wrapped in vault_rows.groups(tx):
-            key: GroupKey | None = unwrap_group(current, wrapped, id=group_id, version=version)
-            if n in groups:
-                found = rows.victims(tx, n, victims)
-                rows.remove_victims(tx, found)
-                gone += len(found)
-                key, rewrapped = self._rewrap_group(tx, n, unwrap_group(current, wrapped, id=group_id, version=version))
+        for n, branch_id, version, wrapped in vault_rows.branches(tx):
+            key: BranchKey | None = unwrap_branch(current, wrapped, id=branch_id, version=version)
+            if key is not None and n in touched:
+                key, removed, rewrapped = self._rewrap_branch(tx, n, key, groups, victims=victims)
+                gone += removed
                 kept += rewrapped
             if key is not None:
-                vault_rows.update_group(tx, n, version=key.version, wrapped=wrap_group(following, key, random=random))
-            if n in groups:
-                assert rows.stale_slots(tx, n) == 0, "a slot names an old version"  # noqa: S101 - a bug, not input
+                sealed = wrap_branch(following, key, random=self._vault.random)
+                vault_rows.update_branch(tx, n, version=key.version, wrapped=sealed)
         vault_rows.set_root_id(tx, following.id)
         detail: dict[str, str | int] = {"gone": gone, "rewrapped": kept, "groups": len(groups)}
         audit.append(tx, Event(kind="keys_rotated", detail=detail), moment=moment)
+
+    def _adopt(self, tx: Tx, current: Root) -> None:
+        """Put groups from before there were branches, which the root's change would rewrite each time, into some."""
+        for n, group_id, version, wrapped in vault_rows.groups_without_branch(tx):
+            key = unwrap_group(current, wrapped, id=group_id, version=version)
+            branch, above = self._vault.branch_for_insert(tx)
+            sealed = wrap_group(above, key, random=self._vault.random)
+            vault_rows.update_groups(tx, [(n, version, sealed)], branch=branch)
+
+    def _rewrap_branch(
+        self, tx: Tx, branch: int, old: BranchKey, victims_groups: frozenset[int], *, victims: int
+    ) -> tuple[BranchKey | None, int, int]:
+        """Return the branch's next key, and how many are gone and rewrapped; no key when no group of it is left.
+
+        Its own key changes too: a wrap of a group's old key, left in a free block of the medium, would else be opened
+        by what lives on.
+        """
+        following = next_version(old, self._vault.random)
+        gone = kept = 0
+        left: list[tuple[int, int, bytes]] = []
+        for n, group_id, version, wrapped in vault_rows.groups_of(tx, branch):
+            key: GroupKey | None = unwrap_group(old, wrapped, id=group_id, version=version)
+            if key is not None and n in victims_groups:
+                found = rows.victims(tx, n, victims)
+                rows.remove_victims(tx, found)
+                gone += len(found)
+                key, rewrapped = self._rewrap_group(tx, n, key)
+                kept += rewrapped
+            if key is not None:
+                left.append((n, key.version, wrap_group(following, key, random=self._vault.random)))
+        if not left:
+            vault_rows.drop_branch(tx, branch)
+            return None, gone, kept
+        vault_rows.update_groups(tx, left, branch=branch)
+        for n, _version, _sealed in left:
+            assert rows.stale_slots(tx, n) == 0, "a slot names an old version"  # noqa: S101 - a bug, not input
+        return following, gone, kept
 
     def _rewrap_group(self, tx: Tx, n: int, old: GroupKey) -> tuple[GroupKey | None, int]:
         """Return the group's next key and how many survivors are wrapped under it; ``None`` when nobody survived."""

@@ -441,7 +441,7 @@ class Retention:
         floor = max((rule.keep.floor_bytes(disk.total_bytes) for rule in self._policy.rules), default=0)
         return (
             moment.agent_ms >= late_ms
-            or begun.whole_group
+            or begun.whole_groups
             or (disk.free_bytes < disk.enough_bytes and begun.bytes > 0)
             or (disk.free_bytes < floor and begun.bytes >= disk.step_bytes)
         )

@@ -39,14 +39,19 @@ from agent.index import Index, Tx
 from agent.index import vault as rows
 from agent.keystore import Keystore
 from agent.keytree import (
+    BRANCH_GROUPS,
     GROUP_SLOTS,
+    BranchKey,
     GroupKey,
     Root,
+    new_branch,
     new_group,
     open_header,
     seal_header,
+    unwrap_branch,
     unwrap_group,
     unwrap_slot,
+    wrap_branch,
     wrap_group,
     wrap_slot,
 )
@@ -359,8 +364,8 @@ class Vault:
         row = rows.slot(tx, found.id)
         if row is None:
             raise CorruptError(f"object {found.id} has no slot", hint="run: privacy-agent doctor")
-        _wrapped, _payload_sha256, kind, group_id, version, wrapped_group = row
-        own = unwrap_group(self.root(tx), wrapped_group, id=group_id, version=version)
+        _wrapped, _payload_sha256, kind, group_id, version, wrapped_group, branch = row
+        own = unwrap_group(self._above(tx, branch), wrapped_group, id=group_id, version=version)
         about: dict[str, Any] = {"object_id": found.id, "payload_sha256": draft.payload_sha256, "kind": kind}
         rows.replace_payload(
             tx,
@@ -414,16 +419,35 @@ class Vault:
         row = rows.group_with_room(tx, room=GROUP_SLOTS, closed=self.closed_groups)
         if row is None:
             return None
-        n, group_id, version, wrapped = row
-        return n, unwrap_group(self.root(tx), wrapped, id=group_id, version=version)
+        n, group_id, version, wrapped, branch = row
+        return n, unwrap_group(self._above(tx, branch), wrapped, id=group_id, version=version)
 
     def _group_for_insert(self, tx: Tx) -> tuple[int, GroupKey]:
         found = self._group_with_room(tx)
         if found is not None:
             return found
         fresh = new_group(self.random)
-        rows.insert_group(tx, fresh.id, fresh.version, wrap_group(self.root(tx), fresh, random=self.random))
-        return rows.group(tx, fresh.id)[0], fresh  # type: ignore[index]  # it was inserted one line above
+        branch, above = self.branch_for_insert(tx)
+        wrapped = wrap_group(above, fresh, random=self.random)
+        return rows.insert_group(tx, fresh.id, fresh.version, wrapped, branch=branch), fresh
+
+    def branch_for_insert(self, tx: Tx) -> tuple[int, BranchKey]:
+        """Return the number and the key of a branch with room for a group, a new one if there is none."""
+        root = self.root(tx)
+        n = rows.branch_with_room(tx, room=BRANCH_GROUPS)
+        if n is not None:
+            branch_id, version, wrapped = rows.branch(tx, n)
+            return n, unwrap_branch(root, wrapped, id=branch_id, version=version)
+        fresh = new_branch(self.random)
+        return rows.insert_branch(tx, fresh.id, fresh.version, wrap_branch(root, fresh, random=self.random)), fresh
+
+    def _above(self, tx: Tx, branch: int | None) -> Root | BranchKey:
+        """Return what a group's key is wrapped under: its branch's key, or the root where it is from before those."""
+        root = self.root(tx)
+        if branch is None:
+            return root
+        branch_id, version, wrapped = rows.branch(tx, branch)
+        return unwrap_branch(root, wrapped, id=branch_id, version=version)
 
     # -- asking
 
@@ -604,8 +628,8 @@ class Vault:
         row = rows.slot(tx, object_id)
         if row is None:
             raise CorruptError(f"object {object_id} has no slot", hint="run: privacy-agent doctor")
-        wrapped, payload_sha256, kind, group_id, version, wrapped_group = row
-        group = unwrap_group(self.root(tx), wrapped_group, id=group_id, version=version)
+        wrapped, payload_sha256, kind, group_id, version, wrapped_group, branch = row
+        group = unwrap_group(self._above(tx, branch), wrapped_group, id=group_id, version=version)
         return unwrap_slot(group, wrapped, object_id=object_id, payload_sha256=payload_sha256, kind=kind)
 
     def header(self, tx: Tx, object_id: str) -> bytes | None:

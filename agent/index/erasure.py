@@ -43,16 +43,14 @@ def intended_bytes(tx: Tx) -> int:
     return int(size)
 
 
-def any_group_dies(tx: Tx, *, slots: int) -> bool:
-    """Tell whether a group of at least that many slots has none but those of objects at step 1."""
-    return bool(
-        tx.execute(
-            "SELECT 1 FROM (SELECT s.key_group AS n, count(*) AS victims FROM intent t JOIN slot s ON s.object = t.n"
-            " WHERE t.step = 1 GROUP BY s.key_group) v JOIN key_group g ON g.n = v.n"
-            " WHERE v.victims = g.slots AND g.slots >= ? LIMIT 1",
-            (slots,),
-        )
+def dying_slots(tx: Tx) -> int:
+    """Return how many slots the groups have that have none but those of objects at step 1."""
+    ((slots,),) = tx.execute(
+        "SELECT coalesce(sum(g.slots), 0) FROM (SELECT s.key_group AS n, count(*) AS victims FROM intent t"
+        " JOIN slot s ON s.object = t.n WHERE t.step = 1 GROUP BY s.key_group) v JOIN key_group g ON g.n = v.n"
+        " WHERE v.victims = g.slots"
     )
+    return int(slots)
 
 
 def erasures(tx: Tx) -> list[Row]:

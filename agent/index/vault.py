@@ -6,6 +6,7 @@ from typing import Any, Final
 import msgspec
 
 from agent.index.transaction import Row, Tx
+from agent.keytree import GROUP_SLOTS
 
 OBJECT_COLUMNS: Final = (
     "id", "camera", "category", "purposes", "source", "media_type", "name", "captured_from_ms", "captured_to_ms",
@@ -36,16 +37,66 @@ def set_root_id(tx: Tx, root: str) -> None:
     tx.execute("INSERT OR REPLACE INTO vault VALUES (1, ?)", (root,))
 
 
-def groups(tx: Tx) -> list[Row]:
-    """Return (n, id, version, wrapped) of every group."""
-    return tx.execute("SELECT n, id, version, wrapped FROM key_group ORDER BY n")
+def branches(tx: Tx) -> list[Row]:
+    """Return (n, id, version, wrapped) of every branch."""
+    return tx.execute("SELECT n, id, version, wrapped FROM key_branch ORDER BY n")
+
+
+def branch(tx: Tx, n: int) -> Row:
+    """Return (id, version, wrapped) of a branch."""
+    return tx.execute("SELECT id, version, wrapped FROM key_branch WHERE n = ?", (n,))[0]
+
+
+def branch_with_room(tx: Tx, *, room: int) -> int | None:
+    """Return the newest branch with fewer than ``room`` groups."""
+    found = tx.execute("SELECT n FROM key_branch WHERE groups < ? ORDER BY n DESC LIMIT 1", (room,))
+    return int(found[0][0]) if found else None
+
+
+def insert_branch(tx: Tx, branch_id: str, version: int, wrapped: bytes) -> int:
+    """Add a branch without groups and return its number."""
+    ((n,),) = tx.execute(
+        "INSERT INTO key_branch (id, version, wrapped, groups) VALUES (?, ?, ?, 0) RETURNING n",
+        (branch_id, version, wrapped),
+    )
+    return int(n)
+
+
+def update_branch(tx: Tx, n: int, *, version: int, wrapped: bytes) -> None:
+    """Replace a branch's key."""
+    tx.execute("UPDATE key_branch SET version = ?, wrapped = ? WHERE n = ?", (version, wrapped, n))
+
+
+def drop_branch(tx: Tx, n: int) -> None:
+    """Remove a branch without groups."""
+    tx.execute("DELETE FROM key_branch WHERE n = ?", (n,))
+
+
+def groups_of(tx: Tx, branch: int) -> list[Row]:
+    """Return (n, id, version, wrapped) of the groups of a branch."""
+    return tx.execute("SELECT n, id, version, wrapped FROM key_group WHERE branch = ? ORDER BY n", (branch,))
+
+
+def groups_without_branch(tx: Tx) -> list[Row]:
+    """Return (n, id, version, wrapped) of the groups from before there were branches."""
+    return tx.execute("SELECT n, id, version, wrapped FROM key_group WHERE branch IS NULL ORDER BY n")
+
+
+def branches_of(tx: Tx, groups: Iterable[int]) -> list[int]:
+    """Return the branches of some groups, each once."""
+    return sorted({int(row[0]) for n in groups for row in tx.execute("SELECT branch FROM key_group WHERE n = ?", (n,))})
 
 
 def group_with_room(tx: Tx, *, room: int, closed: Iterable[int]) -> Row | None:
-    """Return (n, id, version, wrapped) of the newest group with fewer than ``room`` slots that is not closed."""
+    """Return (n, id, version, wrapped, branch) of the newest group with fewer than ``room`` slots that is not closed.
+
+    One from before there were branches takes none in any more.
+    """
     skip = set(closed)
     newest = tx.execute(
-        "SELECT n, id, version, wrapped FROM key_group WHERE slots < ? ORDER BY n DESC LIMIT ?", (room, len(skip) + 1)
+        "SELECT n, id, version, wrapped, branch FROM key_group INDEXED BY key_group_with_room"  # noqa: S608 - our own number
+        f" WHERE slots < {GROUP_SLOTS} AND slots < ? AND branch IS NOT NULL ORDER BY n DESC LIMIT ?",
+        (room, len(skip) + 1),
     )
     return next((row for row in newest if row[0] not in skip), None)
 
@@ -56,18 +107,32 @@ def group(tx: Tx, group_id: str) -> Row | None:
     return rows[0] if rows else None
 
 
-def insert_group(tx: Tx, group_id: str, version: int, wrapped: bytes) -> None:
-    """Add an empty group."""
-    tx.execute("INSERT INTO key_group (id, version, wrapped, slots) VALUES (?, ?, ?, 0)", (group_id, version, wrapped))
+def insert_group(tx: Tx, group_id: str, version: int, wrapped: bytes, *, branch: int) -> int:
+    """Add an empty group to a branch and return its number."""
+    ((n,),) = tx.execute(
+        "INSERT INTO key_group (id, version, wrapped, slots, branch) VALUES (?, ?, ?, 0, ?) RETURNING n",
+        (group_id, version, wrapped, branch),
+    )
+    _count_groups(tx, branch)
+    return int(n)
 
 
-def update_group(tx: Tx, n: int, *, version: int, wrapped: bytes) -> None:
-    """Replace a group's key."""
-    tx.execute("UPDATE key_group SET version = ?, wrapped = ? WHERE n = ?", (version, wrapped, n))
+def update_groups(tx: Tx, groups: Iterable[tuple[int, int, bytes]], *, branch: int) -> None:
+    """Replace the keys of groups by (n, version, wrapped), which are of this branch now."""
+    tx.executemany(
+        "UPDATE key_group SET version = ?2, wrapped = ?3, branch = ?4 WHERE n = ?1", ((*one, branch) for one in groups)
+    )
+    _count_groups(tx, branch)
+
+
+def _count_groups(tx: Tx, branch: int) -> None:
+    tx.execute(
+        "UPDATE key_branch SET groups = (SELECT count(*) FROM key_group WHERE branch = ?1) WHERE n = ?1", (branch,)
+    )
 
 
 def drop_group(tx: Tx, n: int) -> None:
-    """Remove an empty group."""
+    """Remove an empty group; its branch is counted again by ``update_groups``."""
     tx.execute("DELETE FROM key_group WHERE n = ?", (n,))
 
 
@@ -373,9 +438,9 @@ def source_not_given_up(tx: Tx, source: str, after: str, limit: int) -> list[Row
 
 
 def slot(tx: Tx, object_id: str) -> Row | None:
-    """Return (wrapped slot, payload hash, kind, group id, group version, wrapped group) of an object."""
+    """Return (wrapped slot, payload hash, kind, group id, its version, wrapped group, its branch) of an object."""
     rows = tx.execute(
-        "SELECT s.wrapped, o.payload_sha256, o.kind, g.id, g.version, g.wrapped FROM object o"
+        "SELECT s.wrapped, o.payload_sha256, o.kind, g.id, g.version, g.wrapped, g.branch FROM object o"
         " JOIN slot s ON s.object = o.n JOIN key_group g ON g.n = s.key_group AND g.version = s.version"
         " WHERE o.id = ?",
         (object_id,),

@@ -358,4 +358,18 @@ ALTER TABLE object RENAME COLUMN purpose TO purposes;
 -- What is for no purpose any more, by who can open it: retention looks at it in each pass.
 CREATE INDEX object_for_nothing ON object (recipient_set) WHERE purposes = '';
 """,
+    """
+-- Keys between the root and the groups, so that a delete rewrites no table that grows with what survives. A group from
+-- before is wrapped under the root itself (branch NULL) until the next change of roots, and takes no object in.
+CREATE TABLE key_branch (
+  n       INTEGER PRIMARY KEY,
+  id      TEXT    NOT NULL UNIQUE,
+  version INTEGER NOT NULL,   -- counts its rotations
+  wrapped BLOB    NOT NULL,   -- under the root
+  groups  INTEGER NOT NULL    -- rows of key_group in this branch
+) STRICT;
+ALTER TABLE key_group ADD COLUMN branch INTEGER REFERENCES key_branch (n);
+CREATE INDEX key_group_by_branch ON key_group (branch);
+CREATE INDEX key_group_with_room ON key_group (n) WHERE slots < 128 AND branch IS NOT NULL;
+""",
 )

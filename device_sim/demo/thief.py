@@ -1,11 +1,12 @@
 """Somebody has everything: a copy of the disk made earlier, and the device as it is today, keystore and all.
 
 An independent reading of how the vault keeps keys, written to try every way from a key to a recording: each index, each
-root in the keystore, each group key that opens under one of them, each slot, and last the payload itself.
+root in the keystore, each branch key that opens under one of them, each group key, each slot, and last the payload.
 
     keystore   two copies of 4096 bytes, at 0 and at 1 MiB: mark, u32 length, msgpack, zeros, SHA-256
     index      SQLite, ChaCha20, under the keystore's index key
-    group key  12-byte nonce and ChaCha20-Poly1305 under a root; "group", root, group and version as associated data
+    branch key 12-byte nonce and ChaCha20-Poly1305 under a root; "branch", root, branch and version as associated data
+    group key  the same under a branch key; "group", branch, group, version, "branch" and the branch's version
     slot       the same under a group key; "slot", group, version, object, hash of the payload and kind
     payload    16-byte nonce, then age's STREAM of 64 KiB chunks under HKDF-SHA-256 of the slot's file key
 """
@@ -47,6 +48,9 @@ class Slot:
     object: str
     payload_sha256: bytes
     kind: str
+    branch: str
+    branch_version: int
+    wrapped_branch: bytes
     group: str
     version: int
     wrapped_group: bytes
@@ -69,8 +73,9 @@ def read_index(path: Path, stolen: Stolen) -> tuple[Slot, ...]:
         connection.pragma("cipher", "chacha20")
         connection.execute(f'PRAGMA key = "raw:{stolen.index_key.hex()}"').fetchall()
         rows: list[Any] = connection.execute(
-            "SELECT o.id, o.payload_sha256, o.kind, g.id, s.version, g.wrapped, s.wrapped"
+            "SELECT o.id, o.payload_sha256, o.kind, b.id, b.version, b.wrapped, g.id, s.version, g.wrapped, s.wrapped"
             " FROM object o JOIN slot s ON s.object = o.n JOIN key_group g ON g.n = s.key_group"
+            " JOIN key_branch b ON b.n = g.branch"
         ).fetchall()
     except apsw.Error as error:
         raise ValueError(f"{path}: {error}") from error
@@ -109,8 +114,13 @@ def _read_copy(copy: bytes) -> dict[str, Any] | None:
 
 def _file_keys(slot: Slot, keys: Stolen) -> Iterator[bytes]:
     for root_id, root in keys.roots:
-        about = "\n".join(("group", root_id, slot.group, str(slot.version))).encode()
-        if (group := _unwrap(root, slot.wrapped_group, about)) is None:
+        about = "\n".join(("branch", root_id, slot.branch, str(slot.branch_version))).encode()
+        if (branch := _unwrap(root, slot.wrapped_branch, about)) is None:
+            continue
+        about = "\n".join(
+            ("group", slot.branch, slot.group, str(slot.version), "branch", str(slot.branch_version))
+        ).encode()
+        if (group := _unwrap(branch, slot.wrapped_group, about)) is None:
             continue
         parts = ("slot", slot.group, str(slot.version), slot.object, slot.payload_sha256.hex(), slot.kind)
         if (file_key := _unwrap(group, slot.wrapped_slot, "\n".join(parts).encode())) is not None:

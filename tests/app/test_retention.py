@@ -355,7 +355,7 @@ def test_delete_that_is_asked_for_what_is_due_leaves_a_tombstone(office: Office)
 
 
 def test_keys_change_at_once_when_a_whole_group_dies(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(erasure, "WHOLE_GROUP", 3)
+    monkeypatch.setattr(erasure, "WHOLE_GROUPS", 3)
     made = [keep(office, b"x") for _ in range(3)]
     policy = retention(office, 'age = "1d"', within="1h")
     asyncio.run(policy.run_pass(later(office, 1), Disk()))

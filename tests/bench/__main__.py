@@ -25,6 +25,7 @@ from tests.bench import (
     machine,
     proving,
     resting,
+    scaling,
     taking_in,
     uploading,
 )
@@ -41,6 +42,7 @@ PARTS: Final[dict[str, Callable[..., list[Figure]]]] = {
     "bluetooth": hearing.measure,
     "prove": proving.measure,
     "ten-cameras": enrolled.measure,
+    "scale": scaling.measure,
 }
 
 

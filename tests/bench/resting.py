@@ -5,15 +5,13 @@ keepalive included. A start is timed from before the process exists to the arriv
 another client of the same broker, so TLS, subscriptions and a signature are in it.
 """
 
-import base64
-import json
 import sys
 from pathlib import Path
 from statistics import median
 from typing import Final
 
 from tests.bench.meter import cpu_s, in_turn, now_s, pss_bytes, resident_bytes, run
-from tests.bench.station import Ear, ear
+from tests.bench.station import Ear, ear, started
 from tests.bench.table import MEGA, Figure, Peer
 from tests.flow.house import House
 from tests.waiting import until
@@ -28,7 +26,7 @@ def measure(folder: Path, *, quick: bool) -> list[Figure]:
     """Return memory, processor share and the time of a start."""
     (folder / "house").mkdir()
     with House(folder / "house") as house, ear(house, "state") as listener:
-        starts = [_start(house, listener) for _ in range(2 if quick else 9)]
+        starts = [started(house, listener) for _ in range(2 if quick else 9)]
         house.start_agent()
         pid = house._processes["agent"].pid
         window_s = 5 if quick else 60
@@ -57,25 +55,6 @@ def measure(folder: Path, *, quick: bool) -> list[Figure]:
             note=f"processor time {median(one[1] for one in starts):.2f} s; {len(starts)} starts",
         ),
     ]  # fmt: skip
-
-
-def _start(house: House, listener: Ear) -> tuple[float, float]:
-    listener.empty()
-    begin_s = now_s()
-    house.start("agent", "privacy-agent", "run", "--config", house.config)
-    while True:
-        came_s, _topic, payload = listener.next()
-        if _online(payload):
-            break
-    used_s = cpu_s(house._processes["agent"].pid)
-    house.stop("agent")
-    return came_s - begin_s, used_s
-
-
-def _online(payload: bytes) -> bool:
-    body = payload[1:].split(b".")[1]
-    told = json.loads(base64.urlsafe_b64decode(body + b"=" * (-len(body) % 4)))
-    return told["online"] is True
 
 
 def _busy(pid: int) -> bool:

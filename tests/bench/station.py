@@ -1,5 +1,7 @@
 """A household with an ear on its broker: what the benchmark measures at is a client of MQTT, not a part of ours."""
 
+import base64
+import json
 import queue
 import socket
 import ssl
@@ -11,7 +13,7 @@ from typing import Any, Final, Self
 from paho.mqtt import client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 
-from tests.bench.meter import now_s
+from tests.bench.meter import cpu_s, now_s
 from tests.flow.house import House
 
 WITHIN_S: Final = 60.0
@@ -85,3 +87,28 @@ def ear(house: House, *channels: str, name: str = "ear") -> Ear:
 def cmd_topic() -> str:
     """Where commands go."""
     return f"pv1/{TENANT}/{DEVICE}/cmd"
+
+
+def started(house: House, listener: Ear) -> tuple[float, float]:
+    """Start the agent, wait for its retained ``state`` and stop it; return the seconds and its processor time."""
+    seconds, used_s = start(house, listener)
+    house.stop("agent")
+    return seconds, used_s
+
+
+def start(house: House, listener: Ear) -> tuple[float, float]:
+    """Do the same and let it run."""
+    listener.empty()
+    begin_s = now_s()
+    house.start("agent", "privacy-agent", "run", "--config", house.config)
+    while True:
+        came_s, _topic, payload = listener.next()
+        if _online(payload):
+            break
+    return came_s - begin_s, cpu_s(house.process("agent").pid)
+
+
+def _online(payload: bytes) -> bool:
+    body = payload[1:].split(b".")[1]
+    told = json.loads(base64.urlsafe_b64decode(body + b"=" * (-len(body) % 4)))
+    return told["online"] is True

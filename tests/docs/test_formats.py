@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from agent import chain
 from agent.index.opening import MIGRATIONS
-from agent.keytree import GroupKey, Root, seal_header, wrap_group, wrap_slot
+from agent.keytree import BranchKey, GroupKey, Root, seal_header, wrap_branch, wrap_group, wrap_slot
 from tests.docs.conftest import Minutes
 
 TEXT = (Path(__file__).resolve().parents[2] / "docs" / "formats.md").read_text(encoding="utf-8")
@@ -102,18 +102,24 @@ def test_index_is_unreadable_without_its_key(five_minutes: Minutes) -> None:
 
 def test_wraps_open_with_the_associated_data_of_the_document() -> None:
     group, root = GroupKey("gggg", 3, b"g" * 32), Root("rrrr", b"r" * 32)
+    branch = BranchKey("bbbb", 5, b"b" * 32)
     payload = hashlib.sha256(b"payload").digest()
     slot = wrap_slot(group, b"s" * 16, object_id="oooo", payload_sha256=payload, kind="file-key")
     place = f"slot\ngggg\n3\noooo\n{payload.hex()}\nfile-key".encode()
     assert ChaCha20Poly1305(group.key).decrypt(slot[:12], slot[12:], place) == b"s" * 16
-    wrapped = wrap_group(root, group)
-    assert ChaCha20Poly1305(root.key).decrypt(wrapped[:12], wrapped[12:], b"group\nrrrr\ngggg\n3") == group.key
+    wrapped = wrap_group(branch, group)
+    place = b"group\nbbbb\ngggg\n3\nbranch\n5"
+    assert ChaCha20Poly1305(branch.key).decrypt(wrapped[:12], wrapped[12:], place) == group.key
+    older = wrap_group(root, group)
+    assert ChaCha20Poly1305(root.key).decrypt(older[:12], older[12:], b"group\nrrrr\ngggg\n3") == group.key
+    above = wrap_branch(root, branch)
+    assert ChaCha20Poly1305(root.key).decrypt(above[:12], above[12:], b"branch\nrrrr\nbbbb\n5") == branch.key
     header = seal_header(b"s" * 16, b"the header", object_id="oooo")
     info = b"privacy-agent header at rest"
     key = HKDF(algorithm=SHA256(), length=32, salt=None, info=info).derive(b"s" * 16)
     assert ChaCha20Poly1305(key).decrypt(header[:12], header[12:], b"header\noooo") == b"the header"
-    lengths = re.findall(r"^\| (?:slot|group key) \|.*\| (\d+) \|$", part(4), re.MULTILINE)
-    assert [len(slot), len(wrapped)] == [int(length) for length in lengths]
+    lengths = re.findall(r"^\| (?:slot|group key|branch key) \|.*\| (\d+) \|$", part(4), re.MULTILINE)
+    assert [len(slot), len(wrapped), len(above)] == [int(length) for length in lengths]
     assert len(header) == len(b"the header") + 28
 
 

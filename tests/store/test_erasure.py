@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 from agent import audit, chain, erasure, tombstone, vault
 from agent.errors import CorruptError, RefusedError
 from agent.ids import Ids
-from agent.index import Index
+from agent.index import Index, Tx
 from agent.index import vault as rows
 from agent.keystore import Keystore
+from agent.keytree import BranchKey, unwrap_branch, unwrap_group, wrap_group
 from agent.model import AtStore, Object, Outcome, Selection, new_id
 from agent.vault import Vault
 from tests.store.home import NOW, Home, made_of, run
@@ -119,6 +120,98 @@ def test_only_the_victims_group_is_rewrapped(home: Home, monkeypatch: pytest.Mon
     assert sorted(home.rows("SELECT slots, version FROM key_group")) == [(3, 2), (4, 1), (4, 1)]
     for found in kept[1:]:
         assert len(home.slot_key(found.id)) == 16
+
+
+def small_tree(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(vault, "GROUP_SLOTS", 2)
+    monkeypatch.setattr(vault, "BRANCH_GROUPS", 2)
+
+
+def test_only_the_victims_branch_is_rewrapped_and_a_dead_one_goes(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    small_tree(monkeypatch)
+    kept = run(home.keep_many(10))
+    assert home.rows("SELECT version, groups FROM key_branch ORDER BY n") == [(1, 2), (1, 2), (1, 1)]
+    first, last = (
+        {row[0] for row in home.rows(f"SELECT id FROM object ORDER BY n {order} LIMIT 4")}  # noqa: S608 - our own words
+        for order in ("ASC", "DESC")
+    )
+    (victim, *others) = sorted(first)
+    run(home.erase(victim))
+    assert home.rows("SELECT version, groups FROM key_branch ORDER BY n") == [(2, 2), (1, 2), (1, 1)]
+    assert sorted(home.rows("SELECT version FROM key_group")) == [(1,), (1,), (1,), (1,), (2,)]
+    run(home.erase(*others))
+    assert home.rows("SELECT version, groups FROM key_branch ORDER BY n") == [(1, 2), (1, 1)]
+    for found in kept:
+        if found.id not in first:
+            assert len(home.slot_key(found.id)) == 16
+    run(home.erase(*last))
+    left = [found for found in kept if found.id not in first | last]
+    assert [len(home.slot_key(found.id)) for found in left] == [16, 16]
+
+
+def test_old_wrap_of_a_group_key_is_opened_by_no_key_that_lives_on(home: Home) -> None:
+    victim, survivor = run(home.keep()), run(home.keep())
+    ((group, version, wrapped),) = home.rows("SELECT id, version, wrapped FROM key_group")
+    ((branch, before),) = home.rows("SELECT id, version FROM key_branch")
+    run(home.erase(victim.id))
+    ((same, after, above),) = home.rows("SELECT id, version, wrapped FROM key_branch")
+    assert (same, after) == (branch, before + 1)
+    (root,) = home.keystore.roots()
+    today = unwrap_branch(root, above, id=branch, version=after)
+    for about in (before, after):
+        with pytest.raises(CorruptError, match="group key"):
+            unwrap_group(BranchKey(branch, about, today.key), wrapped, id=group, version=version)
+    assert len(home.slot_key(survivor.id)) == 16
+
+
+def without_branches(home: Home) -> None:
+    """Make the index one from before there were branches."""
+
+    def write(tx: Tx) -> None:
+        root = home.vault.root(tx)
+        for n, group_id, version, wrapped, branch_id, of, above in tx.execute(
+            "SELECT g.n, g.id, g.version, g.wrapped, b.id, b.version, b.wrapped"
+            " FROM key_group g JOIN key_branch b ON b.n = g.branch"
+        ):
+            branch = unwrap_branch(root, above, id=branch_id, version=of)
+            key = unwrap_group(branch, wrapped, id=group_id, version=version)
+            tx.execute("UPDATE key_group SET branch = NULL, wrapped = ? WHERE n = ?", (wrap_group(root, key), n))
+        tx.execute("DELETE FROM key_branch")
+
+    home.index.write_now(write)
+
+
+def test_groups_from_before_there_were_branches_get_some_with_the_next_change_of_roots(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small_tree(monkeypatch)
+    kept = run(home.keep_many(9))
+    keys = {found.id: home.slot_key(found.id) for found in kept}
+    without_branches(home)
+    assert {found.id: home.slot_key(found.id) for found in kept} == keys
+    late = run(home.keep())
+    assert home.rows("SELECT slots FROM key_group WHERE branch IS NOT NULL") == [(1,)], "an old group takes none in"
+    run(home.erase(kept[0].id))
+    assert home.rows("SELECT count(*) FROM key_group WHERE branch IS NULL") == [(0,)]
+    assert home.rows("SELECT groups FROM key_branch ORDER BY n") == [(2,), (2,), (2,)]
+    assert {found.id: home.slot_key(found.id) for found in kept[1:]} == {found.id: keys[found.id] for found in kept[1:]}
+    assert len(home.slot_key(late.id)) == 16
+
+
+def test_slots_of_all_groups_that_die_count_together(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    small_tree(monkeypatch)
+    run(home.keep_many(6))
+    monkeypatch.setattr(erasure, "WHOLE_GROUPS", 4)
+    ids = [row[0] for row in home.rows("SELECT id FROM object ORDER BY n")]
+
+    def worth_it() -> bool:
+        begun = home.index.read_now(home.erasure.begun)
+        return begun is not None and begun.whole_groups
+
+    run(home.erasure.begin(ids[:3], rule="r", moment=NOW))
+    assert not worth_it(), "of the second group one survives"
+    run(home.erasure.begin(ids[3:4], rule="r", moment=NOW))
+    assert worth_it()
 
 
 def test_large_selection_goes_in_parts_with_one_receipt(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -433,7 +433,7 @@ def test_deletions_that_an_older_version_let_wait_at_cameras_name_no_content_and
         )
 
     with monkeypatch.context() as patched:
-        patched.setattr(opening, "MIGRATIONS", {**opening.MIGRATIONS, "vault": opening.MIGRATIONS["vault"][:-3]})
+        patched.setattr(opening, "MIGRATIONS", {**opening.MIGRATIONS, "vault": opening.MIGRATIONS["vault"][:-4]})
         index = opened(tmp_path)
         index.write_now(note)
         index.close()

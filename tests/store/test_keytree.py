@@ -11,15 +11,19 @@ from agent.errors import CorruptError
 from agent.keytree import (
     KEY_BYTES,
     SLOT_KEY_BYTES,
+    BranchKey,
     GroupKey,
     Root,
+    new_branch,
     new_group,
     new_root,
     next_version,
     open_header,
     seal_header,
+    unwrap_branch,
     unwrap_group,
     unwrap_slot,
+    wrap_branch,
     wrap_group,
     wrap_slot,
 )
@@ -33,6 +37,7 @@ DIGESTS = st.binary(min_size=32, max_size=32)
 KEYS = st.binary(min_size=KEY_BYTES, max_size=KEY_BYTES)
 SLOT_KEYS = st.binary(min_size=SLOT_KEY_BYTES, max_size=SLOT_KEY_BYTES)
 GROUPS = st.builds(GroupKey, IDS, st.integers(min_value=1, max_value=2**62), KEYS)
+BRANCHES = st.builds(BranchKey, IDS, st.integers(min_value=1, max_value=2**62), KEYS)
 ROOTS = st.builds(Root, IDS, KEYS)
 
 
@@ -131,6 +136,27 @@ def test_group_key_of_another_root_group_or_version_does_not_open(
                 unwrap_group(place[0], wrapped, id=place[1], version=place[2])
 
 
+@given(ROOTS, ROOTS, BRANCHES, BRANCHES, GROUPS)
+def test_group_key_opens_under_its_own_branch_and_that_under_its_own_root_alone(
+    root: Root, other_root: Root, branch: BranchKey, other: BranchKey, group: GroupKey
+) -> None:
+    wrapped, above = wrap_group(branch, group), wrap_branch(root, branch)
+    assert unwrap_group(branch, wrapped, id=group.id, version=group.version) == group
+    assert unwrap_branch(root, above, id=branch.id, version=branch.version) == branch
+    assert len(above) == KEY_BYTES + AROUND_BYTES
+    assert branch.key not in above
+    wrongs: list[Root | BranchKey] = [other, Root(branch.id, branch.key)]
+    wrongs += [BranchKey(branch.id, branch.version + 1, branch.key), BranchKey(other.id, branch.version, branch.key)]
+    for wrong in wrongs:
+        if wrong != branch:
+            with pytest.raises(CorruptError, match="group key"):
+                unwrap_group(wrong, wrapped, id=group.id, version=group.version)
+    for place in ((other_root, branch.id, branch.version), (root, other.id, branch.version), (root, branch.id, 0)):
+        if place != (root, branch.id, branch.version):
+            with pytest.raises(CorruptError, match="branch key"):
+                unwrap_branch(place[0], above, id=place[1], version=place[2])
+
+
 @given(ROOTS, GROUPS, st.integers(min_value=0))
 def test_group_key_with_any_bit_changed_does_not_open(root: Root, group: GroupKey, at: int) -> None:
     with pytest.raises(CorruptError):
@@ -176,10 +202,11 @@ def test_next_version_shares_nothing_with_the_one_before_but_its_id() -> None:
 
 
 def test_what_is_wrapped_twice_differs_because_each_nonce_is_fresh() -> None:
-    root, slot = new_root(), Slot(new_group(), new_id(), bytes(32), "file-key")
+    root, branch, slot = new_root(), new_branch(), Slot(new_group(), new_id(), bytes(32), "file-key")
     makers: list[Callable[[], bytes]] = [
         lambda: slot.wrap(SLOT_KEY),
         lambda: wrap_group(root, slot.group),
+        lambda: wrap_branch(root, branch),
         lambda: seal_header(SLOT_KEY, b"header", object_id=slot.object_id),
     ]
     for make in makers:
@@ -201,9 +228,9 @@ def test_randomness_is_asked_for_by_size_and_used_as_it_comes() -> None:
 
 
 def test_key_is_never_shown_in_a_log_or_a_traceback() -> None:
-    root, group = new_root(), new_group()
-    for told in (repr(root), str(root), repr(group), f"{group}"):
-        for key in (root.key, group.key):
+    root, branch, group = new_root(), new_branch(), new_group()
+    for told in (repr(root), str(root), repr(branch), f"{branch}", repr(group), f"{group}"):
+        for key in (root.key, branch.key, group.key):
             assert key.hex() not in told
             assert repr(key) not in told
     assert root.id in repr(root)

@@ -139,7 +139,7 @@ def test_full_group_is_followed_by_another(home: Home, monkeypatch: pytest.Monke
     kept = run(home.keep_many(8))
     assert home.rows("SELECT slots FROM key_group ORDER BY n") == [(3,), (3,), (2,)]
     assert all(len(home.slot_key(found.id)) == 16 for found in kept)
-    assert GROUP_SLOTS == 1024
+    assert GROUP_SLOTS == 128
 
 
 def test_closed_group_takes_nothing(home: Home) -> None:
