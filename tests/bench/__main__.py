@@ -26,6 +26,7 @@ from tests.bench import (
     proving,
     resting,
     scaling,
+    streaming,
     taking_in,
     uploading,
 )
@@ -42,6 +43,7 @@ PARTS: Final[dict[str, Callable[..., list[Figure]]]] = {
     "bluetooth": hearing.measure,
     "prove": proving.measure,
     "ten-cameras": enrolled.measure,
+    "limit": streaming.measure,
     "scale": scaling.measure,
 }
 

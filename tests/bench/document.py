@@ -8,7 +8,7 @@ from tests.bench.table import Figure, markdown
 
 _METHODS: Final = (
     "encrypting", "uploading", "resting", "answering", "taking_in", "discovering", "hearing", "proving", "enrolled",
-    "scaling",
+    "streaming", "scaling",
 )  # fmt: skip
 _HEAD: Final = """\
 # Benchmarks

@@ -28,20 +28,20 @@ _PYRAGE: Final = (
 def measure(folder: Path, *, quick: bool) -> list[Figure]:
     """Return the figures of both kinds of recipient."""
     size_bytes = (64 if quick else 1024) * MIB
-    content = _content(folder / "clear", size_bytes)
-    plain, hybrid = _keygen(folder / "x25519"), _keygen(folder / "hybrid", "--pq")
+    clear = content(folder / "clear", size_bytes)
+    plain, hybrid = keygen(folder / "x25519"), keygen(folder / "hybrid", "--pq")
     agent = _BIN / "privacy-agent"
     commands = {
-        "x25519": partial(run, [agent, "encrypt", "-r", plain, content]),
-        "post-quantum": partial(run, [agent, "encrypt", "-r", hybrid, content]),
-        "age": partial(run, [_needed("age"), "-r", plain, "-o", "/dev/null", content]),
-        "pyrage": partial(run, [sys.executable, "-c", _PYRAGE, plain, content]),
-        "dd": partial(run, ["dd", f"if={content}", "of=/dev/null", "bs=1M", "status=none"]),
-        "cp": partial(run, ["cp", content, folder / "copy"]),
+        "x25519": partial(run, [agent, "encrypt", "-r", plain, clear]),
+        "post-quantum": partial(run, [agent, "encrypt", "-r", hybrid, clear]),
+        "age": partial(run, [needed("age"), "-r", plain, "-o", "/dev/null", clear]),
+        "pyrage": partial(run, [sys.executable, "-c", _PYRAGE, plain, clear]),
+        "dd": partial(run, ["dd", f"if={clear}", "of=/dev/null", "bs=1M", "status=none"]),
+        "cp": partial(run, ["cp", clear, folder / "copy"]),
     }
     costs = in_turn(commands, rounds=2 if quick else 7)
-    limit_mb_s = _openssl_mb_s(seconds=1 if quick else 3)
-    content.unlink()
+    limit_mb_s = openssl_mb_s(seconds=1 if quick else 3)
+    clear.unlink()
     (folder / "copy").unlink()
     return [figure for name in ("x25519", "post-quantum") for figure in _figures(name, costs, size_bytes, limit_mb_s)]
 
@@ -76,7 +76,7 @@ def _figures(name: str, costs: dict[str, Cost], size_bytes: int, limit_mb_s: flo
     ]
 
 
-def _content(path: Path, size_bytes: int) -> Path:
+def content(path: Path, size_bytes: int) -> Path:
     """Write random bytes; having been written they are in the page cache."""
     block = os.urandom(MIB)
     with path.open("wb") as file:
@@ -85,22 +85,25 @@ def _content(path: Path, size_bytes: int) -> Path:
     return path
 
 
-def _keygen(path: Path, *options: str) -> str:
+def keygen(path: Path, *options: str) -> str:
+    """Make an identity file and return its recipient."""
     subprocess.run([_BIN / "privacy-agent", "keygen", *options, "-o", path], capture_output=True, check=True)
     text = path.read_text().splitlines()
     return next(line for line in text if "public key: " in line.lower()).partition(": ")[2]
 
 
-def _needed(program: str) -> str:
+def needed(program: str) -> str:
+    """Return where another tool is; ``RuntimeError`` when it is not installed."""
     found = shutil.which(program)
     if found is None:
         raise RuntimeError(f"{program} is not installed\n  next: sudo apt-get install {program}")
     return found
 
 
-def _openssl_mb_s(*, seconds: int) -> float:
+def openssl_mb_s(*, seconds: int) -> float:
+    """Return what one core gives the cipher, in pieces as large as age's chunks."""
     done = subprocess.run(
-        [_needed("openssl"), "speed", "-seconds", str(seconds), "-bytes", "65536", "-evp", "chacha20-poly1305"],
+        [needed("openssl"), "speed", "-seconds", str(seconds), "-bytes", "65536", "-evp", "chacha20-poly1305"],
         capture_output=True, text=True, check=True,
     )  # fmt: skip
     last = done.stdout.strip().splitlines()[-1].split()[-1]

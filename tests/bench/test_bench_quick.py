@@ -31,6 +31,7 @@ def test_every_part_of_the_benchmark_runs_and_prints() -> None:
         "cameras over Bluetooth",
         "enrolled cameras",
         "ten cameras",
+        "sealing at the limit",
         "scale",
     }
     assert all(one["value"] >= 0 for one in told["figures"])
