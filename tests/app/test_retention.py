@@ -2,16 +2,19 @@
 
 import asyncio
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import msgspec
 import pytest
 
-from agent import erasure, rights
+from agent import erasure, rights, vault
+from agent import retention as passing
 from agent.index import Tx
-from agent.model import Moment, Object, Requester, Selection
+from agent.model import Moment, Object, Requester, Selection, new_id
 from agent.policy import Allow, parse_policy
 from agent.retention import ASK_FROM, Disk, Lost, Retention
+from agent.rights import freezing
 from agent.rights.snapshot import Snapshot
 from tests.commands.office import Office
 from tests.writing import policy_text
@@ -343,6 +346,26 @@ def test_owners_delete_takes_along_what_is_due(office: Office) -> None:
     assert states(office, due, other) == ["erasing", "sealed"]
     asyncio.run(office.erasure.erase([other.id], actor="o", rule="r", command="c" * 26, moment=office.moment))
     assert states(office, due, other) == ["gone", "gone"]
+
+
+def test_receipt_looks_at_no_more_than_a_bounded_number_of_the_oldest(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = [keep(office, b"kept") for _ in range(6)]
+    restrict = partial(
+        freezing.put, selection=Selection(all=True), kind="restriction", freeze_id=new_id(), author="phone",
+        reason="contested", moment=office.moment,
+    )  # fmt: skip
+    office.index.write_now(restrict)
+    policy = retention(office, 'age = "1d"')
+
+    def named() -> set[str]:
+        return {one.id for one in office.index.read_now(lambda tx: policy.stays(tx, later(office, 2)))}
+
+    assert named() == {one.id for one in made}
+    monkeypatch.setattr(vault, "PAGE_MAX", 1)
+    monkeypatch.setattr(passing, "EXEMPT_MAX", 4 * len(policy._policy.rules))
+    assert named() == {one.id for one in made[:4]}
 
 
 def test_delete_that_is_asked_for_what_is_due_leaves_a_tombstone(office: Office) -> None:
