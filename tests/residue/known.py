@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from agent.app.parts import Parts
 from agent.index import Tx
 from agent.index import vault as rows
-from agent.keytree import Root, unwrap_group
+from agent.keytree import unwrap_branch, unwrap_group
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +18,9 @@ class Slot:
     group: str
     version: int
     wrapped_group: bytes
+    branch: str
+    branch_version: int
+    wrapped_branch: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +29,7 @@ class Known:
 
     own: dict[str, bytes]
     roots: dict[str, bytes]
+    branches: dict[str, bytes]
     groups: dict[str, bytes]
     files: dict[str, bytes]
     root: str
@@ -33,7 +37,7 @@ class Known:
 
     def tree(self) -> tuple[bytes, ...]:
         """Return the keys that a delete of everything destroys."""
-        return (*self.roots.values(), *self.groups.values(), *self.files.values())
+        return (*self.roots.values(), *self.branches.values(), *self.groups.values(), *self.files.values())
 
 
 def known(parts: Parts) -> Known:
@@ -44,16 +48,26 @@ def known(parts: Parts) -> Known:
     def read(tx: Tx) -> Known:
         root = parts.vault.root(tx)
         ids = [item.id for item in parts.vault.page(tx)]
+        branches = {
+            n: unwrap_branch(root, wrapped, id=branch, version=version)
+            for n, branch, version, wrapped in rows.branches(tx)
+        }
         return Known(
             own=own,
             roots={one.id: one.key for one in parts.keystore.roots()},
+            branches={f"{one.id} {one.version}": one.key for one in branches.values()},
             groups={
-                f"{group} {version}": unwrap_group(Root(root.id, root.key), wrapped, id=group, version=version).key
-                for _, group, version, wrapped in rows.groups(tx)
+                f"{group} {version}": unwrap_group(above, wrapped, id=group, version=version).key
+                for n, above in branches.items()
+                for _, group, version, wrapped in rows.groups_of(tx, n)
             },
             files={object_id: parts.vault.slot_key(tx, object_id) for object_id in ids},
             root=root.id,
-            slots={object_id: Slot(*found) for object_id in ids if (found := rows.slot(tx, object_id)) is not None},
+            slots={
+                object_id: Slot(*found[:-1], *rows.branch(tx, found[-1]))
+                for object_id in ids
+                if (found := rows.slot(tx, object_id)) is not None
+            },
         )
 
     return parts.index.read_now(read)
