@@ -68,10 +68,11 @@ bench: ## The table of speed and memory, with other tools measured beside ours
 	$(call set_up,test)
 	@$(BIN)/python -m tests.bench
 
-torture: ## Kills and full disks at the system calls, some power cuts; LONG=1 all of all, SEED=n repeats a run; REAL=, WEATHER= as docs/reliability.md says
+torture: ## Kills, full disks, power cuts at the system calls; LONG=1 of each kind 10,000, SEED=n repeats a run; REAL=, WEATHER= as docs/reliability.md says
 	$(call set_up,test)
 	@$(BIN)/python -m tests.torture $(if $(LONG),--long) $(if $(SEED),--seed $(SEED)) \
-	    $(if $(REAL),--real $(REAL)) $(if $(WEATHER),--weather $(WEATHER)) $(if $(POINTS),--points $(POINTS))
+	    $(if $(REAL),--real $(REAL)) $(if $(WEATHER),--weather $(WEATHER)) $(if $(POINTS),--points $(POINTS)) \
+	    $(if $(MINUTES),--minutes $(MINUTES)) $(if $(WRITE),--write $(WRITE))
 
 fuzz: ## Whatever bytes into every parser, by atheris; SECONDS=600 for all of them together
 	$(call set_up,fuzz)

@@ -6,8 +6,7 @@ programs: a sync left out, an acknowledgement before the commit, a removal in th
 
 import asyncio
 import os
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,15 +27,8 @@ from agent.uplink import Sending, Transfer
 from agent.upload import Upload
 from agent.upload import flow as flow_of_uploads
 from agent.vault import Vault
-
-
-@dataclass(frozen=True, slots=True)
-class Bug:
-    """One mistake: ``make`` puts it into this process; it shows in ``scenario``."""
-
-    name: str
-    scenario: str
-    make: Callable[[], None]
+from tests.torture.bug import Bug
+from tests.torture.bugs_of_words import WORDS
 
 
 def _nothing(*_arguments: object, **_options: object) -> None:
@@ -242,4 +234,5 @@ BUGS: Final = (
     Bug("log not truncated before the old root goes", "delete", _log_not_truncated),
     Bug("old root not destroyed", "delete", _old_root_not_destroyed),
     Bug("old root destroyed before the index names the next", "delete", _root_destroyed_early),
+    *WORDS,
 )

@@ -9,7 +9,7 @@ import hashlib
 import io
 import os
 import random
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
@@ -27,6 +27,7 @@ from agent.envelope import Descriptor, parse_keyset, public_jwk, raw_signature, 
 from agent.ingest import IngestEvent
 from agent.keystore import Keystore
 from agent.model import new_id
+from agent.rights import force
 from tests.commands.office import Party, party
 from tests.intake import take_in
 from tests.writing import policy_text
@@ -68,12 +69,21 @@ class Home:
     ``sources`` are what the camera wrote, by path; ``objects`` what the vault held at the start, by id; ``commands``
     sealed commands by name; ``doomed`` what those delete, id and path; ``roots`` keys of the key tree at the start;
     ``told`` what earlier lives promised, and what a store said to them; ``uploading`` whether there is one.
+
+    ``scenario`` is the life that is lived here, ``events`` how often the audit tells of what happens there (``None``
+    as often as it likes), ``ends`` how commands may end that are not all done, ``waits`` those that wait for others,
+    ``signers`` who signed those that the client did not, ``jtis`` the ids of commands, ``readers`` who opens objects
+    beside the owner. What is ``doomed`` leaves so many ``tombstones`` and ``returns`` to the source in the end, where
+    it must not be taken in again. ``later_s`` is how much later the life is than its home. ``keys`` are further keys
+    that are destroyed, ``papers`` what is given to the device and has no receipt, both by name.
     """
 
     top: Path
     owner: age.Identity
     client: Party
     store: Party
+    root: ec.EllipticCurvePrivateKey
+    backend: Party
     sources: dict[str, bytes] = field(default_factory=dict)
     objects: dict[str, bytes] = field(default_factory=dict)
     commands: dict[str, bytes] = field(default_factory=dict)
@@ -81,6 +91,18 @@ class Home:
     roots: tuple[bytes, ...] = ()
     told: list[str] = field(default_factory=list)
     uploading: bool = False
+    scenario: str = ""
+    events: dict[str, int | None] = field(default_factory=dict)
+    ends: dict[str, str] = field(default_factory=dict)
+    waits: frozenset[str] = frozenset()
+    signers: dict[str, Party] = field(default_factory=dict)
+    readers: tuple[age.Identity, ...] = ()
+    tombstones: int = 0
+    returns: bool = True
+    later_s: float = 0.0
+    keys: dict[str, bytes] = field(default_factory=dict)
+    papers: dict[str, bytes] = field(default_factory=dict)
+    jtis: dict[str, str] = field(default_factory=dict)
 
     @property
     def state(self) -> Path:
@@ -89,6 +111,14 @@ class Home:
     @property
     def spool(self) -> Path:
         return self.top / "spool"
+
+    def clock(self, seconds: float) -> Reading:
+        """Return what the clocks say so long after the life began."""
+        return clock_at(self.later_s + seconds)
+
+    def signer(self, name: str) -> Party:
+        """Return who signed a command."""
+        return self.signers.get(name, self.client)
 
     def at(self, top: Path) -> "Home":
         """Return the same device in a copy of its folder."""
@@ -100,23 +130,19 @@ class Home:
     @classmethod
     def make(cls, top: Path) -> "Home":
         """Set a device up as ``privacy-agent init`` does."""
-        root = ec.generate_private_key(ec.SECP256R1())
         home = cls(
             top=top,
             owner=age.generate_identity(post_quantum=False),
             client=party("client", "phone", *envelope.VERBS),
             store=party("store", "bucket"),
+            root=ec.generate_private_key(ec.SECP256R1()),
+            backend=party("backend", "cloud", "policy", curve=True),
         )
-        home.spool.mkdir(mode=0o700, parents=True)
-        jwk = public_jwk(root)
+        home.spool.mkdir(mode=0o700, parents=True, exist_ok=True)
+        jwk = public_jwk(home.root)
         recipient = home.owner.recipient().to_text()
         owner = Descriptor(v=1, role="owner", name="Ada", jwk=jwk, alg="ES256", recipient=recipient)
-        claims = envelope.keyset_claims(
-            [home.client.key(), home.store.key()], version=1, prev="", iat=NOW_S - 3600, root_jwk=jwk
-        )
-        key_set = envelope.sign(
-            claims, typ="pv1.keyset", kid=thumbprint(jwk), alg="ES256", sign=lambda data: raw_signature(root, data)
-        )
+        key_set = home.key_set(1, "", home.client, home.store, home.backend)
         parse_keyset(key_set, root_jwk=jwk, current=None)
         config = home.config()
         initialise(
@@ -124,11 +150,24 @@ class Home:
             OwnerFile(owner, key_set),
             documents={
                 config.file: CONFIG,
-                config.policy: policy_text(recipient, recording=_MAY_GO, photo=_MAY_GO, usage_log=""),
+                config.policy: home.policy(recording=_MAY_GO, photo=_MAY_GO, usage_log=""),
             },
             read_clock=lambda: clock_at(0),
         )
         return home
+
+    def policy(self, **categories: str) -> str:
+        """Return a policy that seals to the owner."""
+        return policy_text(self.owner.recipient().to_text(), **categories)
+
+    def key_set(self, version: int, prev: str, *members: Party) -> bytes:
+        """Sign a key set as its owner."""
+        jwk = public_jwk(self.root)
+        keys = [member.key() for member in members]
+        claims = envelope.keyset_claims(keys, version=version, prev=prev, iat=NOW_S - 3600, root_jwk=jwk)
+        return envelope.sign(
+            claims, typ="pv1.keyset", kid=thumbprint(jwk), alg="ES256", sign=lambda data: raw_signature(self.root, data)
+        )
 
     def fill(self, seed: int, *paths: str) -> None:
         """Have the camera write files; sizes and bytes come from the seed."""
@@ -155,6 +194,7 @@ class Home:
 
         async def work(parts: Parts) -> None:
             await take_in(parts)
+            await parts.index.write(force.bind, urgent=True)  # an agent ran under this policy
             self.roots = tuple(root.key for root in parts.keystore.roots())
             self.objects = {item.id: self.open(parts, item.id) for item in parts.index.read_now(parts.vault.page)}
 
@@ -164,7 +204,7 @@ class Home:
         """Open the device, do something, close it."""
 
         async def run() -> None:
-            async with opened(self.config(), read_clock=lambda: clock_at(1)) as parts:
+            async with opened(self.config(), read_clock=lambda: self.clock(1)) as parts:
                 await work(parts)
 
         asyncio.run(run())
@@ -176,26 +216,53 @@ class Home:
         key = (
             parts.index.read_now(lambda tx: parts.vault.slot_key(tx, object_id))
             if found is None
-            else unwrap_header(found, [self.owner])
+            else unwrap_header(found, [self.owner, *self.readers])
         )
         plain = io.BytesIO()
         decrypt_stream(key, payload, plain)
         return plain.getvalue()
 
-    def command(self, name: str, verb: str, **own: Any) -> None:  # noqa: ANN401 - claims of any kind
-        """Sign a command now, to be given to the device later, once or often."""
-        self.client.seq += 1
+    def command(self, name: str, verb: str, *, by: Party | None = None, **own: Any) -> None:  # noqa: ANN401 - claims of any kind
+        """Sign a command now, to be given to the device later, once or often; its id is in ``jtis``."""
+        who = by or self.client
+        who.seq += 1
+        self.signers[name] = who
+        self.jtis[name] = new_id()
         claims = {
-            "iss": self.client.kid,
+            "iss": who.kid,
             "aud": DEVICE,
-            "iat": NOW_S - 10,
-            "exp": NOW_S + 86_400,
-            "jti": new_id(),
-            "seq": self.client.seq,
+            "iat": int(NOW_S + self.later_s) - 10,
+            "exp": int(NOW_S + self.later_s) + 86_400,
+            "jti": self.jtis[name],
+            "seq": who.seq,
             "verb": verb,
         }
         recipient = age.parse_recipient(Keystore.open(self.config().keystore).recipient())
-        self.commands[name] = b"\x01" + age.encrypt(self.client.sign(claims | own), [recipient])
+        self.commands[name] = b"\x01" + age.encrypt(who.sign(claims | own), [recipient])
+
+    def object_of(self, path: str) -> str:
+        """Return the id of what was taken in from this file alone."""
+        return next(object_id for object_id, content in self.objects.items() if content == self.sources[path])
+
+    def doom(self, *paths: str) -> None:
+        """Say which objects are deleted in this life."""
+        self.doomed |= {self.object_of(path): path for path in paths}
+        self.tombstones = len(self.doomed)
+
+    def key_files(self) -> list[str]:
+        """Return files of the device's state that hold a key of the key tree as it was at the start."""
+        return self.files_with(self.roots)
+
+    def files_with(self, needles: Sequence[bytes]) -> list[str]:
+        """Return files of the device's state that hold any of these bytes."""
+        found = []
+        for file in sorted(self.state.rglob("*")):
+            if not file.is_file():
+                continue
+            content = file.read_bytes()
+            if content != bytes(len(content)) and any(needle in content for needle in needles):
+                found.append(str(file.relative_to(self.top)))
+        return found
 
     def samples(self) -> tuple[bytes, ...]:
         """Return 32 clear bytes of each 4 KiB of every file that the camera wrote."""

@@ -4,52 +4,68 @@ Two looks: at what lies there the moment after the fault (``at_death``), and at 
 (``afterwards``). The letters are those of the invariants in ``docs/design.md``.
 """
 
-import base64
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Final
 
+from tests.torture.asking import TERMINAL, receipts
 from tests.torture.home import SAMPLE_BYTES, Home, digest
+from tests.torture.lives import LIVES
 from tests.torture.store import Memory
 
-TERMINAL: Final = frozenset({"done", "partial", "refused", "failed"})
+ONCE: Final = (
+    "command_accepted",
+    "command_done",
+    "command_refused",
+    "command_approved",
+    "erase_asked",
+    "erased",
+    "exported",
+    "freeze_lifted",
+    "freeze_put",
+    "keyset_accepted",
+    "policy_changed",
+    "purpose_said",
+)
+"""What the audit tells of as often as it happens, whatever comes between."""
+
+AT_FIRST: Final = {"keyset_accepted": 1, "policy_changed": 1}
+"""How often it told of what made a home."""
 
 
 def at_death(home: Home, said: list[str]) -> list[str]:
     """Judge the folder as the fault left it."""
-    wrong = [f"I1 clear bytes of a source in {name}" for name in clear_files(home)]
-    receipts = _receipts(home, said)
-    if receipts.get("alone", ("", ""))[0] == "done":
-        alone = next(iter(home.doomed))
-        if (home.state / "vault" / "objects" / alone).exists():
-            wrong.append("I3 a receipt says deleted and the payload is there")
-        if any(root in (home.state / "keystore").read_bytes() for root in home.roots):
-            wrong.append("I3 a receipt says deleted and the old root is in the keystore")
-    return wrong
+    return [
+        *_clear(home),
+        *LIVES[home.scenario].at_death(home, said),
+    ]
 
 
 def clear_files(home: Home) -> list[str]:
     """Return files of the device's state that hold clear bytes."""
-    samples = home.samples()
-    found = []
-    for file in sorted(home.state.rglob("*")):
-        if not file.is_file():
-            continue
-        content = file.read_bytes()
-        if content != bytes(len(content)) and any(sample in content for sample in samples):
-            found.append(str(file.relative_to(home.top)))
-    return found
+    return home.files_with(home.samples())
+
+
+def _clear(home: Home) -> list[str]:
+    return [f"I1 clear bytes of a source in {name}" for name in clear_files(home)]
 
 
 def afterwards(home: Home, said: list[str], seen: dict[str, Any]) -> list[str]:
     """Judge what the next start finished and found."""
+    script = LIVES[home.scenario]
+    if script.see is not None:
+        return [
+            *script.judge(home, said, seen),
+            *_clear(home),
+        ]
     return [
         *_contents(home, said, seen),
         *_vault(seen),
         *_history(home, seen),
         *_answers(home, said, seen),
         *(_uploads(home, said, seen) if home.uploading else ()),
-        *(f"I1 clear bytes of a source in {name}" for name in clear_files(home)),
+        *script.judge(home, said, seen),
+        *_clear(home),
     ]
 
 
@@ -116,44 +132,36 @@ def _history(home: Home, seen: dict[str, Any]) -> list[str]:
     wrong = []
     counts = Counter((event["kind"], event["object"]) for event in seen["audit"])
     objects = seen["objects"]
-    for object_id in {object_id for _, object_id in counts if object_id} | objects.keys():
+    exports = {object_id for kind, object_id in counts if kind == "exported"}
+    for object_id in {object_id for _, object_id in counts if object_id} - exports | objects.keys():
         came, went = counts["admitted", object_id], counts["erased", object_id]
         if came != 1 or went > 1 or came - went != (object_id in objects):
             wrong.append(f"I7 {object_id}: {came} admitted and {went} erased, there: {object_id in objects}")
     kinds = Counter(event["kind"] for event in seen["audit"])
+    expected = AT_FIRST | home.events
     wrong.extend(
-        f"I4 {kinds[kind]} times {kind} for {len(home.commands)} commands"
-        for kind in ("command_accepted", "command_done", "erase_asked")
-        if kinds[kind] != len(home.commands)
+        f"I4 the audit tells {kinds[kind]} times of {kind} and not {expected.get(kind, 0)} times"
+        for kind in ONCE
+        if expected.get(kind, 0) not in {None, kinds[kind]}
     )
-    if kinds["erased"] != len(home.doomed) or seen["tombstones"] != len(home.doomed):
-        wrong.append(f"I3 {kinds['erased']} erased and {seen['tombstones']} tombstones for {len(home.doomed)} deletes")
+    if seen["tombstones"] != home.tombstones:
+        wrong.append(f"I3 {seen['tombstones']} tombstones for {home.tombstones} deletes")
     return wrong
 
 
 def _answers(home: Home, said: list[str], seen: dict[str, Any]) -> list[str]:
     """A terminal receipt never changes, and what it says has happened."""
     wrong = []
-    before, after = _receipts(home, said), _receipts(home, seen["lines"])
+    before, after = receipts(home, said), receipts(home, seen["lines"])
     for name in home.commands:
         status, jti = after.get(name, ("none", ""))
-        if status != "done":
-            wrong.append(f"I3 the delete {name} ends with {status}")
+        if status not in home.ends.get(name, "done").split():
+            wrong.append(f"I3 the command {name} ends with {status}")
         if before.get(name, ("", ""))[0] in TERMINAL and before[name] != (status, jti):
-            wrong.append(f"I4 the delete {name} was answered twice: {before[name]} and {status, jti}")
+            wrong.append(f"I4 the command {name} was answered twice: {before[name]} and {status, jti}")
         if jti not in seen["waiting"]:
             wrong.append(f"I4 the receipt of {name} is not in the outbox")
     return wrong
-
-
-def _receipts(home: Home, lines: list[str]) -> dict[str, tuple[str, str]]:
-    found = {}
-    for line in lines:
-        if line.startswith("receipt "):
-            _, name, text = line.split()
-            receipt = home.client.open(base64.b64decode(text))
-            found[name] = (str(receipt["status"]), str(receipt["jti"]))
-    return found
 
 
 def _uploads(home: Home, said: list[str], seen: dict[str, Any]) -> list[str]:

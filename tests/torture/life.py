@@ -10,6 +10,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from cryptography.hazmat.primitives.asymmetric import ec
+
 from agent import age
 from agent.ingest.share import Share
 from agent.sources import Source
@@ -17,8 +19,8 @@ from tests.commands.office import party
 from tests.torture.bugs import BUGS
 from tests.torture.forked import fork_sealers
 from tests.torture.home import Home
+from tests.torture.lives import LIVES
 from tests.torture.say import say
-from tests.torture.sweep import LIVES
 from tests.torture.tap import SAY_FD
 
 
@@ -26,15 +28,22 @@ def main(scenario: str, folder: str, bug: str = "") -> None:
     """Live it once."""
     top = Path(folder)
     beside = pickle.loads(top.with_name(f"{top.name}.home").read_bytes())  # noqa: S301 - our own file
-    owner = age.generate_identity(post_quantum=False)  # these three only have to be there
-    home = Home(top=top, owner=owner, client=party("client", "phone"), store=party("store", "bucket"), **beside)
+    home = Home(  # these people only have to be there
+        top=top,
+        owner=age.generate_identity(post_quantum=False),
+        client=party("client", "phone"),
+        store=party("store", "bucket"),
+        backend=party("backend", "cloud"),
+        root=ec.generate_private_key(ec.SECP256R1()),
+        **beside,
+    )
     one_file_after_another()
     os.dup2(os.open(os.devnull, os.O_WRONLY), SAY_FD, inheritable=False)
     for each in BUGS:
         if each.name == bug:
             each.make()
             fork_sealers()  # so that the mistake is in that process too
-    asyncio.run(LIVES[scenario].live(home, say))
+    asyncio.run(LIVES[scenario].lived(home, say))
 
 
 def one_file_after_another() -> None:

@@ -4,8 +4,6 @@ from tests.torture import witness
 from tests.torture.home import Home
 from tests.torture.say import Say
 
-NAME = "start"
-
 
 async def live(home: Home, say: Say) -> None:
     await witness.start(home, say)

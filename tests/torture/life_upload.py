@@ -11,11 +11,10 @@ from agent.app.parts import Parts, opened
 from agent.envelope import Failed, Go, UpAck, UploadAck
 from agent.uplink import Device
 from agent.upload import Upload
-from tests.torture.home import PHOTO, RECORDING, Home, clock_at
+from tests.torture.home import PHOTO, RECORDING, Home
 from tests.torture.say import Say
+from tests.torture.script import Script
 from tests.torture.store import Store
-
-NAME = "upload"
 
 ATTEMPTS: Final = 12
 """Times that a life tries again what a full disk had refused before it ends as it is."""
@@ -28,12 +27,16 @@ def prepare(home: Home, seed: int) -> None:
 
 
 async def live(home: Home, say: Say) -> None:
-    async with opened(home.config(), read_clock=lambda: clock_at(10)) as parts:
+    async with opened(home.config(), read_clock=lambda: home.clock(10)) as parts:
         store = await upload(parts, home, say)
         item = parts.index.read_now(lambda tx: parts.vault.require(tx, min(home.objects)))
         if store.memory.has(item.upload):
             store.lose(item.upload)
             await upload(parts, home, say, store=store)
+
+
+async def go(parts: Parts, home: Home, say: Say) -> None:
+    await upload(parts, home, say)
 
 
 async def upload(parts: Parts, home: Home, say: Say, *, store: Store | None = None) -> Store:
@@ -118,3 +121,6 @@ class _Flow(Upload):
             if self._told.get(upload) != offset:
                 self._told[upload] = offset
                 self._say(f"offset {upload} {offset}")
+
+
+SCRIPT = Script("upload", prepare, go, live=live)

@@ -18,15 +18,14 @@ class Medium:
     def __init__(self, top: Path, origin: Path) -> None:
         self._top = top
         self._origin = origin
-        self._names: dict[str, dict[str, int]] = {}
+        self._names: dict[int, dict[str, int]] = {}  # of a folder, wherever it was moved to
         self._bytes: dict[int, bytes | Path] = {}
-        self._folders: dict[int, str] = {}
+        self._folders: set[int] = set()
         self._later: list[str] = []
         for folder, _, files in os.walk(top):
-            here = os.path.relpath(folder, top)
-            self._names[here] = self._look(here)
+            self._look(Path(folder))
             for name in files:
-                self._bytes[(Path(folder) / name).stat().st_ino] = origin / here / name
+                self._bytes[(Path(folder) / name).stat().st_ino] = origin / os.path.relpath(folder, top) / name
 
     @property
     def unsettled(self) -> bool:
@@ -38,7 +37,7 @@ class Medium:
         path = self._top / stop.path
         if stop.call in {"fsync", "fdatasync"}:
             if path.is_dir():
-                self._names[os.path.normpath(stop.path)] = self._look(stop.path)
+                self._look(path)
             else:
                 self._keep(Path(f"/proc/{stop.tid}/fd/{stop.arguments[0]}"))
         elif stop.call in {"pwrite64", "write"} and _is_synchronous(stop):
@@ -52,14 +51,13 @@ class Medium:
 
     def after_cut(self, top: Path) -> None:
         """Write what is there after the cut to a new folder."""
-        self._restore(".", top)
+        self._restore(self._top.stat().st_ino, top)
 
-    def _restore(self, here: str, top: Path) -> None:
-        folder = top / here
+    def _restore(self, here: int, folder: Path) -> None:
         folder.mkdir(mode=0o700, exist_ok=True)
         for name, inode in self._names.get(here, {}).items():
             if inode in self._folders:
-                self._restore(os.path.normpath(os.path.join(here, name)), top)  # noqa: PTH118 - relative texts
+                self._restore(inode, folder / name)
                 continue
             content = self._bytes.get(inode, b"")
             if isinstance(content, Path):
@@ -71,14 +69,14 @@ class Medium:
     def _keep(self, path: Path) -> None:
         self._bytes[path.stat().st_ino] = path.read_bytes()
 
-    def _look(self, here: str) -> dict[str, int]:
+    def _look(self, folder: Path) -> None:
         found = {}
-        with os.scandir(self._top / here) as entries:
+        with os.scandir(folder) as entries:
             for entry in entries:
                 found[entry.name] = entry.inode()
                 if entry.is_dir(follow_symlinks=False):
-                    self._folders[entry.inode()] = entry.name
-        return found
+                    self._folders.add(entry.inode())
+        self._names[folder.stat().st_ino] = found
 
 
 def _is_synchronous(stop: Stop) -> bool:

@@ -20,12 +20,14 @@ from typing import Final
 
 from tests.loop import Disk, Kind
 from tests.torture import judge, life_start
-from tests.torture.bugs import BUGS, Bug
+from tests.torture.bug import Bug
+from tests.torture.bugs import BUGS
 from tests.torture.forked import fork_sealers
 from tests.torture.home import Home
+from tests.torture.lives import LIVES, SAMPLED
 from tests.torture.run import Ended, Fault, live_once
 from tests.torture.say import say
-from tests.torture.sweep import LIVES, TRIES, Bench, Row, workshop
+from tests.torture.sweep import TRIES, Bench, Row, workshop
 from tests.torture.tap import Point
 
 KINDS: Final[tuple[Kind, ...]] = ("ext4", "xfs")
@@ -69,6 +71,10 @@ class Ground:
         return ended
 
 
+CUT: Final = tuple(name for name in LIVES if name not in SAMPLED)
+"""Lives that are cut."""
+
+
 class RealCuts:
     """Cuts on one kind of file system, in one process; ``part`` of ``parts`` of the points are its own."""
 
@@ -84,10 +90,10 @@ class RealCuts:
 
     def sweep(self, points: int, *, tell: Callable[[], None]) -> list[Row]:
         """Try so many points, spread over every life's calls."""
-        for scenario in LIVES:
+        for scenario in CUT:
             calls = len(self._origin(scenario)[1])
             dice = random.Random(f"{self._seed} {self._kind} {scenario}")  # noqa: S311 - repeats by its seed
-            wanted = _spread(calls, -(-points // len(LIVES)), dice)
+            wanted = _spread(calls, -(-points // len(CUT)), dice)
             for turn, n in islice(enumerate(wanted), self._part, None, self._parts):
                 again = dice.randrange(1, calls) if turn % 2 else 0
                 self.try_point(scenario, n, again=again)
@@ -124,7 +130,7 @@ class RealCuts:
         home = left.at(home.top)
         try:
             for _ in range(TRIES):
-                second = self._ground.live(home, life_start.NAME, m)
+                second = self._ground.live(home, "start", m)
                 if self._ground.fired:
                     row.fired += 1
                     self._enter(row, second, self._bench.judged(home, second))
@@ -203,4 +209,4 @@ async def _live(home: Home, scenario: str, bug: Bug | None) -> None:
     if bug is not None:
         bug.make()
     fork_sealers()
-    await (life_start.live if scenario == life_start.NAME else LIVES[scenario].live)(home, say)
+    await (life_start.live if scenario == "start" else LIVES[scenario].lived)(home, say)

@@ -50,11 +50,12 @@ class Fault:
 
 @dataclass(slots=True)
 class Ended:
-    """How a life ended: ``points`` in order, ``said`` in order, ``fired`` whether the fault was met."""
+    """How a life ended: ``points`` and ``said`` in order, ``fired`` whether the fault was met, ``at`` which call."""
 
     points: list[Point] = field(default_factory=list)
     said: list[str] = field(default_factory=list)
     fired: bool = False
+    at: int = 0
     code: int = 0
     words: str = ""
     hangs: bool = False
@@ -131,7 +132,8 @@ def _attend(
             medium.catch_up()
         ended.points.append(tap.point(stop))
         hit = len(ended.points) == fault.call
-        ended.fired = ended.fired or hit
+        if hit:
+            ended.fired, ended.at = True, fault.call
         visit(ended)
         if hit and fault.mode in {"kill before", "power cut"}:
             return

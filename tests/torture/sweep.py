@@ -13,11 +13,13 @@ import asyncio
 import errno
 import faulthandler
 import json
+import math
 import os
 import random
 import shutil
 import signal
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -26,10 +28,11 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, Final
 
-from tests.torture import judge, life_delete, life_ingest, life_start, life_upload, witness
-from tests.torture.bugs import Bug
+from tests.torture import judge, life_start, witness
+from tests.torture.bug import Bug
 from tests.torture.forked import fork_sealers
 from tests.torture.home import Home
+from tests.torture.lives import LIVES, SAMPLED
 from tests.torture.medium import Medium
 from tests.torture.run import LEAKED, Ended, Fault, Mode, live_once
 from tests.torture.say import say
@@ -50,12 +53,13 @@ TRIES: Final = 5
 MEASURED: Final = 5
 """Runs without a fault of which the shortest counts."""
 
+MEASURED_EACH: Final = 2
+"""The same where there are many grounds: whoever overestimates tries a point again at its run's last call."""
+
 START_LIMIT_S: Final = 60
 
 MEMORY: Final = Path("/dev/shm")  # noqa: S108 - a folder of our own is made in it
 """Where lives are lived: a kill and a full disk do not depend on the medium, and a cut is worked out from the calls."""
-
-LIVES: Final = {life.NAME: life for life in (life_ingest, life_upload, life_delete)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +88,26 @@ LONG: Final = (
 )
 
 
+FEW: Final = (
+    (Way("kill before", 0, 1.0), 1),
+    (Way("power cut", 0, 1.0), 2),
+    (Way("once", errno.ENOSPC, 1.0), 1),
+)
+"""What the short form tries of a life that it samples: so many points, wherever the seed has them."""
+
+CUTS_AT_ONCE: Final = 8
+"""Cuts that are worked out of one life with a seeded mistake before they are judged."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """Where points are tried: a home, and what is lived there; ``label`` is what the table calls it."""
+
+    origin: Home
+    scenario: str
+    label: str
+
+
 @dataclass(slots=True)
 class Row:
     """What all points of one scenario and one way came to."""
@@ -97,6 +121,11 @@ class Row:
     doubled: int = 0
     residue: int = 0
     wrong: list[str] = field(default_factory=list)
+
+    @property
+    def mode(self) -> str:
+        """Return which kind of fault it is: a kill, an I/O error or a power cut."""
+        return {"kill before": "kill", "kill after": "kill", "power cut": "power cut"}.get(self.way, "I/O error")
 
     def add(self, other: "Row") -> None:
         """Add what another worker found."""
@@ -130,7 +159,11 @@ class Bench:
 
     def home(self, scenario: str) -> Home:
         """Make the home that a scenario begins with."""
-        home = Home.make(self.folder / f"{scenario}-origin")
+        return self._made(self.folder / f"{scenario}-origin", scenario)
+
+    def _made(self, top: Path, scenario: str) -> Home:
+        home = Home.make(top)
+        home.scenario = scenario
         LIVES[scenario].prepare(home, self.seed)
         return home
 
@@ -142,12 +175,20 @@ class Bench:
         return home.at(top)
 
     def sweep(
-        self, origin: Home, scenario: str, way: Way, *, share: float, label: str = "", tell: Callable[[], None]
+        self,
+        origin: Home,
+        scenario: str,
+        way: Way,
+        *,
+        share: float,
+        least: int = 1,
+        label: str = "",
+        tell: Callable[[], None],
     ) -> Row:
         """Try a share of all points of one scenario in one way."""
         row = Row(label or scenario, way.name)
         points = self.measure(origin, scenario)
-        chosen = self.choose(points, share, f"{row.scenario} {row.way}")
+        chosen = self.choose(points, share, f"{row.scenario} {row.way}", least=least)
         row.points = len(points)
         mine = chosen[self.part :: self.parts]
         if way.mode == "power cut":
@@ -158,12 +199,60 @@ class Bench:
             tell()
         return row
 
+    def sample(self, scenario: str, *, tell: Callable[[], None]) -> list[Row]:
+        """Try a few points of a life; this worker alone does."""
+        alone = Bench(self.folder / "alone", seed=self.seed)
+        alone.folder.mkdir(exist_ok=True)
+        origin = self.home_of(scenario)
+        alone.measure(origin, scenario, runs=1)
+        return [alone.sweep(origin, scenario, way, share=0.0, least=n, tell=tell) for way, n in FEW]
+
+    def grounds(self, scenarios: Sequence[str]) -> list[Ground]:
+        """Return all grounds: each life, and the starts after some deaths of it."""
+        found: list[Ground] = []
+        for scenario in scenarios:
+            origin = self.home_of(scenario)
+            found.append(Ground(origin, scenario, scenario))
+            length = len(self.measure(origin, scenario, runs=MEASURED_EACH))
+            dice = random.Random(f"{self.seed} starts {scenario}")  # noqa: S311 - repeats by its seed
+            for first in dice.sample(range(length // 4, length), STARTS):
+                cut = self.copy(origin)
+                cut.told = live_once(partial(_live, cut, scenario), cut.top, Fault("kill before", first)).said
+                found.append(Ground(cut, "start", f"start after {scenario}"))
+        return found
+
+    def sweep_all(
+        self, scenarios: Sequence[str], *, wanted: int, tell: Callable[[], None], over: Callable[[], bool]
+    ) -> list[Row]:
+        """Try ``wanted`` points of each mode, spread by seed over all grounds and ways, or all there are.
+
+        ``over`` is asked before each ground and way: no more is begun once it says so.
+        """
+        grounds = self.grounds(scenarios)
+        there: Counter[str] = Counter()
+        for way in LONG:
+            for ground in grounds:
+                there[Row("", way.name).mode] += len(self.measure(ground.origin, ground.scenario, runs=MEASURED_EACH))
+        rows: list[Row] = []
+        for ground in grounds:
+            for way in LONG:
+                if over():
+                    return rows
+                share = min(1.0, wanted / there[Row("", way.name).mode])
+                least = math.ceil(len(self.measure(ground.origin, ground.scenario)) * share)
+                found = self.sweep(
+                    ground.origin, ground.scenario, way, share=share, least=least, label=ground.label, tell=tell
+                )
+                rows.append(found)
+        return rows
+
     def cut_at(self, origin: Home, scenario: str, wanted: Sequence[int], row: Row, *, tell: Callable[[], None]) -> None:
         """Judge what a cut at each of these calls leaves, again for those that the run was over before."""
         row.tried += len(wanted)
         left = set(wanted)
         for _ in range(TRIES):
-            for home, ended in self._cuts(origin, scenario, left):
+            cuts, length = self._cuts(origin, scenario, left)
+            for home, ended in cuts:
                 left.discard(len(ended.points))
                 row.fired += 1
                 self._enter(row, "power cut", ended, self.judged(home, ended))
@@ -171,10 +260,15 @@ class Bench:
                 tell()
             if not left:
                 return
+            again = {min(n, length) for n in left}  # a run that was over before is no try of it
+            row.tried -= len(left) - len(again)
+            left = again
         row.wrong.append(f"{row.scenario}: {len(left)} power cuts did not fire")
 
-    def _cuts(self, origin: Home, scenario: str, wanted: Collection[int]) -> list[tuple[Home, Ended]]:
-        """Return what cuts at these calls leave; one life shows them all, for a cut is worked out from it."""
+    def _cuts(
+        self, origin: Home, scenario: str, wanted: Collection[int], *, bug: Bug | None = None
+    ) -> tuple[list[tuple[Home, Ended]], int]:
+        """Return what cuts at these calls leave, and how many calls there were: one life shows them all."""
         copy = self.copy(origin)
         medium = Medium(copy.top, origin.top)
         cuts: list[tuple[Home, Ended]] = []
@@ -186,17 +280,17 @@ class Bench:
                 medium.after_cut(top)
                 cuts.append((copy.at(top), Ended(points=so_far.points[:], said=so_far.said[:])))
 
-        live_once(partial(_live, copy, scenario), copy.top, Fault(), medium=medium, visit=visit)
+        whole = live_once(partial(_live, copy, scenario, bug=bug), copy.top, Fault(), medium=medium, visit=visit)
         shutil.rmtree(copy.top)
-        return cuts
+        return cuts, len(whole.points)
 
-    def measure(self, origin: Home, scenario: str) -> list[Point]:
+    def measure(self, origin: Home, scenario: str, *, runs: int = MEASURED) -> list[Point]:
         """Return a scenario's calls; it must be right when nothing fails."""
         known = self._measured.get(origin.top)
         if known is not None:
             return known
-        runs = [self._unharmed(origin, scenario) for _ in range(MEASURED)]
-        self._measured[origin.top] = min(runs, key=len)
+        lived = [self._unharmed(origin, scenario) for _ in range(runs)]
+        self._measured[origin.top] = min(lived, key=len)
         return self._measured[origin.top]
 
     def _unharmed(self, origin: Home, scenario: str) -> list[Point]:
@@ -208,7 +302,7 @@ class Bench:
             raise AssertionError(f"{scenario} is wrong without any fault: {wrong}")
         return ended.points
 
-    def choose(self, points: Sequence[Point], share: float, why: str) -> list[int]:
+    def choose(self, points: Sequence[Point], share: float, why: str, *, least: int = 1) -> list[int]:
         """Choose points by seed; the same seed chooses the same.
 
         Unless everything is wanted, of a run of writes to the index's log only the first, the last and one between are
@@ -222,7 +316,7 @@ class Bench:
                 numbers = [n for n, _ in run]
                 several = len(numbers) > LOG_WRITES
                 calls += [numbers[0], dice.choice(numbers[1:-1]), numbers[-1]] if several else numbers
-        return sorted(dice.sample(calls, max(1, round(len(calls) * share))))
+        return sorted(dice.sample(calls, max(least, round(len(calls) * share))))
 
     def try_point(self, origin: Home, scenario: str, way: Way, n: int, row: Row, *, bug: Bug | None = None) -> None:
         """Try one point and judge what it came to.
@@ -262,7 +356,8 @@ class Bench:
         row.lost += judge.lost(wrong)
         row.doubled += judge.doubled(wrong)
         row.residue += judge.residue(wrong)
-        where = f"{row.scenario}: {way} at call {len(ended.points)} ({ended.points[-1]})"
+        at = ended.at or len(ended.points)
+        where = f"{row.scenario}: {way} at call {at} ({ended.points[at - 1]})"
         row.wrong.extend(f"{where}: {line}" for line in wrong)
 
     def judged(self, home: Home, ended: Ended) -> list[str]:
@@ -284,7 +379,7 @@ class Bench:
         The short form tries the start after one death of each as it does the other scenarios, and a tenth after others.
         """
         rows: list[Row] = []
-        for scenario in LIVES:
+        for scenario in [name for name in LIVES if name not in SAMPLED]:
             origin = self.home_of(scenario)
             length = len(self.measure(origin, scenario))
             dice = random.Random(f"{self.seed} starts {scenario}")  # noqa: S311 - repeats by its seed
@@ -309,9 +404,25 @@ class Bench:
         wrong += self.judged(copy, ended)
         if wrong:
             return f"no fault needed: {wrong[0]}"
-        for way in (SHORT[2], SHORT[0], SHORT[3]):
+        points = _telling(ended.points, random.Random(f"{self.seed} {bug.name}"))  # noqa: S311 - by its seed
+        return self._find_by_cuts(origin, bug, points) or self._find_by(origin, bug, points)
+
+    def _find_by_cuts(self, origin: Home, bug: Bug, points: Sequence[int]) -> str:
+        for start in range(0, len(points), CUTS_AT_ONCE):
+            row = Row(bug.scenario, "power cut")
+            cuts, _ = self._cuts(origin, bug.scenario, points[start : start + CUTS_AT_ONCE], bug=bug)
+            for home, ended in cuts:
+                if not row.wrong:
+                    self._enter(row, "power cut", ended, self.judged(home, ended))
+                shutil.rmtree(home.top)
+            if row.wrong:
+                return row.wrong[0]
+        return ""
+
+    def _find_by(self, origin: Home, bug: Bug, points: Sequence[int]) -> str:
+        for way in (SHORT[0], SHORT[3]):
             row = Row(bug.scenario, way.name)
-            for n in _telling(ended.points, random.Random(f"{self.seed} {bug.name}")):  # noqa: S311 - by its seed
+            for n in points:
                 self.try_point(origin, bug.scenario, way, n, row, bug=bug)
                 found = [line for line in row.wrong if "did not fire" not in line]
                 if found:
@@ -321,9 +432,7 @@ class Bench:
     def home_of(self, scenario: str) -> Home:
         """Return a fresh home of a scenario, once for each call."""
         self._lives += 1
-        home = Home.make(self.folder / f"{scenario}-{self._lives}")
-        LIVES[scenario].prepare(home, self.seed)
-        return home
+        return self._made(self.folder / f"{scenario}-{self._lives}", scenario)
 
 
 def _telling(points: Sequence[Point], dice: random.Random) -> list[int]:
@@ -341,7 +450,7 @@ async def _live(home: Home, scenario: str, *, bug: Bug | None = None) -> None:
     if bug is not None:
         bug.make()
     fork_sealers()
-    await (life_start.live if scenario == "start" else LIVES[scenario].live)(home, say)
+    await (life_start.live if scenario == "start" else LIVES[scenario].lived)(home, say)
 
 
 def _watch(home: Home, wrong: list[str], line: str) -> None:

@@ -13,8 +13,8 @@ from agent.app.parts import Parts, opened
 from agent.index import Tx
 from agent.model import Object
 from tests.intake import take_in
-from tests.torture import life_delete, life_upload
-from tests.torture.home import Home, admitted, clock_at, digest
+from tests.torture.home import Home, admitted, digest
+from tests.torture.lives import LIVES
 from tests.torture.say import Say
 from tests.torture.store import Memory
 
@@ -22,29 +22,35 @@ from tests.torture.store import Memory
 async def settle(parts: Parts, home: Home, say: Say) -> None:
     """Do what is left to do."""
     await take_in(parts, lambda event: say(f"admitted {admitted(event)}") if admitted(event) else None)
-    await life_delete.command(parts, home, say)
-    if home.uploading:
-        await life_upload.upload(parts, home, say)
+    await LIVES[home.scenario].go(parts, home, say)
 
 
 async def start(home: Home, say: Say) -> None:
     """Be the start after a fault, as a life of its own."""
-    async with opened(home.config(), read_clock=lambda: clock_at(60)) as parts:
+    script = LIVES[home.scenario]
+    if script.see is not None:
+        await script.lived(home, say)
+        return
+    async with opened(home.config(), read_clock=lambda: home.clock(60)) as parts:
         parts.erasure._at = lambda step: say(f"step {step}")
         await settle(parts, home, say)
 
 
 async def see(home: Home) -> dict[str, Any]:
     """Start, finish, bring back what was deleted, and tell what is there."""
+    script = LIVES[home.scenario]
+    if script.see is not None:
+        return await script.see(home)
     lines: list[str] = []
-
-    async with opened(home.config(), read_clock=lambda: clock_at(120)) as parts:
-        found = parts.index.read_now(lambda tx: _found(tx, parts, home.told))
+    async with opened(home.config(), read_clock=lambda: home.clock(120)) as parts:
+        found = parts.index.read_now(lambda tx: _found(tx, parts, home))
         await settle(parts, home, lines.append)
-        for path in home.doomed.values():
-            home.put_back(path)
-        await take_in(parts)
+        if home.returns:
+            for path in home.doomed.values():
+                home.put_back(path)
+            await take_in(parts)
         return parts.index.read_now(lambda tx: _tell(tx, parts)) | {
+            "look": parts.index.read_now(lambda tx: script.look(tx, parts, home)),
             "opened": _opened(home, parts),
             "lines": lines,
             "found": found,
@@ -54,11 +60,15 @@ async def see(home: Home) -> dict[str, Any]:
         }
 
 
-def _found(tx: Tx, parts: Parts, told: list[str]) -> dict[str, Any]:
-    """Tell what a start finds before it does anything: objects without a payload, and what is known of uploads."""
+def _found(tx: Tx, parts: Parts, home: Home) -> dict[str, Any]:
+    """Tell what a start finds before anybody asks for anything: payloads that are not there, what is known of uploads.
+
+    And what the life itself asks about.
+    """
     items = parts.vault.page(tx)
-    rows = {upload: parts.vault.upload_of(tx, upload) for upload in Memory(told).copies}
+    rows = {upload: parts.vault.upload_of(tx, upload) for upload in Memory(home.told).copies}
     return {
+        "look": LIVES[home.scenario].look(tx, parts, home),
         "missing": [item.id for item in items if not parts.vault.payload_path(item.id).exists()],
         "objects": {item.id: _object(tx, parts, item) for item in items},
         "manifests": {upload: row.manifest for upload, row in rows.items() if row is not None},
