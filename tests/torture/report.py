@@ -12,7 +12,7 @@ from tests.bench.machine import describe
 from tests.torture.sweep import Row
 
 HEAD: Final = ("scenario", "mode", "tried", "of", "fired", "lost", "doubled", "residue")
-MODES: Final = ("kill", "I/O error", "power cut")
+MODES: Final = ("kill", "I/O error", "power cut", "rounds")
 PAGE_HEAD: Final = (
     "mode", "points tried", "faults fired", "objects lost", "commands doubled", "bytes of residue",
 )  # fmt: skip
@@ -45,7 +45,8 @@ class Ran:
     def modes(self) -> list[Row]:
         """Return one row for each mode, and one of all."""
         found = []
-        for mode in (*MODES, "all"):
+        tried = {row.mode for row in self.rows}
+        for mode in (*(mode for mode in MODES if mode in tried), "all"):
             whole = Row("", mode)
             for row in self.rows:
                 if mode in {row.mode, "all"}:

@@ -124,8 +124,10 @@ class Row:
 
     @property
     def mode(self) -> str:
-        """Return which kind of fault it is: a kill, an I/O error or a power cut."""
-        return {"kill before": "kill", "kill after": "kill", "power cut": "power cut"}.get(self.way, "I/O error")
+        """Return which kind of fault it is: a kill, an I/O error, a power cut, or rounds of several."""
+        if self.way.startswith("kill") or self.way == "rounds":
+            return self.way.split()[0]
+        return "power cut" if "cut" in self.way else "I/O error"
 
     def add(self, other: "Row") -> None:
         """Add what another worker found."""
