@@ -120,7 +120,7 @@ def _taken_in(house: House, count: int) -> Iterator[float]:
         target = spool / path.name
         begin_s = now_s()
         path.rename(target)
-        until(lambda target=target: not target.exists(), what=f"{target.name} taken in", pace_s=0.0005)  # type: ignore[misc]
+        until(lambda target=target: not target.exists(), what=f"{target.name} taken in", pace_s=0.0005)  # type: ignore[misc] # the lambda is of one round
         if number >= 0:  # the first ones let the folder be found and the sealing process start
             yield (now_s() - begin_s) * 1000
 

@@ -126,7 +126,7 @@ def _taken_in(folder: Path, clear: Path, *, rounds: int) -> Iterator[Figure]:
             run(["sync", path])  # a camera wrote it a while ago
             begin_s = now_s()
             path.rename(spool / path.name)
-            until(lambda path=path: not (spool / path.name).exists(), what="taken in", pace_s=0.001)  # type: ignore[misc]
+            until(lambda path=path: not (spool / path.name).exists(), what="taken in", pace_s=0.001)  # type: ignore[misc] # the lambda is of one round
             took["ours"].append(now_s() - begin_s)
             copy = folder / "copy"
             took["cp"].append(run(["sh", "-c", 'cp "$1" "$2" && sync "$2"', "copy", clear, copy]).wall_s)

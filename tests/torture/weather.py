@@ -14,7 +14,7 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -115,10 +115,10 @@ class _Full:
         self._at(home, number, work)
         return ids[0] if ids else ""
 
-    def _at(self, home: Home, number: int, work: Callable[[Parts], object]) -> None:
+    def _at(self, home: Home, number: int, work: Callable[[Parts], Awaitable[object]]) -> None:
         async def act() -> None:
             async with opened(home.config(), read_clock=lambda: clock_at(10 + number * 2)) as parts:
-                await work(parts)  # type: ignore[misc]
+                await work(parts)
 
         asyncio.run(act())
 
@@ -242,7 +242,7 @@ async def _line(folder: Path, row: Row, dice: random.Random, count: int, tell: C
                     items.append(item)
                     flow.changed()
                     row.fired += await fallen()
-                    await until(lambda item=item: hub.uploaded(item), what=f"object {number} stored")  # type: ignore[misc]
+                    await until(lambda item=item: hub.uploaded(item), what=f"object {number} stored")  # type: ignore[misc] # the lambda is of one round
                     tell()
             await until(lambda: len(asyncio.all_tasks()) == 1, what="the proxy's connections closed")
         _judge_line(row, cloud, items, passed_bytes=proxy.passed_bytes)
