@@ -13,8 +13,9 @@ from typing import Final
 
 from agent.files import FILE_MODE, free_bytes
 
-BALLAST_BYTES: Final = 4 * 1024 * 1024
-"""At least: room for the smallest part of a delete (``SMALL`` in ``agent/erasure.py``) many times over."""
+BALLAST_BYTES: Final = 8 * 1024 * 1024
+"""At least: half for what the log has still to bring home when the disk fills up, the thousand pages after which SQLite
+does so; half for the smallest part of a delete (``SMALL`` in ``agent/erasure.py``) many times over."""
 
 SHARE: Final = 16
 """Of the index's bytes one in so many: an object's rows take more than a thousand, its id twice 26."""

@@ -233,12 +233,17 @@ class Index:
 
     def _write_alone(self, job: _Job) -> Any:  # noqa: ANN401 - the function's own type
         self._require_alive()
+        cut = False
         while True:
             try:
                 (answer,) = self._commit([job])
             except apsw.FullError:
                 self._roll_back()
-                if job.kind != "urgent" or not self._release():
+                if job.kind != "urgent":
+                    raise
+                # Once between two pieces: what does not fit has written to the log, too, before that is known.
+                cut = not cut and self._cut_log()
+                if not cut and not self._release():
                     raise
             else:
                 break
@@ -282,6 +287,20 @@ class Index:
         finally:
             tx.end()
             self.statements += tx.statements
+
+    def _cut_log(self) -> bool:
+        """Bring every page home and give the log's room back to the disk; return whether it had any and could.
+
+        The log keeps its length when its pages are home, and what its pages need in the index is needed once: while
+        both wait for room, each transaction behind them needs more.
+        """
+        log = self._path.with_name(f"{self._path.name}-wal")
+        if not log.exists() or not log.stat().st_size:
+            return False
+        try:
+            return not self._checkpoint()
+        except apsw.FullError:
+            return False
 
     def _release(self) -> bool:
         """Give a piece of the ballast up; a medium that fails at that ends the index, and no piece is tried again."""

@@ -65,6 +65,24 @@ def test_full_disk_refuses_new_data_and_still_deletes(tmp_path: Path) -> None:
 
 
 @as_root
+def test_log_that_waits_to_be_brought_home_takes_no_room_from_what_is_urgent(tmp_path: Path) -> None:
+    """What the ballast gave up went into the index, for pages from before the disk was full."""
+    with small_disk(tmp_path / "disk", size="48m") as disk:
+        index = Index(disk / "index.db", key=bytes(32))
+        index.write_now(lambda tx: tx.execute("CREATE TABLE note (text BLOB NOT NULL) STRICT"))
+        run(index.truncate_log())
+        for _number in range(30):
+            index.write_now(lambda tx: tx.execute("INSERT INTO note VALUES (zeroblob(120000))"))
+        assert (disk / "index.db").stat().st_size < 1024 * 1024, "it is in the log alone"
+        fill(disk / "eaten")
+        for _number in range(100):
+            index.write_now(lambda tx: tx.execute("INSERT INTO note VALUES (zeroblob(20000))"), urgent=True)
+        assert not index.room_is_for_deletes
+        run(index.truncate_log())
+        index.close()
+
+
+@as_root
 def test_index_that_grew_has_room_to_write_down_what_a_delete_of_all_means(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -15,6 +15,7 @@ from agent import collection, enrolment, rights
 from agent.errors import ConfigError, CorruptError, SpaceError
 from agent.index import Index, IndexLostError, Tx, opening, outbox
 from agent.index import erasure as erasure_rows
+from agent.index.ballast import BALLAST_BYTES
 from agent.model import Moment
 
 KEY = bytes(range(32))
@@ -285,7 +286,7 @@ def test_full_disk_refuses_the_ordinary_and_gives_the_ballast_to_the_urgent(tmp_
     index = opened(tmp_path)
     index.write_now(make_table)
     ballast = tmp_path / "index.db.ballast"
-    assert ballast.stat().st_blocks * 512 >= 4 * 1024 * 1024
+    assert ballast.stat().st_blocks * 512 >= BALLAST_BYTES
     real = index._connection
     index._connection = Failing(real, apsw.FullError("full"), times=2)  # type: ignore[assignment] # a medium that breaks, put in its place
     with pytest.raises(SpaceError, match=r"next: free space"):
@@ -294,7 +295,7 @@ def test_full_disk_refuses_the_ordinary_and_gives_the_ballast_to_the_urgent(tmp_
     index._connection = Failing(real, apsw.FullError("full"), times=2)  # type: ignore[assignment] # a medium that breaks, put in its place
     index.write_now(put("urgent"), urgent=True)
     assert index.read_now(notes) == ["urgent"]
-    assert ballast.stat().st_blocks * 512 >= 4 * 1024 * 1024  # the disk has room in truth, so it was taken again
+    assert ballast.stat().st_blocks * 512 >= BALLAST_BYTES  # the disk has room in truth, so it was taken again
     index._connection = real
     index.close()
 
