@@ -122,8 +122,8 @@ def test_forgotten_camera_records_no_more_and_nothing_of_it_is_taken(net: Networ
             assert settings(agent)["collecting"] is False
             there_were = len(cards(agent))
         assert len(cards(agent)) == there_were
-        last = agent.audit()[-1] if agent.audit()[-1]["kind"] == "camera_forgotten" else agent.audit()[-2]
-        assert last["detail"] == {"camera": made["camera"], "at_camera": "unpaired"}
+        (forgotten,) = [entry for entry in agent.audit() if entry["kind"] == "camera_forgotten"]
+        assert forgotten["detail"] == {"camera": made["camera"], "at_camera": "unpaired"}
 
 
 def settings(agent: Agent) -> dict[str, Any]:
