@@ -4,7 +4,7 @@ import json
 from contextlib import suppress
 from typing import Any, Final
 
-from agent import audit, enrolment
+from agent import audit, damage, enrolment
 from agent.app.camera_list import CameraList
 from agent.app.living import Living
 from agent.app.question import LISTED_BYTES, LISTED_MAX, selection_of, with_camera
@@ -89,8 +89,10 @@ class Inventory:
             standing=parts.snapshot.standing(tx),
             held=lambda item, label: dated_view(item, parts.retention.outlook(tx, item, moment), label=label),
         )
-        item = None if told is None else parts.vault.get(tx, object_id)
-        return told if told is None or item is None else told | damaged_view(tx, item)
+        if told is None or not damage.is_damaged(tx, object_id):
+            return told
+        item = parts.vault.get(tx, object_id)
+        return told if item is None else told | damaged_view(tx, item)
 
     def _exports(self, tx: Tx, selection: Selection) -> list[dict[str, Any]]:
         """Return the exports that a selection names or means."""
