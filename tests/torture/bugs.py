@@ -7,7 +7,6 @@ programs: a sync left out, an acknowledgement before the commit, a removal in th
 import asyncio
 import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, Final
 
 import msgspec
@@ -27,22 +26,12 @@ from agent.uplink import Sending, Transfer
 from agent.upload import Upload
 from agent.upload import flow as flow_of_uploads
 from agent.vault import Vault
-from tests.torture.bug import Bug
+from tests.torture.bug import Bug, unsynced
 from tests.torture.bugs_of_words import WORDS
 
 
 def _nothing(*_arguments: object, **_options: object) -> None:
     return None
-
-
-def _payload_not_synced() -> None:
-    real = os.fsync
-
-    def fsync(fd: Any) -> None:  # noqa: ANN401 - as the real one
-        if "/objects/" not in str(Path(f"/proc/self/fd/{fd}").readlink()):
-            real(fd)
-
-    os.fsync = fsync
 
 
 def _folder_not_synced() -> None:
@@ -216,7 +205,7 @@ def _sent_from_the_start_again() -> None:
 
 
 BUGS: Final = (
-    Bug("payload not synced", "ingest", _payload_not_synced),
+    Bug("payload not synced", "ingest", unsynced("objects")),
     Bug("folder not synced after a payload's name", "ingest", _folder_not_synced),
     Bug("index with synchronous=NORMAL", "ingest", _commits_not_synced),
     Bug("source given up before the commit", "ingest", _source_given_up_first),

@@ -3,9 +3,7 @@
 Several keep a row in memory and write it when the agent stops: as long as the process lives nothing shows.
 """
 
-import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, Final
 
 from agent import files
@@ -21,7 +19,7 @@ from agent.index import trust as trust_rows
 from agent.keystore import Keystore
 from agent.rights import consent
 from agent.vault import Vault
-from tests.torture.bug import Bug
+from tests.torture.bug import Bug, unsynced
 from tests.torture.say import say
 
 
@@ -142,16 +140,6 @@ def _removed_before_it_is_intended() -> None:
     Erasure.begin = begin  # type: ignore[method-assign]  # a seeded mistake
 
 
-def _export_not_synced() -> None:
-    real = os.fsync
-
-    def fsync(fd: Any) -> None:  # noqa: ANN401 - as the real one
-        if "/exports/" not in str(Path(f"/proc/self/fd/{fd}").readlink()):
-            real(fd)
-
-    os.fsync = fsync
-
-
 def _export_removed_behind_its_receipt() -> None:
     def remove(self: Bundle, export_id: str, note: Callable[[Any], None]) -> None:
         def drop(tx: Any) -> None:  # noqa: ANN401 - a transaction
@@ -188,7 +176,7 @@ WORDS: Final = (
     Bug("key set taken before it is durable", "rotate", _key_set_kept_in_memory),
     Bug("key of pseudonyms not destroyed", "rotate", _pseudonyms_not_destroyed),
     Bug("retention removes before the intent", "retain", _removed_before_it_is_intended),
-    Bug("files of an export not synced", "export", _export_not_synced),
+    Bug("files of an export not synced", "export", unsynced("exports")),
     Bug("export removed behind its receipt", "export", _export_removed_behind_its_receipt),
     Bug("phase two of erase-all before phase one is durable", "erase-all", _keys_destroyed_before_it_is_parted),
 )
