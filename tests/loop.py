@@ -1,5 +1,8 @@
 """A block device of a test's own: a file system in an image file, its power, and every byte that lies on it.
 
+Nothing gets to the medium that nobody asked for: ext4 would write a file that was cut to nothing and filled again as
+soon as it is closed (``auto_da_alloc`` in ext4(5)), which hides that it was never synced. No promise is built on that.
+
 Rules: the image lies in a folder of the test's, the loop device frees itself when nothing is mounted from it, and
 mounts are this process's alone, so that nothing is left however it ends. Root only: a machine that gives no loop
 device makes the test fail, and it says what is missing.
@@ -26,6 +29,7 @@ Kind = Literal["ext4", "xfs"]
 MEMORY: Final = Path("/dev/shm")  # noqa: S108 - images of a test's own are made in folders of its own
 SIZE_MIB: Final[dict[Kind, int]] = {"ext4": 64, "xfs": 320}
 """XFS is made no smaller than 300 MiB (mkfs.xfs 6)."""
+UNHELPFUL: Final[dict[Kind, bytes]] = {"ext4": b",noauto_da_alloc", "xfs": b""}
 
 PATH: Final = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
 
@@ -61,7 +65,7 @@ class Disk:
         self.image = folder / "image"
         self.top = folder / "disk"
         self._devices = folder / "devices"
-        self._options = b"discard" if discard else b"nodiscard"
+        self._discards = discard
 
     def __enter__(self) -> Self:
         """Make the file system and mount it."""
@@ -86,7 +90,8 @@ class Disk:
         """Mount it, which recovers what a power cut left."""
         with self._attached() as device:
             what = os.fsencode(device), os.fsencode(self.top), self.kind.encode()
-            _checked(_libc.mount(*what, _NO_ATIME, self._options), f"mount a loop device as {self.kind}")
+            options = (b"discard" if self._discards else b"nodiscard") + UNHELPFUL[self.kind]
+            _checked(_libc.mount(*what, _NO_ATIME, options), f"mount a loop device as {self.kind}")
 
     def unmount(self) -> None:
         """Unmount it, once nobody uses it any more: somebody who was killed may not be gone yet."""
@@ -101,7 +106,7 @@ class Disk:
 
     def cut(self) -> None:
         """Cut the power: what is not on the medium yet never gets there, its journal's end neither."""
-        assert self._options == b"nodiscard"
+        assert not self._discards
         fd = os.open(self.top, os.O_RDONLY)
         try:
             fcntl.ioctl(fd, _SHUTDOWN, struct.pack("=I", _NO_LOG_FLUSH))

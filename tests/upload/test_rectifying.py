@@ -18,6 +18,7 @@ from agent.upload import Upload
 from agent.upload.rectifying import _Open
 from agent.vault import RemoteCopy
 from device_sim.broker import Broker as BrokerProcess
+from device_sim.cloud.faults import FOREVER
 from device_sim.cloud.service import Cloud
 from tests.upload.cloud import Keys, cloud_at
 from tests.upload.hub import NOW, OWNER, Hub, uploading
@@ -156,10 +157,10 @@ def test_answer_of_an_earlier_request_confirms_nothing(
         with cloud_at(mosquitto.url, tls=tls, folder=tmp_path / "cloud", keys=keys) as (cloud, store):
             async with uploading(hub, line(mosquitto.url, tls), store) as flow:
                 await until(lambda: hub.uploaded(item))
-                cloud.faults.lose("rectified", count=1)
+                cloud.faults.lose("rectify", count=FOREVER)  # it may be asked again, and would answer then
                 correct(hub, item.id, name="b.mp4")
                 flow.corrections.wake()
-                await until(lambda: bool(cloud.journal.events("rectified")))
+                await until(lambda: bool(cloud.journal.events("fault")))
                 upload = upload_of(hub, item)
                 row = hub.index.read_now(lambda tx: hub.vault.upload_of(tx, upload))
                 assert row is not None
