@@ -6,9 +6,9 @@ name that was synced before its bytes is an empty file.
 """
 
 import os
-import shutil
 from pathlib import Path
 
+from tests.torture.blank import copied, is_blank
 from tests.torture.tap import Stop
 
 
@@ -19,7 +19,7 @@ class Medium:
         self._top = top
         self._origin = origin
         self._names: dict[int, dict[str, int]] = {}  # of a folder, wherever it was moved to
-        self._bytes: dict[int, bytes | Path] = {}
+        self._bytes: dict[int, bytes | int | Path] = {}  # a number is of room without bytes
         self._folders: set[int] = set()
         self._later: list[str] = []
         for folder, _, files in os.walk(top):
@@ -61,13 +61,17 @@ class Medium:
                 continue
             content = self._bytes.get(inode, b"")
             if isinstance(content, Path):
-                shutil.copy2(content, folder / name)
+                copied(str(content), str(folder / name))
+            elif isinstance(content, int):
+                with (folder / name).open("wb") as file:
+                    os.posix_fallocate(file.fileno(), 0, content)
+                (folder / name).chmod(0o600)
             else:
                 (folder / name).write_bytes(content)
                 (folder / name).chmod(0o600)
 
     def _keep(self, path: Path) -> None:
-        self._bytes[path.stat().st_ino] = path.read_bytes()
+        self._bytes[path.stat().st_ino] = path.stat().st_size if is_blank(path) else path.read_bytes()
 
     def _look(self, folder: Path) -> None:
         found = {}

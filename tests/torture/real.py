@@ -20,6 +20,7 @@ from typing import Final
 
 from tests.loop import Disk, Kind
 from tests.torture import judge, life_start
+from tests.torture.blank import copied
 from tests.torture.bug import Bug
 from tests.torture.bugs import BUGS
 from tests.torture.forked import fork_sealers
@@ -51,7 +52,7 @@ class Ground:
     def settle(self, home: Home) -> Home:
         """Put a copy of a home there, all of it on the medium."""
         shutil.rmtree(self.life, ignore_errors=True)
-        shutil.copytree(home.top, self.life, symlinks=True)
+        shutil.copytree(home.top, self.life, symlinks=True, copy_function=copied)
         self.disk.unmount()
         self.disk.mount()
         return home.at(self.life)

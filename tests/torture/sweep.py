@@ -29,6 +29,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from tests.torture import judge, life_start, witness
+from tests.torture.blank import copied
 from tests.torture.bug import Bug
 from tests.torture.forked import fork_sealers
 from tests.torture.home import Home
@@ -173,7 +174,7 @@ class Bench:
         """Copy a home's folder."""
         self._lives += 1
         top = self.folder / f"life-{self._lives}"
-        shutil.copytree(home.top, top, symlinks=True)
+        shutil.copytree(home.top, top, symlinks=True, copy_function=copied)
         return home.at(top)
 
     def sweep(
