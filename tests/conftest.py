@@ -23,7 +23,7 @@ NPM = NODE_HOME / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
 # A shell that starts this behind itself (``&``, ``nohup``) has it ignore Ctrl-C, and so would all that tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-measured.measure_only_the_agent()
+measured.measure_some(measured.MEASURING)
 
 settings.register_profile("untimed", settings.default, deadline=None)
 settings.load_profile("untimed")  # no test judges how long anything takes: `make bench` does
@@ -36,7 +36,9 @@ RunNode = Callable[..., "subprocess.CompletedProcess[str]"]
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
-    """Measure nothing of what does not try the agent."""
+    """Measure nothing of what does not try the agent, and of processes what was not measured before."""
+    parameters = item.callspec.indices if isinstance(item, pytest.Function) and hasattr(item, "callspec") else {}
+    measured.MEASURING.test(item.path, later=any(parameters.values()))
     with measured.unmeasured() if item.path.parent.name in measured.BESIDE else nullcontext():
         return (yield)
 
