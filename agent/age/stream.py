@@ -407,6 +407,7 @@ class _Line:
         self._reading = threading.Lock()
         self._turn = threading.Condition()
         self._taken = self._given = 0
+        self._is_read = False
         self._failure: BaseException | None = None
 
     def run(self, threads: int, buffers: Buffers) -> None:
@@ -442,8 +443,12 @@ class _Line:
     def _take(self, batch: _Batch) -> bool:
         with self._reading:
             batch.number = self._taken
-            if self._failure is not None or not self._stream.take(batch):
+            if self._is_read or self._failure is not None:
                 return False
+            self._is_read = True  # also where the read fails: what another one read behind it had its number
+            if not self._stream.take(batch):
+                return False
+            self._is_read = False
             self._taken += 1
             return True
 

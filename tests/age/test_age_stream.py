@@ -135,6 +135,30 @@ def test_reader_fails_raises_its_error_and_writes_nothing_after_it(threads: int)
     assert encrypt_bytes(FILE_KEY, content(6 * BATCH_BYTES), nonce=NONCE).startswith(out.getvalue())
 
 
+@pytest.mark.parametrize("opens", [False, True])
+@pytest.mark.parametrize("failing", range(2, 8))
+def test_nobody_reads_on_behind_a_read_that_failed(failing: int, *, opens: bool) -> None:
+    """What another thread read there would have the number of what was lost."""
+
+    class BrokenOnce(io.BytesIO):
+        left, behind = failing, 0
+
+        def readinto(self, buffer: "WriteableBuffer", /) -> int:
+            self.left -= 1
+            if self.left == 0:
+                raise OSError(5, "Input/output error")
+            self.behind += self.left < 0
+            return super().readinto(buffer)
+
+    plain, work = content(6 * BATCH_BYTES), decrypt_stream if opens else encrypt_stream
+    reader, out = BrokenOnce(encrypt_bytes(FILE_KEY, plain, nonce=NONCE) if opens else plain), io.BytesIO()
+    with pytest.raises(OSError, match="Input/output error"):
+        work(FILE_KEY, reader, out, threads=2)
+    assert reader.behind == 0
+    if opens:
+        assert plain.startswith(out.getvalue())
+
+
 def test_long_input_is_streamed_holds_a_few_batches_in_memory() -> None:
     class Zeros:
         left = 64 * 1024 * 1024
