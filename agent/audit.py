@@ -3,8 +3,9 @@
 Rules: an event is appended with the caller's transaction, so history and state cannot differ; nothing personal is ever
 named (``agent/chain.py`` has the form); the device signs the head every ``CHECKPOINT_EVERY`` entries and wherever a
 caller asks; old entries leave only beneath a checkpoint, and never fewer than ``KEEP_ENTRIES`` stay. They go at every
-retention pass and wherever a large delete writes many. Since the roots changed, a word may have come that stands: an
-index of before it is to be refused when it is put back, and ``unanchored`` says so until the roots change.
+retention pass and wherever a large delete writes many. Since the roots changed, a word may have come that stands, or a
+delete that changed no keys, as it met nothing here: an index of before it is to be refused when it is put back, and
+``unanchored`` says so until the roots change.
 """
 
 from collections.abc import Callable
@@ -67,14 +68,19 @@ def append(tx: Tx, event: Event, *, moment: Moment) -> None:
     before = head(tx)
     line = chain.entry_line(event, head=before, moment=moment)
     rows.insert(tx, before.seq + 1, line, line_hash=chain.line_hash(line))
-    if event.kind in STANDING:
+    if event.kind in STANDING or (event.kind == "erase_asked" and event.command):
         rows.leave_unanchored(tx, before.seq + 1)
     elif event.kind == "keys_rotated":
         rows.anchor(tx)
 
 
+def stand(tx: Tx) -> None:
+    """Note that something stands by this transaction, of which the log tells as of something else."""
+    rows.leave_unanchored(tx, head(tx).seq)
+
+
 def unanchored(tx: Tx) -> bool:
-    """Tell whether a word of ``STANDING`` came since the roots changed."""
+    """Tell whether a word of ``STANDING``, a cut-off, or a command to delete, came since the roots changed."""
     return rows.unanchored(tx)
 
 

@@ -91,6 +91,10 @@ def _pass(_step: int) -> None:
     return None
 
 
+def _always(_tx: Tx) -> bool:
+    return True
+
+
 def _spare_none(_tx: Tx, _found: Object | AtStore, _actor: str, _rule: str) -> None:
     return None
 
@@ -254,11 +258,17 @@ class Erasure:
             if self._callers == 0:
                 self._results.clear()
 
-    async def change_roots(self, moment: Moment) -> None:
-        """Do steps 2 to 5 for nobody: an index from before names a root that is gone then."""
+    async def change_roots(self, moment: Moment, *, due: Callable[[Tx], bool] = _always) -> bool:
+        """Do steps 2 to 5 for nobody: an index from before names a root that is gone then.
+
+        Does nothing, and returns ``False``, where it is not ``due`` any more once nothing else changes them.
+        """
         async with self._lock:
+            if not await self._index.read(due):
+                return False
             await self._destroy_stale_roots()
             await self._rotate((), moment, victims=0)
+            return True
 
     async def retry(self, moment: Moment) -> int:
         """Try again to remove files that were put off, some of them; return how many still are."""

@@ -189,6 +189,7 @@ def cut_off(tx: Tx, selection: Selection, *, rule: str, by: Commanded, before_ms
     camera, category = selection.camera or "", selection.category or ""
     rows.put_cutoff(tx, (camera, category, from_ms, to_ms, before_ms, rule), command=(by.jti, by.kid, by.seq))
     _bound_cutoffs(tx)
+    audit.stand(tx)
 
 
 def _bound_cutoffs(tx: Tx) -> None:

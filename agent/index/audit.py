@@ -47,7 +47,7 @@ def insert(tx: Tx, seq: int, line: bytes, *, line_hash: str) -> None:
 
 
 def leave_unanchored(tx: Tx, seq: int) -> None:
-    """Note that the word of this entry is younger than the roots."""
+    """Note that what this entry tells of is younger than the roots."""
     tx.execute("INSERT OR REPLACE INTO audit_unanchored VALUES (1, ?)", (seq,))
 
 

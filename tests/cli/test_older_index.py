@@ -49,7 +49,12 @@ def tighten(device: Device, command: Path) -> None:
     assert device.owner("policy", policy, "--yes", "--out", command).code == 0
 
 
-@pytest.mark.parametrize("word", [restrict, track_no_more, trust_another, tighten])
+def delete_what_is_to_come(device: Device, command: Path) -> None:
+    """Delete a time of which nothing is here: all that is left of it is what must not be taken in."""
+    assert device.owner("delete", "--from", "2020-01-01", "--to", "2021-01-01", "--yes", "--out", command).code == 0
+
+
+@pytest.mark.parametrize("word", [restrict, track_no_more, trust_another, tighten, delete_what_is_to_come])
 def test_index_from_before_a_word_is_refused_beside_the_newest_keystore(
     device: Device, tmp_path: Path, word: Callable[[Device, Path], None]
 ) -> None:
