@@ -6,6 +6,7 @@ its place. What cannot be read is in *doubt* first: a medium that answers with a
 functions run in the caller's transaction; ``agent/vault.py`` and ``agent/scrub`` say when.
 """
 
+from collections.abc import Iterable
 from typing import Any, Final, Literal, cast
 
 import msgspec
@@ -85,9 +86,9 @@ def wanted(tx: Tx, source_tag: bytes) -> bool:
     return rows.wanted(tx, source_tag)
 
 
-def want_no_more(tx: Tx, object_id: str) -> None:
-    """Read its source's copy no more: it is another content."""
-    rows.want_no_more(tx, object_id)
+def want_no_more(tx: Tx, source_tag: bytes) -> None:
+    """Read what a source offers under this identity no more: it is another content."""
+    rows.want_no_more(tx, source_tag)
 
 
 def like(tx: Tx, values: dict[str, Any]) -> str | None:
@@ -101,9 +102,8 @@ def replace(tx: Tx, object_id: str, payload: str) -> None:
 
 
 def replaced_by(tx: Tx, object_id: str) -> str:
-    """Return the name of the payload that takes its place and has not yet, or ``""``."""
-    row = rows.of(tx, object_id)
-    return "" if row is None else str(row[6])
+    """Return the name of the payload that takes its place and has not yet, or ``""``, as once it is being erased."""
+    return rows.payload_of(tx, object_id)
 
 
 def replacing(tx: Tx) -> tuple[tuple[str, str], ...]:
@@ -111,8 +111,18 @@ def replacing(tx: Tx) -> tuple[tuple[str, str], ...]:
     return tuple(rows.replacing(tx, PAGE_MAX))
 
 
+def needless(tx: Tx) -> tuple[str, ...]:
+    """Return whole payloads whose objects are being erased."""
+    return tuple(rows.needless(tx, PAGE_MAX))
+
+
+def forget_needless(tx: Tx, payloads: Iterable[str]) -> None:
+    """Note that these take nothing's place: their objects are being erased."""
+    rows.forget_payloads(tx, payloads)
+
+
 def _damage(row: tuple[Any, ...]) -> Damage:
-    object_id, what, at_bytes, seen_ms, sure, wanted_again, _payload = row
+    object_id, what, at_bytes, seen_ms, sure, wanted_again = row
     return Damage(
         object=object_id,
         what=cast("What", what),

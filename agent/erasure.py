@@ -518,6 +518,7 @@ class Erasure:
         self._at(1)
         groups = await self._index.read(lambda tx: rows.victims_groups(tx, 1 if small else ROTATION_GROUPS))
         if groups:
+            await self._vault.drop_replacements()
             self._vault.closed_groups = frozenset(groups)
             try:
                 await self._rotate(groups, moment, victims=SMALL if small else _ALL_SLOTS)

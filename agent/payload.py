@@ -147,6 +147,12 @@ class Payloads:
             kept = dict.fromkeys(ids, error)
         return kept
 
+    def remove_or_leave(self, ids: Sequence[str]) -> None:
+        """Remove payloads that nobody needs, durably; what cannot be removed is left to a sweep."""
+        kept = self.remove(ids)
+        self._loose.difference_update(self.path(one) for one in ids if one not in kept)
+        self._loose.update(map(self.path, kept))
+
     def leave(self) -> str:
         """Make no file any more; return what the folder is now, or ``""`` when something in it may have no row.
 

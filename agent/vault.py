@@ -187,6 +187,7 @@ class Vault:
         self.keystore = keystore
         self.random = random
         self.closed_groups: frozenset[int] = frozenset()
+        self._mending = asyncio.Lock()
         self.mended: Callable[[Tx, str, Moment], object] = _nobody_told
         """Called in the transaction in which an object's own source made it whole again."""
         if index.read_now(rows.root_id) is None:
@@ -241,10 +242,12 @@ class Vault:
             raise
         if admitted.id == draft.id:
             self.payloads.accounted(draft.id)
-        elif await self.index.read(lambda tx: damage.replaced_by(tx, admitted.id)) == draft.id:
-            await self._put_in_place(admitted.id, draft.id, moment)
-        else:
+            return admitted
+        payload = await self.index.read(lambda tx: damage.replaced_by(tx, admitted.id))
+        if payload != draft.id:
             self.payloads.discard(self.payload_path(draft.id))
+        if payload:  # S6 of one that was given before failed, and is done now
+            await self._put_in_place(admitted.id, payload, moment)
         return admitted
 
     async def _discard(self, object_id: str, part: Path) -> None:
@@ -280,10 +283,12 @@ class Vault:
             reason = "deleted_before" if found.certain else "before_mark"
             raise RefusedError(f"deleted before ({found.rule})", reason=reason)
         broken = self._broken(tx, draft)
+        if broken is not None and damage.replaced_by(tx, broken.id):
+            return broken
         if broken is not None:
             return self._give_payload(tx, broken, draft, group=group, moment=moment)
-        if same is not None and not takes:
-            damage.want_no_more(tx, _object(same).id)  # another content has its name by now
+        if not takes and (same is not None or rows.has_source_file(tx, draft.source_tag)):
+            damage.want_no_more(tx, draft.source_tag)  # another content has its name by now
         key_group, version, wrapped = self._place(tx, draft, group)
         values = msgspec.structs.asdict(draft) | {
             "taken_in_ms": moment.agent_ms,
@@ -339,9 +344,23 @@ class Vault:
         except LinkError as error:  # both files stay as they are, and the next start comes back to this line
             _log.warning("a damaged object is made whole at the next start: %s", error.message)
 
+    async def drop_replacements(self) -> None:
+        """Remove whole payloads whose objects are being erased, before their rows go.
+
+        If power fails here, or one cannot be removed, the next start sweeps it.
+        """
+        async with self._mending:
+            while payloads := await self.index.read(damage.needless):
+                await asyncio.to_thread(self.payloads.remove_or_leave, payloads)
+                await self.index.write(lambda tx: damage.forget_needless(tx, payloads), urgent=True)
+
     async def _put_in_place(self, object_id: str, payload: str, moment: Moment) -> None:
         # S6. If power fails before it is durable, both files are there, and the row says which is the whole one.
-        await asyncio.to_thread(self.payloads.put_in_place, payload, object_id)
+        async with self._mending:
+            if await self.index.read(lambda tx: damage.replaced_by(tx, object_id)) != payload:
+                self.payloads.discard(self.payload_path(payload))  # the object is being erased, or was
+                return
+            await asyncio.to_thread(self.payloads.put_in_place, payload, object_id)
 
         def end(tx: Tx) -> None:
             if damage.replaced_by(tx, object_id) == payload and damage.clear(tx, object_id):
@@ -379,9 +398,21 @@ class Vault:
         elif found.state == "sealed":
             self._keep_header(tx, found.id, key, _header_for(key, found.recipients))
         damage.replace(tx, found.id, draft.id)
+        self._know_copy(tx, found, draft)
         self.ask_half_back(tx, found)
         audit.append(tx, Event(kind="mended", object=found.id, rule="source"), moment=moment)
         return self.require(tx, found.id)
+
+    def _know_copy(self, tx: Tx, found: Object, draft: Draft) -> None:
+        """Know by its own identity the copy that made an object whole: as when a backup gave it another time."""
+        n = rows.number(tx, found.id)
+        assert n is not None, "no such object"  # noqa: S101 - a caller's mistake
+        takes = draft.source_copy == "taken"
+        if rows.source_tag(tx, found.id) != draft.source_tag:
+            path = draft.name if takes else ""
+            rows.insert_files(tx, n, [(draft.source_tag, draft.content_tag, draft.captured_from_ms, path)])
+        if takes:
+            rows.set_source_there(tx, found.id, folder=draft.source_folder)
 
     def _keep_header(self, tx: Tx, object_id: str, key: bytes, header: bytes) -> None:
         n = rows.number(tx, object_id)
@@ -453,9 +484,8 @@ class Vault:
 
     def seen(self, tx: Tx, source_tag: bytes) -> bool:
         """Tell whether something of this source identity is here and whole; it says nothing of its content."""
-        if rows.has_source_tag(tx, source_tag):
-            return not damage.wanted(tx, source_tag)
-        return rows.has_source_file(tx, source_tag)
+        known = rows.has_source_tag(tx, source_tag) or rows.has_source_file(tx, source_tag)
+        return known and not damage.wanted(tx, source_tag)
 
     def wants(self, tx: Tx, source_tag: bytes) -> bool:
         """Tell whether the source's copy is to take the place of a damaged payload."""

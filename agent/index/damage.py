@@ -1,5 +1,6 @@
 """Rows of ``agent/damage.py``: which payloads are not, or may not be, what was sealed. Few, on a good medium."""
 
+from collections.abc import Iterable
 from typing import Any, Final
 
 from agent.index.transaction import Row, Tx
@@ -20,9 +21,13 @@ CREATE INDEX damage_by_payload ON damage (payload);   -- a sweep asks for each f
 """,
 )
 
-_DAMAGE: Final = (
-    "SELECT o.id, what, at_bytes, seen_ms, sure, wanted, payload FROM damage CROSS JOIN object o ON o.n = damage.object"
+_REPLACED: Final = "SELECT o.id, payload FROM damage CROSS JOIN object o ON o.n = damage.object WHERE payload != ''"
+
+_OF_TAG: Final = (
+    "SELECT n FROM object WHERE source_tag = ?1 AND length(source_tag) > 0"
+    " UNION SELECT object FROM object_file WHERE source_tag = ?1"
 )
+"""Objects that a source knows by an identity: that of their own, or of a copy that made them whole."""
 
 
 def put(tx: Tx, object_id: str, *, what: str, at_bytes: int, seen_ms: int, sure: bool, wanted: bool) -> None:
@@ -41,9 +46,9 @@ def drop(tx: Tx, object_id: str) -> bool:
 
 
 def of(tx: Tx, object_id: str) -> Row | None:
-    """Return (id, what, at, seen, sure, wanted, payload) of one object."""
+    """Return (id, what, at, seen, sure, wanted) of one object."""
     rows = tx.execute(
-        "SELECT o.id, what, at_bytes, seen_ms, sure, wanted, payload"
+        "SELECT o.id, what, at_bytes, seen_ms, sure, wanted"
         " FROM object o CROSS JOIN damage ON damage.object = o.n WHERE o.id = ?",
         (object_id,),
     )
@@ -53,7 +58,7 @@ def of(tx: Tx, object_id: str) -> Row | None:
 def page(tx: Tx, *, sure: bool, after: int, limit: int) -> list[Row]:
     """Return (n, then as ``of``) behind a number, without what is being erased."""
     return tx.execute(
-        "SELECT damage.object, o.id, what, at_bytes, seen_ms, sure, wanted, payload"
+        "SELECT damage.object, o.id, what, at_bytes, seen_ms, sure, wanted"
         " FROM damage CROSS JOIN object o ON o.n = damage.object"
         " WHERE damage.object > ? AND sure = ? AND o.state != 'erasing' ORDER BY damage.object LIMIT ?",
         (after, int(sure), limit),
@@ -80,31 +85,29 @@ def waiting(tx: Tx) -> list[Row]:
 def wanted(tx: Tx, source_tag: bytes) -> bool:
     """Tell whether the object of a source identity is in quarantine and taken in again where it is offered."""
     return bool(
-        tx.execute(
-            "SELECT 1 FROM object o CROSS JOIN damage ON damage.object = o.n"
-            " WHERE o.source_tag = ? AND length(o.source_tag) > 0 AND sure = 1 AND wanted = 1",
-            (source_tag,),
-        )
+        tx.execute(f"SELECT 1 FROM damage WHERE sure = 1 AND wanted = 1 AND object IN ({_OF_TAG})", (source_tag,))  # noqa: S608 - our own text
     )
 
 
-def want_no_more(tx: Tx, object_id: str) -> None:
-    """Note that what its source offers under its name is something else."""
-    tx.execute("UPDATE damage SET wanted = 0 WHERE object = (SELECT n FROM object WHERE id = ?)", (object_id,))
+def want_no_more(tx: Tx, source_tag: bytes) -> None:
+    """Note that what is offered under a source identity is something else than what is in quarantine."""
+    tx.execute(f"UPDATE damage SET wanted = 0 WHERE object IN ({_OF_TAG})", (source_tag,))  # noqa: S608 - the same
 
 
 def like(tx: Tx, values: dict[str, Any]) -> str | None:
     """Return the id of an object in quarantine that is this very recording: its content, and its identity or place.
 
-    The content alone says nothing: two pictures of one camera may be alike.
+    The content alone says nothing: two pictures of one camera may be alike. One that has its whole payload already, and
+    not in its place yet, comes last.
     """
     kept = ("content_tag", "source", "camera", "category", "kind", "plain_bytes", "size_bytes")
     place = ("name", "captured_from_ms", "captured_to_ms")
     same = " AND ".join(f"o.{name} = ?" for name in kept)
     there = " AND ".join(f"o.{name} = ?" for name in place)
     rows = tx.execute(
-        "SELECT o.id FROM damage CROSS JOIN object o ON o.n = damage.object WHERE sure = 1 AND payload = ''"  # noqa: S608 - our own names
-        f" AND o.state != 'erasing' AND {same} AND (o.source_tag = ? OR ({there})) ORDER BY damage.object LIMIT 1",
+        "SELECT o.id FROM damage CROSS JOIN object o ON o.n = damage.object WHERE sure = 1"  # noqa: S608 - our own names
+        f" AND o.state != 'erasing' AND {same} AND (o.source_tag = ? OR ({there}))"
+        " ORDER BY payload != '', damage.object LIMIT 1",
         [values[name] for name in (*kept, "source_tag", *place)],
     )
     return str(rows[0][0]) if rows else None
@@ -116,6 +119,26 @@ def set_payload(tx: Tx, object_id: str, payload: str) -> None:
 
 
 def replacing(tx: Tx, limit: int) -> list[tuple[str, str]]:
-    """Return (object, payload) where one was to take its place."""
-    rows = tx.execute(f"{_DAMAGE} WHERE payload != '' ORDER BY damage.object LIMIT ?", (limit,))
-    return [(row[0], row[6]) for row in rows]
+    """Return (object, payload) where one is to take the place of another, without what is being erased."""
+    rows = tx.execute(f"{_REPLACED} AND o.state != 'erasing' ORDER BY damage.object LIMIT ?", (limit,))
+    return [(row[0], row[1]) for row in rows]
+
+
+def needless(tx: Tx, limit: int) -> list[str]:
+    """Return payloads that were to take the place of those of objects that are being erased."""
+    rows = tx.execute(f"{_REPLACED} AND o.state = 'erasing' ORDER BY damage.object LIMIT ?", (limit,))
+    return [row[1] for row in rows]
+
+
+def forget_payloads(tx: Tx, payloads: Iterable[str]) -> None:
+    """Note that these take no place."""
+    tx.executemany("UPDATE damage SET payload = '' WHERE payload = ?", ((one,) for one in payloads))
+
+
+def payload_of(tx: Tx, object_id: str) -> str:
+    """Return the payload that is to take the place of an object's which is not being erased, or ``""``."""
+    rows = tx.execute(
+        "SELECT payload FROM object o CROSS JOIN damage ON damage.object = o.n WHERE o.id = ? AND o.state != 'erasing'",
+        (object_id,),
+    )
+    return str(rows[0][0]) if rows else ""

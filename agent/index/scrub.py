@@ -29,6 +29,11 @@ NAMES: Final = (
     "last_began", "last_ended", "last_objects", "last_bytes", "last_damaged",
 )  # fmt: skip
 
+_LOOKED_AT: Final = (
+    "SELECT n, id, size_bytes, payload_sha256,"
+    " EXISTS (SELECT 1 FROM damage WHERE damage.object = n AND payload != '') FROM object"
+)
+
 
 def read(tx: Tx) -> Row | None:
     """Return the row in the order of ``NAMES``."""
@@ -49,17 +54,25 @@ def newest(tx: Tx) -> int:
 
 
 def page(tx: Tx, *, after: int, upto: int, limit: int) -> list[Row]:
-    """Return (n, id, size, payload hash) of what is here between two numbers, by arrival."""
+    """Return (n, id, size, payload hash, whether another is to take its place) between two numbers, by arrival."""
     return tx.execute(
-        "SELECT n, id, size_bytes, payload_sha256 FROM object WHERE n > ? AND n <= ? AND state != 'erasing'"
-        " ORDER BY n LIMIT ?",
+        f"{_LOOKED_AT} WHERE n > ? AND n <= ? AND state != 'erasing' ORDER BY n LIMIT ?",
         (after, upto, limit),
     )
 
 
 def one(tx: Tx, object_id: str) -> Row | None:
     """Return the same of one object."""
-    rows = tx.execute(
-        "SELECT n, id, size_bytes, payload_sha256 FROM object WHERE id = ? AND state != 'erasing'", (object_id,)
-    )
+    rows = tx.execute(f"{_LOOKED_AT} WHERE id = ? AND state != 'erasing'", (object_id,))
     return rows[0] if rows else None
+
+
+def spread(tx: Tx, count: int) -> list[Row]:
+    """Return the same of some objects, from the oldest to the newest, as far apart as they can be."""
+    ((first, last),) = tx.execute("SELECT min(n), max(n) FROM object")
+    found: dict[int, Row] = {}
+    for number in range(count if first is not None else 0):
+        n = first + number * (last - first) // max(1, count - 1)
+        for row in tx.execute(f"{_LOOKED_AT} WHERE n >= ? AND state != 'erasing' ORDER BY n LIMIT 1", (n,)):
+            found[row[0]] = row
+    return list(found.values())

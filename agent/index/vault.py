@@ -402,9 +402,20 @@ def set_source_gone(tx: Tx, object_id: str) -> None:
     tx.execute("UPDATE object_file SET path = '' WHERE object = (SELECT n FROM object WHERE id = ?)", (object_id,))
 
 
+def set_source_there(tx: Tx, object_id: str, *, folder: int) -> None:
+    """Note that the source has a copy again, in this folder, which is ours to give up."""
+    tx.execute("UPDATE object SET source_gone = 0, source_folder = ? WHERE id = ?", (folder, object_id))
+
+
+def source_tag(tx: Tx, object_id: str) -> bytes:
+    """Return the source identity of an object that is there."""
+    ((found,),) = tx.execute("SELECT source_tag FROM object WHERE id = ?", (object_id,))
+    return bytes(found)
+
+
 def insert_files(tx: Tx, n: int, files: Iterable[tuple[bytes, bytes, int, str]]) -> None:
-    """Add the (source tag, content tag, captured from, path) of what an object was made of."""
-    tx.executemany("INSERT INTO object_file VALUES (?, ?, ?, ?, ?)", ((n, *file) for file in files))
+    """Add the (source tag, content tag, captured from, path) of what an object was made of, each once."""
+    tx.executemany("INSERT OR IGNORE INTO object_file VALUES (?, ?, ?, ?, ?)", ((n, *file) for file in files))
 
 
 def has_source_file(tx: Tx, source_tag: bytes) -> bool:

@@ -5,7 +5,7 @@ Rules:
 - how far a pass is lies in the index, so a restart goes on where it was; what comes meanwhile is the next pass's;
 - what was read wrong is read once more, so that a fault of the memory condemns nothing on the medium;
 - what cannot be read is in doubt, and in quarantine when a second look an hour later cannot read it either;
-- where many in a row cannot be read it is the medium as a whole that fails: that is told, and no object is judged;
+- where hardly any can be read it is the medium as a whole that fails: that is told, and no object is judged;
 - an object in quarantine is looked at in each pass like any other, and leaves it when its bytes are right again;
 - one transaction says what was found of an object, and whoever is to know it is told in that same one.
 """
@@ -42,7 +42,12 @@ SECOND_LOOK_MS: Final = 3_600_000
 """What could not be read is looked at once more so much later: a bus resets, or a disk spins up, in less."""
 
 MEDIUM_FAILS: Final = 16
-"""So many in a row that cannot be read say nothing of each of them, but that the medium fails, or is away."""
+"""So many in a row that cannot be read are a reason to ask whether the medium fails, or is away."""
+
+WITNESSES: Final = 16
+WITNESSES_SHARE: Final = 4
+"""It does unless a quarter of so many objects, spread over all, can be read: then each that cannot is judged by itself.
+New ones are too few to speak for a medium that is not mounted."""
 
 SUSPECTS_MAX: Final = 1_024
 FIRST_S: Final = 600.0
@@ -94,6 +99,7 @@ class _Item(msgspec.Struct, frozen=True):
     id: str
     size_bytes: int
     payload_sha256: bytes
+    is_replaced: int  # between S5 and S7 its hash is of what is not in its place yet
 
 
 def _nobody(_ids: tuple[str, ...]) -> None:
@@ -312,11 +318,11 @@ class Scrub:
             _log.warning("object %s was read wrong once and is right on the medium: is the memory sound?", item.id)
         return again
 
-    async def _look_once(self, item: _Item) -> Seen:
+    async def _look_once(self, item: _Item, *, upto_bytes: int | None = None) -> Seen:
         path = self._vault.payload_path(item.id)
         look = Look(path, size_bytes=item.size_bytes, payload_sha256=item.payload_sha256)
         try:
-            while True:
+            while upto_bytes is None or look.done_bytes < upto_bytes:
                 left = item.size_bytes - look.done_bytes
                 await self._budget.spend(max(0, min(PIECE_BYTES, left)) if look.is_open else OPEN_BYTES)
                 step = asyncio.get_running_loop().run_in_executor(None, look.step)
@@ -327,6 +333,7 @@ class Scrub:
                     raise
                 if seen is not None:
                     return seen
+            return Seen(None)
         finally:
             look.close()
 
@@ -336,8 +343,14 @@ class Scrub:
             self._in_a_row.append((item, seen))
             if len(self._in_a_row) < MEDIUM_FAILS:
                 return True
-            await self._medium_fails()
-            return False
+            if not await self._medium_answers():
+                failed, self._ahead, self._in_a_row = self._in_a_row, [], []
+                await self._note()
+                await self._medium_fails(f"{len(failed)} sealed objects in a row")
+                return False
+            before, self._in_a_row = self._in_a_row, []
+            await self._judge_all(before)
+            return True
         before, self._in_a_row = self._in_a_row, []
         await self._judge_all([*before, (item, seen)])
         return True
@@ -360,6 +373,8 @@ class Scrub:
         if seen.what is None and before is None:
             return False
         moment = self._now()
+        if seen.what in _UNREAD and _is_sure(before, moment) and not await self._is_to_blame(before, moment):
+            return False
         # S4. If power fails before this is durable, nothing is known of it, and the next pass finds it.
         damaged, news = await self._index.write(lambda tx: self._settle(tx, item, seen, moment), urgent=True)
         if news:
@@ -373,6 +388,8 @@ class Scrub:
         if found is None or found.state == "erasing" or found.payload_sha256 != item.payload_sha256:
             return False, False  # deleted, or made whole, while it was read
         before = damage.of(tx, item.id)
+        if item.is_replaced:
+            return before is not None and before.sure, False
         if seen.what is None:
             if self._vault.found_whole(tx, item.id, moment=moment):
                 told = f"Object {item.id} was damaged and reads as it was sealed again."
@@ -401,14 +418,33 @@ class Scrub:
 
     # -- a medium that fails
 
-    async def _medium_fails(self) -> None:
-        """Tell of it, and judge nothing of what could not be read: the pass goes on there an hour later."""
-        self._ahead, failed, self._in_a_row = [], self._in_a_row, []
+    async def _is_to_blame(self, before: Damage | None, moment: Moment) -> bool:
+        """Tell whether what cannot be read for an hour is lost, and not the medium as a whole away or failing."""
+        if before is not None and before.sure:
+            return True
+        if moment.agent_ms < self._failed_until_ms:
+            return False
+        if await self._medium_answers():
+            return True
+        await self._medium_fails("What could not be read an hour ago, and hardly any other sealed object,")
+        return False
+
+    async def _medium_answers(self) -> bool:
+        """Tell whether enough of some objects, from all over, give their first bytes."""
+        items = [_Item(*row) for row in await self._index.read(partial(rows.spread, count=WITNESSES))]
+        enough, given = max(1, -(-len(items) // WITNESSES_SHARE)), 0
+        for number, item in enumerate(items):
+            if given >= enough or given + len(items) - number < enough:
+                break
+            given += (await self._look_once(item, upto_bytes=1)).what not in _UNREAD
+        return given >= enough
+
+    async def _medium_fails(self, what: str) -> None:
+        """Tell of it, and judge nothing of what could not be read: it is looked at again an hour later."""
         moment = self._now()
         self._failed_until_ms = moment.agent_ms + SECOND_LOOK_MS
-        what = f"{len(failed)} sealed objects in a row cannot be read: the disk of the vault fails, or is away."
+        what = f"{what} cannot be read: the disk of the vault fails, or is away."
         _log.warning("%s", what)
-        await self._note()
         await self._index.write(lambda tx: self._alert(tx, "corrupt_object", what, moment), urgent=True)
 
 

@@ -1,8 +1,10 @@
 """Whatever a medium does to sealed bytes, wherever it does it, is found; what is whole is never accused."""
 
 import asyncio
+import threading
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import pytest
 from hypothesis import Phase, given, settings
@@ -10,9 +12,10 @@ from hypothesis import strategies as st
 
 from agent.age.stream import CHUNK_BYTES, NONCE_BYTES, TAG_BYTES
 from agent.model import Outcome
-from agent.scrub.look import PIECE_BYTES
+from agent.scrub.look import PIECE_BYTES, Seen
 from tests.scrub.scene import HOUR_MS, Scene, flip
 from tests.store.home import NOW
+from tests.waiting import at_most
 
 SIZES = (0, 1, 100, CHUNK_BYTES, CHUNK_BYTES + 1, 3 * CHUNK_BYTES, PIECE_BYTES + 17)
 
@@ -142,6 +145,79 @@ def test_folder_that_is_away_condemns_nothing_and_is_told_once_and_the_pass_goes
     flip(scene.path(items[0]), 20)
     scene.look_over()
     assert scene.damaged() == {items[0].id: "changed"}
+
+
+@pytest.mark.parametrize("count", [5, 20])
+def test_folder_that_is_away_for_hours_condemns_nothing_whoever_asked_to_look(scene: Scene, count: int) -> None:
+    items = scene.keep_some(*[100] * count)
+    folder = scene.home.vault.payloads.folder
+    away = folder.rename(scene.folder / "away")
+    folder.mkdir(mode=0o700)
+    scrub = scene.scrub()
+    for item in items:
+        scrub.suspect(item.id)
+    scene.keep_some(100)  # what is taken in meanwhile lies in the folder that is there
+    for _ in range(3):
+        asyncio.run(scrub.do_what_is_due())
+        assert scene.damaged() == {}
+        scene.later(HOUR_MS)
+    assert {about for _code, about, _what in scene.alerts} == {""}
+    assert "the disk of the vault fails, or is away." in scene.alerts[-1][2]
+
+    for file in away.iterdir():
+        file.rename(folder / file.name)
+    scene.later(HOUR_MS)
+    asyncio.run(scrub.do_what_is_due())
+    assert (scene.damaged(), scene.doubted()) == ({}, {})
+
+
+def test_region_that_is_lost_stops_no_pass(scene: Scene) -> None:
+    items = scene.keep_some(*[100] * 40)
+    lost, broken = items[2:22], items[30]
+    for item in lost:
+        scene.path(item).unlink()  # as a repair of the file system leaves it
+    flip(scene.path(broken), 20)
+    scene.look_over()
+    assert scene.damaged() == {broken.id: "changed"}, "what lies behind it is found"
+    assert scene.doubted() == {item.id: "missing" for item in lost}
+    scene.later(HOUR_MS)
+    asyncio.run(scene.scrub().do_what_is_due())
+    assert scene.damaged() == {broken.id: "changed"} | {item.id: "missing" for item in lost}
+
+
+def test_look_at_the_damaged_file_that_ends_when_the_whole_one_has_its_place_accuses_nobody(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = b"recorded" * 1000
+    item = asyncio.run(scene.keep(plain, source_tag=b"t" * 32, source_copy="left"))
+    with scene.path(item).open("r+b") as file:
+        file.truncate(100)
+    scene.look_over()
+    payloads, scrub = scene.home.vault.payloads, scene.scrub()
+    given, looked = threading.Event(), threading.Event()
+    put_in_place, judge = payloads.put_in_place, scrub._judge
+
+    def waiting(payload: str, object_id: str) -> None:
+        given.set()
+        assert looked.wait(at_most(60))
+        put_in_place(payload, object_id)
+
+    async def race() -> None:
+        mended = asyncio.ensure_future(scene.keep(plain, source_tag=b"t" * 32, source_copy="left"))
+        assert await asyncio.to_thread(given.wait, at_most(60))
+
+        async def late(item: Any, seen: Seen) -> bool:  # noqa: ANN401 - what only the flow knows
+            looked.set()
+            await mended
+            return await judge(item, seen)
+
+        monkeypatch.setattr(scrub, "_judge", late)
+        await scrub.look_at([item.id])
+
+    monkeypatch.setattr(payloads, "put_in_place", waiting)
+    asyncio.run(race())
+    assert scene.damaged() == {}
+    assert scene.opened(item) == plain
 
 
 def test_object_of_a_store_says_that_a_whole_copy_is_there(scene: Scene) -> None:

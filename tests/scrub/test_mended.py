@@ -2,10 +2,15 @@
 
 import os
 from functools import partial
+from pathlib import Path
 
 import pytest
 
 from agent import damage
+from agent.erasure import Erasure
+from agent.errors import LinkError
+from agent.ingest.giving_up import GivingUp
+from agent.ingest.work import Work
 from agent.model import Moment, Object
 from agent.policy import parse_policy
 from agent.scrub.flow import Scrub
@@ -43,6 +48,38 @@ def broken(home: Home) -> Object:
     flip(home.vault.payload_path(item.id), item.size_bytes // 2)
     scrub(home)
     assert damaged(home) == {item.id}
+    return item
+
+
+def erase(home: Home, item: Object) -> tuple[str, ...]:
+    """Delete an object and return the remarks of its outcome."""
+    erasure = Erasure(vault=home.vault, index=home.index, keystore=home.keystore, finish=lambda *_words: None)
+    (told,) = run(erasure.erase([item.id], actor="owner", rule="test", command="c", moment=home.now))
+    assert told.result == "deleted"
+    return told.remarks
+
+
+def put_back(home: Home) -> Path:
+    """Put the file back as a backup may: at another time of last change."""
+    file = home.put(NAME, PLAIN)
+    os.utime(file, ns=(1_700_000_000_000_000_000, 1_700_000_000_000_000_000))
+    return file
+
+
+def sealed_but_not_placed(home: Home, patch: pytest.MonkeyPatch) -> Object:
+    """Return an object whose source was read again, in a vault whose folder took no name then (S6)."""
+
+    def failing(_payload: str, _object_id: str) -> None:
+        raise LinkError("the vault cannot be written")
+
+    home.put(NAME, PLAIN)
+    home.scan(home.settings(after="leave"))
+    item = broken(home)
+    with patch.context() as patched:
+        patched.setattr(home.vault.payloads, "put_in_place", failing)
+        home.scan(home.settings(after="leave"))
+    assert damaged(home) == {item.id}
+    assert len(list(home.vault.payloads.folder.iterdir())) == 2
     return item
 
 
@@ -86,6 +123,97 @@ def test_copy_that_a_person_puts_back_mends_the_object_and_is_given_up(home: Hom
     assert home.opened(home.only()) == PLAIN
     assert damaged(home) == set()
     assert home.left() == [], "it is given up once ours is whole"
+
+
+def test_copy_with_another_time_that_stays_at_its_source_is_known_from_then_on(home: Home) -> None:
+    source = home.settings(after="leave")
+    home.put(NAME, PLAIN)
+    home.scan(source)
+    item = broken(home)
+    file = put_back(home)
+    for _ in range(3):
+        home.scan(source)
+        assert [one.id for one in home.objects()] == [item.id]
+        assert damaged(home) == set()
+    broken(home)
+    home.scan(source)
+    assert damaged(home) == set(), "nor is it forgotten that it is the object's when the disk loses it once more"
+    broken(home)
+    times = file.stat()
+    file.write_bytes(bytes(len(PLAIN)))
+    os.utime(file, ns=(times.st_atime_ns, times.st_mtime_ns))
+    for _ in range(3):
+        home.scan(source)
+        assert len(home.objects()) == 2, "another content under that identity is another object, once"
+    assert damaged(home) == {item.id}
+
+
+def test_cut_before_the_copy_that_made_it_whole_is_given_up_makes_no_second_object(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def cut(*_words: object) -> None:
+        """Do nothing more."""
+
+    home.put(NAME, PLAIN)
+    home.scan()
+    item = broken(home)
+    put_back(home)
+    with monkeypatch.context() as patched:
+        patched.setattr(GivingUp, "taken_before", cut)
+        home.scan()
+    assert damaged(home) == set()
+    assert home.left() == [NAME]
+    home.reopen()
+    home.scan()
+    assert [one.id for one in home.objects()] == [item.id]
+    assert home.left() == []
+    assert home.left_over() == ()
+
+
+def test_copy_that_made_it_whole_and_cannot_be_removed_is_told_by_its_delete(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home.put(NAME, PLAIN)
+    home.scan()
+    item = broken(home)
+    file, taken_before = put_back(home), GivingUp.taken_before
+
+    async def linked(giving_up: GivingUp, work: Work, known: Object | None) -> None:
+        os.link(file, home.top / "second name")
+        await taken_before(giving_up, work, known)
+
+    monkeypatch.setattr(GivingUp, "taken_before", linked)
+    home.scan()
+    assert (damaged(home), home.left()) == (set(), [NAME])
+    assert "source_copy_remains" in erase(home, item)
+
+
+def test_folder_that_took_no_name_is_tried_again_and_no_second_object_made(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    item = sealed_but_not_placed(home, monkeypatch)
+    home.scan(home.settings(after="leave"))
+    assert home.opened(home.only()) == PLAIN
+    assert damaged(home) == set()
+    assert [path.name for path in home.vault.payloads.folder.iterdir()] == [item.id]
+
+
+def test_delete_of_what_waits_for_its_payload_leaves_no_file(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    erase(home, sealed_but_not_placed(home, monkeypatch))
+    assert list(home.vault.payloads.folder.iterdir()) == []
+    assert home.vault.payloads.leave() != "", "nothing is left for the next start to sweep"
+
+
+def test_payload_that_comes_behind_its_objects_delete_is_not_put_there(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    item = sealed_but_not_placed(home, monkeypatch)
+    (payload,) = (path for path in home.vault.payloads.folder.iterdir() if path.name != item.id)
+    waiting = payload.read_bytes()
+    erase(home, item)
+    payload.write_bytes(waiting)
+    run(home.vault._put_in_place(item.id, payload.name, home.now))
+    assert list(home.vault.payloads.folder.iterdir()) == []
 
 
 def test_other_content_under_its_name_becomes_an_object_of_its_own(home: Home) -> None:
@@ -149,14 +277,11 @@ def test_header_key_is_made_whole_for_the_same_readers(home: Home) -> None:
 
 
 def test_deleted_meanwhile_it_is_neither_mended_nor_taken_in(home: Home) -> None:
-    from agent.erasure import Erasure  # noqa: PLC0415 - of this test alone
-
     source = home.settings(after="leave")
     home.put(NAME, PLAIN)
     home.scan(source)
     item = broken(home)
-    erasure = Erasure(vault=home.vault, index=home.index, keystore=home.keystore, finish=lambda *_words: None)
-    run(erasure.erase([item.id], actor="owner", rule="test", command="c", moment=home.now))
+    erase(home, item)
     home.scan(source)
     assert home.objects() == ()
     assert list(home.vault.payloads.folder.iterdir()) == []
