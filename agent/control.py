@@ -136,6 +136,8 @@ class ControlServer:
             closed = True
         except (ConnectionError, TimeoutError):
             pass  # the caller went away or takes nothing; what it asked for has happened or not, as the log says
+        except asyncio.CancelledError:
+            pass  # the agent stops; nobody awaits this task, and Python 3.11 would log that as a fault of ours
         finally:
             self._connections -= 1
             if not closed:  # abort() of what was closed behind a full buffer fails

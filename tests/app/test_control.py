@@ -445,6 +445,28 @@ def test_caller_who_leaves_in_the_middle_stops_neither_the_work_nor_the_agent(
 # --- an agent that is away, or dies
 
 
+def test_caller_who_waits_while_the_agent_stops_is_no_fault_in_the_log(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def stop() -> None:
+        begun = asyncio.Event()
+
+        async def for_ever(_args: dict[str, Any], _progress: Progress) -> dict[str, Any]:
+            begun.set()
+            await asyncio.Event().wait()
+            return {}
+
+        async with serving(path, {"for_ever": for_ever}):
+            _reader, writer = await silent(path)
+            writer.write(question("for_ever"))
+            await begun.wait()
+            writer.close()
+            await writer.wait_closed()
+
+    run(stop())
+    assert [record.message for record in caplog.records] == []
+
+
 def test_no_agent_and_a_socket_left_by_a_dead_one_are_told_alike(path: Path) -> None:
     with pytest.raises(LinkError, match=f"no agent answers at {path}"):
         run(ask(path, "echo", {}, progress=nothing))
