@@ -37,9 +37,10 @@ END_ENTRIES: Final = 1_000
 STANDING: Final[frozenset[EventKind]] = frozenset({
     "keyset_accepted", "owner_set", "trust_ended", "policy_changed", "freeze_put", "freeze_lifted", "freeze_shortened",
     "purpose_said", "do_not_track", "narrowed", "rectified", "service_changed", "camera_forgotten",
-    "collection_switched",
+    "collection_switched", "counts_told",
 })  # fmt: skip
-"""Words that stand until another is said, or that take trust away: an index that does not know of one is dangerous."""
+"""Words that stand until another is said, that take trust away, or that spend what there is once: an index that knows
+nothing of one is dangerous."""
 
 __all__ = ["CHECKPOINT_EVERY", "KEEP_ENTRIES", "Event", "Head", "Signer", "append", "checkpoint", "entries", "head"]
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import shutil
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -11,7 +12,7 @@ import pytest
 from agent import counting
 from agent.app import counts
 from agent.app.parts import Parts
-from agent.errors import ConfigError, LinkError, RefusedError
+from agent.errors import ConfigError, CorruptError, LinkError, RefusedError
 from agent.noise import client
 from agent.noise.message import Answer, Question
 from tests.app.station import Station
@@ -103,6 +104,19 @@ def test_counts_are_told_once_with_noise_and_never_beyond_the_budget_whatever_st
         return [json.loads(line)["kind"] for (line,) in lines]
 
     assert desk.do(kinds).count("counts_told") == 2
+
+
+def test_index_from_before_a_telling_is_refused_and_tells_nothing_again_with_other_noise(
+    desk: Desk, tmp_path: Path
+) -> None:
+    desk.log("motion")
+    assert desk.spent() == 0
+    index, copy = desk.station.config.index, tmp_path / "index.db"
+    shutil.copy(index, copy)
+    desk.told()
+    shutil.copy(copy, index)
+    with pytest.raises(CorruptError, match="lacks root"):
+        desk.told()
 
 
 def test_what_was_deleted_before_it_was_told_is_not_told(desk: Desk) -> None:
