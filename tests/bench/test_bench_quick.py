@@ -5,10 +5,13 @@ import os
 import subprocess
 import sys
 
+import pytest
+
 from tests.bench.document import document
 from tests.bench.table import Figure, Peer, plain
 
 
+@pytest.mark.long
 def test_every_part_of_the_benchmark_runs_and_prints() -> None:
     # Nobody but root, be it in name, may look into a process that is hardened.
     in_name = [] if os.geteuid() == 0 else ["unshare", "--user", "--map-root-user"]

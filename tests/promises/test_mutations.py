@@ -63,6 +63,7 @@ def test_unchanged_copy_passes_with_no_more_patience_than_a_changed_one_has(tmp_
     assert (told.passed, told.failed, told.broken) == (1, 0, 0), told.said
 
 
+@pytest.mark.long
 def test_promise_that_nothing_keeps_any_more_fails_its_test(tmp_path: Path) -> None:
     trees: SimpleQueue[Tree] = SimpleQueue()
 

@@ -70,6 +70,7 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return found
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("engine", ["mosquitto", "amqtt"])
 def test_demo_with_each_broker_proves_every_claim_and_leaves_nothing_running(
     engine: str, clip: Path, tmp_path: Path

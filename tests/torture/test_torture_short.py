@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.torture.lives import LIVES
 
 ROOT = Path(__file__).parents[2]
@@ -12,6 +14,7 @@ LIMIT_S = 1800
 """Far above what it takes (``seconds`` in its answer): machines that are busy with other tests are slower."""
 
 
+@pytest.mark.long
 def test_killed_cut_or_full_at_any_call_nothing_acknowledged_is_lost_and_seeded_mistakes_are_found() -> None:
     ran = subprocess.run(
         [sys.executable, "-m", "tests.torture", "--json"],
