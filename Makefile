@@ -47,6 +47,8 @@ demo: ## Watch one recording live and die; INPUT=clip.mp4 takes your own
 test: ## Every test, against real brokers, tools and peers, and the coverage they must reach; PYTEST_ARGS="-k name" for some
 	$(call set_up,test)
 ifeq ($(strip $(PYTEST_ARGS)),)
+	@# Compiled once, for all workers, and not under measurement.
+	@ls -d tests/*/ | xargs -n 20 -P $$(nproc) $(BIN)/python -m pytest --collect-only -qq > /dev/null 2>&1 || :
 	@$(BIN)/coverage erase
 	@$(BIN)/coverage run -m pytest -n $(WORKERS) --dist worksteal
 	@find . -maxdepth 1 -name '.coverage.*' -empty -delete  # a process that was killed as it began to write
