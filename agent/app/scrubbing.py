@@ -38,7 +38,7 @@ def make_scrub(
 
 async def asked(scrub: Scrub, args: dict[str, Any], progress: Progress) -> dict[str, Any]:
     """Look at the objects that are named, or over all, and tell what was found."""
-    ids = [one for one in args.get("ids") or () if isinstance(one, str) and is_id(one)]
+    ids = dict.fromkeys(one for one in args.get("ids") or () if isinstance(one, str) and is_id(one))
 
     def step(done: int, total: int) -> None:
         progress({"done": done, "total": total})

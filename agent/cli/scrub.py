@@ -45,10 +45,9 @@ def _run(arguments: argparse.Namespace) -> int:
             file=sys.stderr,
         )
     if told["damaged"]:
-        from agent.app.alarm import MEANING
-
         print(
-            f"privacy-agent: damaged: {told['damaged']}\n  next: {MEANING['corrupt_object'][1]}",
+            f"privacy-agent: damaged: {told['damaged']}\n"
+            "  next: check the disk: smartctl -a; what is known of one of them: privacy-agent explain ID",
             file=sys.stderr,
         )
     return FAILED if told["damaged"] or missing or not told["whole"] else DONE

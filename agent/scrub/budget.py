@@ -9,7 +9,8 @@ OPEN_BYTES: Final = 1 << 16
 """To open a file costs as much as to read so many bytes: a million small ones are no reason to use a whole core."""
 
 PATIENCE_S: Final = 60.0
-"""How long a piece waits for others who are at work: of a device that is never idle some 60 MB are read in an hour."""
+"""How long a piece waits for others who are at work: of a device that is never idle some 60 MB are read in an hour,
+or 60 payloads that are smaller than a piece."""
 
 LOOK_S: Final = 1.0
 """How often it is looked whether others are at work still."""

@@ -110,6 +110,14 @@ def _never() -> bool:
     return False
 
 
+def _begins(_before: Pass) -> bool:
+    return True
+
+
+def _never_begins(_before: Pass) -> bool:
+    return False
+
+
 def _no_progress(_done: int, _total: int) -> None:
     return None
 
@@ -150,18 +158,18 @@ class Scrub:
         self._in_a_row: list[tuple[_Item, Seen]] = []
         self._noted_s = clock_s()
         self._failed_until_ms = 0
+        self._right_again = 0
 
     # -- running
 
     async def run(self) -> None:
         """Look over everything whenever that is due, until cancelled."""
         await self._wait(FIRST_S)
-        await self.look_at(await self._index.read(_unread))  # what was away may be back with this start
+        for object_id in await self._index.read(_unread):  # what was away may be back with this start
+            self.suspect(object_id)
         while True:
-            await self.do_what_is_due()
             self._news.clear()
-            if self._suspects:
-                continue
+            await self.do_what_is_due()
             with suppress(TimeoutError):
                 async with asyncio.timeout(IDLE_S):
                     await self._news.wait()
@@ -181,46 +189,42 @@ class Scrub:
                     await self.look_at((object_id,))
                     self._suspects.pop(object_id, None)
                 await self._second_looks()
-                if not await self._is_due() or not await self._advance():
+                if self._now().agent_ms < self._failed_until_ms or not await self._advance(begins=self._is_due):
                     break
         except (LinkError, SpaceError) as error:
             _log.warning("the scrub goes on later: %s", error.message)
 
-    async def _is_due(self) -> bool:
-        now_ms = self._now().agent_ms
-        if now_ms < self._failed_until_ms:
-            return False
-        state = await self._state()
-        if state.began_ms:
-            return True
+    def _is_due(self, state: Pass) -> bool:
         every_ms = int(self._settings.every_s * MS_PER_S)
-        return every_ms > 0 and (state.last_began == 0 or now_ms - state.last_began >= every_ms)
+        return every_ms > 0 and (state.last_began == 0 or self._now().agent_ms - state.last_began >= every_ms)
 
     # -- for who asks
 
     async def whole_pass(self, progress: Progress = _no_progress) -> Told:
         """Bring the pass that is under way, or a new one, to its end; whoever waits for it keeps to the rate."""
         self._budget.hurried += 1
-        before = await self._index.read(damage.count)
+        before = self._right_again
         try:
             progress(0, 1)
-            while await self._advance():
+            goes_on = await self._advance()
+            while goes_on:
                 state = await self._state()
                 progress(state.at, max(1, state.upto))
+                goes_on = await self._advance(begins=_never_begins)  # the ordinary run may have ended it meanwhile
         finally:
             self._budget.hurried -= 1
         state = await self._state()
         whole = state.began_ms == 0
         damaged, doubted = await self._index.read(lambda tx: (damage.count(tx), _doubted(tx)))
         objects, size = (state.last_objects, state.last_bytes) if whole else (state.objects, state.bytes)
-        mended = max(0, before - damaged)
+        mended = self._right_again - before
         return Told(objects=objects, bytes=size, damaged=damaged, doubted=doubted, mended=mended, whole=whole)
 
     async def look_at(self, object_ids: Iterable[str], progress: Progress = _no_progress) -> Told:
         """Look at these objects now."""
         ids = tuple(object_ids)
         objects = size = 0
-        before = await self._index.read(damage.count)
+        before = self._right_again
         self._budget.hurried += 1
         try:
             for number, object_id in enumerate(ids, start=1):
@@ -233,13 +237,13 @@ class Scrub:
         finally:
             self._budget.hurried -= 1
 
-        def of(tx: Tx) -> tuple[int, int, int]:
+        def of(tx: Tx) -> tuple[int, int]:
             found = [one for one in (damage.of(tx, object_id) for object_id in ids) if one is not None]
             sure = sum(one.sure for one in found)
-            return sure, len(found) - sure, damage.count(tx)
+            return sure, len(found) - sure
 
-        damaged, doubted, after = await self._index.read(of)
-        mended = max(0, before - after)
+        damaged, doubted = await self._index.read(of)
+        mended = self._right_again - before
         return Told(objects=objects, bytes=size, damaged=damaged, doubted=doubted, mended=mended, whole=True)
 
     # -- the pass
@@ -250,18 +254,28 @@ class Scrub:
             self._pass = Pass() if row is None else Pass(**dict(zip(rows.NAMES, row, strict=True)))
         return self._pass
 
-    async def _advance(self) -> bool:
-        """Look at the next object of the pass, or begin one; return whether it goes on."""
+    async def _advance(self, *, begins: Callable[[Pass], bool] = _begins) -> bool:
+        """Look at the next object of the pass, or begin one if ``begins``; return whether it goes on.
+
+        Several callers take turns, so whether there is a pass is asked within the turn.
+        """
         async with self._turn:
             state = await self._state()
             if not state.began_ms:
+                if not begins(state):
+                    return False
                 await self._begin(state)
                 return True
             item = await self._next(state)
             if item is None:
                 await self._end()
                 return False
-            if not await self._judge_in_row(item, await self._look(item)):
+            try:
+                goes_on = await self._judge_in_row(item, await self._look(item))
+            except BaseException:  # whoever asked is gone, or the process is at its limits: no object is left out
+                self._ahead, self._in_a_row = [], []
+                raise
+            if not goes_on:
                 return False
             if self._clock_s() - self._noted_s >= NOTE_S:
                 await self._note()
@@ -323,8 +337,7 @@ class Scrub:
         look = Look(path, size_bytes=item.size_bytes, payload_sha256=item.payload_sha256)
         try:
             while upto_bytes is None or look.done_bytes < upto_bytes:
-                left = item.size_bytes - look.done_bytes
-                await self._budget.spend(max(0, min(PIECE_BYTES, left)) if look.is_open else OPEN_BYTES)
+                await self._pay(item, look)
                 step = asyncio.get_running_loop().run_in_executor(None, look.step)
                 try:
                     seen = await asyncio.shield(step)
@@ -336,6 +349,14 @@ class Scrub:
             return Seen(None)
         finally:
             look.close()
+
+    async def _pay(self, item: _Item, look: Look) -> None:
+        """Wait until the next step may be done: once for the opening and the first piece, then for each piece."""
+        left = min(PIECE_BYTES, item.size_bytes - look.done_bytes)
+        if not look.is_open:
+            await self._budget.spend(OPEN_BYTES + left)
+        elif look.done_bytes and left > 0:
+            await self._budget.spend(left)
 
     async def _judge_in_row(self, item: _Item, seen: Seen) -> bool:
         """Judge what a pass saw; return whether the medium answers at all."""
@@ -377,7 +398,9 @@ class Scrub:
             return False
         # S4. If power fails before this is durable, nothing is known of it, and the next pass finds it.
         damaged, news = await self._index.write(lambda tx: self._settle(tx, item, seen, moment), urgent=True)
-        if news:
+        if news and not damaged:
+            self._right_again += 1
+        elif news:
             _log.warning("object %s is damaged (%s)", item.id, seen.what)
             self._quarantined((item.id,))
         return damaged
@@ -391,10 +414,11 @@ class Scrub:
         if item.is_replaced:
             return before is not None and before.sure, False
         if seen.what is None:
-            if self._vault.found_whole(tx, item.id, moment=moment):
+            is_right = self._vault.found_whole(tx, item.id, moment=moment)
+            if is_right:
                 told = f"Object {item.id} was damaged and reads as it was sealed again."
                 self._alert(tx, "corrupt_object", told, moment, about=item.id)
-            return False, False
+            return False, is_right
         if before is not None and before.sure:
             return True, False
         if seen.what in _UNREAD and not _is_sure(before, moment):
@@ -464,7 +488,8 @@ def _doubted(tx: Tx) -> int:
 
 def words(found: Object, seen: Seen) -> str:
     """Say what is wrong with an object and where else it is, without a name."""
-    return f"Object {found.id} is damaged: {wrong(found, seen)}. {elsewhere(found)}"
+    wanted = found.category not in damage.NEVER_AGAIN
+    return f"Object {found.id} is damaged: {wrong(found, seen)}. {elsewhere(found, wanted=wanted)}"
 
 
 def wrong(found: Object, seen: Seen) -> str:
@@ -479,10 +504,10 @@ def wrong(found: Object, seen: Seen) -> str:
     }[seen.what or "changed"]
 
 
-def elsewhere(found: Object) -> str:
-    """Say where a whole copy of a damaged object is, as far as this device knows."""
+def elsewhere(found: Object, *, wanted: bool) -> str:
+    """Say where a whole copy of a damaged object is, as far as this device knows; ``wanted`` as ``Damage`` has it."""
     told = ["A store has confirmed a whole copy."] if found.state == "uploaded" else []
-    if found.category not in damage.NEVER_AGAIN and found.source_copy != "taken":
+    if wanted and found.source_copy != "taken":
         told.append("Its source is asked for it once more, and it is made whole if it is there still.")
     return " ".join(told) or "No other copy is known."
 
@@ -520,4 +545,4 @@ def damaged_view(tx: Tx, found: Object) -> dict[str, Any]:
         return {}
     seen = Seen(one.what, one.at_bytes)
     about = {"what": one.what, "since": rfc3339_ms(one.seen_ms), "lost": wrong(found, seen)}
-    return {"damaged": about | {"elsewhere": elsewhere(found)}}
+    return {"damaged": about | {"elsewhere": elsewhere(found, wanted=one.wanted)}}

@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -247,6 +248,21 @@ def test_damaged_object_is_deleted_like_any_other(scene: Scene) -> None:
     assert scene.home.rows("SELECT count(*) FROM damage") == [(0,)]
     assert not scene.path(broken).exists()
     assert scene.home.get(whole.id) is not None
+
+
+def test_damaged_object_that_went_is_not_told_as_whole_again(scene: Scene) -> None:
+    broken, _whole = scene.keep_some(1000, 1000)
+    flip(scene.path(broken), 20)
+    scene.look_over()
+
+    def delete(_done: int, _all: int) -> None:
+        with ThreadPoolExecutor(1) as others:
+            others.submit(asyncio.run, scene.home.erase(broken.id)).result()
+
+    async def meanwhile() -> int:
+        return (await scene.scrub().whole_pass(delete)).mended
+
+    assert asyncio.run(meanwhile()) == 0
 
 
 def test_damaged_object_goes_by_its_age_like_any_other(scene: Scene) -> None:

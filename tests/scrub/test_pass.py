@@ -1,6 +1,8 @@
 """How a pass goes: within its budget, on from where it was, from the medium, and never ahead of who is at work."""
 
 import asyncio
+import contextlib
+import errno
 import os
 import re
 import subprocess
@@ -16,6 +18,7 @@ from agent.scrub.look import PIECE_BYTES, Look
 from agent.scrub.settings import ScrubSettings
 from tests.failing import failing
 from tests.scrub.scene import HOUR_MS, Scene, flip
+from tests.waiting import at_most
 
 ROOT = Path(__file__).parents[2]
 DAY_S = 86_400.0
@@ -190,3 +193,104 @@ def test_look_holds_a_piece_and_no_more(scene: Scene) -> None:
         assert look._buffer.nbytes == PIECE_BYTES
     finally:
         look.close()
+
+
+def test_who_asks_while_the_ordinary_pass_runs_ends_that_one_and_begins_none(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    items = scene.keep_some(*[100] * 5)
+    looked: list[str] = []
+    look = Scrub._look
+
+    async def noted(self: Scrub, item: object) -> object:
+        looked.append(item.id)  # type: ignore[attr-defined] # what the pass hands it
+        return await look(self, item)  # type: ignore[arg-type] # the same
+
+    monkeypatch.setattr(Scrub, "_look", noted)
+
+    async def both(*, asked_first: bool) -> bool:
+        scrub = scene.scrub()
+        works = [scrub.do_what_is_due(), scrub.whole_pass()]
+        told = await asyncio.gather(*(reversed(works) if asked_first else works))
+        return any(one is not None and one.whole for one in told)
+
+    for asked_first in (False, True):
+        looked.clear()
+        scene.later(31 * 24 * HOUR_MS)
+        assert asyncio.run(both(asked_first=asked_first))
+        assert looked == [item.id for item in items], "each once"
+        assert told(scene)["under_way"] is None
+
+
+def test_payload_smaller_than_a_piece_waits_once_for_who_is_at_work(scene: Scene) -> None:
+    scene.keep_some(1000, 1000, 1000)
+    scene.busy = lambda: True
+    asyncio.run(scene.scrub().do_what_is_due())
+    assert scene.seconds == 3 * PATIENCE_S
+
+
+def none_left_once(monkeypatch: pytest.MonkeyPatch, path: Path) -> list[int]:
+    """Let the process be out of descriptors when it first opens a file; return a list that grows with each opening."""
+    real, opened = os.open, list[int]()
+
+    def opens(what: str | Path, *words: int, **named: int) -> int:
+        if what == path:
+            opened.append(len(opened))
+            if len(opened) == 1:
+                raise OSError(errno.EMFILE, "Too many open files")
+        return real(what, *words, **named)
+
+    monkeypatch.setattr(os, "open", opens)
+    return opened
+
+
+def test_object_that_could_not_be_looked_at_is_not_left_out_of_the_pass(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _first, bad, _last = scene.keep_some(100, 100, 100)
+    flip(scene.path(bad), 20)
+    none_left_once(monkeypatch, scene.path(bad))
+
+    async def twice() -> int:
+        scrub = scene.scrub()
+        await scrub.do_what_is_due()
+        assert scene.damaged() == {}
+        return (await scrub.whole_pass()).objects
+
+    assert asyncio.run(twice()) == 3
+    assert scene.damaged() == {bad.id: "changed"}
+
+
+def test_process_at_its_limits_ends_no_scrub_and_is_not_tried_again_at_once(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was away at the last look is read again behind a start, and that may fail for another reason."""
+    lost, _whole = scene.keep_some(1000, 1000)
+    away = scene.path(lost).rename(scene.folder / "elsewhere")
+    scene.look_over()
+    scene.later(HOUR_MS)
+    scene.look_over()
+    assert scene.damaged() == {lost.id: "missing"}
+    away.rename(scene.path(lost))
+    opened = none_left_once(monkeypatch, scene.path(lost))
+
+    async def live() -> None:
+        scrub = scene.scrub(ScrubSettings(every_s=0))
+        pulse = asyncio.Event()
+
+        async def so(found: Callable[[], bool]) -> None:
+            async with asyncio.timeout(at_most(60)):
+                while not found():
+                    with contextlib.suppress(TimeoutError):
+                        await asyncio.wait_for(pulse.wait(), 0.01)
+
+        async with asyncio.TaskGroup() as tasks:
+            running = tasks.create_task(scrub.run(), name="scrub")
+            await so(lambda: bool(scrub._news._waiters))  # of the library: it waits for something to be told
+            assert (len(opened), scene.damaged()) == (1, {lost.id: "missing"})
+            scrub.suspect(lost.id)
+            await so(lambda: not scene.damaged())
+            running.cancel()
+
+    asyncio.run(live())
+    assert len(opened) == 2
