@@ -92,7 +92,7 @@ def want_no_more(tx: Tx, source_tag: bytes) -> None:
 
 
 def like(tx: Tx, values: dict[str, Any]) -> str | None:
-    """Return the object in quarantine that this is, by content and identity; ``values`` are columns of an object."""
+    """Return the object in quarantine or doubt that this is, by content and identity; ``values`` are its columns."""
     return None if values["category"] in NEVER_AGAIN else rows.like(tx, values)
 
 

@@ -227,8 +227,8 @@ class Vault:
         already, and of the same content where the copy is ours to give up, is returned instead (so the source's copy
         is safe to give up). Raises ``RefusedError`` when it may not return: ``deleted_before`` for a tombstone or a
         cut-off, ``before_mark`` for what is only not ``Forbidden.certain``; ``SpaceError`` when the disk is full.
-        ``beside`` writes in step 4's transaction, if there is a new object. Where an object in quarantine has this very
-        content, that one gets the payload, and is returned once it is whole.
+        ``beside`` writes in step 4's transaction, if there is a new object. Where an object in quarantine or doubt has
+        this very content, that one gets the payload, and is returned once it is whole.
         """
         try:
             # Step 3. If power fails here there is a file without a row, which ``recover`` sweeps.
@@ -325,6 +325,10 @@ class Vault:
         """Tell whether an object is in quarantine."""
         return damage.is_damaged(tx, object_id)
 
+    def is_sound(self, tx: Tx, object_id: str) -> bool:
+        """Tell whether an object is in neither quarantine nor doubt."""
+        return damage.of(tx, object_id) is None
+
     def found_whole(self, tx: Tx, object_id: str, *, moment: Moment) -> bool:
         """Let an object out of quarantine whose bytes are right again; return whether it was in it."""
         before = damage.of(tx, object_id)
@@ -370,7 +374,7 @@ class Vault:
         await self.index.write(end, urgent=True)
 
     def _broken(self, tx: Tx, draft: Draft) -> Object | None:
-        """Return the object in quarantine that what was sealed is all of."""
+        """Return the object in quarantine or doubt that what was sealed is all of."""
         object_id = damage.like(tx, msgspec.structs.asdict(draft))
         found = None if object_id is None else self.require(tx, object_id)
         # With a header key nobody here can open a header, so it cannot be written anew for others.
@@ -850,7 +854,8 @@ class Vault:
                 return root
         raise CorruptError(
             f"the keystore lacks root {current} of this index",
-            hint="restore the vault folder and the keystore together from the same backup"
+            hint="one of the two is an older copy: put back the newest of each; where that is lost, move the state "
+            "folder away, then: privacy-agent init"
             if self.keystore.engine == "software"
             else "this index is from before the last change of keys; put back the newest one: what it lacks by now is "
             "destroyed, and without it move the state folder away, then: privacy-agent init",

@@ -95,7 +95,7 @@ def want_no_more(tx: Tx, source_tag: bytes) -> None:
 
 
 def like(tx: Tx, values: dict[str, Any]) -> str | None:
-    """Return the id of an object in quarantine that is this very recording: its content, and its identity or place.
+    """Return the id of an object in quarantine or doubt that is this very recording: content, and identity or place.
 
     The content alone says nothing: two pictures of one camera may be alike. One that has its whole payload already, and
     not in its place yet, comes last.
@@ -105,8 +105,8 @@ def like(tx: Tx, values: dict[str, Any]) -> str | None:
     same = " AND ".join(f"o.{name} = ?" for name in kept)
     there = " AND ".join(f"o.{name} = ?" for name in place)
     rows = tx.execute(
-        "SELECT o.id FROM damage CROSS JOIN object o ON o.n = damage.object WHERE sure = 1"  # noqa: S608 - our own names
-        f" AND o.state != 'erasing' AND {same} AND (o.source_tag = ? OR ({there}))"
+        "SELECT o.id FROM damage CROSS JOIN object o ON o.n = damage.object"  # noqa: S608 - our own names
+        f" WHERE o.state != 'erasing' AND {same} AND (o.source_tag = ? OR ({there}))"
         " ORDER BY payload != '', damage.object LIMIT 1",
         [values[name] for name in (*kept, "source_tag", *place)],
     )

@@ -20,7 +20,7 @@ _OBJECT: Final = (
     " FROM object o JOIN recipient_set r ON r.n = o.recipient_set"
 )
 
-_IS_WHOLE: Final = " AND NOT EXISTS (SELECT 1 FROM damage d WHERE d.object = o.n AND d.sure = 1)"
+_IS_WHOLE: Final = " AND NOT EXISTS (SELECT 1 FROM damage d WHERE d.object = o.n)"
 
 
 # -- the vault's row and group keys
@@ -200,7 +200,7 @@ def has_source_tag(tx: Tx, source_tag: bytes) -> bool:
 def by_content(tx: Tx, source_tag: bytes, content_tag: bytes) -> Row | None:
     """Return the row of the object that is, or holds, a file of this source identity with this content.
 
-    One in quarantine is no answer: whoever asks may then destroy the source's copy.
+    One in quarantine or doubt is no answer: whoever asks may then destroy the source's copy.
     """
     rows = tx.execute(
         f"{_OBJECT} WHERE o.source_tag = ? AND length(o.source_tag) > 0 AND o.content_tag = ?{_IS_WHOLE}",

@@ -531,7 +531,7 @@ class Ingest:
             found = await self._find(alone)
             camera = found.camera
             stuck = self._share(work).giving_up.holding(alone.first)
-            if stuck is not None:
+            if stuck is not None and await self._index.read(partial(self._vault.is_sound, object_id=stuck.id)):
                 await self._taken_before(alone, stuck)
             elif found.one_too_many:
                 self._telling.once("unreadable", alone, reason="more logs are there than can be known")

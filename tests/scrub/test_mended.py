@@ -1,5 +1,6 @@
 """What a source still has takes the place of what the medium lost: the object stays what it was, for whom and since."""
 
+import errno
 import os
 from functools import partial
 from pathlib import Path
@@ -13,8 +14,9 @@ from agent.ingest.giving_up import GivingUp
 from agent.ingest.work import Work
 from agent.model import Moment, Object
 from agent.policy import parse_policy
-from agent.scrub.flow import Scrub
+from agent.scrub.flow import Scrub, damaged_view
 from agent.scrub.settings import ScrubSettings
+from agent.sources import root as root_module
 from tests.ingest.conftest import NOW, Home
 from tests.scrub.scene import flip
 from tests.store.home import run
@@ -25,15 +27,18 @@ OTHER = "front/recording/2026-11-22T10-16-00.000Z_10s.mp4"
 PLAIN = os.urandom(100_000)
 
 
+def looking(home: Home) -> Scrub:
+    return Scrub(
+        vault=home.vault,
+        settings=ScrubSettings(rate_bytes_s=1 << 40),
+        now=lambda: home.now,
+        alert=lambda _tx, _code, _what, _moment, *, about="": about,
+    )
+
+
 def scrub(home: Home) -> None:
     async def one() -> None:
-        looking = Scrub(
-            vault=home.vault,
-            settings=ScrubSettings(rate_bytes_s=1 << 40),
-            now=lambda: home.now,
-            alert=lambda _tx, _code, _what, _moment, *, about="": about,
-        )
-        await looking.whole_pass()
+        await looking(home).whole_pass()
 
     run(one())
 
@@ -228,6 +233,8 @@ def test_other_content_under_its_name_becomes_an_object_of_its_own(home: Home) -
     assert damaged(home) == {item.id}
     ((other,),) = ([one for one in home.objects() if one.id != item.id],)
     assert home.opened(other) == bytes(len(PLAIN))
+    told = home.index.read_now(partial(damaged_view, found=item))["damaged"]["elsewhere"]
+    assert told == "No other copy is known."
     home.scan(source)
     assert len(home.objects()) == 2, "and it is not read at each look"
 
@@ -298,6 +305,76 @@ def test_next_recording_is_an_object_of_its_own_also_where_it_is_alike(home: Hom
     assert damaged(home) == {item.id}
     ((other,),) = ([one for one in home.objects() if one.id != item.id],)
     assert home.opened(other) == content
+
+
+@pytest.mark.parametrize("after", ["take", "leave"])
+def test_payload_that_could_not_be_put_in_place_is_so_at_the_next_try_and_makes_no_other_object(
+    home: Home, after: str
+) -> None:
+    source = home.settings(after=after)
+    home.put(NAME, PLAIN)
+    home.scan(source)
+    item = broken(home)
+    if after == "take":
+        home.put(NAME, PLAIN)
+    path = home.vault.payload_path(item.id)
+    path.unlink()
+    path.mkdir()
+    home.scan(source)
+    assert "source_failed" in {event.kind for event in home.events}
+    assert damaged(home) == {item.id}
+    path.rmdir()
+    home.scan(source)
+    same_but_for_its_payload(item, home.only())
+    assert home.opened(home.only()) == PLAIN
+    assert damaged(home) == set()
+    assert [file.name for file in home.vault.payloads.folder.iterdir()] == [item.id]
+
+
+def test_copy_in_a_spool_is_not_given_up_for_an_object_in_doubt_but_makes_it_whole(home: Home) -> None:
+    file = home.put(NAME, PLAIN)
+    times = file.stat()
+    home.scan()
+    item = home.only()
+    home.vault.payload_path(item.id).unlink()
+    scrub(home)
+    assert [one.object for _n, one in home.index.read_now(partial(damage.page, sure=False))] == [item.id]
+    file = home.put(NAME, PLAIN)
+    os.utime(file, ns=(times.st_atime_ns, times.st_mtime_ns))  # the very same identity
+    home.scan()
+    same_but_for_its_payload(item, home.only())
+    assert home.opened(home.only()) == PLAIN
+    assert home.left() == []
+
+
+def test_copy_that_could_not_be_given_up_makes_its_object_whole_before_it_is(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_args: object, **_words: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    home.put(NAME, PLAIN)
+
+    async def live() -> None:
+        flow = home.ingest()
+        try:
+            with monkeypatch.context() as patched:
+                patched.setattr(root_module, "remove_beneath", refused)
+                await flow.scan_once()
+            item = home.only()
+            assert home.left() == [NAME]
+            flip(home.vault.payload_path(item.id), item.size_bytes // 2)
+            await looking(home).whole_pass()
+            assert damaged(home) == {item.id}
+            await flow.scan_once()
+        finally:
+            flow.close()
+            await home.sealers[-1].aclose()
+
+    run(live())
+    assert home.left() == []
+    assert damaged(home) == set()
+    assert home.opened(home.only()) == PLAIN
 
 
 def test_payload_that_takes_its_place_is_not_swept(home: Home) -> None:

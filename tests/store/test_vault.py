@@ -157,7 +157,7 @@ def test_closed_group_takes_nothing(home: Home) -> None:
 def test_index_of_another_keystore_is_refused(home: Home) -> None:
     home.index.write_now(lambda tx: tx.execute("UPDATE vault SET root_id = 'elsewhere'"))
     home.close()
-    with pytest.raises(CorruptError, match=r"next: restore the vault folder and the keystore together"):
+    with pytest.raises(CorruptError, match=r"next: one of the two is an older copy: put back the newest of each"):
         Home(home.folder)
 
 
