@@ -45,7 +45,7 @@ from agent.tombstone import Commanded
 from agent.vault import RemoteCopy, Vault
 
 ROTATION_GROUPS: Final = 128
-"""Groups that one rotation rewrites: at most 16,384 slots."""
+"""Groups that one rotation rewrites: at most 16,384 slots; eight times that where groups are from before branches."""
 
 WHOLE_GROUPS: Final = 512
 """Slots of groups that are worth a rotation as soon as nobody in them survives: they are dropped, not rewritten."""
@@ -231,6 +231,11 @@ class Erasure:
             return None
         whole = rows.dying_slots(tx) >= WHOLE_GROUPS
         return Begun(since_ms=since_ms, bytes=rows.intended_bytes(tx), whole_groups=whole)
+
+    @property
+    def is_at_work(self) -> bool:
+        """Whether something is carried out now: whoever asks for more then waits until that is done."""
+        return self._lock.locked()
 
     def under_way(self, tx: Tx) -> int:
         """Return how many objects are being erased."""

@@ -3,8 +3,8 @@
 One pass: walk each rule's set oldest first, ask ``policy.decide`` about each object, stop at the first that is not due
 (ages and ranks only fall from there on), begin to erase what may go: from then on nobody is given it. The walk reads
 page by page and lets others between: what came or went meanwhile only makes it keep more. The key goes with the next
-change of keys, whoever wants that: one rewrites the table of group keys and both copies of the keystore, too much for
-each object by itself. Retention wants one within the policy's ``forget_within``, when a whole group dies, and when room
+change of keys, whoever wants that: one rewrites the table of branch keys and both copies of the keystore, too much for
+each object by itself. Retention wants one within the policy's ``forget_within``, when whole groups die, and when room
 is needed. What consent was withdrawn to while something kept it, and its owner cannot read, goes once nothing keeps it
 any more. Under disk pressure the sets of low priority are walked first, and what is chosen, or was begun before,
 counts as freed. Only this device's copy goes: how long a store keeps what was uploaded is the store's rule, and an

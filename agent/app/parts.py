@@ -174,14 +174,14 @@ class Parts:
         """Change the roots where a word that stands came since they changed, but not twice in ``ANCHOR_PAUSE_MS``.
 
         So does a delete that met nothing here: its cut-off stands. Then an index from before is refused when it is put
-        back. ``at_once`` is for whoever stops: nobody comes back to it. Half of a TPM's raises are left to what
-        destroys; the daily change then serves words too.
+        back. ``at_once`` is for whoever stops: nobody comes back to it. Everybody else does, and waits for nothing that
+        is being erased. Half of a TPM's raises are left to what destroys; the daily change then serves words too.
         """
         moment = self.now()
         rests = self.anchored_ms is not None and moment.agent_ms - self.anchored_ms < ANCHOR_PAUSE_MS
         if (rests and not at_once) or not self.keystore.spares_a_raise:
             return
-        owed = await self.index.read(audit.unanchored)
+        owed = await self.index.read(audit.unanchored) and (at_once or not self.erasure.is_at_work)
         if owed and await self.erasure.change_roots(moment, due=audit.unanchored):
             self.anchored_ms = moment.agent_ms
 

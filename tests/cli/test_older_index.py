@@ -13,7 +13,7 @@ from agent.audit import Event
 from agent.keystore import Keystore
 from tests.app.station import Station
 from tests.cli.conftest import Device
-from tests.waiting import until
+from tests.waiting import at_most, until
 
 
 def index_of(device: Device, copy: Path) -> None:
@@ -128,3 +128,18 @@ def test_words_that_come_one_after_the_other_share_a_change_of_roots_and_whoever
     (first, second, third, fourth, last), owed = asyncio.run(live())
     assert first == second != third == fourth != last
     assert owed == [True, True, False, True, False]
+
+
+def test_word_waits_for_no_delete_that_is_under_way(tmp_path: Path) -> None:
+    """Whoever comes back every few seconds tells the service manager that the agent lives."""
+    station = Station(tmp_path)
+
+    async def live() -> list[bool]:
+        async with station.parts() as parts:
+            async with parts.erasure._lock, asyncio.timeout(at_most(60)):  # as a delete of many parts has it
+                await parts.anchor_words()
+            owed = [await parts.index.read(audit.unanchored)]
+            await parts.anchor_words()
+            return [*owed, await parts.index.read(audit.unanchored)]
+
+    assert asyncio.run(live()) == [True, False]
