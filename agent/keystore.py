@@ -249,8 +249,8 @@ class Keystore:
             if not any(bodies):
                 raise CorruptError(
                     f"{path}: both copies of the keystore are damaged",
-                    hint="restore this file and the vault folder together from the same backup; "
-                    "without one, set the device up anew: privacy-agent init",
+                    hint="what only they opened is lost; what was exported or uploaded opens for its owner as before; "
+                    "move the state folder away, then: privacy-agent init",
                 )
             _require_engine(path, bodies, tpm)
             if tpm is None:

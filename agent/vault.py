@@ -848,21 +848,32 @@ class Vault:
 
     def root(self, tx: Tx) -> Root:
         """Return the current root: the one that the index names, whatever else the keystore holds."""
-        current = rows.root_id(tx)
-        for root in self.keystore.roots():
-            if root.id == current:
-                return root
-        raise CorruptError(
-            f"the keystore lacks root {current} of this index",
-            hint="one of the two is an older copy: put back the newest of each; where that is lost, move the state "
-            "folder away, then: privacy-agent init"
-            if self.keystore.engine == "software"
-            else "this index is from before the last change of keys; put back the newest one: what it lacks by now is "
-            "destroyed, and without it move the state folder away, then: privacy-agent init",
-        )
+        return root_of(tx, self.keystore)
 
     def _adopt_root(self, tx: Tx) -> None:
         rows.set_root_id(tx, self.keystore.roots()[0].id)
+
+
+def root_of(tx: Tx, keystore: Keystore) -> Root:
+    """Return the root that the index names; ``CorruptError`` where the keystore lacks it: one is an older copy."""
+    current = rows.root_id(tx)
+    for root in keystore.roots():
+        if root.id == current:
+            return root
+    raise CorruptError(
+        f"the keystore lacks root {current} of this index",
+        hint="one of the two is an older copy: put back the newest of each; where that is lost, move the state "
+        "folder away, then: privacy-agent init"
+        if keystore.engine == "software"
+        else "this index is from before the last change of keys; put back the newest one: what it lacks by now is "
+        "destroyed, and without it move the state folder away, then: privacy-agent init",
+    )
+
+
+def require_root(tx: Tx, keystore: Keystore) -> None:
+    """Raise ``CorruptError`` as ``root_of`` does; an index under which no agent has run yet names none."""
+    if rows.root_id(tx) is not None:
+        root_of(tx, keystore)
 
 
 def _nobody_told(_tx: Tx, _object_id: str, _moment: Moment) -> None:

@@ -89,7 +89,7 @@ class Inventory:
             standing=parts.snapshot.standing(tx),
             held=lambda item, label: dated_view(item, parts.retention.outlook(tx, item, moment), label=label),
         )
-        if told is None or not damage.is_damaged(tx, object_id):
+        if told is None or damage.of(tx, object_id) is None:
             return told
         item = parts.vault.get(tx, object_id)
         return told if item is None else told | damaged_view(tx, item)

@@ -138,6 +138,7 @@ class Live:
     def __post_init__(self) -> None:
         self.switches = Switches(self.parts)
         self.scrub = make_scrub(self.parts, busy=self._is_at_work, quarantined=self._quarantined)
+        self.parts.commands.have_looked_at(self.scrub.suspect)
 
     def _is_at_work(self) -> bool:
         """Tell whether the disk and the line are needed for what comes in and goes out."""

@@ -37,13 +37,16 @@ def make_scrub(
 
 
 async def asked(scrub: Scrub, args: dict[str, Any], progress: Progress) -> dict[str, Any]:
-    """Look at the objects that are named, or over all, and tell what was found."""
-    ids = dict.fromkeys(one for one in args.get("ids") or () if isinstance(one, str) and is_id(one))
+    """Look at the objects that are named, or over all, and tell what was found, and which of them are not held."""
+    named = dict.fromkeys(one for one in args.get("ids") or () if isinstance(one, str))
 
     def step(done: int, total: int) -> None:
         progress({"done": done, "total": total})
 
-    return _view(await (scrub.look_at(ids, step) if args.get("ids") else scrub.whole_pass(step)))
+    if not named:
+        return _view(await scrub.whole_pass(step)) | {"not_held": []}
+    held = await scrub.held(one for one in named if is_id(one))
+    return _view(await scrub.look_at(held, step)) | {"not_held": [one for one in named if one not in held]}
 
 
 def _view(told: Told) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, Final
 
-from agent import audit, chain, erasure
+from agent import audit, chain, damage, erasure
 from agent.app.parts import locked
 from agent.clock import ReadClock, rfc3339_ms
 from agent.commands.farewell import parting
@@ -22,14 +22,14 @@ from agent.policy.ending import Service
 from agent.rights import service
 from agent.timeline import Timeline
 from agent.trust import Trust
-from agent.vault import OBJECTS_FOLDER
+from agent.vault import OBJECTS_FOLDER, require_root
 
 NAMED_MAX: Final = 8
 """Files that could not be removed and are named."""
 
 
 def standing(tx: Tx, outbox: Outbox) -> dict[str, Any]:
-    """Return the owner, whether it is left, the key set's version, the alerts, and deleted files that are there still.
+    """Return the owner, whether it is left, the key set's version, the alerts, what the medium lost, and what stayed.
 
     For ``status``.
     """
@@ -51,6 +51,7 @@ def standing(tx: Tx, outbox: Outbox) -> dict[str, Any]:
             {"code": code, "since": rfc3339_ms(since_ms), "count": count} for code, since_ms, count in outbox.alerts(tx)
         ],
         "service": _served(service.standing(tx)),
+        "damage": {"damaged": damage.count(tx), "in_doubt": len(damage.page(tx, sure=False))},
         "not_removed": [f"{OBJECTS_FOLDER}/{object_id}" for object_id in erasure.put_off(tx, limit=NAMED_MAX)],
     }
 
@@ -66,8 +67,9 @@ def _served(now: Service) -> dict[str, Any]:
 
 
 async def seen(config: Config, *, read_clock: ReadClock) -> dict[str, Any]:
-    """Return what stands and whether the clock is trusted, without an agent."""
+    """Return what stands and whether the clock is trusted, without an agent; raises what its start would."""
     async with looked_into(config) as (tx, keystore):
+        require_root(tx, keystore)
         moment = Timeline.load(tx).look(read_clock())
         outbox = Outbox(device=config.device, signer=keystore, random=secrets.token_bytes)
         return standing(tx, outbox) | {"clock": {"trusted": moment.trusted}}

@@ -328,7 +328,7 @@ def _objects(objects: list[dict[str, Any]], *, levels: dict[str, str]) -> str:
             item["category"],
             when_text(item["captured_from"]),
             size(item["bytes"]),
-            "damaged" if "damaged" in item else item["state"],
+            next((kind.replace("_", " ") for kind in ("damaged", "in_doubt") if kind in item), item["state"]),
             until(item, usual="-"),
             item["rule"],
         )
@@ -443,6 +443,7 @@ def _explain(arguments: argparse.Namespace) -> int:
         ("taken in", f"{when_text(answer['taken_in'])}, for {_purposes(answer['purposes'])}"),
         fate,
         *([("damaged", _damage(answer["damaged"]))] if "damaged" in answer else []),
+        *([("in doubt", _doubt(answer["in_doubt"]))] if "in_doubt" in answer else []),
         *frozen_rows(answer),
         ("can read", _readers(answer) + device),
         *([("field rules", words_of(answer["fields"]))] if "fields" in answer else []),
@@ -456,6 +457,12 @@ def _damage(told: dict[str, Any]) -> str:
     from agent.shell.times import when_text
 
     return f"since {when_text(told['since'])}: {told['lost']}. {told['elsewhere']}"
+
+
+def _doubt(told: dict[str, Any]) -> str:
+    from agent.shell.times import when_text
+
+    return f"since {when_text(told['since'])}: {told['lost']}, then. It is looked at again an hour later."
 
 
 def _about_waiting(answer: dict[str, Any]) -> list[tuple[str, object]]:

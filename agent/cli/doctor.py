@@ -298,6 +298,7 @@ def _vault(config: "Config", ask_status: AskStatus) -> Iterator[Finding]:
             "unsure: ages advance by the boot clock",
             'give it network time; where the clock is set otherwise, write source = "system" in [clock]',
         )
+    yield from _damage(answer["damage"])
     for name in answer["not_removed"]:
         path = config.vault / name
         following = (
@@ -309,6 +310,23 @@ def _vault(config: "Config", ask_status: AskStatus) -> Iterator[Finding]:
         yield Finding("alert", "look", f"{alert['code']} since {when_text(alert['since'])}: {effect}", following)
     for source in answer.get("sources", ()):
         yield from _not_taken(config, source)
+
+
+def _damage(told: dict[str, int]) -> Iterator[Finding]:
+    if told["damaged"]:
+        yield Finding(
+            "damage",
+            "bad",
+            f"{told['damaged']} objects are not what was sealed, and are neither exported nor uploaded",
+            "check the disk: smartctl -a; which they are: privacy-agent status --json",
+        )
+    if told["in_doubt"]:
+        yield Finding(
+            "damage",
+            "look",
+            f"{told['in_doubt']} objects could not be read when that was tried last",
+            "look at the disk: dmesg; findmnt; read them again: privacy-agent scrub",
+        )
 
 
 def _ask_running(config: "Config", verb: str, args: dict[str, Any]) -> Any:  # noqa: ANN401 - JSON

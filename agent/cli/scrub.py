@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 from agent.cli.asking import add_asking, ask_agent, print_json
@@ -27,33 +28,45 @@ def _run(arguments: argparse.Namespace) -> int:
     from agent.shell.layout import size
 
     told = ask_agent(arguments, "scrub", {"ids": arguments.ids})
-    state = ask_agent(arguments, "status", {})["scrub"] if told["damaged"] or not told["whole"] else {"objects": []}
-    named = [one for one in state["objects"] if not arguments.ids or one["id"] in arguments.ids]
+    asks = told["damaged"] or told["in_doubt"] or not told["whole"]
+    state = ask_agent(arguments, "status", {})["scrub"] if asks else {"objects": [], "doubted": []}
+    damaged, doubted = (
+        [one for one in state[listed] if not arguments.ids or one["id"] in arguments.ids]
+        for listed in ("objects", "doubted")
+    )
     if arguments.json:
-        print_json(told | {"objects_damaged": named})
+        print_json(told | {"objects_damaged": damaged, "objects_in_doubt": doubted})
     else:
         print(f"{told['objects']} objects read, {size(told['bytes'])}: {_found(told)}")
-        for one in named:
+        for one in damaged:
             print(f"  {one['id']}  {one['lost']}. {one['elsewhere']}")
-    missing = len(set(arguments.ids)) - told["objects"] if arguments.ids else 0
-    if missing:
-        print(f"privacy-agent: {missing} of them are not held here\n  next: privacy-agent inventory", file=sys.stderr)
+        for one in doubted:
+            print(f"  {one['id']}  {one['lost']}, now. It is looked at again in an hour.")
+    steps = list(_steps(told))
+    for what, following in steps:
+        print(f"privacy-agent: {what}\n  next: {following}", file=sys.stderr)
+    return FAILED if steps else DONE
+
+
+def _steps(told: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield what a person should hear of, and what to do next."""
+    if told["not_held"]:
+        yield f"not held here: {', '.join(told['not_held'])}", "privacy-agent inventory lists what is held"
     if not told["whole"]:
-        print(
-            "privacy-agent: the disk of the vault does not answer: the pass goes on in an hour\n"
-            "  next: look at the disk: dmesg; privacy-agent doctor",
-            file=sys.stderr,
+        yield (
+            "the disk of the vault does not answer: the pass goes on an hour later, while the agent runs",
+            "look at the disk: dmesg; privacy-agent doctor",
         )
+    if told["in_doubt"]:
+        yield f"not readable now: {told['in_doubt']}", "look at the disk, and whether it is mounted: dmesg; findmnt"
     if told["damaged"]:
-        print(
-            f"privacy-agent: damaged: {told['damaged']}\n"
-            "  next: check the disk: smartctl -a; what is known of one of them: privacy-agent explain ID",
-            file=sys.stderr,
+        yield (
+            f"damaged: {told['damaged']}",
+            "check the disk: smartctl -a; what is known of one of them: privacy-agent explain ID",
         )
-    return FAILED if told["damaged"] or missing or not told["whole"] else DONE
 
 
 def _found(told: dict[str, Any]) -> str:
-    doubt = f", {told['in_doubt']} cannot be read now and are looked at again in an hour" if told["in_doubt"] else ""
+    doubt = f", {told['in_doubt']} cannot be read now" if told["in_doubt"] else ""
     mended = f", {told['mended']} whole again" if told["mended"] else ""
     return (f"{told['damaged']} damaged" if told["damaged"] else "none is damaged") + mended + doubt

@@ -49,6 +49,8 @@ class Exports:
         self._world = world
         self.line = asyncio.Lock()
         self.on_removed: Callable[[str], None] = lambda _export_id: None
+        self.suspect: Callable[[str], None] = lambda _object_id: None
+        """Told of an object whose payload could not be exported."""
         self._removing = asyncio.Lock()
 
     async def carry_out(self, row: CommandRow, request: ExportRequest, *, progress: Progress) -> None:
@@ -202,7 +204,7 @@ class Exports:
         subject = Subject(camera="", category="export", taken_in_ms=moment.agent_ms)
         decision = decide(policy, "export", requester=requester, subject=subject, rights=Rights(), conditions=whole)
         _require_room(decision, lie=lie)
-        return await asyncio.to_thread(
+        export = await asyncio.to_thread(
             self._bundle.build,
             export_id,
             ids,
@@ -214,6 +216,10 @@ class Exports:
             note=note,
             progress=progress,
         )
+        for outcome in export.outcomes:
+            if outcome.result == "failed":
+                self.suspect(outcome.id)
+        return export
 
     def _note_export(self, tx: Tx, export: Export, *, actor: str, command: str, moment: Moment) -> None:
         detail: dict[str, str | int] = {

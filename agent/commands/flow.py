@@ -280,6 +280,10 @@ class Commands:
         """Export to the policy's owner and to nobody else; see ``Exports.here``."""
         return await self._exports.here(export_id, select, form=form, moment=moment, progress=progress)
 
+    def have_looked_at(self, suspect: Callable[[str], None]) -> None:
+        """Have ``suspect`` told, from now on, of each object whose payload an export could not read or open."""
+        self._exports.suspect = suspect
+
     # --- carrying out
 
     async def run(self) -> None:

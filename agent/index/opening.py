@@ -156,7 +156,8 @@ def damaged(path: Path, error: Exception) -> CorruptError:
     """Return the error that says what to do with a damaged index."""
     return CorruptError(
         f"{path}: the index is damaged ({error})",
-        hint="keep a copy of the file, then restore the vault folder and the keystore together from a backup",
+        hint="no backup may take its place: it would bring back what was deleted since. What was exported or uploaded "
+        "opens for its owner as before; move the state folder away, then: privacy-agent init",
     )
 
 

@@ -220,6 +220,13 @@ class Scrub:
         mended = self._right_again - before
         return Told(objects=objects, bytes=size, damaged=damaged, doubted=doubted, mended=mended, whole=whole)
 
+    async def held(self, object_ids: Iterable[str]) -> dict[str, None]:
+        """Return those of them that are here, each once."""
+        ids = tuple(object_ids)
+        return await self._index.read(
+            lambda tx: dict.fromkeys(one for one in ids if self._vault.get(tx, one) is not None)
+        )
+
     async def look_at(self, object_ids: Iterable[str], progress: Progress = _no_progress) -> Told:
         """Look at these objects now."""
         ids = tuple(object_ids)
@@ -509,14 +516,14 @@ def elsewhere(found: Object, *, wanted: bool) -> str:
     told = ["A store has confirmed a whole copy."] if found.state == "uploaded" else []
     if wanted and found.source_copy != "taken":
         told.append("Its source is asked for it once more, and it is made whole if it is there still.")
-    return " ".join(told) or "No other copy is known."
+    return " ".join(told) or "Neither a store nor its source is known to have it."
 
 
 def scrub_view(tx: Tx, vault: Vault) -> dict[str, Any]:
-    """Return what is told of the last whole pass, the one that is under way, and what is in quarantine."""
+    """Return what is told of the last whole pass, the one that is under way, and what is in quarantine or in doubt."""
     row = rows.read(tx)
     state = Pass() if row is None else Pass(**dict(zip(rows.NAMES, row, strict=True)))
-    told: dict[str, Any] = {"last": None, "under_way": None, "damaged": damage.count(tx), "objects": []}
+    told: dict[str, Any] = {"last": None, "under_way": None, "damaged": damage.count(tx), "objects": [], "doubted": []}
     if state.last_ended:
         told["last"] = {
             "began": rfc3339_ms(state.last_began),
@@ -533,16 +540,18 @@ def scrub_view(tx: Tx, vault: Vault) -> dict[str, Any]:
             "damaged": state.damaged,
         }
     told["in_doubt"] = _doubted(tx)
-    for _n, one in damage.page(tx, limit=LISTED_MAX):
-        told["objects"].append({"id": one.object} | damaged_view(tx, vault.require(tx, one.object))["damaged"])
+    for sure, kind, listed in ((True, "damaged", "objects"), (False, "in_doubt", "doubted")):
+        for _n, one in damage.page(tx, sure=sure, limit=LISTED_MAX):
+            told[listed].append({"id": one.object} | damaged_view(tx, vault.require(tx, one.object))[kind])
     return told
 
 
 def damaged_view(tx: Tx, found: Object) -> dict[str, Any]:
-    """Return what is told of an object in quarantine; nothing of any other."""
+    """Return what is told of an object in quarantine (``damaged``) or in doubt (``in_doubt``); nothing of any other."""
     one = damage.of(tx, found.id)
-    if one is None or not one.sure:
+    if one is None:
         return {}
-    seen = Seen(one.what, one.at_bytes)
-    about = {"what": one.what, "since": rfc3339_ms(one.seen_ms), "lost": wrong(found, seen)}
+    about = {"what": one.what, "since": rfc3339_ms(one.seen_ms), "lost": wrong(found, Seen(one.what, one.at_bytes))}
+    if not one.sure:
+        return {"in_doubt": about}
     return {"damaged": about | {"elsewhere": elsewhere(found, wanted=one.wanted)}}

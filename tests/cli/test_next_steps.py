@@ -40,7 +40,7 @@ WRONG: dict[tuple[str, ...], tuple[int, str, str]] = {
     ("consents", "nope"): (2, "unrecognized arguments: nope", "privacy-agent consents --help"),
     ("counts", "nope"): (2, "unrecognized arguments: nope", "privacy-agent counts --help"),
     ("integrations", "nope"): (2, "unrecognized arguments: nope", "privacy-agent integrations --help"),
-    ("scrub", "nope"): (1, "1 of them are not held here", "privacy-agent inventory"),
+    ("scrub", "nope"): (1, "not held here: nope", "privacy-agent inventory"),
     ("submit", "nope"): (2, "nope: No such file", "privacy-owner --out"),
     ("submit", "plain"): (1, "plain: this is no signed file", "privacy-owner --out"),
     ("submit", "clip.age"): (1, "clip.age: it is sealed to another device", "--device NAME"),

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 
 from agent.damage import replace
 from agent.model import new_id
@@ -25,7 +26,7 @@ def test_damaged_object_is_named_by_scrub_status_inventory_and_explain(device: D
     damage(device, bad)
     ran = device.agent("scrub")
     assert ran.code == 1
-    lost = "its bytes are not those that were sealed. No other copy is known."
+    lost = "its bytes are not those that were sealed. Neither a store nor its source is known to have it."
     assert f"  {bad}  {lost}" in ran.out
     assert good not in ran.out
     assert "privacy-agent: damaged: 1\n  next: check the disk: smartctl -a; " in ran.err
@@ -51,9 +52,11 @@ def test_named_object_is_looked_at_alone(device: Device) -> None:
     ran = device.agent("scrub", bad, "--json")
     assert (ran.code, ran.json["damaged"]) == (1, 1)
     assert [one["id"] for one in ran.json["objects_damaged"]] == [bad]
-    ran = device.agent("scrub", new_id())
+    nobody = new_id()
+    ran = device.agent("scrub", nobody, good, "nope")
     assert ran.code == 1
-    assert "1 of them are not held here\n  next: privacy-agent inventory" in ran.err
+    assert ran.out.startswith("1 objects read, ")
+    assert f"not held here: {nobody}, nope\n  next: privacy-agent inventory" in ran.err
 
 
 def test_copy_that_is_put_back_makes_it_whole_and_its_owner_hears_of_both(device: Device) -> None:
@@ -110,3 +113,34 @@ def test_start_puts_a_whole_payload_in_place_that_a_cut_left_beside_the_damaged_
     assert device.ok("status", "--json").json["scrub"]["damaged"] == 0
     assert [path.name for path in file.parent.iterdir()] == [bad]
     assert file.read_bytes() == whole
+
+
+def test_object_that_cannot_be_read_now_is_named_as_in_doubt_everywhere(device: Device) -> None:
+    good, away = device.take_in("front/a.mp4", "front/b.mp4")
+    (device.state / "vault" / "objects" / away).rename(device.folder / "away")
+    ran = device.agent("scrub")
+    assert ran.code == 1
+    assert f"  {away}  its file is not there, now. It is looked at again in an hour." in ran.out
+    assert good not in ran.out
+    assert "privacy-agent: not readable now: 1\n  next: " in ran.err
+    told = device.agent("scrub", away, "--json").json
+    assert [one["id"] for one in told["objects_in_doubt"]] == [away]
+    assert told["objects_damaged"] == []
+    assert "its file is not there, then." in device.ok("explain", away).out
+    assert "in doubt" not in device.ok("explain", good).out
+    held = {one["id"]: one for one in device.ok("inventory", "--json").json["objects"]}
+    assert held[away]["in_doubt"]["what"] == "missing"
+    assert "in_doubt" not in held[good]
+    assert "in doubt" in device.ok("inventory").out
+    assert re.search(r"^damage +look +1 objects could not be read", device.ok("doctor").out, re.MULTILINE)
+
+
+def test_doctor_finds_a_damaged_object_though_its_owner_has_heard_of_it(device: Device) -> None:
+    (bad,) = device.take_in("front/a.mp4")
+    damage(device, bad)
+    assert "damage " not in device.agent("doctor").out
+    assert device.agent("scrub").code == 1
+    ran = device.agent("doctor", "--json")
+    assert ran.code == 1
+    (found,) = [one for one in ran.json["findings"] if one["what"] == "damage"]
+    assert (found["verdict"], "1 objects are not what was sealed" in found["told"]) == ("bad", True)

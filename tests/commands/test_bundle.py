@@ -186,6 +186,8 @@ def test_damaged_restricted_and_absent_objects_are_left_out_by_name(office: Offi
         path.write_bytes(data)
         office.rights[bound.id] = Rights(restricted=True)
         ids = sorted([good.id, bad.id, bound.id, gone])
+        suspected: list[str] = []
+        office.commands.have_looked_at(suspected.append)
         for form in ("objects", "zip"):
             receipt = await office.submit(office.backend, "export", select={"ids": ids}, form=form)
             found = {outcome["id"]: outcome["result"] for outcome in receipt["outcomes"]}
@@ -195,6 +197,7 @@ def test_damaged_restricted_and_absent_objects_are_left_out_by_name(office: Offi
             left_out = manifest_of(office, folder_of(office, receipt))["left_out"]
             assert {entry["id"] for entry in left_out} == {bad.id, bound.id, gone}
         assert office.audit_kinds().count("corrupt_object") == 2
+        assert suspected == [bad.id, bad.id]
 
     run(scenario())
 

@@ -83,7 +83,10 @@ def test_bit_that_turned_is_found_wherever_it_lies(scene: Scene, place: str) -> 
     assert scene.damaged() == {broken.id: "changed"}
     ((code, about, what),) = scene.alerts
     assert (code, about) == ("corrupt_object", broken.id)
-    assert what == (f"Object {broken.id} is damaged: its bytes are not those that were sealed. No other copy is known.")
+    assert what == (
+        f"Object {broken.id} is damaged: its bytes are not those that were sealed. "
+        "Neither a store nor its source is known to have it."
+    )
     kinds = [row[0] for row in scene.home.rows("SELECT line FROM audit")]
     assert sum(b'"corrupt_object"' in bytes(line) and broken.id.encode() in bytes(line) for line in kinds) == 1
     assert scene.path(broken).exists(), "its bytes stay"

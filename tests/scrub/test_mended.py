@@ -234,7 +234,7 @@ def test_other_content_under_its_name_becomes_an_object_of_its_own(home: Home) -
     ((other,),) = ([one for one in home.objects() if one.id != item.id],)
     assert home.opened(other) == bytes(len(PLAIN))
     told = home.index.read_now(partial(damaged_view, found=item))["damaged"]["elsewhere"]
-    assert told == "No other copy is known."
+    assert told == "Neither a store nor its source is known to have it."
     home.scan(source)
     assert len(home.objects()) == 2, "and it is not read at each look"
 

@@ -76,7 +76,7 @@ def test_two_damaged_slots_name_the_file_and_the_fix(path: Path) -> None:
     Keystore.create(path)
     for slot in SLOT_OFFSETS:
         flip(path, slot + 200)
-    with pytest.raises(CorruptError, match=rf"{path}: both copies(.|\n)*next: restore"):
+    with pytest.raises(CorruptError, match=rf"{path}: both copies(.|\n)*next: what only they opened is lost"):
         Keystore.open(path)
 
 
