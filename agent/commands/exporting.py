@@ -216,9 +216,8 @@ class Exports:
             note=note,
             progress=progress,
         )
-        for outcome in export.outcomes:
-            if outcome.result == "failed":
-                self.suspect(outcome.id)
+        for failed in (outcome for outcome in export.outcomes if outcome.result == "failed"):
+            self.suspect(failed.id)
         return export
 
     def _note_export(self, tx: Tx, export: Export, *, actor: str, command: str, moment: Moment) -> None:
