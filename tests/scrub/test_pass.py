@@ -62,18 +62,24 @@ def test_whoever_waits_for_the_answer_waits_for_nobody_at_work(scene: Scene) -> 
     assert scene.seconds == 0
 
 
-def test_pass_goes_on_behind_a_restart_where_it_was(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
-    items = scene.keep_some(*[100] * 12)
-    flip(scene.path(items[2]), 20)
-    scrub = scene.scrub()
-    looked: list[str] = []
+@pytest.fixture
+def looked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What passes look at, in order."""
+    found: list[str] = []
     look = Scrub._look
 
     async def noted(self: Scrub, item: object) -> object:
-        looked.append(item.id)  # type: ignore[attr-defined] # what the pass hands it
+        found.append(item.id)  # type: ignore[attr-defined] # what the pass hands it
         return await look(self, item)  # type: ignore[arg-type] # the same
 
     monkeypatch.setattr(Scrub, "_look", noted)
+    return found
+
+
+def test_pass_goes_on_behind_a_restart_where_it_was(scene: Scene, looked: list[str]) -> None:
+    items = scene.keep_some(*[100] * 12)
+    flip(scene.path(items[2]), 20)
+    scrub = scene.scrub()
 
     async def some(count: int) -> None:
         for _ in range(count):
@@ -195,18 +201,8 @@ def test_look_holds_a_piece_and_no_more(scene: Scene) -> None:
         look.close()
 
 
-def test_who_asks_while_the_ordinary_pass_runs_ends_that_one_and_begins_none(
-    scene: Scene, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_who_asks_while_the_ordinary_pass_runs_ends_that_one_and_begins_none(scene: Scene, looked: list[str]) -> None:
     items = scene.keep_some(*[100] * 5)
-    looked: list[str] = []
-    look = Scrub._look
-
-    async def noted(self: Scrub, item: object) -> object:
-        looked.append(item.id)  # type: ignore[attr-defined] # what the pass hands it
-        return await look(self, item)  # type: ignore[arg-type] # the same
-
-    monkeypatch.setattr(Scrub, "_look", noted)
 
     async def both(*, asked_first: bool) -> bool:
         scrub = scene.scrub()
