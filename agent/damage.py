@@ -71,9 +71,9 @@ def page(tx: Tx, *, sure: bool = True, after: int = 0, limit: int = PAGE_MAX) ->
     return tuple((row[0], _damage(row[1:])) for row in rows.page(tx, sure=sure, after=after, limit=limit))
 
 
-def count(tx: Tx) -> int:
-    """Return how many objects are in quarantine."""
-    return rows.count(tx)
+def count(tx: Tx, *, sure: bool = True) -> int:
+    """Return how many objects are in quarantine, or in doubt."""
+    return rows.count(tx, sure=sure)
 
 
 def waiting(tx: Tx) -> dict[tuple[str, str], tuple[int, int]]:

@@ -29,7 +29,7 @@ NAMED_MAX: Final = 8
 
 
 def standing(tx: Tx, outbox: Outbox) -> dict[str, Any]:
-    """Return the owner, whether it is left, the key set's version, the alerts, what the medium lost, and what stayed.
+    """Return the owner, whether it is left, the key set's version, the alerts, and deleted files that are there still.
 
     For ``status``.
     """
@@ -51,7 +51,6 @@ def standing(tx: Tx, outbox: Outbox) -> dict[str, Any]:
             {"code": code, "since": rfc3339_ms(since_ms), "count": count} for code, since_ms, count in outbox.alerts(tx)
         ],
         "service": _served(service.standing(tx)),
-        "damage": {"damaged": damage.count(tx), "in_doubt": len(damage.page(tx, sure=False))},
         "not_removed": [f"{OBJECTS_FOLDER}/{object_id}" for object_id in erasure.put_off(tx, limit=NAMED_MAX)],
     }
 
@@ -67,12 +66,16 @@ def _served(now: Service) -> dict[str, Any]:
 
 
 async def seen(config: Config, *, read_clock: ReadClock) -> dict[str, Any]:
-    """Return what stands and whether the clock is trusted, without an agent; raises what its start would."""
+    """Return what stands, whether the clock is trusted, and how much the medium lost, without an agent.
+
+    Raises what its start would.
+    """
     async with looked_into(config) as (tx, keystore):
         require_root(tx, keystore)
         moment = Timeline.load(tx).look(read_clock())
         outbox = Outbox(device=config.device, signer=keystore, random=secrets.token_bytes)
-        return standing(tx, outbox) | {"clock": {"trusted": moment.trusted}}
+        lost = {"damaged": damage.count(tx), "in_doubt": damage.count(tx, sure=False)}
+        return standing(tx, outbox) | {"clock": {"trusted": moment.trusted}, "scrub": lost}
 
 
 async def judged(config: Config) -> chain.Verdict:

@@ -298,7 +298,7 @@ def _vault(config: "Config", ask_status: AskStatus) -> Iterator[Finding]:
             "unsure: ages advance by the boot clock",
             'give it network time; where the clock is set otherwise, write source = "system" in [clock]',
         )
-    yield from _damage(answer["damage"])
+    yield from _damage(answer["scrub"])
     for name in answer["not_removed"]:
         path = config.vault / name
         following = (

@@ -65,10 +65,12 @@ def page(tx: Tx, *, sure: bool, after: int, limit: int) -> list[Row]:
     )
 
 
-def count(tx: Tx) -> int:
-    """Return how many are in quarantine, without what is being erased."""
+def count(tx: Tx, *, sure: bool) -> int:
+    """Return how many are in quarantine, or in doubt, without what is being erased."""
     ((found,),) = tx.execute(
-        "SELECT count(*) FROM damage CROSS JOIN object o ON o.n = damage.object WHERE sure = 1 AND o.state != 'erasing'"
+        "SELECT count(*) FROM damage CROSS JOIN object o ON o.n = damage.object"
+        " WHERE sure = ? AND o.state != 'erasing'",
+        (int(sure),),
     )
     return int(found)
 

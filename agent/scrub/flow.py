@@ -215,7 +215,7 @@ class Scrub:
             self._budget.hurried -= 1
         state = await self._state()
         whole = state.began_ms == 0
-        damaged, doubted = await self._index.read(lambda tx: (damage.count(tx), _doubted(tx)))
+        damaged, doubted = await self._index.read(lambda tx: (damage.count(tx), damage.count(tx, sure=False)))
         objects, size = (state.last_objects, state.last_bytes) if whole else (state.objects, state.bytes)
         mended = self._right_again - before
         return Told(objects=objects, bytes=size, damaged=damaged, doubted=doubted, mended=mended, whole=whole)
@@ -489,10 +489,6 @@ def _unread(tx: Tx) -> tuple[str, ...]:
     return tuple(one.object for _n, one in damage.page(tx) if one.what in _UNREAD)
 
 
-def _doubted(tx: Tx) -> int:
-    return len(damage.page(tx, sure=False))
-
-
 def words(found: Object, seen: Seen) -> str:
     """Say what is wrong with an object and where else it is, without a name."""
     wanted = found.category not in damage.NEVER_AGAIN
@@ -539,7 +535,7 @@ def scrub_view(tx: Tx, vault: Vault) -> dict[str, Any]:
             "bytes": state.bytes,
             "damaged": state.damaged,
         }
-    told["in_doubt"] = _doubted(tx)
+    told["in_doubt"] = damage.count(tx, sure=False)
     for sure, kind, listed in ((True, "damaged", "objects"), (False, "in_doubt", "doubted")):
         for _n, one in damage.page(tx, sure=sure, limit=LISTED_MAX):
             told[listed].append({"id": one.object} | damaged_view(tx, vault.require(tx, one.object))[kind])
