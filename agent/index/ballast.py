@@ -14,8 +14,8 @@ from typing import Final
 from agent.files import FILE_MODE, free_bytes
 
 BALLAST_BYTES: Final = 8 * 1024 * 1024
-"""At least: half for what the log has still to bring home when the disk fills up, the thousand pages after which SQLite
-does so; half for the smallest part of a delete (``SMALL`` in ``agent/erasure.py``) many times over."""
+"""At least: half for what the log has still to bring home when the disk fills up (``log_bytes``), half for the smallest
+part of a delete (``SMALL`` in ``agent/erasure.py``) many times over."""
 
 SHARE: Final = 16
 """Of the index's bytes one in so many: an object's rows take more than a thousand, its id twice 26."""
@@ -56,6 +56,11 @@ class Ballast:
     def quarter_left(self) -> bool:
         """Whether no more than a quarter of it is left: that is for what makes room alone."""
         return self._bytes <= self._whole // 4
+
+    @property
+    def log_bytes(self) -> int:
+        """The part of it that is kept for pages which SQLite's log has still to bring home."""
+        return self._whole // 2
 
     def take(self) -> None:
         """Take what was given up, or what the index grew for, as far as there is room for it."""

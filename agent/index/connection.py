@@ -3,6 +3,9 @@
 Rules:
 
 - Only the worker thread touches the connection, so a checkpoint never meets a reader of ours.
+- SQLite's log is brought home by that thread between two calls, not inside a commit as SQLite would: when nobody asks
+  for anything, or at the latest when it has as many pages as the ballast has room for. What fails then is known, and
+  not swallowed.
 - Writes that wait at the same moment share one commit, each in its own savepoint: one that raises is undone alone.
   A ``large`` one, of thousands of statements, gets a commit to itself: inside a savepoint SQLite walks through all that
   the savepoint has saved so far at the end of each statement, so that such a write took seconds.
@@ -19,6 +22,7 @@ import queue
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal, TypeVar
@@ -36,6 +40,14 @@ T = TypeVar("T")
 GROUP_MAX: Final = 256
 """Calls that share one commit at most: bounds how long the first of them waits for the last."""
 
+HOME_PAGES: Final = 1_000
+"""Pages in the log that are worth bringing home, as soon as nobody asks for anything."""
+
+LOG_PAGES_MAX: Final = 4_096
+"""Pages (16 MiB) that the log never has many more of: a start after a power cut reads it all."""
+
+_QUIET_S: Final = 0.05
+_PAGE_BYTES: Final = 4_096
 _KEY_BYTES: Final = 32
 _MAKE_ROOM: Final = "free space or lower the keep limits in policy.toml"
 
@@ -66,6 +78,7 @@ class Index:
         self._path = path
         self._lost: Exception | None = None
         self._closed = False
+        self._log_pages = 0
         self._lock = threading.Lock()
         self._connection = open_encrypted(path, key)
         try:
@@ -73,6 +86,7 @@ class Index:
             self._ballast = Ballast(path.with_name(f"{path.name}.ballast"), index=path)
             self._ballast.take()
             sync_folder(path.parent)
+            self._connection.set_wal_hook(self._note_log)  # and SQLite brings nothing home by itself
         except BaseException:
             self._connection.close()
             raise
@@ -145,7 +159,7 @@ class Index:
 
     def _serve(self) -> None:
         while True:
-            batch = [self._jobs.get()]
+            batch = [self._next()]
             while len(batch) < GROUP_MAX and not self._jobs.empty():
                 batch.append(self._jobs.get())
             stop = any(job.kind == "stop" for job in batch)
@@ -161,6 +175,14 @@ class Index:
                 self._connection.close()
                 return
 
+    def _next(self) -> _Job:
+        """Wait for a job; bring the log home when none comes."""
+        if self._log_pages >= HOME_PAGES:
+            with suppress(queue.Empty):
+                return self._jobs.get(timeout=_QUIET_S)
+            self._bring_home()
+        return self._jobs.get()
+
     def _serve_batch(self, batch: Sequence[_Job]) -> None:
         for job in batch:  # a read sees what is durable, never the half of a commit
             if job.kind == "read":
@@ -173,6 +195,8 @@ class Index:
         for job in batch:
             if job.kind == "truncate":
                 self._settle(job, self._truncate)
+        if self._log_pages >= self._log_pages_max():
+            self._bring_home()
         if self._lost is None:
             self._ballast.take()
 
@@ -193,6 +217,32 @@ class Index:
         finally:
             self._roll_back()
 
+    def _note_log(self, _connection: apsw.Connection, _name: str, pages: int) -> int:
+        self._log_pages = pages
+        return apsw.SQLITE_OK
+
+    def _log_pages_max(self) -> int:
+        """Say how long the log may be: its pages need room in the index once more, and on a full disk the ballast's."""
+        if self.short_of_room:
+            return HOME_PAGES
+        return min(LOG_PAGES_MAX, self._ballast.log_bytes // _PAGE_BYTES)
+
+    def _bring_home(self) -> None:
+        """Write the log's pages into the index, so that the next transaction begins the log anew.
+
+        If power fails on the way, the log is whole: it is begun anew only behind a sync of the index. On a full disk it
+        grows further, and what is urgent cuts it (``_cut_log``).
+        """
+        if self._lost is not None:
+            return
+        try:
+            self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+        except apsw.FullError:
+            return
+        except apsw.Error as error:
+            self._lose(error)
+        self._log_pages = 0
+
     def _truncate(self, _job: _Job) -> None:
         self._require_alive()
         while True:
@@ -208,6 +258,8 @@ class Index:
 
     def _checkpoint(self) -> bool:
         ((busy, _, _),) = self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        if not busy:
+            self._log_pages = 0
         return bool(busy)
 
     def _write_group(self, jobs: Sequence[_Job]) -> None:

@@ -6,6 +6,7 @@ import os
 import stat
 import threading
 from collections.abc import Callable
+from concurrent.futures import Future
 from pathlib import Path
 
 import apsw
@@ -15,10 +16,13 @@ from agent import collection, enrolment, rights
 from agent.errors import ConfigError, CorruptError, SpaceError
 from agent.index import Index, IndexLostError, Tx, opening, outbox
 from agent.index import erasure as erasure_rows
-from agent.index.ballast import BALLAST_BYTES
+from agent.index.ballast import BALLAST_BYTES, SHARE, Ballast
+from agent.index.connection import HOME_PAGES, LOG_PAGES_MAX
 from agent.model import Moment
+from tests.waiting import until
 
 KEY = bytes(range(32))
+BRING_HOME = "PRAGMA wal_checkpoint(PASSIVE)"
 
 
 def opened(folder: Path, key: bytes = KEY) -> Index:
@@ -229,14 +233,95 @@ def test_truncated_log_is_empty_and_nothing_is_lost(tmp_path: Path) -> None:
     index.close()
 
 
-class Failing:
-    """A connection that fails at COMMIT as a broken or full medium does."""
+def fill_log(index: Index, pages: int, *, then: Callable[[], object]) -> None:
+    """Let the log grow by some more pages than these, and something happen behind the commit, on the index's thread."""
 
-    def __init__(self, real: apsw.Connection, error: apsw.Error, *, times: int) -> None:
-        self.real, self.error, self.times = real, error, times
+    def insert(tx: Tx) -> None:
+        tx.execute("CREATE TABLE much (value BLOB)")
+        tx.execute("INSERT INTO much VALUES (zeroblob(?))", (pages * 4096,))
+        tx.then(then)
+
+    index.write_now(insert)
+
+
+def test_log_is_brought_home_when_nobody_asks_for_anything_and_not_inside_a_commit(tmp_path: Path) -> None:
+    index = opened(tmp_path)
+    home = tmp_path / "index.db"
+    asyncio.run(index.truncate_log())
+    before = home.stat().st_size
+    at_commit: list[int] = []
+    fill_log(index, HOME_PAGES, then=lambda: at_commit.append(home.stat().st_size))
+    until(lambda: home.stat().st_size > HOME_PAGES * 4096, what="the log brought home")
+    assert at_commit == [before]
+    index.close()
+
+
+def test_log_is_brought_home_at_the_latest_when_the_ballast_has_no_more_room_for_it(tmp_path: Path) -> None:
+    index = opened(tmp_path)
+    home = tmp_path / "index.db"
+    asyncio.run(index.truncate_log())
+    next_ones: list[Future[int]] = []
+
+    def ask_at_once() -> None:
+        next_ones.append(index._submit("read", lambda _tx: home.stat().st_size))
+
+    fill_log(index, BALLAST_BYTES // 2 // 4096, then=ask_at_once)
+    assert next_ones[0].result() > BALLAST_BYTES // 2
+    index.close()
+
+
+def test_log_of_a_large_index_is_as_long_as_its_ballast_has_room_for_and_of_a_full_disk_short(tmp_path: Path) -> None:
+    home = tmp_path / "index.db"
+    with home.open("wb") as large:
+        large.truncate(10 * BALLAST_BYTES * SHARE)
+    ballast = Ballast(tmp_path / "index.db.ballast", index=home)
+    assert ballast.log_bytes == BALLAST_BYTES // 2
+    ballast.take()
+    assert ballast.log_bytes == 10 * BALLAST_BYTES // 2
+    home.unlink()
+    index = opened(tmp_path)
+    index._ballast = ballast
+    assert index._log_pages_max() == LOG_PAGES_MAX
+    assert ballast.release()
+    assert index._log_pages_max() == HOME_PAGES
+    index.close()
+
+
+def test_failed_sync_of_what_is_brought_home_ends_every_later_call(tmp_path: Path) -> None:
+    index = opened(tmp_path)
+    index.write_now(make_table)
+    real = index._connection
+    index._connection = Failing(real, apsw.IOError("disk I/O error"), times=1, at=BRING_HOME)  # type: ignore[assignment] # a medium that breaks, put in its place
+    fill_log(index, BALLAST_BYTES // 2 // 4096, then=lambda: None)
+    with pytest.raises(IndexLostError, match="must start anew"):
+        index.write_now(put("lost"))
+    index._connection = real
+    index.close()
+
+
+def test_log_that_finds_no_room_to_be_brought_home_loses_nothing_and_is_brought_later(tmp_path: Path) -> None:
+    index = opened(tmp_path)
+    index.write_now(make_table)
+    real = index._connection
+    failing = Failing(real, apsw.FullError("full"), times=1, at=BRING_HOME)
+    index._connection = failing  # type: ignore[assignment] # a medium that breaks, put in its place
+    fill_log(index, BALLAST_BYTES // 2 // 4096, then=lambda: None)
+    index.write_now(put("kept"))
+    until(lambda: (tmp_path / "index.db").stat().st_size > BALLAST_BYTES // 2, what="the log brought home")
+    assert failing.times == 0
+    assert index.read_now(notes) == ["kept"]
+    index._connection = real
+    index.close()
+
+
+class Failing:
+    """A connection that fails at one statement as a broken or full medium does."""
+
+    def __init__(self, real: apsw.Connection, error: apsw.Error, *, times: int, at: str = "COMMIT") -> None:
+        self.real, self.error, self.times, self.at = real, error, times, at
 
     def execute(self, sql: str, bindings: "apsw.Bindings | None" = None) -> object:
-        if sql == "COMMIT" and self.times > 0:
+        if sql == self.at and self.times > 0:
             self.times -= 1
             raise self.error
         return self.real.execute(sql, bindings)
