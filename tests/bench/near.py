@@ -9,9 +9,9 @@ from typing import Any, Final
 
 from tests.bench.meter import now_s
 from tests.ble.radio import Radio
-from tests.enrolment.neighbourhood import ask_socket
 from tests.flow.house import House
 from tests.link_server.running import Running, running
+from tests.local_socket import NobodyError, ask_socket
 from tests.netns import Host
 from tests.waiting import until
 
@@ -69,7 +69,7 @@ class Listening(House):
         assert self._processes["agent"].poll() is None, (self.folder / "agent.log").read_text()
         try:
             near: list[Device] = ask_socket(self.state / "control.sock", "nearby")["near"]
-        except OSError:
+        except NobodyError:
             return []
         return near
 

@@ -19,8 +19,7 @@ WITHIN_S = 60.0
 
 
 def held(agent: Agent) -> list[dict[str, Any]]:
-    listed: list[dict[str, Any]] = agent.asked("inventory")["objects"]
-    return listed
+    return agent.held()
 
 
 def allow_logs(agent: Agent) -> None:
@@ -133,4 +132,4 @@ def settings(agent: Agent) -> dict[str, Any]:
 
 
 def alerts(agent: Agent) -> list[str]:
-    return [one["code"] for one in agent.asked("status")["alerts"]]
+    return [one["code"] for one in agent.status()["alerts"]]

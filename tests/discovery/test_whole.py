@@ -21,7 +21,7 @@ THIEF = "10.77.0.3"
 
 
 def held(agent: Agent) -> int:
-    return len(agent.asked("inventory")["objects"])
+    return len(agent.held())
 
 
 def collects_on(agent: Agent) -> None:

@@ -3,7 +3,6 @@
 import json
 import os
 import queue
-import socket
 import subprocess
 import sys
 import tempfile
@@ -13,6 +12,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Final
 
+from tests.local_socket import ask_socket, held_objects
 from tests.netns import Host
 from tests.waiting import at_most, until
 
@@ -30,6 +30,7 @@ class Agent:
         self.folder = folder
         self.config = folder / "agent.toml"
         self.log = folder / "agent.log"
+        self.socket = folder / "state" / "control.sock"
         self.env: dict[str, str] = {}
         home = folder / "home"
         self.shell("privacy-owner", "--home", home, "init")
@@ -84,19 +85,32 @@ class Agent:
         """Wait until the running agent tells all of these."""
 
         def told() -> bool:
-            answer = ask_socket(self.folder / "state" / "control.sock", "nearby")
+            answer = ask_socket(self.socket, "nearby")
             return set(reasons) <= {one["reason"] for one in answer["troubles"]}
 
         until(told, what=f"the troubles {reasons}", within_s=WITHIN_S)
 
     def until_well(self) -> None:
         """Wait until the running agent tells no trouble."""
-        control = self.folder / "state" / "control.sock"
-        until(lambda: not ask_socket(control, "nearby")["troubles"], what="the end of its troubles", within_s=WITHIN_S)
+        until(
+            lambda: not ask_socket(self.socket, "nearby")["troubles"], what="the end of its troubles", within_s=WITHIN_S
+        )
 
     def asked_near(self) -> list[Told]:
         """Ask the socket once."""
-        return list(ask_socket(self.folder / "state" / "control.sock", "nearby")["near"])
+        return list(ask_socket(self.socket, "nearby")["near"])
+
+    def cameras(self) -> list[Told]:
+        """Return what the running agent says of its cameras."""
+        return list(ask_socket(self.socket, "cameras")["cameras"])
+
+    def status(self) -> Told:
+        """Return what the running agent says of itself."""
+        return ask_socket(self.socket, "status")
+
+    def held(self) -> list[Told]:
+        """Return what the running agent holds."""
+        return held_objects(self.socket)
 
     def audit(self) -> list[Told]:
         """Return the log's entries."""
@@ -129,18 +143,6 @@ def device(host: Host, *, listens: bool = False) -> Iterator[Agent]:
         if listens:
             made.listens("mdns")
         yield made
-
-
-def ask_socket(path: Path, verb: str) -> Told:
-    """Ask an agent's local socket as its shell commands do; a socket's name crosses network namespaces."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as line:
-        line.settimeout(WITHIN_S)
-        line.connect(str(path))
-        line.sendall(json.dumps({"verb": verb, "args": {}}).encode() + b"\n")
-        with line.makefile("rb") as answers:
-            answer: Told = json.loads(answers.readline())
-    result: Told = answer["result"]
-    return result
 
 
 class Camera:

@@ -16,6 +16,7 @@ from typing import Any, Self
 
 from device_sim.broker import Broker, Engine
 from device_sim.camera.media import write_clip
+from tests.local_socket import NobodyError, ask_socket, held_objects
 from tests.waiting import until
 
 BIN = Path(sys.executable).parent
@@ -169,15 +170,10 @@ class House:
         """Tell whether the agent says that it has the line."""
         process = self._processes["agent"]
         assert process.poll() is None, (self.folder / "agent.log").read_text()
-        if not (self.state / "control.sock").exists():
+        try:
+            return bool(ask_socket(self.state / "control.sock", "status")["broker"]["online"])
+        except NobodyError:  # the one that left this socket behind is being started anew
             return False
-        done = subprocess.run(
-            [str(BIN / "privacy-agent"), "status", "--config", str(self.config), "--json"],
-            capture_output=True,
-            check=False,
-            timeout=60,
-        )  # refused while the agent that left this socket behind is being started anew
-        return done.returncode == 0 and bool(json.loads(done.stdout)["broker"]["online"])
 
     def kill(self, name: str) -> None:
         """SIGKILL, and wait until it is gone."""
@@ -223,7 +219,10 @@ class House:
 
     def held(self) -> list[dict[str, Any]]:
         """Return what the agent's inventory lists as held here, without what only the store has."""
-        found: list[dict[str, Any]] = self.agent_json("inventory")["objects"]
+        try:
+            found = held_objects(self.state / "control.sock")
+        except NobodyError:
+            found = self.agent_json("inventory")["objects"]
         return [item for item in found if item["state"] != "at_store"]
 
     def one(self, state: str, *, count: int = 1) -> list[dict[str, Any]]:

@@ -41,7 +41,7 @@ class Beside:
 
     def listed(self) -> Told:
         """The camera as ``cameras`` lists it."""
-        (told,) = (one for one in self.agent.asked("cameras")["cameras"] if one["camera"] == self.camera)
+        (told,) = (one for one in self.agent.cameras() if one["camera"] == self.camera)
         return dict(told)
 
     def met(self) -> Told:

@@ -14,6 +14,7 @@ from typing import Any, Self
 import psutil
 
 from tests.approving import approve_policy
+from tests.local_socket import NobodyError, ask_socket, held_objects
 from tests.ran import Ran
 from tests.waiting import until
 from tests.writing import policy_text
@@ -203,10 +204,17 @@ class Device:
     def ask(self, *words: object) -> Any:  # noqa: ANN401 - JSON
         return json.loads(self.privacy("agent", *words, "--config", self.config, "--json").out)
 
+    def told(self, verb: str) -> dict[str, Any]:
+        """Return what the running agent answers; for what is looked at again and again."""
+        return ask_socket(self.state / "control.sock", verb)
+
     def held(self) -> list[dict[str, Any]]:
         """Return what is held, in the order of capture."""
-        found: list[dict[str, Any]] = self.ask("inventory")["objects"]
-        return found
+        try:
+            return held_objects(self.state / "control.sock")
+        except NobodyError:
+            found: list[dict[str, Any]] = self.ask("inventory")["objects"]
+            return found
 
     def wait_for(self, count: int) -> list[dict[str, Any]]:
         """Wait until so many segments are held."""
@@ -219,7 +227,7 @@ class Device:
 
     def fails(self) -> bool:
         """Tell whether the alert of a source that failed stands."""
-        return any(one["code"] == "source_failed" for one in self.ask("status")["alerts"])
+        return any(one["code"] == "source_failed" for one in self.told("status")["alerts"])
 
     def clips(self) -> list[tuple[dict[str, Any], bytes]]:
         """Export all that is held and open it with ``privacy-agent decrypt``; in the order of capture."""

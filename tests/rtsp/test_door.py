@@ -222,7 +222,7 @@ def test_another_certificate_is_written_down_and_alerted_as_an_impostor(tmp_path
         device.watch(f"rtsps://127.0.0.1:{line.port}/main", f'certificate_sha256 = "{wrong}"')
         device.start()
         codes = {"camera_impostor", "source_failed"}
-        until(lambda: {one["code"] for one in device.ask("status")["alerts"]} == codes, what="both alerts")
+        until(lambda: {one["code"] for one in device.told("status")["alerts"]} == codes, what="both alerts")
         told = device.privacy("agent", "audit", "show", "--config", device.config).out.splitlines()
         refused = [entry for line in told if (entry := json.loads(line)).get("kind") == "camera_refused"]
         (known,) = device.ask("cameras")["cameras"]

@@ -142,7 +142,7 @@ def test_refused_category_calls_no_camera_until_it_is_let_in(server: Server, dev
     device.let_in(photo="")
     device.watch(server.url, segment="5m")
     device.start()
-    until(lambda: device.ask("status")["sources"][0]["not_taken"], what="the refusal")
+    until(lambda: device.told("status")["sources"][0]["not_taken"], what="the refusal")
     assert device.readers() == []
     assert device.held() == []
     device.let_in(recording="", photo="")
