@@ -119,7 +119,8 @@ class Peak:
 
     ``once_bytes`` is what is private to each process and the shared pages of the one that has most of them, so that
     the same libraries do not count twice. ``resident_bytes`` adds every process's own peak as the kernel kept it
-    (``VmHWM``), which counts them twice and adds peaks of different moments.
+    (``VmHWM``), which counts them twice and adds peaks of different moments. ``once_bytes`` is never less than the
+    first process's own peak.
     """
 
     def __init__(self, pid: int) -> None:
@@ -156,4 +157,4 @@ class Peak:
         pids = family(self._pid)
         for pid in pids:
             self._resident[pid] = max(self._resident.get(pid, 0), _memory(pid, "status", "VmHWM:")[0])
-        self.once_bytes = max(self.once_bytes, _once_bytes(pids))
+        self.once_bytes = max(self.once_bytes, _once_bytes(pids), self._resident[self._pid])
