@@ -1,6 +1,5 @@
 """The version of what is installed, and the protocol that it speaks."""
 
-from importlib.metadata import version
 from typing import Any, Final
 
 PACKAGE: Final = "camera-privacy-agent"
@@ -9,9 +8,15 @@ PROTOCOLS: Final = ("pv1",)
 
 def version_line(program: str) -> str:
     """Return it as a person reads it: ``privacy-agent 0.1.0 (protocol pv1)``."""
-    return f"{program} {version(PACKAGE)} (protocol {', '.join(PROTOCOLS)})"
+    return f"{program} {_version()} (protocol {', '.join(PROTOCOLS)})"
 
 
 def version_facts() -> dict[str, Any]:
     """Return it as a program reads it."""
-    return {"version": version(PACKAGE), "protocol": list(PROTOCOLS)}
+    return {"version": _version(), "protocol": list(PROTOCOLS)}
+
+
+def _version() -> str:
+    from importlib.metadata import version
+
+    return version(PACKAGE)

@@ -12,11 +12,12 @@ import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from device_sim.broker import Broker, Engine
 from device_sim.camera.media import write_clip
 from tests.local_socket import NobodyError, ask_socket, held_objects
+from tests.prepared import begin_in
 from tests.waiting import until
 
 BIN = Path(sys.executable).parent
@@ -52,6 +53,9 @@ keep = {{ age = "14d" }}
 """
 
 
+_NOWHERE: Final = "mqtts://127.0.0.1:1"
+
+
 class House:
     """Everything of one household under one folder; a context manager that stops what runs."""
 
@@ -71,27 +75,42 @@ class House:
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
 
     def __enter__(self) -> Self:
-        self.spool.mkdir()
-        self.run("certs", "init", self.folder / "tls", "--device", DEVICE)
-        self.init_cloud()
+        self.furnish()
         self.broker = Broker(self.folder / "broker", self.folder / "tls", engine=self._engine)
         self.broker.start()
-        cloud = self.folder / "cloud"
-        self.owner("init", "--backend", cloud / "backend.json", "--store", cloud / "store.json")
-        told = self.agent_json(
-            "init", "--owner", self.home / "owner.pub", "--state", self.state, "--clock", "system",
-            "--source", f"spool:{self.spool}", "--broker", self.url, "--tenant", TENANT,
-            "--identity", self.folder / "tls" / DEVICE,
-        )  # fmt: skip
+        for told in (self.config, self.home / "owner.toml"):
+            told.write_text(told.read_text().replace(_NOWHERE, self.url))
         recipient = json.loads((self.home / "owner.pub").read_text().splitlines()[0])["recipient"]
         (self.folder / "policy.toml").write_text(
             POLICY.format(recipient=recipient, upload=self._upload, photo_age=self._photo_age)
         )
+        return self
+
+    def furnish(self) -> None:
+        """Be what the first house of this process became in seconds."""
+        begin_in(self.folder, self.first)
+
+    @staticmethod
+    def first(folder: Path) -> None:
+        """Set up the one that the others begin as."""
+        House(folder).set_up()
+
+    def set_up(self) -> None:
+        """Do what a person does first: keys, certificates, the device set up, owner and device introduced."""
+        self.spool.mkdir()
+        self.run("certs", "init", self.folder / "tls", "--device", DEVICE)
+        self.init_cloud()
+        cloud = self.folder / "cloud"
+        self.owner("init", "--backend", cloud / "backend.json", "--store", cloud / "store.json")
+        told = self.agent_json(
+            "init", "--owner", self.home / "owner.pub", "--state", self.state, "--clock", "system",
+            "--source", f"spool:{self.spool}", "--broker", _NOWHERE, "--tenant", TENANT,
+            "--identity", self.folder / "tls" / DEVICE,
+        )  # fmt: skip
         self.owner(
-            "device", "add", self.state / "device.jws", "--accept", told["fingerprint"], "--broker", self.url,
+            "device", "add", self.state / "device.jws", "--accept", told["fingerprint"], "--broker", _NOWHERE,
             "--tenant", TENANT, "--tls", self.folder / "tls" / "owner",
         )  # fmt: skip
-        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

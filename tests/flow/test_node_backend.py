@@ -32,6 +32,10 @@ class NodeHouse(House):
 
     _cloud: subprocess.Popen[bytes]
 
+    @staticmethod
+    def first(folder: Path) -> None:
+        NodeHouse(folder).set_up()
+
     def init_cloud(self) -> None:
         subprocess.run([NODE, BACKEND, "init", "--dir", self.folder / "cloud"], check=True, timeout=60)
 

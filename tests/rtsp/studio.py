@@ -15,6 +15,7 @@ import psutil
 
 from tests.approving import approve_policy
 from tests.local_socket import NobodyError, ask_socket, held_objects
+from tests.prepared import begin_in
 from tests.ran import Ran
 from tests.waiting import until
 from tests.writing import policy_text
@@ -78,13 +79,19 @@ class Device:
         self._agent: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
-        self.privacy("owner", "--home", self.folder / "home", "init")
-        public = self.folder / "home" / "owner.pub"
-        about = ("--state", self.state, "--clock", "system", "--device", "cam-01", "--config", self.config)
-        self.privacy("agent", "init", "--owner", public, *about)
-        self.privacy("agent", "keygen", "-o", self.identity)
+        begin_in(self.folder, self.first)
         self.let_in(recording="")
         return self
+
+    @staticmethod
+    def first(folder: Path) -> None:
+        """Set up the one that the others begin as."""
+        device = Device(folder)
+        device.privacy("owner", "--home", folder / "home", "init")
+        public = folder / "home" / "owner.pub"
+        about = ("--state", device.state, "--clock", "system", "--device", "cam-01", "--config", device.config)
+        device.privacy("agent", "init", "--owner", public, *about)
+        device.privacy("agent", "keygen", "-o", device.identity)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
