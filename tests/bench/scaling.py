@@ -1,14 +1,14 @@
 """What is asked of the agent all day, in a vault of a thousand, of 32 thousand and of a million objects.
 
 The vaults are made by the benchmark itself (``filled.py``): the rows, slots, headers, audit log and files that as many
-recordings would have left, without their way there. Each is asked the same: a start after an orderly stop and one after
-SIGKILL, until the retained ``state`` message arrived; files moved into the spool one at a time, from the rename to the
-moment that the source is given up; a retention pass with nothing due, in this process, with the agent stopped; deletes
-of one object, from the command on its way to the signed receipt at an MQTT client, each of another part of the vault.
-Then one command deletes all of one camera of ten, whose recordings lie among those of the others, so that every group
-of keys has some of it and is written anew; its sender gets progress, and meanwhile asks for an inventory of one object
-again and again. Memory is the highest of the agent and all that it started, shared pages counted once; beside it
-stands the sum of each one's own peak (``VmHWM``), whenever that was.
+recordings would have left, without their way there. Each is asked the same, just behind an empty vault: a start after
+an orderly stop and one after SIGKILL, until the retained ``state`` message arrived; files moved into the spool one at a
+time, from the rename to the moment that the source is given up; a retention pass with nothing due, in this process,
+with the agent stopped; deletes of one object, from the command on its way to the signed receipt at an MQTT client, each
+of another part of the vault. Then one command deletes all of one camera of ten, whose recordings lie among those of the
+others, so that every group of keys has some of it and is written anew; its sender gets progress, and meanwhile asks for
+an inventory of one object again and again. Memory is the highest of the agent and all that it started, shared pages
+counted once; beside it stands the sum of each one's own peak (``VmHWM``), whenever that was.
 The peer is a plain SQLite file with rows of the same values and size and their indexes (WAL, ``synchronous=FULL``, a
 commit for each insert and each delete, and for each 500 of the many): no encryption, no proof, no files.
 """
@@ -72,8 +72,11 @@ class _Asked:
 def measure(folder: Path, *, quick: bool) -> list[Figure]:
     """Return the figures of each size."""
     sizes = (100, 2_000) if quick else _SIZES
-    asked = [_ask(folder / str(size), size, quick=quick) for size in (0, *sizes)]
-    return list(_figures(asked[0], asked[1:]))
+    asked: list[tuple[_Asked, _Asked]] = []
+    for size in sizes:  # each behind an empty vault of its own, so that a machine that becomes slower falls on both
+        empty = _ask(folder / f"empty-before-{size}", 0, quick=quick)
+        asked.append((empty, _ask(folder / str(size), size, quick=quick)))
+    return list(_figures(asked))
 
 
 def _ask(folder: Path, size: int, *, quick: bool) -> _Asked:
@@ -172,11 +175,10 @@ async def _passes(house: House, rounds: int) -> list[float]:
     return took[1:]
 
 
-def _figures(empty: _Asked, asked: list[_Asked]) -> Iterator[Figure]:
-    base_ms = _p99(empty.ingest_ms)
-    first = asked[0]
-    for one in asked:
-        plain = one.plain
+def _figures(asked: list[tuple[_Asked, _Asked]]) -> Iterator[Figure]:
+    _, first = asked[0]
+    for empty, one in asked:
+        base_ms, plain = _p99(empty.ingest_ms), one.plain
         assert plain is not None
         name = f"{one.objects:,} objects"
         yield Figure(
