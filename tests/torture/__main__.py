@@ -47,6 +47,7 @@ OTHER_POINTS: Final = 24
 """The same of real power cuts and of the weather."""
 
 _COUNT: Final = struct.Struct("=Q")
+_FAILED: Final = "torture: a worker failed; its words are above"
 
 Task = Callable[[int, Callable[[], None]], dict[str, Any]]
 
@@ -172,12 +173,14 @@ def _work(part: Task) -> list[dict[str, Any]]:
             texts[out] += piece
             if not piece:
                 open_.discard(out)
+                if not texts[out]:  # the others end with this process
+                    raise SystemExit(_FAILED)
         if os.isatty(2):
             tried = sum(_COUNT.unpack_from(counts, n * _COUNT.size)[0] for n in range(WORKERS))
             os.write(2, f"\r{tried} points".encode())
     for _, pid in pipes:
         if os.waitpid(pid, 0)[1] != 0:
-            raise SystemExit("torture: a worker failed; its words are above")
+            raise SystemExit(_FAILED)
     if os.isatty(2):
         os.write(2, b"\n")
     return [json.loads(texts[out]) for out, _ in pipes]

@@ -125,15 +125,18 @@ class Store:
 
     async def receive(self, _channel: str) -> bytes:
         """Return the store's next answer."""
-        if self._answers.empty():
-            self._heard.set()
-        return await self._answers.get()
+        while True:
+            if self._answers.empty():
+                self._heard.set()
+            if answer := await self._answers.get():
+                return answer
 
     async def reconnect(self) -> None:
         """Fall and come back; answers under way are gone."""
         async with self._sessions:
             while not self._answers.empty():
                 self._answers.get_nowait()
+            self._answers.put_nowait(b"")  # whoever was about to hear one of them looks again: there is nothing to hear
             self._session += 1
             self._sessions.notify_all()
 
