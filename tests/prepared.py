@@ -2,10 +2,14 @@
 
 import atexit
 import shutil
+import subprocess
+import sys
 import tempfile
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+
+BIN = Path(sys.executable).parent
 
 
 def begin_in(folder: Path, set_up: Callable[[Path], None]) -> None:
@@ -15,6 +19,17 @@ def begin_in(folder: Path, set_up: Callable[[Path], None]) -> None:
     for path in first.rglob("*"):
         if path.is_file() and str(first).encode() in (told := path.read_bytes()):
             (folder / path.relative_to(first)).write_bytes(told.replace(str(first).encode(), str(folder).encode()))
+
+
+def owner_and_device(folder: Path) -> None:
+    """Make an owner, in ``home``, and a device of theirs beside it."""
+    home = folder / "home"
+    about = ("--device", "cam-01", "--state", folder / "state", "--clock", "system", "--config", folder / "agent.toml")
+    for command in (
+        ("privacy-owner", "--home", home, "init"),
+        ("privacy-agent", "init", "--owner", home / "owner.pub", *about),
+    ):
+        subprocess.run([BIN / command[0], *command[1:]], stdout=subprocess.DEVNULL, check=True)
 
 
 @cache

@@ -14,23 +14,13 @@ from typing import Any, Final
 
 from tests.local_socket import ask_socket, held_objects
 from tests.netns import Host
-from tests.prepared import begin_in
+from tests.prepared import begin_in, owner_and_device
 from tests.waiting import at_most, until
 
 BIN: Final = Path(sys.executable).parent
 WITHIN_S: Final = 60.0
 
 Told = dict[str, Any]
-
-
-def set_up(folder: Path) -> None:
-    """Make an owner, and a device of theirs."""
-    home, state, config = folder / "home", folder / "state", folder / "agent.toml"
-    about = ("--device", "cam-01", "--state", state, "--clock", "system", "--config", config)
-    subprocess.run([BIN / "privacy-owner", "--home", home, "init"], stdout=subprocess.DEVNULL, check=True)
-    subprocess.run(
-        [BIN / "privacy-agent", "init", "--owner", home / "owner.pub", *about], stdout=subprocess.DEVNULL, check=True
-    )
 
 
 class Agent:
@@ -43,7 +33,7 @@ class Agent:
         self.log = folder / "agent.log"
         self.socket = folder / "state" / "control.sock"
         self.env: dict[str, str] = {}
-        begin_in(folder, set_up)
+        begin_in(folder, owner_and_device)
 
     def listens(self, *ways: str) -> None:
         """Let the config say so; without ``ways`` in every way."""

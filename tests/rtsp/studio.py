@@ -15,7 +15,7 @@ import psutil
 
 from tests.approving import approve_policy
 from tests.local_socket import NobodyError, ask_socket, held_objects
-from tests.prepared import begin_in
+from tests.prepared import begin_in, owner_and_device
 from tests.ran import Ran
 from tests.waiting import until
 from tests.writing import policy_text
@@ -86,11 +86,8 @@ class Device:
     @staticmethod
     def first(folder: Path) -> None:
         """Set up the one that the others begin as."""
+        owner_and_device(folder)
         device = Device(folder)
-        device.privacy("owner", "--home", folder / "home", "init")
-        public = folder / "home" / "owner.pub"
-        about = ("--state", device.state, "--clock", "system", "--device", "cam-01", "--config", device.config)
-        device.privacy("agent", "init", "--owner", public, *about)
         device.privacy("agent", "keygen", "-o", device.identity)
 
     def __exit__(
