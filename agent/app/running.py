@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Final, Literal
 
-from agent import audit, enrolment
+from agent import audit, bundle, enrolment
 from agent.app.alarm import Alarm
 from agent.app.answering import look_at_requests
 from agent.app.camera_state import Said
@@ -724,7 +724,7 @@ async def _remove_again(live: Live, moment: Moment) -> None:
     """Try again what could not be removed; tell of it when that becomes more, and when it is over."""
     parts = live.parts
     try:
-        kept = await parts.erasure.retry(moment) + len(parts.bundle.kept)
+        kept = await parts.erasure.retry(moment) + len(await parts.index.read(bundle.put_off))
     except SpaceError as error:  # the pass, which gives room, goes on
         _log.warning("what could not be removed is tried again later: %s", error.message)
         return

@@ -9,8 +9,9 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, Final
 
-from agent import audit, chain, damage, erasure
+from agent import audit, bundle, chain, damage, erasure
 from agent.app.parts import locked
+from agent.bundle import EXPORTS_FOLDER
 from agent.clock import ReadClock, rfc3339_ms
 from agent.commands.farewell import parting
 from agent.config import Config
@@ -51,7 +52,10 @@ def standing(tx: Tx, outbox: Outbox) -> dict[str, Any]:
             {"code": code, "since": rfc3339_ms(since_ms), "count": count} for code, since_ms, count in outbox.alerts(tx)
         ],
         "service": _served(service.standing(tx)),
-        "not_removed": [f"{OBJECTS_FOLDER}/{object_id}" for object_id in erasure.put_off(tx, limit=NAMED_MAX)],
+        "not_removed": [
+            *(f"{OBJECTS_FOLDER}/{object_id}" for object_id in erasure.put_off(tx, limit=NAMED_MAX)),
+            *(f"{EXPORTS_FOLDER}/{export_id}" for export_id in bundle.put_off(tx)[:NAMED_MAX]),
+        ],
     }
 
 

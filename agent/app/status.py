@@ -9,8 +9,7 @@ from agent.app.answering import requests_view
 from agent.app.camera_list import CameraList
 from agent.app.living import Living
 from agent.app.refusals import Refusals
-from agent.app.standing import NAMED_MAX, standing
-from agent.bundle import EXPORTS_FOLDER
+from agent.app.standing import standing
 from agent.clock import rfc3339_ms
 from agent.commands.frozen import standing_view
 from agent.control import Progress
@@ -58,7 +57,6 @@ class Status:
             }
 
         told = await parts.index.read(read)
-        told["not_removed"] += [f"{EXPORTS_FOLDER}/{export_id}" for export_id in sorted(parts.bundle.kept)[:NAMED_MAX]]
         disk = parts.disk()
         broker = self._live.broker
         line: dict[str, Any] = {"configured": parts.config.broker is not None, "online": False}

@@ -22,7 +22,7 @@ from agent.bundle.work import ExportFile, Source, Work, about, join
 from agent.clock import MS_PER_S
 from agent.envelope import MAX_MANIFEST_BYTES, TYP_EXPORT, sign
 from agent.errors import AgentError, ConfigError, CorruptError, LinkError
-from agent.files import make_folder, remove_tree, settle, sync_folder, translated_space
+from agent.files import make_folder, remove_tree, settle, sync_folder, translated_removal, translated_space
 from agent.index import Index, Tx
 from agent.index import bundle as rows
 from agent.keystore import Keystore
@@ -69,11 +69,18 @@ class Export(msgspec.Struct, frozen=True, kw_only=True):
 Ends = Callable[[Lying, int], str | None]
 
 
-class Bundle:
-    """The exports beside the objects of ``vault``; opening it makes the folder.
+def put_off(tx: Tx) -> tuple[str, ...]:
+    """Return the exports, by id, that had to go and could not be removed when that was tried last."""
+    return rows.those_put_off(tx)
 
-    ``kept`` are the exports, by id, that had to go and could not be removed when that was tried last.
-    """
+
+def waited_for(tx: Tx, command: str) -> frozenset[str]:
+    """Return those of them that a command waits for."""
+    return rows.waited_for(tx, command)
+
+
+class Bundle:
+    """The exports beside the objects of ``vault``; opening it makes the folder."""
 
     def __init__(self, *, device: str, index: Index, vault: Vault, keystore: Keystore) -> None:
         self.folder = vault.folder / EXPORTS_FOLDER
@@ -82,7 +89,6 @@ class Bundle:
         self._vault = vault
         self._keystore = keystore
         self._removing = threading.Lock()
-        self.kept: set[str] = set()
         make_folder(self.folder)
 
     # --- what is there
@@ -122,16 +128,26 @@ class Bundle:
         """Raise ``ConfigError`` unless files can be sealed to exactly these."""
         age.wrap_header(age.new_file_key(), [age.parse_recipient(text) for text in recipients])
 
-    def remove(self, export_id: str, note: Callable[[Tx], None]) -> None:
+    def release(self, tx: Tx, export_id: str) -> None:
+        """Let no command wait any more for one that could not be removed: ``expire`` tries it again."""
+        rows.release(tx, export_id)
+
+    def remove(self, export_id: str, note: Callable[[Tx], None], *, command: str = rows.DEVICE) -> None:
         """Remove an export's files, then its row; ``note`` writes down why in the row's transaction (invariant I7).
 
         If power fails between the two, ``recover`` does the second. Raises ``ConfigError`` or ``LinkError`` when files
-        cannot be removed; the row is then there still.
+        cannot be removed; the row then stays and says so, and whoever asked tries again: ``command``, also behind a
+        restart, or ``expire`` where none waits for it.
         """
         with self._removing:  # a delete and a limit of the policy may mean the same one at the same moment
-            self.kept.add(export_id)
-            remove_tree(self.folder / export_id)
-            self.kept.discard(export_id)
+            try:
+                if not remove_tree(self.folder / export_id):  # by another that failed behind it, or that power ended
+                    with translated_removal(self.folder):
+                        sync_folder(self.folder)
+            except (ConfigError, LinkError):
+                # If power fails here, a command is still open and asks again; a policy's limit is met again.
+                self._index.write_now(lambda tx: rows.put_off(tx, export_id, command), urgent=True)
+                raise
 
         def drop(tx: Tx) -> None:
             rows.drop(tx, export_id)
@@ -143,7 +159,9 @@ class Bundle:
         """Return the exports that lie here, the oldest first."""
         found: list[Lying] = []
         newer_bytes = 0
-        for export_id, made_ms, size_bytes, recipients, objects in sorted(rows.exports(tx), key=_newest_first):
+        for export_id, made_ms, size_bytes, recipients, objects, put_off_by in sorted(
+            rows.exports(tx), key=_newest_first
+        ):
             newer_bytes += size_bytes
             one = Lying(
                 id=export_id,
@@ -153,6 +171,8 @@ class Bundle:
                 recipients=tuple(recipients.split()),
                 rank=len(found),
                 newer_bytes=newer_bytes,
+                put_off=put_off_by != "",
+                retried=put_off_by == rows.DEVICE,
             )
             found.append(one)
         return tuple(reversed(found))
@@ -160,12 +180,12 @@ class Bundle:
     def expire(self, ends: Ends, *, moment: Moment) -> tuple[str, ...]:
         """Remove the exports for which ``ends(export, bytes removed so far)`` names a rule; return their ids.
 
-        One that cannot be removed is ``kept``, and the next call tries it again, whoever wanted it gone.
+        One that cannot be removed is put off, and the next call tries it again, unless a command does.
         """
         due: list[str] = []
         freed = 0
         for one in self._index.read_now(self.lying):
-            rule = ends(one, freed) or ("export" if one.id in self.kept else None)
+            rule = ends(one, freed) or ("export" if one.retried else None)
             if rule is None:
                 continue
             try:
@@ -185,7 +205,10 @@ class Bundle:
         known = self._index.read_now(self.exports)
         for export_id in known:
             if not (self.folder / export_id).exists():  # a removal was cut between its two halves
-                self.remove(export_id, partial(_note_erased, export_id=export_id, rule="export", moment=moment))
+                try:
+                    self.remove(export_id, partial(_note_erased, export_id=export_id, rule="export", moment=moment))
+                except (ConfigError, LinkError) as error:
+                    _LOG.warning("whether an export is gone is not sure yet: %s", error.message)
         swept = 0
         for path in [path for path in self.folder.iterdir() if path.name not in known]:
             if path.is_symlink() or not path.is_dir():

@@ -11,14 +11,14 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final
 
-from agent import audit
+from agent import audit, bundle
 from agent.audit import Event
 from agent.bundle import Bundle, Export, Form
 from agent.commands.handing import begin_delivery
 from agent.commands.ledger import Ledger
 from agent.commands.world import World, kept
 from agent.envelope import Export as ExportRequest
-from agent.errors import ConfigError, LinkError, RefusedError, SpaceError
+from agent.errors import AgentError, ConfigError, LinkError, RefusedError, SpaceError
 from agent.ids import Ids
 from agent.index import Index, Tx
 from agent.model import Moment, Object, Outcome, Requester, Selection
@@ -122,34 +122,63 @@ class Exports:
             )
 
     async def remove(
-        self, row: CommandRow, ids: Ids, select: Selection, *, requester: Requester, moment: Moment
-    ) -> None:
-        """Remove, and decide, the exports that an owner's delete means.
+        self, row: CommandRow, ids: Ids, select: Selection, *, requester: Requester, again: bool, moment: Moment
+    ) -> AgentError | None:
+        """Remove, and decide, the exports that an owner's delete means; return what keeps one of them from going.
 
-        An export that is being built when everything is deleted is waited for, and goes too. One that cannot be removed
-        has failed; it is tried again with the exports that are due. A backend's delete never removes what was made for
-        the owner.
+        An export that is being built when everything is deleted is waited for, and goes too; one that was made since is
+        not meant where the delete is tried ``again``. One that cannot be removed stays undecided, and its delete open,
+        until it is. A backend's delete never removes what was made for the owner.
         """
-        whole = requester.role == "client" and (select.all is True or select.category == "export")
+        stays: AgentError | None = None
+        owners = requester.role == "client"
+        whole = owners and not again and (select.all is True or select.category == "export")
+
+        def meant(tx: Tx) -> list[str]:
+            here = self._bundle.exports(tx)
+            found = {export_id for export_id in here if export_id in ids} | bundle.waited_for(tx, row.jti)
+            return sorted(found.union(self._bundle.select(tx, select)) if whole else found)
+
         async with self.line if whole else contextlib.nullcontext(), self._removing:  # two may mean the same one
-            held = await self._index.read(self._bundle.exports)
-            named = {export_id for export_id in held if export_id in ids}
-            if whole:
-                named.update(await self._index.read(lambda tx: self._bundle.select(tx, select)))
-            for export_id in sorted(named):
-                if requester.role == "client":
-                    gone = Outcome(id=export_id, result="deleted")
-                    note = partial(self._decide, row=row, outcome=gone, selected=export_id in ids, moment=moment)
-                    try:
-                        await asyncio.to_thread(self._bundle.remove, export_id, note)
-                        self.on_removed(export_id)
-                        continue
-                    except (ConfigError, LinkError) as error:
-                        _LOG.warning("an export stays: %s", error.message)
-                kept_here = Outcome(id=export_id, result="failed")
+            for export_id in await self._index.read(meant):
                 selected = export_id in ids
-                decide_it = partial(self._decide, row=row, outcome=kept_here, selected=selected, moment=moment)
-                await self._index.write(decide_it, urgent=True)
+                if owners:
+                    gone = Outcome(id=export_id, result="deleted")
+                    note = partial(self._decide, row=row, outcome=gone, selected=selected, moment=moment)
+                    try:
+                        await asyncio.to_thread(self._bundle.remove, export_id, note, command=row.jti)
+                        self.on_removed(export_id)
+                    except (ConfigError, LinkError) as error:
+                        stays = error
+                else:
+                    kept_here = Outcome(id=export_id, result="failed")
+                    decide_it = partial(self._decide, row=row, outcome=kept_here, selected=selected, moment=moment)
+                    await self._index.write(decide_it, urgent=True)
+        return stays
+
+    def is_open(self, tx: Tx, command: str) -> bool:
+        """Tell whether a command waits for an export that could not be removed."""
+        return bool(bundle.waited_for(tx, command))
+
+    def here_still(self, tx: Tx) -> frozenset[str]:
+        """Return the exports that lie here: no erasure is asked for them."""
+        return self._bundle.exports(tx)
+
+    async def answer_put_off(self, row: CommandRow, *, moment: Moment) -> None:
+        """Let an erase-all have its outcomes in spite of exports that cannot be removed: those are ``failed``.
+
+        They are tried again as before, and nobody is told of it then.
+        """
+
+        def answer(tx: Tx) -> None:
+            ids = self._trust.frozen(tx, row.jti)
+            for export_id in self._bundle.exports(tx):
+                failed = Outcome(id=export_id, result="failed")
+                self._decide(tx, row=row, outcome=failed, selected=export_id in ids, moment=moment)
+                self._bundle.release(tx, export_id)
+
+        # If power fails before this is durable, the next start tries them once more.
+        await self._index.write(answer, urgent=True)
 
     def _decide(self, tx: Tx, *, row: CommandRow, outcome: Outcome, selected: bool, moment: Moment) -> None:
         self._trust.decide(tx, row.jti, (outcome,), selected=selected)

@@ -422,8 +422,9 @@ class Commands:
             await self._settle_open(row.jti)
         elif isinstance(command.request, EraseAll):
             await self._farewell.stop()
-            if (kept := await self._delete(row, Selection(all=True))) is not None:  # its key is destroyed
+            if (kept := await self._delete(row, Selection(all=True))) is not None:  # keys of objects are destroyed
                 _LOG.warning("leaving all the same: %s", kept.message)
+            await self._exports.answer_put_off(row, moment=self._world.now())
             await self._farewell.part()
         elif isinstance(command.request, ExportRequest):
             if not await self._index.read(lambda tx: self._handing.is_begun(tx, row.jti)):
@@ -446,7 +447,7 @@ class Commands:
         finally:
             self._handed_out.discard(row.jti)
 
-    async def _delete(self, row: CommandRow, select: Selection) -> LinkError | None:
+    async def _delete(self, row: CommandRow, select: Selection) -> AgentError | None:
         """Erase what a command selected; return what is wrong while a file of it cannot be removed."""
         moment = self._world.now()
         requester = await self._index.read(lambda tx: self._ledger.requester(tx, row))
@@ -458,8 +459,10 @@ class Commands:
         ids = await self._index.read(lambda tx: self._trust.frozen(tx, row.jti))
         if requester.role == "client":
             await self._handing.end_deleted(ids)
-        await self._exports.remove(row, ids, select, requester=requester, moment=moment)
-        kept: LinkError | None = None
+        again = await self._index.read(
+            lambda tx: self._exports.is_open(tx, row.jti) or self._erasure.is_open(tx, row.jti)
+        )
+        kept = await self._exports.remove(row, ids, select, requester=requester, again=again, moment=moment)
         tell = self._progress(row.jti)
         done = len(ids) - await self._index.read(lambda tx: self._trust.left(tx, row.jti))
         async for part in self._parts(row.jti, ids):
@@ -473,7 +476,7 @@ class Commands:
                     moment=moment,
                 )
             except LinkError as error:  # some file of it cannot be removed: the other parts go on
-                kept = error
+                kept = kept or error
             done += len(part)
         if kept is None and await self._index.read(lambda tx: self._erasure.is_open(tx, row.jti)):
             kept = LinkError("deleted files of it cannot be removed yet", hint="privacy-agent doctor says which")
@@ -506,10 +509,10 @@ class Commands:
         return meant, page[-1][0] if page else None
 
     def _unasked(self, tx: Tx, jti: str, ids: Iterable[str]) -> tuple[str, ...]:
-        """Return those of some ids that have no outcome yet and that no erasure works on for this command."""
+        """Return of some ids those without an outcome that are no exports and that no erasure works on for it."""
         undecided = self._trust.undecided(tx, jti, ids)
-        pending = self._erasure.pending(tx, jti, undecided)
-        return tuple(object_id for object_id in undecided if object_id not in pending)
+        elsewhere = self._erasure.pending(tx, jti, undecided) | self._exports.here_still(tx)
+        return tuple(object_id for object_id in undecided if object_id not in elsewhere)
 
     async def _settle_open(self, jti: str) -> None:
         """Settle a command whose last object was decided outside an erasure."""

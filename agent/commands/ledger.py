@@ -11,7 +11,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from agent import audit
+from agent import audit, bundle
 from agent.audit import Event
 from agent.clock import MS_PER_S, rfc3339_ms
 from agent.envelope import MAX_OUTCOMES, Command, Delete, EraseAll, Key, decode_strictly, encode, parse_command
@@ -276,7 +276,7 @@ class Ledger:
         self, tx: Tx, row: CommandRow, *, export: dict[str, Any] | None = None, moment: Moment
     ) -> CommandRow:
         """Settle a command whose every object is decided; ``waiting`` while a store's or a camera's word is missing."""
-        if self._trust.left(tx, row.jti):
+        if self._trust.left(tx, row.jti) or bundle.waited_for(tx, row.jti):
             return row
         if _deletes_all(row):
             self._forget(tx)

@@ -26,13 +26,22 @@ MIGRATIONS: Final[tuple[str, ...]] = (
     -- To whom it is sealed, separated by spaces; empty where it was made before this was written down.
     ALTER TABLE export ADD COLUMN recipients TEXT NOT NULL DEFAULT '';
     """,
+    """
+    -- It has to go, and its files could not be removed: the command that waits for that, 'device' where none does; ''.
+    ALTER TABLE export ADD COLUMN put_off_by TEXT NOT NULL DEFAULT '';
+    """,
 )
 
-ExportRow = tuple[str, int, int, str, int]
-"""(id, made, bytes, recipients, number of objects)."""
+DEVICE: Final = "device"
+"""``put_off_by`` where no command waits: the policy wanted it gone, or who asked for it was answered all the same."""
+
+
+ExportRow = tuple[str, int, int, str, int, str]
+"""(id, made, bytes, recipients, number of objects, put off by)."""
 
 _SELECT: Final = """
-    SELECT id, made_ms, bytes, recipients, (SELECT count(*) FROM export_object WHERE export = export.id) FROM export
+    SELECT id, made_ms, bytes, recipients, (SELECT count(*) FROM export_object WHERE export = export.id), put_off_by
+    FROM export
 """
 
 
@@ -41,7 +50,10 @@ def put(
 ) -> None:
     """Write a finished export; one that was built again replaces the rows."""
     drop(tx, export_id)
-    tx.execute("INSERT INTO export VALUES (?, ?, ?, ?)", (export_id, made_ms, size_bytes, " ".join(recipients)))
+    tx.execute(
+        "INSERT INTO export (id, made_ms, bytes, recipients) VALUES (?, ?, ?, ?)",
+        (export_id, made_ms, size_bytes, " ".join(recipients)),
+    )
     tx.executemany("INSERT INTO export_object VALUES (?, ?)", ((export_id, object_id) for object_id in objects))
 
 
@@ -61,6 +73,28 @@ def ids(tx: Tx) -> frozenset[str]:
     return frozenset(row[0] for row in tx.execute("SELECT id FROM export"))
 
 
+def put_off(tx: Tx, export_id: str, by: str) -> None:
+    """Write down that an export could not be removed; the first command that waits for it stays the one."""
+    tx.execute(
+        "UPDATE export SET put_off_by = ? WHERE id = ? AND (put_off_by = '' OR put_off_by = ?)", (by, export_id, DEVICE)
+    )
+
+
+def release(tx: Tx, export_id: str) -> None:
+    """Let no command wait any more for an export that could not be removed."""
+    tx.execute("UPDATE export SET put_off_by = ? WHERE id = ?", (DEVICE, export_id))
+
+
+def those_put_off(tx: Tx) -> tuple[str, ...]:
+    """Return the exports that could not be removed, sorted."""
+    return tuple(row[0] for row in tx.execute("SELECT id FROM export WHERE put_off_by != '' ORDER BY id"))
+
+
+def waited_for(tx: Tx, command: str) -> frozenset[str]:
+    """Return the exports that a command waits for, which could not be removed."""
+    return frozenset(row[0] for row in tx.execute("SELECT id FROM export WHERE put_off_by = ?", (command,)))
+
+
 def holding(tx: Tx, object_id: str, *, limit: int) -> tuple[str, ...]:
     """Return the exports that hold a copy of an object, the first of them by id."""
     rows = tx.execute("SELECT export FROM export_object WHERE object = ? ORDER BY export LIMIT ?", (object_id, limit))
@@ -68,4 +102,4 @@ def holding(tx: Tx, object_id: str, *, limit: int) -> tuple[str, ...]:
 
 
 def _row(values: tuple[Any, ...]) -> ExportRow:
-    return values[0], values[1], values[2], values[3], values[4]
+    return values[0], values[1], values[2], values[3], values[4], values[5]

@@ -105,16 +105,18 @@ _KEPT: Final = frozenset(
     {
         "schema_part", "farewell", "former", "former_salt", "owner", "key_set", "key_window", "command",
         "command_selection", "command_measure", "command_outcome", "command_tally", "outbox", "timeline", "line",
-        "audit", "audit_checkpoint", "vault", "upload", "source_erase", "intent", "cutoff", "request_clock",
+        "audit", "audit_checkpoint", "vault", "upload", "source_erase", "intent", "cutoff", "request_clock", "export",
     }
 )  # fmt: skip
-"""What a device that parted still needs: who is told, what is asked of stores and cameras, and its own history."""
+"""What a device that parted still needs: who is told, what stores, cameras and the disk are to remove, its history."""
 
 _CAMERAS: Final = frozenset({"camera", "enrolled_camera", "enrolled_camera_address", "link_identity"})
 
 
 def wipe(tx: Tx, *, command: str, kid: str) -> None:
     """Empty every table but what is needed to be told by a store or camera and to tell ``kid`` of ``command``.
+
+    Of an export that could not be removed its id alone stays.
 
     Also one that a later version adds: what is to stay has to be named here. Nothing may be held any more.
     """
@@ -126,6 +128,8 @@ def wipe(tx: Tx, *, command: str, kid: str) -> None:
             tx.execute(f"DELETE FROM {table}")  # noqa: S608 - a name of the schema
     for table in ("selection", "measure", "outcome", "tally"):
         tx.execute(f"DELETE FROM command_{table} WHERE jti != ?", (command,))  # noqa: S608 - our own names
+    tx.execute("DELETE FROM export WHERE put_off_by = ''")
+    tx.execute("UPDATE export SET made_ms = 0, bytes = 0, recipients = ''")
     tx.execute("DELETE FROM command WHERE jti != ?", (command,))
     tx.execute("DELETE FROM request_clock WHERE command != ?", (command,))
     tx.execute("DELETE FROM key_window WHERE kid != ?", (kid,))

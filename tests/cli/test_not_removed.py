@@ -16,8 +16,11 @@ LIMIT_S = 60
 def submit_where_removals_fail(
     device: Device, file: Path, path: Path, error: str
 ) -> "subprocess.CompletedProcess[str]":
+    return submit(device, file, failing(path, f"?unlink={error}", f"unlinkat={error}", f"?rmdir={error}"))
+
+
+def submit(device: Device, file: Path, medium: list[str]) -> "subprocess.CompletedProcess[str]":
     program = [sys.executable, "-m", "agent.cli", "submit", str(file), "--config", str(device.config)]
-    medium = failing(path, f"?unlink={error}", f"unlinkat={error}", f"?rmdir={error}")
     return subprocess.run([*medium, *program], cwd=ROOT, capture_output=True, text=True, timeout=LIMIT_S, check=False)
 
 
@@ -47,17 +50,38 @@ def test_recording_that_cannot_be_removed_is_told_and_tried_again(device: Device
 
 
 @pytest.mark.parametrize("error", ["EPERM", "EIO"])
-def test_export_that_cannot_be_removed_has_failed_and_its_recordings_go(device: Device, error: str) -> None:
+def test_export_that_cannot_be_removed_is_told_and_tried_again_and_its_recordings_go(
+    device: Device, error: str
+) -> None:
+    # Its delete was ``partial``, and an agent that was started anew left the export to its age.
     (kept,) = device.take_in("front/a.mp4")
     export = Path(device.ok("export", "--json").json["folder"])
     file = delete(device, "--all")
-    ran = submit_where_removals_fail(device, file, export, error)
-    assert ran.stdout.startswith("partial"), ran.stderr
-    assert f"{export}: cannot be removed" in ran.stderr
-    assert export.is_dir()
+    for _ in range(2):  # the second start meets what the first left
+        ran = submit_where_removals_fail(device, file, export, error)
+        assert (ran.returncode, ran.stdout.split(";")[0]) == (0, "accepted"), ran.stderr
+        assert f"{export}: cannot be removed" in ran.stderr
+        assert export.is_dir()
     assert not (device.state / "vault" / "objects" / kept).exists(), "the rest of the delete goes on"
-    assert device.ok("submit", delete(device, export.name)).out.startswith("done")
+    told = device.examined()["removal"]
+    assert told["verdict"] == "bad"
+    assert str(export) in told["told"]
+
+    assert device.ok("submit", file).out.startswith("done")
     assert not export.exists()
+    assert "removal" not in device.examined()
+
+
+def test_export_whose_folder_was_removed_and_not_synced_is_not_said_to_be_gone(device: Device) -> None:
+    # The second try found no folder, and said so without a sync.
+    device.take_in("front/a.mp4")
+    export = Path(device.ok("export", "--json").json["folder"])
+    file = delete(device, export.name)
+    for _ in range(2):
+        ran = submit(device, file, failing(export.parent, "fsync=EIO"))
+        assert (ran.returncode, ran.stdout.split(";")[0]) == (0, "accepted"), ran.stderr
+        assert not export.exists()
+    assert device.ok("submit", file).out.startswith("done")
 
 
 def test_strangers_in_the_vaults_folders_keep_nobody_from_starting_and_are_named(device: Device) -> None:

@@ -199,6 +199,25 @@ def test_file_that_cannot_be_removed_keeps_no_owner_waiting(leaver: Leaver) -> N
 
 
 @pytest.mark.promise("ACCOUNT-DELETE")
+def test_export_that_cannot_be_removed_keeps_no_owner_waiting(leaver: Leaver) -> None:
+    async def leave() -> None:
+        async with opened(leaver.config, read_clock=leaver.read_clock) as parts:
+            export = await parts.commands.export_here(new_id(), Selection(all=True), form="objects", moment=parts.now())
+            export.folder.rename(leaver.config.state.parent / "aside")
+            export.folder.touch()  # stands for whatever keeps it there
+            await parts.commands.submit(erase_all(leaver.client), moment=parts.now())
+            await leaver.hear(parts)
+            (told,) = leaver.told
+            assert (told["status"], told["farewell"]["phase"]) == ("done", 2)
+            assert {one["id"]: one["result"] for one in told["outcomes"]}[export.id] == "failed"
+            assert parts.bundle.expire(lambda _one, _freed: None, moment=parts.now()) == ()
+            export.folder.unlink()
+            assert parts.bundle.expire(lambda _one, _freed: None, moment=parts.now()) == (export.id,), "tried again"
+
+    asyncio.run(leave())
+
+
+@pytest.mark.promise("ACCOUNT-DELETE")
 def test_device_that_parted_needs_no_policy_file_to_end(leaver: Leaver) -> None:
     # Its owner took the file away, and no start came as far as the last receipt, or the end of its keys.
     async def begin() -> None:

@@ -141,7 +141,9 @@ def _removed_before_it_is_intended() -> None:
 
 
 def _export_removed_behind_its_receipt() -> None:
-    def remove(self: Bundle, export_id: str, note: Callable[[Any], None]) -> None:
+    def remove(self: Bundle, export_id: str, note: Callable[[Any], None], *, command: str = "") -> None:
+        del command
+
         def drop(tx: Any) -> None:  # noqa: ANN401 - a transaction
             export_rows.drop(tx, export_id)
             note(tx)

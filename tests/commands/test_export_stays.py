@@ -1,0 +1,142 @@
+"""An export that cannot be removed: its delete stays open, also behind a restart, until it is gone.
+
+A file in the folder's place stands for whatever keeps it there; ``tests/cli/test_not_removed.py`` has real ones.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from agent import bundle
+from agent.model import Selection, new_id
+from tests.commands.office import START_S, Office, at, run
+
+SELECT_ALL = {"all": True}
+
+
+def block(folder: Path) -> Path:
+    """Put a file in an export's place; it is gone as soon as that is."""
+    folder.rename(folder.parents[1] / f"aside-{folder.name}")
+    folder.touch()
+    return folder
+
+
+def unblock(folder: Path) -> None:
+    folder.unlink()
+
+
+def folder_of(office: Office, receipt: dict[str, Any]) -> Path:
+    return office.bundle.folder / str(receipt["export"]["object"])
+
+
+def ends_of(office: Office, export: str) -> list[dict[str, Any]]:
+    rows = office.index.read_now(lambda tx: tx.execute("SELECT line FROM audit ORDER BY seq"))
+    told = [json.loads(row[0]) for row in rows]
+    return [one for one in told if one["kind"] == "erased" and one["object"] == export]
+
+
+async def here(office: Office) -> Path:
+    """Export for the person at this machine."""
+    made = await office.commands.export_here(new_id(), Selection(all=True), form="objects", moment=office.moment)
+    return made.folder
+
+
+def test_delete_of_an_export_is_open_until_it_is_gone_also_behind_a_restart(office: Office) -> None:
+    # Its receipt said failed, and an agent that was started anew left the export to its age.
+    async def begin() -> Path:
+        await office.keep()
+        folder = block(
+            folder_of(office, await office.submit(office.client, "export", select=SELECT_ALL, form="objects"))
+        )
+        told = await office.submit(office.client, "delete", select={"ids": [folder.name]})
+        assert told["status"] == "accepted"
+        (stays,) = office.index.read_now(office.bundle.lying)
+        assert bundle.view(stays, policy=office.world.policy())["state"] == "erasing"
+        return folder
+
+    async def go_on(folder: Path) -> None:
+        await office.commands.resume(office.moment)
+        assert office.index.read_now(bundle.put_off) == (folder.name,), "the start meets what is there still"
+        assert ends_of(office, folder.name) == []
+        unblock(folder)
+        await office.commands.resume(office.moment)
+        told = office.waiting(office.client)[-1]
+        assert (told["status"], told["outcomes"]) == ("done", [{"id": folder.name, "result": "deleted"}])
+        (end,) = ends_of(office, folder.name)
+        assert end["actor"] == office.client.kid
+        assert office.index.read_now(bundle.put_off) == ()
+
+    folder = run(begin())
+    office.restart()
+    run(go_on(folder))
+
+
+def test_delete_of_everything_erases_the_rest_and_does_not_mean_an_export_that_is_made_later(office: Office) -> None:
+    # Each try meant whatever lay there by then.
+    async def begin() -> tuple[Path, str]:
+        kept = await office.keep()
+        raw = office.command(office.client, "delete", select=SELECT_ALL)
+        assert await office.receive(office.client, raw)
+        folder = block(await here(office))  # begun behind the command, of which it is no part
+        submitted = await office.commands.submit(raw, moment=office.moment)
+        assert office.client.open(submitted.receipt)["status"] == "accepted"
+        assert office.get(kept.id) is None
+        office.moment = at(3600)
+        when_ms = (START_S + 1800) * 1000
+        await office.keep(b"later", captured_from_ms=when_ms, captured_to_ms=when_ms)
+        return folder, (await here(office)).name
+
+    async def go_on(folder: Path, later: str) -> None:
+        unblock(folder)
+        await office.commands.resume(office.moment)
+        told = office.waiting(office.client)[-1]
+        assert (told["status"], {one["id"]: one["result"] for one in told["outcomes"]}[folder.name]) == (
+            "done",
+            "deleted",
+        )
+        assert [path.name for path in office.bundle.folder.iterdir()] == [later]
+
+    begun = run(begin())
+    office.restart()
+    run(go_on(*begun))
+
+
+def test_two_deletes_of_an_export_are_both_open_until_it_is_gone(office: Office) -> None:
+    async def scenario() -> None:
+        await office.keep()
+        folder = block(
+            folder_of(office, await office.submit(office.client, "export", select=SELECT_ALL, form="objects"))
+        )
+        for select in ({"ids": [folder.name]}, SELECT_ALL):
+            assert (await office.submit(office.client, "delete", select=select))["status"] == "accepted"
+        unblock(folder)
+        await office.commands.resume(office.moment)
+        ends = {
+            next(one["result"] for one in told["outcomes"] if one["id"] == folder.name)
+            for told in office.waiting(office.client)
+            if told["verb"] == "delete" and told["status"] == "done"
+        }
+        assert ends == {"deleted", "already_gone"}
+        assert len(ends_of(office, folder.name)) == 1
+
+    run(scenario())
+
+
+def test_limit_of_the_policy_leaves_what_a_command_waits_for_to_it_and_tries_its_own_again(office: Office) -> None:
+    async def scenario() -> None:
+        await office.keep()
+        asked, due = [
+            block(folder_of(office, await office.submit(office.client, "export", select=SELECT_ALL, form="objects")))
+            for _ in range(2)
+        ]
+        assert (await office.submit(office.client, "delete", select={"ids": [asked.name]}))["status"] == "accepted"
+        assert (
+            office.bundle.expire(lambda one, _freed: "age" if one.id == due.name else None, moment=office.moment) == ()
+        )
+        for folder in (asked, due):
+            unblock(folder)
+        assert office.bundle.expire(lambda _one, _freed: None, moment=office.moment) == (due.name,)
+        await office.commands.resume(office.moment)
+        assert office.waiting(office.client)[-1]["outcomes"] == [{"id": asked.name, "result": "deleted"}]
+
+    run(scenario())
