@@ -18,11 +18,12 @@ Rules:
 """
 
 import asyncio
+import errno
 import queue
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal, TypeVar
@@ -82,17 +83,28 @@ class Index:
         self._lock = threading.Lock()
         self._connection = open_encrypted(path, key)
         try:
-            migrate(self._connection, path)
+            self._connection.set_wal_hook(self._note_log)  # and SQLite brings nothing home by itself
             self._ballast = Ballast(path.with_name(f"{path.name}.ballast"), index=path)
+            self._migrate()
             self._ballast.take()
             sync_folder(path.parent)
-            self._connection.set_wal_hook(self._note_log)  # and SQLite brings nothing home by itself
         except BaseException:
             self._connection.close()
             raise
         self._jobs: queue.SimpleQueue[_Job] = queue.SimpleQueue()
         self._worker = threading.Thread(target=self._serve, name="index", daemon=True)
         self._worker.start()
+
+    def _migrate(self) -> None:
+        """Bring the tables to this version; on a full disk on the ballast, or nothing could be deleted there."""
+        while True:
+            try:
+                migrate(self._connection, self._path)
+            except SpaceError:
+                if not self._ballast.release():
+                    raise
+            else:
+                return
 
     async def write(self, fn: Callable[[Tx], T], *, urgent: bool = False, large: bool = False) -> T:
         """Run ``fn`` in a transaction; its result is returned when it is durable.
@@ -231,14 +243,15 @@ class Index:
         """Write the log's pages into the index, so that the next transaction begins the log anew.
 
         If power fails on the way, the log is whole: it is begun anew only behind a sync of the index. On a full disk it
-        grows further, and what is urgent cuts it (``_cut_log``).
+        grows further, is tried again behind the next commit, and what is urgent cuts it (``_cut_log``).
         """
         if self._lost is not None:
             return
         try:
-            self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+            with self._quota_as_room():
+                self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
         except apsw.FullError:
-            return
+            pass
         except apsw.Error as error:
             self._lose(error)
         self._log_pages = 0
@@ -257,7 +270,8 @@ class Index:
             raise LinkError("the index is being read by somebody else", hint="stop the other process")
 
     def _checkpoint(self) -> bool:
-        ((busy, _, _),) = self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        with self._quota_as_room():
+            ((busy, _, _),) = self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
         if not busy:
             self._log_pages = 0
         return bool(busy)
@@ -265,7 +279,8 @@ class Index:
     def _write_group(self, jobs: Sequence[_Job]) -> None:
         try:
             self._require_alive()
-            answers = self._commit(jobs)
+            with self._quota_as_room():
+                answers = self._commit(jobs)
         except apsw.FullError:
             # Nothing of the group was kept. Alone, the small ones may still fit, and the urgent ones get the ballast.
             self._roll_back()
@@ -288,7 +303,8 @@ class Index:
         cut = False
         while True:
             try:
-                (answer,) = self._commit([job])
+                with self._quota_as_room():
+                    (answer,) = self._commit([job])
             except apsw.FullError:
                 self._roll_back()
                 if job.kind != "urgent":
@@ -361,6 +377,16 @@ class Index:
         except OSError as error:
             raise self._lose(error) from error
 
+    @contextmanager
+    def _quota_as_room(self) -> Iterator[None]:
+        """Tell a quota that is used up as a full disk, which it is: SQLite takes it for a medium that failed."""
+        try:
+            yield
+        except apsw.IOError as error:
+            if self._connection.system_errno == errno.EDQUOT:
+                raise apsw.FullError(str(error)) from error
+            raise
+
     def _roll_back(self) -> None:
         if self._connection.in_transaction:
             self._connection.execute("ROLLBACK")
@@ -373,6 +399,8 @@ class Index:
         if self._lost is None:
             self._lost = IndexLostError(f"{self._path}: the medium failed ({error}); the process must start anew")
             self._lost.__cause__ = error
+            # Or the close would bring the log home after all: try a sync again that failed, and remove the log.
+            self._connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
         return self._lost
 
     def _translated(self, error: Exception) -> Exception:

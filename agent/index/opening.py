@@ -141,23 +141,23 @@ def open_to_look(path: Path, key: bytes) -> apsw.Connection:
 def migrate(connection: apsw.Connection, path: Path) -> None:
     """Bring every owner's tables to this version, all in one transaction.
 
-    Raises ``ConfigError``, changing nothing, for a file that a newer version wrote.
+    Raises, changing nothing, ``ConfigError`` for a file that a newer version wrote and ``SpaceError`` on a full disk.
     """
-    connection.execute("BEGIN IMMEDIATE")
     try:
         _guarded(path, lambda: _migrate(connection, path))
     except BaseException:
-        connection.execute("ROLLBACK")
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
         raise
-    connection.execute("COMMIT")
 
 
 def damaged(path: Path, error: Exception) -> CorruptError:
     """Return the error that says what to do with a damaged index."""
     return CorruptError(
         f"{path}: the index is damaged ({error})",
-        hint="no backup may take its place: it would bring back what was deleted since. What was exported or uploaded "
-        "opens for its owner as before; move the state folder away, then: privacy-agent init",
+        hint="a read that failed looks the same: look at the disk (dmesg), and start again. Where it stays, no backup "
+        "may take its place: it would bring back what was deleted since. What was exported or uploaded opens for its "
+        "owner as before; move the state folder away, then: privacy-agent init",
     )
 
 
@@ -200,15 +200,16 @@ def _prepare(connection: apsw.Connection, path: Path, key: bytes) -> None:
 
 
 def _migrate(connection: apsw.Connection, path: Path) -> None:
+    connection.execute("BEGIN IMMEDIATE")
     connection.execute(_PARTS).fetchall()
     done = _versions(connection, path)
-    if done == _newest():
-        return  # nothing is written, so a full disk does not keep the vault shut
-    for owner, scripts in MIGRATIONS.items():
-        for script in scripts[done.get(owner, 0) :]:
-            connection.execute(script).fetchall()
-        connection.execute("INSERT OR REPLACE INTO schema_part VALUES (?, ?)", (owner, len(scripts)))
-    connection.execute(f"PRAGMA user_version = {sum(_newest().values())}").fetchall()
+    if done != _newest():  # else nothing is written, so a full disk does not keep the vault shut
+        for owner, scripts in MIGRATIONS.items():
+            for script in scripts[done.get(owner, 0) :]:
+                connection.execute(script).fetchall()
+            connection.execute("INSERT OR REPLACE INTO schema_part VALUES (?, ?)", (owner, len(scripts)))
+        connection.execute(f"PRAGMA user_version = {sum(_newest().values())}").fetchall()
+    connection.execute("COMMIT")
 
 
 def _require_current(connection: apsw.Connection, path: Path) -> None:

@@ -1,14 +1,17 @@
 """A disk without one free byte: nothing is lost, new data is refused, and deletes still go through."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from agent.errors import SpaceError
-from agent.index import Index, ballast
+from agent.index import Index, ballast, opening
 from agent.model import Object, Selection
 from tests.disk import as_root, fill, small_disk
+from tests.failing import failing
 from tests.store.home import Home, run
 
 OBJECT_BYTES = 100_000
@@ -107,3 +110,52 @@ def test_index_that_grew_has_room_to_write_down_what_a_delete_of_all_means(
         short.append(index.short_of_room)
         assert short == [True, False]
         index.close()
+
+
+@as_root
+def test_index_of_an_older_version_is_brought_up_to_date_on_a_full_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It did not open, so that nothing could be deleted, while the ballast lay there."""
+    with small_disk(tmp_path / "disk", size="32m") as disk:
+        Index(disk / "index.db", key=bytes(32)).close()
+        fill(disk / "eaten")
+        more = (*opening.MIGRATIONS["audit"], "CREATE TABLE later AS SELECT zeroblob(100000) AS a;")
+        monkeypatch.setitem(opening.MIGRATIONS, "audit", more)
+        index = Index(disk / "index.db", key=bytes(32))
+        assert index.short_of_room
+        assert index.read_now(lambda tx: tx.execute("SELECT count(*) FROM later")) == [(1,)]
+        index.close()
+
+        more = (*more, "CREATE TABLE huge AS SELECT zeroblob(30000000) AS a;")
+        monkeypatch.setitem(opening.MIGRATIONS, "audit", more)
+        with pytest.raises(SpaceError, match="free space"):
+            Index(disk / "index.db", key=bytes(32))
+
+
+QUOTA = """
+import sys
+from pathlib import Path
+from agent.errors import SpaceError
+from agent.index import Index
+index = Index(Path(sys.argv[1]), key=bytes(32))
+for number in range(40):
+    try:
+        index.write_now(lambda tx: tx.execute("CREATE TABLE quota_%d AS SELECT zeroblob(9000) AS a" % number))
+    except SpaceError:
+        print("refused", number)
+print(len(index.read_now(lambda tx: tx.execute("SELECT 1 FROM sqlite_schema WHERE name LIKE 'quota_%'"))))
+index.close()
+"""
+
+
+def test_quota_that_is_used_up_refuses_new_data_as_a_full_disk_does(tmp_path: Path) -> None:
+    """SQLite takes it for a medium that failed, which ended the agent."""
+    index = tmp_path / "index.db"
+    Index(index, key=bytes(32)).close()
+    medium = failing(tmp_path / "index.db-wal", "pwrite64=EDQUOT:when=60..63")
+    ran = subprocess.run([*medium, sys.executable, "-c", QUOTA, index], capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr
+    *refused, kept = ran.stdout.splitlines()
+    assert refused
+    assert int(kept) == 40 - len(refused)

@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import os
+import shutil
 import stat
 import threading
 from collections.abc import Callable
@@ -14,7 +15,7 @@ import pytest
 
 from agent import collection, enrolment, rights
 from agent.errors import ConfigError, CorruptError, SpaceError
-from agent.index import Index, IndexLostError, Tx, opening, outbox
+from agent.index import Index, IndexLostError, Tx, connection, opening, outbox
 from agent.index import erasure as erasure_rows
 from agent.index.ballast import BALLAST_BYTES, SHARE, Ballast
 from agent.index.connection import HOME_PAGES, LOG_PAGES_MAX
@@ -112,6 +113,24 @@ def test_missing_migrations_run_once_and_keep_what_is_there(tmp_path: Path, monk
         index = opened(tmp_path)
         assert index.read_now(lambda tx: tx.execute("SELECT count(*) FROM later")) == [(2,)]
         index.close()
+
+
+def test_migration_brings_no_log_home_inside_its_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # SQLite did, before it was told not to, and said nothing of a sync that failed there.
+    monkeypatch.setattr(connection, "_QUIET_S", 600)
+    (killed := tmp_path / "killed").mkdir()
+    index = opened(tmp_path)
+    fill_log(index, HOME_PAGES, then=lambda: None)
+    for path in tmp_path.glob("index.db*"):
+        shutil.copy(path, killed)  # as it lies there behind a kill
+    index.close()
+    more = (*opening.MIGRATIONS["audit"], "CREATE TABLE later (a INTEGER);")
+    monkeypatch.setitem(opening.MIGRATIONS, "audit", more)
+    before = (killed / "index.db").read_bytes()
+    index = opened(killed)
+    assert index.read_now(lambda tx: tx.execute("SELECT count(*) FROM later")) == [(0,)]
+    assert (killed / "index.db").read_bytes() == before
+    index.close()
 
 
 def test_flipped_page_is_named_as_damage(tmp_path: Path) -> None:
@@ -296,6 +315,12 @@ def test_failed_sync_of_what_is_brought_home_ends_every_later_call(tmp_path: Pat
     with pytest.raises(IndexLostError, match="must start anew"):
         index.write_now(put("lost"))
     index._connection = real
+    home, log = tmp_path / "index.db", tmp_path / "index.db-wal"
+    before = [path.read_bytes() for path in (home, log)]
+    index.close()
+    assert [path.read_bytes() for path in (home, log)] == before, "nor does the close try it again"
+    index = opened(tmp_path)
+    assert index.read_now(lambda tx: tx.execute("SELECT count(*) FROM much")) == [(1,)]
     index.close()
 
 
@@ -303,13 +328,17 @@ def test_log_that_finds_no_room_to_be_brought_home_loses_nothing_and_is_brought_
     index = opened(tmp_path)
     index.write_now(make_table)
     real = index._connection
-    failing = Failing(real, apsw.FullError("full"), times=1, at=BRING_HOME)
+    failing = Failing(real, apsw.FullError("full"), times=2, at=BRING_HOME)
     index._connection = failing  # type: ignore[assignment] # a medium that breaks, put in its place
     fill_log(index, BALLAST_BYTES // 2 // 4096, then=lambda: None)
+    for _ in range(3):
+        assert index.read_now(notes) == []
+    assert failing.times == 1, "reads wrote all of its pages again, each time"
     index.write_now(put("kept"))
+    until(lambda: failing.times == 0, what="the next try")
+    index.write_now(put("then"))
     until(lambda: (tmp_path / "index.db").stat().st_size > BALLAST_BYTES // 2, what="the log brought home")
-    assert failing.times == 0
-    assert index.read_now(notes) == ["kept"]
+    assert index.read_now(notes) == ["kept", "then"]
     index._connection = real
     index.close()
 
