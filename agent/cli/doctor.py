@@ -211,6 +211,11 @@ def _swap(swaps: Path) -> Iterator[Finding]:
 
 
 def _folder(config: "Config") -> Iterator[Finding]:
+    if not config.state.is_dir():
+        told = f"{config.state} is not there: this device was not set up"
+        following = f"correct state in {config.file}, or: privacy-agent init --owner owner.pub --device NAME"
+        yield Finding("state folder", "bad", told, following)
+        return
     mode = stat.S_IMODE(config.state.stat().st_mode)
     if mode & 0o077:
         yield Finding("state folder", "bad", f"{config.state}: others may read it", f"chmod 700 {config.state}")

@@ -149,7 +149,12 @@ def _resend(arguments: argparse.Namespace, context: Context) -> int:
         return 0
     newest = send.converse(arguments, context, device, lambda: wanted)
     rows = [(signed.jti, signed.verb, _state(newest.get(signed.jti))) for signed in wanted]
-    context.say(table(rows, head=("COMMAND", "VERB", "STATE")), [newest.get(signed.jti) for signed in wanted])
+    short = [
+        receipt for receipt in newest.values() if receipt.terminal and receipt.outcomes and show.shortfall(receipt)
+    ]
+    own = context.home.recipients()
+    text = [table(rows, head=("COMMAND", "VERB", "STATE")), *(show.end(receipt, own=own) for receipt in short)]
+    context.say("\n\n".join(text), [newest.get(signed.jti) for signed in wanted])
     shortfalls = [show.shortfall(receipt) for receipt in newest.values() if receipt.terminal]
     if len(shortfalls) < len(wanted):
         shortfalls.append(

@@ -285,6 +285,8 @@ def end(receipt: Receipt, *, further: str = "", own: Collection[str] = ()) -> st
         lines += ["", *_STAYS.get(receipt.verb, ()), outcomes(receipt.outcomes, further=further)]
     elif receipt.verb == "inventory" and receipt.status == "done":
         lines += ["", "nothing of that selection is held"]
+    elif receipt.verb == "delete" and receipt.status == "done" and _is_empty(receipt):
+        lines += ["", f"nothing of that selection is held: nothing was there to be deleted; {_LOOK}"]
     elif receipt.outcomes_hash:
         lines.append(
             f"too many outcomes for one receipt: privacy-owner inventory --cursor {printable(receipt.cursor)}{further}"
@@ -303,6 +305,10 @@ def end(receipt: Receipt, *, further: str = "", own: Collection[str] = ()) -> st
         lines += ["", f"export {named}: {len(told.files)} files, {bytes_}"]
         lines += _delivered(told) or [_fetched(told, named, own=own)]
     return "\n".join(lines)
+
+
+def _is_empty(receipt: Receipt) -> bool:
+    return receipt.selection is not None and not receipt.selection.count and not receipt.outcomes_hash
 
 
 def _recorded(receipt: Receipt) -> list[str]:

@@ -18,6 +18,7 @@ from typing import TextIO
 from device_sim.cloud import observer, strictjson
 from device_sim.cloud.failure import CloudError, SetupError
 from device_sim.cloud.journal import Event, Sink, print_json, print_readable
+from device_sim.cloud.keys import Party
 from device_sim.cloud.service import DEFAULT_REGION, ROLES, Cloud, init
 from device_sim.signals import ended
 
@@ -241,10 +242,12 @@ def _run_init(args: argparse.Namespace) -> int:
     except (CloudError, OSError) as error:
         return _failed(error)
     for file in made:
+        keys = file.with_suffix(".key")
+        fingerprint = Party.load(keys).fingerprint
         if args.json:
-            print_json({"event": "descriptor", "file": str(file)})
+            print_json({"event": "descriptor", "file": str(file), "fingerprint": fingerprint})
         else:
-            print(f"{file}: for the owner's key set; its keys stay in {file.with_suffix('.key')}")
+            print(f"{file}: for the owner's key set, fingerprint {fingerprint}; its keys stay in {keys}")
     return 0
 
 

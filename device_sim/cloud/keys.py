@@ -19,6 +19,12 @@ MAX_DESCRIPTOR_BYTES: Final = 16 * 1024
 _FINGERPRINT_BYTES: Final = 16
 
 
+def _fingerprint(kid: str, recipient: str) -> str:
+    """Return the fingerprint of docs/protocol.md §3, in groups of four."""
+    digest = hashlib.sha256(f"{kid}\n{recipient}".encode()).digest()[:_FINGERPRINT_BYTES].hex()
+    return " ".join(digest[at : at + 4] for at in range(0, len(digest), 4))
+
+
 @dataclass(frozen=True, slots=True)
 class Party:
     """Somebody with a signing key and an age identity."""
@@ -39,6 +45,11 @@ class Party:
     def kid(self) -> str:
         """The key id."""
         return self.signing.kid
+
+    @property
+    def fingerprint(self) -> str:
+        """What a person compares on both sides."""
+        return _fingerprint(self.kid, self.recipient)
 
     def descriptor(self) -> Claims:
         """Return what an owner puts into the key set."""
@@ -103,9 +114,8 @@ class Device:
 
     @property
     def fingerprint(self) -> str:
-        """What a person compares on both sides (docs/protocol.md §3)."""
-        digest = hashlib.sha256(f"{self.key.kid}\n{self.recipient}".encode()).digest()[:_FINGERPRINT_BYTES].hex()
-        return " ".join(digest[at : at + 4] for at in range(0, len(digest), 4))
+        """What a person compares on both sides."""
+        return _fingerprint(self.key.kid, self.recipient)
 
 
 def read_device(raw: bytes) -> Device:

@@ -118,9 +118,8 @@ class Peak:
     """The highest memory of a process and its descendants while the context lasts, looked at 20 times a second.
 
     ``once_bytes`` is what is private to each process and the shared pages of the one that has most of them, so that
-    the same libraries do not count twice. ``resident_bytes`` adds every process's own peak as the kernel kept it
-    (``VmHWM``), which counts them twice and adds peaks of different moments. ``once_bytes`` is never less than the
-    first process's own peak.
+    the same libraries do not count twice; it is never less than the first process's own peak. ``resident_bytes`` adds
+    to that the largest other's own peak, as the kernel kept them (``VmHWM``), which counts the libraries twice.
     """
 
     def __init__(self, pid: int) -> None:
@@ -132,7 +131,7 @@ class Peak:
 
     @property
     def resident_bytes(self) -> int:
-        """The sum of the peaks; of processes that followed one another only the largest counts."""
+        """The sum of two peaks; of processes that followed one another only the largest counts."""
         own = self._resident.get(self._pid, 0)
         return own + max((value for pid, value in self._resident.items() if pid != self._pid), default=0)
 

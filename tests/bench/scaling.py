@@ -8,7 +8,7 @@ with the agent stopped; deletes of one object, from the command on its way to th
 of another part of the vault. Then one command deletes all of one camera of ten, whose recordings lie among those of the
 others, so that every group of keys has some of it and is written anew; its sender gets progress, and meanwhile asks for
 an inventory of one object again and again. Memory is the highest of the agent and all that it started, shared pages
-counted once; beside it stands the sum of each one's own peak (``VmHWM``), whenever that was.
+counted once; beside it stand the agent's own peak and that of the largest that it started added up (``VmHWM``).
 The peer is a plain SQLite file with rows of the same values and size and their indexes (WAL, ``synchronous=FULL``, a
 commit for each insert and each delete, and for each 500 of the many): no encryption, no proof, no files.
 """
@@ -224,7 +224,7 @@ def _of_many(one: _Asked, name: str, plain: PlainRows) -> Iterator[Figure]:
     yield Figure(
         part=PART, what=f"{name}, peak memory through all of it", value=one.peak_bytes / MEGA, unit="MB",
         target=f"< {_RSS_MB} MB", holds=one.peak_bytes < _RSS_MB * MEGA,
-        note=f"the sum of each process's own peak, shared pages in each, {one.peaks_bytes / MEGA:.0f} MB",
+        note=f"the agent's own peak and the largest other's, shared pages in each, {one.peaks_bytes / MEGA:.0f} MB",
     )  # fmt: skip
 
 

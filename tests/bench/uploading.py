@@ -94,7 +94,7 @@ def _peak(what: str, peak: Peak) -> Figure:
         part=PART, what=what, value=peak.once_bytes / MIB, unit="MiB",
         target=f"≤ {_PEAK_MIB} MiB, shared pages once",
         holds=peak.once_bytes <= _PEAK_MIB * MIB,
-        note=f"the sum of each process's own peak, shared pages in each, {peak.resident_bytes / MIB:.0f} MiB",
+        note=f"the agent's own peak and the largest other's, shared pages in each, {peak.resident_bytes / MIB:.0f} MiB",
     )  # fmt: skip
 
 

@@ -46,6 +46,14 @@ def test_next_steps_stand_below_the_table_numbered_and_the_exit_code_is_that_of_
     assert device.agent("doctor", "--json").json["healthy"] is False
 
 
+def test_state_folder_that_is_not_there_is_told_with_the_line_that_names_it(device: Device) -> None:
+    edit(device.config, r'^state = "[^"]*"', 'state = "elsewhere"')
+    told = finding(device, "state folder")
+    assert told["verdict"] == "bad"
+    assert "elsewhere is not there: this device was not set up" in told["told"]
+    assert f"correct state in {device.config}" in told["next"]
+
+
 def test_socket_in_a_folder_where_others_could_answer_is_told_before_the_agent_starts(device: Device) -> None:
     place = device.folder / "run"
     place.mkdir()

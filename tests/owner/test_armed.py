@@ -101,6 +101,22 @@ def test_resend_shows_what_it_would_send_and_needs_a_yes(owner: Owner, peer: Pee
     assert {one["jti"] for one in peer.commands} == {delete, listing}
 
 
+def test_resend_shows_what_did_not_happen_and_why(owner: Owner, peer: Peer, place: Place) -> None:
+    # It pointed at a table that it did not show.
+    kept = new_id()
+    done, partial = armed(owner, "inventory"), armed(owner, "delete", "--all", "--yes")
+    peer.answers = lambda _peer, command: [
+        {"status": "partial", "outcomes": [{"id": kept, "result": "held"}]} if command["jti"] == partial else {}
+    ]
+    with peer.online(place.url, place.device):
+        ran = owner.run("resend", "--yes", "--timeout", "20", *place.reach)
+    assert ran.code == 1
+    assert "the table names why" in ran.err
+    assert f"\n\ndelete  partial  {partial}\n" in ran.out
+    assert kept in ran.out
+    assert f"inventory  done  {done}" not in ran.out
+
+
 def test_resend_of_what_ends_nothing_asks_nothing(owner: Owner, peer: Peer, place: Place) -> None:
     armed(owner, "inventory")
     with peer.online(place.url, place.device):

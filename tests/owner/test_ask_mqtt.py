@@ -108,6 +108,13 @@ def test_inventory_of_nothing_says_of_what(
         assert owner.ok("inventory", *words, *place.reach).out == text
 
 
+def test_delete_that_met_nothing_says_so(owner: Owner, peer: Peer, place: Place) -> None:
+    # Of a mistyped camera it said "done" and no more.
+    with peer.online(place.url, place.device):
+        out = owner.ok("delete", "--camera", "nosuch", "--yes", *place.reach).out
+    assert "\n\nnothing of that selection is held: nothing was there to be deleted; " in out
+
+
 def test_object_that_is_named_and_not_held_fails_the_inventory(owner: Owner, peer: Peer, place: Place) -> None:
     held, gone = new_id(), new_id()
     view = {"id": held, "camera": "k3x9abcd", "category": "photo", "bytes": 1000, "state": "sealed"}

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from agent import age
+from agent.envelope import parse_descriptor
 from device_sim.broker import Broker, Engine, make_identities
 from device_sim.cloud import jws, mqtt311, wire
 from device_sim.cloud.failure import AwayError, MessageError, SetupError
@@ -145,6 +146,9 @@ def test_shell_makes_keys_once(tmp_path: Path) -> None:
     assert [line.partition(": ")[0] for line in first.stdout.splitlines()] == [
         str(tmp_path / f"{role}.json") for role in ("store", "backend", "client")
     ]
+    for role, line in zip(("store", "backend", "client"), first.stdout.splitlines(), strict=True):
+        told = parse_descriptor((tmp_path / f"{role}.json").read_bytes())  # as the owner's tool shows it
+        assert f"fingerprint {told.fingerprint};" in line
     again = subprocess.run([*COMMAND, "init", tmp_path], capture_output=True, text=True, check=False)
     assert again.returncode == 2
     assert "not overwritten" in again.stderr

@@ -79,7 +79,8 @@ def main(words: Sequence[str] | None = None) -> int:
     others = {"REAL": options.real or (), "WEATHER": options.weather or ()}
     each = options.points or (OTHER_POINTS if any(others.values()) else POINTS)
     asked = "".join(f"{name}={','.join(kinds)} " for name, kinds in others.items() if kinds)
-    how = f"{asked}POINTS={each} " if asked else f"LONG=1 POINTS={each} " * options.long
+    for_ = f"MINUTES={options.minutes:g} " if options.minutes is not None else ""
+    how = f"{asked}POINTS={each} " if asked else f"LONG=1 POINTS={each} {for_}" * options.long
     if asked:
         results = _work(lambda part, tell: _other_part(part, others, points=each, seed=seed, tell=tell))
     else:
