@@ -14,8 +14,19 @@ they are, nothing re-encrypted. ``zip``: ``part-001.zip.age`` and so on, for peo
 signed by the device and sealed: what everything is, when and where it was recorded, and the hash of every file.
 """
 
-from agent.bundle.build import EXPORTS_FOLDER, Bundle, Export, Form, put_off, waited_for
+from agent.bundle.build import EXPORTS_FOLDER, Bundle, Export, Form, means_exports, meant, put_off
 from agent.bundle.lying import Lying, view
 from agent.bundle.work import ExportFile
 
-__all__ = ["EXPORTS_FOLDER", "Bundle", "Export", "ExportFile", "Form", "Lying", "put_off", "view", "waited_for"]
+__all__ = [
+    "EXPORTS_FOLDER",
+    "Bundle",
+    "Export",
+    "ExportFile",
+    "Form",
+    "Lying",
+    "means_exports",
+    "meant",
+    "put_off",
+    "view",
+]

@@ -21,7 +21,7 @@ from agent.bundle.lying import Lying
 from agent.bundle.work import ExportFile, Source, Work, about, join
 from agent.clock import MS_PER_S
 from agent.envelope import MAX_MANIFEST_BYTES, TYP_EXPORT, sign
-from agent.errors import AgentError, ConfigError, CorruptError, LinkError
+from agent.errors import AgentError, ConfigError, CorruptError, LinkError, SpaceError
 from agent.files import make_folder, remove_tree, settle, sync_folder, translated_removal, translated_space
 from agent.index import Index, Tx
 from agent.index import bundle as rows
@@ -74,9 +74,15 @@ def put_off(tx: Tx) -> tuple[str, ...]:
     return rows.those_put_off(tx)
 
 
-def waited_for(tx: Tx, command: str) -> frozenset[str]:
-    """Return those of them that a command waits for."""
-    return rows.waited_for(tx, command)
+def means_exports(selection: Selection) -> bool:
+    """Tell whether a selection means exports that it does not name: all, or the category ``export``."""
+    whole = selection.category == "export" and (selection.camera, selection.from_, selection.to) == (None,) * 3
+    return selection.ids is None and (selection.all is True or whole)
+
+
+def meant(tx: Tx, selection: Selection, *, asked_by_ms: int) -> frozenset[str]:
+    """Return the exports here that a delete means without naming them: those asked for until then (agent time)."""
+    return rows.asked_by(tx, asked_by_ms) if means_exports(selection) else frozenset()
 
 
 class Bundle:
@@ -109,11 +115,8 @@ class Bundle:
         return tuple(one for one in self.lying(tx) if one.id in ids) if ids else ()
 
     def select(self, tx: Tx, selection: Selection) -> tuple[str, ...]:
-        """Return the exports that a delete of ``selection`` means: by id, all, or the category ``export``."""
-        if selection.ids is not None:
-            return ()  # ids are taken as they are named
-        whole = selection.category == "export" and (selection.camera, selection.from_, selection.to) == (None,) * 3
-        return tuple(sorted(self.exports(tx))) if selection.all or whole else ()
+        """Return the exports that a selection means without naming them."""
+        return tuple(sorted(self.exports(tx))) if means_exports(selection) else ()
 
     def remarked(self, tx: Tx, outcome: Outcome) -> Outcome:
         """Return a deletion's outcome, saying where an export still holds a copy of the object (invariant I6)."""
@@ -129,15 +132,15 @@ class Bundle:
         age.wrap_header(age.new_file_key(), [age.parse_recipient(text) for text in recipients])
 
     def release(self, tx: Tx, export_id: str) -> None:
-        """Let no command wait any more for one that could not be removed: ``expire`` tries it again."""
+        """Let ``expire`` try again to remove one that no command waits for any more."""
         rows.release(tx, export_id)
 
-    def remove(self, export_id: str, note: Callable[[Tx], None], *, command: str = rows.DEVICE) -> None:
+    def remove(self, export_id: str, note: Callable[[Tx], None], *, by: rows.Retrier = "device") -> None:
         """Remove an export's files, then its row; ``note`` writes down why in the row's transaction (invariant I7).
 
         If power fails between the two, ``recover`` does the second. Raises ``ConfigError`` or ``LinkError`` when files
-        cannot be removed; the row then stays and says so, and whoever asked tries again: ``command``, also behind a
-        restart, or ``expire`` where none waits for it.
+        cannot be removed; the row then stays and says so, and ``by`` tries again: the deletes that mean it, or
+        ``expire``.
         """
         with self._removing:  # a delete and a limit of the policy may mean the same one at the same moment
             try:
@@ -145,8 +148,9 @@ class Bundle:
                     with translated_removal(self.folder):
                         sync_folder(self.folder)
             except (ConfigError, LinkError):
-                # If power fails here, a command is still open and asks again; a policy's limit is met again.
-                self._index.write_now(lambda tx: rows.put_off(tx, export_id, command), urgent=True)
+                # If power fails here, or there is no room, whoever asked does so again: its delete is open still.
+                with contextlib.suppress(SpaceError):
+                    self._index.write_now(lambda tx: rows.put_off(tx, export_id, by), urgent=True)
                 raise
 
         def drop(tx: Tx) -> None:
@@ -159,9 +163,8 @@ class Bundle:
         """Return the exports that lie here, the oldest first."""
         found: list[Lying] = []
         newer_bytes = 0
-        for export_id, made_ms, size_bytes, recipients, objects, put_off_by in sorted(
-            rows.exports(tx), key=_newest_first
-        ):
+        by_age = sorted(rows.exports(tx), key=_newest_first)
+        for export_id, made_ms, size_bytes, recipients, objects, retried_by in by_age:
             newer_bytes += size_bytes
             one = Lying(
                 id=export_id,
@@ -171,8 +174,7 @@ class Bundle:
                 recipients=tuple(recipients.split()),
                 rank=len(found),
                 newer_bytes=newer_bytes,
-                put_off=put_off_by != "",
-                retried=put_off_by == rows.DEVICE,
+                retried_by=retried_by,
             )
             found.append(one)
         return tuple(reversed(found))
@@ -185,7 +187,7 @@ class Bundle:
         due: list[str] = []
         freed = 0
         for one in self._index.read_now(self.lying):
-            rule = ends(one, freed) or ("export" if one.retried else None)
+            rule = ends(one, freed) or ("export" if one.retried_by == "device" else None)
             if rule is None:
                 continue
             try:
@@ -230,16 +232,17 @@ class Bundle:
         form: Form,
         judge: Judge,
         label: Callable[[Tx, str], str],
+        asked_ms: int,
         moment: Moment,
         note: Callable[[Tx, Export], None],
         progress: Callable[[int, int], None] = lambda _done, _total: None,
     ) -> Export:
         """Build an export of ``ids``, sealed to ``recipients``; durable on return.
 
-        ``judge`` may keep an object out and says as what. ``note`` writes down what was made in the transaction of its
-        row (invariant I7); one that would hold nothing has neither files nor a row. Raises ``SpaceError``, and
-        ``RefusedError`` (``too_large``) when the manifest would be, with nothing left behind, and ``ConfigError`` for
-        recipients that no file can be sealed to.
+        ``asked_ms`` (agent time) says when it was asked for. ``judge`` may keep an object out and says as what.
+        ``note`` writes down what was made in the transaction of its row (invariant I7); one that would hold nothing has
+        neither files nor a row. Raises ``SpaceError``, and ``RefusedError`` (``too_large``) when the manifest would be,
+        with nothing left behind, and ``ConfigError`` for recipients that no file can be sealed to.
         """
         self.require_recipients(recipients)
         part = self.folder / f"{export_id}.part"
@@ -259,7 +262,7 @@ class Bundle:
                 else:
                     work.files.clear()
                     remove_tree(part)
-                export = self._note(work, export_id, recipients=recipients, moment=moment, note=note)
+                export = self._note(work, export_id, recipients=recipients, asked_ms=asked_ms, moment=moment, note=note)
         except OSError as error:
             _discard(part)
             raise LinkError(
@@ -277,6 +280,7 @@ class Bundle:
         export_id: str,
         *,
         recipients: tuple[str, ...],
+        asked_ms: int,
         moment: Moment,
         note: Callable[[Tx, Export], None],
     ) -> Export:
@@ -296,6 +300,7 @@ class Bundle:
                 rows.put(
                     tx,
                     export_id,
+                    asked_ms=asked_ms,
                     made_ms=moment.agent_ms,
                     size_bytes=size_bytes,
                     recipients=recipients,

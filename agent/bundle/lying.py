@@ -11,9 +11,8 @@ from agent.policy import Policy
 class Lying(msgspec.Struct, frozen=True, kw_only=True):
     """An export in its folder, a copy of ``objects`` objects, sealed to ``recipients``.
 
-    ``made_ms`` is agent time; ``rank`` and ``newer_bytes`` count the exports as ``agent/policy`` counts a set. One that
-    has to go and could not be removed yet is ``put_off``; where no command waits for that, whoever expires it tries
-    again (``retried``).
+    ``made_ms`` is agent time; ``rank`` and ``newer_bytes`` count the exports as ``agent/policy`` counts a set. Where
+    it has to go and could not be removed yet, ``retried_by`` says who tries again, else it is empty.
     """
 
     id: str
@@ -23,8 +22,7 @@ class Lying(msgspec.Struct, frozen=True, kw_only=True):
     recipients: tuple[str, ...]
     rank: int
     newer_bytes: int
-    put_off: bool
-    retried: bool
+    retried_by: str
 
 
 def view(found: Lying, *, policy: Policy) -> dict[str, Any]:
@@ -42,7 +40,7 @@ def view(found: Lying, *, policy: Policy) -> dict[str, Any]:
         "captured_to": made,
         "taken_in": made,
         "bytes": found.size_bytes,
-        "state": "erasing" if found.put_off else "sealed",
+        "state": "erasing" if found.retried_by else "sealed",
         "recipients": list(found.recipients),
         "objects": found.objects,
         "rule": f"{rule.scope}.keep.age",

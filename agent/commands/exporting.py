@@ -73,7 +73,14 @@ class Exports:
 
         try:
             await self._build(
-                row.jti, ids, requester=requester, recipients=recipients, form=form, note=settle, progress=progress
+                row.jti,
+                ids,
+                requester=requester,
+                recipients=recipients,
+                form=form,
+                asked_ms=row.received_ms,
+                note=settle,
+                progress=progress,
             )
         except SpaceError:
             await self._fail(row.jti, reason="disk_full")
@@ -117,27 +124,27 @@ class Exports:
                 requester=Requester(role="local"),
                 recipients=self._world.policy().owner_recipients(),
                 form=form,
+                asked_ms=moment.agent_ms,
                 note=partial(self._note_export, actor="local", command="", moment=moment),
                 progress=progress,
             )
 
     async def remove(
-        self, row: CommandRow, ids: Ids, select: Selection, *, requester: Requester, again: bool, moment: Moment
+        self, row: CommandRow, ids: Ids, select: Selection, *, requester: Requester, moment: Moment
     ) -> AgentError | None:
         """Remove, and decide, the exports that an owner's delete means; return what keeps one of them from going.
 
-        An export that is being built when everything is deleted is waited for, and goes too; one that was made since is
-        not meant where the delete is tried ``again``. One that cannot be removed stays undecided, and its delete open,
-        until it is. A backend's delete never removes what was made for the owner.
+        An export that is being built when everything is deleted is waited for, and goes too if it was asked for before.
+        One that cannot be removed stays undecided, and its delete open, until it is. A backend's delete never removes
+        what was made for the owner.
         """
         stays: AgentError | None = None
         owners = requester.role == "client"
-        whole = owners and not again and (select.all is True or select.category == "export")
+        whole = owners and bundle.means_exports(select)
 
         def meant(tx: Tx) -> list[str]:
-            here = self._bundle.exports(tx)
-            found = {export_id for export_id in here if export_id in ids} | bundle.waited_for(tx, row.jti)
-            return sorted(found.union(self._bundle.select(tx, select)) if whole else found)
+            named = {export_id for export_id in self._bundle.exports(tx) if export_id in ids}
+            return sorted(named | bundle.meant(tx, select, asked_by_ms=row.received_ms) if owners else named)
 
         async with self.line if whole else contextlib.nullcontext(), self._removing:  # two may mean the same one
             for export_id in await self._index.read(meant):
@@ -146,7 +153,7 @@ class Exports:
                     gone = Outcome(id=export_id, result="deleted")
                     note = partial(self._decide, row=row, outcome=gone, selected=selected, moment=moment)
                     try:
-                        await asyncio.to_thread(self._bundle.remove, export_id, note, command=row.jti)
+                        await asyncio.to_thread(self._bundle.remove, export_id, note, by="command")
                         self.on_removed(export_id)
                     except (ConfigError, LinkError) as error:
                         stays = error
@@ -155,10 +162,6 @@ class Exports:
                     decide_it = partial(self._decide, row=row, outcome=kept_here, selected=selected, moment=moment)
                     await self._index.write(decide_it, urgent=True)
         return stays
-
-    def is_open(self, tx: Tx, command: str) -> bool:
-        """Tell whether a command waits for an export that could not be removed."""
-        return bool(bundle.waited_for(tx, command))
 
     def here_still(self, tx: Tx) -> frozenset[str]:
         """Return the exports that lie here: no erasure is asked for them."""
@@ -194,6 +197,7 @@ class Exports:
         requester: Requester,
         recipients: tuple[str, ...],
         form: Form,
+        asked_ms: int,
         note: Callable[[Tx, Export], None],
         progress: Progress,
     ) -> Export:
@@ -241,6 +245,7 @@ class Exports:
             form=form,
             judge=judge,
             label=self._world.label,
+            asked_ms=asked_ms,
             moment=moment,
             note=note,
             progress=progress,

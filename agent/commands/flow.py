@@ -459,10 +459,7 @@ class Commands:
         ids = await self._index.read(lambda tx: self._trust.frozen(tx, row.jti))
         if requester.role == "client":
             await self._handing.end_deleted(ids)
-        again = await self._index.read(
-            lambda tx: self._exports.is_open(tx, row.jti) or self._erasure.is_open(tx, row.jti)
-        )
-        kept = await self._exports.remove(row, ids, select, requester=requester, again=again, moment=moment)
+        kept = await self._exports.remove(row, ids, select, requester=requester, moment=moment)
         tell = self._progress(row.jti)
         done = len(ids) - await self._index.read(lambda tx: self._trust.left(tx, row.jti))
         async for part in self._parts(row.jti, ids):

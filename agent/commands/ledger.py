@@ -276,7 +276,7 @@ class Ledger:
         self, tx: Tx, row: CommandRow, *, export: dict[str, Any] | None = None, moment: Moment
     ) -> CommandRow:
         """Settle a command whose every object is decided; ``waiting`` while a store's or a camera's word is missing."""
-        if self._trust.left(tx, row.jti) or bundle.waited_for(tx, row.jti):
+        if self._trust.left(tx, row.jti) or self._exports_left(tx, row):
             return row
         if _deletes_all(row):
             self._forget(tx)
@@ -295,6 +295,13 @@ class Ledger:
         said = row.verb in _SAID_VERBS  # the word is in force, whatever keeps the objects
         status: Status = "done" if good == total else "partial" if good or said else "failed"
         return self.settle(tx, row, status=status, answer=answer, moment=moment)
+
+    def _exports_left(self, tx: Tx, row: CommandRow) -> bool:
+        """Tell whether an owner's delete means exports that lie here still: they could not be removed yet."""
+        request = command_of(row).request if row.verb == "delete" and row.claims else None
+        if not isinstance(request, Delete) or self.requester(tx, row).role != "client":
+            return False
+        return bool(bundle.meant(tx, request.select, asked_by_ms=row.received_ms))
 
     def on_finish(self, tx: Tx, command: str, outcomes: tuple[Outcome, ...], moment: Moment) -> None:
         """Take what an erasure reports, inside its step 7, and settle the command when nothing is open.

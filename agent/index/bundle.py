@@ -1,6 +1,6 @@
 """Exports that lie in the export folder."""
 
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from agent.index.transaction import Tx
 
@@ -27,32 +27,41 @@ MIGRATIONS: Final[tuple[str, ...]] = (
     ALTER TABLE export ADD COLUMN recipients TEXT NOT NULL DEFAULT '';
     """,
     """
-    -- It has to go, and its files could not be removed: the command that waits for that, 'device' where none does; ''.
-    ALTER TABLE export ADD COLUMN put_off_by TEXT NOT NULL DEFAULT '';
+    -- When it was asked for (agent time): what was asked before a delete of everything goes with it. And that it has to
+    -- go and its files could not be removed: who tries again ('command', 'device'), else empty.
+    ALTER TABLE export ADD COLUMN asked_ms INTEGER NOT NULL DEFAULT 0;
+    UPDATE export SET asked_ms = made_ms;
+    ALTER TABLE export ADD COLUMN retried_by TEXT NOT NULL DEFAULT '';
     """,
 )
 
-DEVICE: Final = "device"
-"""``put_off_by`` where no command waits: the policy wanted it gone, or who asked for it was answered all the same."""
-
+Retrier = Literal["command", "device"]
+"""Who tries again to remove an export: the deletes that wait for it, or the device where none does."""
 
 ExportRow = tuple[str, int, int, str, int, str]
-"""(id, made, bytes, recipients, number of objects, put off by)."""
+"""(id, made, bytes, recipients, number of objects, who tries again to remove it)."""
 
 _SELECT: Final = """
-    SELECT id, made_ms, bytes, recipients, (SELECT count(*) FROM export_object WHERE export = export.id), put_off_by
+    SELECT id, made_ms, bytes, recipients, (SELECT count(*) FROM export_object WHERE export = export.id), retried_by
     FROM export
 """
 
 
 def put(
-    tx: Tx, export_id: str, *, made_ms: int, size_bytes: int, recipients: tuple[str, ...], objects: tuple[str, ...]
+    tx: Tx,
+    export_id: str,
+    *,
+    asked_ms: int,
+    made_ms: int,
+    size_bytes: int,
+    recipients: tuple[str, ...],
+    objects: tuple[str, ...],
 ) -> None:
     """Write a finished export; one that was built again replaces the rows."""
     drop(tx, export_id)
     tx.execute(
-        "INSERT INTO export (id, made_ms, bytes, recipients) VALUES (?, ?, ?, ?)",
-        (export_id, made_ms, size_bytes, " ".join(recipients)),
+        "INSERT INTO export (id, asked_ms, made_ms, bytes, recipients) VALUES (?, ?, ?, ?, ?)",
+        (export_id, asked_ms, made_ms, size_bytes, " ".join(recipients)),
     )
     tx.executemany("INSERT INTO export_object VALUES (?, ?)", ((export_id, object_id) for object_id in objects))
 
@@ -73,26 +82,24 @@ def ids(tx: Tx) -> frozenset[str]:
     return frozenset(row[0] for row in tx.execute("SELECT id FROM export"))
 
 
-def put_off(tx: Tx, export_id: str, by: str) -> None:
-    """Write down that an export could not be removed; the first command that waits for it stays the one."""
-    tx.execute(
-        "UPDATE export SET put_off_by = ? WHERE id = ? AND (put_off_by = '' OR put_off_by = ?)", (by, export_id, DEVICE)
-    )
+def asked_by(tx: Tx, ms: int) -> frozenset[str]:
+    """Return the exports that had been asked for by a time (agent time)."""
+    return frozenset(row[0] for row in tx.execute("SELECT id FROM export WHERE asked_ms <= ?", (ms,)))
+
+
+def put_off(tx: Tx, export_id: str, by: Retrier) -> None:
+    """Write down that an export could not be removed, and who tries again: commands before the device."""
+    tx.execute("UPDATE export SET retried_by = ? WHERE id = ? AND retried_by != 'command'", (by, export_id))
 
 
 def release(tx: Tx, export_id: str) -> None:
-    """Let no command wait any more for an export that could not be removed."""
-    tx.execute("UPDATE export SET put_off_by = ? WHERE id = ?", (DEVICE, export_id))
+    """Let the device try again in the place of commands."""
+    tx.execute("UPDATE export SET retried_by = 'device' WHERE id = ?", (export_id,))
 
 
 def those_put_off(tx: Tx) -> tuple[str, ...]:
     """Return the exports that could not be removed, sorted."""
-    return tuple(row[0] for row in tx.execute("SELECT id FROM export WHERE put_off_by != '' ORDER BY id"))
-
-
-def waited_for(tx: Tx, command: str) -> frozenset[str]:
-    """Return the exports that a command waits for, which could not be removed."""
-    return frozenset(row[0] for row in tx.execute("SELECT id FROM export WHERE put_off_by = ?", (command,)))
+    return tuple(row[0] for row in tx.execute("SELECT id FROM export WHERE retried_by != '' ORDER BY id"))
 
 
 def holding(tx: Tx, object_id: str, *, limit: int) -> tuple[str, ...]:

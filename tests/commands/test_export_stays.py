@@ -7,7 +7,11 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from agent import bundle
+from agent.errors import SpaceError
+from agent.index import bundle as export_rows
 from agent.model import Selection, new_id
 from tests.commands.office import START_S, Office, at, run
 
@@ -138,5 +142,81 @@ def test_limit_of_the_policy_leaves_what_a_command_waits_for_to_it_and_tries_its
         assert office.bundle.expire(lambda _one, _freed: None, moment=office.moment) == (due.name,)
         await office.commands.resume(office.moment)
         assert office.waiting(office.client)[-1]["outcomes"] == [{"id": asked.name, "result": "deleted"}]
+
+    run(scenario())
+
+
+def test_delete_of_everything_behind_another_that_waits_takes_no_export_that_is_asked_for_later(office: Office) -> None:
+    # Only the other one's mark said that exports were looked for before, so each try took what was there by then.
+    async def scenario() -> None:
+        await office.keep()
+        folder = block(
+            folder_of(office, await office.submit(office.client, "export", select=SELECT_ALL, form="objects"))
+        )
+        for select in ({"ids": [folder.name]}, SELECT_ALL):
+            assert (await office.submit(office.client, "delete", select=select))["status"] == "accepted"
+        office.moment = at(3600)
+        when_ms = (START_S + 1800) * 1000
+        await office.keep(b"later", captured_from_ms=when_ms, captured_to_ms=when_ms)
+        later = (await here(office)).name
+        for _ in range(2):
+            await office.commands.resume(office.moment)
+            assert (office.bundle.folder / later).is_dir()
+        unblock(folder)
+        await office.commands.resume(office.moment)
+        assert [path.name for path in office.bundle.folder.iterdir()] == [later]
+        assert {told["status"] for told in office.waiting(office.client) if told["verb"] == "delete"} >= {"done"}
+
+    run(scenario())
+
+
+def test_cut_between_two_exports_that_a_delete_means_ends_it_with_neither(office: Office) -> None:
+    # The mark of the first said that the delete was tried before, and the second was meant no more.
+    async def begin() -> list[Path]:
+        await office.keep()
+        raw = office.command(office.client, "delete", select=SELECT_ALL)
+        assert await office.receive(office.client, raw)
+        folders = sorted([block(await here(office)), block(await here(office))])
+        await office.commands.submit(raw, moment=office.moment)
+        return folders
+
+    async def go_on(folders: list[Path]) -> None:
+        office.index.write_now(
+            lambda tx: tx.execute("UPDATE export SET retried_by = '' WHERE id = ?", (folders[1].name,))
+        )
+        await office.commands.resume(office.moment)
+        unblock(folders[0])
+        await office.commands.resume(office.moment)
+        assert office.index.read_now(office.bundle.exports) == {folders[1].name}
+        assert "done" not in {told["status"] for told in office.waiting(office.client)}
+        unblock(folders[1])
+        await office.commands.resume(office.moment)
+        assert office.index.read_now(office.bundle.exports) == frozenset()
+        told = office.waiting(office.client)[-1]
+        assert told["status"] == "done"
+        assert {one["id"] for one in told["outcomes"] if one["result"] == "deleted"} >= {one.name for one in folders}
+
+    folders = run(begin())
+    office.restart()
+    run(go_on(folders))
+
+
+def test_export_that_stays_on_a_full_disk_keeps_no_other_from_making_room(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # That nothing could be written down of it ended the pass, and with a sync that failed too the start.
+    def full(*_words: object) -> None:
+        raise SpaceError("the disk is full", hint="free space")
+
+    async def scenario() -> None:
+        await office.keep()
+        stays, goes = [
+            folder_of(office, await office.submit(office.client, "export", select=SELECT_ALL, form="objects"))
+            for _ in range(2)
+        ]
+        block(stays)
+        monkeypatch.setattr(export_rows, "put_off", full)
+        assert office.bundle.expire(lambda _one, _freed: "age", moment=office.moment) == (goes.name,)
+        assert office.index.read_now(office.bundle.exports) == {stays.name}
 
     run(scenario())

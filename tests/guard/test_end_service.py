@@ -512,7 +512,9 @@ def test_plan_removes_the_exports_too(tmp_path: Path) -> None:
             made.mkdir()
             (made / "recordings.age").write_bytes(b"sealed")
             await parts.index.write(
-                lambda tx: exports.put(tx, made.name, made_ms=1, size_bytes=6, recipients=("age1owner",), objects=())
+                lambda tx: exports.put(
+                    tx, made.name, asked_ms=1, made_ms=1, size_bytes=6, recipients=("age1owner",), objects=()
+                )
             )
             await ended(parts)
             assert (await ending_of(parts).look(parts.now())).stage == "done"
