@@ -57,7 +57,17 @@ def finish(config: Config) -> tuple[Path, ...]:
     """
     # Step 9. If power fails here, the next start comes back to this line.
     Keystore.destroy(config.keystore, tpm=config.tpm)
-    # Step 10. The same.
+    # Step 10. The same. Nobody comes back to it behind step 11, so what failed is tried once more here.
+    left = _swept(config) and _swept(config)
+    for path in left:
+        _LOG.warning("%s is of the former owner and could not be removed; remove it by hand", path)
+    # Step 11. If power fails here, the file is back, empty of keys, and the next start removes it.
+    files.remove(config.keystore)
+    return left
+
+
+def _swept(config: Config) -> tuple[Path, ...]:
+    """Remove all but the keystore; return what could not be removed."""
     stuck = list(_emptied(config.vault))
     for path in sorted(config.state.iterdir()):
         if path in {config.keystore, config.lock, config.state / FORMER, config.socket, config.vault}:
@@ -66,12 +76,7 @@ def finish(config: Config) -> tuple[Path, ...]:
             _remove(path)
         elif not _removed(path):
             stuck.append(path)
-    left = (*stuck, *(path for path in _beside(config) if not _removed(path)))
-    for path in left:
-        _LOG.warning("%s is of the former owner and could not be removed; remove it by hand", path)
-    # Step 11. If power fails here, the file is back, empty of keys, and the next start removes it.
-    files.remove(config.keystore)
-    return left
+    return (*stuck, *(path for path in _beside(config) if not _removed(path)))
 
 
 def read_former(config: Config) -> Former | None:
@@ -111,7 +116,10 @@ def _emptied(vault: Path) -> tuple[Path, ...]:
     try:
         files.remove_tree(vault)
     except (ConfigError, LinkError):
-        return tuple(path for path in sorted(vault.iterdir()) if not _removed(path))
+        left = tuple(path for path in sorted(vault.iterdir()) if not _removed(path))
+        if not left:
+            _removed(vault)  # it is empty by now; where it is a mount of its own it stays
+        return left
     return ()
 
 

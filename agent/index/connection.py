@@ -18,12 +18,11 @@ Rules:
 """
 
 import asyncio
-import errno
 import queue
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal, TypeVar
@@ -33,7 +32,7 @@ import apsw
 from agent.errors import LinkError, SpaceError
 from agent.files import sync_folder
 from agent.index.ballast import Ballast
-from agent.index.opening import damaged, migrate, open_encrypted
+from agent.index.opening import damaged, migrate, open_encrypted, quota_as_room
 from agent.index.transaction import Tx
 
 T = TypeVar("T")
@@ -89,6 +88,7 @@ class Index:
             self._ballast.take()
             sync_folder(path.parent)
         except BaseException:
+            self._connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)  # as in _lose
             self._connection.close()
             raise
         self._jobs: queue.SimpleQueue[_Job] = queue.SimpleQueue()
@@ -248,7 +248,7 @@ class Index:
         if self._lost is not None:
             return
         try:
-            with self._quota_as_room():
+            with quota_as_room(self._connection):
                 self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
         except apsw.FullError:
             pass
@@ -270,7 +270,7 @@ class Index:
             raise LinkError("the index is being read by somebody else", hint="stop the other process")
 
     def _checkpoint(self) -> bool:
-        with self._quota_as_room():
+        with quota_as_room(self._connection):
             ((busy, _, _),) = self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
         if not busy:
             self._log_pages = 0
@@ -279,7 +279,7 @@ class Index:
     def _write_group(self, jobs: Sequence[_Job]) -> None:
         try:
             self._require_alive()
-            with self._quota_as_room():
+            with quota_as_room(self._connection):
                 answers = self._commit(jobs)
         except apsw.FullError:
             # Nothing of the group was kept. Alone, the small ones may still fit, and the urgent ones get the ballast.
@@ -303,7 +303,7 @@ class Index:
         cut = False
         while True:
             try:
-                with self._quota_as_room():
+                with quota_as_room(self._connection):
                     (answer,) = self._commit([job])
             except apsw.FullError:
                 self._roll_back()
@@ -376,16 +376,6 @@ class Index:
             return self._ballast.release()
         except OSError as error:
             raise self._lose(error) from error
-
-    @contextmanager
-    def _quota_as_room(self) -> Iterator[None]:
-        """Tell a quota that is used up as a full disk, which it is: SQLite takes it for a medium that failed."""
-        try:
-            yield
-        except apsw.IOError as error:
-            if self._connection.system_errno == errno.EDQUOT:
-                raise apsw.FullError(str(error)) from error
-            raise
 
     def _roll_back(self) -> None:
         if self._connection.in_transaction:

@@ -6,8 +6,10 @@ Rules: ChaCha20 under a raw key that is given before anything else; WAL, ``synch
 its own migrations; all that are missing run in one transaction.
 """
 
+import errno
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -143,11 +145,27 @@ def migrate(connection: apsw.Connection, path: Path) -> None:
 
     Raises, changing nothing, ``ConfigError`` for a file that a newer version wrote and ``SpaceError`` on a full disk.
     """
+
+    def act() -> None:
+        with quota_as_room(connection):
+            _migrate(connection, path)
+
     try:
-        _guarded(path, lambda: _migrate(connection, path))
+        _guarded(path, act)
     except BaseException:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
+        raise
+
+
+@contextmanager
+def quota_as_room(connection: apsw.Connection) -> Iterator[None]:
+    """Tell a quota that is used up as a full disk, which it is: SQLite takes it for a medium that failed."""
+    try:
+        yield
+    except apsw.IOError as error:
+        if connection.system_errno == errno.EDQUOT:
+            raise apsw.FullError(str(error)) from error
         raise
 
 

@@ -1,11 +1,15 @@
 """What a device that leaves its owner waits for: a store's word until the deadline, a hold's end without one."""
 
 import asyncio
+import errno
+import os
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from agent.app import unowned
 from agent.app.alarm import Alarm
 from agent.app.parts import Parts, opened
 from agent.app.proposing import propose_file
@@ -244,6 +248,26 @@ def test_device_that_parted_needs_no_policy_file_to_end(leaver: Leaver) -> None:
     asyncio.run(end())
     assert [told["farewell"]["phase"] for told in leaver.told] == [1, 2]
     assert set(contents_of(leaver.config.state)) == {"lock", "former.json"}
+
+
+@pytest.mark.parametrize(("call", "name"), [("rmdir", "objects"), ("rmdir", "vault"), ("unlink", "device.jws")])
+def test_last_removal_that_fails_once_is_made_all_the_same(
+    leaver: Leaver, monkeypatch: pytest.MonkeyPatch, call: str, name: str
+) -> None:
+    # What was left was told to be removed by hand, and nobody came back to it.
+    real: Any = getattr(os, call)
+    failed: list[Any] = []
+
+    def once(path: Any, **options: Any) -> None:  # noqa: ANN401 - as the real one
+        if Path(path).name == name and not failed and unowned.was_begun(leaver.config):
+            failed.append(path)
+            raise OSError(errno.EIO, os.strerror(errno.EIO), path)
+        real(path, **options)
+
+    monkeypatch.setattr(os, call, once)
+    asyncio.run(leaver.leave(erase_all(leaver.client)))
+    assert len(failed) == 1
+    assert {path.name for path in leaver.config.state.iterdir()} == {"lock", "former.json"}
 
 
 @pytest.mark.promise("ACCOUNT-DELETE")

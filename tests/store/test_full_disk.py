@@ -159,3 +159,34 @@ def test_quota_that_is_used_up_refuses_new_data_as_a_full_disk_does(tmp_path: Pa
     *refused, kept = ran.stdout.splitlines()
     assert refused
     assert int(kept) == 40 - len(refused)
+
+
+MIGRATION = """
+import sys
+from pathlib import Path
+from agent.errors import AgentError
+from agent.index import Index, opening
+later = "CREATE TABLE later AS SELECT zeroblob(100000) AS a;"
+opening.MIGRATIONS["audit"] = (*opening.MIGRATIONS["audit"], later)
+try:
+    index = Index(Path(sys.argv[1]), key=bytes(32))
+    print("opened", index.read_now(lambda tx: tx.execute("SELECT count(*) FROM later")))
+    index.close()
+except AgentError as error:
+    print(type(error).__name__)
+"""
+
+
+@pytest.mark.parametrize(
+    ("fault", "told"), [("pwrite64=EDQUOT:when=3", "opened [(1,)]"), ("fdatasync=EIO:when=1", "LinkError")]
+)
+def test_migration_takes_a_quota_for_a_full_disk_and_leaves_the_log_where_a_sync_failed(
+    tmp_path: Path, fault: str, told: str
+) -> None:
+    """Of the one it said to look at the disk, and behind the other the close brought the log home and removed it."""
+    index = tmp_path / "index.db"
+    Index(index, key=bytes(32)).close()
+    medium = failing(tmp_path / "index.db-wal", fault)
+    ran = subprocess.run([*medium, sys.executable, "-c", MIGRATION, index], capture_output=True, text=True, check=False)
+    assert ran.stdout.strip() == told, ran.stderr
+    assert (tmp_path / "index.db-wal").exists() == (told == "LinkError")
