@@ -135,6 +135,10 @@ class Bundle:
         """Let ``expire`` try again to remove one that no command waits for any more."""
         rows.release(tx, export_id)
 
+    def keep(self, tx: Tx, export_id: str) -> None:
+        """Let no command try again to remove one."""
+        rows.keep(tx, export_id)
+
     def remove(self, export_id: str, note: Callable[[Tx], None], *, by: rows.Retrier = "device") -> None:
         """Remove an export's files, then its row; ``note`` writes down why in the row's transaction (invariant I7).
 
@@ -154,8 +158,8 @@ class Bundle:
                 raise
 
         def drop(tx: Tx) -> None:
-            rows.drop(tx, export_id)
-            note(tx)
+            if rows.drop(tx, export_id):  # else another was faster, and has told
+                note(tx)
 
         self._index.write_now(drop, urgent=True)
 

@@ -134,33 +134,41 @@ class Exports:
     ) -> AgentError | None:
         """Remove, and decide, the exports that an owner's delete means; return what keeps one of them from going.
 
-        An export that is being built when everything is deleted is waited for, and goes too if it was asked for before.
-        One that cannot be removed stays undecided, and its delete open, until it is. A backend's delete never removes
-        what was made for the owner.
+        An export that is being built when everything is deleted is waited for, and goes too if it was asked for before;
+        an erase-all means whatever is there by now. One that cannot be removed stays undecided, and its delete open,
+        until it is. A backend's delete never removes what was made for the owner.
         """
         stays: AgentError | None = None
         owners = requester.role == "client"
         whole = owners and bundle.means_exports(select)
+        asked_by_ms = moment.agent_ms if row.verb == "erase-all" else row.received_ms
+
+        def named(tx: Tx) -> set[str]:
+            return {export_id for export_id in self._bundle.exports(tx) if export_id in ids}
 
         def meant(tx: Tx) -> list[str]:
-            named = {export_id for export_id in self._bundle.exports(tx) if export_id in ids}
-            return sorted(named | bundle.meant(tx, select, asked_by_ms=row.received_ms) if owners else named)
+            return sorted(named(tx) | bundle.meant(tx, select, asked_by_ms=asked_by_ms))
+
+        def keep(tx: Tx) -> None:
+            for export_id in meant(tx):  # of a key that was the owner's when it began
+                self._bundle.keep(tx, export_id)
+            for export_id in named(tx):
+                failed = Outcome(id=export_id, result="failed")
+                self._decide(tx, row=row, outcome=failed, selected=True, moment=moment)
 
         async with self.line if whole else contextlib.nullcontext(), self._removing:  # two may mean the same one
-            for export_id in await self._index.read(meant):
-                selected = export_id in ids
-                if owners:
-                    gone = Outcome(id=export_id, result="deleted")
-                    note = partial(self._decide, row=row, outcome=gone, selected=selected, moment=moment)
-                    try:
-                        await asyncio.to_thread(self._bundle.remove, export_id, note, by="command")
-                        self.on_removed(export_id)
-                    except (ConfigError, LinkError) as error:
-                        stays = error
-                else:
-                    kept_here = Outcome(id=export_id, result="failed")
-                    decide_it = partial(self._decide, row=row, outcome=kept_here, selected=selected, moment=moment)
-                    await self._index.write(decide_it, urgent=True)
+            found = await self._index.read(meant)
+            if found and not owners:
+                await self._index.write(keep, urgent=True)
+                return None
+            for export_id in found:
+                gone = Outcome(id=export_id, result="deleted")
+                note = partial(self._decide, row=row, outcome=gone, selected=export_id in ids, moment=moment)
+                try:
+                    await asyncio.to_thread(self._bundle.remove, export_id, note, by="command")
+                    self.on_removed(export_id)
+                except (ConfigError, LinkError) as error:
+                    stays = error
         return stays
 
     def here_still(self, tx: Tx) -> frozenset[str]:

@@ -298,9 +298,9 @@ class Ledger:
 
     def _exports_left(self, tx: Tx, row: CommandRow) -> bool:
         """Tell whether an owner's delete means exports that lie here still: they could not be removed yet."""
-        request = command_of(row).request if row.verb == "delete" and row.claims else None
+        request = command_of(row).request if row.status in RUNNING and row.claims else None
         if not isinstance(request, Delete) or self.requester(tx, row).role != "client":
-            return False
+            return False  # nor one that waits for a store alone: it did all that there was to do here
         return bool(bundle.meant(tx, request.select, asked_by_ms=row.received_ms))
 
     def on_finish(self, tx: Tx, command: str, outcomes: tuple[Outcome, ...], moment: Moment) -> None:

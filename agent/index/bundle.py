@@ -66,10 +66,10 @@ def put(
     tx.executemany("INSERT INTO export_object VALUES (?, ?)", ((export_id, object_id) for object_id in objects))
 
 
-def drop(tx: Tx, export_id: str) -> None:
-    """Remove an export's rows."""
+def drop(tx: Tx, export_id: str) -> bool:
+    """Remove an export's rows; return whether they were there."""
     tx.execute("DELETE FROM export_object WHERE export = ?", (export_id,))
-    tx.execute("DELETE FROM export WHERE id = ?", (export_id,))
+    return bool(tx.execute("DELETE FROM export WHERE id = ? RETURNING 1", (export_id,)))
 
 
 def exports(tx: Tx) -> tuple[ExportRow, ...]:
@@ -95,6 +95,11 @@ def put_off(tx: Tx, export_id: str, by: Retrier) -> None:
 def release(tx: Tx, export_id: str) -> None:
     """Let the device try again in the place of commands."""
     tx.execute("UPDATE export SET retried_by = 'device' WHERE id = ?", (export_id,))
+
+
+def keep(tx: Tx, export_id: str) -> None:
+    """Let no command try again: whoever wanted it gone may not any more."""
+    tx.execute("UPDATE export SET retried_by = '' WHERE id = ? AND retried_by = 'command'", (export_id,))
 
 
 def those_put_off(tx: Tx) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 A file in the folder's place stands for whatever keeps it there; ``tests/cli/test_not_removed.py`` has real ones.
 """
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 
 from agent import bundle
+from agent.envelope import signing_input_sha256
 from agent.errors import SpaceError
 from agent.index import bundle as export_rows
 from agent.model import Selection, new_id
@@ -218,5 +220,77 @@ def test_export_that_stays_on_a_full_disk_keeps_no_other_from_making_room(
         monkeypatch.setattr(export_rows, "put_off", full)
         assert office.bundle.expire(lambda _one, _freed: "age", moment=office.moment) == (goes.name,)
         assert office.index.read_now(office.bundle.exports) == {stays.name}
+
+    run(scenario())
+
+
+def test_delete_that_waits_for_a_store_alone_ends_with_its_word_whatever_export_is_made_meanwhile(
+    office: Office,
+) -> None:
+    # The export was asked for before it, and nothing looked at a delete that waits any more.
+    async def scenario() -> None:
+        gone, held = await office.keep(), await office.keep(b"held")
+        office.hold(held.id)
+        upload = office.upload(gone.id)
+        export = office.command(office.client, "export", select=SELECT_ALL, form="objects")
+        assert await office.receive(office.client, export)
+        office.moment = at(10)
+        delete = office.command(office.client, "delete", select=SELECT_ALL)
+        assert await office.receive(office.client, delete)
+        running = office.index.read_now(lambda tx: office.trust.running(tx, limit=10))
+        await office.commands._work_on(next(row.jti for row in running if row.verb == "delete"))
+        await office.commands.submit(export, moment=office.moment)
+        assert office.index.read_now(office.bundle.exports)
+        office.confirm_erased(upload)
+        assert office.waiting(office.client)[-1]["status"] == "partial"
+
+    run(scenario())
+
+
+def test_erase_all_means_the_exports_that_are_there_when_it_is_carried_out(office: Office) -> None:
+    async def scenario() -> None:
+        await office.keep()
+        assert await office.receive(office.client, office.command(office.client, "erase-all"))
+        office.moment = at(5)
+        folder = await here(office)
+        await office.commands.resume(office.moment)
+        assert office.index.read_now(office.bundle.exports) == frozenset()
+        assert len(ends_of(office, folder.name)) == 1
+
+    run(scenario())
+
+
+def test_key_that_may_delete_for_the_owner_no_more_leaves_an_export_to_its_age(office: Office) -> None:
+    # It said that a command tries again, and none did.
+    async def scenario() -> None:
+        await office.keep()
+        folder = block(await here(office))
+        assert (await office.submit(office.client, "delete", select=SELECT_ALL))["status"] == "accepted"
+        office.client.role, office.client.verbs = "backend", office.backend.verbs
+        keys = office.sign_keyset(2, signing_input_sha256(office.keyset_raw))
+        await office.commands.submit(keys, moment=office.moment)
+        await office.commands.resume(office.moment)
+        unblock(folder)
+        assert office.index.read_now(bundle.put_off) == ()
+        assert office.bundle.expire(lambda _one, _freed: None, moment=office.moment) == ()
+        assert office.bundle.expire(lambda _one, _freed: "age", moment=office.moment) == (folder.name,)
+
+    run(scenario())
+
+
+def test_export_that_a_limit_and_a_delete_remove_at_once_is_told_once(office: Office) -> None:
+    async def scenario() -> None:
+        await office.keep()
+        folder = folder_of(office, await office.submit(office.client, "export", select=SELECT_ALL, form="objects"))
+        delete = office.command(office.client, "delete", select={"ids": [folder.name]})
+        loop = asyncio.get_running_loop()
+
+        def ends(_one: bundle.Lying, _freed: int) -> str:  # between the look and the removal
+            asyncio.run_coroutine_threadsafe(office.commands.submit(delete, moment=office.moment), loop).result()
+            return "age"
+
+        await asyncio.to_thread(office.bundle.expire, ends, moment=office.moment)
+        assert len(ends_of(office, folder.name)) == 1
+        assert office.waiting(office.client)[-1]["outcomes"] == [{"id": folder.name, "result": "deleted"}]
 
     run(scenario())
