@@ -167,6 +167,24 @@ def test_link_that_is_cut_ends_whoever_follows_the_state(radio: Radio) -> None:
     talk(radio, act)
 
 
+def test_link_that_ended_between_two_questions_is_weather_to_the_next_one(radio: Radio) -> None:
+    """Bleak forgets the camera's services then, and its complaint of that would end the agent."""
+
+    async def act(ears: Listening, camera: Peripheral) -> None:
+        await ears.prove(radio, camera)
+        radio.do("cut")
+        with pytest.raises(LinkError, match="link ended"):
+            await follow(camera)
+        with pytest.raises(LinkError, match="link ended"):
+            await camera.information()
+        with pytest.raises(LinkError, match="link ended"):
+            await camera.switch(collection=True)
+        with pytest.raises(LinkError, match="link ended"):
+            await ears.prove(radio, camera)
+
+    talk(radio, act)
+
+
 def test_slot_is_given_back_when_setting_up_fails_after_connecting(radio: Radio) -> None:
     """A slot that leaks is an adapter that connects to nobody until it is reset."""
 

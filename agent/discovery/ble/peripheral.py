@@ -96,7 +96,7 @@ class Peripheral:
         """Read maker, model and firmware; the serial number is not asked for."""
         found: dict[str, str] = {}
         for name, uuid in (("maker", MAKER), ("model", MODEL), ("firmware", FIRMWARE)):
-            if self._client.services.get_characteristic(uuid) is not None:
+            if self._offered(uuid) is not None:
                 raw = await self._race(self._client.read_gatt_char(uuid))
                 found[f"unverified_{name}"] = clean(bytes(raw).decode("utf-8", errors="replace"))
         return Information(**found)
@@ -176,10 +176,17 @@ class Peripheral:
             newer.set()
 
     def _characteristic(self, uuid: str) -> BleakGATTCharacteristic:
-        found = self._client.services.get_characteristic(uuid)
+        found = self._offered(uuid)
         if found is None:
             raise CorruptError("it has no camera privacy state service (docs/ble.md)")
         return found
+
+    def _offered(self, uuid: str) -> BleakGATTCharacteristic | None:
+        """Return the characteristic where the camera has it; bleak forgets them all when the link ends."""
+        try:
+            return self._client.services.get_characteristic(uuid)
+        except BleakError as error:
+            raise _ended() from error
 
     async def _read(self, uuid: str) -> bytes:
         return bytes(await self._race(self._client.read_gatt_char(self._characteristic(uuid))))
@@ -203,13 +210,17 @@ class Peripheral:
                 raise self._broken
             if task.done():
                 return _answer_of(task)
-            raise LinkError("the camera's link ended", hint="bring it nearer, then try again")
+            raise _ended()
         finally:
             for one in (task, ended):
                 one.cancel()
             await asyncio.wait({task, ended})
             if not task.cancelled():
                 task.exception()
+
+
+def _ended() -> LinkError:
+    return LinkError("the camera's link ended", hint="bring it nearer, then try again")
 
 
 def _answer_of(task: "asyncio.Future[T]") -> T:
