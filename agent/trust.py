@@ -253,6 +253,10 @@ class Trust:
         """Return commands that were accepted and have no terminal receipt, oldest first."""
         return rows.running(tx, limit=limit)
 
+    def running_of(self, tx: Tx, verb: str) -> frozenset[str]:
+        """Return the ids of the commands of a verb that were accepted and have no terminal receipt."""
+        return rows.running_of(tx, verb)
+
     def waiting(self, tx: Tx) -> tuple[str, ...]:
         """Return the ids of the commands that wait for a reason, oldest first; ``UNFINISHED_MAX`` of each key at most.
 

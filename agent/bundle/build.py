@@ -85,6 +85,10 @@ def meant(tx: Tx, selection: Selection, *, asked_by_ms: int) -> frozenset[str]:
     return rows.asked_by(tx, asked_by_ms) if means_exports(selection) else frozenset()
 
 
+class _OvertakenError(Exception):
+    """An object was erased while an export of it was built."""
+
+
 class Bundle:
     """The exports beside the objects of ``vault``; opening it makes the folder."""
 
@@ -245,10 +249,42 @@ class Bundle:
 
         ``asked_ms`` (agent time) says when it was asked for. ``judge`` may keep an object out and says as what.
         ``note`` writes down what was made in the transaction of its row (invariant I7); one that would hold nothing has
-        neither files nor a row. Raises ``SpaceError``, and ``RefusedError`` (``too_large``) when the manifest would be,
+        neither files nor a row. Where an object of it is erased meanwhile it is built anew, without that. Raises
+        ``SpaceError``, and ``RefusedError`` (``too_large``) when the manifest would be,
         with nothing left behind, and ``ConfigError`` for recipients that no file can be sealed to.
         """
         self.require_recipients(recipients)
+        while True:
+            try:
+                return self._attempt(
+                    export_id,
+                    ids,
+                    recipients=recipients,
+                    form=form,
+                    judge=judge,
+                    label=label,
+                    asked_ms=asked_ms,
+                    moment=moment,
+                    note=note,
+                    progress=progress,
+                )
+            except _OvertakenError:  # each time by one object more, of those that there are
+                _LOG.info("an export is built anew: what it held was erased meanwhile")
+
+    def _attempt(
+        self,
+        export_id: str,
+        ids: tuple[str, ...],
+        *,
+        recipients: tuple[str, ...],
+        form: Form,
+        judge: Judge,
+        label: Callable[[Tx, str], str],
+        asked_ms: int,
+        moment: Moment,
+        note: Callable[[Tx, Export], None],
+        progress: Callable[[int, int], None],
+    ) -> Export:
         part = self.folder / f"{export_id}.part"
         final = self.folder / export_id
         for left_over in (part, final):
@@ -300,6 +336,8 @@ class Bundle:
         inside = tuple(sorted(one.id for one in work.outcomes.values() if one.result == "exported"))
 
         def put(tx: Tx) -> None:
+            if any(_is_gone(self._vault.get(tx, object_id)) for object_id in inside):
+                raise _OvertakenError  # its delete told of no copy here
             if export.files:
                 rows.put(
                     tx,
@@ -328,7 +366,7 @@ class Bundle:
 
         def look(tx: Tx, object_id: str) -> Source | Outcome:
             item = self._vault.get(tx, object_id)
-            if item is None or item.state == "erasing":
+            if item is None or _is_gone(item):
                 return Outcome(id=object_id, result="already_gone")
             kept = judge(tx, item)
             if kept is not None:
@@ -414,6 +452,10 @@ class Bundle:
             claims, typ=TYP_EXPORT, kid=keystore.kid, alg=keystore.alg, sign=keystore.sign, max_bytes=MAX_MANIFEST_BYTES
         )
         work.files.insert(0, work.seal(_MANIFEST, iter((jws,))))
+
+
+def _is_gone(item: Object | None) -> bool:
+    return item is None or item.state == "erasing"
 
 
 def _newest_first(row: rows.ExportRow) -> tuple[int, str]:

@@ -23,6 +23,7 @@ from agent.ids import Ids
 from agent.index import Index, Tx
 from agent.model import Moment, Object, Outcome, Requester, Selection
 from agent.policy import Conditions, Decision, Refuse, Rights, Subject, decide
+from agent.rights import delivery
 from agent.trust import CommandRow, Trust
 from agent.vault import Vault
 
@@ -136,7 +137,8 @@ class Exports:
 
         An export that is being built when everything is deleted is waited for, and goes too if it was asked for before;
         an erase-all means whatever is there by now. One that cannot be removed stays undecided, and its delete open,
-        until it is. A backend's delete never removes what was made for the owner.
+        until it is, and so does one that is named before it is made. A backend's delete never removes what was made for
+        the owner.
         """
         stays: AgentError | None = None
         owners = requester.role == "client"
@@ -144,13 +146,15 @@ class Exports:
         asked_by_ms = moment.agent_ms if row.verb == "erase-all" else row.received_ms
 
         def named(tx: Tx) -> set[str]:
-            return {export_id for export_id in self._bundle.exports(tx) if export_id in ids}
+            return {export_id for export_id in self.ids(tx) if export_id in ids}
 
-        def meant(tx: Tx) -> list[str]:
-            return sorted(named(tx) | bundle.meant(tx, select, asked_by_ms=asked_by_ms))
+        def meant(tx: Tx) -> list[tuple[str, bool]]:
+            found = named(tx) | bundle.meant(tx, select, asked_by_ms=asked_by_ms)
+            here = self._bundle.exports(tx)
+            return [(export_id, export_id in here) for export_id in sorted(found)]
 
         def keep(tx: Tx) -> None:
-            for export_id in meant(tx):  # of a key that was the owner's when it began
+            for export_id, _ in meant(tx) if row.role == "client" else ():  # it was the owner's when it began
                 self._bundle.keep(tx, export_id)
             for export_id in named(tx):
                 failed = Outcome(id=export_id, result="failed")
@@ -161,7 +165,10 @@ class Exports:
             if found and not owners:
                 await self._index.write(keep, urgent=True)
                 return None
-            for export_id in found:
+            for export_id, made in found:
+                if not made:
+                    stays = LinkError("an export of it is not made yet", hint="it is removed once it is")
+                    continue
                 gone = Outcome(id=export_id, result="deleted")
                 note = partial(self._decide, row=row, outcome=gone, selected=export_id in ids, moment=moment)
                 try:
@@ -171,9 +178,10 @@ class Exports:
                     stays = error
         return stays
 
-    def here_still(self, tx: Tx) -> frozenset[str]:
-        """Return the exports that lie here: no erasure is asked for them."""
-        return self._bundle.exports(tx)
+    def ids(self, tx: Tx) -> frozenset[str]:
+        """Return the exports that lie here, and those that commands are to make: no erasure is asked for them."""
+        begun = self._trust.running_of(tx, "export")
+        return self._bundle.exports(tx) | {export_id for export_id in begun if delivery.get(tx, export_id) is None}
 
     async def answer_put_off(self, row: CommandRow, *, moment: Moment) -> None:
         """Let an erase-all have its outcomes in spite of exports that cannot be removed: those are ``failed``.
@@ -192,7 +200,8 @@ class Exports:
         await self._index.write(answer, urgent=True)
 
     def _decide(self, tx: Tx, *, row: CommandRow, outcome: Outcome, selected: bool, moment: Moment) -> None:
-        self._trust.decide(tx, row.jti, (outcome,), selected=selected)
+        if self._trust.command(tx, row.jti) is not None:  # else the device left its owner while a file was removed
+            self._trust.decide(tx, row.jti, (outcome,), selected=selected)
         if outcome.result == "deleted":
             event = Event(kind="erased", object=outcome.id, actor=row.kid, command=row.jti, rule="export")
             audit.append(tx, event, moment=moment)
@@ -213,6 +222,7 @@ class Exports:
         policy = self._world.policy()
         to_owner_only = set(recipients) <= set(policy.owner_recipients())
         copies_bytes = await self._index.read(lambda tx: self._lying(tx, but=export_id))
+        copied: set[str] = set()
 
         def conditions(more_bytes: int) -> Conditions:
             free, total = self._world.room()
@@ -237,7 +247,9 @@ class Exports:
             if isinstance(decision, Refuse):
                 _require_room(decision, lie=lie)
                 return kept(found.id, decision)
-            copies_bytes += found.size_bytes
+            if found.id not in copied:  # an export that is built anew asks again
+                copied.add(found.id)
+                copies_bytes += found.size_bytes
             return None
 
         lie = copies_bytes > 0

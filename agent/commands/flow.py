@@ -508,7 +508,7 @@ class Commands:
     def _unasked(self, tx: Tx, jti: str, ids: Iterable[str]) -> tuple[str, ...]:
         """Return of some ids those without an outcome that are no exports and that no erasure works on for it."""
         undecided = self._trust.undecided(tx, jti, ids)
-        elsewhere = self._erasure.pending(tx, jti, undecided) | self._exports.here_still(tx)
+        elsewhere = self._erasure.pending(tx, jti, undecided) | self._exports.ids(tx)
         return tuple(object_id for object_id in undecided if object_id not in elsewhere)
 
     async def _settle_open(self, jti: str) -> None:

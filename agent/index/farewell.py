@@ -116,7 +116,7 @@ _CAMERAS: Final = frozenset({"camera", "enrolled_camera", "enrolled_camera_addre
 def wipe(tx: Tx, *, command: str, kid: str) -> None:
     """Empty every table but what is needed to be told by a store or camera and to tell ``kid`` of ``command``.
 
-    Of an export that could not be removed its id alone stays.
+    Of an export that could not be removed its id alone stays, and no command tries again.
 
     Also one that a later version adds: what is to stay has to be named here. Nothing may be held any more.
     """
@@ -129,7 +129,7 @@ def wipe(tx: Tx, *, command: str, kid: str) -> None:
     for table in ("selection", "measure", "outcome", "tally"):
         tx.execute(f"DELETE FROM command_{table} WHERE jti != ?", (command,))  # noqa: S608 - our own names
     tx.execute("DELETE FROM export WHERE retried_by = ''")
-    tx.execute("UPDATE export SET asked_ms = 0, made_ms = 0, bytes = 0, recipients = ''")
+    tx.execute("UPDATE export SET asked_ms = 0, made_ms = 0, bytes = 0, recipients = '', retried_by = 'device'")
     tx.execute("DELETE FROM command WHERE jti != ?", (command,))
     tx.execute("DELETE FROM request_clock WHERE command != ?", (command,))
     tx.execute("DELETE FROM key_window WHERE kid != ?", (kid,))

@@ -215,6 +215,15 @@ def running(tx: Tx, *, limit: int) -> tuple[CommandRow, ...]:
     return tuple(_row(row) for row in rows)
 
 
+def running_of(tx: Tx, verb: str) -> frozenset[str]:
+    """Return the ids of the commands of a verb that were accepted and have no terminal receipt."""
+    rows = tx.execute(
+        "SELECT jti FROM command WHERE settled_ms IS NULL AND status IN ('accepted', 'in_progress') AND verb = ?",
+        (verb,),
+    )
+    return frozenset(row[0] for row in rows)
+
+
 def waiting(tx: Tx) -> tuple[str, ...]:
     """Return the ids of the commands that wait for a reason, oldest first."""
     rows = tx.execute(

@@ -452,6 +452,8 @@ class Double:
             )
             for characteristic in service.characteristics:
                 self._offer(f"{at}/char{characteristic.handle:04x}", at, near, characteristic)
+                if "offers-twice" in self.faults:
+                    self._offer(f"{at}/char{characteristic.handle + 0x4000:04x}", at, near, characteristic)
         self._change(path, DEVICE, {"ServicesResolved": _flag(on=True)})
 
     def _offer(self, path: str, service: str, near: _Near, characteristic: CharacteristicProxy[bytes]) -> None:

@@ -9,6 +9,7 @@ SWITCHES: Final = {
     "connect-fails": "Connect answers le-connection-abort-by-local and the link is gone",
     "connect-wedged": "Connect is never answered",
     "services-unresolved": "a connection comes up and its services never do",
+    "offers-twice": "a camera has each of its characteristics twice",
     "read-hangs": "a read loses the link and is never answered",
     "read-cut": "a read loses the link and is answered Failed",
     "read-busy": "a read answers InProgress, for as long as this is on",

@@ -8,7 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from agent.discovery.ble.peripheral import Deadlines, Information, Peripheral, Slots, connected
-from agent.errors import LinkError, RefusedError
+from agent.errors import CorruptError, LinkError, RefusedError
 from tests.ble.conftest import PATIENT, Listening, listen, talk
 from tests.ble.radio import Radio
 
@@ -180,6 +180,18 @@ def test_link_that_ended_between_two_questions_is_weather_to_the_next_one(radio:
         with pytest.raises(LinkError, match="link ended"):
             await camera.switch(collection=True)
         with pytest.raises(LinkError, match="link ended"):
+            await ears.prove(radio, camera)
+
+    talk(radio, act)
+
+
+def test_camera_with_a_characteristic_twice_is_refused_and_says_nothing_of_itself(radio: Radio) -> None:
+    """Whoever announces a camera's id chooses what it offers, and bleak's complaint of that would end the agent."""
+    radio.do("on offers-twice")
+
+    async def act(ears: Listening, camera: Peripheral) -> None:
+        assert await camera.information() == Information()
+        with pytest.raises(CorruptError, match="once"):
             await ears.prove(radio, camera)
 
     talk(radio, act)

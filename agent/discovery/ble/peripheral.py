@@ -96,8 +96,9 @@ class Peripheral:
         """Read maker, model and firmware; the serial number is not asked for."""
         found: dict[str, str] = {}
         for name, uuid in (("maker", MAKER), ("model", MODEL), ("firmware", FIRMWARE)):
-            if self._offered(uuid) is not None:
-                raw = await self._race(self._client.read_gatt_char(uuid))
+            offered = self._offered(uuid)
+            if len(offered) == 1:
+                raw = await self._race(self._client.read_gatt_char(offered[0]))
                 found[f"unverified_{name}"] = clean(bytes(raw).decode("utf-8", errors="replace"))
         return Information(**found)
 
@@ -176,17 +177,20 @@ class Peripheral:
             newer.set()
 
     def _characteristic(self, uuid: str) -> BleakGATTCharacteristic:
-        found = self._offered(uuid)
-        if found is None:
-            raise CorruptError("it has no camera privacy state service (docs/ble.md)")
-        return found
+        offered = self._offered(uuid)
+        if len(offered) != 1:
+            raise CorruptError("it does not have each characteristic of camera privacy state once (docs/ble.md)")
+        return offered[0]
 
-    def _offered(self, uuid: str) -> BleakGATTCharacteristic | None:
-        """Return the characteristic where the camera has it; bleak forgets them all when the link ends."""
+    def _offered(self, uuid: str) -> list[BleakGATTCharacteristic]:
+        """Return the characteristics of one UUID, whoever made how many; bleak forgets them when the link ends."""
+        if self._broken is not None:
+            raise self._broken
         try:
-            return self._client.services.get_characteristic(uuid)
+            services = self._client.services
         except BleakError as error:
             raise _ended() from error
+        return [one for one in services.characteristics.values() if one.uuid == uuid]
 
     async def _read(self, uuid: str) -> bytes:
         return bytes(await self._race(self._client.read_gatt_char(self._characteristic(uuid))))

@@ -1,0 +1,139 @@
+"""Deletes that meet an export which is asked for, or is being built: nothing that they mean stays in one untold."""
+
+import asyncio
+import json
+
+from agent.model import Selection, new_id
+from tests.commands.office import Office, at, run
+from tests.commands.test_export_stays import SELECT_ALL, block, ends_of, folder_of, unblock
+
+
+def test_object_that_is_deleted_while_an_export_of_it_is_built_is_in_no_export(office: Office) -> None:
+    # It was copied by then: the export kept it, and the receipt of its delete named no copy.
+    async def scenario() -> None:
+        objects = sorted([(await office.keep(content)).id for content in (b"one", b"two", b"three")])
+        deleted, *others = objects
+        receipts = []
+        loop = asyncio.get_running_loop()
+
+        def progress(done: int, _total: int) -> None:
+            if not receipts and done:
+                delete = office.submit(office.client, "delete", select={"ids": [deleted]})
+                receipts.append(asyncio.run_coroutine_threadsafe(delete, loop).result())
+
+        select = Selection(all=True)
+        made = await office.commands.export_here(
+            new_id(), select, form="objects", moment=office.moment, progress=progress
+        )
+        (receipt,) = receipts
+        (outcome,) = receipt["outcomes"]
+        assert (outcome["id"], outcome["result"]) == (deleted, "deleted")
+        assert "export_copy_remains" not in outcome["remarks"]
+        assert sorted(made.within) == others
+        assert [outcome.id for outcome in made.outcomes if outcome.result == "exported"] == others
+        assert sorted(path.name for path in made.folder.iterdir()) == sorted(file.name for file in made.files)
+        assert office.index.read_now(lambda tx: office.bundle.holding(tx, deleted)) == ()
+        assert [path.name for path in office.bundle.folder.iterdir()] == [made.id]
+
+    run(scenario())
+
+
+def test_export_of_nothing_but_what_is_deleted_meanwhile_is_none(office: Office) -> None:
+    async def scenario() -> None:
+        item = await office.keep()
+        loop = asyncio.get_running_loop()
+
+        def progress(done: int, _total: int) -> None:
+            if done and office.get(item.id) is not None:
+                delete = office.submit(office.client, "delete", select={"ids": [item.id]})
+                asyncio.run_coroutine_threadsafe(delete, loop).result()
+
+        select = Selection(all=True)
+        made = await office.commands.export_here(
+            new_id(), select, form="objects", moment=office.moment, progress=progress
+        )
+        assert made.files == ()
+        assert [(outcome.id, outcome.result) for outcome in made.outcomes] == [(item.id, "already_gone")]
+        assert list(office.bundle.folder.iterdir()) == []
+
+    run(scenario())
+
+
+def test_delete_that_names_an_export_before_it_is_made_is_open_until_it_is_made_and_gone(office: Office) -> None:
+    # It said that it was gone already, and the export was made behind it.
+    async def scenario() -> None:
+        await office.keep()
+        accepted = await office.receive(
+            office.client, office.command(office.client, "export", select=SELECT_ALL, form="objects")
+        )
+        assert accepted is not None
+        export = str(accepted["cmd"])
+        delete = office.command(office.client, "delete", select={"ids": [export]})
+        assert (await office.receive(office.client, delete) or {})["status"] == "accepted"
+        await office.commands.submit(delete, moment=office.moment)  # is tried before the export is
+        await office.commands.resume(office.moment)
+        told = {receipt["verb"]: receipt for receipt in office.waiting(office.client)}
+        assert told["export"]["status"] == "done"
+        assert (told["delete"]["status"], told["delete"]["outcomes"]) == ("done", [{"id": export, "result": "deleted"}])
+        assert len(ends_of(office, export)) == 1
+        assert list(office.bundle.folder.iterdir()) == []
+
+    run(scenario())
+
+
+def test_backend_that_names_an_owners_export_before_it_is_made_is_told_that_it_stays(office: Office) -> None:
+    async def scenario() -> None:
+        await office.keep()
+        accepted = await office.receive(
+            office.client, office.command(office.client, "export", select=SELECT_ALL, form="objects")
+        )
+        assert accepted is not None
+        told = await office.submit(office.backend, "delete", select={"ids": [accepted["cmd"]]})
+        assert (told["status"], told["outcomes"]) == ("failed", [{"id": accepted["cmd"], "result": "failed"}])
+        await office.commands.resume(office.moment)
+        assert [path.name for path in office.bundle.folder.iterdir()] == [accepted["cmd"]]
+
+    run(scenario())
+
+
+def test_backends_delete_of_everything_takes_no_owners_delete_of_an_export_back(office: Office) -> None:
+    async def scenario() -> None:
+        await office.keep()
+        folder = block(
+            folder_of(office, await office.submit(office.client, "export", select=SELECT_ALL, form="objects"))
+        )
+        assert (await office.submit(office.client, "delete", select={"ids": [folder.name]}))["status"] == "accepted"
+        accepted = await office.receive(office.backend, office.command(office.backend, "delete", select=SELECT_ALL))
+        assert accepted is not None
+        await office.commands._work_on(accepted["cmd"])
+        (stays,) = office.index.read_now(office.bundle.lying)
+        assert stays.retried_by == "command"
+
+    run(scenario())
+
+
+def test_delete_of_an_export_that_ends_behind_an_erase_all_leaves_it_to_the_device(office: Office) -> None:
+    # Its try was under way, in a thread of its own, and ended the agent; who tried again was a command that is gone.
+    async def scenario() -> None:
+        await office.keep()
+        folder = block(
+            folder_of(office, await office.submit(office.client, "export", select=SELECT_ALL, form="objects"))
+        )
+        told = await office.submit(office.client, "delete", select={"ids": [folder.name]})
+        office.moment = at(5)
+        row = office.index.read_now(lambda tx: office.trust.command(tx, told["cmd"]))
+        assert row is not None
+        exports = office.commands._exports
+        requester = office.index.read_now(lambda tx: office.ledger.requester(tx, row))
+        ids = office.index.read_now(lambda tx: office.trust.frozen(tx, row.jti))
+        select = Selection(ids=(folder.name,))
+        await office.submit(office.client, "erase-all")
+        assert office.index.read_now(lambda tx: office.trust.command(tx, row.jti)) is None
+        (stays,) = office.index.read_now(office.bundle.lying)
+        assert stays.retried_by == "device"
+        unblock(folder)
+        assert await exports.remove(row, ids, select, requester=requester, moment=office.moment) is None
+        assert len(ends_of(office, folder.name)) == 1
+        assert json.dumps(folder.name) not in json.dumps([path.name for path in office.bundle.folder.iterdir()])
+
+    run(scenario())
