@@ -385,7 +385,7 @@ def _assemble(config: Config, file: bytes | None, *, keystore: Keystore, index: 
 
     def finish(tx: Tx, command: str, outcomes: tuple[Outcome, ...], moment: Moment) -> None:
         """Store the receipt on the index's thread; whoever sends it reads behind this transaction's commit."""
-        ledger.on_finish(tx, command, tuple(bundle.remarked(tx, outcome) for outcome in outcomes), moment)
+        ledger.on_finish(tx, command, bundle.remarked(tx, command, outcomes), moment)
         loop.call_soon_threadsafe(changed)
 
     bundle = Bundle(device=config.device, vault=vault, index=index, keystore=keystore)

@@ -86,7 +86,7 @@ def meant(tx: Tx, selection: Selection, *, asked_by_ms: int) -> frozenset[str]:
 
 
 class _OvertakenError(Exception):
-    """An object was erased while an export of it was built."""
+    """A command deleted an object while an export of it was built, and its receipt names no copy."""
 
 
 class Bundle:
@@ -99,6 +99,8 @@ class Bundle:
         self._vault = vault
         self._keystore = keystore
         self._removing = threading.Lock()
+        self._wanted: frozenset[str] = frozenset()  # by the export that is being built: one at a time
+        self._told: set[str] = set()
         make_folder(self.folder)
 
     # --- what is there
@@ -122,10 +124,18 @@ class Bundle:
         """Return the exports that a selection means without naming them."""
         return tuple(sorted(self.exports(tx))) if means_exports(selection) else ()
 
-    def remarked(self, tx: Tx, outcome: Outcome) -> Outcome:
-        """Return a deletion's outcome, saying where an export still holds a copy of the object (invariant I6)."""
+    def remarked(self, tx: Tx, command: str, outcomes: tuple[Outcome, ...]) -> tuple[Outcome, ...]:
+        """Return a deletion's outcomes, each saying where an export still holds a copy of the object (invariant I6).
+
+        What the receipt of a ``command`` names is in no export that is finished later.
+        """
+        return tuple(self._remarked(tx, outcome) for outcome in outcomes) if command else outcomes
+
+    def _remarked(self, tx: Tx, outcome: Outcome) -> Outcome:
         if outcome.result not in {"deleted", "waiting_for_cloud", "waiting_for_camera"}:
             return outcome
+        if outcome.id in self._wanted:
+            self._told.add(outcome.id)
         exports = rows.holding(tx, outcome.id, limit=NAMED_MAX)
         if not exports:
             return outcome
@@ -249,27 +259,30 @@ class Bundle:
 
         ``asked_ms`` (agent time) says when it was asked for. ``judge`` may keep an object out and says as what.
         ``note`` writes down what was made in the transaction of its row (invariant I7); one that would hold nothing has
-        neither files nor a row. Where an object of it is erased meanwhile it is built anew, without that. Raises
-        ``SpaceError``, and ``RefusedError`` (``too_large``) when the manifest would be,
-        with nothing left behind, and ``ConfigError`` for recipients that no file can be sealed to.
+        neither files nor a row. Where a command deletes an object of it meanwhile it is built anew, without that; what
+        a limit of the policy ends meanwhile is in it. One at a time. Raises ``SpaceError``, and ``RefusedError``
+        (``too_large``) when the manifest would be, with nothing left behind, and ``ConfigError`` for recipients that no
+        file can be sealed to.
         """
         self.require_recipients(recipients)
-        while True:
-            try:
-                return self._attempt(
-                    export_id,
-                    ids,
-                    recipients=recipients,
-                    form=form,
-                    judge=judge,
-                    label=label,
-                    asked_ms=asked_ms,
-                    moment=moment,
-                    note=note,
-                    progress=progress,
-                )
-            except _OvertakenError:  # each time by one object more, of those that there are
-                _LOG.info("an export is built anew: what it held was erased meanwhile")
+        try:
+            while True:
+                self._wanted, self._told = frozenset(ids), set()
+                with contextlib.suppress(_OvertakenError):  # each time an object less is there
+                    return self._attempt(
+                        export_id,
+                        ids,
+                        recipients=recipients,
+                        form=form,
+                        judge=judge,
+                        label=label,
+                        asked_ms=asked_ms,
+                        moment=moment,
+                        note=note,
+                        progress=progress,
+                    )
+        finally:
+            self._wanted = frozenset()
 
     def _attempt(
         self,
@@ -336,8 +349,8 @@ class Bundle:
         inside = tuple(sorted(one.id for one in work.outcomes.values() if one.result == "exported"))
 
         def put(tx: Tx) -> None:
-            if any(_is_gone(self._vault.get(tx, object_id)) for object_id in inside):
-                raise _OvertakenError  # its delete told of no copy here
+            if not self._told.isdisjoint(inside):
+                raise _OvertakenError
             if export.files:
                 rows.put(
                     tx,
@@ -366,7 +379,7 @@ class Bundle:
 
         def look(tx: Tx, object_id: str) -> Source | Outcome:
             item = self._vault.get(tx, object_id)
-            if item is None or _is_gone(item):
+            if item is None or item.state == "erasing":
                 return Outcome(id=object_id, result="already_gone")
             kept = judge(tx, item)
             if kept is not None:
@@ -452,10 +465,6 @@ class Bundle:
             claims, typ=TYP_EXPORT, kid=keystore.kid, alg=keystore.alg, sign=keystore.sign, max_bytes=MAX_MANIFEST_BYTES
         )
         work.files.insert(0, work.seal(_MANIFEST, iter((jws,))))
-
-
-def _is_gone(item: Object | None) -> bool:
-    return item is None or item.state == "erasing"
 
 
 def _newest_first(row: rows.ExportRow) -> tuple[int, str]:

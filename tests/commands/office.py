@@ -223,7 +223,7 @@ class Office:
             vault=self.vault,
             index=self.index,
             keystore=self.keystore,
-            finish=self.ledger.on_finish,
+            finish=self._finish,
             judge=sparing(self.world),
             at=self.step,
         )
@@ -247,6 +247,9 @@ class Office:
 
     def _note_rights_change(self, _tx: Tx) -> None:
         self.rights_changes += 1
+
+    def _finish(self, tx: Tx, command: str, outcomes: tuple[Outcome, ...], moment: Moment) -> None:
+        self.ledger.on_finish(tx, command, self.bundle.remarked(tx, command, outcomes), moment)
 
     def _label(self, _tx: Tx, camera: str) -> str:
         later_ms = self.moment.agent_ms + self.label_takes_ms

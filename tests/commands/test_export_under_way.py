@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from typing import Any
 
 from agent.model import Selection, new_id
 from tests.commands.office import Office, at, run
@@ -13,7 +14,7 @@ def test_object_that_is_deleted_while_an_export_of_it_is_built_is_in_no_export(o
     async def scenario() -> None:
         objects = sorted([(await office.keep(content)).id for content in (b"one", b"two", b"three")])
         deleted, *others = objects
-        receipts = []
+        receipts: list[dict[str, Any]] = []
         loop = asyncio.get_running_loop()
 
         def progress(done: int, _total: int) -> None:
@@ -34,6 +35,33 @@ def test_object_that_is_deleted_while_an_export_of_it_is_built_is_in_no_export(o
         assert sorted(path.name for path in made.folder.iterdir()) == sorted(file.name for file in made.files)
         assert office.index.read_now(lambda tx: office.bundle.holding(tx, deleted)) == ()
         assert [path.name for path in office.bundle.folder.iterdir()] == [made.id]
+
+    run(scenario())
+
+
+def test_what_a_limit_ends_while_an_export_is_built_is_in_it_and_begins_nothing_anew(office: Office) -> None:
+    """In a full vault a camera that records ends the oldest all the time, and an export of them would never end."""
+
+    async def scenario() -> None:
+        objects = sorted([(await office.keep(content)).id for content in (b"one", b"two", b"three")])
+        loop = asyncio.get_running_loop()
+        told: list[int] = []
+
+        def progress(done: int, _total: int) -> None:
+            told.append(done)
+            if told == [1]:
+                ends = office.erasure.erase(
+                    objects[:1], actor="device", rule="keep.count", command="", moment=office.moment
+                )
+                asyncio.run_coroutine_threadsafe(ends, loop).result()
+
+        select = Selection(all=True)
+        made = await office.commands.export_here(
+            new_id(), select, form="objects", moment=office.moment, progress=progress
+        )
+        assert office.get(objects[0]) is None
+        assert sorted(made.within) == objects
+        assert told == [1, 2, 3]
 
     run(scenario())
 
