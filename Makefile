@@ -17,6 +17,10 @@ unexport PYTHONDONTWRITEBYTECODE
 
 # Twice the cores: most tests wait for another process for a good part of their time.
 WORKERS = $(shell echo $$((2 * $$(nproc))))
+PARALLEL = -n $(WORKERS) --dist worksteal
+
+# Measuring coverage makes the tests take half as long again, so it is for continuous integration, and for who asks.
+COVERAGE ?= $(filter true,$(CI))
 
 # The first Python that is new enough; PYTHON= overrides.
 define set_up
@@ -44,19 +48,23 @@ demo: ## Watch one recording live and die; INPUT=clip.mp4 takes your own
 	$(call set_up,demo)
 	@$(BIN)/device-sim demo $(if $(INPUT),--input "$(INPUT)")
 
-test: ## Every test, against real brokers, tools and peers, and the coverage they must reach; PYTEST_ARGS="-k name" for some
+test: ## Every test, against real brokers, tools and peers; PYTEST_ARGS="-k name" for some, COVERAGE=1 (or CI=true) measures coverage too
 	$(call set_up,test)
-ifeq ($(strip $(PYTEST_ARGS)),)
+ifneq ($(strip $(PYTEST_ARGS)),)
+	@$(BIN)/python -m pytest $(PARALLEL) $(PYTEST_ARGS)
+else
 	@# Compiled once, for all workers, and not under measurement.
 	@ls -d tests/*/ | xargs -n 20 -P $$(nproc) $(BIN)/python -m pytest --collect-only -qq > /dev/null 2>&1 || :
+ifeq ($(COVERAGE),)
+	@$(BIN)/python -m pytest $(PARALLEL)
+else
 	@$(BIN)/coverage erase
-	@$(BIN)/coverage run -m pytest -n $(WORKERS) --dist worksteal
+	@$(BIN)/coverage run -m pytest $(PARALLEL)
 	@find . -maxdepth 1 -name '.coverage.*' -empty -delete  # a process that was killed as it began to write
 	@$(BIN)/coverage combine -q
 	@covered=$$($(BIN)/coverage report --format=total) || { $(BIN)/coverage report; exit 1; }; \
 	    echo "statements and branches of agent/ that ran: $$covered %"
-else
-	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(PYTEST_ARGS)
+endif
 endif
 
 check: ## Style, types and layers
