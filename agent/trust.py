@@ -253,9 +253,9 @@ class Trust:
         """Return commands that were accepted and have no terminal receipt, oldest first."""
         return rows.running(tx, limit=limit)
 
-    def running_of(self, tx: Tx, verb: str) -> frozenset[str]:
-        """Return the ids of the commands of a verb that were accepted and have no terminal receipt."""
-        return rows.running_of(tx, verb)
+    def open_of(self, tx: Tx, verb: str) -> frozenset[str]:
+        """Return the ids of the commands of a verb that have no terminal receipt."""
+        return rows.open_of(tx, verb)
 
     def waiting(self, tx: Tx) -> tuple[str, ...]:
         """Return the ids of the commands that wait for a reason, oldest first; ``UNFINISHED_MAX`` of each key at most.
@@ -319,7 +319,12 @@ class Trust:
         return tuple(object_id for object_id in ids if object_id not in decided)
 
     def decide(self, tx: Tx, jti: str, outcomes: tuple[Outcome, ...], *, selected: bool = True) -> None:
-        """Write what became of objects of a command's selection, or of others that it meant as well."""
+        """Write what became of objects of a command's selection, or of others that it meant as well.
+
+        Nothing where the command is not known any more: its device left its owner while that was done.
+        """
+        if rows.command(tx, jti) is None:
+            return
         new = rows.decide(tx, jti, outcomes)
         if selected:
             rows.close(tx, jti, new)

@@ -86,7 +86,7 @@ def meant(tx: Tx, selection: Selection, *, asked_by_ms: int) -> frozenset[str]:
 
 
 class _OvertakenError(Exception):
-    """A command deleted an object while an export of it was built, and its receipt names no copy."""
+    """An object was deleted while an export of it was built, and a receipt names no copy, or the copy is not whole."""
 
 
 class Bundle:
@@ -132,7 +132,7 @@ class Bundle:
         return tuple(self._remarked(tx, outcome) for outcome in outcomes) if command else outcomes
 
     def _remarked(self, tx: Tx, outcome: Outcome) -> Outcome:
-        if outcome.result not in {"deleted", "waiting_for_cloud", "waiting_for_camera"}:
+        if outcome.result not in {"deleted", "already_gone", "waiting_for_cloud", "waiting_for_camera"}:
             return outcome
         if outcome.id in self._wanted:
             self._told.add(outcome.id)
@@ -349,7 +349,7 @@ class Bundle:
         inside = tuple(sorted(one.id for one in work.outcomes.values() if one.result == "exported"))
 
         def put(tx: Tx) -> None:
-            if not self._told.isdisjoint(inside):
+            if any(self._is_overtaken(tx, outcome) for outcome in export.outcomes):
                 raise _OvertakenError
             if export.files:
                 rows.put(
@@ -365,6 +365,13 @@ class Bundle:
 
         self._index.write_now(put, urgent=True)
         return export
+
+    def _is_overtaken(self, tx: Tx, outcome: Outcome) -> bool:
+        """Tell whether an object was deleted by a command behind its copy, or by anything before that was whole."""
+        if outcome.result == "failed":
+            item = self._vault.get(tx, outcome.id)
+            return item is None or item.state == "erasing"
+        return outcome.result == "exported" and outcome.id in self._told
 
     def _sources(
         self,

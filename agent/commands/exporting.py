@@ -1,29 +1,24 @@
-"""Exports: built one at a time, each object judged as it is taken in, written down in the audit; and their removal.
+"""Exports: built one at a time, each object judged as it is taken in, and written down in the audit.
 
-An export for a command answers it; one for the person at this machine is sealed to the policy's owner alone. An owner's
-delete that means exports removes them here, before the erasure is asked for the rest.
+An export for a command answers it; one for the person at this machine is sealed to the policy's owner alone.
 """
 
 import asyncio
-import contextlib
-import logging
 from collections.abc import Callable
 from functools import partial
 from typing import Final
 
-from agent import audit, bundle
+from agent import audit
 from agent.audit import Event
 from agent.bundle import Bundle, Export, Form
 from agent.commands.handing import begin_delivery
 from agent.commands.ledger import Ledger
 from agent.commands.world import World, kept
 from agent.envelope import Export as ExportRequest
-from agent.errors import AgentError, ConfigError, LinkError, RefusedError, SpaceError
-from agent.ids import Ids
+from agent.errors import RefusedError, SpaceError
 from agent.index import Index, Tx
 from agent.model import Moment, Object, Outcome, Requester, Selection
 from agent.policy import Conditions, Decision, Refuse, Rights, Subject, decide
-from agent.rights import delivery
 from agent.trust import CommandRow, Trust
 from agent.vault import Vault
 
@@ -31,7 +26,6 @@ OBJECTS_MAX: Final = 10_000
 """Objects of one export: bounds its manifest; a larger selection is asked for in parts."""
 
 _PAGE: Final = 500
-_LOG: Final = logging.getLogger(__name__)
 
 Progress = Callable[[int, int], None]
 
@@ -49,10 +43,8 @@ class Exports:
         self._ledger = ledger
         self._world = world
         self.line = asyncio.Lock()
-        self.on_removed: Callable[[str], None] = lambda _export_id: None
         self.suspect: Callable[[str], None] = lambda _object_id: None
         """Told of an object whose payload could not be exported."""
-        self._removing = asyncio.Lock()
 
     async def carry_out(self, row: CommandRow, request: ExportRequest, *, progress: Progress) -> None:
         """Build what a command asks for and settle it; a disk without room fails it. The caller holds ``line``."""
@@ -61,18 +53,26 @@ class Exports:
         recipients = request.to or self._world.policy().owner_recipients()
         form: Form = "zip" if request.form == "zip" else "objects"
 
+        def still(tx: Tx) -> CommandRow:
+            """Return the command, unless a delete that names it, or an erase-all, was faster."""
+            current = self._trust.command(tx, row.jti)
+            if current is None or current.settled_ms is not None:
+                raise RefusedError("nobody waits for this export any more", reason="superseded")
+            return current
+
         def settle(tx: Tx, export: Export) -> None:
             now = self._world.now()
+            current = still(tx)
             self._trust.decide(tx, row.jti, export.outcomes)
             self._note_export(tx, export, actor=row.kid, command=row.jti, moment=now)
-            current = self._trust.command(tx, row.jti)
-            if current is not None and current.settled_ms is None and request.put and export.files:
+            if request.put and export.files:
                 begin_delivery(tx, export, request)
-            elif current is not None and current.settled_ms is None:
+            else:
                 told = export.told(named=row.role != "backend") if export.files else None
                 self._ledger.settle_by_outcomes(tx, current, export=told, moment=now)
 
         try:
+            await self._index.read(still)
             await self._build(
                 row.jti,
                 ids,
@@ -130,82 +130,6 @@ class Exports:
                 progress=progress,
             )
 
-    async def remove(
-        self, row: CommandRow, ids: Ids, select: Selection, *, requester: Requester, moment: Moment
-    ) -> AgentError | None:
-        """Remove, and decide, the exports that an owner's delete means; return what keeps one of them from going.
-
-        An export that is being built when everything is deleted is waited for, and goes too if it was asked for before;
-        an erase-all means whatever is there by now. One that cannot be removed stays undecided, and its delete open,
-        until it is, and so does one that is named before it is made. A backend's delete never removes what was made for
-        the owner.
-        """
-        stays: AgentError | None = None
-        owners = requester.role == "client"
-        whole = owners and bundle.means_exports(select)
-        asked_by_ms = moment.agent_ms if row.verb == "erase-all" else row.received_ms
-
-        def named(tx: Tx) -> set[str]:
-            return {export_id for export_id in self.ids(tx) if export_id in ids}
-
-        def meant(tx: Tx) -> list[tuple[str, bool]]:
-            found = named(tx) | bundle.meant(tx, select, asked_by_ms=asked_by_ms)
-            here = self._bundle.exports(tx)
-            return [(export_id, export_id in here) for export_id in sorted(found)]
-
-        def keep(tx: Tx) -> None:
-            for export_id, _ in meant(tx) if row.role == "client" else ():  # it was the owner's when it began
-                self._bundle.keep(tx, export_id)
-            for export_id in named(tx):
-                failed = Outcome(id=export_id, result="failed")
-                self._decide(tx, row=row, outcome=failed, selected=True, moment=moment)
-
-        async with self.line if whole else contextlib.nullcontext(), self._removing:  # two may mean the same one
-            found = await self._index.read(meant)
-            if found and not owners:
-                await self._index.write(keep, urgent=True)
-                return None
-            for export_id, made in found:
-                if not made:
-                    stays = LinkError("an export of it is not made yet", hint="it is removed once it is")
-                    continue
-                gone = Outcome(id=export_id, result="deleted")
-                note = partial(self._decide, row=row, outcome=gone, selected=export_id in ids, moment=moment)
-                try:
-                    await asyncio.to_thread(self._bundle.remove, export_id, note, by="command")
-                    self.on_removed(export_id)
-                except (ConfigError, LinkError) as error:
-                    stays = error
-        return stays
-
-    def ids(self, tx: Tx) -> frozenset[str]:
-        """Return the exports that lie here, and those that commands are to make: no erasure is asked for them."""
-        begun = self._trust.running_of(tx, "export")
-        return self._bundle.exports(tx) | {export_id for export_id in begun if delivery.get(tx, export_id) is None}
-
-    async def answer_put_off(self, row: CommandRow, *, moment: Moment) -> None:
-        """Let an erase-all have its outcomes in spite of exports that cannot be removed: those are ``failed``.
-
-        They are tried again as before, and nobody is told of it then.
-        """
-
-        def answer(tx: Tx) -> None:
-            ids = self._trust.frozen(tx, row.jti)
-            for export_id in self._bundle.exports(tx):
-                failed = Outcome(id=export_id, result="failed")
-                self._decide(tx, row=row, outcome=failed, selected=export_id in ids, moment=moment)
-                self._bundle.release(tx, export_id)
-
-        # If power fails before this is durable, the next start tries them once more.
-        await self._index.write(answer, urgent=True)
-
-    def _decide(self, tx: Tx, *, row: CommandRow, outcome: Outcome, selected: bool, moment: Moment) -> None:
-        if self._trust.command(tx, row.jti) is not None:  # else the device left its owner while a file was removed
-            self._trust.decide(tx, row.jti, (outcome,), selected=selected)
-        if outcome.result == "deleted":
-            event = Event(kind="erased", object=outcome.id, actor=row.kid, command=row.jti, rule="export")
-            audit.append(tx, event, moment=moment)
-
     async def _build(
         self,
         export_id: str,
@@ -221,7 +145,7 @@ class Exports:
         moment = self._world.now()
         policy = self._world.policy()
         to_owner_only = set(recipients) <= set(policy.owner_recipients())
-        copies_bytes = await self._index.read(lambda tx: self._lying(tx, but=export_id))
+        lying_bytes = copies_bytes = await self._index.read(lambda tx: self._lying(tx, but=export_id))
         copied: set[str] = set()
 
         def conditions(more_bytes: int) -> Conditions:
@@ -236,6 +160,9 @@ class Exports:
 
         def judge(tx: Tx, found: Object) -> Outcome | None:
             nonlocal copies_bytes
+            if found.id in copied:  # it is built anew
+                copied.clear()
+                copies_bytes = lying_bytes
             decision = decide(
                 policy,
                 "export",
@@ -247,9 +174,8 @@ class Exports:
             if isinstance(decision, Refuse):
                 _require_room(decision, lie=lie)
                 return kept(found.id, decision)
-            if found.id not in copied:  # an export that is built anew asks again
-                copied.add(found.id)
-                copies_bytes += found.size_bytes
+            copied.add(found.id)
+            copies_bytes += found.size_bytes
             return None
 
         lie = copies_bytes > 0

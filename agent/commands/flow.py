@@ -26,6 +26,7 @@ from agent.commands.farewell import Farewell
 from agent.commands.handing import Handing
 from agent.commands.ledger import RUNNING, Ledger, command_of
 from agent.commands.listing import Listing
+from agent.commands.removing import Removal
 from agent.commands.stranger import Strangers
 from agent.commands.withdrawing import Withdrawals
 from agent.commands.world import BACKEND_DELETE, OWNER_ERASE, World
@@ -102,7 +103,14 @@ class Commands:
             world=world,
         )
         self._handing = Handing(index=index, vault=vault, bundle=bundle, trust=trust, ledger=ledger, world=world)
-        self._exports.on_removed = self._handing.stop
+        self._removal = Removal(
+            index=index,
+            bundle=bundle,
+            trust=trust,
+            ledger=ledger,
+            line=self._exports.line,
+            on_removed=self._handing.stop,
+        )
         self._withdrawals = (
             None
             if world.purposes is None
@@ -424,7 +432,7 @@ class Commands:
             await self._farewell.stop()
             if (kept := await self._delete(row, Selection(all=True))) is not None:  # keys of objects are destroyed
                 _LOG.warning("leaving all the same: %s", kept.message)
-            await self._exports.answer_put_off(row, moment=self._world.now())
+            await self._removal.answer_put_off(row, moment=self._world.now())
             await self._farewell.part()
         elif isinstance(command.request, ExportRequest):
             if not await self._index.read(lambda tx: self._handing.is_begun(tx, row.jti)):
@@ -459,7 +467,7 @@ class Commands:
         ids = await self._index.read(lambda tx: self._trust.frozen(tx, row.jti))
         if requester.role == "client":
             await self._handing.end_deleted(ids)
-        kept = await self._exports.remove(row, ids, select, requester=requester, moment=moment)
+        kept = await self._removal.remove(row, ids, select, requester=requester, moment=moment)
         tell = self._progress(row.jti)
         done = len(ids) - await self._index.read(lambda tx: self._trust.left(tx, row.jti))
         async for part in self._parts(row.jti, ids):
@@ -508,7 +516,7 @@ class Commands:
     def _unasked(self, tx: Tx, jti: str, ids: Iterable[str]) -> tuple[str, ...]:
         """Return of some ids those without an outcome that are no exports and that no erasure works on for it."""
         undecided = self._trust.undecided(tx, jti, ids)
-        elsewhere = self._erasure.pending(tx, jti, undecided) | self._exports.ids(tx)
+        elsewhere = self._erasure.pending(tx, jti, undecided) | self._removal.ids(tx)
         return tuple(object_id for object_id in undecided if object_id not in elsewhere)
 
     async def _settle_open(self, jti: str) -> None:

@@ -215,12 +215,9 @@ def running(tx: Tx, *, limit: int) -> tuple[CommandRow, ...]:
     return tuple(_row(row) for row in rows)
 
 
-def running_of(tx: Tx, verb: str) -> frozenset[str]:
-    """Return the ids of the commands of a verb that were accepted and have no terminal receipt."""
-    rows = tx.execute(
-        "SELECT jti FROM command WHERE settled_ms IS NULL AND status IN ('accepted', 'in_progress') AND verb = ?",
-        (verb,),
-    )
+def open_of(tx: Tx, verb: str) -> frozenset[str]:
+    """Return the ids of the commands of a verb that have no terminal receipt."""
+    rows = tx.execute("SELECT jti FROM command WHERE settled_ms IS NULL AND verb = ?", (verb,))
     return frozenset(row[0] for row in rows)
 
 

@@ -2,11 +2,22 @@
 
 import asyncio
 import json
+from pathlib import Path
 from typing import Any
 
+from agent.commands.ledger import command_of
+from agent.envelope import Export
 from agent.model import Selection, new_id
 from tests.commands.office import Office, at, run
 from tests.commands.test_export_stays import SELECT_ALL, block, ends_of, folder_of, unblock
+
+
+async def ask(office: Office, **own: object) -> str:
+    """Ask for an export of everything that nobody begins yet; return its id."""
+    raw = office.command(office.client, "export", select=SELECT_ALL, form="objects", **own)
+    accepted = await office.receive(office.client, raw)
+    assert accepted is not None
+    return str(accepted["cmd"])
 
 
 def test_object_that_is_deleted_while_an_export_of_it_is_built_is_in_no_export(office: Office) -> None:
@@ -87,24 +98,129 @@ def test_export_of_nothing_but_what_is_deleted_meanwhile_is_none(office: Office)
     run(scenario())
 
 
-def test_delete_that_names_an_export_before_it_is_made_is_open_until_it_is_made_and_gone(office: Office) -> None:
+def test_delete_that_names_an_export_before_it_is_begun_keeps_it_from_being_made(office: Office) -> None:
     # It said that it was gone already, and the export was made behind it.
     async def scenario() -> None:
         await office.keep()
-        accepted = await office.receive(
-            office.client, office.command(office.client, "export", select=SELECT_ALL, form="objects")
-        )
-        assert accepted is not None
-        export = str(accepted["cmd"])
-        delete = office.command(office.client, "delete", select={"ids": [export]})
-        assert (await office.receive(office.client, delete) or {})["status"] == "accepted"
-        await office.commands.submit(delete, moment=office.moment)  # is tried before the export is
+        export = await ask(office)
+        told = await office.submit(office.client, "delete", select={"ids": [export]})
+        assert (told["status"], told["outcomes"]) == ("done", [{"id": export, "result": "already_gone"}])
+        ends = {receipt["cmd"]: receipt for receipt in office.waiting(office.client)}
+        assert (ends[export]["status"], ends[export]["reason"]) == ("failed", "superseded")
+        assert list(office.bundle.folder.iterdir()) == []
+
+    run(scenario())
+
+
+def test_delete_that_names_an_export_which_waits_for_another_command_keeps_it_from_being_made(office: Office) -> None:
+    async def scenario() -> None:
+        await office.keep()
+        first = office.claims(office.client, "delete", select={"ids": [new_id()]})
+        export = await ask(office, after=first["jti"])
+        told = await office.submit(office.client, "delete", select={"ids": [export]})
+        assert (told["status"], told["outcomes"]) == ("done", [{"id": export, "result": "already_gone"}])
+        await office.receive(office.client, office.seal(office.client.sign(first)))
         await office.commands.resume(office.moment)
-        told = {receipt["verb"]: receipt for receipt in office.waiting(office.client)}
-        assert told["export"]["status"] == "done"
-        assert (told["delete"]["status"], told["delete"]["outcomes"]) == ("done", [{"id": export, "result": "deleted"}])
+        ends = {receipt["cmd"]: receipt for receipt in office.waiting(office.client)}
+        assert (ends[first["jti"]]["status"], ends[export]["reason"]) == ("done", "superseded")
+        assert list(office.bundle.folder.iterdir()) == []
+
+    run(scenario())
+
+
+def test_delete_that_names_an_export_which_is_being_built_removes_it(office: Office) -> None:
+    async def scenario() -> None:
+        await office.keep()
+        export = await ask(office)
+        delete = office.command(office.client, "delete", select={"ids": [export]})
+        accepted = await office.receive(office.client, delete)
+        assert accepted is not None
+        loop = asyncio.get_running_loop()
+        begun = []
+
+        def progress(_done: int, _total: int) -> None:
+            begun.append(asyncio.run_coroutine_threadsafe(office.commands._work_on(accepted["cmd"]), loop))
+
+        row = office.index.read_now(lambda tx: office.trust.command(tx, export))
+        assert row is not None
+        request = command_of(row).request
+        assert isinstance(request, Export)
+        exports = office.commands._exports
+        async with exports.line:
+            await exports.carry_out(row, request, progress=progress)
+            assert [path.name for path in office.bundle.folder.iterdir()] == [export]
+        await asyncio.wrap_future(begun[0])
+        ends = {receipt["cmd"]: receipt for receipt in office.waiting(office.client)}
+        assert ends[export]["status"] == "done"
+        assert ends[accepted["cmd"]]["outcomes"] == [{"id": export, "result": "deleted"}]
         assert len(ends_of(office, export)) == 1
         assert list(office.bundle.folder.iterdir()) == []
+
+    run(scenario())
+
+
+def test_export_that_is_finished_behind_an_erase_all_is_nobodys(office: Office) -> None:
+    # It ended the agent.
+    async def scenario() -> None:
+        await office.keep()
+        export = await ask(office)
+        loop = asyncio.get_running_loop()
+        row = office.index.read_now(lambda tx: office.trust.command(tx, export))
+        assert row is not None
+        request = command_of(row).request
+        assert isinstance(request, Export)
+
+        def progress(_done: int, _total: int) -> None:
+            erase_all = office.submit(office.client, "erase-all")
+            asyncio.run_coroutine_threadsafe(erase_all, loop).result()
+
+        office.commands._running[export] = asyncio.Event()  # by another task, which has read its row
+        await office.commands._exports.carry_out(row, request, progress=progress)
+        assert office.index.read_now(lambda tx: office.trust.command(tx, export)) is None
+        assert office.index.read_now(office.bundle.exports) == frozenset()
+        assert list(office.bundle.folder.iterdir()) == []
+
+    run(scenario())
+
+
+def test_export_that_is_built_anew_has_the_room_that_it_had(tmp_path: Path) -> None:
+    class Small(Office):
+        def policy_document(self) -> str:
+            exports = '[category.export]\npurpose = "access"\nseal_to = ["owner"]\nkeep = { size = "450 kB" }\n'
+            return f"{super().policy_document()}\n{exports}"
+
+    office = Small(tmp_path / "device")
+    office.room = (10**9, 10**10)
+
+    async def scenario() -> None:
+        objects = sorted([(await office.keep(bytes([number]) * 100_000)).id for number in range(4)])
+        loop = asyncio.get_running_loop()
+
+        def progress(done: int, _total: int) -> None:
+            if done == len(objects) and office.get(objects[0]) is not None:
+                delete = office.submit(office.client, "delete", select={"ids": objects[:1]})
+                asyncio.run_coroutine_threadsafe(delete, loop).result()
+
+        made = await office.commands.export_here(
+            new_id(), Selection(all=True), form="objects", moment=office.moment, progress=progress
+        )
+        assert sorted(made.within) == objects[1:]
+
+    try:
+        run(scenario())
+    finally:
+        office.close()
+
+
+def test_delete_of_what_a_limit_ended_tells_of_the_copy_in_an_export(office: Office) -> None:
+    async def scenario() -> None:
+        item = await office.keep()
+        made = await office.commands.export_here(new_id(), Selection(all=True), form="objects", moment=office.moment)
+        await office.erasure.erase([item.id], actor="device", rule="keep.age", command="", moment=office.moment)
+        told = await office.submit(office.client, "delete", select={"ids": [item.id]})
+        (outcome,) = told["outcomes"]
+        assert (outcome["result"], outcome["remarks"]) == ("already_gone", ["export_copy_remains"])
+        assert outcome["exports"] == [made.id]
 
     run(scenario())
 
@@ -112,14 +228,11 @@ def test_delete_that_names_an_export_before_it_is_made_is_open_until_it_is_made_
 def test_backend_that_names_an_owners_export_before_it_is_made_is_told_that_it_stays(office: Office) -> None:
     async def scenario() -> None:
         await office.keep()
-        accepted = await office.receive(
-            office.client, office.command(office.client, "export", select=SELECT_ALL, form="objects")
-        )
-        assert accepted is not None
-        told = await office.submit(office.backend, "delete", select={"ids": [accepted["cmd"]]})
-        assert (told["status"], told["outcomes"]) == ("failed", [{"id": accepted["cmd"], "result": "failed"}])
+        export = await ask(office)
+        told = await office.submit(office.backend, "delete", select={"ids": [export]})
+        assert (told["status"], told["outcomes"]) == ("failed", [{"id": export, "result": "failed"}])
         await office.commands.resume(office.moment)
-        assert [path.name for path in office.bundle.folder.iterdir()] == [accepted["cmd"]]
+        assert [path.name for path in office.bundle.folder.iterdir()] == [export]
 
     run(scenario())
 
@@ -151,7 +264,7 @@ def test_delete_of_an_export_that_ends_behind_an_erase_all_leaves_it_to_the_devi
         office.moment = at(5)
         row = office.index.read_now(lambda tx: office.trust.command(tx, told["cmd"]))
         assert row is not None
-        exports = office.commands._exports
+        removal = office.commands._removal
         requester = office.index.read_now(lambda tx: office.ledger.requester(tx, row))
         ids = office.index.read_now(lambda tx: office.trust.frozen(tx, row.jti))
         select = Selection(ids=(folder.name,))
@@ -160,7 +273,7 @@ def test_delete_of_an_export_that_ends_behind_an_erase_all_leaves_it_to_the_devi
         (stays,) = office.index.read_now(office.bundle.lying)
         assert stays.retried_by == "device"
         unblock(folder)
-        assert await exports.remove(row, ids, select, requester=requester, moment=office.moment) is None
+        assert await removal.remove(row, ids, select, requester=requester, moment=office.moment) is None
         assert len(ends_of(office, folder.name)) == 1
         assert json.dumps(folder.name) not in json.dumps([path.name for path in office.bundle.folder.iterdir()])
 
