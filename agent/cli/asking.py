@@ -160,7 +160,7 @@ def _status(arguments: argparse.Namespace) -> int:
     from agent.cli.frozen import frozen_table
     from agent.cli.leaving import leaving_words
     from agent.shell.field_rules import words_of
-    from agent.shell.layout import size
+    from agent.shell.layout import counted, size
     from agent.shell.terminal import noted, pairs, table
     from agent.shell.times import when_text
 
@@ -179,12 +179,12 @@ def _status(arguments: argparse.Namespace) -> int:
         ("agent", "runs" if answer["running"] else "does not run; start it: privacy-agent run"),
         ("owner", "none" if owner is None else f"{owner['name']}  ({owner['fingerprint']})"),
         *([] if answer["leaving"] is None else [("leaving", leaving_words(answer["leaving"]))]),
-        ("holds", f"{answer['held']['objects']} objects, {size(answer['held']['bytes'])}"),
+        ("holds", f"{counted(answer['held']['objects'])}, {size(answer['held']['bytes'])}"),
         *_not_here(answer),
         *(("waiting", told) for told in deletes_waiting(answer["waiting_deletes"])),
         ("exports", f"{answer['exports']['count']}, {size(answer['exports']['bytes'])}"),
         *_requests(answer["requests"]),
-        ("to upload", f"{answer['uploads']['waiting']} objects, {size(answer['uploads']['bytes'])}"),
+        ("to upload", f"{counted(answer['uploads']['waiting'])}, {size(answer['uploads']['bytes'])}"),
         ("broker", state),
         (
             "clock",
@@ -246,16 +246,16 @@ def _times(count: int) -> str:
 
 def _not_here(answer: dict[str, Any]) -> list[tuple[str, object]]:
     """Return the rows of ``status`` for what is on its way out and what only a store has, where there is any."""
-    from agent.shell.layout import size
+    from agent.shell.layout import counted, size
     from agent.shell.times import when_text
 
     going, away = answer["erasing"], answer["at_store"]
     rows: list[tuple[str, object]] = []
     if going["objects"]:
         by = f", keys gone by {when_text(going['until'])}" if "until" in going else ""
-        rows.append(("being erased", f"{going['objects']} objects{by}"))
+        rows.append(("being erased", f"{counted(going['objects'])}{by}"))
     if away["objects"]:
-        rows.append(("store only", f"{away['objects']} objects, {size(away['bytes'])}: kept there until a delete"))
+        rows.append(("store only", f"{counted(away['objects'])}, {size(away['bytes'])}: kept there until a delete"))
     return rows
 
 
@@ -360,17 +360,17 @@ def _requests(told: dict[str, Any]) -> list[tuple[str, str]]:
 
 def _scrub(told: dict[str, Any]) -> list[tuple[str, str]]:
     """Say when all was read again, and what is damaged."""
-    from agent.shell.layout import size
+    from agent.shell.layout import counted, size
     from agent.shell.times import when_text
 
     last, now = told["last"], told["under_way"]
-    read = f"{last['objects']} objects, {size(last['bytes'])}, by {when_text(last['ended'])}" if last else "not yet"
+    read = f"{counted(last['objects'])}, {size(last['bytes'])}, by {when_text(last['ended'])}" if last else "not yet"
     under_way = f"; again since {when_text(now['began'])}, {size(now['bytes'])} so far" if now else ""
     rows = [("read again", read + under_way)]
     if told["damaged"]:
-        rows.append(("DAMAGED", f"{told['damaged']} objects, neither exported nor uploaded: privacy-agent scrub"))
+        rows.append(("DAMAGED", f"{counted(told['damaged'])}, neither exported nor uploaded: privacy-agent scrub"))
     if told["in_doubt"]:
-        rows.append(("unreadable", f"{told['in_doubt']} objects, looked at once more an hour later"))
+        rows.append(("unreadable", f"{counted(told['in_doubt'])}, looked at once more an hour later"))
     return rows
 
 
@@ -405,7 +405,7 @@ def _purposes(names: list[str]) -> str:
 def _explain(arguments: argparse.Namespace) -> int:
     from agent.cli.frozen import frozen_rows
     from agent.shell.field_rules import words_of
-    from agent.shell.layout import printable, size
+    from agent.shell.layout import counted, printable, size
     from agent.shell.terminal import heading, pairs
     from agent.shell.times import when_text
 
@@ -413,7 +413,7 @@ def _explain(arguments: argparse.Namespace) -> int:
     if arguments.json:
         return print_json(answer)
     if answer["category"] == "export":
-        print(heading(f"export of {answer['objects']} objects, {size(answer['bytes'])}"))
+        print(heading(f"export of {counted(answer['objects'])}, {size(answer['bytes'])}"))
         print(pairs(_about_export(answer)))
         return DONE
     what = f"{answer['category'] or 'object'} of camera {printable(_camera(answer))}, {size(answer.get('bytes', 0))}"
@@ -523,7 +523,7 @@ _LEFT_OUT: Final = {
 
 def _export(arguments: argparse.Namespace) -> int:
     from agent.app.alarm import MEANING
-    from agent.shell.layout import size
+    from agent.shell.layout import counted, size
 
     answer = ask_agent(arguments, "export", _selection(arguments) | {"form": arguments.form})
     left_out = [outcome for outcome in answer["outcomes"] if outcome["result"] != "exported"]
@@ -532,7 +532,7 @@ def _export(arguments: argparse.Namespace) -> int:
         print_json(answer)
     else:
         where = f" to {answer['folder']}" if answer["folder"] else ""
-        print(f"{total - len(left_out)} of {total} objects exported{where}")
+        print(f"{total - len(left_out)} of {counted(total)} exported{where}")
         for file in answer["files"]:
             print(f"  {file['name']}  {size(file['bytes'])}")
         for outcome in left_out:

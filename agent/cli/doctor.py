@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 from agent.errors import AgentError, ConfigError, CorruptError
 from agent.shell.ending import next_step
-from agent.shell.layout import size
+from agent.shell.layout import counted, size
 from agent.shell.parser import Subparsers, add
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ def _policy(config: "Config") -> Iterator[Finding]:
     if not policy.rules:
         yield Finding("policy", "look", "no category has a rule: nothing is taken in", "add [category.recording]")
     else:
-        yield Finding("policy", "good", f"{len(policy.rules)} rules")
+        yield Finding("policy", "good", counted(len(policy.rules), "rule"))
     endless = [rule.scope for rule in policy.rules if not any(getattr(rule.keep, name) for name in _LIMITS)]
     for scope in endless:
         yield Finding("policy", "look", f"{scope} has no limit: it is kept for ever", f"add keep.age to [{scope}]")
@@ -222,9 +222,10 @@ def _folder(config: "Config") -> Iterator[Finding]:
     else:
         yield Finding("state folder", "good", str(config.state))
     status = os.statvfs(config.state)
-    free = status.f_bavail / status.f_blocks if status.f_blocks else 0.0
-    verdict: Literal["good", "look"] = "look" if free < _LOW_SHARE else "good"
-    yield Finding("disk", verdict, f"{free:.0%} free", "" if verdict == "good" else "lower keep limits, or add room")
+    free, total = status.f_bavail * status.f_frsize, status.f_blocks * status.f_frsize
+    verdict: Literal["good", "look"] = "look" if free < _LOW_SHARE * total else "good"
+    told = f"{config.state}: {size(free)} of {size(total)} free"
+    yield Finding("disk", verdict, told, "" if verdict == "good" else "lower keep limits, or add room")
 
 
 def _socket(config: "Config", ask_status: AskStatus) -> Iterator[Finding]:
@@ -312,7 +313,8 @@ def _vault(config: "Config", ask_status: AskStatus) -> Iterator[Finding]:
         yield Finding("removal", "bad", f"{path} was deleted and cannot be removed", following)
     for alert in answer["alerts"]:
         effect, following = MEANING[alert["code"]]
-        yield Finding("alert", "look", f"{alert['code']} since {when_text(alert['since'])}: {effect}", following)
+        verdict: Literal["look", "bad"] = "bad" if alert["code"] == "disk_full" else "look"
+        yield Finding("alert", verdict, f"{alert['code']} since {when_text(alert['since'])}: {effect}", following)
     for source in answer.get("sources", ()):
         yield from _not_taken(config, source)
 
@@ -322,14 +324,14 @@ def _damage(told: dict[str, int]) -> Iterator[Finding]:
         yield Finding(
             "damage",
             "bad",
-            f"{told['damaged']} objects are not what was sealed, and are neither exported nor uploaded",
+            f"not what was sealed, and neither exported nor uploaded: {counted(told['damaged'])}",
             "check the disk: smartctl -a; which they are: privacy-agent status --json",
         )
     if told["in_doubt"]:
         yield Finding(
             "damage",
             "look",
-            f"{told['in_doubt']} objects could not be read when that was tried last",
+            f"not readable when that was tried last: {counted(told['in_doubt'])}",
             "look at the disk: dmesg; findmnt; read them again: privacy-agent scrub",
         )
 

@@ -83,6 +83,7 @@ def _read(arguments: argparse.Namespace) -> tuple[Path, bytes]:
 def _check(arguments: argparse.Namespace) -> int:
     from agent.app.policy_file import read_policy
     from agent.cli.asking import ask_agent
+    from agent.shell.layout import counted
     from agent.shell.terminal import heading, table
 
     path, raw = _read(arguments)
@@ -93,7 +94,7 @@ def _check(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps({"file": str(path), "rules": [rule.scope for rule in policy.rules], "would_delete": plan}))
         return 0
-    print(f"{path}: good, {len(policy.rules)} rules")
+    print(f"{path}: good, {counted(len(policy.rules), 'rule')}")
     if plan is not None:
         rows = [(*_object(item), item["rule"]) for item in plan["objects"]]
         if rows:
@@ -102,7 +103,7 @@ def _check(arguments: argparse.Namespace) -> int:
         if stays:
             print(table(stays, head=("stays", "camera", "captured", "size", "in spite of", "because"), right=(3,)))
         more = f", {plan['count'] - len(rows)} of them not listed" if plan["count"] > len(rows) else ""
-        sum_ = f"\nIt would delete {plan['count']} of {plan['held']} objects now{more}."
+        sum_ = f"\nIt would delete {plan['count']} of {counted(plan['held'])} now{more}."
         print(sum_ if rows else "It would delete nothing now.")
         if stay := _stay(plan):
             print(heading(f"Whatever its limits say, stay for now: {stay}; privacy-agent explain ID says why."))

@@ -25,7 +25,7 @@ def add_parsers(subparsers: Subparsers) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from agent.shell.layout import size
+    from agent.shell.layout import counted, size
 
     told = ask_agent(arguments, "scrub", {"ids": arguments.ids})
     asks = told["damaged"] or told["in_doubt"] or not told["whole"]
@@ -37,7 +37,7 @@ def _run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print_json(told | {"objects_damaged": damaged, "objects_in_doubt": doubted})
     else:
-        print(f"{told['objects']} objects read, {size(told['bytes'])}: {_found(told)}")
+        print(f"{counted(told['objects'])} read, {size(told['bytes'])}: {_found(told)}")
         for one in damaged:
             print(f"  {one['id']}  {one['lost']}. {one['elsewhere']}")
         for one in doubted:

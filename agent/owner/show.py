@@ -29,7 +29,7 @@ from agent.owner import said
 from agent.owner.receipt import Alert, FarewellTold, LateTold, Receipt, RequestTold, Told, ToldExport
 from agent.owner.remark import REMARKS
 from agent.shell.held import place, summed, until, weight
-from agent.shell.layout import clean, printable, size
+from agent.shell.layout import clean, counted, printable, size
 from agent.shell.refusal import REASONS
 from agent.shell.terminal import heading, table
 from agent.shell.times import when, when_text
@@ -349,7 +349,7 @@ def _stands(receipt: Receipt, *, further: str) -> list[str]:
     """Say what a restriction or a hold that was put covers, and how it is lifted."""
     lines = []
     if receipt.covers is not None:
-        there = f"{receipt.covers.objects} objects that are there, {size(receipt.covers.bytes)}"
+        there = f"{counted(receipt.covers.objects)} there, {size(receipt.covers.bytes)}"
         lines.append(f"over {there}, and what comes later")
     if receipt.verb in _LIFTED_BY and receipt.status in {"done", "partial"}:
         lines.append(f"lift it: privacy-owner {_LIFTED_BY[receipt.verb]} {clean(receipt.cmd)}{further}")
@@ -498,7 +498,7 @@ def _held(object_id: str, held: dict[str, Any], *, own: Collection[str]) -> tupl
     of = f"{held.get('camera', '')} {held.get('camera_label', '')}".strip()
     return (
         object_id,
-        of if held.get("category") != "export" else f"{held.get('objects', '?')} objects",
+        of if held.get("category") != "export" else counted(held.get("objects", "?")),
         held.get("category", ""),
         when_text(held.get("captured_from", "")),
         size(bytes_) if isinstance(bytes_, int) else "",

@@ -114,6 +114,11 @@ def size(count: float) -> str:
     return f"{count:.1f} {_UNITS[-1]}"
 
 
+def counted(count: object, of: str = "object") -> str:
+    """Return how many there are of something: ``1 object``, ``12 objects``."""
+    return f"1 {of}" if count == 1 else f"{count} {of}s"
+
+
 def printable(text: object) -> str:
     """Return text from outside with control and direction characters replaced, so that it cannot draw on a screen."""
     return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in str(text))

@@ -10,8 +10,8 @@ from typing import Final
 from agent.errors import ConfigError
 
 _MS_PER_S: Final = 1000
-_AGO: Final = re.compile(r"(\d{1,6})(m|h|d|w)")
-_AGO_MS: Final = {"m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
+_AGO: Final = re.compile(r"(\d{1,6})(s|m|h|d|w)")
+_AGO_MS: Final = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
 _SPACED_OFFSET: Final = re.compile(r" (?=[+-]\d\d:?\d\d\Z)")  # Python in C reads it, Python in Python does not
 
 FORMS: Final = "2026-03-01, 2026-03-01T10:15, 2026-03-01T10:15:00Z, 36h, 14d or now"

@@ -95,10 +95,10 @@ def test_index_of_an_older_version_is_told_and_left_to_the_agent(
     assert "privacy-agent run" in found["vault"]["next"]
 
 
-@pytest.mark.parametrize("code", ["disk_full", "clock_unsure"])
-def test_alert_is_told_with_what_it_means_and_its_own_next_step(device: Device, code: str) -> None:
+@pytest.mark.parametrize(("code", "verdict"), [("disk_full", "bad"), ("clock_unsure", "look")])
+def test_alert_is_told_with_what_it_means_and_its_own_next_step(device: Device, code: str, verdict: str) -> None:
     device.raise_alert(code)
     found = examine(device)["alert"]
-    assert found["verdict"] == "look"
+    assert found["verdict"] == verdict
     assert MEANING[code][0] in found["told"]
     assert found["next"] == MEANING[code][1]

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from pathlib import Path
 
 from tests.disk import as_root, fill, small_disk
@@ -40,6 +41,9 @@ def test_full_disk_refuses_the_new_loudly_and_still_deletes_and_answers(tmp_path
         assert len(house.held()) == 3
 
         until(lambda: is_full(eaten), what="no byte free, whatever the agent gives back meanwhile", pace_s=0)
+        looked = house.run("privacy-agent", "doctor", "--offline", "--config", house.config, expect=1)
+        assert re.search(rf"^disk +look +{re.escape(str(house.state))}: \d+ B of [\d.]+ MB free$", looked, re.MULTILINE)
+        assert re.search(r"^alert +bad +disk_full since ", looked, re.MULTILINE)
         receipt = house.owner_json("delete", first["id"], "--yes")
         assert (receipt["status"], receipt["outcomes"][0]["result"]) == ("done", "deleted")
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.shell.layout import CELL_MAX, clean, printable, size, table
+from agent.shell.layout import CELL_MAX, clean, counted, printable, size, table
 
 HOSTILE = ["\x1b[2J", "a\r\nb", "\u202egpj.exe", "\x9b31m", "\x00", "\x7f", "tab\t"]
 
@@ -56,6 +56,11 @@ ROWS = (
     ("c3d", "", "2 kB", "kept because a hold says so"),
 )
 HEAD = ("id", "camera", "size", "rule")
+
+
+def test_one_is_one() -> None:
+    assert [counted(number) for number in (0, 1, 2)] == ["0 objects", "1 object", "2 objects"]
+    assert counted(1, "rule") == "1 rule"
 
 
 def test_table_that_fits_its_screen_is_as_in_a_pipe() -> None:

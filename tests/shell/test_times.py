@@ -48,6 +48,7 @@ def test_time_without_an_offset_is_this_machines(monkeypatch: pytest.MonkeyPatch
     ("text", "ms"),
     [
         ("now", NOW_MS),
+        ("90s", NOW_MS - 90_000),
         (" 36h ", NOW_MS - 36 * 3_600_000),
         ("14d", NOW_MS - 14 * 86_400_000),
         ("2w", NOW_MS - 14 * 86_400_000),
