@@ -47,6 +47,8 @@ TPM_LOCK = ROOT / "requirements-tpm.lock"
 PROJECT = "camera-privacy-agent"
 LOCK_TOOL = ROOT / ".ci" / "lock-tool.lock"
 LOCKS = {"demo": RUNTIME_LOCK, "test": TEST_LOCK}
+# A path alone: by itself setuptools adds a finder here, which takes each Python that starts as long as all else does.
+EDITABLE = ("--config-settings", "editable_mode=compat")
 DOWNLOAD_MB = {"demo": 50, "test": 190, "fuzz": 35}
 
 # https://pypi.org/project/pip/26.3/#files
@@ -269,7 +271,7 @@ def ensure_python(level: str) -> None:
             (VENV / ".done-demo").write_text(demo_key, encoding="ascii")
     elif once("demo", demo_key, step=lambda: install("demo")):
         (VENV / ".done-test").unlink(missing_ok=True)
-    once("project", digest(venv_key().encode(), project_bytes()), step=install_project)
+    once("project", digest(venv_key().encode(), project_bytes(), *map(str.encode, EDITABLE)), step=install_project)
 
 
 def project_bytes() -> bytes:
@@ -334,7 +336,8 @@ def plain(line: str) -> str:
 def install_project() -> None:
     """This project, so that its commands exist and follow the files in this folder."""
     run(
-        [*pip("install"), "--no-deps", "--no-build-isolation", "--editable", str(ROOT)], doing="installing this project"
+        [*pip("install"), "--no-deps", "--no-build-isolation", *EDITABLE, "--editable", str(ROOT)],
+        doing="installing this project",
     )
 
 
