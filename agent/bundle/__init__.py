@@ -7,14 +7,16 @@
     lying.py     a finished one in its folder, and what is told of it
     work.py      one build under way: its files, written and synced, and what became of each object
     packing.py   the form ``zip``
-    build.py     ``Bundle``: both forms, written part by part and moved into place when all is durable
+    build.py     both forms, written part by part and moved into place when all is durable
+    folder.py    ``Bundle``: what lies in the folder of exports, and what goes from there
 
 Two forms. ``objects``: for each object ``<object id>.age``, a new header for the recipients and the payload's bytes as
 they are, nothing re-encrypted. ``zip``: ``part-001.zip.age`` and so on, for people. Both have ``manifest.jws.age``,
 signed by the device and sealed: what everything is, when and where it was recorded, and the hash of every file.
 """
 
-from agent.bundle.build import EXPORTS_FOLDER, Bundle, Export, Form, means_exports, meant, put_off
+from agent.bundle.build import Export, Form, Order
+from agent.bundle.folder import EXPORTS_FOLDER, Bundle, means_exports, meant, put_off
 from agent.bundle.lying import Lying, view
 from agent.bundle.work import ExportFile
 
@@ -25,6 +27,7 @@ __all__ = [
     "ExportFile",
     "Form",
     "Lying",
+    "Order",
     "means_exports",
     "meant",
     "put_off",

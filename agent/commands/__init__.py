@@ -4,7 +4,8 @@
     admission.py   whether a heard command acts now, waits or is refused: rights, selection, quota (step 4)
     ledger.py      what was taken up, what it waits for, what became of it, and every receipt; all inside transactions
     listing.py     what an inventory tells to whom
-    exporting.py   exports built and removed, one at a time
+    exporting.py   exports built, one at a time
+    removing.py    exports that deletes mean, removed
     misuse.py      which refusals say that a key is in two places, or in the wrong hands
     handing.py     exports put at a third party's address, file by file, until it has all
     rectifying.py  names and locations corrected: here at once, at the stores until each said so

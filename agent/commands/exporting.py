@@ -10,7 +10,7 @@ from typing import Final
 
 from agent import audit
 from agent.audit import Event
-from agent.bundle import Bundle, Export, Form
+from agent.bundle import Bundle, Export, Form, Order
 from agent.commands.handing import begin_delivery
 from agent.commands.ledger import Ledger
 from agent.commands.world import World, kept
@@ -183,10 +183,9 @@ class Exports:
         subject = Subject(camera="", category="export", taken_in_ms=moment.agent_ms)
         decision = decide(policy, "export", requester=requester, subject=subject, rights=Rights(), conditions=whole)
         _require_room(decision, lie=lie)
-        export = await asyncio.to_thread(
-            self._bundle.build,
-            export_id,
-            ids,
+        order = Order(
+            id=export_id,
+            ids=ids,
             recipients=recipients,
             form=form,
             judge=judge,
@@ -196,6 +195,7 @@ class Exports:
             note=note,
             progress=progress,
         )
+        export = await asyncio.to_thread(self._bundle.build, order)
         for failed in (outcome for outcome in export.outcomes if outcome.result == "failed"):
             self.suspect(failed.id)
         return export

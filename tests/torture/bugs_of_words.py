@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from agent import files
-from agent.bundle.build import Bundle
+from agent.bundle import Bundle
 from agent.commands.admission import Admission
 from agent.commands.farewell import Farewell
 from agent.commands.flow import Commands
