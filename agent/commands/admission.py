@@ -140,6 +140,16 @@ class Admission:
             self._world.settled(tx, moment)
         return moved
 
+    def cancel(self, tx: Tx, jti: str, *, moment: Moment) -> bool:
+        """End a command for which something else was said meanwhile; return whether it was open."""
+        row = self._trust.command(tx, jti)
+        if row is None or row.settled_ms is not None:
+            return False
+        self._ledger.settle(tx, row, status="failed", reason="superseded", moment=moment)
+        self._end_waiting(tx, row, moment=moment)
+        self._world.settled(tx, moment)
+        return True
+
     def _judge_again(self, tx: Tx, row: CommandRow, *, moment: Moment) -> bool:
         command = command_of(row)
         key = self._trust.valid_key(tx, row.kid, moment=moment)

@@ -11,6 +11,7 @@ from typing import Final
 from agent import audit
 from agent.audit import Event
 from agent.bundle import Bundle, Export, Form, Order
+from agent.commands.farewell import is_leaving
 from agent.commands.handing import begin_delivery
 from agent.commands.ledger import Ledger
 from agent.commands.world import World, kept
@@ -31,7 +32,7 @@ Progress = Callable[[int, int], None]
 
 
 class Exports:
-    """``line`` is held while one is built: they stand one behind the other."""
+    """``line`` is held while one is built: they stand one behind the other; ``building`` is its id."""
 
     def __init__(
         self, *, index: Index, vault: Vault, bundle: Bundle, trust: Trust, ledger: Ledger, world: World
@@ -43,6 +44,7 @@ class Exports:
         self._ledger = ledger
         self._world = world
         self.line = asyncio.Lock()
+        self.building = ""
         self.suspect: Callable[[str], None] = lambda _object_id: None
         """Told of an object whose payload could not be exported."""
 
@@ -54,9 +56,9 @@ class Exports:
         form: Form = "zip" if request.form == "zip" else "objects"
 
         def still(tx: Tx) -> CommandRow:
-            """Return the command, unless a delete that names it, or an erase-all, was faster."""
+            """Return the command, unless a delete that names it was faster, or the device leaves its owner."""
             current = self._trust.command(tx, row.jti)
-            if current is None or current.settled_ms is not None:
+            if current is None or current.settled_ms is not None or is_leaving(tx):
                 raise RefusedError("nobody waits for this export any more", reason="superseded")
             return current
 
@@ -71,6 +73,7 @@ class Exports:
                 told = export.told(named=row.role != "backend") if export.files else None
                 self._ledger.settle_by_outcomes(tx, current, export=told, moment=now)
 
+        self.building = row.jti
         try:
             await self._index.read(still)
             await self._build(
@@ -87,6 +90,8 @@ class Exports:
             await self._fail(row.jti, reason="disk_full")
         except RefusedError as error:
             await self._fail(row.jti, reason=error.reason)
+        finally:
+            self.building = ""
 
     async def here(
         self,

@@ -103,14 +103,6 @@ class Commands:
             world=world,
         )
         self._handing = Handing(index=index, vault=vault, bundle=bundle, trust=trust, ledger=ledger, world=world)
-        self._removal = Removal(
-            index=index,
-            bundle=bundle,
-            trust=trust,
-            ledger=ledger,
-            line=self._exports.line,
-            on_removed=self._handing.stop,
-        )
         self._withdrawals = (
             None
             if world.purposes is None
@@ -134,6 +126,14 @@ class Commands:
             ledger=ledger,
             listing=self._listing,
             world=world,
+        )
+        self._removal = Removal(
+            index=index,
+            bundle=bundle,
+            trust=trust,
+            exports=self._exports,
+            cancel=self._admission.cancel,
+            on_removed=self._handing.stop,
         )
         self._wake = asyncio.Event()
         self._running: dict[str, asyncio.Event] = {}

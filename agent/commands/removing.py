@@ -11,7 +11,7 @@ from functools import partial
 from agent import audit, bundle
 from agent.audit import Event
 from agent.bundle import Bundle
-from agent.commands.ledger import Ledger
+from agent.commands.exporting import Exports
 from agent.errors import AgentError, ConfigError, LinkError
 from agent.ids import Ids
 from agent.index import Index, Tx
@@ -21,7 +21,7 @@ from agent.trust import CommandRow, Trust
 
 
 class Removal:
-    """``line`` is held by whoever builds an export; ``on_removed`` is told of each that is gone."""
+    """``cancel`` ends a command, if it is open, and says so; ``on_removed`` is told of each export that is gone."""
 
     def __init__(
         self,
@@ -29,15 +29,15 @@ class Removal:
         index: Index,
         bundle: Bundle,
         trust: Trust,
-        ledger: Ledger,
-        line: asyncio.Lock,
+        exports: Exports,
+        cancel: Callable[..., bool],
         on_removed: Callable[[str], None],
     ) -> None:
         self._index = index
         self._bundle = bundle
         self._trust = trust
-        self._ledger = ledger
-        self._line = line
+        self._exports = exports
+        self._cancel_command = cancel
         self._on_removed = on_removed
         self._removing = asyncio.Lock()
 
@@ -79,8 +79,9 @@ class Removal:
             if made or asked_for:
                 await self._index.write(keep, urgent=True)
             return None
-        waits = bundle.means_exports(select) or asked_for
-        async with self._line if waits else contextlib.nullcontext(), self._removing:  # two may mean the same one
+        waits = bundle.means_exports(select) or self._exports.building in asked_for
+        line = self._exports.line if waits else contextlib.nullcontext()
+        async with line, self._removing:  # two may mean the same one
             made, asked_for = await self._index.read(meant)
             for export_id in asked_for:
                 await self._index.write(partial(self._cancel, row=row, export_id=export_id, moment=moment), urgent=True)
@@ -99,10 +100,11 @@ class Removal:
         return stays
 
     def _cancel(self, tx: Tx, *, row: CommandRow, export_id: str, moment: Moment) -> None:
-        """End the command of an export that nobody is at; if power fails before this is durable, it comes again."""
-        asked = self._trust.command(tx, export_id)
-        if asked is not None and asked.settled_ms is None:
-            self._ledger.settle(tx, asked, status="failed", reason="superseded", moment=moment)
+        """End the command of an export; one that is begun meanwhile is not kept.
+
+        If power fails before this is durable, the delete comes again.
+        """
+        if self._cancel_command(tx, export_id, moment=moment):
             never = Outcome(id=export_id, result="already_gone")
             self._decide(tx, row=row, outcome=never, selected=True, moment=moment)
 

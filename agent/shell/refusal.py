@@ -25,7 +25,7 @@ REASONS: Final = {
     "unknown_purpose": "its policy has no such purpose, or not for that category: privacy-agent policy explain",
     "wrong_basis": "that purpose rests on no consent, or the law calls for it (privacy-agent policy explain); "
     "what the law does not call for can be objected to: privacy-owner object",
-    "superseded": "something newer was said of it meanwhile; if this still holds, give it again",
+    "superseded": "something newer was said of it meanwhile, or a delete named it; if this still holds, give it again",
     "not_delivered": "the third party did not get it, or not all: the receipt says why",
     "not_held": "the device knows nothing of that id: privacy-owner inventory --json tells the ids",
     "nothing_stands": "no restriction or hold of that id stands there: it was lifted, or has ended",

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from agent.commands.ledger import command_of
-from agent.envelope import Export
+from agent.envelope import Export, Quota
 from agent.model import Selection, new_id
 from tests.commands.office import Office, at, run
 from tests.commands.test_export_stays import SELECT_ALL, block, ends_of, folder_of, unblock
@@ -123,6 +123,56 @@ def test_delete_that_names_an_export_which_waits_for_another_command_keeps_it_fr
         await office.commands.resume(office.moment)
         ends = {receipt["cmd"]: receipt for receipt in office.waiting(office.client)}
         assert (ends[first["jti"]]["status"], ends[export]["reason"]) == ("done", "superseded")
+        assert list(office.bundle.folder.iterdir()) == []
+
+    run(scenario())
+
+
+def test_delete_that_names_an_export_which_waits_for_its_owners_approve_ends_the_question_too(tmp_path: Path) -> None:
+    office = Office(tmp_path / "device", quota=Quota(objects=1, bytes=10**9, window_s=3600))
+
+    async def scenario() -> None:
+        for content in (b"one", b"two"):
+            await office.keep(content)
+        waits = await office.submit(office.backend, "export", select=SELECT_ALL, form="objects")
+        assert (waits["status"], waits["reason"]) == ("waiting", "quota_exceeded")
+        assert [code for code, _, _ in office.index.read_now(office.outbox.alerts)] == ["mass_delete_waiting"]
+        told = await office.submit(office.client, "delete", select={"ids": [waits["cmd"]]})
+        assert told["outcomes"] == [{"id": waits["cmd"], "result": "already_gone"}]
+        assert list(office.index.read_now(office.outbox.alerts)) == []
+        assert office.waiting(office.backend)[-1]["reason"] == "superseded"
+
+    try:
+        run(scenario())
+    finally:
+        office.close()
+
+
+def test_delete_that_names_an_export_which_is_only_asked_for_waits_for_no_other_one(office: Office) -> None:
+    async def scenario() -> None:
+        await office.keep()
+        export = await ask(office)
+        delete = await office.receive(office.client, office.command(office.client, "delete", select={"ids": [export]}))
+        assert delete is not None
+        async with office.commands._exports.line:  # another one is being built
+            await office.commands._work_on(delete["cmd"])
+        ends = {receipt["cmd"]: receipt for receipt in office.waiting(office.client)}
+        assert ends[delete["cmd"]]["outcomes"] == [{"id": export, "result": "already_gone"}]
+
+    run(scenario())
+
+
+def test_export_that_was_asked_for_is_not_made_once_the_device_leaves_its_owner(office: Office) -> None:
+    # It was made while something was held, and nothing knew of its files any more.
+    async def scenario() -> None:
+        office.hold((await office.keep(b"held")).id)
+        export = await ask(office)
+        await office.receive(office.client, office.command(office.client, "erase-all"))
+        office.moment = at(5)
+        await office.commands.resume(office.moment)
+        await office.commands._work_on(export)
+        ends = {receipt["cmd"]: receipt for receipt in office.waiting(office.client)}
+        assert (ends[export]["status"], ends[export]["reason"]) == ("failed", "superseded")
         assert list(office.bundle.folder.iterdir()) == []
 
     run(scenario())
