@@ -128,8 +128,8 @@ def test_migration_brings_no_log_home_inside_its_commit(tmp_path: Path, monkeypa
     monkeypatch.setitem(opening.MIGRATIONS, "audit", more)
     before = (killed / "index.db").read_bytes()
     index = opened(killed)
+    assert (killed / "index.db").read_bytes() == before  # behind the first call it may come home
     assert index.read_now(lambda tx: tx.execute("SELECT count(*) FROM later")) == [(0,)]
-    assert (killed / "index.db").read_bytes() == before
     index.close()
 
 
