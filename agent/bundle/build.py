@@ -19,7 +19,7 @@ from agent.clock import MS_PER_S
 from agent.envelope import MAX_MANIFEST_BYTES, TYP_EXPORT, sign
 from agent.errors import AgentError, CorruptError, LinkError
 from agent.files import make_folder, remove_tree, settle, sync_folder, translated_space
-from agent.index import Index, Tx
+from agent.index import Index, IndexLostError, Tx
 from agent.index import bundle as rows
 from agent.keystore import Keystore
 from agent.model import Moment, Object, Outcome
@@ -140,6 +140,9 @@ class Builder:
             raise LinkError(
                 f"the export cannot be written: {error.strerror}", hint="look at the disk that holds the vault"
             ) from error
+        except IndexLostError:  # whether the row is durable shows at the next start: ``recover`` takes what has none
+            _discard(part)
+            raise
         except BaseException:
             _discard(part)
             _discard(final)

@@ -2,11 +2,15 @@
 
 import asyncio
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from agent.commands.ledger import command_of
 from agent.envelope import Export, Quota
+from agent.index import IndexLostError, Tx
 from agent.model import Selection, new_id
 from tests.commands.office import Office, at, run
 from tests.commands.test_export_stays import SELECT_ALL, block, ends_of, folder_of, unblock
@@ -260,6 +264,27 @@ def test_export_that_is_built_anew_has_the_room_that_it_had(tmp_path: Path) -> N
         run(scenario())
     finally:
         office.close()
+
+
+def test_export_whose_row_may_be_durable_although_its_sync_failed_keeps_its_files(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # They were thrown away, and the next start found a row, and a receipt, without them.
+    async def scenario() -> None:
+        await office.keep()
+        real = office.index.write_now
+
+        def lost(work: Callable[[Tx], object], *, urgent: bool = False) -> object:
+            real(work, urgent=urgent)
+            raise IndexLostError("the medium failed")
+
+        monkeypatch.setattr(office.index, "write_now", lost)
+        with pytest.raises(IndexLostError):
+            await office.commands.export_here(new_id(), Selection(all=True), form="objects", moment=office.moment)
+        (export,) = office.index.read_now(office.bundle.exports)
+        assert [path.name for path in office.bundle.folder.iterdir()] == [export]
+
+    run(scenario())
 
 
 def test_delete_of_what_a_limit_ended_tells_of_the_copy_in_an_export(office: Office) -> None:
