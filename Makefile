@@ -19,7 +19,8 @@ unexport PYTHONDONTWRITEBYTECODE
 WORKERS = $(shell echo $$((2 * $$(nproc))))
 PARALLEL = -n $(WORKERS) --dist worksteal
 
-# Measuring coverage makes the tests take half as long again, so it is for continuous integration, and for who asks.
+# Tests that run much of the agent in one process take half as long again while coverage is measured: for who asks, and
+# for continuous integration.
 COVERAGE ?= $(filter true,$(CI))
 
 # The first Python that is new enough; PYTHON= overrides.

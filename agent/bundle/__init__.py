@@ -15,7 +15,7 @@ they are, nothing re-encrypted. ``zip``: ``part-001.zip.age`` and so on, for peo
 signed by the device and sealed: what everything is, when and where it was recorded, and the hash of every file.
 """
 
-from agent.bundle.build import Export, Form, Order
+from agent.bundle.build import Export, Form, Order, require_recipients
 from agent.bundle.folder import EXPORTS_FOLDER, Bundle, means_exports, meant, put_off
 from agent.bundle.lying import Lying, view
 from agent.bundle.work import ExportFile
@@ -31,5 +31,6 @@ __all__ = [
     "means_exports",
     "meant",
     "put_off",
+    "require_recipients",
     "view",
 ]

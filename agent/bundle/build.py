@@ -51,7 +51,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     asked_ms: int
     moment: Moment
     note: Callable[[Tx, "Export"], None]
-    progress: Callable[[int, int], None] = lambda _done, _total: None
+    progress: Callable[[int, int], None]
 
 
 class Export(msgspec.Struct, frozen=True, kw_only=True):
@@ -76,6 +76,11 @@ class Export(msgspec.Struct, frozen=True, kw_only=True):
         return {"object": self.id, "files": files, "recipients": list(self.recipients)}
 
 
+def require_recipients(recipients: tuple[str, ...]) -> None:
+    """Raise ``ConfigError`` unless files can be sealed to exactly these."""
+    age.wrap_header(age.new_file_key(), [age.parse_recipient(text) for text in recipients])
+
+
 class _OvertakenError(Exception):
     """An object was deleted while an export of it was built, and a receipt names no copy, or the copy is not whole."""
 
@@ -92,10 +97,6 @@ class Builder:
         self._wanted: frozenset[str] = frozenset()  # by the export that is being built
         self._told: set[str] = set()
 
-    def require_recipients(self, recipients: tuple[str, ...]) -> None:
-        """Raise ``ConfigError`` unless files can be sealed to exactly these."""
-        age.wrap_header(age.new_file_key(), [age.parse_recipient(text) for text in recipients])
-
     def told(self, object_id: str) -> None:
         """Take that a receipt names an object as deleted; called in the transaction that writes the receipt."""
         if object_id in self._wanted:
@@ -108,7 +109,7 @@ class Builder:
         ends meanwhile is in it. Raises ``SpaceError``, and ``RefusedError`` (``too_large``) when the manifest would be,
         with nothing left behind, and ``ConfigError`` for recipients that no file can be sealed to.
         """
-        self.require_recipients(order.recipients)
+        require_recipients(order.recipients)
         try:
             while True:
                 self._wanted, self._told = frozenset(order.ids), set()

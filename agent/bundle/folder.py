@@ -98,10 +98,6 @@ class Bundle:
             return outcome
         return msgspec.structs.replace(outcome, remarks=(*outcome.remarks, "export_copy_remains"), exports=exports)
 
-    def require_recipients(self, recipients: tuple[str, ...]) -> None:
-        """Raise ``ConfigError`` unless files can be sealed to exactly these."""
-        self._builder.require_recipients(recipients)
-
     def build(self, order: Order) -> Export:
         """Build an export; see ``Builder.build``."""
         return self._builder.build(order)

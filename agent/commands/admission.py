@@ -12,7 +12,7 @@ import msgspec
 
 from agent import audit, pace, tombstone
 from agent.audit import Event
-from agent.bundle import Bundle
+from agent.bundle import Bundle, require_recipients
 from agent.clock import MS_PER_S
 from agent.commands import door, farewell, misuse
 from agent.commands.consent import takes
@@ -305,7 +305,7 @@ class Admission:
         if request.to and key.role != "client":
             raise RefusedError("only an owner client names recipients", reason="not_granted")
         try:
-            self._bundle.require_recipients(request.to or self._world.policy().owner_recipients())
+            require_recipients(request.to or self._world.policy().owner_recipients())
         except ConfigError as error:
             raise RefusedError(error.message, reason="malformed", retry="after_fix") from error
 

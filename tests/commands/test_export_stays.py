@@ -5,6 +5,7 @@ A file in the folder's place stands for whatever keeps it there; ``tests/cli/tes
 
 import asyncio
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -41,10 +42,15 @@ def ends_of(office: Office, export: str) -> list[dict[str, Any]]:
     return [one for one in told if one["kind"] == "erased" and one["object"] == export]
 
 
+async def made_here(office: Office, progress: Callable[[int, int], None] = lambda _done, _total: None) -> bundle.Export:
+    """Export everything for the person at this machine."""
+    select = Selection(all=True)
+    return await office.commands.export_here(new_id(), select, form="objects", moment=office.moment, progress=progress)
+
+
 async def here(office: Office) -> Path:
-    """Export for the person at this machine."""
-    made = await office.commands.export_here(new_id(), Selection(all=True), form="objects", moment=office.moment)
-    return made.folder
+    """Export everything for the person at this machine; returns its folder."""
+    return (await made_here(office)).folder
 
 
 def test_delete_of_an_export_is_open_until_it_is_gone_also_behind_a_restart(office: Office) -> None:

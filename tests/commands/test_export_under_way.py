@@ -1,10 +1,10 @@
 """Deletes that meet an export which is asked for, or is being built: nothing that they mean stays in one untold."""
 
 import asyncio
-import json
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Future
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
@@ -12,8 +12,11 @@ from agent.commands.ledger import command_of
 from agent.envelope import Export, Quota
 from agent.index import IndexLostError, Tx
 from agent.model import Selection, new_id
+from agent.trust import CommandRow
 from tests.commands.office import Office, at, run
-from tests.commands.test_export_stays import SELECT_ALL, block, ends_of, folder_of, unblock
+from tests.commands.test_export_stays import SELECT_ALL, block, ends_of, folder_of, made_here, unblock
+
+T = TypeVar("T")
 
 
 async def ask(office: Office, **own: object) -> str:
@@ -24,23 +27,35 @@ async def ask(office: Office, **own: object) -> str:
     return str(accepted["cmd"])
 
 
+def from_its_thread() -> Callable[[Coroutine[Any, Any, T]], "Future[T]"]:
+    """Return what has this loop do something, called from the thread in which an export is built."""
+    loop = asyncio.get_running_loop()
+    return lambda work: asyncio.run_coroutine_threadsafe(work, loop)
+
+
+def under_way(office: Office, export: str) -> tuple[CommandRow, Export]:
+    """Return the command of an export as whoever carries it out has read it."""
+    row = office.index.read_now(lambda tx: office.trust.command(tx, export))
+    assert row is not None
+    request = command_of(row).request
+    assert isinstance(request, Export)
+    return row, request
+
+
 def test_object_that_is_deleted_while_an_export_of_it_is_built_is_in_no_export(office: Office) -> None:
     # It was copied by then: the export kept it, and the receipt of its delete named no copy.
     async def scenario() -> None:
         objects = sorted([(await office.keep(content)).id for content in (b"one", b"two", b"three")])
         deleted, *others = objects
         receipts: list[dict[str, Any]] = []
-        loop = asyncio.get_running_loop()
+        meanwhile = from_its_thread()
 
         def progress(done: int, _total: int) -> None:
             if not receipts and done:
                 delete = office.submit(office.client, "delete", select={"ids": [deleted]})
-                receipts.append(asyncio.run_coroutine_threadsafe(delete, loop).result())
+                receipts.append(meanwhile(delete).result())
 
-        select = Selection(all=True)
-        made = await office.commands.export_here(
-            new_id(), select, form="objects", moment=office.moment, progress=progress
-        )
+        made = await made_here(office, progress)
         (receipt,) = receipts
         (outcome,) = receipt["outcomes"]
         assert (outcome["id"], outcome["result"]) == (deleted, "deleted")
@@ -59,7 +74,7 @@ def test_what_a_limit_ends_while_an_export_is_built_is_in_it_and_begins_nothing_
 
     async def scenario() -> None:
         objects = sorted([(await office.keep(content)).id for content in (b"one", b"two", b"three")])
-        loop = asyncio.get_running_loop()
+        meanwhile = from_its_thread()
         told: list[int] = []
 
         def progress(done: int, _total: int) -> None:
@@ -68,12 +83,9 @@ def test_what_a_limit_ends_while_an_export_is_built_is_in_it_and_begins_nothing_
                 ends = office.erasure.erase(
                     objects[:1], actor="device", rule="keep.count", command="", moment=office.moment
                 )
-                asyncio.run_coroutine_threadsafe(ends, loop).result()
+                meanwhile(ends).result()
 
-        select = Selection(all=True)
-        made = await office.commands.export_here(
-            new_id(), select, form="objects", moment=office.moment, progress=progress
-        )
+        made = await made_here(office, progress)
         assert office.get(objects[0]) is None
         assert sorted(made.within) == objects
         assert told == [1, 2, 3]
@@ -84,17 +96,14 @@ def test_what_a_limit_ends_while_an_export_is_built_is_in_it_and_begins_nothing_
 def test_export_of_nothing_but_what_is_deleted_meanwhile_is_none(office: Office) -> None:
     async def scenario() -> None:
         item = await office.keep()
-        loop = asyncio.get_running_loop()
+        meanwhile = from_its_thread()
 
         def progress(done: int, _total: int) -> None:
             if done and office.get(item.id) is not None:
                 delete = office.submit(office.client, "delete", select={"ids": [item.id]})
-                asyncio.run_coroutine_threadsafe(delete, loop).result()
+                meanwhile(delete).result()
 
-        select = Selection(all=True)
-        made = await office.commands.export_here(
-            new_id(), select, form="objects", moment=office.moment, progress=progress
-        )
+        made = await made_here(office, progress)
         assert made.files == ()
         assert [(outcome.id, outcome.result) for outcome in made.outcomes] == [(item.id, "already_gone")]
         assert list(office.bundle.folder.iterdir()) == []
@@ -189,16 +198,13 @@ def test_delete_that_names_an_export_which_is_being_built_removes_it(office: Off
         delete = office.command(office.client, "delete", select={"ids": [export]})
         accepted = await office.receive(office.client, delete)
         assert accepted is not None
-        loop = asyncio.get_running_loop()
+        meanwhile = from_its_thread()
         begun = []
 
         def progress(_done: int, _total: int) -> None:
-            begun.append(asyncio.run_coroutine_threadsafe(office.commands._work_on(accepted["cmd"]), loop))
+            begun.append(meanwhile(office.commands._work_on(accepted["cmd"])))
 
-        row = office.index.read_now(lambda tx: office.trust.command(tx, export))
-        assert row is not None
-        request = command_of(row).request
-        assert isinstance(request, Export)
+        row, request = under_way(office, export)
         exports = office.commands._exports
         async with exports.line:
             await exports.carry_out(row, request, progress=progress)
@@ -218,15 +224,12 @@ def test_export_that_is_finished_behind_an_erase_all_is_nobodys(office: Office) 
     async def scenario() -> None:
         await office.keep()
         export = await ask(office)
-        loop = asyncio.get_running_loop()
-        row = office.index.read_now(lambda tx: office.trust.command(tx, export))
-        assert row is not None
-        request = command_of(row).request
-        assert isinstance(request, Export)
+        meanwhile = from_its_thread()
+        row, request = under_way(office, export)
 
         def progress(_done: int, _total: int) -> None:
             erase_all = office.submit(office.client, "erase-all")
-            asyncio.run_coroutine_threadsafe(erase_all, loop).result()
+            meanwhile(erase_all).result()
 
         office.commands._running[export] = asyncio.Event()  # by another task, which has read its row
         await office.commands._exports.carry_out(row, request, progress=progress)
@@ -248,16 +251,14 @@ def test_export_that_is_built_anew_has_the_room_that_it_had(tmp_path: Path) -> N
 
     async def scenario() -> None:
         objects = sorted([(await office.keep(bytes([number]) * 100_000)).id for number in range(4)])
-        loop = asyncio.get_running_loop()
+        meanwhile = from_its_thread()
 
         def progress(done: int, _total: int) -> None:
             if done == len(objects) and office.get(objects[0]) is not None:
                 delete = office.submit(office.client, "delete", select={"ids": objects[:1]})
-                asyncio.run_coroutine_threadsafe(delete, loop).result()
+                meanwhile(delete).result()
 
-        made = await office.commands.export_here(
-            new_id(), Selection(all=True), form="objects", moment=office.moment, progress=progress
-        )
+        made = await made_here(office, progress)
         assert sorted(made.within) == objects[1:]
 
     try:
@@ -280,7 +281,7 @@ def test_export_whose_row_may_be_durable_although_its_sync_failed_keeps_its_file
 
         monkeypatch.setattr(office.index, "write_now", lost)
         with pytest.raises(IndexLostError):
-            await office.commands.export_here(new_id(), Selection(all=True), form="objects", moment=office.moment)
+            await made_here(office)
         (export,) = office.index.read_now(office.bundle.exports)
         assert [path.name for path in office.bundle.folder.iterdir()] == [export]
 
@@ -290,7 +291,7 @@ def test_export_whose_row_may_be_durable_although_its_sync_failed_keeps_its_file
 def test_delete_of_what_a_limit_ended_tells_of_the_copy_in_an_export(office: Office) -> None:
     async def scenario() -> None:
         item = await office.keep()
-        made = await office.commands.export_here(new_id(), Selection(all=True), form="objects", moment=office.moment)
+        made = await made_here(office)
         await office.erasure.erase([item.id], actor="device", rule="keep.age", command="", moment=office.moment)
         told = await office.submit(office.client, "delete", select={"ids": [item.id]})
         (outcome,) = told["outcomes"]
@@ -350,6 +351,6 @@ def test_delete_of_an_export_that_ends_behind_an_erase_all_leaves_it_to_the_devi
         unblock(folder)
         assert await removal.remove(row, ids, select, requester=requester, moment=office.moment) is None
         assert len(ends_of(office, folder.name)) == 1
-        assert json.dumps(folder.name) not in json.dumps([path.name for path in office.bundle.folder.iterdir()])
+        assert list(office.bundle.folder.iterdir()) == []
 
     run(scenario())
