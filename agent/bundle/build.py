@@ -138,6 +138,7 @@ class Builder:
                 export = self._note(order, work)
         except OSError as error:
             _discard(part)
+            _discard(final)  # it has that name where the sync behind it failed
             raise LinkError(
                 f"the export cannot be written: {error.strerror}", hint="look at the disk that holds the vault"
             ) from error

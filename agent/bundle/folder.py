@@ -121,6 +121,7 @@ class Bundle:
             try:
                 if not remove_tree(self.folder / export_id):  # by another that failed behind it, or that power ended
                     with translated_removal(self.folder):
+                        make_folder(self.folder)  # a person may have removed it, with all that was in it
                         sync_folder(self.folder)
             except (ConfigError, LinkError):
                 # If power fails here, or there is no room, whoever asked does so again: its delete is open still.

@@ -57,8 +57,9 @@ class Exports:
 
         def still(tx: Tx) -> CommandRow:
             """Return the command, unless a delete that names it was faster, or the device leaves its owner."""
+            _require_staying(tx)
             current = self._trust.command(tx, row.jti)
-            if current is None or current.settled_ms is not None or is_leaving(tx):
+            if current is None or current.settled_ms is not None:
                 raise RefusedError("nobody waits for this export any more", reason="superseded")
             return current
 
@@ -105,9 +106,15 @@ class Exports:
         """Export for the person at this machine, to the policy's owner and to nobody else.
 
         ``export_id`` is fresh. Nothing is left, and the export has no files, where no object could be exported. Raises
-        ``RefusedError`` (``too_large``, or nothing is held), ``ConfigError`` without an owner's recipient,
-        ``SpaceError``.
+        ``RefusedError`` (``too_large``, nothing is held, or the device leaves its owner), ``ConfigError`` without an
+        owner's recipient, ``SpaceError``.
         """
+
+        def note(tx: Tx, export: Export) -> None:
+            _require_staying(tx)
+            self._note_export(tx, export, actor="local", command="", moment=moment)
+
+        await self._index.read(_require_staying)
         ids = await self._index.read(lambda tx: self._vault.page_of(tx, select, after="", limit=OBJECTS_MAX + 1))
         if not await self._index.read(lambda tx: any(self._vault.get(tx, object_id) is not None for object_id in ids)):
             raise RefusedError(
@@ -131,7 +138,7 @@ class Exports:
                 recipients=self._world.policy().owner_recipients(),
                 form=form,
                 asked_ms=moment.agent_ms,
-                note=partial(self._note_export, actor="local", command="", moment=moment),
+                note=note,
                 progress=progress,
             )
 
@@ -243,6 +250,16 @@ class Exports:
                 self._ledger.settle(tx, row, status="failed", reason=reason, moment=self._world.now())
 
         await self._index.write(fail, urgent=True)
+
+
+def _require_staying(tx: Tx) -> None:
+    """Raise ``RefusedError`` where the device leaves its owner: what is exported then nobody would remove."""
+    if is_leaving(tx):
+        raise RefusedError(
+            "this device leaves its owner: nothing is exported any more",
+            reason="superseded",
+            hint="privacy-agent status tells how far it is",
+        )
 
 
 def _require_room(decision: Decision, *, lie: bool) -> None:

@@ -5,6 +5,7 @@ A file in the folder's place stands for whatever keeps it there; ``tests/cli/tes
 
 import asyncio
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -256,9 +257,12 @@ def test_delete_that_waits_for_a_store_alone_ends_with_its_word_whatever_export_
 def test_erase_all_means_the_exports_that_are_there_when_it_is_carried_out(office: Office) -> None:
     async def scenario() -> None:
         await office.keep()
-        assert await office.receive(office.client, office.command(office.client, "erase-all"))
+        first = office.claims(office.client, "delete", select={"ids": [new_id()]})
+        waits = await office.submit(office.client, "erase-all", after=first["jti"])
+        assert waits["status"] == "waiting"
         office.moment = at(5)
         folder = await here(office)
+        await office.receive(office.client, office.seal(office.client.sign(first)))
         await office.commands.resume(office.moment)
         assert office.index.read_now(office.bundle.exports) == frozenset()
         assert len(ends_of(office, folder.name)) == 1
@@ -298,5 +302,21 @@ def test_export_that_a_limit_and_a_delete_remove_at_once_is_told_once(office: Of
         await asyncio.to_thread(office.bundle.expire, ends, moment=office.moment)
         assert len(ends_of(office, folder.name)) == 1
         assert office.waiting(office.client)[-1]["outcomes"] == [{"id": folder.name, "result": "deleted"}]
+
+    run(scenario())
+
+
+def test_exports_whose_whole_folder_a_person_removed_are_gone(office: Office) -> None:
+    # It ended the agent, at each delete and at each look at what has to go.
+    async def scenario() -> None:
+        await office.keep()
+        named = folder_of(office, await office.submit(office.client, "export", select=SELECT_ALL, form="objects"))
+        await here(office)
+        shutil.rmtree(office.bundle.folder)
+        told = await office.submit(office.client, "delete", select={"ids": [named.name]})
+        assert told["outcomes"] == [{"id": named.name, "result": "deleted"}]
+        shutil.rmtree(office.bundle.folder)
+        assert len(office.bundle.expire(lambda _export, _freed: "keep.age", moment=office.moment)) == 1
+        assert office.index.read_now(office.bundle.exports) == frozenset()
 
     run(scenario())

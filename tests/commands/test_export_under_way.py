@@ -1,6 +1,7 @@
 """Deletes that meet an export which is asked for, or is being built: nothing that they mean stays in one untold."""
 
 import asyncio
+import errno
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from pathlib import Path
@@ -8,8 +9,10 @@ from typing import Any, TypeVar
 
 import pytest
 
+from agent import files
 from agent.commands.ledger import command_of
 from agent.envelope import Export, Quota
+from agent.errors import LinkError, RefusedError
 from agent.index import IndexLostError, Tx
 from agent.model import Selection, new_id
 from agent.trust import CommandRow
@@ -186,6 +189,50 @@ def test_export_that_was_asked_for_is_not_made_once_the_device_leaves_its_owner(
         await office.commands._work_on(export)
         ends = {receipt["cmd"]: receipt for receipt in office.waiting(office.client)}
         assert (ends[export]["status"], ends[export]["reason"]) == ("failed", "superseded")
+        assert list(office.bundle.folder.iterdir()) == []
+
+    run(scenario())
+
+
+def test_nothing_is_exported_here_any_more_once_the_device_leaves_its_owner(office: Office) -> None:
+    # It was made of what was held, its row went with everything, and its files stayed behind the last receipt.
+    async def scenario() -> None:
+        office.hold((await office.keep(b"held")).id)
+        office.moment = at(5)
+        await office.submit(office.client, "erase-all")
+        with pytest.raises(RefusedError, match="leaves its owner"):
+            await made_here(office)
+        assert list(office.bundle.folder.iterdir()) == []
+
+    run(scenario())
+
+
+def test_export_here_that_is_being_built_as_the_device_begins_to_leave_its_owner_is_none(office: Office) -> None:
+    async def scenario() -> None:
+        office.hold((await office.keep(b"held")).id)
+        meanwhile = from_its_thread()
+
+        def progress(_done: int, _total: int) -> None:
+            meanwhile(office.receive(office.client, office.command(office.client, "erase-all"))).result()
+
+        with pytest.raises(RefusedError, match="leaves its owner"):
+            await made_here(office, progress)
+        assert list(office.bundle.folder.iterdir()) == []
+
+    run(scenario())
+
+
+def test_export_whose_name_is_not_durable_leaves_nothing_there(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    # A copy of everything stayed until the next start, and no delete knew of it.
+    def settle(part: Path, final: Path) -> None:
+        files.settle(part, final, folder_synced=False)
+        raise OSError(errno.EIO, "of the sync behind it")
+
+    async def scenario() -> None:
+        await office.keep()
+        monkeypatch.setattr("agent.bundle.build.settle", settle)
+        with pytest.raises(LinkError, match="cannot be written"):
+            await made_here(office)
         assert list(office.bundle.folder.iterdir()) == []
 
     run(scenario())
