@@ -14,7 +14,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 from agent import age
-from agent.bundle.work import ExportFile, Source, Work, about, join
+from agent.bundle.work import ChangedError, ExportFile, Source, Work, about, join
 from agent.clock import MS_PER_S
 from agent.envelope import MAX_MANIFEST_BYTES, TYP_EXPORT, sign
 from agent.errors import AgentError, CorruptError, LinkError
@@ -106,8 +106,8 @@ class Builder:
         """Build an export, durable on return; one that would hold nothing has neither files nor a row.
 
         Where a command deletes an object of it meanwhile it is built anew, without that; what a limit of the policy
-        ends meanwhile is in it. Raises ``SpaceError``, and ``RefusedError`` (``too_large``) when the manifest would be,
-        with nothing left behind, and ``ConfigError`` for recipients that no file can be sealed to.
+        ends behind its copy is in it. Raises ``SpaceError``, and ``RefusedError`` (``too_large``) when the manifest
+        would be, with nothing left behind, and ``ConfigError`` for recipients that no file can be sealed to.
         """
         require_recipients(order.recipients)
         try:
@@ -182,9 +182,12 @@ class Builder:
     def _is_overtaken(self, tx: Tx, outcome: Outcome) -> bool:
         """Tell whether an object was deleted by a command behind its copy, or by anything before that was whole."""
         if outcome.result == "failed":
-            item = self._vault.get(tx, outcome.id)
-            return item is None or item.state == "erasing"
+            return self._is_gone(tx, outcome.id)
         return outcome.result == "exported" and outcome.id in self._told
+
+    def _is_gone(self, tx: Tx, object_id: str) -> bool:
+        item = self._vault.get(tx, object_id)
+        return item is None or item.state == "erasing"
 
     def _sources(self, order: Order, work: Work) -> Iterator[Source]:
         """Open one slot at a time, just before its object is exported; note why the others are left out."""
@@ -219,7 +222,12 @@ class Builder:
             return self._fill_objects(order, work, sources)
         from agent.bundle.packing import Zip  # noqa: PLC0415 - what reads logs and packs waits for somebody who wants it
 
-        return Zip(work, self._vault, total=len(order.ids), progress=order.progress).fill(sources)
+        try:
+            return Zip(work, self._vault, total=len(order.ids), progress=order.progress).fill(sources)
+        except ChangedError as error:
+            if self._index.read_now(partial(self._is_gone, object_id=error.object_id)):
+                raise _OvertakenError from error
+            raise
 
     def _fill_objects(self, order: Order, work: Work, sources: Iterator[Source]) -> list[dict[str, Any]]:
         described = []

@@ -9,7 +9,7 @@ from agent.bundle import table
 from agent.bundle.archive import ENTRY_OVERHEAD_BYTES, Archive, Entry, dos_time
 from agent.bundle.content import Measured, fixed, measure, opened
 from agent.bundle.names import file_name
-from agent.bundle.work import Source, Work, about
+from agent.bundle.work import ChangedError, Source, Work, about
 from agent.clock import MS_PER_S
 from agent.envelope import encode
 from agent.errors import CorruptError
@@ -21,7 +21,10 @@ _ENTRY_MANIFEST_BYTES: Final = 2048
 
 
 class Zip:
-    """Fills archives of at most ``PART_BYTES``; an object that is larger alone gets a part of its own."""
+    """Fills archives of at most ``PART_BYTES``; an object that is larger alone gets a part of its own.
+
+    Raises ``ChangedError`` for one that is not what it was when its turn comes: its part is broken.
+    """
 
     def __init__(self, work: Work, vault: Vault, *, total: int, progress: Callable[[int, int], None]) -> None:
         self._work = work
@@ -96,7 +99,14 @@ class Zip:
                     crc32=measured.crc32,
                     dos_time=_dos_time(item.captured_from_ms),
                 )
-                yield from archive.entry(entry, measured.pieces())
+                try:
+                    yield from archive.entry(entry, measured.pieces())
+                except CorruptError as error:
+                    raise ChangedError(
+                        f"object {item.id} could not be read a second time: {error.message}",
+                        object_id=item.id,
+                        hint="look at the disk that holds the vault, then export again",
+                    ) from error
             described.append(self._work.described(about(source) | {"files": [name for name, _measured in entries]}))
             self._work.outcomes[item.id] = Outcome(id=item.id, result="exported")
             self._progress(len(self._work.outcomes), self._total)

@@ -17,7 +17,7 @@ from agent import age
 from agent.bundle.content import PieceReader
 from agent.clock import rfc3339_ms
 from agent.envelope import MAX_MANIFEST_BYTES, encode
-from agent.errors import RefusedError
+from agent.errors import CorruptError, RefusedError
 from agent.files import FILE_MODE, remove
 from agent.model import Object, Outcome
 
@@ -46,6 +46,14 @@ class Source(msgspec.Struct, frozen=True):
     label: str
     slot_key: bytes
     header: bytes | None
+
+
+class ChangedError(CorruptError):
+    """An object that opened whole a moment before cannot be read while it is packed."""
+
+    def __init__(self, message: str, *, object_id: str, hint: str) -> None:
+        super().__init__(message, hint=hint)
+        self.object_id = object_id
 
 
 class Work:

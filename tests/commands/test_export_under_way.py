@@ -2,7 +2,7 @@
 
 import asyncio
 import errno
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, TypeVar
@@ -10,9 +10,11 @@ from typing import Any, TypeVar
 import pytest
 
 from agent import files
+from agent.bundle import ExportFile
+from agent.bundle.work import Work
 from agent.commands.ledger import command_of
 from agent.envelope import Export, Quota
-from agent.errors import LinkError, RefusedError
+from agent.errors import CorruptError, LinkError, RefusedError
 from agent.index import IndexLostError, Tx
 from agent.model import Selection, new_id
 from agent.trust import CommandRow
@@ -68,6 +70,53 @@ def test_object_that_is_deleted_while_an_export_of_it_is_built_is_in_no_export(o
         assert sorted(path.name for path in made.folder.iterdir()) == sorted(file.name for file in made.files)
         assert office.index.read_now(lambda tx: office.bundle.holding(tx, deleted)) == ()
         assert [path.name for path in office.bundle.folder.iterdir()] == [made.id]
+
+    run(scenario())
+
+
+def test_object_that_goes_before_it_is_packed_is_left_out_of_the_archive(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # It had been found whole: the export ended, and said that its payload cannot be read.
+    real = Work.seal
+
+    async def scenario() -> None:
+        first, *others = sorted([(await office.keep(content)).id for content in (b"one", b"two")])
+        meanwhile = from_its_thread()
+
+        def seal(work: Work, name: str, pieces: Iterator[bytes]) -> ExportFile:
+            if office.get(first) is not None:
+                delete = office.submit(office.client, "delete", select={"ids": [first]})
+                meanwhile(delete).result()
+            return real(work, name, pieces)
+
+        monkeypatch.setattr(Work, "seal", seal)
+        made = await office.commands.export_here(new_id(), Selection(all=True), form="zip", moment=office.moment)
+        assert [(one.id, one.result) for one in made.outcomes] == [
+            (first, "already_gone"),
+            *((one, "exported") for one in others),
+        ]
+        assert [path.name for path in office.bundle.folder.iterdir()] == [made.id]
+
+    run(scenario())
+
+
+def test_archive_of_an_object_whose_file_is_lost_as_it_is_packed_is_not_tried_without_end(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = Work.seal
+
+    async def scenario() -> None:
+        item = await office.keep()
+
+        def seal(work: Work, name: str, pieces: Iterator[bytes]) -> ExportFile:
+            office.vault.payload_path(item.id).unlink()
+            return real(work, name, pieces)
+
+        monkeypatch.setattr(Work, "seal", seal)
+        with pytest.raises(CorruptError, match=item.id):
+            await office.commands.export_here(new_id(), Selection(all=True), form="zip", moment=office.moment)
+        assert list(office.bundle.folder.iterdir()) == []
 
     run(scenario())
 
