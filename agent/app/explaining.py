@@ -10,7 +10,7 @@ from agent.app.inventory import dated_view
 from agent.app.living import Living
 from agent.bundle import view as export_view
 from agent.clock import rfc3339_ms
-from agent.commands.copies import copies, copies_at_stores
+from agent.commands.copies import copies, copies_left
 from agent.commands.frozen import frozen_view
 from agent.commands.listing import at_store_view
 from agent.control import Progress
@@ -48,6 +48,8 @@ class Explaining:
                 return self._away(tx, away)
             if item is None and (source := parts.erasure.waiting_copy(tx, object_id)):
                 return self._at_camera(tx, object_id, source)
+            if item is None and (exports := parts.bundle.holding(tx, object_id)):
+                return self._in_exports(tx, object_id, [export.id for export in exports])
             if item is None:
                 raise RefusedError(
                     f"no object {object_id!r} is held here",
@@ -91,7 +93,10 @@ class Explaining:
             "camera_level": self._cameras.level(tx, waits["camera"]),
             "decision": {"waits_for": "the camera's answer that its own copy is gone"},
             "how": waits["how"],
-            "copies": [{"where": "the camera's own storage", "state": "asked to delete it"}],
+            "copies": [
+                {"where": "the camera's own storage", "state": "asked to delete it"},
+                *self._copies_left(tx, object_id),
+            ],
         }
 
     def _erasing(self, tx: Tx, item: Object) -> dict[str, Any]:
@@ -107,8 +112,25 @@ class Explaining:
         return told | {
             "camera_level": self._cameras.level(tx, away.camera),
             "decision": decision,
-            "copies": copies_at_stores(tx, away.id, vault=self._parts.vault),
+            "copies": self._copies_left(tx, away.id),
         }
+
+    def _in_exports(self, tx: Tx, object_id: str, exports: list[str]) -> dict[str, Any]:
+        """Explain an object that is gone, here and at stores, but for its copies in exports."""
+        return {
+            "id": object_id,
+            "state": "in_exports",
+            "category": "",
+            "camera": "",
+            "camera_label": "",
+            "decision": {"stays_in_exports": "until they end or are deleted; this device's own copy is gone"},
+            "exports": exports,
+            "copies": self._copies_left(tx, object_id),
+        }
+
+    def _copies_left(self, tx: Tx, object_id: str) -> list[dict[str, Any]]:
+        parts = self._parts
+        return copies_left(tx, object_id, vault=parts.vault, bundle=parts.bundle, policy=parts.policy)
 
 
 def _decision(decision: Allow | Refuse) -> dict[str, Any]:

@@ -421,6 +421,10 @@ def _explain(arguments: argparse.Namespace) -> int:
         print(heading(f"deleted here; camera {printable(_camera(answer))} has its own copy still"))
         print(pairs(_about_waiting(answer)))
         return DONE
+    if answer["state"] == "in_exports":
+        print(heading("gone here; exports have copies of it still"))
+        print(pairs([*_copies(answer), ("remove them", f"privacy-owner delete {' '.join(answer['exports'])}")]))
+        return DONE
     if answer["state"] == "at_store":
         print(heading(f"{what} sealed"))
         print(pairs(_about_away(answer)))

@@ -24,17 +24,26 @@ def copies(tx: Tx, item: Object, *, vault: Vault, bundle: Bundle, policy: Policy
         found.append({"where": f"source {item.source}", "state": "left in place"})
     elif item.source_copy == "asked":
         found.append({"where": "the camera's own storage", "state": "may be there until it needs the room"})
-    found += delivery.copies(tx, item.id)
-    for export in bundle.holding(tx, item.id):
-        until = export_view(export, policy=policy)["until"]
-        readers = list(policy.names_of(export.recipients))
-        found.append({"where": f"export {export.id}", "state": "sealed", "until": until, "readers": readers})
-    return found
+    return found + delivery.copies(tx, item.id) + _in_exports(tx, item.id, bundle=bundle, policy=policy)
 
 
-def copies_at_stores(tx: Tx, object_id: str, *, vault: Vault) -> list[dict[str, Any]]:
-    """Return the copies of an object that only stores have any more."""
-    return [{"where": _store(region), "state": "stored"} for region in vault.regions(tx, object_id)[:STORES_MAX]]
+def copies_left(tx: Tx, object_id: str, *, vault: Vault, bundle: Bundle, policy: Policy) -> list[dict[str, Any]]:
+    """Return the copies of an object that this device itself has no more: at stores, and in exports."""
+    regions = vault.regions(tx, object_id)[:STORES_MAX]
+    at_stores: list[dict[str, Any]] = [{"where": _store(region), "state": "stored"} for region in regions]
+    return at_stores + _in_exports(tx, object_id, bundle=bundle, policy=policy)
+
+
+def _in_exports(tx: Tx, object_id: str, *, bundle: Bundle, policy: Policy) -> list[dict[str, Any]]:
+    return [
+        {
+            "where": f"export {export.id}",
+            "state": "sealed",
+            "until": export_view(export, policy=policy)["until"],
+            "readers": list(policy.names_of(export.recipients)),
+        }
+        for export in bundle.holding(tx, object_id)
+    ]
 
 
 def _store(region: str) -> str:

@@ -10,7 +10,7 @@ from agent.audit import Event
 from agent.bundle import Bundle
 from agent.bundle import view as export_view
 from agent.clock import rfc3339_ms
-from agent.commands.copies import copies, copies_at_stores
+from agent.commands.copies import copies, copies_left
 from agent.commands.frozen import frozen_view
 from agent.commands.ledger import Answer, Ledger
 from agent.commands.world import World
@@ -246,9 +246,10 @@ class Listing:
         """Return where the copies of an object are, and where its camera is if its owner ever said so."""
         found = self._vault.get(tx, told["id"])
         if found is None:
-            places: dict[str, Any] = {"copies": copies_at_stores(tx, told["id"], vault=self._vault)}
+            at = copies_left(tx, told["id"], vault=self._vault, bundle=self._bundle, policy=policy)
         else:
-            places = {"copies": copies(tx, found, vault=self._vault, bundle=self._bundle, policy=policy)}
+            at = copies(tx, found, vault=self._vault, bundle=self._bundle, policy=policy)
+        places: dict[str, Any] = {"copies": at}
         location = correction.location(tx, told["camera"])
         return places | {"camera_location": location} if location else places
 

@@ -72,6 +72,25 @@ def test_copy_that_only_a_store_has_is_listed_as_that_by_every_question(device: 
     assert {one["object"]["copies"][0]["where"] for one in answers} == {"store, region eu"}
 
 
+def test_copy_in_an_export_of_what_only_a_store_has_is_told_by_whoever_tells_of_copies(
+    device: Device, tmp_path: Path
+) -> None:
+    # The store alone was named.
+    (gone, _) = device.take_in(*NAMES)
+    export = device.ok("export", gone, "--json").json["object"]
+
+    async def act() -> None:
+        async with device.parts() as parts:
+            await expire(parts, [gone])
+            await parts.erasure.resume(parts.now())
+
+    asyncio.run(act())
+    copies = device.ok("explain", gone, "--json").json["copies"]
+    assert [one["where"] for one in copies] == ["store, region eu", f"export {export}"]
+    (told,) = owner_asks(device, tmp_path, "inventory", gone)["outcomes"]
+    assert told["object"]["copies"] == copies
+
+
 def without_copies(one: dict[str, Any]) -> dict[str, Any]:
     """Return what a receipt tells of an object but where its copies are, which only ``explain`` tells here."""
     return {name: value for name, value in one["object"].items() if name != "copies"}

@@ -104,6 +104,22 @@ def test_owner_s_inventory_lists_exports_and_a_delete_s_receipt_names_them(
     assert device.ok("inventory", "--json").json["exports"] == []
 
 
+def test_explain_tells_of_the_copy_of_what_is_gone_here(
+    exported: tuple[Device, str, list[str]], tmp_path: Path
+) -> None:
+    # It said that no such object is held here, and nothing of the copy.
+    device, export, ids = exported
+    (before,) = [one for one in device.ok("explain", ids[0], "--json").json["copies"] if "export" in one["where"]]
+    owner_asks(device, tmp_path, "delete", ids[0], "--yes")
+    told = device.ok("explain", ids[0], "--json").json
+    assert (told["state"], told["copies"], told["exports"]) == ("in_exports", [before], [export])
+    shown = device.ok("explain", ids[0]).out
+    assert re.search(rf"^copy +export {export}: sealed to owner, until ", shown, re.MULTILINE)
+    assert re.search(rf"^remove them +privacy-owner delete {export}$", shown, re.MULTILINE)
+    owner_asks(device, tmp_path, "delete", export, "--yes")
+    assert device.agent("explain", ids[0]).code == 1
+
+
 def test_more_exports_than_an_answer_holds_are_counted(
     exported: tuple[Device, str, list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
