@@ -303,7 +303,7 @@ def _check_selection(select: Selection) -> None:
         raise _malformed("camera is no camera id")
     start, end = (unix_ms(text) if text is not None else None for text in (select.from_, select.to))
     if start is not None and end is not None and start >= end:
-        raise _malformed("from lies before to")
+        raise _malformed("from is not before to")
 
 
 def _check_export(request: Export) -> None:

@@ -85,12 +85,15 @@ def selection(
     for name in ids:
         if not is_id(name):
             raise ConfigError(f"{name!r} is not an id", hint="copy the 26 characters from: privacy-owner inventory")
+    begin_ms, end_ms = (parse_when(text, now_ms=now_ms) if text else None for text in (start, end))
+    if begin_ms is not None and end_ms is not None and begin_ms >= end_ms:
+        raise ConfigError("from is not before to", hint="name the earlier time first: --from 14d --to 7d")
     return Selection(
         ids=tuple(dict.fromkeys(ids)) or None,
         camera=camera or None,
         category=msgspec.convert(category, type=Any) if category else None,
-        from_=rfc3339_ms(parse_when(start, now_ms=now_ms)) if start else None,
-        to=rfc3339_ms(parse_when(end, now_ms=now_ms)) if end else None,
+        from_=None if begin_ms is None else rfc3339_ms(begin_ms),
+        to=None if end_ms is None else rfc3339_ms(end_ms),
         all=True if everything else None,
     )
 

@@ -16,6 +16,7 @@ WRONG: dict[tuple[str, ...], tuple[str, str]] = {
     ("export", "--all", "--recipient", "age1bob", "--out", "x"): ("--recipient 'age1bob'", ""),
     ("inventory", "--camera", "Front Door", "--out", "x"): ("'Front Door' is no camera's id", "inventory --json"),
     ("inventory", "--from", "yesterday", "--out", "x"): ("'yesterday' is not a time", "36h"),
+    ("inventory", "--from", "3d", "--to", "4d", "--out", "x"): ("from is not before to", "the earlier time first"),
     ("inventory", *(f"{'a' * 24}{i}{j}" for i in "abcdefghijklmnop" for j in "abcdefghijklmnop"), "--out", "x"): (
         "256 ids, and a command takes 200",
         "--camera",
