@@ -16,6 +16,7 @@ synchronised, strays by small steps         unsure, jump    the same, an hour of
 synchronised, ahead after being off         trusted         follows the wall clock, up to ``LONGEST_OFF_MS``
 synchronised, further ahead than that       unsure, jump    advances by the boot clock
 a signed time was accepted in this boot     trusted         advances by the boot clock from the signed time
+a signed time ahead of a right wall clock   as before       as before: it is refused (``SIGNED_AHEAD_MS``)
 ==========================================  ==============  =====================================================
 
 So while unsure nothing goes early, and nothing goes later than by the time spent switched off. And a clock that is set
@@ -49,6 +50,9 @@ LEAP_MS: Final = 3_600_000
 LONGEST_OFF_MS: Final = 400 * 86_400_000
 """A device may lie in a drawer for a year; a clock that claims more needs a signed time."""
 
+SIGNED_AHEAD_MS: Final = LEAP_MS // 2
+"""A signed time is no further ahead of a wall clock that is right. Half a leap: what was signed up to there leaves the
+two so close that the wall clock is right afterwards too, and no row of signed times goes further than one."""
 
 DRIFT_PART: Final = 2_000
 """The wall clock may gain or lose this part of the boot clock's time, 500 ppm: no quartz and no slewing exceeds it."""
@@ -114,12 +118,21 @@ def _believable(reading: Reading, anchor: Anchor | None, *, ahead_ms: int) -> bo
 def accept_signed_time(state: State | None, reading: Reading, *, now_ms: int) -> tuple[State, Moment]:
     """Move to a time that a key with the verb ``time`` signed; for the rest of this boot it is the anchor.
 
-    Raises ``RefusedError`` (``not_yet_valid``) when it lies behind the floor: the timeline never runs backwards.
+    Raises ``RefusedError`` (``not_yet_valid``) when it lies behind the floor, for the timeline never runs backwards; or
+    ahead of a wall clock that is right: whoever signs times would else end every hold, and each command of the owner.
     """
     _state, moment = advance(state, reading)
     if now_ms < moment.agent_ms - AGREE_MS:
         raise RefusedError(
             "the signed time lies behind what this device already knows",
+            reason="not_yet_valid",
+            retry="after_fix",
+            hint="check the signer's clock",
+        )
+    right = moment.trusted and reading.synchronised and abs(reading.wall_ms - moment.agent_ms) <= LEAP_MS
+    if right and now_ms > max(moment.agent_ms, reading.wall_ms + SIGNED_AHEAD_MS):
+        raise RefusedError(
+            "the signed time lies ahead of this device's own clock, which is synchronised",
             reason="not_yet_valid",
             retry="after_fix",
             hint="check the signer's clock",

@@ -39,7 +39,7 @@ MEANING: Final[dict[str, tuple[str, str]]] = {
     ),
     "store_rolled_back": (
         "The store lost uploads that it had confirmed; what is still here is sent again.",
-        "Ask the operator of the store what was lost",
+        "Ask the operator of the store what was lost, and whether what it had erased is back",
     ),
     "upload_region_refused": (
         "The store would keep recordings in a region that the policy does not allow; nothing is sent.",

@@ -63,6 +63,7 @@ class AgentTime:
         self.known = Known(reading.wall_ms, reading.boot_id, reading.boot_ms, trusted=True)
         self.known = replace(self.known, believed=(reading.wall_ms, reading.boot_ms))
         self.kept = self.known
+        self.looked_at = reading
 
     @property
     def now_ms(self) -> int:
@@ -73,6 +74,7 @@ class AgentTime:
         return self.known.trusted
 
     def look(self, reading: Reading) -> None:
+        self.looked_at = reading
         was, same = self.known, self.known.boot == reading.boot_id
         by_boot_ms = was.now_ms + (reading.boot_ms - was.boot_ms if same else 0)
         believed = was.believed or ((was.now_ms, was.boot_ms) if was.trusted or was.leapt else None)
@@ -97,8 +99,12 @@ class AgentTime:
         return abs(ahead_ms) <= HOUR_MS and strays_ms <= HOUR_MS + passed_ms // 2_000
 
     def sign(self, now_ms: int) -> bool:
-        """Follow a signed time; one behind what is known is refused."""
+        """Follow a signed time; one behind what is known is refused, and so is one ahead of a clock that is right."""
         if now_ms < self.now_ms - 10_000:
+            return False
+        wall_ms = self.looked_at.wall_ms
+        right = self.trusted and self.looked_at.synchronised and abs(wall_ms - self.now_ms) <= HOUR_MS
+        if right and now_ms > max(self.now_ms, wall_ms + HOUR_MS // 2):
             return False
         self.known = replace(
             self.known, now_ms=max(now_ms, self.now_ms), trusted=True, leapt=False, signed=True, believed=None

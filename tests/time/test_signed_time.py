@@ -10,9 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from agent.clock import rfc3339_ms
 from agent.errors import SpaceError
 from agent.index import Index, Tx
 from agent.model import Moment
+from agent.rights import freezing
 from agent.timeline import Timeline
 from tests.app.station import START_S, Station
 from tests.time.test_timeline import DAY, START, reading
@@ -125,3 +127,31 @@ def test_floor_that_is_kept_is_where_the_next_start_begins(index: Index) -> None
     behind.look(reading(START - DAY, 0, boot="two", synchronised=False))
     index.write_now(behind.keep)
     assert index.read_now(Timeline.load).look(reading(0, 5, boot="two", synchronised=False)).agent_ms == START + 60_000
+
+
+def test_key_for_the_time_that_lies_ends_no_hold_and_stops_no_owner(tmp_path: Path) -> None:
+    # Four commands, each within its exp and the next one's iat within that, were done; and the owner was too late.
+    station = Station(tmp_path)
+    month_s = 31 * 86_400
+
+    async def live() -> tuple[list[str], str]:
+        async with station.parts() as parts:
+            await parts.commands.submit(held_for(station, days=89), moment=parts.now())
+            told = []
+            for turn in range(4):
+                iat_s = START_S + turn * month_s
+                lie = station.command(station.clock, "time", now=iat_s + month_s - 1, iat_s=iat_s, exp=iat_s + month_s)
+                told.append((await parts.commands.submit(lie, moment=parts.now())).status)
+            await parts.end_holds()
+            assert len((await parts.index.read(freezing.standing)).holds) == 1
+            word = station.command(station.client, "inventory", select={"all": True})
+            return told, (await parts.commands.submit(word, moment=parts.now())).status
+
+    told, of_owner = asyncio.run(live())
+    assert set(told) == {"refused"}
+    assert of_owner == "done"
+
+
+def held_for(station: Station, *, days: int) -> bytes:
+    until = rfc3339_ms((START_S + days * 86_400) * 1000)
+    return station.command(station.client, "hold", select={"all": True}, reason="court", until=until)

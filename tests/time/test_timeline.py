@@ -12,6 +12,7 @@ from agent.timeline import (
     EARLIEST_MS,
     LEAP_MS,
     LONGEST_OFF_MS,
+    SIGNED_AHEAD_MS,
     Timeline,
     accept_signed_time,
     advance,
@@ -134,6 +135,34 @@ def test_signed_time_behind_the_floor_is_refused() -> None:
     with pytest.raises(RefusedError) as caught:
         accept_signed_time(state, reading(START, 2000), now_ms=START - DAY)
     assert caught.value.reason == "not_yet_valid"
+
+
+def test_no_row_of_signed_times_leaves_a_wall_clock_that_is_right() -> None:
+    # Three of them, each as far as its command was valid, ended a hold of 90 days, and no word of the owner was heard.
+    state, _ = advance(None, reading(START, 1000))
+    for minute in range(1, 200):
+        own = reading(START + minute * 60_000, 1000 + minute * 60_000)
+        with pytest.raises(RefusedError) as caught:
+            accept_signed_time(state, own, now_ms=own.wall_ms + SIGNED_AHEAD_MS + 1)
+        assert caught.value.reason == "not_yet_valid"
+        state, moment = accept_signed_time(state, own, now_ms=own.wall_ms + SIGNED_AHEAD_MS)
+        assert moment == Moment(agent_ms=own.wall_ms + SIGNED_AHEAD_MS, wall_ms=own.wall_ms, trusted=True)
+
+
+def test_signed_time_settles_what_the_wall_clock_is_not_believed_in() -> None:
+    state, _ = advance(None, reading(START, 1000))
+    state, moment = advance(state, reading(START + 30 * DAY, 2000))
+    assert not moment.trusted
+    _state, moment = accept_signed_time(state, reading(START + 30 * DAY, 3000), now_ms=START + 29 * DAY)
+    assert moment == Moment(agent_ms=START + 29 * DAY, wall_ms=START + 30 * DAY, trusted=True)
+
+
+def test_signed_time_that_was_late_is_put_right_by_the_next() -> None:
+    state, _ = advance(None, reading(START, 1000, synchronised=False))
+    state, _ = accept_signed_time(state, reading(START, 2000, synchronised=False), now_ms=START + DAY)
+    own = reading(START + 2 * DAY, 3000)
+    _state, moment = accept_signed_time(state, own, now_ms=START + 2 * DAY)
+    assert moment == Moment(agent_ms=START + 2 * DAY, wall_ms=START + 2 * DAY, trusted=True)
 
 
 @given(
