@@ -25,7 +25,7 @@ def _consents(arguments: argparse.Namespace) -> int:
         answer = more | {"records": answer["records"] + more["records"]}
     if arguments.json:
         return print_json(answer)
-    from agent.shell.layout import clean
+    from agent.shell.layout import clean, counted
     from agent.shell.terminal import table
     from agent.shell.times import when_text
 
@@ -48,6 +48,5 @@ def _consents(arguments: argparse.Namespace) -> int:
     )
     if answer["do_not_track"]:
         print("\nDo not track is on: what rests on a legitimate interest is off unless it was consented to.")
-    count = len(answer["records"])
-    print(f"\n{count} record{'' if count == 1 else 's'} of what was said; each with --json")
+    print(f"\n{counted(len(answer['records']), 'record')} of what was said; each with --json")
     return DONE

@@ -37,10 +37,11 @@ def frozen_rows(one: dict[str, Any]) -> list[tuple[str, object]]:
 
 
 def _of(select: dict[str, Any]) -> str:
+    from agent.shell.layout import counted
     from agent.shell.times import when_text
 
     if "objects" in select:
-        return f"{select['objects']} object{'s' if select['objects'] != 1 else ''} by id"
+        return f"{counted(select['objects'])} by id"
     if "all" in select:
         return "everything"
     words = [f"every {select['category']}" if "category" in select else "every object"]

@@ -19,7 +19,7 @@ from agent.owner.context import Context, add
 from agent.owner.home import read_file
 from agent.owner.manifest import read_manifest
 from agent.owner.receipt import jws_of, read_receipt
-from agent.shell.layout import clean
+from agent.shell.layout import clean, counted
 from agent.shell.parser import Subparsers
 from agent.shell.times import when
 
@@ -78,7 +78,7 @@ class _Judge:
         descriptor, _head = self._device()
         if _is(jws, TYP_EXPORT):
             manifest = read_manifest(jws, device=descriptor)
-            return f"a manifest that {descriptor.name} signed, of {len(manifest.objects)} objects"
+            return f"a manifest that {descriptor.name} signed, of {counted(len(manifest.objects))}"
         if not _is(jws, TYP["receipt"]):
             raise _nothing_known()
         receipt = read_receipt(jws, device=descriptor, kid="")

@@ -75,7 +75,7 @@ def selected(select: Selection) -> str:
     if select.all:
         return "everything that the device holds"
     if select.ids is not None:
-        return f"{len(select.ids)} object{'s' if len(select.ids) != 1 else ''} by id"
+        return f"{counted(len(select.ids))} by id"
     words = [f"every {select.category}" if select.category else "every object"]
     if select.camera:
         words.append(f"of camera {select.camera}")
@@ -302,7 +302,7 @@ def end(receipt: Receipt, *, further: str = "", own: Collection[str] = ()) -> st
     if receipt.export is not None:
         told, named = receipt.export, clean(receipt.export.object)
         bytes_ = size(sum(file.bytes for file in told.files))
-        lines += ["", f"export {named}: {len(told.files)} files, {bytes_}"]
+        lines += ["", f"export {named}: {counted(len(told.files), 'file')}, {bytes_}"]
         lines += _delivered(told) or [_fetched(told, named, own=own)]
     return "\n".join(lines)
 
@@ -382,7 +382,7 @@ def _delivered(told: ToldExport) -> list[str]:
     if found is None:
         return []
     where = f"{printable(found.party)} ({printable(found.host)})"
-    lines = [f"handed to {where}: {found.taken} of {found.files} files, by the word of its server"]
+    lines = [f"handed to {where}: {found.taken} of {counted(found.files, 'file')}, by the word of its server"]
     if found.certificate_sha256:
         lines.append(f"  certificate {printable(found.certificate_sha256)}")
     if found.why:

@@ -25,7 +25,7 @@ from agent.owner.context import Context, add
 from agent.owner.device import Device
 from agent.owner.home import IDENTITY, read_file, read_private
 from agent.owner.manifest import MANIFEST, File, Item, Manifest, read_manifest, signer_of
-from agent.shell.layout import clean
+from agent.shell.layout import clean, counted
 from agent.shell.parser import Subparsers
 
 _COPY_BYTES: Final = 1 << 20
@@ -253,7 +253,7 @@ def _require_size(found_bytes: int, told_bytes: int | None) -> None:
 
 def _text(opened: Opened) -> str:
     left = f"\nleft out     {opened.left_out}, as the receipt says" if opened.left_out else ""
-    return f"export       {opened.export}\nopened       {len(opened.files)} files into {opened.folder}{left}"
+    return f"export       {opened.export}\nopened       {counted(len(opened.files), 'file')} into {opened.folder}{left}"
 
 
 def _stock(sealed: Path, identity_file: Path) -> str:

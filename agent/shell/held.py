@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from agent.shell import field_rules
-from agent.shell.layout import size
+from agent.shell.layout import counted, size
 from agent.shell.times import when_text
 
 
@@ -16,12 +16,12 @@ def summed(objects: Sequence[dict[str, Any]]) -> str:
     going = [one for one in objects if one.get("state") == "erasing"]
     away = [one for one in objects if one.get("state") == "at_store"]
     here = [one for one in objects if one.get("state") not in ("erasing", "at_store")]  # no set: it may be any JSON
-    lines = [f"{_count(here)}, {size(weight(here))}"] if here else []
+    lines = [f"{counted(len(here))}, {size(weight(here))}"] if here else []
     if going:
         by = max((until_ for one in going if isinstance(until_ := one.get("until"), str)), default="")
-        lines.append(f"{_count(going)} being erased" + (f", keys gone by {when_text(by)}" if by else ""))
+        lines.append(f"{counted(len(going))} being erased" + (f", keys gone by {when_text(by)}" if by else ""))
     if away:
-        lines.append(f"{_count(away)} at the store only, {size(weight(away))}: kept there until a delete")
+        lines.append(f"{counted(len(away))} at the store only, {size(weight(away))}: kept there until a delete")
     if told := field_rules.summed(here):
         lines.append(told)
     return "\n".join(lines)
@@ -48,7 +48,3 @@ def until(one: dict[str, Any], *, usual: str) -> str:
     if one.get("state") == "at_store":
         return "a delete"
     return when_text(one["until"]) if "until" in one else usual
-
-
-def _count(objects: Sequence[dict[str, Any]]) -> str:
-    return f"{len(objects)} object{'s' if len(objects) != 1 else ''}"

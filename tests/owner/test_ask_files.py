@@ -454,6 +454,7 @@ def test_export_says_who_can_open_it_once_it_was_copied(owner: Owner, peer: Peer
 
     shown = owner.ok("receipt", answer(owner, peer.receipt(claims, outcomes=[], export=export))).out
 
+    assert f"export {claims['jti']}: 1 file, 10 B" in shown
     assert (f"privacy-owner open {claims['jti']}" in shown) is mine
     assert ("you cannot open it" in shown) is not mine
 
