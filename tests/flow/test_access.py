@@ -51,6 +51,9 @@ def test_person_is_told_what_is_held_since_when_why_until_when_for_whom_and_wher
 
         house.owner("delete", told["id"], "--yes")
         assert house.held() == []
+        left = house.agent_json("explain", told["id"])
+        assert [copy["where"] for copy in left["copies"]] == [f"export {export}"]
+        house.owner("delete", export, "--yes")
         assert "no object" in house.run("privacy-agent", "explain", told["id"], "--config", house.config, expect=1)
 
 
