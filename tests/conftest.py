@@ -1,6 +1,7 @@
 """What tests of several folders stand on: processes without coverage, and Node as a Python package carries it."""
 
 import fcntl
+import gc
 import json
 import os
 import signal
@@ -40,6 +41,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Have the tests that are marked as long begin first, each at another worker."""
     workers: int = getattr(config, "workerinput", {}).get("workercount", 1)
     items[:] = long_first(items, [item for item in items if item.get_closest_marker("long")], workers=workers)
+
+
+def pytest_collection_finish() -> None:
+    """Have Python not look through thousands of tests for garbage while each of them runs."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.hookimpl(wrapper=True)

@@ -9,6 +9,7 @@ the agent, and no test, is ever loaded here.
 """
 
 import contextlib
+import gc
 import importlib
 import json
 import os
@@ -26,11 +27,14 @@ _TASKS: Final = Path("/proc/self/task")
 
 def main() -> int:
     """Serve until nobody asks any more; in the forks, the exit code of pytest."""
+    gc.disable()
     for line in sys.stdin:
         said, *words = json.loads(line)
         loaded = Path(f"{said}.loaded")
+        gc.freeze()  # what is loaded is looked through in no fork, and so not copied to it either
         child = os.fork()
         if child == 0:
+            gc.enable()
             return _run(words, said=Path(said), loaded=loaded)
         _, status = os.waitpid(child, 0)
         _load(loaded)
