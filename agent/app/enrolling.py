@@ -26,6 +26,7 @@ from agent.camera.tls import ImpostorError, Shown
 from agent.clock import monotonic_s
 from agent.config import DiscoverySettings
 from agent.control import Progress
+from agent.discovery.ble.service import SERVICE
 from agent.enrolment import Enrolled, host_and_port
 from agent.envelope.label import camera_fingerprint, read_fingerprint, read_label
 from agent.errors import ConfigError, CorruptError, LinkError, RefusedError
@@ -288,6 +289,7 @@ async def _heard(
             asked.progress({"done": round(FIND_S - left_s), "total": round(FIND_S)})
             await ears.next_change(within_s=min(1.0, left_s))
         others(ears)
+        _by_bluetooth_alone(ears)
         why = "; ".join(dict.fromkeys(one["next"] for one in troubles_view(ears)))
     unheard = f"{asked.parts.config.file} has no [discovery], so this command listened itself and no agent would"
     raise LinkError(
@@ -295,6 +297,23 @@ async def _heard(
         + (f"; {unheard}: add that line" if asked.parts.config.discovery is None else ""),
         hint=why or "see what is heard: privacy-agent discover; or give its address as well: HOST:PORT",
     )
+
+
+def _by_bluetooth_alone(ears: Nearby) -> None:
+    """Raise ``LinkError`` where a camera that nobody enrolled is heard over Bluetooth: there is no key to compare.
+
+    Over Bluetooth a camera answers only the agent that it knows from its camera link (docs/ble.md §1).
+    """
+    if any(
+        row.sighting.service == SERVICE and row.met is None and row.gone_ms is None and not row.expected
+        for row in ears.inventory.rows()
+    ):
+        raise LinkError(
+            f"no such camera was heard on the network in {FIND_S:.0f} s; what is heard over Bluetooth alone shows its"
+            " key to no stranger",
+            hint="enrol it where its camera link is reached: connect it to this network, or give its address as well:"
+            " HOST:PORT",
+        )
 
 
 @asynccontextmanager

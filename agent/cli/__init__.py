@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from agent.errors import ConfigError
 from agent.shell.ending import ended
 from agent.shell.parser import Parser, Version, commands_of
 
@@ -47,6 +48,8 @@ def _run(told: Sequence[str]) -> int:
         epilog="first steps:\n  privacy-agent init --owner owner.pub --device cam-01 && privacy-agent run",
     )
     parser.add_argument("--version", action=Version)
+    if told and told[0].partition("=")[0] == "--config":
+        raise ConfigError("--config stands behind the command", hint="privacy-agent COMMAND --config FILE")
     subparsers = commands_of(parser)
     for file, names in FILES.items():
         if not told or told[0] in names or told[0] not in _commands():

@@ -38,6 +38,6 @@ def open_element(settings: TpmSettings) -> "Tpm":
         raise ConfigError(
             f"the keystore is to be in a TPM, and tpm2-pytss cannot be loaded ({error})",
             hint="apt-get install libtss2-dev gcc pkg-config python3-dev, "
-            "then: pip install 'camera-privacy-agent[tpm]'",
+            "then, in the folder of the project: pip install '.[tpm]'",
         ) from error
     return Tpm(settings)

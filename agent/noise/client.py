@@ -19,7 +19,7 @@ def require_extra() -> None:
     if importlib.util.find_spec("opendp") is None:
         raise ConfigError(
             "counts are told with noise of OpenDP, which is not installed",
-            hint="pip install 'camera-privacy-agent[dp]'",
+            hint="in the folder of the project: pip install '.[dp]'",
         )
 
 

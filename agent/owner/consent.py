@@ -151,7 +151,7 @@ def _page(arguments: argparse.Namespace, context: Context, device: Device, curso
 def listed(records: list[dict[str, Any]]) -> str:
     """Show records in a table: when what was said of which purpose, by whom, under which policy."""
     if not records:
-        return "nothing was said of any purpose: those that need consent are off"
+        return said.NOTHING
     told = map(said.read, records)
     return table(
         ((when_text(one.at), one.word, one.purpose, one.category, one.by, one.policy[:_POLICY_SHOWN]) for one in told),

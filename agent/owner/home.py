@@ -156,10 +156,15 @@ class Home:
         self.require()
         return read_descriptor(self.path / DESCRIPTOR)
 
+    @property
+    def is_owners(self) -> bool:
+        """Whether it is the owner's, and no home of a client that ``client new`` made."""
+        return (self.path / OWNER_FILE).exists()
+
     def owner(self) -> Descriptor:
         """Return the owner's descriptor; a client made by ``client new`` has none and raises ``ConfigError``."""
         path = self.path / OWNER_FILE
-        if not path.exists():
+        if not self.is_owners:
             raise ConfigError(
                 f"{path}: this is a client's home, not the owner's", hint="do it where privacy-owner init was run"
             )

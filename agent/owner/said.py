@@ -8,6 +8,8 @@ from agent.envelope import Consent, ConsentRecords, Objection, Withdraw
 from agent.shell.layout import clean
 from agent.shell.times import when_text
 
+NOTHING: Final = "nothing was said of any purpose: those that need consent are off"
+
 _ID: Final = "dpv:hasIdentifier"
 _WORDS: Final = {
     "dpv:ConsentGiven": "given",

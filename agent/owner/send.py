@@ -9,6 +9,7 @@
 
 import argparse
 import asyncio
+import shlex
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,6 +26,7 @@ from agent.owner.command import Me, Signed
 from agent.owner.context import Context
 from agent.owner.device import Device
 from agent.owner.exchange import Exchange, Session
+from agent.owner.home import Home
 from agent.owner.line import Line
 from agent.owner.reach import add_broker_arguments, settings_from
 from agent.owner.receipt import Receipt
@@ -93,7 +95,19 @@ def order(arguments: argparse.Namespace, context: Context, device: Device, verb:
         "seq": 1,
     }
     requests.require_sound(trial | {"verb": verb} | own)
+    _require_granted(context.home, verb)
     return Order(verb=verb, own=own, lifetime_s=lifetime_s, after=arguments.after)
+
+
+def _require_granted(home: Home, verb: str) -> None:
+    """Raise ``ConfigError`` where the newest key set, which is kept in the owner's home alone, grants no such verb."""
+    keys = home.key_set() if home.is_owners else None
+    me = next((key for key in keys.keys if key.kid == home.me().kid), None) if keys is not None else None
+    if me is not None and verb not in me.verbs:
+        raise ConfigError(
+            f"{me.name} was not granted {verb}: the device would refuse it",
+            hint=f"privacy-owner client grant {shlex.quote(me.name)} {verb}",
+        )
 
 
 def _signed(context: Context, device: Device, order_: Order) -> Signed:

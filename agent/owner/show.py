@@ -315,6 +315,8 @@ def _recorded(receipt: Receipt) -> list[str]:
     """Return what was recorded of purposes; where a switch was recorded alone, what it changes."""
     if receipt.records:
         return ["", *map(said.line, receipt.records)]
+    if receipt.verb == "consents" and receipt.status == "done":
+        return ["", said.NOTHING]
     if receipt.verb != "object" or receipt.status != "done":
         return []
     again = "what was objected to before stays off until it is given by itself: privacy-owner consent give PURPOSE"
@@ -456,8 +458,9 @@ def outcomes(told: Iterable[Told], *, further: str = "") -> str:
 
 
 def inventory(told: Iterable[Told], *, own: Collection[str] = ()) -> str:
-    """Show what the device holds: why, for whom, until when, and beneath what a hold or a restriction keeps."""
+    """Show what the device holds, oldest first: why, for whom, until when, and beneath what keeps it as it is."""
     listed = [(one.id, one.object) for one in told if one.object is not None]
+    listed.sort(key=lambda row: _text(row[1], "captured_from"))
     shown = table(
         (_held(object_id, held, own=own) for object_id, held in listed),
         head=("ID", "CAMERA", "CATEGORY", "CAPTURED", "SIZE", "STATE", "UNTIL", "RULE", "FOR", "READ BY", "NAME"),

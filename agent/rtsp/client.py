@@ -32,7 +32,7 @@ def require_extra() -> None:
     if importlib.util.find_spec("av") is None:
         raise ConfigError(
             'a source of kind "rtsp" needs PyAV, which is not installed',
-            hint="pip install 'camera-privacy-agent[rtsp]'",
+            hint="in the folder of the project: pip install '.[rtsp]'",
         )
 
 

@@ -24,11 +24,11 @@ def radio_words(camera: dict[str, Any]) -> str:
         return "its Bluetooth wants its passkey"
     if (state := radio.get("privacy_state")) is None:
         return ""
-    doing = ", ".join(name for name in _DOING if state[name]) or "nothing"
+    doing = ", ".join(name for name in _DOING if state[name]) or "not recording"
     consent = "" if state["consent"] else ", no consent noted there"
     about = [f'{name} "{radio[key]}"' for name in ("model", "firmware") if radio.get(key := f"unverified_{name}")]
     words = [
-        f"over Bluetooth at {clock_text(radio['met'])} it is doing {doing}",
+        f"over Bluetooth it said at {clock_text(radio['met'])}: {doing}",
         f"storage {state['storage']}{consent}",
     ]
     return ", ".join((*words, *about))

@@ -74,5 +74,15 @@ def test_wrong_call_says_what_is_wrong_and_what_next(
     assert not [riddle for riddle in RIDDLES if riddle in ran.err]
 
 
+@pytest.mark.parametrize("words", [(CONFIG, "agent.toml"), (f"{CONFIG}=agent.toml",)])
+def test_config_before_the_command_is_told_its_place(device: Device, words: tuple[str, ...]) -> None:
+    ran = device.shell("privacy-agent", *words, "status")
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err.splitlines() == [
+        "privacy-agent: --config stands behind the command",
+        "  next: privacy-agent COMMAND --config FILE",
+    ]
+
+
 def test_every_command_is_called_wrongly_once() -> None:
     assert {words[0] for words in WRONG} == {name for names in FILES.values() for name in names}

@@ -397,6 +397,11 @@ def test_approve_without_an_alert_names_where_it_is_seen_without_a_broker(owner:
     [
         (("hold", "--all", "--reason", "claim 7", "--until", "200d"), "within 90 days", "--until 30d"),
         (("hold", "--all", "--reason", "claim 7", "--until", "2020-01-01"), "a hold ends ahead", "--until 30d"),
+        (
+            ("hold", "--all", "--reason", "claim 7", "--until", "30d"),
+            "was not granted hold: the device would refuse it",
+            "privacy-owner client grant 'Ada Example' hold",
+        ),
         (("object",), "object to what?", "--do-not-track on"),
         (("object", "analytics", "--do-not-track", "on"), "object to what?", "--do-not-track on"),
         (("object", "--do-not-track", "on", "--category", "photo"), "object to what?", "--do-not-track on"),
@@ -505,3 +510,22 @@ def test_inventory_with_members_of_another_form_is_shown_without_them(owner: Own
     held = HELD | dict.fromkeys(("purposes", "recipients", "holds", "restrictions"), value)
     raw = peer.receipt(claims, outcomes=[{"id": new_id(), "result": "listed", "object": held}])
     assert "a.jpg" in owner.ok("receipt", answer(owner, raw)).out
+
+
+def test_inventory_lists_the_oldest_first_whatever_their_ids(owner: Owner, peer: Peer) -> None:
+    claims = asked(owner, peer, "inventory")
+    days = ("03", "01", "02")
+    outcomes = [
+        {"id": one, "result": "listed", "object": HELD | {"captured_from": f"2026-03-{day}T00:00:00.000Z"}}
+        for one, day in zip(sorted(new_id() for _ in days), days, strict=True)
+    ]
+    shown = owner.ok("receipt", answer(owner, peer.receipt(claims, outcomes=outcomes))).out
+    listed = [line.split()[0] for line in shown.splitlines() if line]
+    by_time = [outcomes[number]["id"] for number in (1, 2, 0)]
+    assert [one for one in listed if one in by_time] == by_time
+
+
+def test_page_of_consents_without_a_record_says_that_nothing_was_said(owner: Owner, peer: Peer) -> None:
+    claims = asked(owner, peer, "consent", "list")
+    shown = owner.ok("receipt", answer(owner, peer.receipt(claims, outcomes=[], records=[]))).out
+    assert "nothing was said of any purpose" in shown

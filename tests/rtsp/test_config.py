@@ -81,7 +81,7 @@ def test_missing_extra_is_told_with_how_to_install_it(monkeypatch: pytest.Monkey
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "av" else found(name))
     with pytest.raises(ConfigError) as refusal:
         require_extra()
-    assert refusal.value.hint == "pip install 'camera-privacy-agent[rtsp]'"
+    assert refusal.value.hint == "in the folder of the project: pip install '.[rtsp]'"
 
 
 @as_root  # nobody else may look into a process that is hardened, not even its own user

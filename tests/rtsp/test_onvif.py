@@ -256,4 +256,4 @@ def test_missing_extra_is_told_with_how_to_install_it(monkeypatch: pytest.Monkey
     monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
     with pytest.raises(ConfigError) as refusal:
         require_extra()
-    assert refusal.value.hint == "pip install 'camera-privacy-agent[onvif,rtsp]'"
+    assert refusal.value.hint == "in the folder of the project: pip install '.[onvif,rtsp]'"

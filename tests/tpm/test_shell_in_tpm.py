@@ -151,7 +151,7 @@ def test_tpm_that_cannot_be_loaded_is_said_with_the_next_step(
     )
     assert ran.code != 0
     assert "tpm2-pytss cannot be loaded" in ran.err
-    assert "pip install 'camera-privacy-agent[tpm]'" in ran.err
+    assert "pip install '.[tpm]'" in ran.err
     assert not (device.state / "keystore").exists()
     assert not device.config.exists()
 

@@ -22,7 +22,7 @@ def require_extra() -> None:
     if importlib.util.find_spec("onvif") is None:
         raise ConfigError(
             "a source with the key onvif needs onvif-zeep-async, which is not installed",
-            hint="pip install 'camera-privacy-agent[onvif,rtsp]'",
+            hint="in the folder of the project: pip install '.[onvif,rtsp]'",
         )
 
 
