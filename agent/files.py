@@ -39,6 +39,13 @@ _RESOLVE_BENEATH: Final = 0x08
 PART_SUFFIX: Final = ".part"
 """Of a file that is still being written."""
 
+ASIDE_PREFIX: Final = ".privacy-agent."
+"""Of a source's file that is being removed; hidden, so that nobody takes it for a recording."""
+
+# Linux renameat2(2), which not every C library has.
+_SYS_RENAMEAT2: Final = 316 if os.uname().machine == "x86_64" else 276
+_RENAME_NOREPLACE: Final = 1
+
 TMPFS_MAGIC: Final = 0x01021994  # statfs(2)
 _STATFS_BYTES: Final = 256
 
@@ -271,24 +278,63 @@ def remove_tree(folder: Path) -> bool:
 def remove_beneath(folder_fd: int, name: str, *, inode: int, device: int) -> bool:
     """Remove ``name`` beneath an open folder if it still is the very file that was read; return whether it was.
 
-    The parent folder is synced, so the removal survives a power cut on return. A file that was replaced since is left.
+    The parent folder is synced, so the removal survives a power cut on return. A file that was replaced since is left,
+    also one that takes its place between the look and the removal, which therefore goes in steps:
+
+    1. the name is put aside, whatever stands there. *Power fails behind it: ``bring_back`` finds it at the next look.*
+    2. what was put aside is the file: it is removed. *Power fails before: as behind 1. After: it is gone.*
+    3. it is another one: it gets its name back, unless its writer has given that away meanwhile.
     """
     parent, _, leaf = name.rpartition("/")
     try:
         parent_fd = _open_folder_beneath(folder_fd, parent) if parent else os.dup(folder_fd)
     except FileNotFoundError:
         return False
+    aside = ASIDE_PREFIX + leaf
     try:
-        status = os.stat(leaf, dir_fd=parent_fd, follow_symlinks=False)
-        if (status.st_ino, status.st_dev) != (inode, device):
+        bring_back(parent_fd, aside)
+        if not _is(parent_fd, leaf, inode, device):
             return False
-        os.unlink(leaf, dir_fd=parent_fd)  # noqa: TID251 - removals stand here
+        os.rename(leaf, aside, src_dir_fd=parent_fd, dst_dir_fd=parent_fd)  # noqa: TID251 - removals stand here
+        removed = _is(parent_fd, aside, inode, device)
+        if removed:
+            os.unlink(aside, dir_fd=parent_fd)  # noqa: TID251 - removals stand here
+        else:
+            bring_back(parent_fd, aside)
         os.fsync(parent_fd)
     except FileNotFoundError:
         return False
     finally:
         os.close(parent_fd)
-    return True
+    return removed
+
+
+def _is(folder_fd: int, name: str, inode: int, device: int) -> bool:
+    status = os.stat(name, dir_fd=folder_fd, follow_symlinks=False)
+    return (status.st_ino, status.st_dev) == (inode, device)
+
+
+def bring_back(folder_fd: int, aside: str) -> None:
+    """Give a file that ``remove_beneath`` put aside its name back, if it stands there.
+
+    Where another has that name by now its writer has replaced this one, and it goes as it would have.
+    """
+    leaf = aside.removeprefix(ASIDE_PREFIX)
+    names = (folder_fd, os.fsencode(aside), folder_fd, os.fsencode(leaf))
+    failed = _libc.syscall(_SYS_RENAMEAT2, *names, _RENAME_NOREPLACE)
+    code = ctypes.get_errno() if failed else 0
+    if code in {errno.EINVAL, errno.ENOSYS}:  # not on this file system
+        try:
+            os.link(aside, leaf, src_dir_fd=folder_fd, dst_dir_fd=folder_fd, follow_symlinks=False)
+        except FileNotFoundError:
+            return
+        except FileExistsError:
+            pass
+        code = errno.EEXIST
+    if code == errno.EEXIST:
+        os.unlink(aside, dir_fd=folder_fd)  # noqa: TID251 - removals stand here
+    elif code not in {0, errno.ENOENT, errno.ENAMETOOLONG}:
+        raise OSError(code, os.strerror(code))
 
 
 def _open_folder_beneath(folder_fd: int, name: str) -> int:

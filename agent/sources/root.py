@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from agent.errors import CorruptError, LinkError
-from agent.files import file_system_magic, open_beneath, open_folder, remove_beneath
+from agent.files import ASIDE_PREFIX, file_system_magic, open_beneath, open_folder, remove_beneath
 from agent.sources.candidate import Candidate, IncompleteError, MediumError
 from agent.sources.settings import SourceSettings, require_medium
 from agent.sources.walk import Found, every_file
@@ -118,10 +118,14 @@ class Root:
 
         Raises ``CorruptError`` when what is there may not be opened, ``LinkError`` when it cannot be for now.
         """
+        folder, _, leaf = path.rpartition("/")
         try:
             fd = open_beneath(self.fd, path)
-        except FileNotFoundError:
-            return None
+        except FileNotFoundError:  # or a cut left it aside
+            try:
+                fd = open_beneath(self.fd, f"{folder}/{ASIDE_PREFIX}{leaf}" if folder else ASIDE_PREFIX + leaf)
+            except (FileNotFoundError, CorruptError):
+                return None
         try:
             return os.fstat(fd)
         except OSError as error:

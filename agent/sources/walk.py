@@ -16,6 +16,7 @@ from typing import Final
 import msgspec
 
 from agent.errors import CorruptError
+from agent.files import ASIDE_PREFIX, bring_back
 from agent.sources.name import check_path, is_temporary
 
 FAILED_FOLDERS_MAX: Final = 16
@@ -60,9 +61,12 @@ class _Walk:
         status = os.fstat(folder_fd)
         wanted = self._enter(folder_fd, folder, status.st_mtime_ns)
         inner: list[str] = []
+        cut_short: list[str] = []
         with os.scandir(folder_fd) as entries:
             for entry in entries:
                 if is_temporary(entry.name):
+                    if entry.name.startswith(ASIDE_PREFIX) and entry.is_file(follow_symlinks=False):
+                        cut_short.append(entry.name)
                     continue
                 path = f"{folder}/{entry.name}" if folder else entry.name
                 if entry.is_dir(follow_symlinks=False):
@@ -71,6 +75,8 @@ class _Walk:
                     found = _found(entry, path, self._refuse)
                     if found is not None:
                         yield found
+        for name in cut_short:
+            yield from self._again(folder_fd, name, folder)
         inner.sort(reverse=True)  # dated folders: the newest first
         for name in inner:
             yield from self._inner(folder_fd, name, device=status.st_dev, folder=folder)
@@ -95,6 +101,19 @@ class _Walk:
             self._cannot(path, "read", error)
         finally:
             os.close(fd)
+
+    def _again(self, folder_fd: int, aside: str, folder: str) -> Iterator[Found]:
+        """Yield what a removal that was cut left aside, by its own name: it is offered, and removed, again."""
+        leaf = aside.removeprefix(ASIDE_PREFIX)
+        path = f"{folder}/{leaf}" if folder else leaf
+        try:
+            bring_back(folder_fd, aside)
+            with os.scandir(folder_fd) as entries:
+                found = [_found(entry, path, self._refuse) for entry in entries if entry.name == leaf]
+        except OSError as error:
+            self._refuse(path, f"it cannot be named again: {os.strerror(error.errno or 0)}")
+            return
+        yield from (one for one in found if one is not None)
 
     def _cannot(self, folder: str, what: str, error: OSError) -> None:
         if error.errno in _GONE:
@@ -140,7 +159,8 @@ def every_file(folder_fd: int, *, folder: str = "") -> Iterator[Found]:
     inner: list[str] = []
     with os.scandir(folder_fd) as entries:
         for entry in entries:
-            path = f"{folder}/{entry.name}" if folder else entry.name
+            name = entry.name.removeprefix(ASIDE_PREFIX)  # of what a cut left aside
+            path = f"{folder}/{name}" if folder else name
             if entry.is_dir(follow_symlinks=False):
                 inner.append(entry.name)
                 continue

@@ -17,6 +17,7 @@ from typing import Any, Literal
 import pytest
 
 from agent.errors import AgentError, ConfigError, LinkError
+from agent.files import ASIDE_PREFIX
 from agent.sources import Candidate, FolderSource, SourceSettings, check_medium
 from agent.sources import folder as folder_module
 from agent.sources.candidate import IncompleteError, MediumError, Refusal
@@ -393,6 +394,22 @@ def test_medium_where_folder_after_folder_fails_is_given_back_and_opened_again(
     spool.run(act)
     assert spool.troubles == ["the folder cannot be read: Input/output error", ""]
     assert len(spool.refused) == FAILED_FOLDERS_MAX
+
+
+def test_file_whose_removal_was_cut_is_found_by_its_own_name(spool: Watched) -> None:
+    (spool.path / f"{ASIDE_PREFIX}clip.mp4").write_bytes(b"sealed before the cut")
+    (spool.path / f"{ASIDE_PREFIX}folder").mkdir()
+    told: list[tuple[str, str]] = []
+    fd = os.open(spool.path, os.O_RDONLY)
+    try:
+        found = [
+            item.path for item in walk(fd, enter=lambda *_folder: True, refuse=lambda *refusal: told.append(refusal))
+        ]
+    finally:
+        os.close(fd)
+    assert found == ["clip.mp4"]
+    assert (spool.path / "clip.mp4").read_bytes() == b"sealed before the cut"
+    assert told == []
 
 
 def test_folder_that_vanishes_while_it_is_looked_through_is_passed_over(spool: Watched) -> None:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -17,7 +18,9 @@ from hypothesis import strategies as st
 from agent import files
 from agent.errors import ConfigError, CorruptError, SpaceError
 from agent.files import (
+    ASIDE_PREFIX,
     TMPFS_MAGIC,
+    bring_back,
     file_system_magic,
     free_bytes,
     is_there,
@@ -138,7 +141,7 @@ def test_removal_beneath_a_folder_is_synced_before_the_return(spool: Path) -> No
         "s = os.stat(sys.argv[1] + '/f')\n"
         "assert remove_beneath(open_folder(pathlib.Path(sys.argv[1])), 'f', inode=s.st_ino, device=s.st_dev)"
     )
-    assert calls(spool, take) == ["unlink", "fsync folder"]
+    assert calls(spool, take) == ["rename", "unlink", "fsync folder"]
 
 
 @pytest.mark.usefixtures("unmeasured")
@@ -460,6 +463,39 @@ def test_file_that_took_its_place_since_is_left(spool: Path, spool_fd: int) -> N
     other.rename(path)
     assert not remove_beneath(spool_fd, "clip.mp4", **was)
     assert path.read_bytes() == b"newer"
+
+
+def test_file_that_takes_its_place_between_the_look_and_the_removal_is_left(
+    spool: Path, spool_fd: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A camera that writes each picture under one name lost one of a hundred unread.
+    path, other = spool / "latest.jpg", spool / "other.jpg"
+    path.write_bytes(b"read")
+    other.write_bytes(b"newer")
+    was = status_of(path)
+    look, newer = os.stat, [other]
+
+    def looked(*what: Any, **how: Any) -> os.stat_result:  # noqa: ANN401 - as os.stat has them
+        found = look(*what, **how)
+        while newer:
+            newer.pop().rename(path)
+        return found
+
+    monkeypatch.setattr(os, "stat", looked)
+    assert not remove_beneath(spool_fd, "latest.jpg", **was)
+    assert path.read_bytes() == b"newer"
+    assert [left.name for left in spool.iterdir()] == ["latest.jpg"]
+
+
+def test_file_whose_removal_was_cut_gets_its_name_back_and_a_newer_one_keeps_it(spool: Path, spool_fd: int) -> None:
+    aside = spool / f"{ASIDE_PREFIX}clip.mp4"
+    aside.write_bytes(b"read")
+    bring_back(spool_fd, aside.name)
+    assert (spool / "clip.mp4").read_bytes() == b"read"
+    aside.write_bytes(b"older")
+    bring_back(spool_fd, aside.name)
+    assert (spool / "clip.mp4").read_bytes() == b"read"
+    assert [left.name for left in spool.iterdir()] == ["clip.mp4"]
 
 
 def test_folder_that_became_a_link_is_not_followed_to_remove_elsewhere(spool: Path, spool_fd: int) -> None:
