@@ -42,9 +42,8 @@ PART_SUFFIX: Final = ".part"
 ASIDE_PREFIX: Final = ".privacy-agent."
 """Of a source's file that is being removed; hidden, so that nobody takes it for a recording."""
 
-# Linux renameat2(2), which not every C library has.
-_SYS_RENAMEAT2: Final = 316 if os.uname().machine == "x86_64" else 276
-_RENAME_NOREPLACE: Final = 1
+_RENAME_NOREPLACE: Final = 1  # renameat2(2)
+_NAME_MAX: Final = 255  # bytes: <linux/limits.h>
 
 TMPFS_MAGIC: Final = 0x01021994  # statfs(2)
 _STATFS_BYTES: Final = 256
@@ -284,6 +283,8 @@ def remove_beneath(folder_fd: int, name: str, *, inode: int, device: int) -> boo
     1. the name is put aside, whatever stands there. *Power fails behind it: ``bring_back`` finds it at the next look.*
     2. what was put aside is the file: it is removed. *Power fails before: as behind 1. After: it is gone.*
     3. it is another one: it gets its name back, unless its writer has given that away meanwhile.
+
+    A name that is too long to be put aside is removed where it stands.
     """
     parent, _, leaf = name.rpartition("/")
     try:
@@ -295,11 +296,14 @@ def remove_beneath(folder_fd: int, name: str, *, inode: int, device: int) -> boo
         bring_back(parent_fd, aside)
         if not _is(parent_fd, leaf, inode, device):
             return False
-        os.rename(leaf, aside, src_dir_fd=parent_fd, dst_dir_fd=parent_fd)  # noqa: TID251 - removals stand here
+        if len(os.fsencode(aside)) > _NAME_MAX:
+            aside = leaf
+        else:
+            os.rename(leaf, aside, src_dir_fd=parent_fd, dst_dir_fd=parent_fd)  # noqa: TID251 - removals stand here
         removed = _is(parent_fd, aside, inode, device)
         if removed:
             os.unlink(aside, dir_fd=parent_fd)  # noqa: TID251 - removals stand here
-        else:
+        elif aside != leaf:
             bring_back(parent_fd, aside)
         os.fsync(parent_fd)
     except FileNotFoundError:
@@ -320,10 +324,11 @@ def bring_back(folder_fd: int, aside: str) -> None:
     Where another has that name by now its writer has replaced this one, and it goes as it would have.
     """
     leaf = aside.removeprefix(ASIDE_PREFIX)
-    names = (folder_fd, os.fsencode(aside), folder_fd, os.fsencode(leaf))
-    failed = _libc.syscall(_SYS_RENAMEAT2, *names, _RENAME_NOREPLACE)
-    code = ctypes.get_errno() if failed else 0
-    if code in {errno.EINVAL, errno.ENOSYS}:  # not on this file system
+    code = errno.ENOSYS
+    if (rename := getattr(_libc, "renameat2", None)) is not None:  # not every C library has it
+        failed = rename(folder_fd, os.fsencode(aside), folder_fd, os.fsencode(leaf), _RENAME_NOREPLACE)
+        code = ctypes.get_errno() if failed else 0
+    if code in {errno.EINVAL, errno.ENOSYS}:  # not on this file system, or not in this kernel
         try:
             os.link(aside, leaf, src_dir_fd=folder_fd, dst_dir_fd=folder_fd, follow_symlinks=False)
         except FileNotFoundError:

@@ -498,6 +498,13 @@ def test_file_whose_removal_was_cut_gets_its_name_back_and_a_newer_one_keeps_it(
     assert [left.name for left in spool.iterdir()] == ["clip.mp4"]
 
 
+def test_file_with_the_longest_name_is_removed(spool: Path, spool_fd: int) -> None:
+    path = spool / f"{'a' * 251}.jpg"
+    path.write_bytes(b"read")
+    assert remove_beneath(spool_fd, path.name, **status_of(path))
+    assert not list(spool.iterdir())
+
+
 def test_folder_that_became_a_link_is_not_followed_to_remove_elsewhere(spool: Path, spool_fd: int) -> None:
     elsewhere = spool.parent / "elsewhere"
     elsewhere.mkdir()
