@@ -10,33 +10,42 @@ from agent.errors import ConfigError
 _OTHERS = 0o077
 
 
-def denied(path: Path, *, handed: Path | None = None) -> ConfigError:
+class DeniedError(ConfigError):
+    """This user may not look at something; ``owner`` is whose it is, where that can be seen."""
+
+    def __init__(self, message: str, *, hint: str, owner: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.owner = owner
+
+
+def denied(path: Path, *, handed: Path | None = None, secret: bool = False) -> DeniedError:
     """Return what tells a person why this user may not read ``path``, and who may.
 
-    ``handed`` is the folder that is given to a user as a whole, with everything in it.
+    ``handed`` is the folder that is given to a user as a whole, with everything in it. What is ``secret`` (a key) stays
+    with the user whose it is: nobody is told to give it to another.
     """
-    me = _user(os.geteuid())
+    me = user_name(os.geteuid())
     barrier = _barrier(path)
     if barrier is None:
-        return ConfigError(
+        return DeniedError(
             f"{path}: Permission denied, though its mode would let user {me} read it",
             hint="see what else forbids it: a security module, a service's sandbox or a network's file system",
         )
     status = barrier.stat()
-    owner, folder = _user(status.st_uid), stat.S_ISDIR(status.st_mode)
+    owner, folder = user_name(status.st_uid), stat.S_ISDIR(status.st_mode)
     alone = " alone" if not status.st_mode & _OTHERS else ""
     why = f"{path}: Permission denied: {barrier} is for user {owner}{alone}, this is user {me}"
     if status.st_uid == os.geteuid():
-        return ConfigError(why, hint=f"chmod u+r{'x' if folder else ''} {barrier}")
-    if status.st_uid != 0:
-        return ConfigError(why, hint=f"run this as user {owner}, or as root")
-    if handed is not None and barrier.is_relative_to(handed.absolute()):
-        return ConfigError(
-            why, hint=f"if user {me} shall use it, as root: chown -R {me} {handed}; else run this as root"
-        )
-    if barrier == path.absolute():
-        return ConfigError(why, hint=f"run this as root; or, if user {me} shall read it, as root: chown {me} {path}")
-    return ConfigError(why, hint=f"run this as root, or put a copy of it where user {me} may read it")
+        hint = f"chmod u+r{'x' if folder else ''} {barrier}"
+    elif status.st_uid != 0:
+        hint = f"run this as user {owner}, or as root"
+    elif handed is not None and barrier.is_relative_to(handed.absolute()):
+        hint = f"if user {me} shall use it, as root: chown -R {me} {handed}; else run this as root"
+    elif barrier == path.absolute() and not secret:
+        hint = f"run this as root; or, if user {me} shall read it, as root: chown {me} {path}"
+    else:
+        hint = "run this as root"
+    return DeniedError(why, hint=hint, owner=owner)
 
 
 def _barrier(path: Path) -> Path | None:
@@ -49,7 +58,8 @@ def _barrier(path: Path) -> Path | None:
     return None if os.access(path, wanted, effective_ids=True) else path
 
 
-def _user(uid: int) -> str:
+def user_name(uid: int) -> str:
+    """Return a user's name; its number where it has none."""
     try:
         return pwd.getpwuid(uid).pw_name
     except KeyError:

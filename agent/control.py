@@ -209,15 +209,18 @@ def _require_place(path: Path) -> None:
     require_safe_place(path)
 
 
-def require_safe_place(path: Path) -> None:
-    """Raise ``ConfigError`` for a folder in which others may put a socket, and for a name that something else has."""
+def require_safe_place(path: Path, *, agents: int | None = None) -> None:
+    """Raise ``ConfigError`` for a folder in which others may put a socket, and for a name that something else has.
+
+    ``agents`` is the user whose agent it is, where that is another than this process is.
+    """
     folder = path.parent
     try:
         status = folder.stat()
         there = path.lstat() if os.path.lexists(path) else None
     except OSError as error:
         raise ConfigError(f"{folder}: {error.strerror}", hint=_NAME_ANOTHER) from error
-    if status.st_uid not in {0, os.geteuid()} or stat.S_IMODE(status.st_mode) & 0o022:
+    if status.st_uid not in {0, os.geteuid() if agents is None else agents} or stat.S_IMODE(status.st_mode) & 0o022:
         raise ConfigError(
             f"{folder}: another user could answer in the agent's place",
             hint=f"make it root's or the agent's, and chmod 750 {folder}; or name another: socket in agent.toml",

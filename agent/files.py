@@ -125,6 +125,19 @@ def is_there(path: Path) -> bool:
     return True
 
 
+def is_folder(path: Path) -> bool:
+    """Tell whether a folder exists; raises ``ConfigError`` where this user may not even look.
+
+    ``Path.is_dir`` raises there, or says no, as the Python has it.
+    """
+    try:
+        return stat.S_ISDIR(path.stat().st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except PermissionError as error:
+        raise denied(path) from error
+
+
 def sync_folder(path: Path) -> None:
     """Make every name in the folder durable."""
     fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -355,12 +368,12 @@ def _open_folder_beneath(folder_fd: int, name: str) -> int:
     return fd
 
 
-def read_whole(path: Path, *, max_bytes: int, hint: str, too_large: str = "") -> bytes:
+def read_whole(path: Path, *, max_bytes: int, hint: str, too_large: str = "", secret: bool = False) -> bytes:
     """Read a file that a person named; raises ``ConfigError`` when it cannot be read, is larger or no plain file.
 
     The open cannot block: a FIFO would keep whoever reads it for ever. A file that is written to meanwhile is refused,
     since half of it may say something else. ``too_large`` is the next step of what is larger, where that is another
-    than ``hint``.
+    than ``hint``. What is ``secret`` nobody is told to give to another user.
     """
     try:
         with open(path, "rb", opener=_open_at_once) as file:
@@ -371,7 +384,7 @@ def read_whole(path: Path, *, max_bytes: int, hint: str, too_large: str = "") ->
             raw = file.read(max_bytes + 1)
             after = os.fstat(file.fileno())
     except PermissionError as error:
-        raise denied(path) from error
+        raise denied(path, secret=secret) from error
     except OSError as error:
         raise ConfigError(f"{path}: {_NOT_NAMED.get(error.errno or 0, error.strerror)}", hint=hint) from error
     if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):

@@ -59,6 +59,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
 from agent import age
+from agent.access import denied
 from agent.element import TpmSettings, open_element
 from agent.element.wear import BURST, Wear
 from agent.envelope.jws import public_jwk, raw_signature, thumbprint
@@ -550,12 +551,18 @@ def _open(path: Path) -> int:
         raise ConfigError(
             f"{path}: no keystore", hint="set the device up: privacy-agent init --owner owner.pub"
         ) from None
+    except PermissionError as error:
+        raise denied(path, secret=True) from error
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}", hint="run as the agent's user") from error
     os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_RANDOM)  # no read-ahead, so that a write is one page and not a large unit
     if os.fstat(fd).st_mode & 0o077:
         os.close(fd)
-        raise ConfigError(f"{path}: others may read the keystore", hint=f"chmod 600 {path}; then replace its keys")
+        raise ConfigError(
+            f"{path}: others may read the keystore",
+            hint=f"chmod 600 {path}; if others use this machine or have copies of it, have the device make new keys: "
+            "privacy-owner erase-all, then privacy-agent init (docs/operating.md, Recovery)",
+        )
     return fd
 
 

@@ -2,6 +2,7 @@
 
 Each check answers ``good``, ``look`` (works, but) or ``bad`` with the next step. Nothing is changed: a running agent is
 asked; where none runs, the state folder is read as it is, and what a crash left undone stays for the agent to finish.
+Whoever is not the agent's user is told what that user alone can look at, once, and not that it is bad.
 """
 
 import argparse
@@ -15,7 +16,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
-from agent.errors import AgentError, ConfigError, CorruptError
+from agent.access import DeniedError, denied, user_name
+from agent.errors import AgentError, CorruptError
 from agent.shell.ending import next_step
 from agent.shell.layout import counted, size
 from agent.shell.parser import Subparsers, add
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
     from agent.config import Config
     from agent.keystore import Keystore
     from agent.policy import Policy
+    from agent.rtsp.settings import StreamSettings
+    from agent.sources import SourceSettings
 
 _MQTT: Final = {4: "3.1.1", 5: "5"}
 CONNECT_S: Final = 10.0
@@ -83,32 +87,81 @@ def _run(arguments: argparse.Namespace) -> int:
 
 def _examine(config: "Config", arguments: argparse.Namespace) -> Iterator[Finding]:
     ask_status = functools.cache(lambda: _ask_running(config, "status", {}))  # what it raises comes up at each check
-    checks: list[tuple[str, Callable[[], Iterator[Finding]]]] = [
-        ("policy", lambda: _policy(config)),
-        ("keys", lambda: _keys(config)),
-        ("state folder", lambda: _folder(config)),
-        ("socket", lambda: _socket(config, ask_status)),
-        ("vault folders", lambda: _vault_folders(config)),
-        ("vault", lambda: _vault(config, ask_status)),
-        ("audit log", lambda: _audit_log(config)),
-        ("sources", lambda: _sources(config)),
-        ("discovery", lambda: _discovery(config, ask_status)),
-        ("cameras", lambda: _enrolled_cameras(ask_status)),
-    ]
-    if config.broker is not None:
-        checks.append(("TLS identity", lambda: _identity(config)))
-        if not arguments.offline:
-            checks.append(("broker", lambda: _broker(config, ask_status)))
-    for what, check in checks:
+    is_agents, unseen = os.geteuid() in {0, _agents_uid(config)}, dict[str, DeniedError]()
+    for what, check in _checks(config, arguments, ask_status):
         try:
             yield from check()
+        except DeniedError as error:
+            if is_agents:
+                yield Finding(what, "bad", error.message, next_step(error))
+            else:
+                unseen[what] = error
         except AgentError as error:
             yield Finding(what, "bad", error.message, next_step(error))
+    if unseen:
+        yield _unseen(config, unseen, ask_status)
+
+
+def _checks(
+    config: "Config", arguments: argparse.Namespace, ask_status: AskStatus
+) -> Iterator[tuple[str, Callable[[], Iterator[Finding]]]]:
+    """Yield each check by what it is about; what one of them may not look at keeps the others from nothing."""
+    from agent.bundle import EXPORTS_FOLDER
+    from agent.vault import OBJECTS_FOLDER
+
+    yield "policy", lambda: _policy(config)
+    yield "keys", lambda: _keys(config)
+    yield "state folder", lambda: _folder(config)
+    yield "socket", lambda: _socket(config, ask_status)
+    for name, holds_folders in ((OBJECTS_FOLDER, False), (EXPORTS_FOLDER, True)):
+        yield name, functools.partial(_vault_folder, config.vault / name, holds_folders=holds_folders)
+    yield "vault", lambda: _vault(config, ask_status)
+    yield "audit log", lambda: _audit_log(config)
+    yield "sources", lambda: _sources(config)
+    for source in config.sources:
+        yield f"source {source.name}", functools.partial(_source, source)
+    for stream in config.streams:
+        yield f"source {stream.name}", functools.partial(_stream, stream)
+    yield "inotify", _inotify
+    yield "discovery", lambda: _discovery(config, ask_status)
+    yield "cameras", lambda: _enrolled_cameras(ask_status)
+    if config.broker is not None:
+        yield "TLS identity", lambda: _identity(config)
+        if not arguments.offline:
+            yield "broker", lambda: _broker(config, ask_status)
+
+
+def _agents_uid(config: "Config") -> int | None:
+    """Return whose the state folder is, which is whose the agent is; ours where there is none, ``None`` if unseen."""
+    try:
+        return config.state.stat().st_uid
+    except PermissionError:
+        return None
+    except OSError:
+        return os.geteuid()
+
+
+def _unseen(config: "Config", unseen: dict[str, DeniedError], ask_status: AskStatus) -> Finding:
+    """Tell what only the agent's user can look at; that it runs is known where it answers."""
+    uid = _agents_uid(config)
+    agents = user_name(uid) if uid is not None else next(iter(unseen.values())).owner
+    try:
+        runs = ask_status() is not None
+    except AgentError:
+        runs = False
+    again = f"privacy-agent doctor --config {config.file}"
+    return Finding(
+        "not looked at",
+        "look" if runs else "bad",
+        f"{', '.join(unseen)}: user {user_name(os.geteuid())} may not look there",
+        f"run it as the agent's user, as root: {again if agents == 'root' else f'runuser -u {agents} -- {again}'}",
+    )
 
 
 def _policy(config: "Config") -> Iterator[Finding]:
     from agent.app.parts import read_policy_file
     from agent.app.policy_file import read_policy
+    from agent.files import is_folder
 
     policy = read_policy(read_policy_file(config), file=str(config.policy))
     if not policy.rules:
@@ -118,7 +171,7 @@ def _policy(config: "Config") -> Iterator[Finding]:
     endless = [rule.scope for rule in policy.rules if not any(getattr(rule.keep, name) for name in _LIMITS)]
     for scope in endless:
         yield Finding("policy", "look", f"{scope} has no limit: it is kept for ever", f"add keep.age to [{scope}]")
-    if config.state.is_dir():
+    if is_folder(config.state):
         yield from _floors(policy, os.statvfs(config.state))
     yield from _readers(policy)
     if config.broker is not None and not policy.regions and any(rule.upload != "never" for rule in policy.rules):
@@ -211,7 +264,9 @@ def _swap(swaps: Path) -> Iterator[Finding]:
 
 
 def _folder(config: "Config") -> Iterator[Finding]:
-    if not config.state.is_dir():
+    from agent.files import is_folder
+
+    if not is_folder(config.state):
         told = f"{config.state} is not there: this device was not set up"
         following = f"correct state in {config.file}, or: privacy-agent init --owner owner.pub --device NAME"
         yield Finding("state folder", "bad", told, following)
@@ -231,11 +286,13 @@ def _folder(config: "Config") -> Iterator[Finding]:
 def _socket(config: "Config", ask_status: AskStatus) -> Iterator[Finding]:
     """Look whether the agent may put its socket there, and whether it is this agent that answers."""
     from agent.control import require_safe_place
+    from agent.files import is_folder, is_there
 
-    if not config.socket.parent.exists() and config.socket.parent.parent.is_dir():
+    if not is_there(config.socket.parent) and is_folder(config.socket.parent.parent):
         yield Finding("socket", "good", f"{config.socket}: its folder is made at the start")
         return
-    require_safe_place(config.socket)
+    is_there(config.socket)  # raises where this user may not look
+    require_safe_place(config.socket, agents=_agents_uid(config))
     answer = ask_status()
     if answer is not None and answer["device"] != config.device:
         yield Finding(
@@ -248,28 +305,25 @@ def _socket(config: "Config", ask_status: AskStatus) -> Iterator[Finding]:
     yield Finding("socket", "good", str(config.socket))
 
 
-def _vault_folders(config: "Config") -> Iterator[Finding]:
+def _vault_folder(folder: Path, *, holds_folders: bool) -> Iterator[Finding]:
     """Look for what would keep a file from being removed, and for what is none of ours."""
-    from agent.bundle import EXPORTS_FOLDER
+    from agent.files import is_folder
     from agent.shell.layout import printable
-    from agent.vault import OBJECTS_FOLDER
 
-    for name, holds_folders in ((OBJECTS_FOLDER, False), (EXPORTS_FOLDER, True)):
-        folder = config.vault / name
-        if not folder.is_dir():
-            continue  # no agent has ever run here
-        if not os.access(folder, os.W_OK | os.X_OK):
-            yield Finding(name, "bad", f"{folder}: nothing can be removed", "mount it for writing, or mend its rights")
-            continue
-        with os.scandir(folder) as entries:
-            strange = sorted(
-                printable(entry.name) for entry in entries if entry.is_dir(follow_symlinks=False) != holds_folders
-            )
-        if strange:
-            told = f"{len(strange)} in it are none of the agent's: {', '.join(strange[:_NAMED])}"
-            yield Finding(name, "look", told, f"move them out of {folder}")
-        else:
-            yield Finding(name, "good", str(folder))
+    name = folder.name
+    if not is_folder(folder):
+        return  # no agent has ever run here
+    if not os.access(folder, os.W_OK | os.X_OK, effective_ids=True):
+        raise DeniedError(f"{folder}: nothing can be removed", hint="mount it for writing, or mend its rights")
+    with os.scandir(folder) as entries:
+        strange = sorted(
+            printable(entry.name) for entry in entries if entry.is_dir(follow_symlinks=False) != holds_folders
+        )
+    if strange:
+        told = f"{len(strange)} in it are none of the agent's: {', '.join(strange[:_NAMED])}"
+        yield Finding(name, "look", told, f"move them out of {folder}")
+    else:
+        yield Finding(name, "good", str(folder))
 
 
 def _vault(config: "Config", ask_status: AskStatus) -> Iterator[Finding]:
@@ -342,7 +396,9 @@ def _ask_running(config: "Config", verb: str, args: dict[str, Any]) -> Any:  # n
 
     try:
         return asyncio.run(ask(config.socket, verb, args, progress=lambda _step: None))
-    except AwayError:
+    except AwayError as error:
+        if isinstance(error.__cause__, PermissionError):  # one may run there
+            raise denied(config.socket) from error
         return None
 
 
@@ -383,31 +439,35 @@ def _not_taken(config: "Config", source: dict[str, Any]) -> Iterator[Finding]:
 
 
 def _sources(config: "Config") -> Iterator[Finding]:
-    from agent.files import is_there
-    from agent.sources import check_medium
-
     if not config.sources and not config.streams:
         yield Finding("sources", "look", "none: nothing is taken in", f"add [[source]] to {config.file}")
-    for settings in config.sources:
-        name = f"source {settings.name}"
-        if not is_there(settings.path) or not settings.path.is_dir():
-            yield Finding(name, "bad", f"{settings.path}: no such folder", f"mkdir -p {settings.path}")
-            continue
-        if not os.access(settings.path, os.R_OK | os.X_OK | (os.W_OK if settings.takes else 0)):
-            yield Finding(name, "bad", f"{settings.path}: no access", "give the agent's user rights to it")
-            continue
-        warning = check_medium(settings)
-        if warning:
-            yield Finding(
-                name,
-                "look",
-                "clear blocks may remain on its disk",
-                "let its camera write to a tmpfs, or encrypt the disk; then say so: medium = …",
-            )
-        else:
-            left = "" if settings.takes or settings.medium != "disk" else "; its own files stay there, in clear"
-            yield Finding(name, "good", f"{settings.kind}, {settings.medium}{left}")
-    yield from _streams(config)
+
+
+def _source(settings: "SourceSettings") -> Iterator[Finding]:
+    from agent.files import is_folder
+    from agent.sources import check_medium
+
+    name = f"source {settings.name}"
+    if not is_folder(settings.path):
+        yield Finding(name, "bad", f"{settings.path}: no such folder", f"mkdir -p {settings.path}")
+        return
+    wanted = os.R_OK | os.X_OK | (os.W_OK if settings.takes else 0)
+    if not os.access(settings.path, wanted, effective_ids=True):
+        raise DeniedError(f"{settings.path}: no access", hint="give the agent's user rights to it")
+    warning = check_medium(settings)
+    if warning:
+        yield Finding(
+            name,
+            "look",
+            "clear blocks may remain on its disk",
+            "let its camera write to a tmpfs, or encrypt the disk; then say so: medium = …",
+        )
+    else:
+        left = "" if settings.takes or settings.medium != "disk" else "; its own files stay there, in clear"
+        yield Finding(name, "good", f"{settings.kind}, {settings.medium}{left}")
+
+
+def _inotify() -> Iterator[Finding]:
     watches = int(_INOTIFY_LIMIT.read_text(encoding="ascii")) if _INOTIFY_LIMIT.exists() else 0
     if watches < _WATCHES_FEW:
         yield Finding(
@@ -415,34 +475,29 @@ def _sources(config: "Config") -> Iterator[Finding]:
         )
 
 
-def _streams(config: "Config") -> Iterator[Finding]:
+def _stream(settings: "StreamSettings") -> Iterator[Finding]:
     """Say what of a camera that streams can be seen without calling it."""
     from agent.rtsp import require_extra
     from agent.rtsp.onvif.client import require_extra as require_onvif
     from agent.rtsp.settings import open_credentials, read_address
 
-    for settings in config.streams:
-        name = f"source {settings.name}"
-        try:
-            require_extra()
-            if settings.onvif:
-                require_onvif()
-            if settings.credentials is not None:
-                os.close(open_credentials(settings.credentials))
-        except ConfigError as error:
-            yield Finding(name, "bad", error.message, error.hint)
-            continue
-        if settings.onvif:
-            yield Finding(name, "good", "its ONVIF service says where it streams")
-        elif read_address(settings.url).secure:
-            yield Finding(name, "good", "rtsps, its certificate pinned")
-        else:
-            yield Finding(
-                name,
-                "look",
-                "rtsp: what it streams crosses the network in clear, and who answers at its address is believed",
-                "write rtsps:// with certificate_sha256, if the camera has TLS; or give it a network of its own",
-            )
+    name = f"source {settings.name}"
+    require_extra()
+    if settings.onvif:
+        require_onvif()
+    if settings.credentials is not None:
+        os.close(open_credentials(settings.credentials))
+    if settings.onvif:
+        yield Finding(name, "good", "its ONVIF service says where it streams")
+    elif read_address(settings.url).secure:
+        yield Finding(name, "good", "rtsps, its certificate pinned")
+    else:
+        yield Finding(
+            name,
+            "look",
+            "rtsp: what it streams crosses the network in clear, and who answers at its address is believed",
+            "write rtsps:// with certificate_sha256, if the camera has TLS; or give it a network of its own",
+        )
 
 
 def _discovery(config: "Config", ask_status: AskStatus) -> Iterator[Finding]:

@@ -255,14 +255,14 @@ def read_descriptor(path: Path) -> Descriptor:
     return _named(path, read_file(path))
 
 
-def read_file(path: Path, *, max_bytes: int = FILE_BYTES) -> bytes:
+def read_file(path: Path, *, max_bytes: int = FILE_BYTES, secret: bool = False) -> bytes:
     """Read a whole file; raises ``ConfigError`` when it cannot be read or is larger than what we read."""
-    return files.read_whole(path, max_bytes=max_bytes, hint="check the name and the permissions")
+    return files.read_whole(path, max_bytes=max_bytes, hint="check the name and the permissions", secret=secret)
 
 
 def read_private(path: Path) -> bytes:
     """Read a file that nobody else may read; raises ``ConfigError``."""
-    raw = read_file(path)
+    raw = read_file(path, secret=True)
     if stat.S_IMODE(path.stat().st_mode) & _OTHERS:
         raise ConfigError(f"{path}: others may read this private key", hint=f"chmod 600 {path}")
     return raw

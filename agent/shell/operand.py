@@ -20,8 +20,11 @@ _PIECE_BYTES: Final = 4096
 
 
 @contextmanager
-def opened(name: str) -> Iterator[tuple[Reader, int | None]]:
-    """Open for unbuffered reading; yield it and, for a plain file, its size."""
+def opened(name: str, *, secret: bool = False) -> Iterator[tuple[Reader, int | None]]:
+    """Open for unbuffered reading; yield it and, for a plain file, its size.
+
+    What is ``secret`` nobody is told to give to another user.
+    """
     try:
         fd = os.dup(0) if name == STANDARD else os.open(name, os.O_RDONLY | os.O_CLOEXEC)
     except PermissionError as error:
@@ -29,7 +32,7 @@ def opened(name: str) -> Iterator[tuple[Reader, int | None]]:
 
         from agent.access import denied
 
-        raise denied(Path(name)) from error
+        raise denied(Path(name), secret=secret) from error
     except OSError as error:
         _explain(name, error, hint="check the name and the permissions")
     status = os.fstat(fd)
@@ -42,7 +45,7 @@ def opened(name: str) -> Iterator[tuple[Reader, int | None]]:
 
 def read_key_file(name: str) -> str:
     """Read a file of keys whole, within a bound; raises ``ConfigError``."""
-    with opened(name) as (source, _):
+    with opened(name, secret=True) as (source, _):
         raw = bytearray()
         piece = memoryview(bytearray(_PIECE_BYTES))
         while (count := source.readinto(piece)) and len(raw) <= _KEY_FILE_MAX_BYTES:

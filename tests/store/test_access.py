@@ -1,8 +1,7 @@
 """What a person reads who may not read a file: for whom it is, and what to do. Somebody else is root."""
 
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -13,26 +12,14 @@ from agent.app.setup import read_owner_file
 from agent.broker import load_identity
 from agent.config import read_config
 from agent.errors import ConfigError
-from agent.files import is_there, open_folder, read_whole
-from agent.owner.home import read_file
-from agent.shell.operand import opened
+from agent.files import is_folder, is_there, open_folder, read_whole
+from agent.keystore import Keystore
+from agent.owner.home import read_file, read_private
+from agent.shell.operand import opened, read_key_file
+from tests.ordinary_user import NOBODY, ordinary_user
 
-NOBODY = 65_534
 SHADOW = Path("/etc/shadow")
 """Root's on every Linux, and for nobody else."""
-
-
-@contextmanager
-def ordinary_user() -> Iterator[None]:
-    """Act as a user who may not read everything: as whoever runs the tests, where that is not root."""
-    if os.geteuid() != 0:
-        yield
-        return
-    os.seteuid(NOBODY)
-    try:
-        yield
-    finally:
-        os.seteuid(0)
 
 
 def operand(path: Path) -> None:
@@ -59,7 +46,17 @@ def test_file_of_somebody_else_is_told_with_its_user_and_no_advice_to_write_it_a
     assert refused.value.hint.startswith("run this as root; or, if user ")
 
 
-@pytest.mark.parametrize("look", [read_config, is_there, open_folder])
+@pytest.mark.parametrize("read", [read_private, Keystore.open, lambda path: read_key_file(str(path))])
+def test_key_of_somebody_else_is_told_with_its_user_and_never_given_to_another(
+    read: Callable[[Path], object],
+) -> None:
+    with ordinary_user(), pytest.raises(ConfigError) as refused:
+        read(SHADOW)
+    assert refused.value.message.startswith(f"{SHADOW}: Permission denied: {SHADOW} is for user root")
+    assert refused.value.hint == "run this as root"
+
+
+@pytest.mark.parametrize("look", [read_config, is_there, is_folder, open_folder])
 def test_file_in_a_closed_folder_is_told_with_the_folder(look: Callable[[Path], object]) -> None:
     with TemporaryDirectory() as made:
         folder = Path(made) / "etc"
@@ -69,7 +66,7 @@ def test_file_in_a_closed_folder_is_told_with_the_folder(look: Callable[[Path], 
             look(folder / "agent.toml")
         folder.chmod(0o700)
     assert f"{folder} is for user" in refused.value.message
-    assert "init" not in refused.value.hint
+    assert refused.value.hint == ("run this as root" if os.geteuid() == 0 else f"chmod u+rx {folder}")
 
 
 @pytest.mark.parametrize("name", ["tls.crt", "tls.key", "ca.crt"])
