@@ -70,6 +70,7 @@ def add_parsers(subparsers: Subparsers) -> None:
         "listen",
         summary="take in receipts and alerts that the device has for us",
         example="privacy-owner listen --timeout 10",
+        detail="It asks the device by an inventory of one: alerts that wait come at once, receipts within 15 minutes.",
         run=_listen,
     )
     send.add_device(listen)
@@ -214,18 +215,39 @@ def _listen(arguments: argparse.Namespace, context: Context) -> int:
     session = msgspec.structs.replace(send.session_of(context, device, receipts.append), on_alert=alerts.append)
     settings = settings_from(arguments, context.home)
 
-    async def run() -> None:
-        async with Line(context.home, settings, device=device.name, kid=session.me.kid) as line:
-            await Exchange(session, line).listen(for_s=arguments.timeout)
+    asked: list[Signed] = []
 
-    asyncio.run(run())
-    lines = [show.news(receipt) for receipt in receipts] + [show.alert(alert) for alert in alerts]
-    nothing = (
-        f"nothing came in {arguments.timeout:g} s; what waits for us comes every 15 minutes at least, "
-        "alerts with any command too: privacy-owner inventory"
+    async def run() -> frozenset[str]:
+        async with Line(context.home, settings, device=device.name, kid=session.me.kid) as line:
+            asked.extend(send.question(context, device))
+            context.kept.extend(signed.jti for signed in asked)
+            unanswered = await Exchange(session, line).listen(tuple(asked), for_s=arguments.timeout)
+            context.kept.clear()
+            return unanswered
+
+    unanswered = asyncio.run(run())
+    for signed in asked:
+        if signed.jti in unanswered:  # it was of this moment alone
+            device.forget(signed)
+    news = [receipt for receipt in receipts if receipt.cmd not in {signed.jti for signed in asked}]
+    lines = [show.news(receipt) for receipt in news] + [show.alert(alert) for alert in alerts]
+    context.say(
+        "\n".join(lines) or _nothing(arguments.timeout, answered=bool(asked) and not unanswered),
+        {"receipts": news, "alerts": alerts},
     )
-    context.say("\n".join(lines) or nothing, {"receipts": receipts, "alerts": alerts})
     return 0
+
+
+def _nothing(within_s: float, *, answered: bool) -> str:
+    if answered:
+        return (
+            "nothing new: no alert waits for us (privacy-owner alerts lists those that came); what waits as a receipt "
+            "comes every 15 minutes, or at once: privacy-owner resend"
+        )
+    return (
+        f"nothing came in {within_s:g} s, no answer either; what waits for us comes every 15 minutes at least while "
+        "the device is there: privacy-owner listen --timeout 1000"
+    )
 
 
 def _receipt(arguments: argparse.Namespace, context: Context) -> int:

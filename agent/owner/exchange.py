@@ -46,9 +46,11 @@ class Exchange:
         self._session = session
         self._line = line
         self._online: int | None = None
+        self._offline = "what it has for us comes when it returns"
 
     async def converse(self, wanted: tuple[Signed, ...], *, timeout_s: float) -> dict[str, Receipt]:
         """Send the commands and wait; return the newest receipt of each, terminal unless the time ran out."""
+        self._offline = _KEPT
         newest: dict[str, Receipt] = {}
         open_ = {signed.jti: signed for signed in wanted}
         deadline_s = monotonic_s() + timeout_s
@@ -70,11 +72,16 @@ class Exchange:
                     del open_[receipt.cmd]
         return newest
 
-    async def listen(self, *, for_s: float) -> None:
-        """Take in what arrives for a while."""
+    async def listen(self, asked: tuple[Signed, ...], *, for_s: float) -> frozenset[str]:
+        """Send a question and take in what arrives for a while; return the questions without an answer."""
         deadline_s = monotonic_s() + for_s
+        open_ = {signed.jti: signed for signed in asked}
+        await self._send(open_)
         while (heard := await self._line.next(deadline_s)) is not None:
-            await self._hear(heard, {})
+            receipt = await self._hear(heard, open_)
+            if receipt is not None and receipt.terminal:
+                open_.pop(receipt.cmd, None)
+        return frozenset(open_)
 
     async def _send(self, open_: dict[str, Signed]) -> None:
         try:
@@ -112,8 +119,7 @@ class Exchange:
         came = state.online and self._online is not None and state.session > self._online
         self._online = state.session
         if not state.online:
-            waits = _KEPT if open_ else "what it has for us comes when it returns"
-            self._session.tell(f"the device is offline; {waits}")
+            self._session.tell(f"the device is offline; {self._offline}")
         elif came:
             await self._send(open_)
 

@@ -37,6 +37,7 @@ from agent.shell.times import parse_when
 WAIT_S: Final = 120.0
 _DAY_S: Final = 86_400
 _LONGEST_S: Final = 31 * _DAY_S
+_QUESTION_S: Final = _DAY_S
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True):
@@ -108,6 +109,20 @@ def _require_granted(home: Home, verb: str) -> None:
             f"{me.name} was not granted {verb}: the device would refuse it",
             hint=f"privacy-owner client grant {shlex.quote(me.name)} {verb}",
         )
+
+
+def question(context: Context, device: Device) -> tuple[Signed, ...]:
+    """Sign what changes nothing: in front of its answer goes each alert that waits for us (docs/protocol.md §8).
+
+    None for a device that is told to forget its owner: it lets nobody ask any more, and calls a key that does misused.
+    """
+    for signed in device.commands():
+        if signed.verb == "erase-all":
+            last = device.terminal(signed.jti)
+            if last is None or last.farewell is not None:
+                return ()
+    own = {"select": {"all": True}, "limit": 1}
+    return (_signed(context, device, Order(verb="inventory", own=own, lifetime_s=_QUESTION_S, after="")),)
 
 
 def _signed(context: Context, device: Device, order_: Order) -> Signed:

@@ -35,7 +35,7 @@ from agent.shell.terminal import heading, table
 from agent.shell.times import when, when_text
 
 _WAITS: Final = {
-    "": "a store's confirmation",
+    "": "a store's confirmation or a camera's answer",
     "quota_exceeded": "the owner's approval: privacy-owner approve {cmd} {hash}",
     "approvals_missing": "the word of another of the owner's clients: privacy-owner approve {cmd} {hash}",
     "clock_unconfirmed": "the device's clock to be confirmed: privacy-owner time --now",
@@ -189,6 +189,8 @@ def waits_for(receipt: Receipt) -> str:
     """Say what a waiting command waits for."""
     if not receipt.reason and (missing := _whose_word(receipt)):
         return missing
+    if not receipt.reason and receipt.outcomes_hash:
+        return f"{_WAITS['']} (of what: privacy-owner inventory --cursor {clean(receipt.cmd)}.)"
     known = _WAITS.get(receipt.reason)
     if known is None:
         return clean(receipt.reason)
@@ -197,14 +199,18 @@ def waits_for(receipt: Receipt) -> str:
 
 
 def _whose_word(receipt: Receipt) -> str:
-    """Say whose answer is missing of the objects that a receipt names; "" where it names none that waits."""
-    results = [one.result for one in receipt.outcomes or ()]
-    stores, cameras = results.count("waiting_for_cloud"), results.count("waiting_for_camera")
-    told = ["a store's confirmation"] if stores else []
+    """Say whose answers were missing when a receipt was signed; "" where it names no object that waits.
+
+    An object that a store and a camera still have is told as ``waiting_for_cloud``: its remarks tell of both.
+    """
+    told = receipt.outcomes or ()
+    stores = any(one.result == "waiting_for_cloud" or "cloud_unconfirmed" in one.remarks for one in told)
+    cameras = sum(one.result == "waiting_for_camera" or "camera_unconfirmed" in one.remarks for one in told)
+    words = ["a store's confirmation"] if stores else []
     if cameras:
         own = "its own copy is gone" if cameras == 1 else f"its own copies of {cameras} are gone"
-        told.append(f"a camera's answer that {own} (which camera, and why: privacy-agent status)")
-    return " and ".join(told)
+        words.append(f"a camera's answer that {own} (which camera, and why: privacy-agent status)")
+    return " and ".join(words)
 
 
 def reason(receipt: Receipt) -> str:

@@ -273,6 +273,24 @@ def test_receipt_that_waits_for_a_camera_speaks_of_no_store(owner: Owner, peer: 
     assert "a store's confirmation and a camera's answer" in told
 
 
+def test_object_that_a_store_and_a_camera_still_have_waits_for_both(owner: Owner, peer: Peer) -> None:
+    # Its result names the store alone, and so did we, also once the store had confirmed.
+    claims = asked(owner, peer, "delete", "--all")
+    remarks = ["camera_unconfirmed", "cloud_unconfirmed"]
+    outcome = {"id": "a" * 26, "result": "waiting_for_cloud", "remarks": remarks}
+    told = owner.ok("receipt", answer(owner, peer.receipt(claims, status="waiting", outcomes=[outcome]))).out
+    assert "waits for a store's confirmation and a camera's answer that its own copy is gone" in told
+    assert "a store's confirmation and a camera's answer" in owner.ok("pending").out
+
+
+def test_waiting_for_more_than_a_receipt_names_blames_neither_store_nor_camera(owner: Owner, peer: Peer) -> None:
+    claims = asked(owner, peer, "delete", "--all")
+    many = {"outcomes_hash": "a" * 64, "cursor": f"{claims['jti']}."}
+    told = owner.ok("receipt", answer(owner, peer.receipt(claims, status="waiting", **many))).out
+    assert "waits for a store's confirmation or a camera's answer" in told
+    assert f"privacy-owner inventory --cursor {claims['jti']}." in told
+
+
 def test_audit_head_that_contradicts_a_known_one_is_reported(owner: Owner, peer: Peer) -> None:
     first, second = asked(owner, peer, "inventory"), asked(owner, peer, "inventory")
     owner.ok("receipt", answer(owner, peer.receipt(first, audit_head={"seq": 7, "hash": "a" * 64})))

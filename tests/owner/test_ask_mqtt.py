@@ -16,6 +16,7 @@ from tests.owner.peer import TENANT, Peer
 from tests.sim.fake_device import new_id
 
 ID = "a" * 26
+WHEN = "2026-03-20T00:00:00.000Z"
 
 
 def test_delete_is_answered_kept_and_acknowledged(owner: Owner, peer: Peer, place: Place) -> None:
@@ -263,6 +264,49 @@ def test_listen_takes_in_what_the_device_repeats_until_it_is_acknowledged(
     assert {one["status"] for one in told["receipts"]} == {"done"}
     assert peer.acked[0] == told["receipts"][0]["jti"]
     assert owner.ok("pending", "--json").json == []
+
+
+def test_listen_asks_for_the_alerts_that_wait_and_keeps_the_question_to_itself(
+    owner: Owner, peer: Peer, place: Place
+) -> None:
+    # It heard nothing of what stood: alerts come every 15 minutes, or in front of the answer to a command.
+    def in_front_of_the_answer(peer: Peer, command: dict[str, Any]) -> list[dict[str, Any]]:
+        words = {"code": "camera_impostor", "since": WHEN, "count": 1, "what": "W.", "effect": "E.", "next": "N."}
+        claims = {"iss": peer.id, "aud": command["iss"], "iat": command["iat"], "jti": new_id(), **words}
+        peer.publish("alert", peer.seal("alert", claims))
+        return [{"outcomes": []}]
+
+    peer.answers = in_front_of_the_answer
+    with peer.online(place.url, place.device):
+        told = owner.ok("listen", "--timeout", "3", "--json", *place.reach).json
+        peer.answers = lambda _peer, _command: [{"outcomes": []}]
+        quiet = owner.ok("listen", "--timeout", "3", *place.reach).out
+    assert [one["code"] for one in told["alerts"]] == ["camera_impostor"]
+    assert told["receipts"] == []
+    assert [(one["verb"], one["limit"]) for one in peer.commands] == [("inventory", 1)] * 2
+    assert "nothing new: no alert waits for us" in quiet
+    assert owner.ok("pending", "--json").json == []
+
+
+def test_question_that_nobody_answered_while_we_listened_is_sent_no_more(
+    owner: Owner, peer: Peer, place: Place
+) -> None:
+    peer.answers = lambda _peer, _command: []
+    with peer.online(place.url, place.device):
+        told = owner.ok("listen", "--timeout", "1", *place.reach).out
+        peer.wait_until(lambda: bool(peer.commands))
+    assert "nothing came in 1 s, no answer either" in told
+    assert owner.ok("pending", "--json").json == []
+
+
+def test_device_that_was_told_to_forget_its_owner_is_asked_nothing(owner: Owner, peer: Peer, place: Place) -> None:
+    farewell = {"phase": 1, "cloud": "pending", "cameras": "confirmed", "held": 0, "deadline": WHEN}
+    peer.answers = lambda _peer, _command: [{"status": "partial", "farewell": farewell}]
+    with peer.online(place.url, place.device):
+        owner.run("erase-all", "--yes", "--timeout", "1", *place.reach)
+        owner.ok("listen", "--timeout", "1", *place.reach)
+        peer.wait_until(lambda: len(peer.commands) >= 1)
+    assert {one["verb"] for one in peer.commands} == {"erase-all"}
 
 
 def test_offline_device_is_told_while_waiting(owner: Owner, peer: Peer, place: Place) -> None:
