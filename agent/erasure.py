@@ -81,6 +81,9 @@ R = TypeVar("R")
 
 _BLOCKS_REMAIN: Final = "clear_source_blocks_may_remain"
 
+TOLD_ANEW: Final = 200
+"""Objects of a request that is told anew whom it waits for; a receipt names no more of them one by one (I11)."""
+
 _AT_SOURCE: Final = {"waiting": "camera_unconfirmed", "erased": "camera_confirmed", "left": "source_copy_remains"}
 
 Finish = Callable[[Tx, str, tuple[Outcome, ...], Moment], None]
@@ -331,6 +334,7 @@ class Erasure:
         event = Event(kind="remote_erased", object=found.object, actor=stated_by, detail=detail)
         audit.append(tx, event, moment=moment)
         finished = tuple(self._confirm(tx, erasure, moment) for erasure in rows.count_confirmed(tx, found.object))
+        self._tell_who_is_left(tx, rows.waiting_for_cameras_alone(tx, found.object, of=TOLD_ANEW), moment)
         tombstone.gone_from_stores(tx, found.object)
         rows.drop_confirmed(tx, (found.object,))
         return finished
@@ -402,7 +406,13 @@ class Erasure:
         audit.append(tx, event, moment=moment)
         for erasure in rows.count_confirmed(tx, object_id):
             self._confirm(tx, erasure, moment)
+        self._tell_who_is_left(tx, rows.waiting_for_stores_alone(tx, object_id, of=TOLD_ANEW), moment)
         rows.drop_confirmed(tx, (object_id,))
+
+    def _tell_who_is_left(self, tx: Tx, requests: Iterable[int], moment: Moment) -> None:
+        """Tell requests that waited for stores and cameras, and now for one kind alone: each is told so once."""
+        for erasure in requests:
+            self._finish(tx, rows.command_of(tx, erasure), self._outcomes(tx, erasure), moment)
 
     # -- step 1
 

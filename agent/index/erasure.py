@@ -343,8 +343,31 @@ def count_confirmed(tx: Tx, object_id: str) -> list[int]:
     return [n for n, left in waiting if left == 0]
 
 
+def waiting_for_cameras_alone(tx: Tx, object_id: str, *, of: int) -> list[int]:
+    """Return the requests of at most ``of`` objects that meant an object and wait for no store any more."""
+    return [n for n in _waiting(tx, object_id, of=of) if not _unconfirmed(tx, n)[0]]
+
+
+def waiting_for_stores_alone(tx: Tx, object_id: str, *, of: int) -> list[int]:
+    """Return the requests of at most ``of`` objects that meant an object and wait for no camera any more."""
+    return [n for n in _waiting(tx, object_id, of=of) if not _unconfirmed(tx, n)[1]]
+
+
+def _waiting(tx: Tx, object_id: str, *, of: int) -> list[int]:
+    found = tx.execute(
+        "SELECT e.n FROM erasure_item i JOIN erasure e ON e.n = i.erasure WHERE i.object = ? AND e.state = 'remote'"
+        " AND (SELECT count(*) FROM (SELECT 1 FROM erasure_item t WHERE t.erasure = e.n LIMIT ?)) <= ?",
+        (object_id, of + 1, of),
+    )
+    return [row[0] for row in found]
+
+
 def unconfirmed(tx: Tx, erasure: int) -> int:
     """Return how many copies at stores and on cameras a request still waits for."""
+    return sum(_unconfirmed(tx, erasure))
+
+
+def _unconfirmed(tx: Tx, erasure: int) -> tuple[int, int]:
     ((at_stores,),) = tx.execute(
         "SELECT count(*) FROM erasure_item i JOIN upload u ON u.object = i.object"
         " WHERE i.erasure = ? AND i.result = 'deleted' AND u.erase = 1 AND u.stated_by = ''",
@@ -355,7 +378,7 @@ def unconfirmed(tx: Tx, erasure: int) -> int:
         " WHERE i.erasure = ? AND i.result = 'deleted' AND s.state = 'waiting'",
         (erasure,),
     )
-    return int(at_stores) + int(at_sources)
+    return int(at_stores), int(at_sources)
 
 
 def victims_groups(tx: Tx, limit: int) -> list[int]:

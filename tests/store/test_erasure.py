@@ -323,6 +323,58 @@ def test_stored_copy_waits_for_the_store_and_is_confirmed_by_its_word(home: Home
     assert home.rows("SELECT count(*) FROM upload") == [(0,)]
 
 
+def answered_by_camera(home: Home, object_id: str) -> None:
+    home.index.write_now(
+        lambda tx: home.erasure.note_source_erased(tx, object_id, stated_by="kid", blocks_remain=False, moment=NOW)
+    )
+
+
+def both(home: Home) -> tuple[Object, str]:
+    """Keep what a store and its camera have too; return it and its upload."""
+    kept = run(home.keep(source="camera-link:x", source_copy="asked", source_sha256=b"s" * 32))
+    return kept, home.upload(kept.id)
+
+
+def test_delete_that_waits_for_a_camera_alone_blames_the_store_no_more(home: Home) -> None:
+    """Its receipt went on to say that it waits for the store, which had confirmed."""
+    kept, upload = both(home)
+    other, second = both(home)
+    outcome = run(home.erase(kept.id, other.id))[kept.id]
+    assert (outcome.result, outcome.remarks) == ("waiting_for_cloud", ("camera_unconfirmed", "cloud_unconfirmed"))
+    assert home.confirm(upload) == ()
+    assert len(home.finished) == 1  # a store's word is still missing
+    assert home.confirm(second) == ()
+    command, told = home.finished[-1]
+    assert command == "command"
+    assert [(one.result, one.remarks) for one in told] == [
+        ("waiting_for_camera", ("camera_unconfirmed", "cloud_confirmed"))
+    ] * 2
+    answered_by_camera(home, kept.id)
+    assert len(home.finished) == 2
+    answered_by_camera(home, other.id)
+    assert len(home.finished) == 3
+    assert {(one.result, one.remarks) for one in home.finished[-1][1]} == {
+        ("deleted", ("camera_confirmed", "cloud_confirmed"))
+    }
+
+
+def test_delete_whose_cameras_have_answered_waits_for_the_store_alone_and_says_so_once(home: Home) -> None:
+    kept, upload = both(home)
+    other, second = both(home)
+    run(home.erase(kept.id, other.id))
+    answered_by_camera(home, kept.id)
+    assert len(home.finished) == 1
+    answered_by_camera(home, other.id)
+    assert {(one.result, one.remarks) for one in home.finished[-1][1]} == {
+        ("waiting_for_cloud", ("camera_confirmed", "cloud_unconfirmed"))
+    }
+    assert len(home.finished) == 2
+    home.confirm(upload)
+    assert len(home.finished) == 2
+    assert home.confirm(second) == ("command",)
+    assert len(home.finished) == 3
+
+
 def test_another_store_is_not_asked_and_its_word_is_not_believed(home: Home) -> None:
     """After a change of the store the new one truly stated ``absent``, and the receipt said deleted everywhere."""
     kept = run(home.keep())
