@@ -20,6 +20,6 @@ def approve_policy(agent: Said, owner: Said, folder: Path) -> None:
     (waiting,) = until(waits, what="the policy waits for its owner")
     fingerprint = json.loads(agent("status", "--json"))["fingerprint"]
     owner("device", "add", folder / "state" / "device.jws", "--accept", fingerprint)
-    file = folder / "approve.cmd"
+    file = folder / f"approve-{waiting['id']}.cmd"
     owner("approve", waiting["id"], waiting["sha256"], "--yes", "--out", file)
     agent("submit", file)

@@ -46,13 +46,14 @@ def add_parsers(subparsers: Subparsers) -> None:
     resend = add(
         subparsers,
         "resend",
-        summary="send unfinished commands again, the same bytes, and wait",
+        summary="send unfinished commands again, the same bytes, and wait; or write one to a file again",
         example="privacy-owner resend --timeout 600",
         run=_resend,
     )
     resend.add_argument("command", nargs="*", metavar="COMMAND", help="ids (default: all that are pending)")
     resend.add_argument("--yes", action="store_true", help="do not ask")
     send.add_device(resend)
+    send.add_out(resend)
     send.add_line(resend)
 
     forget = add(
@@ -148,6 +149,8 @@ def _resend(arguments: argparse.Namespace, context: Context) -> int:
     if not wanted:
         context.say("nothing is pending", [])
         return 0
+    if arguments.out:
+        return send.write_again(arguments, context, wanted)
     newest = send.converse(arguments, context, device, lambda: wanted)
     rows = [(signed.jti, signed.verb, _state(newest.get(signed.jti))) for signed in wanted]
     short = [
@@ -214,7 +217,12 @@ def _listen(arguments: argparse.Namespace, context: Context) -> int:
     alerts: list[Alert] = []
     session = msgspec.structs.replace(send.session_of(context, device, receipts.append), on_alert=alerts.append)
     settings = settings_from(arguments, context.home)
-
+    if not settings.url or not settings.tenant:
+        raise ConfigError(
+            "no broker is named",
+            hint="add --broker mqtts://HOST:8883 --tenant NAME --tls FOLDER; without one nothing comes by itself: "
+            "what stands is told at the device by privacy-agent status, receipts come from privacy-agent submit",
+        )
     asked: list[Signed] = []
 
     async def run() -> frozenset[str]:
@@ -277,7 +285,7 @@ def _receipt(arguments: argparse.Namespace, context: Context) -> int:
     own = context.home.recipients()
     shown = (show.end(one, further=further, own=own) if one.terminal else show.progress(one) for one in taken)
     context.say("\n\n".join(shown), taken)
-    return _note_all([show.shortfall(receipt) for receipt in ended], context)
+    return _note_all([show.shortfall(receipt, by_file=bool(further)) for receipt in ended], context)
 
 
 def _note_all(shortfalls: Sequence[str], context: Context) -> int:

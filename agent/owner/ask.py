@@ -160,7 +160,7 @@ def _export(arguments: argparse.Namespace, context: Context) -> int:
 
 
 def _approve(arguments: argparse.Namespace, context: Context) -> int:
-    requests.require_command_id(arguments.command, what="COMMAND")
+    requests.require_command_id(arguments.command, what="COMMAND", where=requests.WHERE_IT_WAITS)
     requests.require_hash(arguments.selection)
     device = devices.pick(context.home, arguments.device)
     own = {"command": arguments.command, "selection": arguments.selection}

@@ -35,6 +35,12 @@ from agent.shell.times import parse_when
 DESTRUCTIVE: Final = frozenset({"delete", "approve", "erase-all", "end-service", "policy"})
 """Verbs that end recordings, or let something else do so: nothing sends them without a yes."""
 
+WHERE_IT_WAITS: Final = (
+    "its alert (privacy-owner listen, then privacy-owner alerts); of a command of yours privacy-owner pending; "
+    "at the device, of a policy privacy-agent policy show --waiting, else privacy-agent status"
+)
+"""Where a person finds the id and the hash of what waits for an ``approve``."""
+
 
 class Me(msgspec.Struct, frozen=True, kw_only=True):
     """Who signs: this client's public side and its key."""
@@ -78,13 +84,10 @@ def selection(
             f"{len(set(ids))} ids, and a command takes {MAX_SELECT_IDS}",
             hint="give several commands, or select by --camera, --category, --from and --to",
         )
-    if camera and not is_camera_id(camera):
-        raise ConfigError(
-            f"--camera {camera!r} is no camera's id", hint="privacy-owner inventory --json tells each camera's"
-        )
+    if camera:
+        require_camera(camera)
     for name in ids:
-        if not is_id(name):
-            raise ConfigError(f"{name!r} is not an id", hint="copy the 26 characters from: privacy-owner inventory")
+        require_object(name)
     begin_ms, end_ms = (parse_when(text, now_ms=now_ms) if text else None for text in (start, end))
     if begin_ms is not None and end_ms is not None and begin_ms >= end_ms:
         raise ConfigError("from is not before to", hint="name the earlier time first: --from 14d --to 7d")
@@ -98,12 +101,26 @@ def selection(
     )
 
 
-def require_command_id(text: str, *, what: str) -> str:
-    """Return ``text`` if a command can have that id; raises ``ConfigError`` naming ``what``."""
-    if not is_id(text):
+def require_camera(text: str) -> str:
+    """Return ``text`` if a camera can have that id; raises ``ConfigError``."""
+    if not is_camera_id(text):
         raise ConfigError(
-            f"{what} {text!r} is no command's id", hint="copy the 26 characters from: privacy-owner pending"
+            f"--camera {text!r} is no camera's id", hint="privacy-owner inventory --json tells each camera's"
         )
+    return text
+
+
+def require_object(text: str) -> str:
+    """Return ``text`` if an object can have that id; raises ``ConfigError``."""
+    if not is_id(text):
+        raise ConfigError(f"{text!r} is not an id", hint="copy the 26 characters from: privacy-owner inventory")
+    return text
+
+
+def require_command_id(text: str, *, what: str, where: str = "privacy-owner pending") -> str:
+    """Return ``text`` if a command can have that id; raises ``ConfigError`` naming ``what``, and ``where`` ids are."""
+    if not is_id(text):
+        raise ConfigError(f"{what} {text!r} is no command's id", hint=f"copy the 26 characters from: {where}")
     return text
 
 
@@ -112,7 +129,7 @@ def require_hash(text: str) -> str:
     if re.fullmatch(HASH, text) is None:
         raise ConfigError(
             f"SELECTION-HASH {text!r} is not 64 digits 0 to 9 and a to f",
-            hint="copy COMMAND and SELECTION-HASH from the alert (privacy-owner listen) or from: privacy-owner pending",
+            hint=f"copy COMMAND and SELECTION-HASH from: {WHERE_IT_WAITS}",
         )
     return text
 

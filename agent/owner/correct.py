@@ -3,6 +3,7 @@
 import argparse
 
 from agent.errors import ConfigError
+from agent.owner import command as requests
 from agent.owner import device as devices
 from agent.owner import send
 from agent.owner.ask import ask
@@ -32,6 +33,9 @@ def _rectify(arguments: argparse.Namespace, context: Context) -> int:
         raise ConfigError("what is to be corrected?", hint="name one object by its id, or one camera by --camera ID")
     told = {field: getattr(arguments, field) for field in ("name", "location")}
     own = {"set": {field: text for field, text in told.items() if text is not None}}
-    target = {"camera": arguments.camera} if arguments.camera else {"object": arguments.object}
+    if arguments.camera:
+        target = {"camera": requests.require_camera(arguments.camera)}
+    else:
+        target = {"object": requests.require_object(arguments.object)}
     device = devices.pick(context.home, arguments.device)
     return ask(arguments, context, device, send.order(arguments, context, device, "rectify", own | target))

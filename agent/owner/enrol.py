@@ -112,6 +112,7 @@ def add_parsers(subparsers: Subparsers) -> None:
         "new",
         summary="make a client's keys on this machine, for the owner to add",
         example="privacy-owner client new phone --out phone.json",
+        detail="On the client's own machine; on the owner's with --home DIR, for a folder of its own.",
         run=_client_new,
     )
     one.add_argument("name", metavar="NAME", help="what the owner will see")
@@ -256,6 +257,17 @@ def _client_approvals(arguments: argparse.Namespace, context: Context) -> int:
     return _hand_out(context, new, path, told=told)
 
 
+def _require_enough(keys: Sequence[Key], approvals: Approvals | None) -> None:
+    """Raise ``ConfigError`` where there are fewer clients than have to say yes: then nothing would ever proceed."""
+    clients = sum(key.role == "client" and "approve" in key.verbs for key in keys)
+    if approvals is not None and approvals.need > clients:
+        raise ConfigError(
+            f"{approvals.need} clients have to say yes, and {clients} could; nothing was signed",
+            hint="add one first: on its machine privacy-owner client new NAME, then here privacy-owner client add "
+            "NAME.json; or ask for fewer: privacy-owner client approvals N",
+        )
+
+
 def _client_grant(arguments: argparse.Namespace, context: Context) -> int:
     with context.home.locked():
         current = _current(context)
@@ -297,6 +309,7 @@ def _sign(
     current: KeySet,
     approvals: Approvals | Literal["as before"] | None = "as before",
 ) -> tuple[KeySet, Path]:
+    _require_enough(keys, current.approvals if approvals == "as before" else approvals)
     root = context.home.root(Path(arguments.root).expanduser() if arguments.root else None)
     new = issue(keys, current=current, root=root, iat_s=context.now_ms() // MS_PER_S, approvals=approvals)
     path = Path(arguments.out or f"keyset-{new.version}.jws")
@@ -334,6 +347,11 @@ def _client_list(_arguments: argparse.Namespace, context: Context) -> int:
 def _client_new(arguments: argparse.Namespace, context: Context) -> int:
     settings = settings_from(arguments, context.home)
     require_name(arguments.name)
+    if context.home.exists:
+        raise ConfigError(
+            f"{context.home.path}: there are keys here already, and a client has a folder of its own",
+            hint=f"do it on that client's machine; on this one: privacy-owner --home DIR client new {arguments.name}",
+        )
     out = Path(arguments.out or f"{arguments.name}.json")
     write_keys(
         context.home,

@@ -17,10 +17,13 @@ from typing import Any, Final
 
 import msgspec
 
+from agent.age.stream import Writer
 from agent.clock import MS_PER_S
+from agent.envelope import MAX_SEALED_BYTES
 from agent.errors import ConfigError, LinkError, RefusedError
 from agent.model import new_id
 from agent.owner import command as requests
+from agent.owner import device as devices
 from agent.owner import show
 from agent.owner.command import Me, Signed
 from agent.owner.context import Context
@@ -52,10 +55,15 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
 def add_sending(parser: argparse.ArgumentParser) -> None:
     """Add what every verb takes."""
     add_device(parser)
-    parser.add_argument("--out", default="", metavar="FILE", help="write the command to a file instead of sending it")
+    add_out(parser)
     parser.add_argument("--expires", default="7d", metavar="TIME", help="the device acts on it no later (default 7d)")
     parser.add_argument("--after", default="", metavar="COMMAND", help="only when that command has ended")
     add_line(parser)
+
+
+def add_out(parser: argparse.ArgumentParser) -> None:
+    """Add the file that a command goes into."""
+    parser.add_argument("--out", default="", metavar="FILE", help="write the command to a file instead of sending it")
 
 
 def add_device(parser: argparse.ArgumentParser) -> None:
@@ -153,17 +161,58 @@ def _me(context: Context) -> Me:
 def write(arguments: argparse.Namespace, context: Context, device: Device, order_: Order) -> int:
     """Sign into the file that ``--out`` names; on failure there is neither a file nor a kept command."""
     path = Path(arguments.out)
+    _require_unused(path, context)
     signed: Signed | None = None
     try:
         with operand.output(str(path.absolute()), private=True) as target:
             signed = _signed(context, device, order_)
-            view = memoryview(signed.payload)
-            while view:
-                view = view[target.write(view) or 0 :]
+            _put(target, signed)
     except BaseException:
         if signed is not None:
             device.forget(signed)
         raise
+    return _written(signed, path, context)
+
+
+def write_again(arguments: argparse.Namespace, context: Context, wanted: tuple[Signed, ...]) -> int:
+    """Write a kept command, the same bytes, into the file that ``--out`` names."""
+    if len(wanted) > 1:
+        raise ConfigError(
+            f"{len(wanted)} commands are pending, and a file holds one",
+            hint="name it: privacy-owner resend COMMAND --out FILE; privacy-owner pending lists them",
+        )
+    path, (signed,) = Path(arguments.out), wanted
+    _require_unused(path, context, but=signed.jti)
+    with operand.output(str(path.absolute()), private=True) as target:
+        _put(target, signed)
+    return _written(signed, path, context)
+
+
+def _require_unused(path: Path, context: Context, *, but: str = "") -> None:
+    """Raise ``ConfigError`` where another command lies in a file that has no final receipt: it may be its only copy."""
+    try:
+        if not path.is_file() or path.stat().st_size > MAX_SEALED_BYTES + 1:
+            return
+        raw = path.read_bytes()
+    except OSError:
+        return  # what opens it for writing says what is wrong
+    for device in devices.devices(context.home):
+        found = next((one for one in device.commands() if one.payload == raw and one.jti != but), None)
+        if found is not None and device.terminal(found.jti) is None:
+            raise ConfigError(
+                f"{path}: {found.verb} {found.jti} lies in it, and has no final receipt; nothing was written",
+                hint=f"submit that one first, or give another name; if it shall never be carried out: "
+                f"privacy-owner forget {found.jti}",
+            )
+
+
+def _put(target: Writer, signed: Signed) -> None:
+    view = memoryview(signed.payload)
+    while view:
+        view = view[target.write(view) or 0 :]
+
+
+def _written(signed: Signed, path: Path, context: Context) -> int:
     context.say(
         f"{signed.verb}  {signed.jti}\nwritten to {path}\n\n"
         f"next: on the device: privacy-agent submit {path}\n      here again:    privacy-owner receipt ANSWER",

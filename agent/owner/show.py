@@ -398,15 +398,18 @@ def _delivered(told: ToldExport) -> list[str]:
     return lines
 
 
-def shortfall(receipt: Receipt) -> str:
-    """Say of a terminal receipt what did not happen, and the next step; "" where all of it did."""
+def shortfall(receipt: Receipt, *, by_file: bool = False) -> str:
+    """Say of a terminal receipt what did not happen, and the next step; "" where all of it did.
+
+    ``by_file`` is true where commands reach the device as files, so nothing comes by itself.
+    """
     if receipt.status == "done":
         empty = receipt.verb == "export" and receipt.export is None
         return f"nothing of that selection is held: no export was built\n  next: {_LOOK}" if empty else ""
     if receipt.status == "refused" or receipt.reason:
         return f"{receipt.status}: {reason(receipt)}\n  next: {after_refusal(receipt)}"
     if receipt.farewell is not None:
-        return _unfinished(receipt.farewell)
+        return _unfinished(receipt.farewell, by_file=by_file)
     if receipt.late is not None:
         return (
             f"{receipt.status}: {receipt.late.remaining} files that turned up later remain with their source\n"
@@ -423,8 +426,13 @@ def shortfall(receipt: Receipt) -> str:
     return f"{receipt.status}: {len(left)} of it did not happen; the table names why\n  next: {then}"
 
 
-def _unfinished(told: FarewellTold) -> str:
+def _unfinished(told: FarewellTold, *, by_file: bool) -> str:
     """Say what is still to come of an erase-all, or what nobody confirmed."""
+    if told.phase == 1 and by_file:
+        return (
+            f"partial: it waits for its last word, which comes by {when_text(told.deadline)}\n"
+            "  next: then submit the same file again on the device: its newest receipt is the answer; take that in too"
+        )
     if told.phase == 1:
         return "partial: it waits for its last word\n  next: privacy-owner listen takes it in when it comes"
     whose = " and ".join(

@@ -80,7 +80,7 @@ def test_half_an_option_deletes_nothing(owner: Owner, peer: Peer) -> None:
 
 def armed(owner: Owner, *words: str) -> str:
     """Sign a command into a file that never reaches the device; return its id."""
-    told = owner.ok(*words, "--out", "cmd.bin", "--json").json
+    told = owner.ok(*words, "--out", f"{new_id()}.bin", "--json").json
     return str(told["command"])
 
 

@@ -16,8 +16,9 @@ from tests.sim.fake_device import new_id
 
 def asked(owner: Owner, peer: Peer, *words: object) -> dict[str, Any]:
     yes = ("--yes",) if words[0] in {"delete", "approve", "end-service", "erase-all"} else ()
-    owner.ok(*words, *yes, "--out", owner.home.parent / "cmd.bin")
-    return peer.open_command((owner.home.parent / "cmd.bin").read_bytes())
+    file = owner.home.parent / f"{new_id()}.bin"
+    owner.ok(*words, *yes, "--out", file)
+    return peer.open_command(file.read_bytes())
 
 
 def answer(owner: Owner, raw: bytes) -> Path:
@@ -547,3 +548,56 @@ def test_page_of_consents_without_a_record_says_that_nothing_was_said(owner: Own
     claims = asked(owner, peer, "consent", "list")
     shown = owner.ok("receipt", answer(owner, peer.receipt(claims, outcomes=[], records=[]))).out
     assert "nothing was said of any purpose" in shown
+
+
+def test_file_with_a_command_that_has_no_final_receipt_is_not_overwritten(owner: Owner, peer: Peer) -> None:
+    # The first command could not be reached any more: its only copy was gone without a word.
+    owner.ok("delete", "--all", "--yes", "--out", "ask.cmd")
+    first = Path("ask.cmd").read_bytes()
+    claims = peer.open_command(first)
+    ran = owner.run("inventory", "--out", "ask.cmd")
+    assert ran.code == 2
+    assert f"ask.cmd: delete {claims['jti']} lies in it, and has no final receipt; nothing was written" in ran.err
+    assert Path("ask.cmd").read_bytes() == first
+    assert [one["command"] for one in owner.ok("pending", "--json").json] == [claims["jti"]]
+    owner.ok("receipt", answer(owner, peer.receipt(claims, outcomes=[])))
+    owner.ok("inventory", "--out", "ask.cmd")
+    assert peer.open_command(Path("ask.cmd").read_bytes())["verb"] == "inventory"
+
+
+def test_command_whose_file_is_lost_is_written_again_the_same(owner: Owner, peer: Peer) -> None:
+    owner.ok("delete", "--all", "--yes", "--out", "ask.cmd")
+    before = Path("ask.cmd").read_bytes()
+    jti = peer.open_command(before)["jti"]
+    Path("ask.cmd").unlink()
+    told = owner.ok("resend", jti, "--out", "again.cmd").out
+    assert "privacy-agent submit again.cmd" in told
+    assert Path("again.cmd").read_bytes() == before
+    owner.ok("resend", jti, "--out", "again.cmd")  # it is its own file
+    owner.ok("inventory", "--out", "second.cmd")
+    ran = owner.run("resend", "--yes", "--out", "both.cmd")
+    assert "2 commands are pending, and a file holds one" in ran.err
+    assert not Path("both.cmd").exists()
+
+
+def test_next_step_of_what_waits_without_a_broker_is_one_that_works(owner: Owner, peer: Peer) -> None:
+    assert peer.id
+    owner.ok("inventory", "--out", "ask.cmd")
+    ran = owner.run("resend", "--yes")
+    assert "or --out FILE to go without a broker" in ran.err  # which it takes
+    heard = owner.run("listen")
+    assert "--out" not in heard.err
+    assert "privacy-agent status" in heard.err
+
+
+def test_first_half_of_an_erase_all_that_came_as_a_file_says_how_its_last_word_comes(owner: Owner, peer: Peer) -> None:
+    claims = asked(owner, peer, "erase-all")
+    farewell = {
+        "phase": 1, "cloud": "pending", "cameras": "confirmed", "held": 0, "deadline": "2026-03-20T00:00:00.000Z",
+    }  # fmt: skip
+    path = answer(owner, peer.receipt(claims, status="partial", farewell=farewell))
+    ran = owner.run("receipt", path)
+    assert "submit the same file again on the device" in ran.err
+    assert "listen" not in ran.err
+    ran = owner.run("receipt", path, "--ack", "ack.bin")
+    assert "submit the same file again on the device" in ran.err

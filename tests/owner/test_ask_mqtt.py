@@ -278,9 +278,9 @@ def test_listen_asks_for_the_alerts_that_wait_and_keeps_the_question_to_itself(
 
     peer.answers = in_front_of_the_answer
     with peer.online(place.url, place.device):
-        told = owner.ok("listen", "--timeout", "3", "--json", *place.reach).json
+        told = owner.ok("listen", "--timeout", "8", "--json", *place.reach).json
         peer.answers = lambda _peer, _command: [{"outcomes": []}]
-        quiet = owner.ok("listen", "--timeout", "3", *place.reach).out
+        quiet = owner.ok("listen", "--timeout", "8", *place.reach).out
     assert [one["code"] for one in told["alerts"]] == ["camera_impostor"]
     assert told["receipts"] == []
     assert [(one["verb"], one["limit"]) for one in peer.commands] == [("inventory", 1)] * 2

@@ -10,7 +10,11 @@ ID = "a" * 26
 
 WRONG: dict[tuple[str, ...], tuple[str, str]] = {
     ("approve", ID, "00", "--yes"): ("64 digits", "privacy-owner listen"),
-    ("approve", "x", "0" * 64, "--yes"): ("no command's id", "privacy-owner pending"),
+    ("approve", "x", "0" * 64, "--yes"): ("no command's id", "policy show --waiting"),
+    ("rectify", "--camera", "front_door", "--name", "x"): ("'front_door' is no camera's id", "inventory --json"),
+    ("rectify", "x", "--name", "x"): ("'x' is not an id", "privacy-owner inventory"),
+    ("client", "approvals", "2"): ("2 clients have to say yes, and 1 could", "privacy-owner client new NAME"),
+    ("client", "new", "phone"): ("there are keys here already", "that client's machine"),
     ("inventory", "--after", "x", "--out", "x"): ("--after 'x' is no command's id", "privacy-owner pending"),
     ("export", "--all", "--recipient", "bob", "--out", "x"): ("--recipient 'bob': this is no age", "age1"),
     ("export", "--all", "--recipient", "age1bob", "--out", "x"): ("--recipient 'age1bob'", ""),
@@ -57,3 +61,9 @@ def test_wrong_call_says_what_is_wrong_and_what_next(owner: Owner, peer: Peer, w
     assert step in following
     assert not [riddle for riddle in RIDDLES if riddle in ran.err]
     assert owner.ok("pending", "--json").json == []
+
+
+def test_client_in_the_owners_own_folder_is_no_reason_to_move_that_aside(owner: Owner) -> None:
+    ran = owner.run("client", "new", "phone")
+    assert "--force" not in ran.err
+    assert "privacy-owner --home DIR client new phone" in ran.err
