@@ -1,7 +1,13 @@
 """``Bundle``: the folder of exports: what lies there, where a copy of an object is, and what goes from there.
 
-Of an export the files go first, then its row: a crash between the two leaves a row that ``recover`` drops. Everything
-here is synchronous and runs in a thread of its own.
+An export goes in three steps:
+
+1. where a command removes it, its row says so. If power fails behind it, the command comes back to this line.
+2. the files are removed and the folder is synced. If power fails here, or before 3, the row is there without them: that
+   command, which is open still, does the rest and says ``deleted``; where none had begun, ``recover`` drops the row.
+3. one transaction: the row goes, and who removed it is written down.
+
+Everything here is synchronous and runs in a thread of its own.
 """
 
 import contextlib
@@ -110,15 +116,25 @@ class Bundle:
         """Let no command try again to remove one."""
         rows.keep(tx, export_id)
 
-    def remove(self, export_id: str, note: Callable[[Tx], None], *, by: rows.Retrier = "device") -> None:
+    def remove(self, export_id: str, note: Callable[[Tx], None], *, command: str = "") -> None:
         """Remove an export's files, then its row; ``note`` writes down why in the row's transaction (invariant I7).
 
-        If power fails between the two, ``recover`` does the second. Raises ``ConfigError`` or ``LinkError`` when files
-        cannot be removed; the row then stays and says so, and ``by`` tries again: the deletes that mean it, or
-        ``expire``.
+        ``command`` is the ``jti`` of the one that removes it, if one does. Raises ``ConfigError`` or ``LinkError`` when
+        files cannot be removed; the row then stays and says so, and the deletes that mean it try again, or ``expire``
+        where no command did.
         """
+
+        def drop(tx: Tx) -> None:
+            if rows.drop(tx, export_id):  # else another was faster, and has told
+                note(tx)
+
         with self._removing:  # a delete and a limit of the policy may mean the same one at the same moment
+            if command:
+                # Step 1. Where there is no room for it what goes makes some; a cut behind it is the device's to tell.
+                with contextlib.suppress(SpaceError):
+                    self._index.write_now(lambda tx: rows.begin_removal(tx, export_id, command), urgent=True)
             try:
+                # Step 2.
                 if not remove_tree(self.folder / export_id):  # by another that failed behind it, or that power ended
                     with translated_removal(self.folder):
                         make_folder(self.folder)  # a person may have removed it, with all that was in it
@@ -126,21 +142,17 @@ class Bundle:
             except (ConfigError, LinkError):
                 # If power fails here, or there is no room, whoever asked does so again: its delete is open still.
                 with contextlib.suppress(SpaceError):
-                    self._index.write_now(lambda tx: rows.put_off(tx, export_id, by), urgent=True)
+                    self._index.write_now(lambda tx: rows.put_off(tx, export_id), urgent=True)
                 raise
-
-        def drop(tx: Tx) -> None:
-            if rows.drop(tx, export_id):  # else another was faster, and has told
-                note(tx)
-
-        self._index.write_now(drop, urgent=True)
+            # Step 3.
+            self._index.write_now(drop, urgent=True)
 
     def lying(self, tx: Tx) -> tuple[Lying, ...]:
         """Return the exports that lie here, the oldest first."""
         found: list[Lying] = []
         newer_bytes = 0
         by_age = sorted(rows.exports(tx), key=_newest_first)
-        for export_id, made_ms, size_bytes, recipients, objects, retried_by in by_age:
+        for export_id, made_ms, size_bytes, recipients, objects, retried_by, removed_by in by_age:
             newer_bytes += size_bytes
             one = Lying(
                 id=export_id,
@@ -151,6 +163,7 @@ class Bundle:
                 rank=len(found),
                 newer_bytes=newer_bytes,
                 retried_by=retried_by,
+                removed_by=removed_by,
             )
             found.append(one)
         return tuple(reversed(found))
@@ -158,13 +171,14 @@ class Bundle:
     def expire(self, ends: Ends, *, moment: Moment) -> tuple[str, ...]:
         """Remove the exports for which ``ends(export, bytes removed so far)`` names a rule; return their ids.
 
-        One that cannot be removed is put off, and the next call tries it again, unless a command does.
+        One that cannot be removed is put off, and the next call tries it again. What a command has begun to remove is
+        that command's to end and to answer.
         """
         due: list[str] = []
         freed = 0
         for one in self._index.read_now(self.lying):
             rule = ends(one, freed) or ("export" if one.retried_by == "device" else None)
-            if rule is None:
+            if rule is None or one.removed_by:
                 continue
             try:
                 self.remove(one.id, partial(_note_erased, export_id=one.id, rule=rule, moment=moment))
@@ -178,10 +192,11 @@ class Bundle:
     def recover(self, moment: Moment) -> int:
         """Remove, at start, folders without a row and rows without a folder; return how many folders that were.
 
+        A row of what a command has begun to remove stays until that command answers, which comes behind this.
         What is no folder is none of ours and left alone; what cannot be removed is told and left to the next start.
         """
         known = self._index.read_now(self.exports)
-        for export_id in known:
+        for export_id in known - self._index.read_now(rows.being_removed):
             if not (self.folder / export_id).exists():  # a removal was cut between its two halves
                 try:
                     self.remove(export_id, partial(_note_erased, export_id=export_id, rule="export", moment=moment))

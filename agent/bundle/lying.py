@@ -12,7 +12,8 @@ class Lying(msgspec.Struct, frozen=True, kw_only=True):
     """An export in its folder, a copy of ``objects`` objects, sealed to ``recipients``.
 
     ``made_ms`` is agent time; ``rank`` and ``newer_bytes`` count the exports as ``agent/policy`` counts a set. Where
-    it has to go and could not be removed yet, ``retried_by`` says who tries again, else it is empty.
+    it has to go and could not be removed yet, ``retried_by`` says who tries again; ``removed_by`` is the command that
+    has begun to remove it. Else they are empty.
     """
 
     id: str
@@ -23,6 +24,7 @@ class Lying(msgspec.Struct, frozen=True, kw_only=True):
     rank: int
     newer_bytes: int
     retried_by: str
+    removed_by: str
 
 
 def view(found: Lying, *, policy: Policy) -> dict[str, Any]:
@@ -40,7 +42,7 @@ def view(found: Lying, *, policy: Policy) -> dict[str, Any]:
         "captured_to": made,
         "taken_in": made,
         "bytes": found.size_bytes,
-        "state": "erasing" if found.retried_by else "sealed",
+        "state": "erasing" if found.retried_by or found.removed_by else "sealed",
         "recipients": list(found.recipients),
         "objects": found.objects,
         "rule": f"{rule.scope}.keep.age",

@@ -93,7 +93,7 @@ class Removal:
             gone = Outcome(id=export_id, result="deleted")
             note = partial(self._decide, row=row, outcome=gone, selected=export_id in ids, moment=moment)
             try:
-                await asyncio.to_thread(self._bundle.remove, export_id, note, by="command")
+                await asyncio.to_thread(self._bundle.remove, export_id, note, command=row.jti)
                 self._on_removed(export_id)
             except (ConfigError, LinkError) as error:
                 stays = error

@@ -1,6 +1,6 @@
 """Exports that lie in the export folder."""
 
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from agent.index.transaction import Tx
 
@@ -33,18 +33,22 @@ MIGRATIONS: Final[tuple[str, ...]] = (
     UPDATE export SET asked_ms = made_ms;
     ALTER TABLE export ADD COLUMN retried_by TEXT NOT NULL DEFAULT '';
     """,
+    """
+    -- The command that has begun to remove it, of which it is still to answer; else empty.
+    ALTER TABLE export ADD COLUMN removed_by TEXT NOT NULL DEFAULT '';
+    """,
 )
 
-Retrier = Literal["command", "device"]
-"""Who tries again to remove an export: the deletes that wait for it, or the device where none does."""
+ExportRow = tuple[str, int, int, str, int, str, str]
+"""(id, made, bytes, recipients, number of objects, who tries again to remove it, which command has begun to)."""
 
-ExportRow = tuple[str, int, int, str, int, str]
-"""(id, made, bytes, recipients, number of objects, who tries again to remove it)."""
+_OPEN: Final = "EXISTS (SELECT 1 FROM command WHERE jti = removed_by AND settled_ms IS NULL)"
+"""The command that has begun to remove an export is still to answer; one that is over, or forgotten, tries no more."""
 
-_SELECT: Final = """
-    SELECT id, made_ms, bytes, recipients, (SELECT count(*) FROM export_object WHERE export = export.id), retried_by
-    FROM export
-"""
+_SELECT: Final = (
+    "SELECT id, made_ms, bytes, recipients, (SELECT count(*) FROM export_object WHERE export = export.id), retried_by,"  # noqa: S608 - our own text
+    f" CASE WHEN {_OPEN} THEN removed_by ELSE '' END FROM export"
+)
 
 
 def put(
@@ -87,19 +91,34 @@ def asked_by(tx: Tx, ms: int) -> frozenset[str]:
     return frozenset(row[0] for row in tx.execute("SELECT id FROM export WHERE asked_ms <= ?", (ms,)))
 
 
-def put_off(tx: Tx, export_id: str, by: Retrier) -> None:
+def begin_removal(tx: Tx, export_id: str, command: str) -> None:
+    """Write down, before its files go, which command removes an export."""
+    tx.execute("UPDATE export SET removed_by = ?1 WHERE id = ?2 AND removed_by != ?1", (command, export_id))
+
+
+def being_removed(tx: Tx) -> frozenset[str]:
+    """Return the exports that commands have begun to remove."""
+    return frozenset(row[0] for row in tx.execute(f"SELECT id FROM export WHERE {_OPEN}"))  # noqa: S608 - our own text
+
+
+def put_off(tx: Tx, export_id: str) -> None:
     """Write down that an export could not be removed, and who tries again: commands before the device."""
-    tx.execute("UPDATE export SET retried_by = ? WHERE id = ? AND retried_by != 'command'", (by, export_id))
+    tx.execute(
+        f"UPDATE export SET retried_by = CASE WHEN {_OPEN} THEN 'command' ELSE 'device' END"  # noqa: S608 - our own text
+        " WHERE id = ? AND retried_by != 'command'",
+        (export_id,),
+    )
 
 
 def release(tx: Tx, export_id: str) -> None:
     """Let the device try again in the place of commands."""
-    tx.execute("UPDATE export SET retried_by = 'device' WHERE id = ?", (export_id,))
+    tx.execute("UPDATE export SET retried_by = 'device', removed_by = '' WHERE id = ?", (export_id,))
 
 
 def keep(tx: Tx, export_id: str) -> None:
     """Let no command try again: whoever wanted it gone may not any more."""
     tx.execute("UPDATE export SET retried_by = '' WHERE id = ? AND retried_by = 'command'", (export_id,))
+    tx.execute("UPDATE export SET removed_by = '' WHERE id = ?", (export_id,))
 
 
 def those_put_off(tx: Tx) -> tuple[str, ...]:
@@ -114,4 +133,4 @@ def holding(tx: Tx, object_id: str, *, limit: int) -> tuple[str, ...]:
 
 
 def _row(values: tuple[Any, ...]) -> ExportRow:
-    return values[0], values[1], values[2], values[3], values[4], values[5]
+    return values[0], values[1], values[2], values[3], values[4], values[5], values[6]

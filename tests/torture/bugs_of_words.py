@@ -141,10 +141,8 @@ def _removed_before_it_is_intended() -> None:
 
 
 def _export_removed_behind_its_receipt() -> None:
-    def remove(
-        self: Bundle, export_id: str, note: Callable[[Any], None], *, by: export_rows.Retrier = "device"
-    ) -> None:
-        del by
+    def remove(self: Bundle, export_id: str, note: Callable[[Any], None], *, command: str = "") -> None:
+        del command
 
         def drop(tx: Any) -> None:  # noqa: ANN401 - a transaction
             export_rows.drop(tx, export_id)
