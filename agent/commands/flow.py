@@ -110,6 +110,7 @@ class Commands:
                 index=index,
                 vault=vault,
                 erasure=erasure,
+                bundle=bundle,
                 trust=trust,
                 ledger=ledger,
                 world=world,

@@ -18,6 +18,7 @@ from typing import Final
 
 from agent import audit
 from agent.audit import Event
+from agent.bundle import Bundle
 from agent.commands.consent import Purposes
 from agent.commands.ledger import RUNNING, Ledger, command_of
 from agent.commands.world import World
@@ -45,6 +46,7 @@ class Withdrawals:
         index: Index,
         vault: Vault,
         erasure: Erasure,
+        bundle: Bundle,
         trust: Trust,
         ledger: Ledger,
         world: World,
@@ -53,6 +55,7 @@ class Withdrawals:
         self._index = index
         self._vault = vault
         self._erasure = erasure
+        self._bundle = bundle
         self._trust = trust
         self._ledger = ledger
         self._world = world
@@ -113,7 +116,7 @@ class Withdrawals:
                 self._strike(tx, item)
             else:
                 outcomes.append(self._narrowed(tx, row, item, after, moment=moment))
-        self._trust.decide(tx, row.jti, tuple(outcomes), selected=selected)
+        self._trust.decide(tx, row.jti, self._bundle.remarked(tx, row.jti, tuple(outcomes)), selected=selected)
         self._purposes.changed(tx)  # what was sealed anew may go on now
         return tuple(doomed)
 

@@ -15,6 +15,7 @@ from agent.rights import consent
 from agent.rights.consent import By
 from tests.commands.consenting import VENDOR, VENDOR_KEY, Consulate, consulate
 from tests.commands.office import START_S, at, run
+from tests.commands.test_export_stays import made_here
 
 
 @pytest.fixture
@@ -160,6 +161,24 @@ def test_withdrawal_says_of_each_object_what_became_of_it(office: Consulate) -> 
         assert office.get(theirs.id) is None
         asked = office.index.read_now(lambda tx: office.erasure.pending_remote(tx, office.store.kid, 10))
         assert [copy.upload for copy in asked] == [upload], "the half-sent copy is asked back, the finished one is not"
+
+    run(scenario())
+
+
+def test_withdrawal_of_what_a_limit_ended_meanwhile_tells_of_the_copy_in_an_export(office: Consulate) -> None:
+    # Its receipt said that it was gone, and not where it still was: a delete's does.
+    async def scenario() -> None:
+        await office.give()
+        gone = await office.keep_for("security", "analytics")
+        made = await made_here(office)
+        frozen = await office.receive(office.client, office.command(office.client, "withdraw", purpose="analytics"))
+        assert frozen is not None
+        await office.erasure.erase([gone.id], actor="device", rule="keep.age", command="", moment=office.moment)
+        await office.commands.resume(office.moment)
+        (told,) = [one for one in office.waiting(office.client) if one["cmd"] == frozen["cmd"]]
+        assert told["outcomes"] == [
+            {"id": gone.id, "result": "already_gone", "remarks": ["export_copy_remains"], "exports": [made.id]}
+        ]
 
     run(scenario())
 
