@@ -1,6 +1,8 @@
 """Exports: built one at a time, each object judged as it is taken in, and written down in the audit.
 
-An export for a command answers it; one for the person at this machine is sealed to the policy's owner alone.
+An export for a command answers it; one for the person at this machine is sealed to the policy's owner alone. What
+fails on the way (a disk, an object that changed) is tried again, whole, ever less often, and is given up at the
+command's ``exp``.
 """
 
 import asyncio
@@ -11,12 +13,14 @@ from typing import Final
 from agent import audit
 from agent.audit import Event
 from agent.bundle import Bundle, Export, Form, Order
+from agent.clock import MS_PER_S
+from agent.commands.again import Again
 from agent.commands.farewell import is_leaving
 from agent.commands.handing import begin_delivery
-from agent.commands.ledger import Ledger
+from agent.commands.ledger import Ledger, command_of
 from agent.commands.world import World, kept
 from agent.envelope import Export as ExportRequest
-from agent.errors import RefusedError, SpaceError
+from agent.errors import AgentError, RefusedError, SpaceError
 from agent.index import Index, Tx
 from agent.model import Moment, Object, Outcome, Requester, Selection
 from agent.policy import Conditions, Decision, Refuse, Rights, Subject, decide
@@ -43,13 +47,21 @@ class Exports:
         self._trust = trust
         self._ledger = ledger
         self._world = world
+        self._again = Again(world.now)
         self.line = asyncio.Lock()
         self.building = ""
         self.suspect: Callable[[str], None] = lambda _object_id: None
         """Told of an object whose payload could not be exported."""
 
     async def carry_out(self, row: CommandRow, request: ExportRequest, *, progress: Progress) -> None:
-        """Build what a command asks for and settle it; a disk without room fails it. The caller holds ``line``."""
+        """Build what a command asks for and settle it; a disk without room fails it. The caller holds ``line``.
+
+        Raises what is tried again, and does so while the pause behind the last try is not over.
+        """
+        if self._again.has_failed(row.jti) and self._is_over(row):
+            await self._give_up(row.jti)
+            return
+        self._again.require_over(row.jti)
         requester = await self._index.read(lambda tx: self._ledger.requester(tx, row))
         ids = tuple(await self._index.read(lambda tx: self._trust.frozen(tx, row.jti)))
         recipients = request.to or self._world.policy().owner_recipients()
@@ -91,8 +103,23 @@ class Exports:
             await self._fail(row.jti, reason="disk_full")
         except RefusedError as error:
             await self._fail(row.jti, reason=error.reason)
+        except AgentError as error:
+            if self._is_over(row):
+                await self._give_up(row.jti)
+                return
+            self._again.put_off(row.jti, error.message)
+            raise
         finally:
             self.building = ""
+        self._again.forget(row.jti)
+
+    def _is_over(self, row: CommandRow) -> bool:
+        return self._world.now().agent_ms // MS_PER_S >= command_of(row).exp
+
+    async def _give_up(self, jti: str) -> None:
+        # If power fails before this is durable, the next start tries once more.
+        await self._fail(jti, reason="expired")
+        self._again.forget(jti)
 
     async def here(
         self,

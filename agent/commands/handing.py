@@ -15,7 +15,7 @@ server or its address is refused for is told at once. What a server has is told,
 import asyncio
 import os
 from functools import partial
-from typing import Final, Literal
+from typing import Literal
 
 import msgspec
 
@@ -23,6 +23,7 @@ from agent import audit
 from agent.audit import Event
 from agent.bundle import Bundle, Export
 from agent.clock import MS_PER_S
+from agent.commands.again import Again
 from agent.commands.ledger import RUNNING, Answer, Ledger
 from agent.commands.world import World
 from agent.courier import Courier, Errand, Why, limit_s
@@ -37,19 +38,6 @@ from agent.rights import delivery
 from agent.rights.delivery import ToPut
 from agent.trust import CommandRow, Trust
 from agent.vault import Vault
-
-FIRST_AGAIN_MS: Final = 15_000
-LONGEST_AGAIN_MS: Final = 3_600_000
-WAITING_MAX: Final = 256
-"""Deliveries whose next try is remembered; one that is forgotten is tried at once."""
-
-
-class _Again(msgspec.Struct, frozen=True):
-    """When a delivery is tried again, after which pause, and what went wrong."""
-
-    at_ms: int
-    pause_ms: int
-    message: str
 
 
 class _End(msgspec.Struct, frozen=True):
@@ -82,7 +70,7 @@ class Handing:
         self._trust = trust
         self._ledger = ledger
         self._world = world
-        self._again: dict[str, _Again] = {}
+        self._again = Again(world.now)
         self._under_way: dict[str, Courier] = {}
 
     def is_begun(self, tx: Tx, export_id: str) -> bool:
@@ -121,9 +109,8 @@ class Handing:
         if not await self._index.read(lambda tx: self.is_begun(tx, row.jti)):
             return  # nothing could be exported, and that was told
         next_one = await self._index.read(lambda tx: self._next(tx, row, exp_s=command.exp))
-        waits = self._again.get(row.jti)
-        if isinstance(next_one, ToPut) and waits is not None and self._world.now().agent_ms < waits.at_ms:
-            raise LinkError(waits.message, hint="it is tried again while the command is valid")
+        if isinstance(next_one, ToPut):
+            self._again.require_over(row.jti)
         try:
             if isinstance(next_one, ToPut):
                 next_one = await self._put_all(row, next_one, read_deposit(request.put), exp_s=command.exp)
@@ -132,10 +119,10 @@ class Handing:
         except LinkError as error:
             now = await self._index.read(lambda tx: self._next(tx, row, exp_s=command.exp))
             if isinstance(now, ToPut):
-                if now != next_one:
-                    waits = None
+                if now != next_one:  # a file got through
+                    self._again.forget(row.jti)
                     await self._index.write(lambda tx: self._tell(tx, row.jti), urgent=True)
-                self._note_again(row.jti, waits, error.message)
+                self._again.put_off(row.jti, error.message)
                 raise
             next_one = now
         await self._end(row.jti, request, next_one)
@@ -176,13 +163,6 @@ class Handing:
             (self._vault.get(tx, object_id) for object_id in delivery.objects_in(tx, row.jti, file)) if since else ()
         )
         return any(item is not None and any(one.covers(item) for one in since) for item in found)
-
-    def _note_again(self, jti: str, before: _Again | None, message: str) -> None:
-        """Wait for longer each time; a file that got through begins anew."""
-        pause_ms = FIRST_AGAIN_MS if before is None else min(LONGEST_AGAIN_MS, 2 * before.pause_ms)
-        if len(self._again) >= WAITING_MAX:
-            self._again.clear()
-        self._again[jti] = _Again(self._world.now().agent_ms + pause_ms, pause_ms, message)
 
     async def _put_all(self, row: CommandRow, first: ToPut, deposit: Deposit, *, exp_s: int) -> _End:
         """Do step 2 until nothing more is to be put."""
@@ -229,7 +209,7 @@ class Handing:
 
     async def _end(self, jti: str, request: ExportRequest, end: _End) -> None:
         moment = self._world.now()
-        self._again.pop(jti, None)
+        self._again.forget(jti)
         # Step 3. If power fails before this is durable, what is next is judged once more.
         await self._index.write(lambda tx: delivery.ending(tx, jti, why=end.why), urgent=True)
         # Step 4. If power fails behind it, how it ends is known, and this is done again.

@@ -15,7 +15,7 @@ import msgspec
 import pytest
 
 from agent import age, envelope
-from agent.commands.handing import LONGEST_AGAIN_MS, _End
+from agent.commands.again import LONGEST_AGAIN_MS, _End
 from agent.commands.ledger import command_of
 from agent.courier import Courier, Errand
 from agent.courier.message import Delivered
