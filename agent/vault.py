@@ -555,7 +555,7 @@ class Vault:
         """
         if selection.ids is not None:
             return Ids.of(selection.ids)
-        return Ids(rows.selected(tx, _chosen(selection)))
+        return Ids(rows.selected(tx, chosen(selection)))
 
     def sealed_for(self, tx: Tx, targets: Iterable[tuple[str, str]]) -> Ids:
         """Return what is here and was sealed for one of these (purpose, category)."""
@@ -576,21 +576,21 @@ class Vault:
         """
         if selection.ids is not None:
             return tuple(sorted(name for name in set(selection.ids) if name > after)[:limit])
-        return tuple(rows.page_of(tx, _chosen(selection), after=after, limit=limit, erasing=erasing))
+        return tuple(rows.page_of(tx, chosen(selection), after=after, limit=limit, erasing=erasing))
 
     def weigh(self, tx: Tx, selection: Selection, *, with_stores: bool) -> Total:
         """Return how much of a selection is here, and what only a store still has, where that is counted too."""
         if selection.ids is not None:
             found = [self.get(tx, name) or (self.at_store(tx, name) if with_stores else None) for name in selection.ids]
             return _sum(Total(1, item.size_bytes) for item in found if item is not None)
-        chosen = _chosen(selection)
+        asked = chosen(selection)
         if selection.from_ is not None or selection.to is not None:
             weighed = (rows.weighed, rows.remote_weighed) if with_stores else (rows.weighed,)
-            return _sum(Total(*weigh(tx, chosen)) for weigh in weighed)
+            return _sum(Total(*weigh(tx, asked)) for weigh in weighed)
         return _sum(
             Total(objects, size)
             for camera, category, objects, size in (*rows.totals(tx), *(rows.remote_totals(tx) if with_stores else ()))
-            if chosen.camera in {None, camera} and chosen.category in {None, category}
+            if asked.camera in {None, camera} and asked.category in {None, category}
         )
 
     def at_stores(self, tx: Tx) -> Total:
@@ -892,7 +892,8 @@ def _sum(totals: Iterable[Total]) -> Total:
     return Total(objects, size_bytes)
 
 
-def _chosen(selection: Selection) -> rows.Chosen:
+def chosen(selection: Selection) -> rows.Chosen:
+    """Return what a selection that names no ids asks for, as the index has it."""
     return rows.Chosen(
         camera=selection.camera,
         category=selection.category,

@@ -21,6 +21,7 @@ from agent.errors import AgentError, CorruptError, LinkError
 from agent.files import make_folder, remove_tree, settle, sync_folder, translated_space
 from agent.index import Index, IndexLostError, Tx
 from agent.index import bundle as rows
+from agent.index.vault import Chosen
 from agent.keystore import Keystore
 from agent.model import Moment, Object, Outcome
 from agent.vault import Vault
@@ -96,6 +97,21 @@ class Builder:
         self._keystore = keystore
         self._wanted: frozenset[str] = frozenset()  # by the export that is being built
         self._told: set[str] = set()
+        self._seen: dict[str, Object] = {}  # what was here when its turn came; on the index's thread alone
+
+    def gone(self, tx: Tx, asked: Chosen) -> frozenset[str]:
+        """Return of what is asked for that of which there may be a copy by now, and which is not here any more."""
+        return frozenset(
+            one.id
+            for one in self._seen.values()
+            if asked.covers(
+                camera=one.camera,
+                category=one.category,
+                captured_from_ms=one.captured_from_ms,
+                captured_to_ms=one.captured_to_ms,
+            )
+            and self._is_gone(tx, one.id)
+        )
 
     def told(self, object_id: str) -> None:
         """Take that a receipt names an object as deleted; called in the transaction that writes the receipt."""
@@ -112,11 +128,11 @@ class Builder:
         require_recipients(order.recipients)
         try:
             while True:
-                self._wanted, self._told = frozenset(order.ids), set()
+                self._wanted, self._told, self._seen = frozenset(order.ids), set(), {}
                 with contextlib.suppress(_OvertakenError):  # each time an object less is there
                     return self._attempt(order)
         finally:
-            self._wanted = frozenset()
+            self._wanted, self._seen = frozenset(), {}
 
     def _attempt(self, order: Order) -> Export:
         part = self._folder / f"{order.id}.part"
@@ -172,7 +188,10 @@ class Builder:
                     made_ms=order.moment.agent_ms,
                     size_bytes=sum(file.bytes for file in export.files),
                     recipients=order.recipients,
-                    objects=tuple(outcome.id for outcome in export.outcomes if outcome.result == "exported"),
+                    objects=tuple(
+                        (one.id, one.camera, one.category, one.captured_from_ms, one.captured_to_ms)
+                        for one in (self._seen[done.id] for done in export.outcomes if done.result == "exported")
+                    ),
                 )
             order.note(tx, export)
 
@@ -196,6 +215,7 @@ class Builder:
             item = self._vault.get(tx, object_id)
             if item is None or item.state == "erasing":
                 return Outcome(id=object_id, result="already_gone")
+            self._seen[object_id] = item
             kept = order.judge(tx, item)
             if kept is not None:
                 return kept

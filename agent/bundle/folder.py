@@ -29,7 +29,7 @@ from agent.index import Index, Tx
 from agent.index import bundle as rows
 from agent.keystore import Keystore
 from agent.model import Moment, Outcome, Selection
-from agent.vault import Vault
+from agent.vault import Vault, chosen
 
 EXPORTS_FOLDER: Final = "exports"
 
@@ -87,6 +87,16 @@ class Bundle:
     def select(self, tx: Tx, selection: Selection) -> tuple[str, ...]:
         """Return the exports that a selection means without naming them."""
         return tuple(sorted(self.exports(tx))) if means_exports(selection) else ()
+
+    def gone(self, tx: Tx, selection: Selection) -> frozenset[str]:
+        """Return the objects of a selection without ids that are gone here, and of which an export has a copy.
+
+        Also one that is being built, or is on its way to a third party.
+        """
+        if selection.ids is not None:
+            return frozenset()
+        asked = chosen(selection)
+        return self._builder.gone(tx, asked).union(rows.gone(tx, asked))
 
     def remarked(self, tx: Tx, command: str, outcomes: tuple[Outcome, ...]) -> tuple[Outcome, ...]:
         """Return a deletion's outcomes, each saying where an export still holds a copy of the object (invariant I6).

@@ -286,6 +286,8 @@ class Admission:
             return Ids(), (0, 0)
         if not isinstance(command.request, Export):
             ids = self._meant(tx, key, select)
+            if isinstance(command.request, Delete | EraseAll):
+                ids = ids.joined(self._bundle.gone(tx, select))  # copies that it does not reach are to be named
         elif len(ids := self._vault.select(tx, select)) > OBJECTS_MAX:
             raise RefusedError("the export would be too large", reason="too_large", retry="after_fix")
         total = self._vault.weigh(tx, select, with_stores=isinstance(command.request, Delete | EraseAll))

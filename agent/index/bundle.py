@@ -1,8 +1,10 @@
 """Exports that lie in the export folder."""
 
+from collections.abc import Iterable
 from typing import Any, Final
 
 from agent.index.transaction import Tx
+from agent.index.vault import Chosen
 
 MIGRATIONS: Final[tuple[str, ...]] = (
     """
@@ -37,7 +39,22 @@ MIGRATIONS: Final[tuple[str, ...]] = (
     -- The command that has begun to remove it, of which it is still to answer; else empty.
     ALTER TABLE export ADD COLUMN removed_by TEXT NOT NULL DEFAULT '';
     """,
+    """
+    -- What an object in an export was of, and when: a delete by camera, category or time finds its copy when the object
+    -- is gone. Without a value where an older version wrote it and nothing was left of the object by the update.
+    ALTER TABLE export_object ADD COLUMN camera TEXT;
+    ALTER TABLE export_object ADD COLUMN category TEXT;
+    ALTER TABLE export_object ADD COLUMN captured_from_ms INTEGER;
+    ALTER TABLE export_object ADD COLUMN captured_to_ms INTEGER;
+    UPDATE export_object SET camera = r.camera, category = r.category, captured_from_ms = r.captured_from_ms,
+        captured_to_ms = r.captured_to_ms FROM remote_only r WHERE r.object = export_object.object;
+    UPDATE export_object SET camera = o.camera, category = o.category, captured_from_ms = o.captured_from_ms,
+        captured_to_ms = o.captured_to_ms FROM object o WHERE o.id = export_object.object;
+    """,
 )
+
+CopyRow = tuple[str, str, str, int, int]
+"""(object, its camera and category, when it was captured, from and to)."""
 
 ExportRow = tuple[str, int, int, str, int, str, str]
 """(id, made, bytes, recipients, number of objects, who tries again to remove it, which command has begun to)."""
@@ -59,7 +76,7 @@ def put(
     made_ms: int,
     size_bytes: int,
     recipients: tuple[str, ...],
-    objects: tuple[str, ...],
+    objects: Iterable[CopyRow],
 ) -> None:
     """Write a finished export; one that was built again replaces the rows."""
     drop(tx, export_id)
@@ -67,7 +84,11 @@ def put(
         "INSERT INTO export (id, asked_ms, made_ms, bytes, recipients) VALUES (?, ?, ?, ?, ?)",
         (export_id, asked_ms, made_ms, size_bytes, " ".join(recipients)),
     )
-    tx.executemany("INSERT INTO export_object VALUES (?, ?)", ((export_id, object_id) for object_id in objects))
+    tx.executemany(
+        "INSERT INTO export_object (export, object, camera, category, captured_from_ms, captured_to_ms)"
+        " VALUES (?, ?, ?, ?, ?, ?)",
+        ((export_id, *copy) for copy in objects),
+    )
 
 
 def drop(tx: Tx, export_id: str) -> bool:
@@ -129,6 +150,20 @@ def those_put_off(tx: Tx) -> tuple[str, ...]:
 def holding(tx: Tx, object_id: str, *, limit: int) -> tuple[str, ...]:
     """Return the exports that hold a copy of an object, the first of them by id."""
     rows = tx.execute("SELECT export FROM export_object WHERE object = ? ORDER BY export LIMIT ?", (object_id, limit))
+    return tuple(row[0] for row in rows)
+
+
+def gone(tx: Tx, chosen: Chosen) -> tuple[str, ...]:
+    """Return of what is chosen those objects of which exports have a copy and that are not here, or are being erased.
+
+    What nothing but its id is known of is chosen with everything.
+    """
+    clauses, params = chosen.clauses()
+    rows = tx.execute(
+        f"SELECT DISTINCT object FROM export_object WHERE {clauses}"  # noqa: S608 - our own names
+        " AND NOT EXISTS (SELECT 1 FROM object o WHERE o.id = export_object.object AND o.state != 'erasing')",
+        tuple(params),
+    )
     return tuple(row[0] for row in rows)
 
 

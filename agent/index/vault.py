@@ -364,6 +364,15 @@ class Chosen(msgspec.Struct, frozen=True, kw_only=True):
                 params.append(value)
         return " AND ".join(where), params
 
+    def covers(self, *, camera: str, category: str, captured_from_ms: int, captured_to_ms: int) -> bool:
+        """Tell what ``clauses`` asks for of a row that is not written yet."""
+        return (
+            self.camera in {None, camera}
+            and self.category in {None, category}
+            and (self.from_ms is None or max(captured_to_ms, captured_from_ms + 1) > self.from_ms)
+            and (self.to_ms is None or captured_from_ms < self.to_ms)
+        )
+
 
 def _selected(chosen: Chosen, *, after: str = "") -> tuple[str, list[Any]]:
     clauses, params = chosen.clauses()

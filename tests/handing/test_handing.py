@@ -15,7 +15,8 @@ import msgspec
 import pytest
 
 from agent import age, envelope
-from agent.commands.again import LONGEST_AGAIN_MS, _End
+from agent.commands.again import LONGEST_AGAIN_MS
+from agent.commands.handing import _End
 from agent.commands.ledger import command_of
 from agent.courier import Courier, Errand
 from agent.courier.message import Delivered
@@ -328,6 +329,24 @@ def test_delete_of_one_object_ends_the_hand_out_that_holds_it(house: House, thir
     assert results(settled) == {
         item.id: "exported" if any(item.id in path for path in third.taken) else "failed" for item in items
     }
+
+
+@pytest.mark.promise("ERASE")
+def test_delete_by_camera_ends_the_hand_out_of_what_a_limit_ended_here(house: House, third: Inbox) -> None:
+    # It selected nothing, and the copy went on to the third party.
+    third.answers += [(503, {})]
+    office = house.office
+    item = run(office.keep())
+    told = house.ask(item)
+    run(office.erasure.erase([item.id], actor="device", rule="keep.age", command="", moment=office.moment))
+    before = len(third.asked)
+    deleted = run(office.submit(office.client, "delete", select={"camera": item.camera}))
+    assert results(deleted) == {item.id: "already_gone"}
+    house.go_on(after_s=60)
+    settled = house.newest(told["cmd"])
+    assert (settled["status"], settled["export"]["delivery"]["why"]) == ("failed", "removed")
+    assert (len(third.asked), third.taken) == (before, {})
+    assert house.exports() == []
 
 
 def test_restriction_by_another_client_ends_it_and_one_of_whoever_asked_does_not(house: House, third: Inbox) -> None:

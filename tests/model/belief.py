@@ -190,6 +190,7 @@ class Belief:
         self.restrictions: list[Freeze] = []
         self.words: dict[tuple[str, str], Word] = {}
         self.exports: dict[str, int] = {}
+        self.held_by: dict[str, set[str]] = {}
         self.said: list[Said] = []
         self.going_since_ms: int | None = None
 
@@ -208,11 +209,16 @@ class Belief:
     def restricted(self, thing: Thing | File) -> bool:
         return any(one.select.covers(thing) for one in self.restrictions)
 
-    def selected(self, select: Select, *, exports: bool) -> tuple[str, ...]:
-        """Return what a selection means now, as it is frozen when a command arrives."""
+    def selected(self, select: Select, *, exports: bool, copies: bool) -> tuple[str, ...]:
+        """Return what a selection means now, as it is frozen when a command arrives.
+
+        ``copies``: also what is gone here and still in an export.
+        """
         if select.ids is not None:
             return tuple(sorted(set(select.ids)))
         found = [one.id for one in self.things if (one.state == "here" or one.at_store_only) and select.covers(one)]
+        lying = {name for export in self.exports for name in self.held_by[export]} if copies else set()
+        found += [one.id for one in self.things if one.id in lying and one.id not in found and select.covers(one)]
         whole = select.is_all or select == Select(category="export")
         return tuple(sorted(found + (list(self.exports) if exports and whole else [])))
 
@@ -500,6 +506,7 @@ class Belief:
             said.results[name] = "restricted" if kept else "exported" if there else "already_gone"
         if "exported" in said.results.values():
             self.exports[said.jti] = self.time.now_ms
+            self.held_by[said.jti] = {name for name, result in said.results.items() if result == "exported"}
 
     def _narrow(self, said: Said) -> None:
         """Let what was sealed for a purpose that was taken away be for the others, or end where nobody may read it."""

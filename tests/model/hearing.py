@@ -58,7 +58,7 @@ class Hearing:
         """Freeze what it names now."""
         if said.verb in {"delete", "export"} and said.select is not None:
             exports = said.who == "client" and said.verb == "delete"
-            said.named = self.belief.selected(said.select, exports=exports)
+            said.named = self.belief.selected(said.select, exports=exports, copies=said.verb == "delete")
         if said.verb in _TAKES:
             here = self.belief.here()
             said.named = tuple(sorted(one.id for one in here if "analytics" in one.purposes))
