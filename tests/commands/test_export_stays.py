@@ -288,6 +288,20 @@ def test_key_that_may_delete_for_the_owner_no_more_leaves_an_export_to_its_age(o
     run(scenario())
 
 
+def test_export_that_no_command_may_remove_any_more_is_not_told_as_going(office: Office) -> None:
+    async def scenario() -> None:
+        await office.keep()
+        folder = block(await here(office))
+        assert (await office.submit(office.client, "delete", select=SELECT_ALL))["status"] == "accepted"
+        office.index.write_now(lambda tx: office.bundle.keep(tx, folder.name))
+        (stays,) = office.index.read_now(office.bundle.lying)
+        assert bundle.view(stays, policy=office.world.policy())["state"] == "sealed"
+        unblock(folder)
+        assert office.bundle.expire(lambda _one, _freed: "age", moment=office.moment) == (folder.name,)
+
+    run(scenario())
+
+
 def test_export_that_a_limit_and_a_delete_remove_at_once_is_told_once(office: Office) -> None:
     async def scenario() -> None:
         await office.keep()
