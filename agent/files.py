@@ -18,7 +18,7 @@ import os
 import secrets
 import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -43,7 +43,6 @@ ASIDE_PREFIX: Final = ".privacy-agent."
 """Of a source's file that is being removed; hidden, so that nobody takes it for a recording."""
 
 _RENAME_NOREPLACE: Final = 1  # renameat2(2)
-_NAME_MAX: Final = 255  # bytes: <linux/limits.h>
 
 TMPFS_MAGIC: Final = 0x01021994  # statfs(2)
 _STATFS_BYTES: Final = 256
@@ -287,17 +286,21 @@ def remove_tree(folder: Path) -> bool:
     return existed
 
 
-def remove_beneath(folder_fd: int, name: str, *, inode: int, device: int) -> bool:
+def remove_beneath(
+    folder_fd: int, name: str, *, inode: int, device: int, look: Callable[[int], None] = lambda _fd: None
+) -> bool:
     """Remove ``name`` beneath an open folder if it still is the very file that was read; return whether it was.
 
     The parent folder is synced, so the removal survives a power cut on return. A file that was replaced since is left,
     also one that takes its place between the look and the removal, which therefore goes in steps:
 
     1. the name is put aside, whatever stands there. *Power fails behind it: ``bring_back`` finds it at the next look.*
-    2. what was put aside is the file: it is removed. *Power fails before: as behind 1. After: it is gone.*
-    3. it is another one: it gets its name back, unless its writer has given that away meanwhile.
+    2. what was put aside is the file, and ``look``, which is given a descriptor of it, raises nothing: it is removed.
+       *Power fails before: as behind 1. After: it is gone.*
+    3. it is another one, or ``look`` raised: it gets its name back, unless its writer has given that away meanwhile.
 
-    A name that is too long to be put aside is removed where it stands.
+    It is removed where it stands when its name is too long to be put aside, or when its inode goes by its name, as on
+    some file systems that join others.
     """
     parent, _, leaf = name.rpartition("/")
     try:
@@ -309,21 +312,45 @@ def remove_beneath(folder_fd: int, name: str, *, inode: int, device: int) -> boo
         bring_back(parent_fd, aside)
         if not _is(parent_fd, leaf, inode, device):
             return False
-        if len(os.fsencode(aside)) > _NAME_MAX:
+        if not _put_aside(parent_fd, leaf, aside):
             aside = leaf
-        else:
-            os.rename(leaf, aside, src_dir_fd=parent_fd, dst_dir_fd=parent_fd)  # noqa: TID251 - removals stand here
         removed = _is(parent_fd, aside, inode, device)
-        if removed:
-            os.unlink(aside, dir_fd=parent_fd)  # noqa: TID251 - removals stand here
-        elif aside != leaf:
+        if not removed:
             bring_back(parent_fd, aside)
+            removed, aside = _is(parent_fd, leaf, inode, device), leaf
+        if removed:
+            _look_at(parent_fd, aside, look)
+            os.unlink(aside, dir_fd=parent_fd)  # noqa: TID251 - removals stand here
         os.fsync(parent_fd)
     except FileNotFoundError:
         return False
     finally:
         os.close(parent_fd)
     return removed
+
+
+def _put_aside(folder_fd: int, leaf: str, aside: str) -> bool:
+    """Give a file its hidden name; return whether it can have one."""
+    try:
+        os.rename(leaf, aside, src_dir_fd=folder_fd, dst_dir_fd=folder_fd)  # noqa: TID251 - removals stand here
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            return False
+        raise
+    return True
+
+
+def _look_at(folder_fd: int, name: str, look: Callable[[int], None]) -> None:
+    """Have what is to be removed looked at; what is raised gives it its name back."""
+    try:
+        fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder_fd)
+        try:
+            look(fd)
+        finally:
+            os.close(fd)
+    except BaseException:
+        bring_back(folder_fd, name)
+        raise
 
 
 def _is(folder_fd: int, name: str, inode: int, device: int) -> bool:
@@ -337,6 +364,8 @@ def bring_back(folder_fd: int, aside: str) -> None:
     Where another has that name by now its writer has replaced this one, and it goes as it would have.
     """
     leaf = aside.removeprefix(ASIDE_PREFIX)
+    if leaf == aside:
+        return
     code = errno.ENOSYS
     if (rename := getattr(_libc, "renameat2", None)) is not None:  # not every C library has it
         failed = rename(folder_fd, os.fsencode(aside), folder_fd, os.fsencode(leaf), _RENAME_NOREPLACE)
@@ -348,11 +377,23 @@ def bring_back(folder_fd: int, aside: str) -> None:
             return
         except FileExistsError:
             pass
+        except OSError:  # no second names either: there is a moment between the look and the rename
+            if not _stands(folder_fd, leaf):
+                os.rename(aside, leaf, src_dir_fd=folder_fd, dst_dir_fd=folder_fd)  # noqa: TID251 - the same
+                return
         code = errno.EEXIST
     if code == errno.EEXIST:
         os.unlink(aside, dir_fd=folder_fd)  # noqa: TID251 - removals stand here
     elif code not in {0, errno.ENOENT, errno.ENAMETOOLONG}:
         raise OSError(code, os.strerror(code))
+
+
+def _stands(folder_fd: int, name: str) -> bool:
+    try:
+        os.stat(name, dir_fd=folder_fd, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _open_folder_beneath(folder_fd: int, name: str) -> int:

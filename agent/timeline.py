@@ -135,7 +135,7 @@ def accept_signed_time(state: State | None, reading: Reading, *, now_ms: int) ->
             "the signed time lies ahead of this device's own clock, which is synchronised",
             reason="not_yet_valid",
             retry="after_fix",
-            hint="check the signer's clock",
+            hint="check the signer's clock, and which servers this device's own is set by",
         )
     return _at(max(now_ms, moment.agent_ms), reading, trusted=True, signed_in_boot=reading.boot_id)
 

@@ -228,15 +228,14 @@ def _listen(arguments: argparse.Namespace, context: Context) -> int:
     async def run() -> frozenset[str]:
         async with Line(context.home, settings, device=device.name, kid=session.me.kid) as line:
             asked.extend(send.question(context, device))
-            context.kept.extend(signed.jti for signed in asked)
-            unanswered = await Exchange(session, line).listen(tuple(asked), for_s=arguments.timeout)
-            context.kept.clear()
-            return unanswered
+            return await Exchange(session, line).listen(tuple(asked), for_s=arguments.timeout)
 
-    unanswered = asyncio.run(run())
-    for signed in asked:
-        if signed.jti in unanswered:  # it was of this moment alone
-            device.forget(signed)
+    try:
+        unanswered = asyncio.run(run())
+    finally:
+        for signed in asked:
+            if device.terminal(signed.jti) is None:  # it was of this moment alone
+                device.forget(signed)
     news = [receipt for receipt in receipts if receipt.cmd not in {signed.jti for signed in asked}]
     lines = [show.news(receipt) for receipt in news] + [show.alert(alert) for alert in alerts]
     context.say(

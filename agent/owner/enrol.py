@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final, Literal
 
+import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from agent import age
@@ -241,7 +242,14 @@ def _client_remove(arguments: argparse.Namespace, context: Context) -> int:
         keys = without_member(current, arguments.name)
         (gone,) = (key for key in current.keys if key not in keys)
         _confirm_removal(arguments, context, gone, keys)
-        new, path = _sign(arguments, context, keys, current=current)
+        approvals = _still_possible(current.approvals, keys)
+        new, path = _sign(arguments, context, keys, current=current, approvals=approvals)
+    if approvals != current.approvals:
+        context.note(
+            "as many clients as had to say yes are not left: "
+            + (f"{approvals.need} have to now" if approvals else "no command waits for a second client now")
+            + "\n  next: add another one with privacy-owner client add, then: privacy-owner client approvals N"
+        )
     return _hand_out(context, new, path, told=f"removed  {gone.role} {gone.name}")
 
 
@@ -252,20 +260,27 @@ def _client_approvals(arguments: argparse.Namespace, context: Context) -> int:
     approvals = Approvals(need=need, verbs=verbs) if need else None
     with context.home.locked():
         current = _current(context)
+        if (could := _approvers(current.keys)) < need:
+            raise ConfigError(
+                f"{need} clients have to say yes, and {could} could; nothing was signed",
+                hint="add one first: on its machine privacy-owner client new NAME, then here privacy-owner client add "
+                "NAME.json; or ask for fewer: privacy-owner client approvals N",
+            )
         new, path = _sign(arguments, context, current.keys, current=current, approvals=approvals)
     told = f"{' '.join(verbs)}: {need} clients have to say yes" if need else "no command waits for a second client"
     return _hand_out(context, new, path, told=told)
 
 
-def _require_enough(keys: Sequence[Key], approvals: Approvals | None) -> None:
-    """Raise ``ConfigError`` where there are fewer clients than have to say yes: then nothing would ever proceed."""
-    clients = sum(key.role == "client" and "approve" in key.verbs for key in keys)
-    if approvals is not None and approvals.need > clients:
-        raise ConfigError(
-            f"{approvals.need} clients have to say yes, and {clients} could; nothing was signed",
-            hint="add one first: on its machine privacy-owner client new NAME, then here privacy-owner client add "
-            "NAME.json; or ask for fewer: privacy-owner client approvals N",
-        )
+def _still_possible(approvals: Approvals | None, keys: Sequence[Key]) -> Approvals | None:
+    """Return what can be asked for of those who are left: a rule must not keep a lost phone in the key set."""
+    if approvals is None or approvals.need <= (could := _approvers(keys)):
+        return approvals
+    return msgspec.structs.replace(approvals, need=could) if could > 1 else None
+
+
+def _approvers(keys: Sequence[Key]) -> int:
+    """Return how many clients can say yes to a command of another."""
+    return sum(key.role == "client" and "approve" in key.verbs for key in keys)
 
 
 def _client_grant(arguments: argparse.Namespace, context: Context) -> int:
@@ -309,7 +324,6 @@ def _sign(
     current: KeySet,
     approvals: Approvals | Literal["as before"] | None = "as before",
 ) -> tuple[KeySet, Path]:
-    _require_enough(keys, current.approvals if approvals == "as before" else approvals)
     root = context.home.root(Path(arguments.root).expanduser() if arguments.root else None)
     new = issue(keys, current=current, root=root, iat_s=context.now_ms() // MS_PER_S, approvals=approvals)
     path = Path(arguments.out or f"keyset-{new.version}.jws")

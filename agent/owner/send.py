@@ -197,7 +197,7 @@ def _require_unused(path: Path, context: Context, *, but: str = "") -> None:
     except OSError:
         return  # what opens it for writing says what is wrong
     for device in devices.devices(context.home):
-        found = next((one for one in device.commands() if one.payload == raw and one.jti != but), None)
+        found = next((one for one in device.commands() if one.payload and one.payload == raw and one.jti != but), None)
         if found is not None and device.terminal(found.jti) is None:
             raise ConfigError(
                 f"{path}: {found.verb} {found.jti} lies in it, and has no final receipt; nothing was written",

@@ -12,6 +12,7 @@ import hashlib
 import os
 import signal
 from collections.abc import Iterator
+from functools import partial
 from typing import Final
 
 from agent.errors import CorruptError, LinkError
@@ -105,8 +106,14 @@ class Root:
             if status is None or status.st_ino != candidate.inode:
                 return False
             if not _same(status, candidate):
-                raise IncompleteError("the file changed after it was read", hint="it is taken in again as it is now")
-            return remove_beneath(self.fd, candidate.path, inode=candidate.inode, device=candidate.device)
+                raise _changed()
+            return remove_beneath(
+                self.fd,
+                candidate.path,
+                inode=candidate.inode,
+                device=candidate.device,
+                look=partial(_require_unwritten, candidate=candidate),
+            )
         except CorruptError as error:
             raise _not_removed(error.message, 'let nothing else link to it, or say: after = "leave"') from error
         except OSError as error:
@@ -160,6 +167,16 @@ def _same(status: os.stat_result, candidate: Candidate) -> bool:
         candidate.inode,
         candidate.device,
     )
+
+
+def _changed() -> IncompleteError:
+    return IncompleteError("the file changed after it was read", hint="it is taken in again as it is now")
+
+
+def _require_unwritten(fd: int, *, candidate: Candidate) -> None:
+    """Raise ``IncompleteError`` where the file that was read is written anew beneath its name, or is about to be."""
+    if not _same(os.fstat(fd), candidate) or _being_written(fd):
+        raise _changed()
 
 
 def _being_written(fd: int) -> bool:

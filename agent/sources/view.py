@@ -64,7 +64,7 @@ class View:
 
     def everything(self) -> Iterator[Found]:
         """Find the files in every folder that is not known to be unchanged; ``OSError`` as of ``walk``."""
-        for found in walk(self.root.fd, enter=self._enter, refuse=self._refuse):
+        for found in walk(self.root.fd, enter=self._enter, refuse=self._refuse, takes=not self._leaves):
             if self._grows(found.path):
                 self._quiet.pop(found.path.rpartition("/")[0], None)  # that leaves no trace in the folder's time
             yield found
@@ -81,7 +81,7 @@ class View:
         except FileNotFoundError:
             return
         try:
-            yield from walk(fd, enter=self._enter, refuse=self._refuse, folder=folder)
+            yield from walk(fd, enter=self._enter, refuse=self._refuse, takes=not self._leaves, folder=folder)
         finally:
             os.close(fd)
 

@@ -40,19 +40,22 @@ class Found(msgspec.Struct, frozen=True):
     inode: int
 
 
-def walk(folder_fd: int, *, enter: Enter, refuse: Refuse, folder: str = "") -> Iterator[Found]:
+def walk(folder_fd: int, *, enter: Enter, refuse: Refuse, takes: bool, folder: str = "") -> Iterator[Found]:
     """Yield the plain files beneath an open folder; one that vanishes or may not be read is passed over or refused.
 
-    ``folder`` is the path that ``folder_fd`` has beneath the source's folder. Holds one descriptor per level. Raises
-    ``OSError`` when ``folder_fd`` itself or more than ``FAILED_FOLDERS_MAX`` folders in it cannot be read.
+    ``folder`` is the path that ``folder_fd`` has beneath the source's folder. What a removal that was cut left aside is
+    brought back only where this agent ``takes``: elsewhere it is another's, who may be about it now. Holds one
+    descriptor per level. Raises ``OSError`` when ``folder_fd`` itself or more than ``FAILED_FOLDERS_MAX`` folders in it
+    cannot be read.
     """
-    return _Walk(enter, refuse).through(folder_fd, folder)
+    return _Walk(enter, refuse, takes=takes).through(folder_fd, folder)
 
 
 class _Walk:
     """One look at everything."""
 
-    def __init__(self, enter: Enter, refuse: Refuse) -> None:
+    def __init__(self, enter: Enter, refuse: Refuse, *, takes: bool) -> None:
+        self._takes = takes
         self._enter = enter
         self._refuse = refuse
         self._failed = 0
@@ -65,7 +68,7 @@ class _Walk:
         with os.scandir(folder_fd) as entries:
             for entry in entries:
                 if is_temporary(entry.name):
-                    if entry.name.startswith(ASIDE_PREFIX) and entry.is_file(follow_symlinks=False):
+                    if self._takes and entry.name.startswith(ASIDE_PREFIX) and entry.is_file(follow_symlinks=False):
                         cut_short.append(entry.name)
                     continue
                 path = f"{folder}/{entry.name}" if folder else entry.name

@@ -403,7 +403,8 @@ def test_file_whose_removal_was_cut_is_found_by_its_own_name(spool: Watched) -> 
     fd = os.open(spool.path, os.O_RDONLY)
     try:
         found = [
-            item.path for item in walk(fd, enter=lambda *_folder: True, refuse=lambda *refusal: told.append(refusal))
+            item.path
+            for item in walk(fd, enter=lambda *_folder: True, refuse=lambda *refusal: told.append(refusal), takes=True)
         ]
     finally:
         os.close(fd)
@@ -424,7 +425,7 @@ def test_folder_that_vanishes_while_it_is_looked_through_is_passed_over(spool: W
 
     fd = os.open(spool.path, os.O_RDONLY)
     try:
-        found = [item.path for item in walk(fd, enter=enter, refuse=lambda *refusal: told.append(refusal))]
+        found = [item.path for item in walk(fd, enter=enter, refuse=lambda *refusal: told.append(refusal), takes=True)]
     finally:
         os.close(fd)
     assert found == [NAME]

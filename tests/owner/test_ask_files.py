@@ -601,3 +601,11 @@ def test_first_half_of_an_erase_all_that_came_as_a_file_says_how_its_last_word_c
     assert "listen" not in ran.err
     ran = owner.run("receipt", path, "--ack", "ack.bin")
     assert "submit the same file again on the device" in ran.err
+
+
+def test_empty_file_is_no_forgotten_command(owner: Owner, peer: Peer) -> None:
+    claims = asked(owner, peer, "inventory")
+    owner.ok("forget", claims["jti"])
+    Path("ask.cmd").write_bytes(b"")
+    owner.ok("inventory", "--out", "ask.cmd")
+    assert peer.open_command(Path("ask.cmd").read_bytes())["verb"] == "inventory"

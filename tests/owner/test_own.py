@@ -386,3 +386,27 @@ def test_descriptor_of_client_json_is_what_the_protocol_says(owner: Owner) -> No
 
     assert sorted(told) == ["alg", "jwk", "name", "recipient", "role", "v"]
     assert (told["v"], told["role"]) == (1, "client")
+
+
+def test_lost_phone_is_removed_though_its_yes_was_asked_for(owner: Owner, make_owner: MakeOwner) -> None:
+    phone = make_owner("phone")
+    phone.ok("client", "new", "phone", "--out", "phone.json")
+    owner.ok("client", "add", "phone.json", "--yes")
+    owner.ok("client", "approvals", "2", "--verb", "delete", "--verb", "erase-all")
+    ran = owner.ok("client", "remove", "phone", "--yes")
+    assert "no command waits for a second client now" in ran.err
+    assert "privacy-owner client approvals N" in ran.err
+    left = chain(owner, 4)
+    assert [key.role for key in left.keys] == ["client"]
+    assert left.approvals is None
+
+
+def test_of_three_who_have_to_say_yes_two_are_left(owner: Owner, make_owner: MakeOwner) -> None:
+    for name in ("phone", "tablet"):
+        make_owner(name).ok("client", "new", name, "--out", f"{name}.json")
+        owner.ok("client", "add", f"{name}.json", "--yes")
+    owner.ok("client", "approvals", "3", "--verb", "delete", "--verb", "erase-all")
+    assert "2 have to now" in owner.ok("client", "remove", "phone", "--yes").err
+    left = chain(owner, 5).approvals
+    assert left is not None
+    assert (left.need, left.verbs) == (2, ("delete", "erase-all"))

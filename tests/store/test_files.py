@@ -9,7 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import pytest
 from hypothesis import given
@@ -439,7 +439,12 @@ def test_whatever_the_name_nothing_outside_the_folder_is_opened(
 # --- what is removed of it
 
 
-def status_of(path: Path) -> dict[str, int]:
+class Was(TypedDict):
+    inode: int
+    device: int
+
+
+def status_of(path: Path) -> Was:
     status = path.lstat()
     return {"inode": status.st_ino, "device": status.st_dev}
 
@@ -496,6 +501,44 @@ def test_file_whose_removal_was_cut_gets_its_name_back_and_a_newer_one_keeps_it(
     bring_back(spool_fd, aside.name)
     assert (spool / "clip.mp4").read_bytes() == b"read"
     assert [left.name for left in spool.iterdir()] == ["clip.mp4"]
+
+
+def test_file_that_is_written_anew_beneath_its_name_gets_that_back(spool: Path, spool_fd: int) -> None:
+    path = spool / "latest.jpg"
+    path.write_bytes(b"read")
+    was = status_of(path)
+    seen: list[bytes] = []
+
+    def look(fd: int) -> None:
+        assert [left.name for left in spool.iterdir()] == [f"{ASIDE_PREFIX}latest.jpg"]
+        seen.append(os.read(fd, 100))
+        raise RuntimeError("written anew")
+
+    path.write_bytes(b"newer")  # the same inode
+    with pytest.raises(RuntimeError):
+        remove_beneath(spool_fd, path.name, **was, look=look)
+    assert seen == [b"newer"]
+    assert path.read_bytes() == b"newer"
+    assert [left.name for left in spool.iterdir()] == ["latest.jpg"]
+
+
+def test_file_whose_inode_goes_by_its_name_is_removed_where_it_stands(
+    spool: Path, spool_fd: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = spool / "latest.jpg"
+    path.write_bytes(b"read")
+    was = status_of(path)
+    look = os.stat
+
+    def looked(name: Any, **how: Any) -> os.stat_result:  # noqa: ANN401 - as os.stat has them
+        found = look(name, **how)
+        if not str(name).startswith(ASIDE_PREFIX):
+            return found
+        return os.stat_result((found.st_mode, found.st_ino + 1, found.st_dev, *found[3:10]))
+
+    monkeypatch.setattr(os, "stat", looked)
+    assert remove_beneath(spool_fd, "latest.jpg", **was)
+    assert not list(spool.iterdir())
 
 
 def test_file_with_the_longest_name_is_removed(spool: Path, spool_fd: int) -> None:
