@@ -23,6 +23,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from agent.files import ASIDE_PREFIX
 from tests.torture.bug import Bug
 from tests.torture.bugs import BUGS
 from tests.torture.lives import LIVES
@@ -171,8 +172,12 @@ class Account:
 
     def _names_changed(self, call: str, arguments: str, descriptors: list[str]) -> None:
         paths = self._paths(arguments, descriptors)
-        if call.startswith("unlink") and paths and "/spool/" in paths[0]:
+        at_source = bool(paths) and "/spool/" in paths[0]
+        aside = at_source and call.startswith("rename") and Path(paths[-1]).name.startswith(ASIDE_PREFIX)
+        if at_source and (aside or call.startswith("unlink")):
             self._promise(f"removal of {paths[0].removeprefix(self._top)}")
+        if aside:  # its removal begins, and takes that name with it
+            return
         if call.startswith("rename") and len(paths) > 1 and paths[0] in self._files:
             self._files.discard(paths[0])
             self._files.add(paths[1])
