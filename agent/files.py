@@ -379,7 +379,7 @@ def bring_back(folder_fd: int, aside: str) -> None:
             pass
         except OSError:  # no second names either: there is a moment between the look and the rename
             if not _stands(folder_fd, leaf):
-                os.rename(aside, leaf, src_dir_fd=folder_fd, dst_dir_fd=folder_fd)  # noqa: TID251 - the same
+                os.rename(aside, leaf, src_dir_fd=folder_fd, dst_dir_fd=folder_fd)  # noqa: TID251 - removals stand here
                 return
         code = errno.EEXIST
     if code == errno.EEXIST:

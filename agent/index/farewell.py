@@ -129,8 +129,10 @@ def wipe(tx: Tx, *, command: str, kid: str) -> None:
     for table in ("selection", "measure", "outcome", "tally"):
         tx.execute(f"DELETE FROM command_{table} WHERE jti != ?", (command,))  # noqa: S608 - our own names
     tx.execute("DELETE FROM export WHERE retried_by = ''")
-    tx.execute("UPDATE export SET asked_ms = 0, made_ms = 0, bytes = 0, recipients = '', retried_by = 'device'")
-    tx.execute("UPDATE export SET removed_by = ''")
+    tx.execute(
+        "UPDATE export SET asked_ms = 0, made_ms = 0, bytes = 0, recipients = '', retried_by = 'device',"
+        " removed_by = ''"
+    )
     tx.execute("DELETE FROM command WHERE jti != ?", (command,))
     tx.execute("DELETE FROM request_clock WHERE command != ?", (command,))
     tx.execute("DELETE FROM key_window WHERE kid != ?", (kid,))
