@@ -49,6 +49,9 @@ _STATFS_BYTES: Final = 256
 
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 
+# What rename(2) says where a longer name is none, a full disk has no room for it, or a file system changes no names.
+_NO_OTHER_NAME: Final = _FULL | {errno.ENAMETOOLONG, errno.ENOSYS, errno.EOPNOTSUPP}
+
 # What openat2(2) says of a name that is not acceptable, or not for us; everything else may pass.
 _NOT_OPENED: Final = {
     errno.ELOOP: "a symbolic link",
@@ -297,10 +300,11 @@ def remove_beneath(
     1. the name is put aside, whatever stands there. *Power fails behind it: ``bring_back`` finds it at the next look.*
     2. what was put aside is the file, and ``look``, which is given a descriptor of it, raises nothing: it is removed.
        *Power fails before: as behind 1. After: it is gone.*
-    3. it is another one, or ``look`` raised: it gets its name back, unless its writer has given that away meanwhile.
+    3. it is another one, ``look`` raised, or it cannot be removed: it gets its name back, unless its writer has given
+       that away meanwhile.
 
-    It is removed where it stands when its name is too long to be put aside, or when its inode goes by its name, as on
-    some file systems that join others.
+    It is removed where it stands when it can be given no hidden name, as on a full disk whose removal makes room, or
+    when its inode goes by its name, as on some file systems that join others.
     """
     parent, _, leaf = name.rpartition("/")
     try:
@@ -319,8 +323,7 @@ def remove_beneath(
             bring_back(parent_fd, aside)
             removed, aside = _is(parent_fd, leaf, inode, device), leaf
         if removed:
-            _look_at(parent_fd, aside, look)
-            os.unlink(aside, dir_fd=parent_fd)  # noqa: TID251 - removals stand here
+            _look_and_remove(parent_fd, aside, look)
         os.fsync(parent_fd)
     except FileNotFoundError:
         return False
@@ -334,20 +337,21 @@ def _put_aside(folder_fd: int, leaf: str, aside: str) -> bool:
     try:
         os.rename(leaf, aside, src_dir_fd=folder_fd, dst_dir_fd=folder_fd)  # noqa: TID251 - removals stand here
     except OSError as error:
-        if error.errno == errno.ENAMETOOLONG:
+        if error.errno in _NO_OTHER_NAME:
             return False
         raise
     return True
 
 
-def _look_at(folder_fd: int, name: str, look: Callable[[int], None]) -> None:
-    """Have what is to be removed looked at; what is raised gives it its name back."""
+def _look_and_remove(folder_fd: int, name: str, look: Callable[[int], None]) -> None:
+    """Have what is to be removed looked at, and remove it; what is raised gives it its name back."""
     try:
         fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder_fd)
         try:
             look(fd)
         finally:
             os.close(fd)
+        os.unlink(name, dir_fd=folder_fd)  # noqa: TID251 - removals stand here
     except BaseException:
         bring_back(folder_fd, name)
         raise

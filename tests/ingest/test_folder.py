@@ -582,6 +582,31 @@ def test_file_appended_after_the_offer_is_not_removed(spool: Watched) -> None:
     assert (spool.path / "clip.mp4").exists()
 
 
+def test_file_that_is_opened_for_writing_after_it_was_read_is_not_removed(spool: Watched) -> None:
+    candidate = offered(spool)
+    with (spool.path / "clip.mp4").open("r+b"), pytest.raises(IncompleteError, match="changed after it was read"):
+        spool.root.give_up(candidate)
+    assert [left.name for left in spool.path.iterdir()] == ["clip.mp4"]
+    assert spool.root.give_up(candidate)
+
+
+def test_file_that_a_cut_left_aside_stands_there_by_its_own_name_and_is_removed(spool: Watched) -> None:
+    candidate = offered(spool)
+    (spool.path / "clip.mp4").rename(spool.path / f"{ASIDE_PREFIX}clip.mp4")
+    assert [found.path for found in spool.root.every_file()] == ["clip.mp4"]
+    assert spool.root.describe("clip.mp4") is not None
+    assert spool.root.give_up(candidate)
+    assert not list(spool.path.iterdir())
+
+
+def test_what_another_puts_aside_is_left_alone_where_nothing_is_taken(tmp_path: Path) -> None:
+    spool = Watched(tmp_path / "spool", after="leave")
+    (spool.path / f"{ASIDE_PREFIX}clip.mp4").write_bytes(b"another agent's")
+    spool.scan()
+    assert spool.paths() == []
+    assert [left.name for left in spool.path.iterdir()] == [f"{ASIDE_PREFIX}clip.mp4"]
+
+
 def test_file_open_for_writing_waits(spool: Watched) -> None:
     candidate = offered(spool)
     with (spool.path / "clip.mp4").open("r+b"), pytest.raises(IncompleteError, match="open for writing"):

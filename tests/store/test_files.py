@@ -1,5 +1,6 @@
 """Files, once: what is true at any cut, and what is never opened, whatever stands in a folder that is not ours."""
 
+import ctypes
 import errno
 import os
 import re
@@ -539,6 +540,62 @@ def test_file_whose_inode_goes_by_its_name_is_removed_where_it_stands(
     monkeypatch.setattr(os, "stat", looked)
     assert remove_beneath(spool_fd, "latest.jpg", **was)
     assert not list(spool.iterdir())
+
+
+def failing_with(code: int) -> Callable[..., None]:
+    def fail(*_what: object, **_how: object) -> None:
+        raise OSError(code, os.strerror(code))
+
+    return fail
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_file_gets_its_name_back_on_file_systems_that_give_no_name_unless_it_is_free(
+    spool: Path,
+    spool_fd: int,
+    monkeypatch: pytest.MonkeyPatch,
+    links: bool,  # noqa: FBT001 - a parameter of the test
+) -> None:
+    def renameat2(*_arguments: object) -> int:
+        ctypes.set_errno(errno.EINVAL)
+        return -1
+
+    monkeypatch.setattr(files._libc, "renameat2", renameat2)
+    aside = spool / f"{ASIDE_PREFIX}clip.mp4"
+    bring_back(spool_fd, aside.name)
+    assert not list(spool.iterdir())
+    if not links:
+        monkeypatch.setattr(os, "link", failing_with(errno.EPERM))
+    for content in (b"read", b"older"):
+        aside.write_bytes(content)
+        bring_back(spool_fd, aside.name)
+        assert (spool / "clip.mp4").read_bytes() == b"read"
+        assert [left.name for left in spool.iterdir()] == ["clip.mp4"]
+    assert (spool / "clip.mp4").stat().st_nlink == 1
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.ENOSYS, errno.EOPNOTSUPP])
+def test_file_that_can_be_given_no_other_name_is_removed_where_it_stands(
+    spool: Path, spool_fd: int, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    # A full disk had no room for a longer name in the folder, and nothing made room there any more.
+    path = spool / "clip.mp4"
+    path.write_bytes(b"read")
+    monkeypatch.setattr(os, "rename", failing_with(code))
+    assert remove_beneath(spool_fd, path.name, **status_of(path))
+    assert not list(spool.iterdir())
+
+
+def test_file_that_cannot_be_removed_gets_its_name_back(
+    spool: Path, spool_fd: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # It kept the hidden one, until everything was looked at again.
+    path = spool / "clip.mp4"
+    path.write_bytes(b"read")
+    monkeypatch.setattr(os, "unlink", failing_with(errno.EIO))
+    with pytest.raises(OSError, match="Input/output error"):
+        remove_beneath(spool_fd, path.name, **status_of(path))
+    assert [left.name for left in spool.iterdir()] == ["clip.mp4"]
 
 
 def test_file_with_the_longest_name_is_removed(spool: Path, spool_fd: int) -> None:
