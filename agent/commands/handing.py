@@ -59,7 +59,7 @@ def begin_delivery(tx: Tx, export: Export, request: ExportRequest) -> None:
 
 
 class Handing:
-    """Puts what was built; ``stop`` ends what is under way for an export that is removed."""
+    """Puts what was built; ``stop`` ends what is under way for an export that is removed, or has to be."""
 
     def __init__(
         self, *, index: Index, vault: Vault, bundle: Bundle, trust: Trust, ledger: Ledger, world: World
@@ -79,7 +79,7 @@ class Handing:
         return found is not None and found.state in {"under_way", "ending"}
 
     def stop(self, export_id: str) -> None:
-        """End what is under way for an export that is gone."""
+        """End what is under way for an export that is gone, or is to go as soon as its files can be removed."""
         courier = self._under_way.get(export_id)
         if courier is not None:
             courier.kill()
@@ -146,7 +146,8 @@ class Handing:
         key = self._trust.valid_key(tx, row.kid, moment=moment)
         if key is None or "export" not in key.verbs:
             return _End("key_removed")
-        if row.jti not in self._bundle.exports(tx):
+        export = self._bundle.get(tx, row.jti)
+        if export is None or export.removed_by:
             return _End("removed")
         if moment.agent_ms // MS_PER_S >= exp_s:
             return _End("gave_up")
@@ -213,7 +214,8 @@ class Handing:
         # Step 3. If power fails before this is durable, what is next is judged once more.
         await self._index.write(lambda tx: delivery.ending(tx, jti, why=end.why), urgent=True)
         # Step 4. If power fails behind it, how it ends is known, and this is done again.
-        if await self._index.read(lambda tx: jti in self._bundle.exports(tx)):
+        export = await self._index.read(lambda tx: self._bundle.get(tx, jti))
+        if export is not None and not export.removed_by:  # else a delete has begun to, and answers for it
             await asyncio.to_thread(self._bundle.remove, jti, partial(_note_gone, export_id=jti, moment=moment))
         # Step 5.
         await self._index.write(lambda tx: self._settle(tx, jti, request, moment=moment), urgent=True)

@@ -21,7 +21,7 @@ from agent.trust import CommandRow, Trust
 
 
 class Removal:
-    """``cancel`` ends a command, if it is open, and says so; ``on_removed`` is told of each export that is gone."""
+    """``cancel`` ends a command, if it is open, and says so; ``on_removed`` is told of each export that goes."""
 
     def __init__(
         self,
@@ -94,9 +94,9 @@ class Removal:
             note = partial(self._decide, row=row, outcome=gone, selected=export_id in ids, moment=moment)
             try:
                 await asyncio.to_thread(self._bundle.remove, export_id, note, command=row.jti)
-                self._on_removed(export_id)
             except (ConfigError, LinkError) as error:
                 stays = error
+            self._on_removed(export_id)  # what cannot be removed yet is handed out to nobody either
         return stays
 
     def _cancel(self, tx: Tx, *, row: CommandRow, export_id: str, moment: Moment) -> None:

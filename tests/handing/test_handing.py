@@ -27,6 +27,7 @@ from agent.model import Object
 from agent.policy import Policy
 from agent.rights import delivery
 from tests.commands.office import START_S, Office, at, party, run
+from tests.disk import as_root, read_only
 from tests.fuzz.peers import ERRAND, Line
 from tests.handing.inbox import Inbox, inbox
 
@@ -329,6 +330,28 @@ def test_delete_of_one_object_ends_the_hand_out_that_holds_it(house: House, thir
     assert results(settled) == {
         item.id: "exported" if any(item.id in path for path in third.taken) else "failed" for item in items
     }
+
+
+@as_root
+def test_export_that_its_delete_cannot_remove_yet_is_handed_out_no_further(tmp_path: Path) -> None:
+    # The third party got the rest of it, behind the owner's delete.
+    with inbox(tmp_path / "third") as third:
+        house = House(tmp_path / "state", third)
+        third.answers += [(201, {}), (503, {})]
+        told = house.ask(*[run(house.office.keep()) for _ in range(2)])
+        before = len(third.asked)
+        with read_only(house.office.bundle.folder / told["cmd"]):
+            deleted = run(house.office.submit(house.office.client, "delete", select={"ids": [told["cmd"]]}))
+            assert deleted["status"] == "accepted"
+            house.go_on(after_s=60)
+            settled = house.newest(told["cmd"])
+            assert (settled["status"], settled["export"]["delivery"]["why"]) == ("failed", "removed")
+            assert len(third.asked) == before
+            assert house.exports() == [told["cmd"]]
+        house.go_on(after_s=61)
+        assert results(house.newest(deleted["cmd"])) == {told["cmd"]: "deleted"}
+        assert house.exports() == []
+        house.office.close()
 
 
 @pytest.mark.promise("ERASE")
