@@ -325,7 +325,8 @@ class Shelf:
         copy.close()
 
     def roll_back(self, source: Path, *, new_epoch: str) -> None:
-        """Become what ``snapshot`` copied, under a new epoch."""
+        """Become what ``snapshot`` copied, under a new epoch, but for what was erased since (docs/protocol.md §6)."""
+        erased = self.rows("erased")  # as if it were remembered where no backup brings it back
         self._db.close()
         for old in self._root.glob("store.sqlite3*"):
             old.unlink()
@@ -334,6 +335,8 @@ class Shelf:
             shutil.copytree(source / name, self._root / name)
         shutil.copy(source / "store.sqlite3", self._root / "store.sqlite3")
         self._db = self._connect()
+        for row in erased:
+            self.forget(row.device, row.upload, refuse_later=row.object)
         with self._db:
             self._db.execute("DELETE FROM meta WHERE name = 'epoch'")
         self._keep_epoch(new_epoch)

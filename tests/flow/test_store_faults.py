@@ -116,6 +116,23 @@ def test_what_a_rolled_back_store_lost_is_sent_again_and_nothing_else(tmp_path: 
         assert "store_rolled_back" in house.alerts()
 
 
+def test_rolled_back_store_has_nothing_again_that_it_had_erased(tmp_path: Path) -> None:
+    # Its backup brought back what it had signed as erased, and nobody asked for it any more.
+    with Directed(tmp_path) as house:
+        house.start_cloud()
+        house.start_agent()
+        house.record()
+        (item,) = house.one("uploaded")
+        house.order("snapshot")
+        place = tmp_path / "cloud" / "store" / DEVICE / item["id"]
+        assert (place / "payload").exists()
+        (outcome,) = house.owner_json("delete", item["id"], "--yes")["outcomes"]
+        assert "cloud_confirmed" in outcome["remarks"]
+        house.order("roll_back")
+        assert not (place / "payload").exists()
+        assert not (place / "header").exists()
+
+
 def test_receipt_for_what_was_never_kept_is_found_out_at_the_next_connection(tmp_path: Path) -> None:
     with Directed(tmp_path) as house:
         house.start_cloud("--fault", "lie=not_stored")
