@@ -56,12 +56,13 @@ class Exports:
     async def carry_out(self, row: CommandRow, request: ExportRequest, *, progress: Progress) -> None:
         """Build what a command asks for and settle it; a disk without room fails it. The caller holds ``line``.
 
-        Raises what is tried again, and does so while the pause behind the last try is not over.
+        Raises what is tried again, and does so while the pause behind the last try is not over, unless the device
+        leaves its owner.
         """
         if self._again.has_failed(row.jti) and self._is_over(row):
             await self._give_up(row.jti)
             return
-        self._again.require_over(row.jti)
+        await self._require_turn(row.jti)
         requester = await self._index.read(lambda tx: self._ledger.requester(tx, row))
         ids = tuple(await self._index.read(lambda tx: self._trust.frozen(tx, row.jti)))
         recipients = request.to or self._world.policy().owner_recipients()
@@ -112,6 +113,11 @@ class Exports:
         finally:
             self.building = ""
         self._again.forget(row.jti)
+
+    async def _require_turn(self, jti: str) -> None:
+        """Raise ``LinkError`` while a pause is not over; once the device leaves its owner it has to be told at once."""
+        if not await self._index.read(is_leaving):
+            self._again.require_over(jti)
 
     def _is_over(self, row: CommandRow) -> bool:
         return self._world.now().agent_ms // MS_PER_S >= command_of(row).exp

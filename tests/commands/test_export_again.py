@@ -103,6 +103,25 @@ def test_export_that_cannot_be_built_while_its_command_is_valid_has_failed(
     run(go_on(export))
 
 
+def test_export_that_waits_to_be_tried_again_is_refused_at_once_when_the_device_leaves_its_owner(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # It was told behind its pause, up to an hour later: by then nobody is left to be told.
+    monkeypatch.setattr("agent.bundle.build.settle", Disk(TROUBLE[0]).settle)
+
+    async def scenario() -> None:
+        office.hold((await office.keep()).id)
+        export = await ask(office)
+        await office.commands._work_on(export)
+        office.moment = at(5)
+        await office.submit(office.client, "erase-all")
+        await office.commands._work_on(export)
+        (told,) = [one for one in office.waiting(office.client) if one["cmd"] == export]
+        assert (told["status"], told["reason"]) == ("failed", "superseded")
+
+    run(scenario())
+
+
 def test_export_whose_turn_comes_late_is_built_once_before_it_is_given_up(office: Office) -> None:
     async def scenario() -> None:
         await office.keep()
