@@ -36,10 +36,12 @@ def listed(
     ids: tuple[str, ...],
     limit: int,
     view: Callable[[Tx, str], dict[str, Any] | None],
+    exports: Callable[[Tx, str], list[str]],
 ) -> tuple[tuple[dict[str, Any], ...], str]:
     """Return one page of outcomes of ``ids`` (sorted, behind the cursor), and the cursor of the next, or "".
 
-    ``ids`` are one more than ``limit`` where there are more: that one tells so.
+    ``ids`` are one more than ``limit`` where there are more: that one tells so. ``exports`` are those to be named of
+    what is not held, which have a copy of it still.
     """
     outcomes: list[dict[str, Any]] = []
     size_bytes = 0
@@ -49,6 +51,8 @@ def listed(
         outcome: dict[str, Any] = {"id": object_id, "result": "already_gone" if found is None else "listed"}
         if found is not None:
             outcome["object"] = found
+        elif still := exports(tx, object_id):
+            outcome |= {"remarks": ["export_copy_remains"], "exports": still}
         size_bytes += len(encode(outcome)) + 1
         if len(outcomes) == limit or (outcomes and size_bytes > LISTING_BYTES):
             return tuple(outcomes), last
@@ -175,6 +179,7 @@ class Listing:
             ids=self._page(tx, key, request),
             limit=request.limit,
             view=self._view(tx, key.role, moment=moment),
+            exports=self._exports if key.role == "client" else lambda _tx, _id: [],
         )
         event = Event(kind="inventory_told", actor=key.kid, command=row.jti, detail={"count": len(outcomes)})
         audit.append(tx, event, moment=moment)
@@ -241,6 +246,10 @@ class Listing:
             return None if export is None else export_view(export, policy=policy)
 
         return tell
+
+    def _exports(self, tx: Tx, object_id: str) -> list[str]:
+        """Return the exports that have a copy of an object."""
+        return [export.id for export in self._bundle.holding(tx, object_id)]
 
     def _places(self, tx: Tx, told: dict[str, Any], *, policy: Policy) -> dict[str, Any]:
         """Return where the copies of an object are, and where its camera is if its owner ever said so."""

@@ -238,17 +238,25 @@ def _places(one: dict[str, Any]) -> list[str]:
 def held_facts(told: Sequence[Told]) -> dict[str, Any]:
     """Return the same for a program."""
     listed = [one.object for one in told if one.object is not None]
-    gone = [one.id for one in told if one.object is None]
-    return {"objects": listed, "count": len(listed), "bytes": weight(listed), "missing": gone}
+    gone = [one for one in told if one.object is None]
+    return {
+        "objects": listed,
+        "count": len(listed),
+        "bytes": weight(listed),
+        "missing": [one.id for one in gone],
+        "in_exports": {one.id: list(one.exports) for one in gone if one.exports},
+    }
 
 
 def missing(told: Sequence[Told]) -> str:
-    """Say which of the objects that were named are not held; "" when all are."""
-    gone = [one.id for one in told if one.object is None]
+    """Say which of the objects that were named are not held, and which exports have copies still; "" when all are."""
+    gone = [one for one in told if one.object is None]
     if not gone:
         return ""
+    exports = " ".join(sorted({clean(export) for one in gone for export in one.exports}))
+    still = f"; exports have copies still, remove them: privacy-owner delete {exports}" if exports else ""
     return (
-        f"not held: {', '.join(clean(name) for name in gone)}\n"
+        f"not held: {', '.join(clean(one.id) for one in gone)}{still}\n"
         f"  next: {_LOOK}; the device's log says why others went: privacy-agent audit show"
     )
 

@@ -116,6 +116,9 @@ def test_explain_tells_of_the_copy_of_what_is_gone_here(
     shown = device.ok("explain", ids[0]).out
     assert re.search(rf"^copy +export {export}: sealed to owner, until ", shown, re.MULTILINE)
     assert re.search(rf"^remove them +privacy-owner delete {export}$", shown, re.MULTILINE)
+    (asked,) = owner_asks(device, tmp_path, "inventory", ids[0])["outcomes"]
+    assert (asked["result"], asked["remarks"]) == ("already_gone", ["export_copy_remains"])
+    assert asked["exports"] == [export]
     owner_asks(device, tmp_path, "delete", export, "--yes")
     assert device.agent("explain", ids[0]).code == 1
 

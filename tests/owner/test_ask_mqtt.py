@@ -129,7 +129,19 @@ def test_object_that_is_named_and_not_held_fails_the_inventory(owner: Owner, pee
     assert (ran.code, asked.code) == (1, 1)
     assert held in ran.out
     assert f"not held: {gone}\n" in ran.err
-    assert asked.json["missing"] == [gone]
+    assert (asked.json["missing"], asked.json["in_exports"]) == ([gone], {})
+
+
+def test_export_that_has_a_copy_of_what_is_not_held_is_named(owner: Owner, peer: Peer, place: Place) -> None:
+    # It said that the object is not held, and no more.
+    gone, export = new_id(), new_id()
+    told = {"id": gone, "result": "already_gone", "remarks": ["export_copy_remains"], "exports": [export]}
+    peer.answers = lambda _peer, _command: [{"outcomes": [told]}]
+    with peer.online(place.url, place.device):
+        ran = owner.run("inventory", gone, *place.reach)
+        asked = owner.run("inventory", gone, "--json", *place.reach)
+    assert f"not held: {gone}; exports have copies still, remove them: privacy-owner delete {export}\n" in ran.err
+    assert asked.json["in_exports"] == {gone: [export]}
 
 
 def test_silent_device_leaves_the_command_pending_and_resend_sends_the_same_bytes(
