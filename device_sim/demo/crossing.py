@@ -130,6 +130,7 @@ def unreadable(stage: Stage, found: Found, *, live: Live) -> Told:
             "a player finds no picture in what the cloud holds": not _plays(payload),
             "no clear sample or name at cloud and broker": not clear.hits,
         },
+        hits=clear.hits,
     )
 
 

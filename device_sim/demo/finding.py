@@ -99,6 +99,7 @@ def find(stage: Stage, *, live: Live) -> Told:
             and sorted(len(raw) for _about, raw in cards) == sorted(one["bytes"] for one in held),
             "no clear sample or name in what the agent wrote": clear.files > 0 and not clear.hits,
         },
+        hits=clear.hits,
         facts={"ways": list(near.ways), "refused": [one["rule"] for one in impostors]},
     )
 

@@ -4,20 +4,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from device_sim.demo.residue import Needles
+from device_sim.demo.residue import Hit, Needles
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Told:
     """How one step ended. ``seen`` and ``proves`` are its two lines, ``figure`` stands in the last table.
 
-    ``claims`` are what must hold, by name; one that does not ends the demo.
+    ``claims`` are what must hold, by name; one that does not ends the demo. ``hits`` are what a search found that must
+    find nothing.
     """
 
     seen: str
     proves: str
     figure: str
     claims: dict[str, bool]
+    hits: tuple[Hit, ...] = ()
     facts: dict[str, object] = field(default_factory=dict)
 
 

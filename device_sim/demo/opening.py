@@ -204,6 +204,7 @@ def seal(stage: Stage, found: Found, *, live: Live) -> Told:
             "the control finds a planted clear file": control > 0,
             "the sealed file does not begin as the clear one": found.sealed_head != found.sources["kept"].head,
         },
+        hits=clear.hits,
     )
 
 

@@ -2,8 +2,9 @@
 
 From every 4 KiB of a source a sample of 63 bytes is taken; all its 32-byte windows are kept. A file is then looked at
 in steps of 32 bytes: whatever the offset of a copied sample, one of its windows lies exactly on a step. So one pass
-over the file finds all samples, and no copy of a sample can be missed. Samples that hardly vary (padding) say nothing
-and are left out. Texts such as names are searched for as they are, in UTF-16, hexadecimal and base64.
+over the file finds all samples, and no copy of a sample can be missed. A sample with a window that hardly varies
+(padding, a container's tables) says nothing, would be found in any file, and is left out. Texts such as names are
+searched for as they are, in UTF-16, hexadecimal and base64.
 """
 
 import base64
@@ -51,10 +52,10 @@ def sample(data: bytes) -> Needles:
     count = 0
     for start in range(0, len(data) - SAMPLE_BYTES + 1, EVERY_BYTES):
         piece = data[start : start + SAMPLE_BYTES]
-        if len(set(piece)) < _LEAST_VARIETY:
-            continue
-        count += 1
-        windows.update(piece[at : at + WINDOW_BYTES] for at in range(WINDOW_BYTES))
+        parts = [piece[at : at + WINDOW_BYTES] for at in range(WINDOW_BYTES)]
+        if min(len(set(part)) for part in parts) >= _LEAST_VARIETY:
+            count += 1
+            windows.update(parts)
     return Needles(count, frozenset(windows))
 
 

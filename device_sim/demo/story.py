@@ -30,6 +30,8 @@ TITLES: Final = (
     "All receipts",
 )
 
+HITS_SHOWN: Final = 3
+
 _WORDS: Final = 70  # of a comment's line, so that no terminal breaks what is to be copied
 
 AMQTT_MEANS: Final = (
@@ -136,7 +138,10 @@ class Story:
 
     def _require(self, told: Told) -> None:
         if broken := [claim for claim, holds in told.claims.items() if not holds]:
-            raise DemoError(f"does not hold: {'; '.join(broken)}\n  seen: {told.seen}\n  next: read {self._stage.logs}")
+            hits = "".join(f"\n  found: {hit.file}, at byte {hit.offset:,}" for hit in told.hits[:HITS_SHOWN])
+            raise DemoError(
+                f"does not hold: {'; '.join(broken)}\n  seen: {told.seen}{hits}\n  next: read {self._stage.logs}"
+            )
 
     def _running(self) -> Child:
         assert self._agent is not None, "step 5 started it"  # noqa: S101 - the order of the steps

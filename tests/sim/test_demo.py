@@ -226,6 +226,13 @@ def test_search_of_other_bytes_finds_nothing(tmp_path: Path) -> None:
     assert residue.search([tmp_path], [residue.sample(os.urandom(64 * 1024))], texts=["Front door"]).hits == ()
 
 
+def test_search_is_not_misled_by_zeros_that_stand_among_what_varies(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(bytes(4096))
+    tables = bytes(range(1, 15)) + bytes(residue.WINDOW_BYTES + 1) + bytes(range(15, 31))  # as at the end of an MP4
+    assert len(tables) == residue.SAMPLE_BYTES
+    assert residue.search([tmp_path], [residue.sample(tables)]).hits == ()
+
+
 @pytest.mark.parametrize("lead", [0, 1, 2, (1 << 20) - 4])
 def test_search_finds_a_name_in_every_form_across_any_seam(lead: int, tmp_path: Path) -> None:
     for number, form in enumerate(residue.text_forms("Front door")[:3]):
