@@ -95,9 +95,9 @@ class CameraSource:
 
     ``addresses`` says where it may be, ``collects`` whether it is to record; one that ``pairs`` with this agent when it
     knows none does so once. ``on_status`` is told what it says of itself, once in each pass, ``on_met`` where it gave
-    whole answers or that it did nowhere, ``on_collection`` whether it collects and whether it did before it was told,
-    ``on_trouble`` why it cannot be asked, with the code where that is what the camera answered, once per reason, then
-    ``""``. ``now_ms`` is agent time.
+    whole answers or that it did nowhere, ``on_collection`` whether it collects, and at each change whether it did
+    before it was told, ``on_trouble`` why it cannot be asked, with the code where that is what the camera answered,
+    once per reason, then ``""``. ``now_ms`` is agent time.
     """
 
     def __init__(
@@ -370,13 +370,14 @@ class CameraSource:
             self._link.close()
         self._link.meet(addresses)
         status = self._paired_status()
-        before = now = self._link.collects()
+        now = self._link.collects()
+        self._tell_collection(now, now)
         for _ in range(SWITCHES_MAX):  # what is wanted may have changed, and reached it by radio, during an answer
             if (wanted := self._collects()) is now:
                 break
             self._link.collect(enabled=wanted)
+            self._tell_collection(wanted, now)
             now = wanted
-        self._tell_collection(now, before)
         medium: Medium = "encrypted" if status.erasure == _ERASED_BY_KEY else "disk"
         if medium != self.settings.medium:
             self.settings = msgspec.structs.replace(self.settings, medium=medium)

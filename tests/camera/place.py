@@ -42,6 +42,7 @@ class Place(Home):
         self.met: list[Address | None] = []
         self.statuses: list[Status] = []
         self.collecting = True
+        self.changes: list[tuple[bool, bool]] = []
         self.pairs = True
         self.stolen: dict[Address, Address] = {}
         self.later_s = 0.0
@@ -86,6 +87,10 @@ class Place(Home):
     async def note_status(self, status: Status) -> None:
         self.statuses.append(status)
 
+    def note_collection(self, now: bool, before: bool) -> None:  # noqa: FBT001 - a pair that is told
+        if now is not before:
+            self.changes.append((before, now))
+
     def pair(self) -> None:
         self.stand.do(self.stand.device.open_setup)
         link = self.link()
@@ -108,6 +113,7 @@ class Place(Home):
             on_status=self.note_status,
             on_impostor=self.impostors.append,
             on_met=self.note_met,
+            on_collection=self.note_collection,
             poll_s=self.poll_s,
             call_s=call_s,
             monotonic=lambda: monotonic_s() + self.later_s,

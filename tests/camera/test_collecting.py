@@ -231,5 +231,6 @@ def test_camera_that_a_person_switches_off_during_a_look_stays_off(place: Place,
         liar.on_collection = switched_off
         place.collect_passes()
         assert liar.switched == ([] if during == "GET" else [True, False])
+        assert place.changes == ([] if during == "GET" else [(False, True), (True, False)]), "each of them is told"
         assert not liar.collecting
         assert len(set(listed)) <= 1, "in the same look"

@@ -90,8 +90,13 @@ def test_camera_with_a_link_is_switched_over_that(net: Network) -> None:
         agent.running(),
         camera(far, agent.folder / "cameras", "--setup", "--rate", "0.001") as there,
     ):
+
+        def switched() -> list[tuple[str, str]]:
+            return [(one["kind"], one["rule"]) for one in agent.audit() if one["kind"].startswith("collection_")]
+
         made = agent.asked("enrol", there.label, f"10.77.0.2:{there.port}", "--name", "Garden")
         there.said("collecting")
+        until(lambda: switched() == [("collection_confirmed", "on")], what="the camera's first word")
         assert agent.asked("collection", "Garden", "off")["told"] == "link"
         there.said("not-collecting")
         (listed,) = agent.asked("cameras")["cameras"]
@@ -99,10 +104,11 @@ def test_camera_with_a_link_is_switched_over_that(net: Network) -> None:
         findings = {one["what"]: one["told"] for one in agent.asked("doctor")["findings"]}
         assert findings[f"camera {made['camera']}"] == "proved; switched off by hand"
         assert "switched off; says:" in agent.shell("privacy-agent", "cameras", "--config", agent.config).stdout
+        until(lambda: switched()[-1] == ("collection_confirmed", "off"), what="the camera's word that it is off")
         assert agent.asked("collection", made["camera"], "on")["told"] == "link"
         there.said("collecting")
-        kinds = [(entry["kind"], entry["rule"]) for entry in agent.audit() if entry["kind"].startswith("collection_")]
-        assert kinds[-4:] == [
+        until(lambda: switched()[-1] == ("collection_confirmed", "on"), what="the camera's word that it is on")
+        assert switched()[1:] == [
             ("collection_switched", "off"),
             ("collection_confirmed", "off"),
             ("collection_switched", "on"),
