@@ -53,16 +53,19 @@ def runs_no_agent(command: object) -> bool:
 
 
 def own_words(command: object) -> tuple[str, ...]:
-    """Return the words by which one command is the same as another: our programs' names, and no paths and values."""
+    """Return the words by which one command is the same as another: our program's name, and no paths and values.
+
+    What it stands behind makes it no other one.
+    """
     if isinstance(command, str | bytes | os.PathLike) or not isinstance(command, Iterable):
         return (str(command),)
-    found = []
-    for word in map(os.fsdecode, command):
-        if (name := PurePath(word).name) in PROGRAMS or word.startswith("agent."):
-            found.append(name)
-        elif not any(mark in word for mark in _MARKS):
-            found.append(word)
-    return tuple(found)
+    words = [PurePath(word).name if _is_ours(word) else word for word in map(os.fsdecode, command)]
+    begin = next((number for number, word in enumerate(words) if _is_ours(word)), 0)
+    return tuple(word for word in words[begin:] if _is_ours(word) or not any(mark in word for mark in _MARKS))
+
+
+def _is_ours(word: str) -> bool:
+    return PurePath(word).name in PROGRAMS or word.startswith("agent.")
 
 
 class Measuring:
@@ -80,11 +83,16 @@ class Measuring:
 
     def wants(self, command: object) -> bool:
         """Tell whether a process that is started now is measured."""
+        wanted = self.would_want(command)
+        self._begun[own_words(command)] += wanted
+        return wanted
+
+    def would_want(self, command: object) -> bool:
+        """Tell whether one that were started now would be."""
         if self._later or runs_no_agent(command):
             return False
         words = own_words(command)
-        self._begun[words] += 1
-        return self._each or "run" in words or self._begun[words] <= TIMES
+        return self._each or "run" in words or self._begun[words] < TIMES
 
 
 MEASURING: Final = Measuring()

@@ -16,7 +16,9 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Final
 
+from tests import loaded
 from tests.disk import again_as_root
+from tests.loaded import Running
 from tests.waiting import until
 
 PREFIX: Final = "10.77.0"
@@ -30,9 +32,9 @@ class Host:
     """One network namespace, held by a process of its own."""
 
     def __init__(self, stack: ExitStack) -> None:
-        self._holder = stack.enter_context(
-            _ending([_tool("unshare"), "--net", sys.executable, "-I", "-S", "-c", _HOLD])
-        )
+        hold = (_tool("unshare"), "--net", sys.executable, "-I", "-S", "-c", _HOLD)
+        self._holder = _begin(hold, stdout=subprocess.PIPE)
+        stack.enter_context(_ending(self._holder))
         assert self._holder.stdout is not None
         assert self._holder.stdout.readline() == b"held\n", "this machine makes no network namespace for us"
         # A duplicate is looked for for a second or two before an IPv6 address may be used; there are none here.
@@ -44,9 +46,14 @@ class Host:
         """The process whose namespace it is."""
         return self._holder.pid
 
+    @property
+    def namespace(self) -> str:
+        """The file of the namespace."""
+        return f"/proc/{self.pid}/ns/net"
+
     def command(self, *arguments: str | Path) -> list[str]:
         """Return the command that runs these there."""
-        return [_tool("nsenter"), f"--net=/proc/{self.pid}/ns/net", "--", *map(str, arguments)]
+        return [_tool("nsenter"), f"--net={self.namespace}", "--", *map(str, arguments)]
 
     @contextmanager
     def running(
@@ -54,9 +61,14 @@ class Host:
         *arguments: str | Path,
         env: Mapping[str, str] | None = None,
         **options: Any,  # noqa: ANN401 - Popen's own
-    ) -> "Iterator[subprocess.Popen[bytes]]":
+    ) -> Iterator[Running]:
         """Start a program there; it is told to end (SIGTERM), then killed, at the end of the context."""
-        with _ending(self.command(*arguments), env=env, **options) as process:
+        streams = {"stdout": loaded.PIPE, **options}
+        if loaded.is_loaded(arguments, os.environ if env is None else env):
+            process = loaded.begin(arguments, env=env, host=self, **streams)
+        else:
+            process = _begin(self.command(*arguments), env=env, **streams)
+        with _ending(process):
             yield process
 
     def ip(self, *arguments: str) -> None:
@@ -146,21 +158,24 @@ def _tool(name: str) -> str:
     return path
 
 
-@contextmanager
-def _ending(
+def _begin(
     command: Sequence[str],
     *,
     env: Mapping[str, str] | None = None,
-    **options: Any,  # noqa: ANN401 - Popen's own
-) -> "Iterator[subprocess.Popen[bytes]]":
-    process = subprocess.Popen(
+    **streams: Any,  # noqa: ANN401 - Popen's own
+) -> "subprocess.Popen[bytes]":
+    return subprocess.Popen(
         [_tool("setpriv"), "--pdeathsig", "KILL", *command],  # it ends with this process, however that ends
         stdin=subprocess.DEVNULL,
         env=env,
-        **{"stdout": subprocess.PIPE, **options},
+        **streams,
     )
+
+
+@contextmanager
+def _ending(process: Running) -> Iterator[None]:
     try:
-        yield process
+        yield
     finally:
         process.terminate()
         try:

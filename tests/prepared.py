@@ -2,14 +2,12 @@
 
 import atexit
 import shutil
-import subprocess
-import sys
 import tempfile
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
-BIN = Path(sys.executable).parent
+from tests import loaded
 
 
 def begin_in(folder: Path, set_up: Callable[[Path], None]) -> None:
@@ -29,7 +27,8 @@ def owner_and_device(folder: Path) -> None:
         ("privacy-owner", "--home", home, "init"),
         ("privacy-agent", "init", "--owner", home / "owner.pub", *about),
     ):
-        subprocess.run([BIN / command[0], *command[1:]], stdout=subprocess.DEVNULL, check=True)
+        done = loaded.run([loaded.BIN / command[0], *command[1:]], within_s=60)
+        assert done.returncode == 0, done
 
 
 @cache

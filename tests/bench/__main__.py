@@ -9,6 +9,7 @@ still runs, with sizes too small to say anything about speed.
 import argparse
 import compileall
 import json
+import os
 import sys
 import tempfile
 from collections.abc import Callable
@@ -32,6 +33,7 @@ from tests.bench import (
 )
 from tests.bench.document import document
 from tests.bench.table import Figure, plain
+from tests.loaded import FROM_NOTHING
 
 PARTS: Final[dict[str, Callable[..., list[Figure]]]] = {
     "encrypt": encrypting.measure,
@@ -61,6 +63,7 @@ def main() -> int:
     arguments = parser.parse_args()
     for package in ("agent", "device_sim"):  # as an installer does; a checkout run without it compiles at each start
         compileall.compile_dir(package, quiet=1)
+    os.environ[FROM_NOTHING] = "1"
     figures: list[Figure] = []
     before = machine.load()
     with tempfile.TemporaryDirectory(prefix="bench-", dir=arguments.dir) as name:

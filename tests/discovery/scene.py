@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
+from tests.loaded import Running
 from tests.netns import Host
 from tests.waiting import until
 
@@ -24,7 +25,7 @@ Told = dict[str, Any]
 class Ears:
     """What a listening process told so far, in order; troubles apart."""
 
-    def __init__(self, process: "subprocess.Popen[bytes]") -> None:
+    def __init__(self, process: Running) -> None:
         self.process = process
         self.told: list[Told] = []
         self.troubles: list[Told] = []
@@ -86,7 +87,7 @@ def ears(host: Host, way: str, *options: str, around: Sequence[str] = ()) -> Ite
             until(lambda: found.in_vain() or _is_open(host, PORTS[way]), what="ears", within_s=WITHIN_S, pace_s=0.01)
             yield found
             assert process.poll() is None, "the listening process ended"
-        assert process.returncode == 0, "it ends in order"
+        assert process.wait() == 0, "it ends in order"
         errors.seek(0)
         assert errors.read().decode() == ""
 
@@ -101,7 +102,7 @@ def _is_open(host: Host, port: int) -> bool:
 
 
 @contextmanager
-def camera(host: Host, *options: str) -> "Iterator[subprocess.Popen[bytes]]":
+def camera(host: Host, *options: str) -> Iterator[Running]:
     """Let a camera announce itself; it is there when the context begins, heard or not."""
     with host.running(sys.executable, "-m", "device_sim.announce", *options) as process:
         assert process.stdout is not None
@@ -117,7 +118,7 @@ def lie(host: Host, what: str, *options: str) -> None:
 
 
 @contextmanager
-def lying(host: Host, what: str, *options: str) -> "Iterator[subprocess.Popen[bytes]]":
+def lying(host: Host, what: str, *options: str) -> Iterator[Running]:
     """Keep lying while the context lasts."""
     with host.running(sys.executable, "-m", "device_sim.announce.liar", what, *options) as process:
         assert process.stdout is not None

@@ -12,12 +12,13 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Final
 
+from tests import loaded
+from tests.loaded import BIN, Running
 from tests.local_socket import ask_socket, held_objects
 from tests.netns import Host
 from tests.prepared import begin_in, owner_and_device
 from tests.waiting import at_most, until
 
-BIN: Final = Path(sys.executable).parent
 WITHIN_S: Final = 60.0
 
 Told = dict[str, Any]
@@ -42,9 +43,7 @@ class Agent:
 
     def shell(self, program: str, *words: str | Path, expect: int = 0) -> "subprocess.CompletedProcess[str]":
         """Run a command on the host, to its end."""
-        done = subprocess.run(
-            self.host.command(BIN / program, *words), capture_output=True, text=True, check=False, timeout=WITHIN_S
-        )
+        done = loaded.run([BIN / program, *words], within_s=WITHIN_S, host=self.host)
         assert done.returncode == expect, f"{program} {words}: {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done
 
@@ -57,14 +56,9 @@ class Agent:
         """Let ``discover`` listen for as long as it takes until it hears something, and return the last of each."""
 
         def heard() -> list[Told]:
-            lines = subprocess.run(
-                self.host.command(BIN / "privacy-agent", "discover", "--for", "2s", "--config", self.config, "--json"),
-                capture_output=True,
-                text=True,
-                check=False,
-                timeout=WITHIN_S,
-            ).stdout
-            return [told["camera"] for line in lines.splitlines() if "camera" in (told := json.loads(line))]
+            listening = (BIN / "privacy-agent", "discover", "--for", "2s", "--config", self.config, "--json")
+            lines = loaded.run(listening, within_s=WITHIN_S, host=self.host).stdout.splitlines()
+            return [told["camera"] for line in lines if "camera" in (told := json.loads(line))]
 
         return until(lambda: [one for one in heard() if one["heard"]], what="anything near", within_s=WITHIN_S)
 
@@ -144,7 +138,7 @@ def device(host: Host, *, listens: bool = False) -> Iterator[Agent]:
 class Camera:
     """A simulated camera with a camera link; ``label``, ``port`` and ``id`` are what it says of itself."""
 
-    def __init__(self, process: "subprocess.Popen[bytes]") -> None:
+    def __init__(self, process: Running) -> None:
         self._said: queue.Queue[Told] = queue.Queue()
         self._process = process
         threading.Thread(target=self._read, daemon=True).start()

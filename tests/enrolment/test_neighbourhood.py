@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.enrolment.neighbourhood import BIN, camera, device
+from tests.enrolment.neighbourhood import camera, device
+from tests.loaded import BIN
 from tests.netns import Network, on_network
 
 pytestmark = [pytest.mark.promise("FIND-LAN"), pytest.mark.promise("FIND-AUTH")]

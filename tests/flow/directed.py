@@ -2,11 +2,12 @@
 
 import json
 import os
-import subprocess
 from pathlib import Path
 from typing import Any
 
-from tests.flow.house import BIN, House
+from tests import loaded
+from tests.flow.house import House
+from tests.loaded import BIN, Running
 from tests.waiting import until
 
 
@@ -16,9 +17,9 @@ class Directed(House):
     def start(self, name: str, program: str, *arguments: str | Path) -> None:
         """Start a process that stays, with a pipe to its stdin."""
         with (self.folder / f"{name}.log").open("ab") as log:
-            self._processes[name] = subprocess.Popen(
-                [str(BIN / program), *map(str, arguments)],
-                stdin=subprocess.PIPE,
+            self._processes[name] = loaded.begin(
+                [BIN / program, *arguments],
+                stdin=loaded.PIPE,
                 stdout=log,
                 stderr=log,
                 env={**os.environ, "TZ": "UTC"},
@@ -74,6 +75,6 @@ class Directed(House):
         self.start_agent()
 
 
-def _let_go(process: "subprocess.Popen[bytes]") -> None:
+def _let_go(process: Running) -> None:
     if process.stdin is not None:
         process.stdin.close()

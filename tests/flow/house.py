@@ -16,11 +16,12 @@ from typing import Any, Final, Self
 
 from device_sim.broker import Broker, Engine
 from device_sim.camera.media import write_clip
+from tests import loaded
+from tests.loaded import BIN, Running
 from tests.local_socket import NobodyError, ask_socket, held_objects
 from tests.prepared import begin_in
 from tests.waiting import until
 
-BIN = Path(sys.executable).parent
 TENANT = "acme"
 DEVICE = "cam-01"
 
@@ -72,7 +73,7 @@ class House:
         self._upload = upload
         self._photo_age = photo_age
         self.broker: Broker | None = None
-        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._processes: dict[str, Running] = {}
 
     def __enter__(self) -> Self:
         self.furnish()
@@ -130,10 +131,8 @@ class House:
 
     def run(self, program: str, *arguments: str | Path, expect: int = 0, within_s: float = 90) -> str:
         """Run a shell command to its end and return what it printed; its exit code must be the expected one."""
-        start = [sys.executable, "-m", "certs"] if program == "certs" else [str(BIN / program)]
-        done = subprocess.run(
-            [*start, *map(str, arguments)], capture_output=True, text=True, timeout=within_s, check=False
-        )
+        start = [sys.executable, "-m", "certs"] if program == "certs" else [BIN / program]
+        done = loaded.run([*start, *arguments], within_s=within_s)
         assert done.returncode == expect, f"{program} {arguments}: {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done.stdout if expect == 0 else done.stdout + done.stderr
 
@@ -152,11 +151,14 @@ class House:
     # -- processes ---------------------------------------------------------------------------------------------------
 
     def start(self, name: str, program: str, *arguments: str | Path) -> None:
-        """Start one of our programs and let it stay."""
-        self.start_process(name, BIN / program, *arguments)
+        """Start one of our programs and let it stay; its output goes to a log in the folder."""
+        with (self.folder / f"{name}.log").open("ab") as log:
+            self._processes[name] = loaded.begin(
+                [BIN / program, *arguments], stdout=log, stderr=log, env={**os.environ, "TZ": "UTC"}
+            )
 
     def start_process(self, name: str, *command: str | Path, stdin: int | None = None) -> subprocess.Popen[bytes]:
-        """Start a process that stays; its output goes to a log in the folder."""
+        """Start a process that stays, with such a log."""
         with (self.folder / f"{name}.log").open("ab") as log:
             process = subprocess.Popen(
                 [str(part) for part in command], stdin=stdin, stdout=log, stderr=log, env={**os.environ, "TZ": "UTC"}
@@ -164,7 +166,7 @@ class House:
         self._processes[name] = process
         return process
 
-    def process(self, name: str) -> subprocess.Popen[bytes]:
+    def process(self, name: str) -> Running:
         """Return a process that was started and not stopped."""
         return self._processes[name]
 

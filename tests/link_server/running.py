@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from agent.clock import monotonic_s
+from tests import loaded
 from tests.netns import Host
 from tests.waiting import at_most
 
@@ -24,11 +25,7 @@ class Running:
         self.state = state
         where = ["--host", "127.0.0.1"] if host is None else []
         command = [sys.executable, "-m", "device_sim", "camera", "--state", str(state), "--json", *where, *options]
-        self.process = subprocess.Popen(
-            command if host is None else host.command(*command),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-        )
+        self.process = loaded.begin(command, stdin=loaded.PIPE, stdout=loaded.PIPE, host=host)
         self._said: queue.Queue[dict[str, Any]] = queue.Queue()
         self._between: list[dict[str, Any]] = []  # said before an answer, and not yet heard
         self._reader = threading.Thread(target=self._read, daemon=True)
@@ -80,10 +77,4 @@ def running(state: Path, *options: str, host: Host | None = None) -> Iterator[Ru
 
 def tell(state: Path, *order: str) -> "subprocess.CompletedProcess[str]":
     """``device-sim tell`` as a person would type it."""
-    return subprocess.run(
-        [sys.executable, "-m", "device_sim", "tell", "--state", state, *order],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=LIMIT_S,
-    )
+    return loaded.run([sys.executable, "-m", "device_sim", "tell", "--state", state, *order], within_s=LIMIT_S)

@@ -10,8 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tests.enrolment.neighbourhood import BIN, WITHIN_S, Agent, Told, camera, device
+from tests.enrolment.neighbourhood import WITHIN_S, Agent, Told, camera, device
 from tests.link_server.running import Running, running
+from tests.loaded import BIN
 from tests.netns import Host, Network
 from tests.waiting import until
 

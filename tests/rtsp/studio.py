@@ -6,21 +6,21 @@ import os
 import re
 import signal
 import subprocess
-import sys
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import psutil
 
+from tests import loaded
 from tests.approving import approve_policy
+from tests.loaded import BIN
 from tests.local_socket import NobodyError, ask_socket, held_objects
 from tests.prepared import begin_in, owner_and_device
 from tests.ran import Ran
 from tests.waiting import until
 from tests.writing import policy_text
 
-BIN = Path(sys.executable).parent
 SERVED = Path(__file__).with_name("served.py")
 GSTREAMER_PYTHON = "/usr/bin/python3"
 USER, PASSWORD = "ada", "correct horse 9"
@@ -127,13 +127,7 @@ class Device:
     # -- what runs
 
     def privacy(self, program: str, *words: object, expect: int | None = 0) -> Ran:
-        done = subprocess.run(
-            [str(BIN / f"privacy-{program}"), *map(str, words)],
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=120,
-        )
+        done = loaded.run([BIN / f"privacy-{program}", *map(str, words)], within_s=120)
         assert expect is None or done.returncode == expect, (words, done.stdout, done.stderr)
         return Ran(done.returncode, done.stdout, done.stderr)
 

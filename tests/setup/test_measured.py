@@ -34,8 +34,8 @@ def test_command_of_another_program_is_known_whatever_it_stands_behind(command: 
     [
         (["/venv/bin/privacy-agent", "status", "--config", "at/agent.toml"], ("privacy-agent", "status", "--config")),
         (["nsenter", "--net=/proc/1/ns/net", "--", "/venv/bin/privacy-owner", "delete", "--last", "7d"],
-         ("nsenter", "--", "privacy-owner", "delete", "--last")),
-        (["/usr/bin/python", "-I", "-m", "agent.sealer", "7"], ("-I", "-m", "agent.sealer")),
+         ("privacy-owner", "delete", "--last")),
+        (["/usr/bin/python", "-I", "-m", "agent.sealer", "7"], ("agent.sealer",)),
         ("privacy-agent status", ("privacy-agent status",)),
     ],
 )  # fmt: skip

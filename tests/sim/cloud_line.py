@@ -1,7 +1,6 @@
 """A cloud and a device on one broker, as the tests of the simulated cloud want them."""
 
 import signal
-import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ from typing import Self
 from device_sim.cloud import strictjson
 from device_sim.cloud.journal import Journal
 from device_sim.cloud.service import Cloud, init
+from tests import loaded
 from tests.sim.fake_device import NOW_S, TENANT, FakeDevice, device
 
 DEVICE = "device"
@@ -67,15 +67,15 @@ class CloudProcess:
 
     def __init__(self, folder: Path, broker: BrokerPlace, *options: str) -> None:
         self.journal = Journal()
-        self.process = subprocess.Popen(
+        self.process = loaded.begin(
             [
                 *(sys.executable, "-m", "device_sim.cloud", "--json"),
                 *("--dir", folder, "--broker", broker.url, "--identity", broker.backend, "--tenant", TENANT),
                 *("--device-descriptor", folder / f"{DEVICE}.jws"),
                 *options,
             ],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
+            stdin=loaded.PIPE,
+            stdout=loaded.PIPE,
         )
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
