@@ -2,7 +2,9 @@
 
 Rules: the camera's list is all that it waits with; what is in it was not acknowledged, whether it was taken or not, so
 whoever takes it says so again. Each pass begins with what is due at the camera (``opened``). Where it may be is asked
-anew each time, and an address proves nothing (``agent/camera/link.py``). What was offered is offered again when
+anew each time, and an address proves nothing (``agent/camera/link.py``). A session says only who had the key when it
+began: every ``PROVED_S`` another one is begun, or a camera of which nothing is fetched would never be proved again.
+What was offered is offered again when
 somebody says so (``again``), when everything is looked at anew, or with another content.
 
 A camera that lost its clock, or has another time than we do, dates what it records at will. What a pass did not find
@@ -41,6 +43,9 @@ from agent.sources.source import Fresh, Offer, Opened
 
 POLL_S: Final = 10.0
 """Between two looks at a camera that is there; one costs it a request of some hundred bytes."""
+
+PROVED_S: Final = 60.0
+"""So long the proof of a camera's key counts; as often is tried whether an enrolled camera is there."""
 
 ANEW_S: Final = 3_600.0
 """After so long everything is offered again: what was refused, or could not be read."""
@@ -157,15 +162,18 @@ class CameraSource:
         self._offered: dict[str, tuple[bytes, bool]] = {}
         self._anew_s = monotonic() + ANEW_S
         self._doubted = False
+        self._proved_s = monotonic()
         self._undated = _Undated()
 
     # -- what the flow asks of every source
 
     async def open(self) -> Status:
         """Meet the camera and ask how it is; raises ``MediumError`` when it is away or refuses us."""
-        addresses = tuple(self._addresses())
-        doubted, self._doubted = self._doubted, False
-        return await self._ask(partial(self._meet, addresses, anew=doubted))
+        addresses, now_s = tuple(self._addresses()), self._monotonic()
+        anew, self._doubted = self._doubted or now_s - self._proved_s >= PROVED_S, False
+        if anew:
+            self._proved_s = now_s
+        return await self._ask(partial(self._meet, addresses, anew=anew))
 
     async def run(self, offer: Offer, fresh: Fresh, opened: Opened) -> None:
         """Look at the camera every ``poll_s``, or when woken, for ever; one that is away is tried as often."""

@@ -9,6 +9,7 @@ from agent.camera.identity import Address, Pinned
 from agent.camera.link import CameraLink
 from agent.clock import monotonic_s
 from agent.errors import LinkError
+from agent.sources.camera import PROVED_S
 from device_sim.camera.device import new_identity
 from tests.camera.liar import Asked, Liar
 from tests.camera.place import WHEN, Place
@@ -69,6 +70,22 @@ def test_camera_whose_key_changed_is_refused_while_it_has_another_and_collected_
     place.stand.do(lambda: place.stand.device.faults.discard("identity-changed"))
     place.collect(place.is_clean())
     assert place.contents() == [b"content"]
+
+
+def test_camera_that_is_switched_off_is_proved_anew_every_minute(place: Place) -> None:
+    """Nothing is fetched from it, so the session in which it was proved once went on for ever."""
+    place.collecting = False
+    changed: list[bool] = []
+
+    def refused() -> bool:
+        if not changed and len(place.met) >= 2:
+            place.stand.do(lambda: place.stand.device.faults.add("identity-changed"))
+            place.later_s += PROVED_S
+            changed.append(True)
+        return len(place.impostors) >= 1
+
+    place.collect(refused)
+    assert set(place.impostors) == {place.address()}
 
 
 def test_impostor_that_takes_the_address_between_list_and_fetch_gives_nothing(place: Place, tmp_path: Path) -> None:
