@@ -90,11 +90,11 @@ MEANING: Final[dict[str, tuple[str, str]]] = {
         "Check who may write to this device's topics on the broker",
     ),
     "forged_message": (
-        "Messages that bear the id of a key of this device's set were not signed by it; they have no effect.",
+        "Messages under the id of a key of the set, or in this device's uploads, are not its own; they have no effect.",
         "Check who may write to this device's topics on the broker; the key itself is not lost by that",
     ),
     "key_misused": (
-        "Its signature is true, so whoever signed that has the key; what was asked had no effect.",
+        "Its signature is true, so whoever signed that has the key; what it says had no effect.",
         "Ask who holds that key; if nobody there did it, take it out: privacy-owner client remove",
     ),
     "request_flood": (

@@ -9,7 +9,7 @@
 from agent.uplink.mail import MAX_ITEMS, UP_ERASE, UP_RECTIFY, UP_RESYNC, UPACK, Copy, Device, Mail, opened
 from agent.uplink.rate import Rate
 from agent.uplink.sending import Line, Sending, Wait, pause_until
-from agent.uplink.transfer import CHUNK_BYTES, CHUNKS_AHEAD, STALLED_AFTER_S, Manifest, Transfer
+from agent.uplink.transfer import CHUNK_BYTES, CHUNKS_AHEAD, STALLED_AFTER_S, Manifest, MisstatedError, Transfer
 
 __all__ = [
     "CHUNKS_AHEAD",
@@ -25,6 +25,7 @@ __all__ = [
     "Line",
     "Mail",
     "Manifest",
+    "MisstatedError",
     "Rate",
     "Sending",
     "Transfer",

@@ -17,7 +17,17 @@ from agent.envelope import CHUNK_OFFSET_BYTES, KIND, Failed, Go, Stored, UploadA
 from agent.errors import CorruptError, LinkError, RefusedError
 from agent.uplink.mail import Mail
 from agent.uplink.rate import Rate
-from agent.uplink.transfer import CHUNK_BYTES, STALLED_AFTER_S, Ask, Chunk, End, Idle, Manifest, Transfer
+from agent.uplink.transfer import (
+    CHUNK_BYTES,
+    STALLED_AFTER_S,
+    Ask,
+    Chunk,
+    End,
+    Idle,
+    Manifest,
+    MisstatedError,
+    Transfer,
+)
 
 READ_CHUNKS: Final = 8
 LINES_LOST: Final = 3
@@ -122,8 +132,9 @@ class Sending:
         """Send until the storage receipt is here.
 
         Raises ``RefusedError`` with the store's reason (``region_refused`` when the region is not one of ours) or the
-        broker's, which took not this upload's packet; ``CorruptError`` when the payload here or the store's word cannot
-        be believed. A lost link is waited out; ``LinkError`` comes when it is lost again and again over this upload.
+        broker's, which took not this upload's packet; ``CorruptError`` when the payload here is not what was sealed,
+        and ``MisstatedError`` when it is and the store's word cannot be true. A lost link is waited out; ``LinkError``
+        comes when it is lost again and again over this upload.
         """
         fd = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
         try:
@@ -209,7 +220,7 @@ class Sending:
                 case UploadAck():
                     self._transfer.acknowledged(answer.offset, self._clock_s())
                 case Stored():
-                    self._transfer.stored(answer)
+                    await self._check_stated(answer, fd)
                     self.kept_elsewhere = True
                     self._check_region(answer.region)
                     self.kept_elsewhere = False
@@ -222,12 +233,24 @@ class Sending:
         if self._regions and region not in self._regions:
             raise RefusedError(f"the store would keep it in {region}", reason="region_refused", retry="later")
 
+    async def _check_stated(self, answer: Stored, fd: int) -> None:
+        """Compare a storage receipt with what was sent; what is here is read again before the store is blamed."""
+        try:
+            self._transfer.stored(answer)
+        except MisstatedError:
+            await self._require_as_sealed(fd)
+            raise
+
+    async def _require_as_sealed(self, fd: int) -> None:
+        if await asyncio.to_thread(_sha256, fd) != self._payload_sha256():
+            raise CorruptError("the sealed payload here changed since it was sealed")
+
     async def _give_up(self, answer: Failed, fd: int) -> None:
         if answer.reason == "unknown_upload":
             self._transfer.restart(self._clock_s())
             return
-        if answer.reason == "hash_mismatch" and await asyncio.to_thread(_sha256, fd) != self._payload_sha256():
-            raise CorruptError("the sealed payload here changed since it was sealed")
+        if answer.reason == "hash_mismatch":
+            await self._require_as_sealed(fd)
         raise RefusedError(f"the store refuses: {answer.reason}", reason=answer.reason, retry="later")
 
     def _payload_sha256(self) -> str:

@@ -40,6 +40,10 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     regions: tuple[str, ...]
 
 
+class MisstatedError(CorruptError):
+    """What the store states of an upload cannot be true, whatever is here."""
+
+
 class Ask(msgspec.Struct, frozen=True):
     """Send ``begin``."""
 
@@ -119,9 +123,9 @@ class Transfer:
         self._progress_s = now_s
 
     def go(self, value: Go, now_s: float) -> None:
-        """Send on from the offset of the store's ``go``; raises ``CorruptError`` for an offset outside the payload."""
+        """Send on from the offset of the store's ``go``; raises ``MisstatedError`` for one outside the payload."""
         if value.offset > self.manifest.payload_bytes:
-            raise CorruptError("the store asks for bytes beyond the end of the payload")
+            raise MisstatedError("the store asks for bytes beyond the end of the payload")
         self._progress_s = now_s
         self._ask_again_s = FIRST_ASK_AGAIN_S
         answers_a_repeat = self._allowed and self._asks_open > 0
@@ -134,20 +138,20 @@ class Transfer:
         self.durable = value.offset
 
     def acknowledged(self, offset: int, now_s: float) -> None:
-        """Note that everything below ``offset`` is durable; raises ``CorruptError`` for one outside the payload.
+        """Note that everything below ``offset`` is durable; raises ``MisstatedError`` for one outside the payload.
 
         It is believed as the offset of a ``go`` is, also beyond what was sent since the agent started: the broker keeps
         for us what the store said to us before we ended. Of a store that is wrong, ``end`` asks for the rest.
         """
         if offset > self.manifest.payload_bytes:
-            raise CorruptError("the store acknowledges bytes beyond the end of the payload")
+            raise MisstatedError("the store acknowledges bytes beyond the end of the payload")
         if offset > self.durable:
             self.durable = offset
             self._next = max(self._next, offset)
             self._progress_s = now_s
 
     def stored(self, value: Stored) -> None:
-        """Check the storage receipt against what was sent; raises ``CorruptError`` when it names anything else."""
+        """Check the storage receipt against what was sent; raises ``MisstatedError`` when it names anything else."""
         manifest = self.manifest
         same = (
             value.object == manifest.object
@@ -157,7 +161,7 @@ class Transfer:
             and value.header.sha256 == manifest.header_sha256
         )
         if not same:
-            raise CorruptError("the storage receipt names other bytes than were sent")
+            raise MisstatedError("the storage receipt names other bytes than were sent")
 
     def _chunk(self, left: int, now_s: float) -> Step:
         length = min(left, self._chunk_bytes)

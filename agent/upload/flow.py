@@ -6,7 +6,8 @@ Rules:
   open it who may not, or its owner has another key by now, it is sealed for who may before it goes;
 - a deleted object's upload ends at once (``stop``), and ``copies`` has the half-sent copy erased;
 - a storage receipt counts only when it names what was sent, is signed by the store that it was sent to, and was noted
-  in a transaction;
+  in a transaction; one that names anything else is told as the store's word once what is here was read again and is
+  right;
 - a failure parks one object, never the flow;
 - on a full disk an upload may use the reserved space: where policy wants an upload first, it is what makes room.
 """
@@ -34,7 +35,7 @@ from agent.model import Category, Moment, Object, RandomBytes, Requester, new_id
 from agent.outbox import Warn
 from agent.policy import Allow, Conditions, Decision, Policy, Refuse, Rights, Subject, decide
 from agent.rights.snapshot import Snapshot
-from agent.uplink import UPACK, Device, Line, Mail, Manifest, Rate, Sending, Wait, opened, pause_until
+from agent.uplink import UPACK, Device, Line, Mail, Manifest, MisstatedError, Rate, Sending, Wait, opened, pause_until
 from agent.upload.copies import Copies
 from agent.upload.rectifying import Corrections
 from agent.upload.turn import LONGEST_WAIT_S, Turn
@@ -377,6 +378,10 @@ class Upload:
             self._turn.done(item.id)
         except RefusedError as error:
             await self._on_refused(item, error)
+        except MisstatedError as error:
+            self._turn.failed(item.id, self._clock_s())
+            told = f"The store's key {mail.store_kid} is wrong about object {item.id}, which is whole: {error.message}."
+            self._alert("key_misused", told, f"{mail.store_kid}.hash_mismatch")
         except CorruptError as error:
             self._turn.failed(item.id, self._clock_s())
             self._alert("corrupt_object", f"object {item.id} was not uploaded: {error.message}", item.id)
@@ -518,8 +523,12 @@ class Upload:
             with suppress(SpaceError):  # the next try is told the same
                 await self._index.write(lambda tx: self._give_up(tx, item.id), urgent=True)
         elif error.reason == "hash_mismatch" and count >= _HASH_FAILURES:
-            what = f"the store reads other bytes of object {item.id} than were sent"
-            self._alert("corrupt_object", what, item.id)
+            self._alert(
+                "forged_message",
+                f"The store got other bytes of object {item.id} than were sent, {count} times, and it is whole here: "
+                "somebody else writes into its uploads, or that store fails.",
+                "upload",
+            )
         elif error.reason == "hash_mismatch":
             self._turn.wait(item.id, self._clock_s())
 

@@ -83,7 +83,8 @@ def test_false_word_of_the_store_is_reported_as_its_word_and_never_as_ours(tmp_p
         house.start_cloud("--fault", "lie=wrong_hash", "--fault", "lie=not_erased:50")
         house.start_agent()
         house.record()
-        until(lambda: "corrupt_object" in house.alerts(), what="the alert about other bytes")
+        until(lambda: "key_misused" in house.alerts(), what="the alert about other bytes")
+        assert "corrupt_object" not in house.alerts(), "what is here is whole"
         assert [item["state"] for item in house.held()] == ["sealed"]
         house.restart_agent()
         (item,) = house.one("uploaded")

@@ -233,7 +233,7 @@ def test_forged_storage_receipt_is_not_believed(
     asyncio.run(act())
 
 
-def test_storage_receipt_for_other_bytes_raises_an_alert_and_changes_nothing(
+def test_storage_receipt_for_other_bytes_is_told_of_the_store_and_of_no_object_that_is_whole_here(
     mosquitto: BrokerProcess, tls: Path, tmp_path: Path, hub: Hub
 ) -> None:
     async def act() -> None:
@@ -243,7 +243,30 @@ def test_storage_receipt_for_other_bytes_raises_an_alert_and_changes_nothing(
             async with uploading(hub, line(mosquitto.url, tls), store):
                 await until(lambda: bool(hub.alerts))
             assert hub.state(item) == "sealed"
-            assert hub.alerts[0][0] == "corrupt_object"
+            ((code, what),) = hub.alerts
+            assert (code, hub.suspects) == ("key_misused", [])
+            assert store.kid in what
+
+    asyncio.run(act())
+
+
+def test_store_that_gets_other_bytes_again_and_again_is_told_of_and_no_object_that_is_whole_here(
+    mosquitto: BrokerProcess, tls: Path, tmp_path: Path, hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def act() -> None:
+        item = await hub.add(size_bytes=1000)
+        broker = line(mosquitto.url, tls)
+        submit = broker.submit
+
+        async def spoiled(channel: str, payload: bytes | bytearray, *, bulk: bool = False) -> asyncio.Future[None]:
+            return await submit(channel, payload[:-1] + bytes([payload[-1] ^ bulk]), bulk=bulk)
+
+        monkeypatch.setattr(broker, "submit", spoiled)
+        with cloud_at(mosquitto.url, tls=tls, folder=tmp_path / "cloud", keys=Keys.of(hub)) as (_, store):
+            async with uploading(hub, broker, store):
+                await until(lambda: bool(hub.alerts))
+            assert hub.state(item) == "sealed"
+            assert ({code for code, _ in hub.alerts}, hub.suspects) == ({"forged_message"}, [])
 
     asyncio.run(act())
 
