@@ -88,6 +88,10 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     trusted: bool
 
 
+class ShortLogError(CorruptError):
+    """What is there holds, and entries are known to exist behind its end: an older copy, or one that was cut off."""
+
+
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     """A log that holds: entries ``first`` to ``last`` in an unbroken chain.
 
@@ -234,11 +238,18 @@ class Judge:
     def verdict(self) -> Verdict:
         """Say what holds of all that was taken; raises ``CorruptError`` when its begin or its end does not."""
         last = 0 if self._head is None else self._head.seq
-        if self._anchor is not None and self._anchor.seq > last:
-            raise CorruptError(f"the log ends at entry {last}, but entry {self._anchor.seq} is known to exist")
         if self._first > 1 and self._signed == 0:
             raise CorruptError("the log begins in the middle and no checkpoint vouches for it")
-        return Verdict(first=self._first, last=last, signed=self._signed, anchored=self._anchored)
+        verdict = Verdict(first=self._first, last=last, signed=self._signed, anchored=self._anchored)
+        if self._anchor is not None and self._anchor.seq > last:
+            known = f"it lacks entries {last + 1} to {self._anchor.seq}, which are known to exist"
+            held = f"consistent from {self._first} up to {last}, signed up to {self._signed}"
+            raise ShortLogError(
+                f"{held}; {known}" if last else f"the log is empty; {known}",
+                hint="get the newest log of the device: privacy-agent audit show --json; if this is the newest that it "
+                "gives, entries were cut off",
+            )
+        return verdict
 
 
 def _from_base64url(text: str) -> bytes:

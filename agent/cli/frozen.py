@@ -10,11 +10,11 @@ def frozen_table(frozen: dict[str, Any]) -> str:
     from agent.shell.times import when_text
 
     rows = [
-        ("hold", one["id"], _of(one["select"]), f"until {when_text(one['until'])}", clean(one["reason"]), one["author"])
+        ("hold", one["id"], _of(one["select"]), when_text(one["until"]), clean(one["reason"]), one["author"])
         for one in frozen["holds"]
     ]
     rows += [
-        ("restriction", one["id"], _of(one["select"]), "until it is lifted", one["ground"], "")
+        ("restriction", one["id"], _of(one["select"]), "it is lifted", one["ground"], "")
         for one in frozen["restrictions"]
     ]
     shown = table(rows, head=("stands", "id", "over", "until", "because", "set by key"))

@@ -1,7 +1,9 @@
 """``verify``: receipts, exports' manifests, key sets and audit logs judged offline; what does not hold is named.
 
 An audit log is judged against the highest audit head that a receipt of its device stated: an edit, a drop, a reorder
-and a cut at its end are then all found. Without a receipt that reaches it, a log is ``consistent``, ``not anchored``.
+and a cut at its end are then all found. An older copy and a log that was cut off look alike: neither is complete, and
+what is said is what holds of it and what it lacks. Without a receipt that reaches it, a log is ``consistent``, ``not
+anchored``.
 """
 
 import argparse
@@ -9,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
-from agent.chain import LINE_MAX_BYTES, Head, verify_lines
+from agent.chain import LINE_MAX_BYTES, Head, ShortLogError, verify_lines
 from agent.clock import MS_PER_S
 from agent.envelope import KIND, TYP, TYP_EXPORT, TYP_KEYSET, Descriptor, parse, parse_descriptor, read_keyset
 from agent.envelope.kinds import MAX_MANIFEST_BYTES
@@ -51,7 +53,8 @@ def _verify(arguments: argparse.Namespace, context: Context) -> int:
             told = judge.judge(Path(name))
         except CorruptError as error:
             facts.append({"file": name, "holds": False, "says": error.message})
-            context.note(f"{name}: DOES NOT HOLD: {error.message}\n  next: {error.hint or _NEXT}")
+            verdict = "NOT COMPLETE" if isinstance(error, ShortLogError) else "DOES NOT HOLD"
+            context.note(f"{name}: {verdict}: {error.message}\n  next: {error.hint or _NEXT}")
             continue
         facts.append({"file": name, "holds": True, "says": told})
     context.say("\n".join(f"{fact['file']}: {fact['says']}" for fact in facts if fact["holds"]), facts)

@@ -68,7 +68,7 @@ def test_highest_head_of_several_receipts_is_the_anchor(owner: Owner, peer: Peer
     ran = owner.run("verify", written(Path("log.jsonl"), lines[:-3]))
 
     assert ran.code == 1
-    assert "entry 20 is known to exist" in ran.err
+    assert "it lacks entries 18 to 20, which are known to exist" in ran.err
 
 
 def test_known_head_that_went_bad_is_refused_with_what_to_do(owner: Owner, peer: Peer) -> None:
@@ -94,7 +94,10 @@ def test_cut_log_is_found_by_the_receipt_and_only_by_it(owner: Owner, peer: Peer
     ran = owner.run("verify", cut)
 
     assert ran.code == 1
-    assert "ends at entry 17, but entry 20 is known to exist" in ran.err
+    assert "log.jsonl: NOT COMPLETE: consistent from 1 up to 17, signed up to 15" in ran.err
+    assert "it lacks entries 18 to 20, which are known to exist" in ran.err
+    assert "get the newest log" in ran.err
+    assert "rely on nothing in it" not in ran.err, "an older copy that is honest looks the same"
 
 
 @pytest.mark.parametrize("at", [0, 7, 15, 16])

@@ -125,7 +125,7 @@ def test_cut_log_is_consistent_alone_and_found_with_an_anchor(home: Home) -> Non
         verdict = judged(home, lines[:end])
         assert verdict.last < EVENTS
         assert verdict.sentence().endswith("not anchored")
-        with pytest.raises(CorruptError, match=r"is known to exist"):
+        with pytest.raises(CorruptError, match=r"are known to exist"):
             judged(home, lines[:end], head)
 
 
