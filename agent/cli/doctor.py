@@ -427,12 +427,14 @@ def _not_taken(config: "Config", source: dict[str, Any]) -> Iterator[Finding]:
     kinds = {one["kind"] for one in counts}
     path = next((one.path for one in config.sources if one.name == source["name"]), config.file)
     steps = []
-    if kinds - {"refused", "cameras_full", "sound_left_out"}:
+    if kinds - {"refused", "cameras_full", "sound_left_out", "left_out"}:
         steps.append(f"look for what does not belong in {path}: only plain files with one name are opened")
     if "cameras_full" in kinds:
         steps.append(f"see that the folders in {path} are those of cameras, or delete what is held of others")
     if "sound_left_out" in kinds:
         steps.append("choose AAC for the sound of this stream in the camera, or write sound = false")
+    if "left_out" in kinds:
+        steps.append(f"name the fields that are to be kept in {config.policy} ([category.usage-log.fields])")
     if "refused" in kinds:
         steps.append(f"let the category in by {config.policy} (docs/operating.md, policy.toml), or take it away")
     yield Finding(f"source {source['name']}", "look", f"not taken in: {told}", "; ".join(steps))

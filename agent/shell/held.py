@@ -16,7 +16,7 @@ def summed(objects: Sequence[dict[str, Any]]) -> str:
     going = [one for one in objects if one.get("state") == "erasing"]
     away = [one for one in objects if one.get("state") == "at_store"]
     here = [one for one in objects if one.get("state") not in ("erasing", "at_store")]  # no set: it may be any JSON
-    lines = [f"{counted(len(here))}, {size(weight(here))}"] if here else []
+    lines = [f"{_kinds(here)}, {size(weight(here))}"] if here else []
     if going:
         by = max((until_ for one in going if isinstance(until_ := one.get("until"), str)), default="")
         lines.append(f"{counted(len(going))} being erased" + (f", keys gone by {when_text(by)}" if by else ""))
@@ -25,6 +25,14 @@ def summed(objects: Sequence[dict[str, Any]]) -> str:
     if told := field_rules.summed(here):
         lines.append(told)
     return "\n".join(lines)
+
+
+def _kinds(here: Sequence[dict[str, Any]]) -> str:
+    """Say how many objects there are, and how many exports with copies of some: those are no objects of their own."""
+    exports = sum(one.get("category") == "export" for one in here)
+    objects = len(here) - exports
+    words = [counted(objects)] if objects else []
+    return " and ".join([*words, counted(exports, "export")] if exports else words)
 
 
 def weight(objects: Sequence[dict[str, Any]]) -> int:

@@ -14,6 +14,14 @@ from device_sim.broker import Broker as BrokerProcess
 from tests.cli.conftest import Device
 from tests.waiting import until
 
+LOG_RULE = """
+[category.usage-log]
+purpose = "security"
+seal_to = ["owner"]
+[category.usage-log.fields]
+event = "keep"
+"""
+
 
 def findings(device: Device, *words: str) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = device.agent("doctor", "--json", *words).json["findings"]
@@ -156,6 +164,23 @@ def test_what_a_source_offered_in_vain_is_told_with_what_to_look_for(device: Dev
     assert told["verdict"] == "look"
     assert f"look for what does not belong in {device.spool}" in told["next"]
     assert f"let the category in by {device.folder / 'policy.toml'}" in told["next"]
+
+
+def test_what_field_rules_leave_out_is_told_with_where_they_stand(device: Device) -> None:
+    """It sent people to look for links and pipes in the folder."""
+    edit(device.config, r"\[\[source\]\]", '[[source]]\nbatch_age = "1s"')
+    edit(device.folder / "policy.toml", r"\Z", LOG_RULE)
+    device.put("front/log.jsonl", b'{"event": "motion", "who": "x"}\n')
+
+    def left_out() -> dict[str, Any] | None:
+        found = finding(device, "source spool")
+        return found if "fields that no rule names" in found["told"] else None
+
+    with device.running():
+        told = until(left_out, what="the field told")
+    assert told["next"] == (
+        f"name the fields that are to be kept in {device.folder / 'policy.toml'} ([category.usage-log.fields])"
+    )
 
 
 @pytest.fixture(scope="module")

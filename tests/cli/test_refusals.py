@@ -20,6 +20,20 @@ def test_flood_of_one_kind_is_told_to_the_log_a_few_times_and_counted_whole() ->
     assert refusals.of("other") == []
 
 
+def test_file_that_is_offered_again_at_each_look_at_everything_is_counted_once() -> None:
+    """Each reload and each key set had what was deleted before counted anew."""
+    refusals = Refusals()
+
+    def offer(path: str, *, destroyed: bool = False) -> int:
+        return refusals.note(
+            IngestEvent(kind="deleted_before", source="spool", reason="r", unverified_path=path, obeys=destroyed)
+        )
+
+    assert [offer(path) for _ in range(5) for path in ("a.mp4", "b.mp4")] == [1, 2, *[0] * 8]
+    assert refusals.of("spool") == [{"kind": "deleted_before", "reason": "r", "count": 2}]
+    assert [offer("a.mp4", destroyed=True) for _ in range(2)] == [0, 4], "it was put there again each time"
+
+
 def test_flood_of_reasons_is_counted_together() -> None:
     refusals = Refusals()
     for number in range(10 * REASONS_MAX):
