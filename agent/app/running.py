@@ -37,7 +37,7 @@ from agent.commands.farewell import is_told
 from agent.config import Config
 from agent.control import ControlServer
 from agent.envelope import Key
-from agent.errors import ConfigError, CorruptError, LinkError, SpaceError
+from agent.errors import AgentError, ConfigError, CorruptError, LinkError, SpaceError
 from agent.index import Tx
 from agent.ingest import Ingest, IngestEvent
 from agent.model import Moment
@@ -413,6 +413,7 @@ def _line_parts(live: Live, tell: Warn) -> Post | None:
         identity=settings.identity,
         will=post.will,
         alert=tell,
+        line_told=_note_line,
         protocol=MQTT_3_1_1 if remembered == MQTT_3_1_1 else MQTT_5,
     )
     if broker.device != parts.config.device:
@@ -450,6 +451,13 @@ def _line_parts(live: Live, tell: Warn) -> Post | None:
 
     parts.changed = changed
     return post
+
+
+def _note_line(error: AgentError | None) -> None:
+    if error is None:
+        _log.warning("the broker is connected again")
+    else:
+        _log.warning("the broker is not connected: %s; it is tried again by itself", error.message)
 
 
 def _on_ingest(live: Live, event: IngestEvent, tell: Warn) -> None:

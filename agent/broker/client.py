@@ -67,6 +67,10 @@ Alert = Callable[[str, str], None]
 """Called with a code of docs/protocol.md §8 and a sentence; an empty sentence says that the trouble is over."""
 
 
+LineTold = Callable[[AgentError | None], None]
+"""Called once when the line is lost, or cannot be had, with the reason, and once, without one, when it is back."""
+
+
 Wait = Callable[[float, asyncio.Event], Awaitable[None]]
 """Lets that many seconds pass, or fewer when the event is set meanwhile."""
 
@@ -118,6 +122,7 @@ class Broker:
         keep_session: bool = True,
         will: Callable[[], Awaitable[bytes]] | None = None,
         alert: Alert | None = None,
+        line_told: LineTold = lambda _error: None,
         random: Callable[[], float] | None = None,
         random_bytes: Callable[[int], bytes] = secrets.token_bytes,
         clock_s: Callable[[], float] = monotonic_s,
@@ -140,6 +145,8 @@ class Broker:
         self._may_probe = self.device == name or not self._address.secure
         self._will = will
         self._alert = alert if alert is not None else _log_alert
+        self._line_told = line_told
+        self._is_away = False
         self._random_bytes = random_bytes
         self._clock_s = clock_s
         self._wait = wait if wait is not None else _pause
@@ -380,12 +387,20 @@ class Broker:
             if closed.other_version and self.protocol == MQTT_5:
                 self.protocol = MQTT_3_1_1
                 return 0.0
+            self._note_away(closed.error)
             self.protocol = MQTT_5
             return self._reconnect.failed()
+        self._note_away(closed.error)
         pause_s = self._reconnect.ended(self._clock_s() - self._began_s, taken_over=closed.taken_over)
         if self._reconnect.takeover_suspected:
             self._tell("takeover", f"another client connects as {self.client_id} and ends our sessions")
         return pause_s
+
+    def _note_away(self, error: AgentError) -> None:
+        """Tell that there is no line, once until there is one again."""
+        if not self._is_away:
+            self._is_away = True
+            self._line_told(error)
 
     def _let_go(self, error: AgentError) -> None:
         self._link, self._online, self._probe = None, False, b""
@@ -441,6 +456,9 @@ class Broker:
         self.counters.connections += 1
         self.trouble = None
         self._online = True
+        if self._is_away:
+            self._is_away = False
+            self._line_told(None)
         if self._may_probe and self._window.take_now():
             self._probe = self._random_bytes(_PROBE_BYTES)
             self._probed_s = self._clock_s()

@@ -395,6 +395,36 @@ def test_publish_that_a_dying_broker_never_acknowledged_is_a_link_error(mosquitt
     asyncio.run(act())
 
 
+def test_line_that_is_lost_is_told_once_however_often_it_is_tried_and_once_when_it_is_back(
+    mosquitto: BrokerProcess, tls: Path
+) -> None:
+    told: list[bool] = []
+    tries: list[float] = []
+
+    async def tried(seconds: float, _stop: asyncio.Event) -> None:
+        tries.append(seconds)
+        await asyncio.sleep(0.05)
+
+    async def act() -> None:
+        broker = Broker(
+            mosquitto.url,
+            tenant=TENANT,
+            identity=tls / "cam-1",
+            wait=tried,
+            line_told=lambda error: told.append(error is None),
+        )
+        async with running(broker):
+            await broker.first_session(within_s=ONLINE_S)
+            assert told == [], "a first line is no news"
+            mosquitto.kill()
+            await until(lambda: len(tries) >= 4)
+            mosquitto.start()
+            await until(lambda: broker.session == 2)
+
+    asyncio.run(act())
+    assert told == [False, True]
+
+
 class Chunk(bytearray):
     """A payload of which it can be seen whether anybody still has it."""
 
