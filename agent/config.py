@@ -107,6 +107,7 @@ SCRUB_LEAST_S: Final = 3_600.0
 SCRUB_LEAST_BYTES: Final = 10_000
 """In a second: what is slower would be at no payload's end before it is gone."""
 
+_BROKER_KEYS: Final = ("url", "tenant", "identity")
 ENGINES: Final = ("software", "tpm")
 _KEYSTORE_KEYS: Final = ("engine", "tcti", "counter")
 _TCTI: Final = re.compile(r"[a-z0-9-]{1,32}(?::[\x21-\x7e]{1,256})?")
@@ -215,6 +216,7 @@ def parse_config(raw: bytes, *, file: Path) -> Config:
     """Read the document's bytes; relative paths are taken from the folder of ``file``."""
     document = read_document(raw, file=str(file))
     here = file.absolute().parent
+    document.only(_DOCUMENT_KEYS)
     device = _name(document, "device")
     policy = here / document.take("policy", str, "policy.toml")
     state = here / document.take("state", str, DEFAULT_STATE)
@@ -318,6 +320,7 @@ def _name(table: Table, key: str) -> str:
 
 
 def _broker(table: Table, *, here: Path) -> BrokerSettings:
+    table.only(_BROKER_KEYS)
     url = table.take("url", str)
     parts = urlsplit(url)
     if parts.scheme not in _PORTS or not parts.hostname or parts.path not in {"", "/"}:
@@ -328,7 +331,7 @@ def _broker(table: Table, *, here: Path) -> BrokerSettings:
         raise table.error("url", "holds a user name or password", hint="remove it: the TLS identity says who we are")
     tenant = _name(table, "tenant")
     identity = here / table.take("identity", str)
-    table.close(known=("url", "tenant", "identity"))
+    table.close(known=_BROKER_KEYS)
     return BrokerSettings(url=url, tenant=tenant, identity=identity)
 
 
@@ -364,6 +367,7 @@ def _scrub(table: Table) -> ScrubSettings:
 
 
 def _source(table: Table, *, kind: str, here: Path) -> SourceSettings:
+    table.only(_SOURCE_KEYS)
     path = here / table.take("path", str)
     name = _name(table, "name") if "name" in table else path.name
     if not _NAME.fullmatch(name):
@@ -393,6 +397,7 @@ def _source(table: Table, *, kind: str, here: Path) -> SourceSettings:
 
 
 def _stream(table: Table, *, here: Path) -> StreamSettings:
+    table.only(_STREAM_KEYS)
     name = _name(table, "name")
     key = "onvif" if "onvif" in table and "url" not in table else "url"
     where = table.take(key, str)

@@ -1,8 +1,9 @@
 """A TOML document that a person wrote, read strictly: every problem names its file, line, key and fix.
 
 ``Table`` hands out values by name and type, and ``close()`` refuses what nobody asked for, so an unknown key is an
-error and never silently ignored (invariant I9). TOML 1.0 is parsed by the standard library; the line of a key, which
-it does not keep, is found again in the text.
+error and never silently ignored (invariant I9); where a key must be there ``only()`` does so first, so that a name
+that is written wrongly is told itself, and not what it left missing. TOML 1.0 is parsed by the standard library; the
+line of a key, which it does not keep, is found again in the text.
 """
 
 import re
@@ -192,10 +193,23 @@ class Table:
         for key in tuple(self._values):
             yield key, self.table(key)
 
+    def only(self, known: tuple[str, ...]) -> None:
+        """Refuse what is none of the ``known`` keys, before anything is taken."""
+        for key in self._values:
+            if key not in known:
+                raise self._unknown(key, known)
+
     def close(self, *, known: tuple[str, ...] = ()) -> None:
         """Refuse what was not taken; ``known`` names all keys that could have stood here."""
         for key in self._values:
-            raise self.error(key, "is not a known key", hint=f"remove it, or use one of: {', '.join(known)}")
+            raise self._unknown(key, known)
+
+    def _unknown(self, key: str, known: tuple[str, ...]) -> ConfigError:
+        from difflib import get_close_matches  # noqa: PLC0415 - loaded only where somebody wrote a key wrongly
+
+        near = [one for one in get_close_matches(key[:_TOLD_MAX], known, n=1) if one != key]
+        hint = f"remove it, or use one of: {', '.join(known)}"
+        return self.error(key, "is not a known key", hint=f"is {near[0]} meant? else {hint}" if near else hint)
 
     def _line(self, key: str) -> int:
         return line_of(self._text, (*self._path, key) if key else self._path)

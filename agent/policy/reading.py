@@ -260,6 +260,7 @@ def _purposes(table: Table, recipients: dict[str, tuple[str, ...]]) -> dict[str,
     for name, purpose in table.named_tables():
         if not _NAME.fullmatch(name):
             raise table.error(name, "is not a good name", hint="use a-z, 0-9, _ and -, beginning with a letter")
+        purpose.only(_PURPOSE_KEYS)
         description = purpose.take("description", str)
         if not description.strip() or len(description) > _DESCRIPTION_MAX:
             raise purpose.error(
@@ -362,6 +363,7 @@ def _rule(
     purposes: dict[str, Purpose],
     base: Rule | None,
 ) -> Rule:
+    table.only(_RULE_KEYS)
     named = table.keys()
     allowed = _purposes_of(table, purposes, base)
     usual: list[str] | None = [] if allowed and all(purpose.seal_to for purpose in allowed) else None

@@ -5,9 +5,10 @@ Unknown keys are refused.
 """
 
 import asyncio
+import re
 import tomllib
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 import msgspec
 
@@ -22,6 +23,12 @@ from device_sim.camera.rig import Rig
 
 CAMERAS_MAX: Final = 32
 STEPS_MAX: Final = 256
+
+
+_ONE_OF: Final = {"faces": get_args(FaceName), "broken": get_args(Breakage), "when": get_args(Event)}
+"""What may be written for a key that has a few words of its own."""
+
+_NEXT: Final = "next: docs/simulator.md shows what may stand there"
 
 
 class ScenarioError(Exception):
@@ -104,12 +111,16 @@ class Scenario(
 def read_scenario(path: Path) -> Scenario:
     """Read a file; raises ``ScenarioError``."""
     try:
-        plain: Any = tomllib.loads(path.read_text(encoding="utf-8"))
-        scenario = msgspec.convert(plain, Scenario)
+        text = path.read_text(encoding="utf-8")
+        plain: Any = tomllib.loads(text)
     except OSError as error:
         raise ScenarioError(f"{path}: {error.strerror}") from None
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ScenarioError(f"{path}: {error}") from None
+    try:
+        scenario = msgspec.convert(plain, Scenario)
+    except msgspec.ValidationError as error:
+        raise ScenarioError(_misread(str(error), path=path, text=text)) from None
     try:
         check(scenario)
     except ScenarioError as error:
@@ -142,6 +153,30 @@ def check(scenario: Scenario) -> None:
             raise ScenarioError(f"{step.do}: {error}") from None
         if (order.name and order.name not in named) or (step.camera and step.camera not in names):
             raise ScenarioError(f"{step.do}: no such camera in this scenario")
+
+
+def _misread(problem: str, *, path: Path, text: str) -> str:
+    """Say where what was read is no scenario: file, line, key, and what may stand there."""
+    what, _, place = problem.partition(" - at `$")
+    keys = re.findall(r"[a-z_]+", place) + re.findall(r"unknown field `([^`]*)`", what)
+    number = int(found[1]) if (found := re.search(r"\[([0-9]+)\]", place)) else 0
+    words = _ONE_OF.get(keys[-1], ()) if keys else ()
+    following = f"next: write one of: {', '.join(words)}" if words else _NEXT
+    return f"{path}:{_line(text, keys, number=number)}: {'.'.join(keys) or 'the file'}: {what}\n  {following}"
+
+
+def _line(text: str, keys: list[str], *, number: int) -> int:
+    """Return the line of a key of the table of that name and number, or the table's; 1 where neither is found."""
+    begun, at, table = 1, -1, len(keys) == 1
+    for line, row in enumerate(text.splitlines(), start=1):
+        if header := re.match(r"\s*\[\[?\s*([^\]\s]+)", row):
+            of = header[1].split(".")
+            at += header[0].count("[") > 1 and of == keys[:1]
+            table = of[:1] == keys[:1] and at == number
+            begun = line if table and of == keys[:1] else begun
+        elif table and keys and re.match(rf"\s*\"?{re.escape(keys[-1])}\"?\s*=", row):
+            return line
+    return begun
 
 
 class Play:

@@ -220,6 +220,27 @@ def test_scenario_that_is_none_is_refused_with_its_place(tmp_path: Path, text: s
         read_scenario(file)
 
 
+@pytest.mark.parametrize(
+    ("row", "place", "following"),
+    [
+        ("faces = ['link', 'lnk']", "7: camera.faces: Invalid enum value 'lnk'", "one of: link, mdns, onvif"),
+        ("legs = 4", "7: camera.legs: ", "docs/simulator.md"),
+        ("setup = 'yes'", "7: camera.setup: ", "docs/simulator.md"),
+        ("[[step]]\nafter = 1", "7: step: ", "docs/simulator.md"),
+    ],
+)
+def test_mistake_in_a_scenario_is_told_with_its_line_and_what_may_stand_there(
+    tmp_path: Path, row: str, place: str, following: str
+) -> None:
+    file = tmp_path / "play.toml"
+    file.write_text(f"name = 'x'\n[[camera]]\nname = 'A'\nfaces = ['link']\n[[camera]]\nname = 'B'\n{row}\n")
+    with pytest.raises(ScenarioError) as caught:
+        read_scenario(file)
+    told, _, hint = str(caught.value).partition("\n")
+    assert told.startswith(f"{file}:{place}")
+    assert following in hint
+
+
 def test_missing_choice_of_what_to_be_is_told(tmp_path: Path) -> None:
     both = Running(tmp_path / "state", "--spool", str(tmp_path / "spool"))
     assert both.process.wait(60) == 2

@@ -82,6 +82,9 @@ def test_full_document_reads_with_paths_beside_the_file() -> None:
         (('path = "spool"', 'path = "/etc/privacy-agent"'), 17, "holds the state folder"),
         (('batch_size = "256KiB"', 'batch_size = "9MiB"'), 20, "is too large"),
         (('batch_size = "256KiB"', 'bath_size = "256KiB"'), 20, "not a known key"),
+        (('medium = "tmpfs"', 'medum = "tmpfs"'), 18, "source[1].medum: is not a known key"),
+        (('device = "cam-01"', 'devise = "cam-01"'), 1, "devise: is not a known key"),
+        (("tenant =", "tennant ="), 6, "broker.tennant: is not a known key"),
     ],
 )
 def test_mistake_names_file_line_and_fix(change: tuple[str, str], line: int, words: str) -> None:
@@ -90,6 +93,12 @@ def test_mistake_names_file_line_and_fix(change: tuple[str, str], line: int, wor
     assert caught.value.message.startswith(f"{FILE}:{line}: "), caught.value.message
     assert words in caught.value.message
     assert caught.value.hint
+
+
+def test_key_that_is_nearly_a_known_one_is_told_with_that_one() -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse_config(GOOD.replace("medium =", "medum =", 1).encode(), file=FILE)
+    assert caught.value.hint.startswith("is medium meant? else remove it, or use one of: name, kind, path")
 
 
 def test_sources_beside_each_other_are_good_whatever_their_names_begin_with() -> None:
