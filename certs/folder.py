@@ -147,6 +147,11 @@ class Folder:
         """
         place = self.identity(name)
         if place.exists() and not force:
+            if not _is_whole(place):
+                raise CertsError(
+                    f"{place} exists, and not all of its files do",
+                    hint=f"python -m certs issue {self.path} {name} --kind {kind} --force   (with a new key)",
+                )
             raise CertsError(
                 f"{place} exists; its key is not overwritten",
                 hint=f"python -m certs renew {self.path} {name}   (or issue --force for a new key)",
@@ -161,8 +166,13 @@ class Folder:
         """
         latest = self.index.latest(name)
         place = self.identity(name)
-        if latest is None or not (place / "tls.crt").is_file():
+        if latest is None:
             raise CertsError(f"{self.path} has no identity {name!r}", hint=f"python -m certs show {self.path}")
+        if not _is_whole(place):
+            raise CertsError(
+                f"{place} lacks tls.crt or tls.key, from which it would be renewed",
+                hint=f"python -m certs issue {self.path} {name} --kind {latest.kind} --force   (with a new key)",
+            )
         if latest.revoked_at:
             raise CertsError(
                 f"{name} was revoked and is not renewed",
@@ -245,6 +255,10 @@ class Folder:
 
     def _save(self, index: Index) -> None:
         _write(self.path / "index.json", _encoded(index))
+
+
+def _is_whole(place: Path) -> bool:
+    return (place / "tls.crt").is_file() and (place / "tls.key").is_file()
 
 
 def _place(folder: Path, files: dict[str, bytes]) -> None:

@@ -29,6 +29,9 @@ from agent.shell.times import when
 _LAST_PHASE: Final = 2
 """Of an erase-all: its receipt is the last word, and the keys go once that was read."""
 
+LAST_WORD_S: Final = 10.0
+"""So long a device is listened to that has said its last word: it repeats that until it hears that it was read."""
+
 _ANSWER_BYTES: Final = 256 << 10
 
 
@@ -224,11 +227,13 @@ def _listen(arguments: argparse.Namespace, context: Context) -> int:
             "what stands is told at the device by privacy-agent status, receipts come from privacy-agent submit",
         )
     asked: list[Signed] = []
+    last_s = max((receipt.iat for receipt in device.receipts() if _is_last_word(receipt)), default=0)
 
     async def run() -> frozenset[str]:
         async with Line(context.home, settings, device=device.name, kid=session.me.kid) as line:
             asked.extend(send.question(context, device))
-            return await Exchange(session, line).listen(tuple(asked), for_s=arguments.timeout)
+            for_s = min(arguments.timeout, LAST_WORD_S) if last_s and not asked else arguments.timeout
+            return await Exchange(session, line).listen(tuple(asked), for_s=for_s)
 
     try:
         unanswered = asyncio.run(run())
@@ -239,17 +244,22 @@ def _listen(arguments: argparse.Namespace, context: Context) -> int:
     news = [receipt for receipt in receipts if receipt.cmd not in {signed.jti for signed in asked}]
     lines = [show.news(receipt) for receipt in news] + [show.alert(alert) for alert in alerts]
     context.say(
-        "\n".join(lines) or _nothing(arguments.timeout, answered=bool(asked) and not unanswered),
+        "\n".join(lines) or _nothing(arguments.timeout, answered=bool(asked) and not unanswered, last_s=last_s),
         {"receipts": news, "alerts": alerts},
     )
     return 0
 
 
-def _nothing(within_s: float, *, answered: bool) -> str:
+def _nothing(within_s: float, *, answered: bool, last_s: int) -> str:
     if answered:
         return (
             "nothing new: no alert waits for us (privacy-owner alerts lists those that came); what waits as a receipt "
             "comes every 15 minutes, or at once: privacy-owner resend"
+        )
+    if last_s:
+        return (
+            f"nothing came: the device said its last word at {when(last_s * MS_PER_S)} and has no owner now; "
+            "nothing more comes of it"
         )
     return (
         f"nothing came in {within_s:g} s, no answer either; what waits for us comes every 15 minutes at least while "

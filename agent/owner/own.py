@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from agent import age
 from agent.clock import MS_PER_S, rfc3339_ms
 from agent.envelope import Descriptor, KeySet, encode, parse_descriptor, public_jwk
-from agent.errors import ConfigError
+from agent.errors import ConfigError, CorruptError
 from agent.owner import home as place
 from agent.owner.context import Context, add
 from agent.owner.home import Home, read_descriptor, read_file, recovered_key_set, write_key
@@ -55,6 +55,7 @@ def add_parsers(subparsers: Subparsers) -> None:
     recover.add_argument("--force", action="store_true", help="move an existing home aside first")
 
 
+_NAMELESS: Final = "owner"
 _COMPARE: Final = (
     "  0. compare each fingerprint with what that backend or store shows its operator: it may delete, or gets the\n"
     "     uploads. One that differs: begin again with --force and the true file\n"
@@ -106,14 +107,13 @@ def _init(arguments: argparse.Namespace, context: Context) -> int:
 
 def _recover(arguments: argparse.Namespace, context: Context) -> int:
     found = read_typed_sheet(Path(arguments.sheet))
-    owner = owner_of(found.name, found.root, found.identity)
     keys = brought(Path(arguments.keyset), found.root) if arguments.keyset else None
+    name = name_of(found, Path(arguments.keyset) if arguments.keyset else None)
+    owner = owner_of(name, found.root, found.identity)
     if arguments.force:
         context.home.move_aside()
     made_ms = context.now_ms()
-    write_keys(
-        context.home, name=found.name, root=found.root, client=found.client, identity=found.identity, made_ms=made_ms
-    )
+    write_keys(context.home, name=name, root=found.root, client=found.client, identity=found.identity, made_ms=made_ms)
     if keys is not None:
         context.home.keep_key_set(keys)
     path = write_owner_file(context.home, owner, keys)
@@ -215,6 +215,18 @@ def write_new_sheet(
         file=str(home.path / place.SHEET),
     )
     home.write(place.SHEET, text.encode())
+
+
+def name_of(found: Recovered, path: Path | None) -> str:
+    """Return the owner's name: as it was typed, else as the ``owner.pub`` that was brought has it, else ``owner``."""
+    raw = b"" if path is None or found.name else read_file(path).partition(b"\n")[0]
+    if not raw.startswith(b"{"):
+        return found.name or _NAMELESS
+    try:
+        descriptor = parse_descriptor(raw)
+    except CorruptError:
+        return _NAMELESS
+    return descriptor.name if descriptor.jwk == public_jwk(found.root) else _NAMELESS
 
 
 def brought(path: Path, root: Ed25519PrivateKey) -> KeySet:

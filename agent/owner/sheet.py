@@ -58,7 +58,7 @@ IDENTITY (opens recordings and receipts; the same as in identity.txt)
 
 
 class Recovered(msgspec.Struct, frozen=True, kw_only=True):
-    """What a sheet gives back; ``client`` follows from the root."""
+    """What a sheet gives back; ``client`` follows from the root, and ``name`` is empty where none was typed."""
 
     name: str
     root: Ed25519PrivateKey
@@ -90,7 +90,7 @@ def write_sheet(
 def read_sheet(text: str) -> Recovered:
     """Read what a person typed back; raises ``ConfigError`` that names the line, never what stood there."""
     parts: dict[str, dict[int, str]] = {"R": {}, "I": {}}
-    name = "owner"
+    name = ""
     for line in text.splitlines():
         named = _NAME.fullmatch(line)
         match = _LINE.fullmatch(line.upper())

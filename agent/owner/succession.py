@@ -17,10 +17,11 @@ from agent.envelope.jws import alg_of
 from agent.envelope.kinds import TYP_SUCCESSION
 from agent.errors import ConfigError
 from agent.owner import device as devices
+from agent.owner import home as place
 from agent.owner.context import Context, add
 from agent.owner.home import read_file
 from agent.owner.members import entry, signer, succeed
-from agent.owner.own import brought, owner_of, read_typed_sheet, write_keys, write_new_sheet, write_owner_file
+from agent.owner.own import brought, name_of, owner_of, read_typed_sheet, write_keys, write_new_sheet, write_owner_file
 from agent.owner.sheet import Recovered, first_client
 from agent.shell.parser import Subparsers
 
@@ -44,6 +45,9 @@ def add_parsers(subparsers: Subparsers) -> None:
 def _replace(arguments: argparse.Namespace, context: Context) -> int:
     found = read_typed_sheet(Path(arguments.sheet))
     current = _current(arguments, context, found)
+    own_file = context.home.path / place.OWNER_FILE
+    at_hand = Path(arguments.keyset) if arguments.keyset else own_file if own_file.exists() else None
+    name = name_of(found, at_hand)
     context.confirm(
         "Make a new root in place of the sheet's? The sheet, and this home's client, are of no use then.",
         yes=arguments.yes,
@@ -56,8 +60,8 @@ def _replace(arguments: argparse.Namespace, context: Context) -> int:
     made_ms = context.now_ms()
     root = Ed25519PrivateKey.generate()
     client = first_client(root)
-    write_keys(context.home, name=found.name, root=root, client=client, identity=found.identity, made_ms=made_ms)
-    owner = owner_of(found.name, root, found.identity)
+    write_keys(context.home, name=name, root=root, client=client, identity=found.identity, made_ms=made_ms)
+    owner = owner_of(name, root, found.identity)
     former = current.key(thumbprint(public_jwk(found.client)))
     me = entry(context.home.me())
     if former is not None:  # what it was granted, its successor has

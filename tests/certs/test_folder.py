@@ -2,6 +2,7 @@
 
 import datetime as dt
 import json
+import re
 import ssl
 import stat
 import subprocess
@@ -78,6 +79,22 @@ def test_issue_with_force_makes_a_new_key(ca: Path, certs: Certs) -> None:
     before = snapshot(ca)
     assert certs("issue", ca, "cam-1", "--force") == 0
     assert (ca / "cam-1/tls.key").read_bytes() != before["cam-1/tls.key"]
+
+
+@pytest.mark.parametrize("gone", [("tls.crt",), ("tls.key",), ("tls.crt", "tls.key", "ca.crt")])
+@pytest.mark.parametrize("verb", ["issue", "renew"])
+def test_identity_whose_files_are_gone_is_told_with_a_next_step_that_makes_it_anew(
+    ca: Path, certs: Certs, capsys: pytest.CaptureFixture[str], verb: str, gone: tuple[str, ...]
+) -> None:
+    """Each of the two sent people to the other."""
+    for file in gone:
+        (ca / "cam-1" / file).unlink()
+    capsys.readouterr()
+    assert certs(verb, ca, "cam-1") == 1
+    step = re.search(r"next: python -m certs (.*?)(?:   \(|\n)", capsys.readouterr().err)
+    assert step is not None
+    assert certs(*step[1].split()) == 0
+    assert certs("renew", ca, "cam-1") == 0
 
 
 @pytest.mark.parametrize("name", ["../evil", "", ".", "a/b", "cam 1", "ünter", "x" * 65, "cam\n"])

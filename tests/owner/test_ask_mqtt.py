@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from agent.owner import ask
+from agent.owner import answers, ask
 from agent.owner.home import Home
 from agent.owner.line import _take_place
 from device_sim.broker import Broker
@@ -319,6 +319,18 @@ def test_device_that_was_told_to_forget_its_owner_is_asked_nothing(owner: Owner,
         owner.ok("listen", "--timeout", "1", *place.reach)
         peer.wait_until(lambda: len(peer.commands) >= 1)
     assert {one["verb"] for one in peer.commands} == {"erase-all"}
+
+
+def test_device_that_said_its_last_word_is_not_waited_for(
+    owner: Owner, peer: Peer, place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(answers, "LAST_WORD_S", 1.0)
+    farewell = {"phase": 2, "cloud": "confirmed", "cameras": "confirmed", "held": 0, "deadline": WHEN}
+    peer.answers = lambda _peer, _command: [{"status": "done", "farewell": farewell}]
+    with peer.online(place.url, place.device):
+        owner.run("erase-all", "--yes", "--timeout", "30", *place.reach)
+        told = owner.ok("listen", "--timeout", "30", *place.reach).out
+    assert "nothing came: the device said its last word at " in told
 
 
 def test_offline_device_is_told_while_waiting(owner: Owner, peer: Peer, place: Place) -> None:

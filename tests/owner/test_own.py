@@ -145,6 +145,21 @@ def test_recovered_home_has_the_same_keys_and_next_key_set_follows(owner: Owner,
     assert len(version_2.keys) == 2
 
 
+def test_recovered_owner_has_the_name_of_the_file_that_was_brought_where_none_was_typed(
+    owner: Owner, make_owner: MakeOwner
+) -> None:
+    sheet = typed(owner, owner.home.parent / "typed.txt")
+    sheet.write_text("\n".join(line for line in sheet.read_text().splitlines() if "name" not in line.lower()))
+    told = owner.home.joinpath("owner.pub").read_bytes()
+    name = json.loads(told.partition(b"\n")[0])["name"]
+    assert name != "owner"
+    other, nameless = make_owner("recovered"), make_owner("nameless")
+    other.ok("recover", sheet, "--keyset", owner.home / "owner.pub")
+    assert (other.home / "owner.pub").read_bytes() == told
+    nameless.ok("recover", sheet)
+    assert json.loads((nameless.home / "owner.pub").read_bytes().partition(b"\n")[0])["name"] == "owner"
+
+
 def test_recover_with_a_later_key_set_goes_on_after_it(owner: Owner, make_owner: MakeOwner) -> None:
     owner.ok("client", "add", descriptor_of("backend", owner.home.parent), "--yes")
     other = make_owner("recovered")
