@@ -35,6 +35,8 @@ QUEUE_MESSAGES: Final = 128
 CHUNKS_BEFORE_ASKING: Final = 4
 """That many chunks behind a gap mean loss rather than disorder."""
 MAX_OPEN_UPLOADS: Final = 256
+ACKS: Final = 4
+"""At least so many for a payload of as many chunks, so that a small one that is cut goes on from somewhere too."""
 _ELSEWHERE: Final = "elsewhere"
 
 
@@ -238,10 +240,8 @@ class Store:
             waiting = one.ahead.pop(first)
             one.ahead_bytes -= len(waiting)
             self._append(one, first, memoryview(waiting))
-        if (
-            receiving.written - one.sync_asked >= wire.ACK_EVERY_BYTES
-            or receiving.written == receiving.row.payload.bytes
-        ):
+        total = receiving.row.payload.bytes
+        if receiving.written == total or receiving.written - one.sync_asked >= min(wire.ACK_EVERY_BYTES, total // ACKS):
             receiving.flush()
             one.sync_asked = receiving.written
             self._dirty.put(one)

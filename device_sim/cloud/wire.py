@@ -35,6 +35,7 @@ MAX_PACKET_BYTES: Final = 131_072
 AHEAD_BYTES: Final = 16 * 1024 * 1024
 """docs/protocol.md §6: how far before the durable end a chunk may lie."""
 ACK_EVERY_BYTES: Final = 1024 * 1024
+"""docs/protocol.md §6: at least so often an upload is acknowledged."""
 CHUNK_PREFIX_BYTES: Final = 9
 MAX_ITEMS: Final = 100
 MAX_PAYLOAD_BYTES: Final = 1 << 40
