@@ -1,9 +1,16 @@
 """The reference of what a source may say, and of the libraries for a peer: held to the code that does it."""
 
+import importlib.metadata
 import json
 import re
+import shlex
+import subprocess
 from pathlib import Path
 from typing import get_args
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from agent.app.camera_state import State
 from agent.config import _DISCOVERY_KEYS, _SOURCE_KEYS, _STREAM_KEYS, WAYS, parse_config
@@ -103,8 +110,31 @@ def test_libraries_that_the_protocol_names_are_those_that_the_tests_run() -> Non
     assert named == {name: tested[name] for name in named}
 
 
-def test_what_is_installed_is_pinned_by_the_lock() -> None:
-    (pattern,) = re.findall(r"^grep -oE '([^']+)' requirements.lock > versions.txt$", OPERATING, re.MULTILINE)
-    pinned = re.findall(pattern, (ROOT / "requirements.lock").read_text(encoding="utf-8"), re.MULTILINE)
-    assert {one.split("==")[0] for one in pinned} >= {"cryptography", "msgspec", "paho-mqtt", "apsw-sqlite3mc"}
-    assert not [line for line in OPERATING.splitlines() if re.search(r"pip install \.(\s|`|$)", line)]
+def pins(folder: Path, environment: dict[str, str]) -> dict[str, str]:
+    """What the documented line makes of the lock, for one Python, as pip reads it."""
+    (line,) = re.findall(r"^(grep .*) > versions\.txt\b", OPERATING, re.MULTILINE)
+    shell = f"set -e; cd {shlex.quote(str(ROOT))}; {line} > {shlex.quote(str(folder / 'versions.txt'))}"
+    subprocess.run(["/bin/sh", "-c", shell], check=True)
+    told = [Requirement(one) for one in (folder / "versions.txt").read_text(encoding="utf-8").splitlines()]
+    here = [one for one in told if one.marker is None or one.marker.evaluate(environment)]
+    assert len({canonicalize_name(one.name) for one in here}) == len(here), "pip takes no two versions of one"
+    return {canonicalize_name(one.name): str(one.specifier).removeprefix("==") for one in here}
+
+
+@pytest.mark.parametrize("python", ["3.11", "3.12", "3.13", "3.14"])
+def test_documented_constraints_name_one_version_of_all_that_an_installation_asks_for(
+    python: str, tmp_path: Path
+) -> None:
+    """The markers were dropped, so two versions of two packages stood there and no extra with them could be had."""
+    extras = ("", "dp", "onvif", "rtsp", "sim")  # the documents install that of the TPM by a lock of its own
+    environment = {"python_version": python, "python_full_version": f"{python}.0"}
+    pinned = pins(tmp_path, environment)
+    for one in map(Requirement, importlib.metadata.requires("camera-privacy-agent") or ()):
+        if one.marker is None or any(one.marker.evaluate({**environment, "extra": extra}) for extra in extras):
+            assert one.specifier.contains(pinned[canonicalize_name(one.name)]), one
+
+
+def test_nothing_of_this_project_is_installed_without_the_constraints() -> None:
+    told = [line for line in OPERATING.splitlines() if re.search(r"pip install (-c \S+ )?'?\.[\[\s`]", line)]
+    assert told
+    assert not [line for line in told if re.search(r"pip install '?\.", line)]
