@@ -1,6 +1,9 @@
 """The README's five minutes are run as they stand; what it claims of them is looked up in what they leave."""
 
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 from tests.cli.conftest import Device, device, made, shell
@@ -49,3 +52,31 @@ def test_every_kind_of_file_that_may_be_put_there_is_taken_in_by_the_policy_that
     assert len(endings) > 2
     assert len(device.take_in(*(f"mine.{ending}" for ending in endings))) == len(endings)
     assert not [path for path in device.spool.rglob("*") if path.is_file()]
+
+
+def test_table_for_usage_logs_that_waits_is_obeyed_once_its_owner_did_what_the_readme_says(
+    five_minutes: Minutes, device: Device
+) -> None:
+    (approving,) = [block for block in five_minutes.blocks if "--waiting" in block]
+    policy = device.folder / "policy.toml"
+    text = policy.read_text(encoding="utf-8")
+    start = text.index("# [purpose.diagnosis]")
+    end = text.index("\n\n", start)
+    edited = text[:start] + text[start:end].replace("# ", "", 1).replace("\n# ", "\n") + text[end:]
+    with device.running():
+        pass
+    policy.write_text(edited, encoding="utf-8")
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    with device.running():
+        assert "policy_waiting" in {one["code"] for one in device.ok("status", "--json").json["alerts"]}
+        done = subprocess.run(
+            ["bash", "-c", f"set -e\n{approving}"],
+            cwd=device.folder,
+            env=os.environ | {"PATH": path, "PRIVACY_OWNER_HOME": str(device.home)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        shown = device.ok("policy", "show", "--json").json
+    assert (shown["document"], shown["waiting"]) == (edited, [])
