@@ -16,6 +16,7 @@ def consents_view(tx: Tx, policy: Policy) -> dict[str, Any]:
     told = []
     for name, category in sorted(used):
         purpose, word = policy.purposes[name], said.get((name, category))
+        readers = consent.about(policy, name, category).recipients
         told.append(
             {
                 "purpose": name,
@@ -26,7 +27,8 @@ def consents_view(tx: Tx, policy: Policy) -> dict[str, Any]:
                 "word": "" if word is None else word.status,
                 "since": "" if word is None else rfc3339_ms(word.at_ms),
                 "record": "" if word is None else word.id,
-                "recipients": list(consent.about(policy, name, category).recipients),
+                "recipients": list(readers),
+                "keyless": list(policy.keyless(readers)),
             }
         )
     return {"standing": told, "do_not_track": standing.do_not_track}

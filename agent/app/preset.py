@@ -12,10 +12,11 @@ from agent.app.policy_file import read_policy
 from agent.errors import ConfigError
 from agent.policy import is_region
 
-_OWNER: Final = re.compile(r"^owner = \[\]", re.MULTILINE)
-_REGIONS: Final = re.compile(r"^(?:# )?regions = \[[^]\n]*\]", re.MULTILINE)
-_SILENT: Final = re.compile(r"^silent = ", re.MULTILINE)
-_UPLOAD: Final = re.compile(r'^upload = "[a-z-]+"', re.MULTILINE)
+_COMMENT: Final = r"(?P<comment>#[^\n]*)?$"
+_OWNER: Final = re.compile(rf"^(?P<code>owner = \[\] *){_COMMENT}", re.MULTILINE)
+_REGIONS: Final = re.compile(rf"^(?P<code>(?:# )?regions = \[[^]\n]*\] *){_COMMENT}", re.MULTILINE)
+_SILENT: Final = re.compile(rf'^(?P<code>(?P<set>silent = "\w+") *){_COMMENT}', re.MULTILINE)
+_UPLOAD: Final = re.compile(rf'^(?P<code>upload = "[a-z-]+" *){_COMMENT}', re.MULTILINE)
 
 
 def preset(name: str, *, owner: str = "", region: str = "", uploads: bool = True) -> str:
@@ -28,11 +29,21 @@ def preset(name: str, *, owner: str = "", region: str = "", uploads: bool = True
     if region and not is_region(region):
         raise ConfigError(f"--region {region!r} is no name of a region", hint="use letters, digits, point, _ and -")
     if owner:
-        text = _OWNER.sub(f'owner = ["{owner}"]', text, count=1)
+        text = _filled(text, _OWNER, f'owner = ["{owner}"]', count=1)
     if region:
-        text = _REGIONS.sub(f'regions = ["{region}"]', text, count=1)
+        text = _filled(text, _REGIONS, f'regions = ["{region}"]', count=1)
     if not uploads:
-        text = _UPLOAD.sub('upload = "never"', text)
-        text = _SILENT.sub("# silent = ", text)
+        text = _filled(text, _UPLOAD, 'upload = "never"')
+        text = _filled(text, _SILENT, r"# \g<set>")
     read_policy(text.encode(), file=f"{name}.toml")
     return text
+
+
+def _filled(text: str, line: re.Pattern[str], new: str, *, count: int = 0) -> str:
+    """Fill a line in; its comment stays in its column, or follows at once where what is new reaches beyond."""
+
+    def fill(found: re.Match[str]) -> str:
+        said, comment = found.expand(new), found["comment"]
+        return f"{f'{said}  ':{len(found['code'])}}{comment}" if comment else said
+
+    return line.sub(fill, text, count=count)

@@ -10,7 +10,9 @@ from typing import Any, Final
 
 from agent.ingest import IngestEvent
 
-TOLD: Final = frozenset({"refused", "unreadable", "deleted_before", "cameras_full", "sound_left_out", "left_out"})
+TOLD: Final = frozenset(
+    {"refused", "unreadable", "unknown_name", "deleted_before", "cameras_full", "sound_left_out", "left_out"}
+)
 """What an operator has to know of; a full disk and a source that failed have alerts of their own."""
 
 REASONS_MAX: Final = 32

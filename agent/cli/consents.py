@@ -25,6 +25,7 @@ def _consents(arguments: argparse.Namespace) -> int:
         answer = more | {"records": answer["records"] + more["records"]}
     if arguments.json:
         return print_json(answer)
+    from agent.policy import reader_text
     from agent.shell.layout import clean, counted
     from agent.shell.terminal import table
     from agent.shell.times import when_text
@@ -37,7 +38,7 @@ def _consents(arguments: argparse.Namespace) -> int:
             "allowed" if one["allowed"] else "off",
             one["word"] or "never asked",
             when_text(one["since"]) if one["since"] else "",
-            ", ".join(one["recipients"]) or "nobody",
+            ", ".join(reader_text(name, keyless=name in one["keyless"]) for name in one["recipients"]) or "nobody",
         )
         for one in answer["standing"]
     ]

@@ -427,7 +427,9 @@ def _not_taken(config: "Config", source: dict[str, Any]) -> Iterator[Finding]:
     kinds = {one["kind"] for one in counts}
     path = next((one.path for one in config.sources if one.name == source["name"]), config.file)
     steps = []
-    if kinds - {"refused", "cameras_full", "sound_left_out", "left_out"}:
+    if "unknown_name" in kinds:
+        steps.append(f"name files in {path} as a pattern of the source does (docs/operating.md), or take them away")
+    if kinds - {"refused", "unknown_name", "cameras_full", "sound_left_out", "left_out"}:
         steps.append(f"look for what does not belong in {path}: only plain files with one name are opened")
     if "cameras_full" in kinds:
         steps.append(f"see that the folders in {path} are those of cameras, or delete what is held of others")

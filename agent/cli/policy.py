@@ -144,6 +144,7 @@ def _reason(item: dict[str, Any]) -> str:
 def _diff(arguments: argparse.Namespace) -> int:
     from agent.app.policy_file import read_policy
     from agent.cli.asking import ask_agent
+    from agent.shell.layout import counted
 
     path, raw = _read(arguments)
     read_policy(raw, file=str(path))
@@ -158,7 +159,8 @@ def _diff(arguments: argparse.Namespace) -> int:
     print(_table(changes, name=path.name))
     looser = sum(change["kind"] == "looser" for change in changes)
     if looser:
-        print(f"\n{looser} of {len(changes)} changes allow more: all of it waits for the owner's approve.")
+        allow = "allows" if looser == 1 else "allow"
+        print(f"\n{looser} of {counted(len(changes), 'change')} {allow} more: all of it waits for the owner's approve.")
     else:
         print("\nNothing of it allows more: it is obeyed at once.")
     return 0

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from agent.policy import Policy, Purpose, Rule
+from agent.policy import Policy, Purpose, Rule, reader_text
 from agent.policy.fields.rule import (
     Drop,
     FieldRule,
@@ -37,8 +37,8 @@ _LIMITS = (
     ("age_ms", "for {} at most"),
     ("size_bytes", "up to {} in all"),
     ("count", "up to {} objects"),
-    ("disk_free_bytes", "while {} of the disk are free"),
-    ("disk_free_share", "while {} of the disk are free"),
+    ("disk_free_bytes", "while {} of the disk is free"),
+    ("disk_free_share", "while {} of the disk is free"),
 )
 
 
@@ -75,7 +75,7 @@ def _says(policy: Policy, rule: Rule) -> list[str]:
     if rule.category == "export":
         readers = "It can be read by: owner, and whom the owner names for one export."
         return [*(_purpose(one) for one in rule.purposes), readers, _kept(rule.keep)]
-    told = [*(_purpose(one) for one in rule.purposes), _readers(rule), _kept(rule.keep), _UPLOADS[rule.upload]]
+    told = [*(_purpose(one) for one in rule.purposes), _readers(policy, rule), _kept(rule.keep), _UPLOADS[rule.upload]]
     if rule.upload != "never":
         told.append(f"Stores may keep it in: {', '.join(policy.regions) or 'any region'}.")
     if rule.fields is not None:
@@ -90,10 +90,16 @@ def _purpose(purpose: Purpose) -> str:
     return f"For {purpose.name}: {purpose.description} ({_GROUNDS[purpose.basis]})"
 
 
-def _readers(rule: Rule) -> str:
-    names = list(rule.seal_to)
-    names += [f"{name} (for {one.name})" for one in rule.purposes for name in one.seal_to if name not in rule.seal_to]
-    return f"It can be read by: {', '.join(names)}." if names else "Nobody could read it, so nothing is taken in."
+def _readers(policy: Policy, rule: Rule) -> str:
+    if not rule.recipients and not any(purpose.recipients for purpose in rule.purposes):
+        return "Nobody could read it, so nothing is taken in."
+    named = [(name, name) for name in rule.seal_to]
+    named += [
+        (name, f"{name} (for {one.name})") for one in rule.purposes for name in one.seal_to if name not in rule.seal_to
+    ]
+    keyless = policy.keyless(name for name, _ in named)
+    told = (reader_text(text, keyless=name in keyless) for name, text in named)
+    return f"It can be read by: {', '.join(told)}."
 
 
 def _fields(fields: Fields) -> str:

@@ -61,7 +61,7 @@ def _rows(policy: "Policy", rule: "Rule") -> list[tuple[str, object]]:
     return [
         *(("why", line) for line in why),
         *(("fields", line) for line in (fields(rule),) if line),
-        ("who reads", ", ".join(readers(rule)) or "nobody"),
+        ("who reads", ", ".join(readers(policy, rule)) or "nobody"),
         *(("who gets", f"{name}: {gets}") for name, gets in processors(rule)),
         ("where", ", ".join(places(policy, rule))),
         ("how long", limits(rule)),

@@ -47,7 +47,7 @@ class Telling:
         """Tell of a file that its source does not offer."""
         self.tell(
             IngestEvent(
-                kind="unreadable",
+                kind=refusal.kind,
                 source=refusal.source,
                 reason=refusal.reason,
                 unverified_path=refusal.unverified_path,

@@ -23,12 +23,13 @@ BATCH_FILES: Final = 200
 
 EventKind = Literal[
     "admitted", "refused", "unreadable", "disk_full", "later", "source_failed", "source_back", "deleted_before", "held",
-    "bad_lines", "left_out", "cameras_full", "impostor", "sound_left_out",
+    "bad_lines", "left_out", "cameras_full", "impostor", "sound_left_out", "unknown_name",
 ]  # fmt: skip
 """``later``: its writer is not done, which is ordinary; ``source_failed``: reading or sealing failed, which is not.
 
-``left_out``: field rules left it out of a log that was taken in, and none of them said so; ``source_back``: the folder
-as a whole can be read; ``impostor``: another certificate than the pinned one was shown, and ``reason`` is the camera.
+``unknown_name``: its source has no files of that name or at that place, so it is not looked into; ``left_out``: field
+rules left it out of a log that was taken in, and none of them said so; ``source_back``: the folder as a whole can be
+read; ``impostor``: another certificate than the pinned one was shown, and ``reason`` is the camera.
 """
 
 

@@ -32,6 +32,7 @@ from agent.policy.values import (
     Rights,
     Rule,
     Subject,
+    reader_text,
 )
 from agent.policy.withdrawal import After, after_withdrawal
 
@@ -69,5 +70,6 @@ __all__ = [
     "loosens",
     "parse_policy",
     "purposes_for",
+    "reader_text",
     "recipients_for",
 ]

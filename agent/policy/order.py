@@ -146,7 +146,10 @@ def _uploads(before: str, after: str) -> Iterator[Shade]:
 
 
 def _no(before: bool, after: bool) -> Iterator[Shade]:  # noqa: FBT001 - a pair of values
-    yield ("looser", "it may") if after and not before else ("tighter", "it may not")
+    if after and not before:
+        yield "looser", "this device may open it again"
+    else:
+        yield "tighter", "this device may not open it again"
 
 
 def _told(before: Fields | None, after: Fields | None) -> Iterator[Shade]:

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from agent.policy.fields.rule import Drop
 from agent.policy.purpose import Purpose
-from agent.policy.values import Keep, Policy, Rule
+from agent.policy.values import Keep, Policy, Rule, reader_text
 
 CONTEXT: Final = {"dpv": "https://w3id.org/dpv#", "dct": "http://purl.org/dc/terms/"}
 
@@ -65,7 +65,7 @@ def _process(policy: Policy, rule: Rule) -> dict[str, Any]:
         "dpv:hasPersonalData": [{"@type": ["dpv:PersonalData"], "dct:title": rule.category} | _minimised(rule)],
         "dpv:hasProcessing": processing(rule),
         "dpv:hasRecipient": [
-            *({"@type": ["dpv:Recipient"], "dct:title": name} for name in readers(rule)),
+            *({"@type": ["dpv:Recipient"], "dct:title": name} for name in readers(policy, rule)),
             *(
                 {"@type": ["dpv:DataProcessor"], "dct:title": name, "dct:description": gets}
                 for name, gets in processors(rule)
@@ -93,11 +93,16 @@ def processing(rule: Rule) -> list[str]:
     return done if rule.upload == "never" else [*done, "dpv:Transfer"]
 
 
-def readers(rule: Rule) -> tuple[str, ...]:
-    """Return by name who can read what is taken in by a rule, where each of its purposes is allowed, (d)."""
+def readers(policy: Policy, rule: Rule) -> tuple[str, ...]:
+    """Return by name who can read what is taken in by a rule, where each of its purposes is allowed, (d).
+
+    A name without a key is told with that: nobody reads by it yet.
+    """
     named = (NAMED,) if rule.category == "export" else ()
     own = (name for purpose in rule.purposes for name in purpose.seal_to)
-    return tuple(dict.fromkeys((*rule.seal_to, *own, *named)))
+    names = tuple(dict.fromkeys((*rule.seal_to, *own)))
+    keyless = policy.keyless(names)
+    return (*(reader_text(name, keyless=name in keyless) for name in names), *named)
 
 
 def processors(rule: Rule) -> tuple[tuple[str, str], ...]:

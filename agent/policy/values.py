@@ -77,6 +77,11 @@ def rotation_periods_ms(rules: Iterable[Rule]) -> frozenset[int]:
     return frozenset(period for rule in rules if rule.fields is not None for period in periods_ms(rule.fields))
 
 
+def reader_text(name: str, *, keyless: bool) -> str:
+    """Return how a reader is told to people: a name without a key is nobody's yet."""
+    return f"{name} (no key: nobody)" if keyless else name
+
+
 class Policy(msgspec.Struct, frozen=True, kw_only=True):
     """The whole document, checked; ``hours`` are half-open minute-of-day intervals in UTC when uploads may run.
 
@@ -145,6 +150,10 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
         """Return what this policy calls each recipient; of one that it does not name the beginning of its key."""
         called = {key: name for name, keys in self.recipients.items() for key in keys}
         return tuple(called.get(key, f"{key[:KEY_SHOWN]}…") for key in recipients)
+
+    def keyless(self, names: Iterable[str]) -> tuple[str, ...]:
+        """Return those of some names that have no key here: nobody reads by them, whatever is sealed to them."""
+        return tuple(name for name in names if not self.recipients.get(name))
 
     def owner_recipients(self) -> tuple[str, ...]:
         """Return the recipients named ``owner``, the only ones that a local export may be sealed to."""

@@ -19,7 +19,7 @@ signed last counts, in whichever order they come: an older document of another c
 
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Final, Protocol, cast
+from typing import Final, Literal, Protocol, cast
 
 import msgspec
 
@@ -293,7 +293,7 @@ class Ratchet:
             self._say(
                 tx,
                 "policy_tightened",
-                f"{_count(changes)} of the policy allow less: {_lines(document, changes)}.{_exempt(stays)}",
+                f"{_count(changes, doing='less', of=' of the policy')}: {_lines(document, changes)}.{_exempt(stays)}",
                 moment,
                 about=hash_of(document),
             )
@@ -315,7 +315,9 @@ class Ratchet:
         now = in_force(tx)
         looser = () if now is None else loosens(compare(self._read(now.document), self._read(one.document)))
         what = (
-            f"of which {_count(looser)} allow more: {_shown(one.document, looser)}" if looser else "that allows no more"
+            f"of which {_count(looser, doing='more')}: {_shown(one.document, looser)}"
+            if looser
+            else "that allows no more"
         )
         return f"A policy waits {what}. If you agree: privacy-owner approve {one.id} {one.sha256}"
 
@@ -326,8 +328,8 @@ def lines_of(document: bytes, changes: tuple[Change, ...]) -> tuple[int, ...]:
     return tuple(lines.of(change.at) for change in changes)
 
 
-def _count(changes: tuple[Change, ...]) -> str:
-    return "1 line" if len(changes) == 1 else f"{len(changes)} lines"
+def _count(changes: tuple[Change, ...], *, doing: Literal["less", "more"], of: str = "") -> str:
+    return f"1 line{of} allows {doing}" if len(changes) == 1 else f"{len(changes)} lines{of} allow {doing}"
 
 
 def _lines(document: bytes, changes: tuple[Change, ...]) -> str:

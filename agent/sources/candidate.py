@@ -4,6 +4,7 @@ Paths are beneath the source's folder, and personal.
 """
 
 import hashlib
+from typing import Literal
 
 import msgspec
 
@@ -76,3 +77,5 @@ class Refusal(msgspec.Struct, frozen=True, kw_only=True):
     source: str
     unverified_path: str
     reason: str
+    kind: Literal["unreadable", "unknown_name"] = "unreadable"
+    """``unknown_name``: it was not looked into, because its name or its place is none that the source has files at."""

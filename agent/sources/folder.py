@@ -18,7 +18,7 @@ import os
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from functools import partial
-from typing import Final, TypeVar
+from typing import Final, Literal, TypeVar
 
 import msgspec
 
@@ -375,7 +375,8 @@ class FolderSource:
             return None
         if place is None:
             ours = path.rpartition(".")[2].lower() in MEDIA
-            self._refuse(path, "no pattern of the source matches its path" if ours else _OTHER)
+            why = "no pattern of the source matches its path" if ours else _OTHER
+            self._refuse(path, why, kind="unknown_name")
         return place
 
     # -- telling
@@ -389,7 +390,9 @@ class FolderSource:
         while self._view is not None and self._view.refused:
             self._refuse(*self._view.refused.popleft())
 
-    def _refuse(self, unverified_path: str, reason: str) -> None:
+    def _refuse(
+        self, unverified_path: str, reason: str, *, kind: Literal["unreadable", "unknown_name"] = "unreadable"
+    ) -> None:
         key = (unverified_path, reason)
         if key in self._refused:
             return
@@ -397,7 +400,8 @@ class FolderSource:
         if len(self._refused) > REFUSED_KEPT:
             self._refused.popitem(last=False)
         self.refusals[reason] = self.refusals.get(reason, 0) + 1
-        self._on_refusal(Refusal(source=self.settings.name, unverified_path=unverified_path, reason=reason))
+        refusal = Refusal(source=self.settings.name, unverified_path=unverified_path, reason=reason, kind=kind)
+        self._on_refusal(refusal)
 
 
 class _Pending(msgspec.Struct, frozen=True):

@@ -45,3 +45,20 @@ def test_broken_file_stops_no_agent_and_doctor_names_its_line(device: Device) ->
     found = device.examined("--offline")["policy"]
     assert found["verdict"] == "bad"
     assert str(policy) in found["told"]
+
+
+def test_one_line_that_allows_more_is_told_as_one(device: Device) -> None:
+    with device.running():
+        pass
+    policy = device.folder / "policy.toml"
+    policy.write_text(policy.read_text().replace(OLD, '"30d"', 1))
+    assert "\n1 of 1 change allows more: all of it waits" in device.ok("policy", "diff").out
+
+
+def test_consents_name_a_reader_without_a_key_as_nobody(device: Device) -> None:
+    policy = device.folder / "policy.toml"
+    text = policy.read_text().replace("[upload]", "vendor = []\n[upload]", 1)
+    policy.write_text(text.replace('seal_to = ["owner"]', 'seal_to = ["owner", "vendor"]'))
+    standing = device.ok("consents", "--json").json["standing"]
+    assert {(*one["recipients"], *one["keyless"]) for one in standing} == {("owner", "vendor", "vendor")}
+    assert "owner, vendor (no key: nobody)" in device.ok("consents").out

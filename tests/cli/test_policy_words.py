@@ -6,6 +6,7 @@ import pytest
 
 from agent.cli.policy_words import explained
 from agent.policy import compare, parse_policy
+from agent.policy.processing import readers
 
 PRESETS = Path(__file__).resolve().parents[2] / "agent" / "policy" / "presets"
 
@@ -72,3 +73,41 @@ seal_to = ["owner"]
     changes = compare(before, after)
     assert [change.kind for change in changes] == ["looser", "neutral"]
     assert "nothing is kept, read or sent" not in "".join(change.because for change in changes)
+
+
+NO_KEY = """
+version = 1
+[recipients]
+owner = ["age1a"]
+vendor = []
+[purpose.analytics]
+description = "To see which functions are used."
+basis = "consent"
+seal_to = ["vendor"]
+[category.usage-log]
+purpose = "analytics"
+seal_to = ["owner"]
+keep = { age = "90d", disk_free = "10%" }
+[category.photo]
+purpose = "analytics"
+seal_to = ["vendor"]
+"""
+
+
+def test_name_without_a_key_is_said_to_be_nobody() -> None:
+    told = sentences(NO_KEY)
+    assert "It can be read by: owner, vendor (for analytics) (no key: nobody)." in told["category.usage-log"]
+    assert "Nobody could read it" in told["category.photo"]
+    policy = parse_policy(NO_KEY.encode(), file="policy.toml")
+    assert readers(policy, policy.rules[0]) == ("owner", "vendor (no key: nobody)")
+    assert "(no key" not in sentences(NO_KEY.replace("vendor = []", 'vendor = ["age1b"]'))["category.usage-log"]
+
+
+def test_share_of_the_disk_is_told_as_one() -> None:
+    assert "for 90d at most and while 10% of the disk is free" in sentences(NO_KEY)["category.usage-log"]
+
+
+def test_what_a_device_may_open_again_is_said_in_words() -> None:
+    other = NO_KEY.replace('seal_to = ["owner"]', 'seal_to = ["owner"]\nreadable_by_device = false')
+    before, after = (parse_policy(one.encode(), file="policy.toml") for one in (other, NO_KEY))
+    assert [change.because for change in compare(before, after)] == ["this device may open it again"]

@@ -69,7 +69,8 @@ def test_hostile_files_are_told_by_the_log_by_status_and_by_doctor(device: Devic
     assert "source=spool refused: " in said
     assert "link.mp4" not in said
     assert [one["name"] for one in counts] == ["spool"]
-    assert {(one["kind"], one["count"]) for one in counts[0]["not_taken"]} == {("unreadable", 1), ("refused", 1)}
+    kinds = {(one["kind"], one["count"]) for one in counts[0]["not_taken"]}
+    assert kinds == {("unreadable", 1), ("unknown_name", 1), ("refused", 1)}
     assert any(line.split()[:1] == ["spool"] and "a symbolic link" in line for line in status.out.splitlines())
     finding = next(one for one in doctor.json["findings"] if one["told"].startswith("not taken in"))
     assert finding["what"] == "source spool"
@@ -77,6 +78,23 @@ def test_hostile_files_are_told_by_the_log_by_status_and_by_doctor(device: Devic
     assert "a symbolic link" in finding["told"]
     assert str(device.spool) in finding["next"]
     assert "policy.toml" in finding["next"]
+
+
+def test_name_that_no_pattern_matches_is_called_that_and_its_step_names_the_patterns(device: Device) -> None:
+    text = device.config.read_text()
+    device.config.write_text(text.replace("[[source]]", '[[source]]\npatterns = ["{camera}/{category}/{time}.{ext}"]'))
+    device.put("front/a.mp4")
+    device.put("front/a.txt")
+
+    with device.running() as log:
+        until(lambda: log.read_text().count("not taken in") >= 2, what="two files told")
+        said = log.read_text()
+        (source,) = device.ok("status", "--json").json["sources"]
+        found = next(one for one in device.agent("doctor", "--json").json["findings"] if "not taken in" in one["told"])
+
+    assert "unknown_name: no pattern of the source matches its path (1 so far)" in said
+    assert {(one["kind"], one["count"]) for one in source["not_taken"]} == {("unknown_name", 1)}
+    assert "as a pattern of the source does" in found["next"]
 
 
 def test_hostile_files_that_come_while_it_runs_are_told_at_the_next_look_at_everything(device: Device) -> None:

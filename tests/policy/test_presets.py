@@ -110,3 +110,18 @@ def test_what_is_filled_in_changes_those_lines_alone(name: str) -> None:
     whole = tomllib.loads("\n".join(after))
     assert whole["recipients"]["owner"] == [owner]
     assert all(table["upload"] == "never" for table in whole["category"].values() if "upload" in table)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_comments_stay_in_their_column_whatever_is_filled_in_and_follow_what_reaches_beyond(name: str) -> None:
+    blank = (FOLDER / f"{name}.toml").read_text(encoding="utf-8").splitlines()
+    filled = preset(name, owner=OWNER, region="moon-1", uploads=False).splitlines()
+    keys = re.compile(r"(?:# )?(?:upload|regions|silent) = [^#]*(?=#)")
+    changed = [(old, new) for old, new in zip(blank, filled, strict=True) if old != new]
+    columns = [(len(found[0]), keys.match(new)) for old, new in changed if (found := keys.match(old))]
+    assert columns
+    assert [found and len(found[0]) for _, found in columns] == [column for column, _ in columns]
+    comments = [line.partition("#")[2] for line in blank if line.startswith("owner") and "#" in line]
+    assert [line for line in filled if line.startswith("owner")] == [
+        f'owner = ["{OWNER}"]' + "".join(f"  #{one}" for one in comments)
+    ]

@@ -140,7 +140,8 @@ def test_file_that_tightens_is_obeyed_at_once_and_the_owner_has_a_notice(home: H
     async def look(parts: Parts) -> None:
         assert age_of(parts) == 7 * DAY_MS
         assert await alerts(parts) == {"policy_tightened"}
-        assert "category.recording.keep.age" in told(home, parts, "policy_tightened")
+        notice = told(home, parts, "policy_tightened")
+        assert notice.startswith("1 line of the policy allows less: category.recording.keep.age")
 
     home.start(look)
 
