@@ -1,7 +1,8 @@
 """A writer of small age files for one post-quantum recipient (``age1pq1…``), and the bech32 that names it.
 
 pyrage knows X25519 only, and this is on purpose a second implementation of ``mlkem768x25519``: the agent's reader and
-this writer agree because both follow the format (C2SP ``age.md``), not because they share a line.
+this writer agree because both follow the format (C2SP ``age.md``), not because they share a line. It stands on
+``cryptography`` alone, so that whoever writes a peer can take this file as it is.
 """
 
 import base64
@@ -17,8 +18,6 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, MLKEM768X25519PublicKey, Suite
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
-
-from device_sim.cloud.failure import MessageError, SetupError
 
 HRP: Final = "age1pq"
 FILE_KEY_BYTES: Final = 16
@@ -36,8 +35,12 @@ _GENERATORS: Final = (0x3B6A57B2, 0x26508E6D, 0x1EA119FA, 0x3D4233DD, 0x2A1462B3
 _CHECKSUM_SYMBOLS: Final = 6
 
 
+class RecipientError(ValueError):
+    """The text is no ``age1pq1…``, or not a whole one."""
+
+
 def encrypt(clear: bytes, recipient: str) -> bytes:
-    """Return a binary age file; raises ``SetupError`` if the recipient is no ``age1pq1…``."""
+    """Return a binary age file; raises ``RecipientError``, and ``ValueError`` beyond ``MAX_CHUNKS``."""
     public = parse_recipient(recipient)
     file_key = os.urandom(FILE_KEY_BYTES)
     suite = Suite(KEM.MLKEM768_X25519, KDF.HKDF_SHA256, AEAD.CHACHA20_POLY1305)
@@ -50,36 +53,32 @@ def encrypt(clear: bytes, recipient: str) -> bytes:
 
 
 def parse_recipient(recipient: str) -> MLKEM768X25519PublicKey:
-    """Read ``age1pq1…``; raises ``SetupError``."""
+    """Read ``age1pq1…``; raises ``RecipientError``."""
     hrp, data = bech32_decode(recipient)
     if hrp != HRP or len(data) != ML_KEM_BYTES + X25519_BYTES:
-        raise SetupError(
-            "not a post-quantum age recipient", hint="give one that starts with age1pq1 and has 1959 characters"
-        )
+        raise RecipientError("not a post-quantum age recipient: one starts with age1pq1 and has 1959 characters")
     try:
         return MLKEM768X25519PublicKey(
             MLKEM768PublicKey.from_public_bytes(data[:ML_KEM_BYTES]),
             X25519PublicKey.from_public_bytes(data[ML_KEM_BYTES:]),
         )
     except (ValueError, UnsupportedAlgorithm) as error:
-        raise SetupError(
-            "the post-quantum age recipient holds no key", hint="copy the recipient again, whole"
-        ) from error
+        raise RecipientError("the post-quantum age recipient holds no key") from error
 
 
 def bech32_decode(text: str) -> tuple[str, bytes]:
-    """Return the prefix and the data of a BIP 173 string without its length limit; raises ``SetupError``."""
+    """Return the prefix and the data of a BIP 173 string without its length limit; raises ``RecipientError``."""
     hrp, mark, symbols = text.rpartition("1")
     if not mark or not hrp or text != text.lower() or not set(symbols) <= set(_ALPHABET):
-        raise SetupError("not a bech32 string", hint="copy the recipient again, whole")
+        raise RecipientError("not a bech32 string")
     values = [_ALPHABET.index(symbol) for symbol in symbols]
     expanded = [ord(c) >> 5 for c in hrp] + [0] + [ord(c) & 31 for c in hrp]
     if len(values) < _CHECKSUM_SYMBOLS or _polymod(expanded + values) != 1:
-        raise SetupError("the recipient's checksum does not hold", hint="copy the recipient again, whole")
+        raise RecipientError("the recipient's checksum does not hold")
     bits = "".join(f"{value:05b}" for value in values[:-_CHECKSUM_SYMBOLS])
     whole, rest = bits[: len(bits) // 8 * 8], bits[len(bits) // 8 * 8 :]
     if len(rest) >= 5 or "1" in rest:  # noqa: PLR2004 - a whole symbol of 5 bits may not be padding
-        raise SetupError("the recipient has stray bits at its end", hint="copy the recipient again, whole")
+        raise RecipientError("the recipient has stray bits at its end")
     return hrp, int(whole or "0", 2).to_bytes(len(whole) // 8)
 
 
@@ -97,7 +96,7 @@ def _payload(clear: bytes, key: bytes) -> bytes:
     aead = ChaCha20Poly1305(key)
     chunks = [clear[at : at + CHUNK_BYTES] for at in range(0, len(clear), CHUNK_BYTES)] or [b""]
     if len(chunks) > MAX_CHUNKS:
-        raise MessageError("too long for a message")
+        raise ValueError("too long for a message")
     last = len(chunks) - 1
     return b"".join(
         aead.encrypt(number.to_bytes(11) + bytes([number == last]), chunk, None) for number, chunk in enumerate(chunks)

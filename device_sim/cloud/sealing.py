@@ -53,7 +53,12 @@ def generate_identity() -> tuple[str, str]:
 def seal(clear: bytes, recipient: str) -> bytes:
     """Encrypt a message to its one reader; raises ``SetupError`` if the recipient is none."""
     if recipient.startswith(f"{age_pq.HRP}1"):
-        return age_pq.encrypt(clear, recipient)
+        try:
+            return age_pq.encrypt(clear, recipient)
+        except age_pq.RecipientError as error:
+            raise SetupError(str(error), hint="copy the recipient again, whole") from error
+        except ValueError as error:
+            raise MessageError(str(error)) from error
     try:
         return _pyrage.encrypt(clear, [_pyrage.x25519.Recipient.from_str(recipient)])
     except _pyrage.RecipientError as error:

@@ -3,6 +3,9 @@
 import hashlib
 import json
 import os
+import re
+import sys
+from pathlib import Path
 from threading import Thread
 
 import pytest
@@ -35,7 +38,7 @@ def test_x25519_message_is_pyrages() -> None:
 
 @pytest.mark.parametrize("text", ["", "age1pq1", "age1pq1qqqq", "age1xyz", "AGE1PQ1", "age1pq1" + "q" * 1952])
 def test_recipient_that_is_none_is_refused(text: str) -> None:
-    with pytest.raises(SetupError):
+    with pytest.raises(age_pq.RecipientError):
         age_pq.parse_recipient(text)
 
 
@@ -43,7 +46,19 @@ def test_bent_recipient_is_refused_by_its_checksum() -> None:
     good = age.generate_identity(post_quantum=True).recipient().to_text()
     bent = good[:100] + ("q" if good[100] != "q" else "p") + good[101:]
     with pytest.raises(SetupError, match="checksum"):
-        age_pq.parse_recipient(bent)
+        sealing.seal(b"clear", bent)
+
+
+def test_message_beyond_what_the_writer_is_for_is_refused() -> None:
+    recipient = age.generate_identity(post_quantum=True).recipient().to_text()
+    with pytest.raises(MessageError, match="too long"):
+        sealing.seal(bytes(age_pq.CHUNK_BYTES * age_pq.MAX_CHUNKS + 1), recipient)
+
+
+def test_post_quantum_writer_stands_on_cryptography_alone() -> None:
+    """docs/protocol.md hands this one file to whoever writes a peer; it imported errors of the simulator."""
+    imported = re.findall(r"^(?:from|import) (\w+)", Path(age_pq.__file__).read_text(encoding="utf-8"), re.MULTILINE)
+    assert set(imported) - sys.stdlib_module_names == {"cryptography"}
 
 
 def test_events_of_many_threads_are_whole_lines(capfd: pytest.CaptureFixture[str]) -> None:
