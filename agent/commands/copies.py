@@ -19,7 +19,9 @@ def copies(tx: Tx, item: Object, *, vault: Vault, bundle: Bundle, policy: Policy
     found: list[dict[str, Any]] = [{"where": "this device", "state": item.state}]
     row = vault.upload_of(tx, item.upload) if item.upload else None
     if row is not None:
-        found.append({"where": _store(row.region), "state": "stored" if row.stored else "sending", "bytes": row.offset})
+        # What a store acknowledged on the way is not noted at each step; one that has it all has the whole payload.
+        state, size_bytes = ("stored", item.size_bytes) if row.stored else ("sending", row.offset)
+        found.append({"where": _store(row.region), "state": state, "bytes": size_bytes})
     if item.source_copy == "left":
         found.append({"where": f"source {item.source}", "state": "left in place"})
     elif item.source_copy == "asked":

@@ -22,16 +22,17 @@ NAMES = ("front/a.mp4", "front/b.mp4")
 STORE = "s" * 43
 
 
+def stored(tx: Tx, parts: Parts, ids: list[str]) -> None:
+    """Have a store confirm objects."""
+    for n, object_id in enumerate(ids):
+        upload, _iat_s = parts.vault.begin_upload(tx, object_id, moment=parts.now())
+        parts.vault.set_manifest(tx, upload, f"{n:064x}", store=STORE, moment=parts.now())
+        parts.vault.note_stored(tx, upload, region="eu", stated_by=STORE, epoch="e", moment=parts.now())
+
+
 async def expire(parts: Parts, ids: list[str]) -> None:
     """Have a store confirm objects, and retention begin to end this device's own copies of them."""
-
-    def stored(tx: Tx) -> None:
-        for n, object_id in enumerate(ids):
-            upload, _iat_s = parts.vault.begin_upload(tx, object_id, moment=parts.now())
-            parts.vault.set_manifest(tx, upload, f"{n:064x}", store=STORE, moment=parts.now())
-            parts.vault.note_stored(tx, upload, region="eu", stated_by=STORE, epoch="e", moment=parts.now())
-
-    await parts.index.write(stored)
+    await parts.index.write(lambda tx: stored(tx, parts, ids))
     await parts.erasure.begin(ids, rule="category.recording.keep.age", moment=parts.now())
 
 
@@ -70,6 +71,24 @@ def test_copy_that_only_a_store_has_is_listed_as_that_by_every_question(device: 
     ]
     assert [without_copies(one) for one in answers] == sorted(told["objects"], key=lambda one: one["id"])
     assert {one["object"]["copies"][0]["where"] for one in answers} == {"store, region eu"}
+
+
+def test_copy_that_a_store_confirmed_has_the_size_of_the_whole_payload(device: Device) -> None:
+    """No acknowledgement is noted of one that is confirmed within a moment: the owner read ``"bytes": 0`` of it."""
+    (held, sending) = device.take_in(*NAMES)
+
+    async def act() -> None:
+        async with device.parts() as parts:
+            await parts.index.write(lambda tx: stored(tx, parts, [held]))
+            await parts.index.write(lambda tx: parts.vault.begin_upload(tx, sending, moment=parts.now()))
+
+    asyncio.run(act())
+    copies = [device.ok("explain", one, "--json").json["copies"][1] for one in (held, sending)]
+    size = (device.state / "vault" / "objects" / held).stat().st_size
+    assert copies == [
+        {"where": "store, region eu", "state": "stored", "bytes": size},
+        {"where": "store", "state": "sending", "bytes": 0},
+    ]
 
 
 def test_copy_in_an_export_of_what_only_a_store_has_is_told_by_whoever_tells_of_copies(
