@@ -14,6 +14,7 @@ from agent.app.alarm import MEANING
 from agent.config import DEFAULT_SOCKET, parse_config
 from agent.discovery import onvif_message
 from agent.enrolment import ENROLLED_MAX
+from agent.errors import ConfigError
 from agent.policy import parse_policy
 from agent.rtsp.settings import STREAMS_MAX
 from agent.shell import ending
@@ -130,3 +131,18 @@ def test_service_is_good_and_closed_by_the_words_of_systemd_where_there_is_one(t
     for word in words:
         done = subprocess.run([str(judge), *word, str(unit)], capture_output=True, text=True, check=False)
         assert (done.returncode, done.stderr) == (0, ""), done.stdout
+
+
+def test_example_of_a_purpose_says_that_its_vendor_needs_the_owners_kind_of_key() -> None:
+    """Whoever put the key that init made into the example, and left the vendor's, was refused without a word of why."""
+    _, head, below = TEXT.partition("**Why data may be used.**")
+    assert head
+    example, _, said = below.partition("```toml\n")[2].partition("```\n")
+    (classic,) = re.findall(r'^owner = \["(\w+)"\]', example, re.MULTILINE)
+    owner = age.generate_identity(post_quantum=True).recipient().to_text()
+    with pytest.raises(ConfigError) as refused:
+        parse_policy(example.replace(classic, owner).encode(), file="policy.toml")
+    (quoted,) = re.findall(r'refused \("(.*?)"\)', said.partition("\n\n")[0])
+    assert quoted in str(refused.value)
+    (keygen,) = re.findall(r"`privacy-owner (keygen --pq)`", said)
+    assert keygen in refused.value.hint
