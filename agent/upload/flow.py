@@ -380,7 +380,7 @@ class Upload:
             await self._on_refused(item, error)
         except MisstatedError as error:
             self._turn.failed(item.id, self._clock_s())
-            told = f"The store's key {mail.store_kid} is wrong about object {item.id}, which is whole: {error.message}."
+            told = f"The store's key {mail.store_kid} is wrong about object {item.id}: {error.message}."
             self._alert("key_misused", told, f"{mail.store_kid}.hash_mismatch")
         except CorruptError as error:
             self._turn.failed(item.id, self._clock_s())
