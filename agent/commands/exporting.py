@@ -6,7 +6,7 @@ command's ``exp``.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final
 
@@ -17,10 +17,10 @@ from agent.clock import MS_PER_S
 from agent.commands.again import Again
 from agent.commands.farewell import is_leaving
 from agent.commands.handing import begin_delivery
-from agent.commands.ledger import Ledger, command_of
+from agent.commands.ledger import RUNNING, Ledger, command_of
 from agent.commands.world import World, kept
 from agent.envelope import Export as ExportRequest
-from agent.errors import AgentError, RefusedError, SpaceError
+from agent.errors import AgentError, LinkError, RefusedError, SpaceError
 from agent.index import Index, Tx
 from agent.model import Moment, Object, Outcome, Requester, Selection
 from agent.policy import Conditions, Decision, Refuse, Rights, Subject, decide
@@ -82,6 +82,7 @@ class Exports:
             self._trust.decide(tx, row.jti, export.outcomes)
             self._note_export(tx, export, actor=row.kid, command=row.jti, moment=now)
             if request.put and export.files:
+                self._require_no_delete(tx, request, [one.id for one in export.outcomes if one.result == "exported"])
                 begin_delivery(tx, export, request)
             else:
                 told = export.told(named=row.role != "backend") if export.files else None
@@ -90,6 +91,7 @@ class Exports:
         self.building = row.jti
         try:
             await self._index.read(still)
+            await self._index.read(lambda tx: self._require_no_delete(tx, request, ids))
             await self._build(
                 row.jti,
                 ids,
@@ -113,6 +115,23 @@ class Exports:
         finally:
             self.building = ""
         self._again.forget(row.jti)
+
+    def _require_no_delete(self, tx: Tx, request: ExportRequest, ids: Sequence[str]) -> None:
+        """Raise ``LinkError`` while a delete of the owner's has not reached some of this: it goes before a hand-out.
+
+        What is handed out no receipt takes back, and a large delete reaches its last object minutes behind its first.
+        """
+        for jti in self._trust.open_of(tx, "delete") if request.put else ():
+            row = self._trust.command(tx, jti)
+            if row is None or row.status not in RUNNING or row.role != "client":
+                continue
+            frozen = self._trust.frozen(tx, jti)
+            for object_id in self._trust.undecided(tx, jti, (one for one in ids if one in frozen)):
+                item = self._vault.get(tx, object_id)
+                if item is not None and item.state != "erasing":
+                    raise LinkError(
+                        "a delete of some of this is under way, and goes first", hint="it is tried again by itself"
+                    )
 
     async def _require_turn(self, jti: str) -> None:
         """Raise ``LinkError`` while a pause is not over; once the device leaves its owner it has to be told at once."""

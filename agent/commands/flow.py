@@ -115,6 +115,7 @@ class Commands:
                 ledger=ledger,
                 world=world,
                 purposes=world.purposes,
+                end_hand_outs=self._handing.end_deleted,
             )
         )
         self._strangers = Strangers(index=index, world=world)

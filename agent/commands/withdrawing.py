@@ -6,13 +6,14 @@ is left of the steps here.
 1. a part of the objects, in one transaction: each is narrowed to the purposes and readers that are left, a half-sent
    copy of it is asked back from its store, and its outcome is written. If power fails before this is durable, the part
    is done anew; after it, its objects are decided.
-2. those of the part that nobody is left to read are erased, by the steps of ``agent/erasure.py``. A store's finished
-   copy stays: it was made while that was allowed, and only a delete removes it. What a hold or a restriction keeps is
-   for no purpose from step 1 on, and retention ends it when that is over.
+2. those of the part that nobody is left to read are erased, by the steps of ``agent/erasure.py``; a hand-out to a third
+   party that has one of them ends before that. A store's finished copy stays: it was made while that was allowed, and
+   only a delete removes it. What a hold or a restriction keeps is for no purpose from step 1 on, and retention ends it
+   when that is over.
 3. what came in meanwhile (it was being sealed when the word was said) goes the same way, until there is no more.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 from typing import Final
 
@@ -51,6 +52,7 @@ class Withdrawals:
         ledger: Ledger,
         world: World,
         purposes: Purposes,
+        end_hand_outs: Callable[[Ids], Awaitable[None]],
     ) -> None:
         self._index = index
         self._vault = vault
@@ -60,6 +62,7 @@ class Withdrawals:
         self._ledger = ledger
         self._world = world
         self._purposes = purposes
+        self._end_hand_outs = end_hand_outs
 
     def selected(self, tx: Tx, command: Command) -> Ids:
         """Return the objects that a command may take something away from now."""
@@ -93,7 +96,8 @@ class Withdrawals:
         narrow = partial(self._narrow, row=row, part=part, selected=selected, moment=moment)
         doomed = await self._index.write(narrow, urgent=True)
         if doomed:
-            # Step 2.
+            # Step 2. If power fails between these, both are done again: what is doomed has no outcome yet.
+            await self._end_hand_outs(Ids.of(doomed))
             await self._erasure.erase(
                 doomed, actor=row.kid, rule=WITHDRAWN, command=row.jti, moment=moment, keeps_at_store=True
             )

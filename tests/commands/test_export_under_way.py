@@ -25,8 +25,8 @@ T = TypeVar("T")
 
 
 async def ask(office: Office, **own: object) -> str:
-    """Ask for an export of everything that nobody begins yet; return its id."""
-    raw = office.command(office.client, "export", select=SELECT_ALL, form="objects", **own)
+    """Ask for an export, of everything unless told, that nobody begins yet; return its id."""
+    raw = office.command(office.client, "export", **({"select": SELECT_ALL, "form": "objects"} | own))
     accepted = await office.receive(office.client, raw)
     assert accepted is not None
     return str(accepted["cmd"])

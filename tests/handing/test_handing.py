@@ -26,7 +26,10 @@ from agent.index.delivery import MIGRATIONS
 from agent.model import Object
 from agent.policy import Policy
 from agent.rights import delivery
+from tests.commands.consenting import Consulate
 from tests.commands.office import START_S, Office, at, party, run
+from tests.commands.test_export_stays import SELECT_ALL
+from tests.commands.test_export_under_way import ask, from_its_thread, under_way
 from tests.disk import as_root, read_only
 from tests.fuzz.peers import ERRAND, Line
 from tests.handing.inbox import Inbox, inbox
@@ -38,8 +41,8 @@ TO = FRIEND.recipient().to_text()
 class House:
     """A device, its owner, and the third party."""
 
-    def __init__(self, folder: Path, third: Inbox) -> None:
-        self.office = Office(folder)
+    def __init__(self, folder: Path, third: Inbox, *, kind: type[Office] = Office) -> None:
+        self.office = kind(folder)
         self.third = third
         self.allow("127.0.0.1")
 
@@ -370,6 +373,60 @@ def test_delete_by_camera_ends_the_hand_out_of_what_a_limit_ended_here(house: Ho
     assert (settled["status"], settled["export"]["delivery"]["why"]) == ("failed", "removed")
     assert (len(third.asked), third.taken) == (before, {})
     assert house.exports() == []
+
+
+@pytest.mark.parametrize("during", ["before it is built", "while it is built"])
+def test_what_a_delete_under_way_means_is_not_handed_out(house: House, third: Inbox, during: str) -> None:
+    # A large one reaches its last object minutes behind its first: what it had not reached went to the third party.
+    office = house.office
+
+    async def scenario() -> tuple[str, str]:
+        item, other = await office.keep(), await office.keep()
+        meanwhile = from_its_thread()
+        deletes: list[str] = []
+
+        async def delete() -> None:
+            accepted = await office.receive(office.client, office.command(office.client, "delete", select=SELECT_ALL))
+            assert accepted is not None
+            deletes.append(accepted["cmd"])
+
+        def progress(done: int, _total: int) -> None:
+            if done and not deletes:
+                meanwhile(delete()).result()
+
+        export = await ask(office, select={"ids": [item.id, other.id]}, to=[TO], party="Insurer", put=third.url)
+        if during == "before it is built":
+            await delete()
+        row, request = under_way(office, export)
+        with pytest.raises(LinkError, match="goes first"):
+            await office.commands._exports.carry_out(row, request, progress=progress)
+        assert house.exports() == []
+        await office.commands._drain()
+        return export, deletes[0]
+
+    export, delete = run(scenario())
+    assert house.newest(delete)["status"] == "done"
+    house.go_on(after_s=60)
+    assert set(results(house.newest(export)).values()) == {"already_gone"}
+    assert (third.asked, third.taken, house.exports()) == ([], {}, [])
+
+
+def test_objection_ends_the_hand_out_of_what_nobody_is_left_to_read(tmp_path: Path, third: Inbox) -> None:
+    house = House(tmp_path / "state", third, kind=Consulate)
+    office = house.office
+    assert isinstance(office, Consulate)
+    third.answers += [(503, {})]
+    item = run(office.keep_for("improvement", owner=False, category="usage-log"))
+    told = house.ask(item)
+    before = len(third.asked)
+    objected = run(office.submit(office.client, "object", purpose="improvement"))
+    assert results(objected) == {item.id: "deleted"}
+    house.go_on(after_s=60)
+    settled = house.newest(told["cmd"])
+    assert (settled["status"], settled["export"]["delivery"]["why"]) == ("failed", "removed")
+    assert (len(third.asked), third.taken) == (before, {})
+    assert house.exports() == []
+    office.close()
 
 
 def test_restriction_by_another_client_ends_it_and_one_of_whoever_asked_does_not(house: House, third: Inbox) -> None:
