@@ -5,7 +5,7 @@ import threading
 from collections.abc import Callable
 from typing import Final, Literal, TypeVar
 
-from agent.clock import monotonic_s
+from agent.clock import monotonic_s, system_clock
 
 T = TypeVar("T")
 
@@ -34,3 +34,10 @@ def until(
             return value
         pace.wait(max(pace_s, waited_s / SELDOM) if AT_MOST in os.environ else pace_s)
     raise AssertionError(f"after {within_s} s still not: {what}")
+
+
+def until_the_next_second() -> None:
+    """Wait until what is signed bears a later second than what was done before: of the same one it may be too late."""
+    clock = system_clock(source="system")
+    began_s = clock().wall_ms // 1000
+    until(lambda: clock().wall_ms // 1000 > began_s, what="the next second", pace_s=0.01)
