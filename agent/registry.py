@@ -4,6 +4,8 @@ Rules: a camera's id is random and is all that policy, messages and audit ever s
 call it, lives in the encrypted index alone. An id is minted when the first object of a camera is let in, never for one
 that is refused, or when a person enrols it. It lasts while it is enrolled, or switched off by hand, or something is
 held of the camera, or a cut-off or the policy names it; beyond that until everything is deleted or its place is needed.
+A label is one camera's within its source alone, so the source's name is part of who a camera is. Which folder was taken
+in from under which name is kept: under another one nothing more is.
 """
 
 import secrets
@@ -14,13 +16,16 @@ import msgspec
 
 from agent import audit
 from agent.audit import Event
-from agent.errors import SpaceError
+from agent.errors import ConfigError, SpaceError
 from agent.index import Tx
 from agent.index import registry as rows
 from agent.model import Moment, RandomBytes, new_camera_id
 
 CAMERAS_MAX: Final = 4096
 """Labels come from folder names that anybody who may write there can make up; a hub has some dozens of cameras."""
+
+FOLDERS_MAX: Final = 1024
+"""Folders that are known by the name of their source; each disk that takes another's place has one."""
 
 PAGE_MAX: Final = 500
 
@@ -79,6 +84,26 @@ def camera_id(
 def keep_camera(tx: Tx, camera_id: str, *, source: str, label: str) -> None:
     """Put a camera back that was forgotten while something of it was being sealed; for that one's transaction."""
     rows.insert_camera(tx, camera_id, source=source, label=label)
+
+
+def require_name(tx: Tx, folder: int, *, source: str, path: str) -> None:
+    """Raise ``ConfigError`` where something was taken in from this folder, but only under other names of its source.
+
+    Under another its cameras would be new ones: nothing that was said of them, and no delete, would hold for those.
+    """
+    names = rows.names_of(tx, folder)
+    if names and source not in names:
+        fix = f'write name = "{names[0]}" in its [[source]]'
+        raise ConfigError(
+            f"{path} is known as source {names[0]!r}, and what was said of its cameras holds under that name alone, "
+            f"not as {source!r}: {fix}; what another recorder writes belongs in another folder",
+            hint=fix,
+        )
+
+
+def keep_folder(tx: Tx, folder: int, *, source: str) -> None:
+    """Note that something is taken in from this folder under this name; for that one's transaction."""
+    rows.keep_folder(tx, folder, source, at_most=FOLDERS_MAX)
 
 
 def forget_cameras(tx: Tx, *, named: Collection[str], all_deleted: bool = False) -> int:

@@ -419,7 +419,12 @@ def _audit_log(config: "Config") -> Iterator[Finding]:
 
 
 def _not_taken(config: "Config", source: dict[str, Any]) -> Iterator[Finding]:
-    """Tell what a source offered in vain since the agent started; what was deleted before is as it should be."""
+    """Tell why a source is not taken from, and what it offered in vain since the agent started.
+
+    What was deleted before is as it should be.
+    """
+    if "failed" in source:
+        yield Finding(f"source {source['name']}", "look", f"not taken from: {source['failed']}")
     counts = [one for one in source["not_taken"] if one["kind"] != "deleted_before"]
     if not counts:
         return

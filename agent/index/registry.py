@@ -40,6 +40,15 @@ MIGRATIONS: Final[tuple[str, ...]] = (
     -- What its owner called a camera that was enrolled and is forgotten; else ''. Personal, and goes with the row.
     ALTER TABLE camera ADD COLUMN name TEXT NOT NULL DEFAULT '';
     """,
+    """
+    -- Under which name of a [[source]] something was taken in from a folder; under another its cameras would be others.
+    CREATE TABLE named_folder (
+        n      INTEGER PRIMARY KEY,
+        folder INTEGER NOT NULL,  -- as object.source_folder; of a tmpfs its path, as SourceSettings.known_by makes it
+        source TEXT    NOT NULL,
+        UNIQUE (folder, source)
+    ) STRICT;
+    """,
 )
 
 
@@ -76,6 +85,20 @@ def unheld_cameras(tx: Tx, *, all_deleted: bool) -> list[str]:
 def delete_cameras(tx: Tx, ids: Iterable[str]) -> None:
     """Remove cameras and their labels."""
     tx.executemany("DELETE FROM camera WHERE id = ?", ((one,) for one in ids))
+
+
+def names_of(tx: Tx, folder: int) -> list[str]:
+    """Return the names of sources under which something was taken in from a folder, the newest first."""
+    return [
+        str(row[0]) for row in tx.execute("SELECT source FROM named_folder WHERE folder = ? ORDER BY n DESC", (folder,))
+    ]
+
+
+def keep_folder(tx: Tx, folder: int, source: str, *, at_most: int) -> None:
+    """Note under which name something was taken in from a folder; of too many the oldest goes."""
+    tx.execute("INSERT OR IGNORE INTO named_folder (folder, source) VALUES (?, ?)", (folder, source))
+    if tx.changes():
+        tx.execute("DELETE FROM named_folder WHERE n <= (SELECT max(n) FROM named_folder) - ?", (at_most,))
 
 
 def set_name(tx: Tx, camera: str, name: str) -> None:

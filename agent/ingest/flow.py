@@ -154,8 +154,8 @@ class Ingest:
         async with asyncio.TaskGroup() as tasks:
             self._tasks = tasks
             for name, share in self._shares.items():
-                recover = partial(share.giving_up.recover, name)
-                tasks.create_task(share.source.run(self._offer, self._fresh, recover), name=f"source {name}")
+                opened = partial(self._opened, name)
+                tasks.create_task(share.source.run(self._offer, self._fresh, opened), name=f"source {name}")
                 tasks.create_task(self._close_batches(share), name=f"log batches {name}")
             for name, folder in self._folders.items():
                 tasks.create_task(self._look_over(folder), name=f"absences {name}")
@@ -214,7 +214,7 @@ class Ingest:
             for name, share in self._shares.items():
                 try:
                     await share.source.open()
-                    await share.giving_up.recover(name)
+                    await self._opened(name)
                     await share.source.scan(self._offer, self._fresh, at_once=True)
                 except (ConfigError, MediumError) as error:
                     self._telling.trouble(name, error.message)
@@ -275,6 +275,17 @@ class Ingest:
                 await self._close_batch(share, label)
             elif len(share.logs) > OPEN_BATCHES:
                 await self._close_batch(share, next(iter(share.logs)))
+
+    async def _opened(self, name: str) -> None:
+        """Look whether the folder that was opened is known by this name; then do what a crash left over in it.
+
+        Raises ``ConfigError`` where it is known by another one: then nothing is taken in from it.
+        """
+        folder = self._folders[name]
+        known_by = folder.settings.known_by((await folder.root()).identity)
+        path = str(folder.settings.path)
+        await self._index.read(lambda tx: registry.require_name(tx, known_by, source=name, path=path))
+        await self._giving_up.recover(name)
 
     async def _look_over(self, source: FolderSource) -> None:
         await pause(ABSENCE_FIRST_S)
@@ -489,6 +500,8 @@ class Ingest:
         def beside(tx: Tx) -> None:
             if work.first.told is None:
                 registry.keep_camera(tx, told.camera, source=told.source, label=work.first.place.label)
+                known_by = self._folders[told.source].settings.known_by(told.source_folder)
+                registry.keep_folder(tx, known_by, source=told.source)
             _keep(tx, (piece.bookmark for piece in opened.pieces))
             if made is not None:
                 tally.keep(tx, told.id, source=told.source, told=made)

@@ -1,5 +1,7 @@
 """One ``[[source]]`` of the config as a value, and the check that its medium is what it says."""
 
+import hashlib
+import os
 from pathlib import Path
 from typing import Final, Literal
 
@@ -50,6 +52,15 @@ class SourceSettings(msgspec.Struct, frozen=True, kw_only=True):
     def copy(self) -> SourceCopy:
         """What becomes of the source's copy."""
         return "taken" if self.takes else "left"
+
+    def known_by(self, identity: int) -> int:
+        """Return what its folder is known by: its ``Root.identity``, or on a tmpfs, which has none, a number below 0.
+
+        That is made of its path, which is all that is there again after a restart.
+        """
+        if identity:
+            return identity
+        return ~(int.from_bytes(hashlib.sha256(os.fsencode(self.path)).digest()[:8], "big") >> 1)
 
 
 def check_medium(settings: SourceSettings) -> str:
