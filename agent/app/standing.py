@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, Final
 
-from agent import audit, bundle, chain, damage, erasure
+from agent import audit, bundle, chain, damage, enrolment, erasure, registry
 from agent.app.parts import locked
 from agent.bundle import EXPORTS_FOLDER
 from agent.clock import ReadClock, rfc3339_ms
@@ -59,6 +59,16 @@ def standing(tx: Tx, outbox: Outbox) -> dict[str, Any]:
     }
 
 
+def unnamed(tx: Tx, config: Config) -> list[str]:
+    """Return sources of which cameras are known and that are configured no more, where one of another name is new.
+
+    That may be the same one, copied elsewhere: only a person can tell.
+    """
+    known = {camera.source for camera in registry.every_camera(tx)} - {enrolment.SOURCE}
+    named = set(config.source_names)
+    return sorted(known - named) if named - known else []
+
+
 def _served(now: Service) -> dict[str, Any]:
     """Return how the service stands, and when what follows."""
     told: dict[str, Any] = {"stage": now.stage}
@@ -79,7 +89,11 @@ async def seen(config: Config, *, read_clock: ReadClock) -> dict[str, Any]:
         moment = Timeline.load(tx).look(read_clock())
         outbox = Outbox(device=config.device, signer=keystore, random=secrets.token_bytes)
         lost = {"damaged": damage.count(tx), "in_doubt": damage.count(tx, sure=False)}
-        return standing(tx, outbox) | {"clock": {"trusted": moment.trusted}, "scrub": lost}
+        return standing(tx, outbox) | {
+            "clock": {"trusted": moment.trusted},
+            "scrub": lost,
+            "unnamed": unnamed(tx, config),
+        }
 
 
 async def judged(config: Config) -> chain.Verdict:

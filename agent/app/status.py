@@ -9,7 +9,7 @@ from agent.app.answering import requests_view
 from agent.app.camera_list import CameraList
 from agent.app.living import Living
 from agent.app.refusals import Refusals
-from agent.app.standing import standing
+from agent.app.standing import standing, unnamed
 from agent.clock import rfc3339_ms
 from agent.commands.frozen import standing_view
 from agent.control import Progress
@@ -54,6 +54,7 @@ class Status:
                 "field_rules": {name: msgspec.to_builtins(told) for name, told in tally.sums(tx).items()},
                 "scrub": scrub_view(tx, parts.vault),
                 "frozen": standing_view(parts.snapshot.standing(tx)),
+                "unnamed": unnamed(tx, parts.config),
             }
 
         told = await parts.index.read(read)

@@ -369,6 +369,11 @@ def _vault(config: "Config", ask_status: AskStatus) -> Iterator[Finding]:
         effect, following = MEANING[alert["code"]]
         verdict: Literal["look", "bad"] = "bad" if alert["code"] == "disk_full" else "look"
         yield Finding("alert", verdict, f"{alert['code']} since {when_text(alert['since'])}: {effect}", following)
+    for name in answer["unnamed"]:
+        told = f"cameras of {name!r} are known, and no source has that name any more"
+        yield Finding(
+            "sources", "look", told, f'if it is there still, at another place: name = "{name}" in its [[source]]'
+        )
     for source in answer.get("sources", ()):
         yield from _not_taken(config, source)
 

@@ -1,6 +1,8 @@
 """``privacy-agent doctor``: what it says of policies, folders, certificates and brokers, and what to do then."""
 
+import contextlib
 import datetime as dt
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -283,3 +285,38 @@ def test_broker_whose_rules_swallow_our_topic_is_bad_with_the_section_to_read(
     assert found["verdict"] == "bad"
     assert "pv1/acme/cam-01/probe does not come back" in found["told"]
     assert "docs/protocol.md" in found["next"]
+
+
+NAME = "door/recording/2026-11-22T10-15-00.000Z_10s.mp4"
+
+
+def record(folder: Path) -> None:
+    (folder / NAME).parent.mkdir(parents=True)
+    (folder / NAME).write_bytes(os.urandom(1000))
+
+
+def test_folder_that_moved_and_lost_its_name_is_told_with_the_line_that_gives_it_back(device: Device) -> None:
+    record(device.spool)
+    with device.running():
+        until(lambda: not (device.spool / NAME).exists(), what="taken in")
+    device.spool.rename(device.folder / "nvr")
+    edit(device.config, rf'path = "{device.spool}"', f'path = "{device.folder / "nvr"}"')
+    with device.running():
+        until(lambda: [one for one in findings(device) if "not taken from" in one["told"]], what="refused")
+        told = [one for one in findings(device) if "not taken from" in one["told"]]
+    assert told[0]["what"] == "source nvr"
+    assert 'write name = "spool" in its [[source]]' in told[0]["told"]
+
+
+@pytest.mark.parametrize("runs", [False, True])
+def test_source_that_may_be_a_known_one_elsewhere_is_told(device: Device, *, runs: bool) -> None:
+    record(device.spool)
+    with device.running():
+        until(lambda: not (device.spool / NAME).exists(), what="taken in")
+    (device.folder / "copy").mkdir()
+    assert not [one for one in findings(device) if "no source has that name" in one["told"]]
+    edit(device.config, rf'path = "{device.spool}"', f'path = "{device.folder / "copy"}"')
+    with device.running() if runs else contextlib.nullcontext():
+        told = finding(device, "sources")
+    assert told["told"] == "cameras of 'spool' are known, and no source has that name any more"
+    assert told["next"] == 'if it is there still, at another place: name = "spool" in its [[source]]'
