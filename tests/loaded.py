@@ -183,7 +183,7 @@ def run(
         began_s = monotonic_s()
         running = begin(command, stdout=out, stderr=err, host=host)
         try:
-            code = running.wait(began_s + within_s - monotonic_s())
+            code = running.wait(max(0.0, began_s + within_s - monotonic_s()))
         except subprocess.TimeoutExpired:
             running.kill()
             running.wait()

@@ -6,7 +6,7 @@ command's ``exp``.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Final
 
@@ -31,8 +31,14 @@ OBJECTS_MAX: Final = 10_000
 """Objects of one export: bounds its manifest; a larger selection is asked for in parts."""
 
 _PAGE: Final = 500
+_FIRST: Final = ("delete", "object", "withdraw")
+"""The verbs of what has to be through before anything of it is handed out."""
 
 Progress = Callable[[int, int], None]
+
+
+class _WaitsError(LinkError):
+    """Nothing failed: it is looked at again at the next tick."""
 
 
 class Exports:
@@ -82,7 +88,8 @@ class Exports:
             self._trust.decide(tx, row.jti, export.outcomes)
             self._note_export(tx, export, actor=row.kid, command=row.jti, moment=now)
             if request.put and export.files:
-                self._require_no_delete(tx, request, [one.id for one in export.outcomes if one.result == "exported"])
+                exported = (one.id for one in export.outcomes if one.result == "exported")
+                self._require_none_first(tx, request, exported, built=True)
                 begin_delivery(tx, export, request)
             else:
                 told = export.told(named=row.role != "backend") if export.files else None
@@ -91,7 +98,7 @@ class Exports:
         self.building = row.jti
         try:
             await self._index.read(still)
-            await self._index.read(lambda tx: self._require_no_delete(tx, request, ids))
+            await self._index.read(lambda tx: self._require_none_first(tx, request, ids, built=False))
             await self._build(
                 row.jti,
                 ids,
@@ -107,31 +114,32 @@ class Exports:
         except RefusedError as error:
             await self._fail(row.jti, reason=error.reason)
         except AgentError as error:
-            if self._is_over(row):
-                await self._give_up(row.jti)
-                return
-            self._again.put_off(row.jti, error.message)
-            raise
+            if not await self._has_given_up(row, error):
+                raise
+            return
         finally:
             self.building = ""
         self._again.forget(row.jti)
 
-    def _require_no_delete(self, tx: Tx, request: ExportRequest, ids: Sequence[str]) -> None:
-        """Raise ``LinkError`` while a delete of the owner's has not reached some of this: it goes before a hand-out.
+    def _require_none_first(self, tx: Tx, request: ExportRequest, ids: Iterable[str], *, built: bool) -> None:
+        """Raise ``_WaitsError`` while a word of the owner's has not decided about some of what is to be handed out.
 
-        What is handed out no receipt takes back, and a large delete reaches its last object minutes behind its first.
+        A delete, an objection, a withdrawal goes first: what is handed out no receipt takes back, and a large one
+        reaches its last object minutes behind its first. What is gone before anything was ``built`` is in no export.
         """
-        for jti in self._trust.open_of(tx, "delete") if request.put else ():
+        asked = frozenset(ids)
+        for jti in frozenset[str]().union(*(self._trust.open_of(tx, verb) for verb in _FIRST)) if request.put else ():
             row = self._trust.command(tx, jti)
             if row is None or row.status not in RUNNING or row.role != "client":
                 continue
-            frozen = self._trust.frozen(tx, jti)
-            for object_id in self._trust.undecided(tx, jti, (one for one in ids if one in frozen)):
-                item = self._vault.get(tx, object_id)
-                if item is not None and item.state != "erasing":
-                    raise LinkError(
-                        "a delete of some of this is under way, and goes first", hint="it is tried again by itself"
-                    )
+            meant = [object_id for object_id in self._trust.frozen(tx, jti) if object_id in asked]
+            for object_id in self._trust.undecided(tx, jti, meant):
+                if built or self._is_here(tx, object_id):
+                    raise _WaitsError(f"the {row.verb} of some of this goes first", hint="it is tried again by itself")
+
+    def _is_here(self, tx: Tx, object_id: str) -> bool:
+        item = self._vault.get(tx, object_id)
+        return item is not None and item.state != "erasing"
 
     async def _require_turn(self, jti: str) -> None:
         """Raise ``LinkError`` while a pause is not over; once the device leaves its owner it has to be told at once."""
@@ -140,6 +148,16 @@ class Exports:
 
     def _is_over(self, row: CommandRow) -> bool:
         return self._world.now().agent_ms // MS_PER_S >= command_of(row).exp
+
+    async def _has_given_up(self, row: CommandRow, error: AgentError) -> bool:
+        """Give a command up that failed and is over; put one off that failed, and let one wait that only waits."""
+        if isinstance(error, _WaitsError):
+            return False
+        if self._is_over(row):
+            await self._give_up(row.jti)
+            return True
+        self._again.put_off(row.jti, error.message)
+        return False
 
     async def _give_up(self, jti: str) -> None:
         # If power fails before this is durable, the next start tries once more.

@@ -133,8 +133,8 @@ class Sending:
 
         Raises ``RefusedError`` with the store's reason (``region_refused`` when the region is not one of ours) or the
         broker's, which took not this upload's packet; ``CorruptError`` when the payload here is not what was sealed,
-        and ``MisstatedError`` when it is and the store's word cannot be true. A lost link is waited out; ``LinkError``
-        comes when it is lost again and again over this upload.
+        and ``MisstatedError`` when the store's word cannot be true: a storage receipt's once the payload was read
+        again. A lost link is waited out; ``LinkError`` comes when it is lost again and again over this upload.
         """
         fd = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
         try:

@@ -48,6 +48,9 @@ FORGED_PAUSE_S: Final = 60.0
 PAGE: Final = 128
 _LARGEST_PAGE: Final = 4096
 _HASH_FAILURES: Final = 3
+_MISMATCHES_MAX: Final = 4096
+"""Objects whose mismatches are counted; of more all are counted anew."""
+
 _MS_PER_S: Final = 1000
 _DEVICE: Final = Requester(role="device")
 
@@ -137,6 +140,7 @@ class Upload:
         self._mail: Mail | None = None
         self._rate = Rate(policy().rate_bytes_s, now_s=clock_s())
         self._turn = Turn()
+        self._mismatches: Counter[str] = Counter()
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._sendings: dict[str, Sending] = {}
         self._noted: dict[str, int] = {}
@@ -376,6 +380,7 @@ class Upload:
         try:
             await self._upload_once(item, mail)
             self._turn.done(item.id)
+            self._mismatches.pop(item.id, None)
         except RefusedError as error:
             await self._on_refused(item, error)
         except MisstatedError as error:
@@ -513,7 +518,7 @@ class Upload:
             self._alert("upload_region_refused", "")
 
     async def _on_refused(self, item: Object, error: RefusedError) -> None:
-        count = self._turn.failed(item.id, self._clock_s())
+        self._turn.failed(item.id, self._clock_s())
         _log.info("upload of %s waits: %s", item.id, error)
         if error.reason == "region_refused":
             self._turn.wait(item.id, self._clock_s() + LONGEST_WAIT_S)
@@ -522,15 +527,24 @@ class Upload:
         elif error.reason in {"erased", "manifest_changed"}:
             with suppress(SpaceError):  # the next try is told the same
                 await self._index.write(lambda tx: self._give_up(tx, item.id), urgent=True)
-        elif error.reason == "hash_mismatch" and count >= _HASH_FAILURES:
-            self._alert(
-                "forged_message",
-                f"The store got other bytes of object {item.id} than were sent, {count} times, and it is whole here: "
-                "somebody else writes into its uploads, or that store fails.",
-                "upload",
-            )
         elif error.reason == "hash_mismatch":
-            self._turn.wait(item.id, self._clock_s())
+            self._on_mismatch(item.id)
+
+    def _on_mismatch(self, object_id: str) -> None:
+        """Begin again at once; when that was in vain, tell of it and wait."""
+        if len(self._mismatches) >= _MISMATCHES_MAX:
+            self._mismatches.clear()
+        self._mismatches[object_id] += 1
+        count = self._mismatches[object_id]
+        if count < _HASH_FAILURES:
+            self._turn.wait(object_id, self._clock_s())
+            return
+        self._alert(
+            "forged_message",
+            f"The store got other bytes of object {object_id} than were sent, {count} times, and it is whole here: "
+            "somebody else writes into its uploads, or that store fails.",
+            "upload",
+        )
 
     def _give_up(self, tx: Tx, object_id: str) -> None:
         item = self._vault.get(tx, object_id)

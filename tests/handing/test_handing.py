@@ -375,7 +375,7 @@ def test_delete_by_camera_ends_the_hand_out_of_what_a_limit_ended_here(house: Ho
     assert house.exports() == []
 
 
-@pytest.mark.parametrize("during", ["before it is built", "while it is built"])
+@pytest.mark.parametrize("during", ["before it is built", "while it is built", "while a limit ends it too"])
 def test_what_a_delete_under_way_means_is_not_handed_out(house: House, third: Inbox, during: str) -> None:
     # A large one reaches its last object minutes behind its first: what it had not reached went to the third party.
     office = house.office
@@ -389,6 +389,9 @@ def test_what_a_delete_under_way_means_is_not_handed_out(house: House, third: In
             accepted = await office.receive(office.client, office.command(office.client, "delete", select=SELECT_ALL))
             assert accepted is not None
             deletes.append(accepted["cmd"])
+            if during == "while a limit ends it too":  # gone, and the delete has not decided yet
+                gone = [item.id, other.id]
+                await office.erasure.erase(gone, actor="device", rule="keep.age", command="", moment=office.moment)
 
         def progress(done: int, _total: int) -> None:
             if done and not deletes:
@@ -426,6 +429,39 @@ def test_objection_ends_the_hand_out_of_what_nobody_is_left_to_read(tmp_path: Pa
     assert (settled["status"], settled["export"]["delivery"]["why"]) == ("failed", "removed")
     assert (len(third.asked), third.taken) == (before, {})
     assert house.exports() == []
+    office.close()
+
+
+def test_what_an_objection_under_way_means_is_not_handed_out(tmp_path: Path, third: Inbox) -> None:
+    house = House(tmp_path / "state", third, kind=Consulate)
+    office = house.office
+    assert isinstance(office, Consulate)
+
+    async def scenario() -> tuple[str, str]:
+        item = await office.keep_for("improvement", owner=False, category="usage-log")
+        meanwhile = from_its_thread()
+        objections: list[str] = []
+
+        async def objected() -> None:
+            raw = office.command(office.client, "object", purpose="improvement")
+            accepted = await office.receive(office.client, raw)
+            assert accepted is not None
+            objections.append(accepted["cmd"])
+
+        def progress(done: int, _total: int) -> None:
+            if done and not objections:
+                meanwhile(objected()).result()
+
+        export = await ask(office, select={"ids": [item.id]}, to=[TO], party="Insurer", put=third.url)
+        with pytest.raises(LinkError, match="object of some of this goes first"):
+            await office.commands._exports.carry_out(*under_way(office, export), progress=progress)
+        await office.commands._drain()
+        return export, item.id
+
+    export, item = run(scenario())
+    house.go_on(after_s=60)
+    assert results(house.newest(export)) == {item: "already_gone"}
+    assert (third.asked, third.taken, house.exports()) == ([], {}, [])
     office.close()
 
 
