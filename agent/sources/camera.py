@@ -4,8 +4,8 @@ Rules: the camera's list is all that it waits with; what is in it was not acknow
 whoever takes it says so again. Each pass begins with what is due at the camera (``opened``). Where it may be is asked
 anew each time, and an address proves nothing (``agent/camera/link.py``). A session says only who had the key when it
 began: every ``PROVED_S`` another one is begun, or a camera of which nothing is fetched would never be proved again.
-What was offered is offered again when
-somebody says so (``again``), when everything is looked at anew, or with another content.
+What was offered is offered again when somebody says so (``again``), when everything is looked at anew, or with another
+content.
 
 A camera that lost its clock, or has another time than we do, dates what it records at will. What a pass did not find
 and the next one does on the same card was recorded between the two, by our clock; of what was there at the first pass

@@ -71,11 +71,14 @@ def card_number(card: str) -> int:
     return int.from_bytes(hashlib.sha256(card.encode("ascii")).digest()[:8], "big") >> 1
 
 
+RefusalKind = Literal["unreadable", "unknown_name"]
+"""``unknown_name``: it was not looked into, because its name or its place is none that the source has files at."""
+
+
 class Refusal(msgspec.Struct, frozen=True, kw_only=True):
     """A file that will not be taken as it is; ``unverified_path`` may hold anything."""
 
     source: str
     unverified_path: str
     reason: str
-    kind: Literal["unreadable", "unknown_name"] = "unreadable"
-    """``unknown_name``: it was not looked into, because its name or its place is none that the source has files at."""
+    kind: RefusalKind = "unreadable"

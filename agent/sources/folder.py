@@ -18,13 +18,13 @@ import os
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from functools import partial
-from typing import Final, Literal, TypeVar
+from typing import Final, TypeVar
 
 import msgspec
 
 from agent.clock import monotonic_s
 from agent.errors import ConfigError, CorruptError
-from agent.sources.candidate import Candidate, MediumError, Refusal
+from agent.sources.candidate import Candidate, MediumError, Refusal, RefusalKind
 from agent.sources.inotify import Event
 from agent.sources.lane import Lane
 from agent.sources.name import check_path, is_temporary
@@ -390,9 +390,7 @@ class FolderSource:
         while self._view is not None and self._view.refused:
             self._refuse(*self._view.refused.popleft())
 
-    def _refuse(
-        self, unverified_path: str, reason: str, *, kind: Literal["unreadable", "unknown_name"] = "unreadable"
-    ) -> None:
+    def _refuse(self, unverified_path: str, reason: str, *, kind: RefusalKind = "unreadable") -> None:
         key = (unverified_path, reason)
         if key in self._refused:
             return

@@ -43,12 +43,11 @@ class Turn:
             chosen.append(item)
         return tuple(chosen)
 
-    def failed(self, object_id: str, now_s: float) -> int:
-        """Let an object wait, longer at each failure in a row; return how many there were."""
+    def failed(self, object_id: str, now_s: float) -> None:
+        """Let an object wait, longer at each failure in a row."""
         count = self._failures.get(object_id, 0) + 1
         self._failures[object_id] = count
         self.wait(object_id, now_s + min(LONGEST_WAIT_S, FIRST_WAIT_S * 2.0 ** min(count - 1, _MOST_DOUBLINGS)))
-        return count
 
     def wait(self, object_id: str, until_s: float) -> None:
         """Let an object wait until then."""
