@@ -20,12 +20,21 @@ LOOK: Final = """
 import asyncio, json, sys
 from bleak import BleakScanner
 async def look():
-    near = await BleakScanner.find_device_by_filter(lambda _, heard: told.update(heard.service_data) or told, within_s)
-    print(json.dumps({uuid: data.hex() for uuid, data in told.items()}) if near else "nobody")
-within_s = float(sys.argv[1])
-told = {}
+    told, near = {}, asyncio.Event()
+    def heard(_, advert):
+        told.update(advert.service_data)
+        if told:
+            near.set()
+    async with BleakScanner(heard):
+        try:
+            await asyncio.wait_for(near.wait(), float(sys.argv[1]))
+        except TimeoutError:
+            pass
+    print(json.dumps({uuid: data.hex() for uuid, data in told.items()}) if told else "nobody")
 asyncio.run(look())
 """
+"""Listens before it scans: a device is told once and then at its changes, which bleak's own ``find_device`` begins to
+hear when the scan has begun."""
 
 
 def look(bus: str, *, within_s: float = 20) -> "subprocess.CompletedProcess[str]":
