@@ -1,7 +1,9 @@
 """The agent's side of one camera, and the camera: everything between them goes over its link."""
 
 import asyncio
+import faulthandler
 import socket
+import sys
 import threading
 from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
@@ -125,6 +127,7 @@ class Place(Home):
         """Collect until something is true."""
         flow = self.ingest(policy=policy)
         source = self.source(flow, call_s=call_s)
+        late = asyncio.get_running_loop().call_later(0.9 * at_most(LIMIT_S), self._show_where)
         try:
             async with asyncio.timeout(at_most(LIMIT_S)), asyncio.TaskGroup() as tasks:
                 running = [
@@ -135,9 +138,17 @@ class Place(Home):
                 for task in running:
                     task.cancel()
         finally:
+            late.cancel()
             flow.close()
             await self.sealers[-1].aclose()
         return flow
+
+    def _show_where(self) -> None:
+        """Print what waits for what, before the deadline ends it: a failure that comes seldom has to tell at once."""
+        print("so far:", [(event.kind, event.reason) for event in self.events], len(self.statuses), "looks")
+        for task in asyncio.all_tasks():
+            task.print_stack(limit=3, file=sys.stdout)
+        faulthandler.dump_traceback()
 
     def collect(self, condition: Callable[[], bool], *, policy: Policy | None = None, call_s: float = 20.0) -> Ingest:
         return asyncio.run(self.collecting_until(condition, policy=policy, call_s=call_s))
