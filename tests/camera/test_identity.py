@@ -72,7 +72,7 @@ def test_camera_whose_key_changed_is_refused_while_it_has_another_and_collected_
     assert place.contents() == [b"content"]
 
 
-def test_camera_that_is_switched_off_is_proved_anew_every_minute(place: Place) -> None:
+def test_camera_that_is_switched_off_is_proved_anew_every_two_minutes(place: Place) -> None:
     """Nothing is fetched from it, so the session in which it was proved once went on for ever."""
     place.collecting = False
     changed: list[bool] = []
