@@ -86,14 +86,18 @@ def keep_camera(tx: Tx, camera_id: str, *, source: str, label: str) -> None:
     rows.insert_camera(tx, camera_id, source=source, label=label)
 
 
-def require_name(tx: Tx, folder: int, *, source: str, path: str) -> None:
+def require_name(tx: Tx, folder: int, *, source: str, path: str, named: Collection[str]) -> None:
     """Raise ``ConfigError`` where something was taken in from this folder, but only under other names of its source.
 
     Under another its cameras would be new ones: nothing that was said of them, and no delete, would hold for those.
+    ``named`` are the names that sources have now.
     """
     names = rows.names_of(tx, folder)
     if names and source not in names:
         fix = f'write name = "{names[0]}" in its [[source]]'
+        if names[0] in named:  # two cannot have it
+            other = f"give the source that is {names[0]!r} now another name (and another folder, if that is refused)"
+            fix = f"{other}, and {fix}"
         raise ConfigError(
             f"{path} is known as source {names[0]!r}, and what was said of its cameras holds under that name alone, "
             f"not as {source!r}: {fix}; what another recorder writes belongs in another folder",

@@ -60,13 +60,12 @@ def standing(tx: Tx, outbox: Outbox) -> dict[str, Any]:
 
 
 def unnamed(tx: Tx, config: Config) -> list[str]:
-    """Return sources of which cameras are known and that are configured no more, where one of another name is new.
+    """Return sources of which cameras are known and that are configured no more.
 
-    That may be the same one, copied elsewhere: only a person can tell.
+    One may be the same as another that is configured, copied elsewhere: only a person can tell.
     """
     known = {camera.source for camera in registry.every_camera(tx)} - {enrolment.SOURCE}
-    named = set(config.source_names)
-    return sorted(known - named) if named - known else []
+    return sorted(known - set(config.source_names))
 
 
 def _served(now: Service) -> dict[str, Any]:

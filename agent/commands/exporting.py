@@ -2,11 +2,11 @@
 
 An export for a command answers it; one for the person at this machine is sealed to the policy's owner alone. What
 fails on the way (a disk, an object that changed) is tried again, whole, ever less often, and is given up at the
-command's ``exp``.
+command's ``exp``. One that is to be handed out waits, until then, for the words of the owner's that go first.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection
 from functools import partial
 from typing import Final
 
@@ -16,8 +16,9 @@ from agent.bundle import Bundle, Export, Form, Order
 from agent.clock import MS_PER_S
 from agent.commands.again import Again
 from agent.commands.farewell import is_leaving
+from agent.commands.going_first import going_first
 from agent.commands.handing import begin_delivery
-from agent.commands.ledger import RUNNING, Ledger, command_of
+from agent.commands.ledger import Ledger, command_of
 from agent.commands.world import World, kept
 from agent.envelope import Export as ExportRequest
 from agent.errors import AgentError, LinkError, RefusedError, SpaceError
@@ -31,8 +32,6 @@ OBJECTS_MAX: Final = 10_000
 """Objects of one export: bounds its manifest; a larger selection is asked for in parts."""
 
 _PAGE: Final = 500
-_FIRST: Final = ("delete", "object", "withdraw")
-"""The verbs of what has to be through before anything of it is handed out."""
 
 Progress = Callable[[int, int], None]
 
@@ -88,7 +87,7 @@ class Exports:
             self._trust.decide(tx, row.jti, export.outcomes)
             self._note_export(tx, export, actor=row.kid, command=row.jti, moment=now)
             if request.put and export.files:
-                exported = (one.id for one in export.outcomes if one.result == "exported")
+                exported = [one.id for one in export.outcomes if one.result == "exported"]
                 self._require_none_first(tx, request, exported, built=True)
                 begin_delivery(tx, export, request)
             else:
@@ -121,21 +120,16 @@ class Exports:
             self.building = ""
         self._again.forget(row.jti)
 
-    def _require_none_first(self, tx: Tx, request: ExportRequest, ids: Iterable[str], *, built: bool) -> None:
-        """Raise ``_WaitsError`` while a word of the owner's has not decided about some of what is to be handed out.
+    def _require_none_first(self, tx: Tx, request: ExportRequest, ids: Collection[str], *, built: bool) -> None:
+        """Raise ``_WaitsError`` while a word of the owner's goes before what is to be handed out.
 
-        A delete, an objection, a withdrawal goes first: what is handed out no receipt takes back, and a large one
-        reaches its last object minutes behind its first. What is gone before anything was ``built`` is in no export.
+        What is gone before anything was ``built`` is in no export.
         """
-        asked = frozenset(ids)
-        for jti in frozenset[str]().union(*(self._trust.open_of(tx, verb) for verb in _FIRST)) if request.put else ():
-            row = self._trust.command(tx, jti)
-            if row is None or row.status not in RUNNING or row.role != "client":
-                continue
-            meant = [object_id for object_id in self._trust.frozen(tx, jti) if object_id in asked]
-            for object_id in self._trust.undecided(tx, jti, meant):
-                if built or self._is_here(tx, object_id):
-                    raise _WaitsError(f"the {row.verb} of some of this goes first", hint="it is tried again by itself")
+        if not request.put:
+            return
+        for row, undecided in going_first(tx, self._trust, lambda: ids):
+            if built or any(self._is_here(tx, object_id) for object_id in undecided):
+                raise _WaitsError(f"the {row.verb} of some of this goes first", hint="it is tried again by itself")
 
     def _is_here(self, tx: Tx, object_id: str) -> bool:
         item = self._vault.get(tx, object_id)
@@ -150,13 +144,12 @@ class Exports:
         return self._world.now().agent_ms // MS_PER_S >= command_of(row).exp
 
     async def _has_given_up(self, row: CommandRow, error: AgentError) -> bool:
-        """Give a command up that failed and is over; put one off that failed, and let one wait that only waits."""
-        if isinstance(error, _WaitsError):
-            return False
+        """Give a command up that failed or waits and is over; put one off that failed, and let one wait that waits."""
         if self._is_over(row):
             await self._give_up(row.jti)
             return True
-        self._again.put_off(row.jti, error.message)
+        if not isinstance(error, _WaitsError):
+            self._again.put_off(row.jti, error.message)
         return False
 
     async def _give_up(self, jti: str) -> None:

@@ -115,7 +115,8 @@ class Commands:
                 ledger=ledger,
                 world=world,
                 purposes=world.purposes,
-                end_hand_outs=self._handing.end_deleted,
+                end_hand_outs=self._handing.end_in,
+                stop=self._handing.stop,
             )
         )
         self._strangers = Strangers(index=index, world=world)

@@ -8,8 +8,9 @@
 5. One transaction: the receipt, with whose word it rests on and what of each object became, and the audit's entry.
 
 Before each file it is judged again whether it may go: whoever asked holds the verb still, the owner deleted nothing of
-it, and nobody else restricted it. A broken line is tried again, ever less often, while the command is valid; what the
-server or its address is refused for is told at once. What a server has is told, whatever the end.
+it, and nobody else restricted it; while a word of the owner's goes first (``going_first.py``), it waits. A broken line
+is tried again, ever less often, while the command is valid; what the server or its address is refused for is told at
+once. What a server has is told, whatever the end.
 """
 
 import asyncio
@@ -24,6 +25,7 @@ from agent.audit import Event
 from agent.bundle import Bundle, Export
 from agent.clock import MS_PER_S
 from agent.commands.again import Again
+from agent.commands.going_first import going_first
 from agent.commands.ledger import RUNNING, Answer, Ledger
 from agent.commands.world import World
 from agent.courier import Courier, Errand, Why, limit_s
@@ -44,6 +46,15 @@ class _End(msgspec.Struct, frozen=True):
     """Nothing more is put; ``why`` it failed, or "" where the server has all."""
 
     why: Why | Literal[""]
+
+
+class _Wait(msgspec.Struct, frozen=True):
+    """Nothing is put for now: a word of the owner's goes first."""
+
+    verb: str
+
+
+_Next = ToPut | _Wait | _End
 
 
 def begin_delivery(tx: Tx, export: Export, request: ExportRequest) -> None:
@@ -91,16 +102,16 @@ class Handing:
 
     async def end_deleted(self, ids: Ids) -> None:
         """End what is under way and holds an object that the owner deletes, before that is asked for its erasure."""
-
-        def end(tx: Tx) -> tuple[str, ...]:
-            found = delivery.covering(tx, ids)
-            for export_id in found:
-                delivery.ending(tx, export_id, why="removed")
-            return found
-
         if await self._index.read(lambda tx: delivery.covering(tx, ids)):
-            for export_id in await self._index.write(end, urgent=True):
+            for export_id in await self._index.write(lambda tx: self.end_in(tx, ids), urgent=True):
                 self.stop(export_id)
+
+    def end_in(self, tx: Tx, ids: Ids) -> tuple[str, ...]:
+        """Write that what is under way and holds one of some objects ends; return which, to be stopped behind it."""
+        found = delivery.covering(tx, ids)
+        for export_id in found:
+            delivery.ending(tx, export_id, why="removed")
+        return found
 
     async def carry_out(self, row: CommandRow, command: Command) -> None:
         """Do steps 2 to 5, or raise ``LinkError`` for what is tried again."""
@@ -125,6 +136,8 @@ class Handing:
                 self._again.put_off(row.jti, error.message)
                 raise
             next_one = now
+        if isinstance(next_one, _Wait):
+            raise LinkError(f"the {next_one.verb} of some of this goes first", hint="it is tried again by itself")
         await self._end(row.jti, request, next_one)
 
     def _tell(self, tx: Tx, jti: str) -> None:
@@ -134,8 +147,8 @@ class Handing:
             taken = found.files - delivery.files_left(tx, jti)
             self._ledger.progress(tx, jti, done=taken, total=found.files, moment=self._world.now())
 
-    def _next(self, tx: Tx, row: CommandRow, *, exp_s: int) -> ToPut | _End:
-        """Return the file to put next, or how it ends: first what is true already, then what may not go on."""
+    def _next(self, tx: Tx, row: CommandRow, *, exp_s: int) -> _Next:
+        """Return the file to put next, or how it ends: first what is true already, then what may not go on or waits."""
         found = delivery.get(tx, row.jti)
         if found is None or found.state == "ending":
             return _End(msgspec.convert(found.why, Why) if found is not None and found.why else "")
@@ -151,7 +164,15 @@ class Handing:
             return _End("removed")
         if moment.agent_ms // MS_PER_S >= exp_s:
             return _End("gave_up")
-        return _End("restricted") if self._is_restricted(tx, row, file) else file
+        return self._judged(tx, row, file)
+
+    def _judged(self, tx: Tx, row: CommandRow, file: ToPut) -> _Next:
+        """Return the file where nothing that was said since the command came stands in its way."""
+        if self._is_restricted(tx, row, file):
+            return _End("restricted")
+        for word, _ in going_first(tx, self._trust, lambda: tuple(delivery.objects(tx, row.jti))):
+            return _Wait(word.verb)  # whichever file: the manifest names all of it
+        return file
 
     def _is_restricted(self, tx: Tx, row: CommandRow, file: ToPut) -> bool:
         """Tell whether somebody else restricted what a file holds since its command came."""
@@ -165,9 +186,9 @@ class Handing:
         )
         return any(item is not None and any(one.covers(item) for one in since) for item in found)
 
-    async def _put_all(self, row: CommandRow, first: ToPut, deposit: Deposit, *, exp_s: int) -> _End:
-        """Do step 2 until nothing more is to be put."""
-        next_one: ToPut | _End = first
+    async def _put_all(self, row: CommandRow, first: ToPut, deposit: Deposit, *, exp_s: int) -> _Wait | _End:
+        """Do step 2 until nothing more is to be put, for now or at all."""
+        next_one: _Next = first
         async with Courier() as courier:
             self._under_way[row.jti] = courier
             try:
@@ -177,9 +198,7 @@ class Handing:
                 del self._under_way[row.jti]
         return next_one
 
-    async def _put(
-        self, row: CommandRow, file: ToPut, deposit: Deposit, courier: Courier, *, exp_s: int
-    ) -> ToPut | _End:
+    async def _put(self, row: CommandRow, file: ToPut, deposit: Deposit, courier: Courier, *, exp_s: int) -> _Next:
         """Put one file and return what is next."""
         errand = Errand(
             host=deposit.host,
@@ -201,7 +220,7 @@ class Handing:
         finally:
             os.close(fd)
 
-        def note(tx: Tx) -> ToPut | _End:
+        def note(tx: Tx) -> _Next:
             delivery.taken(tx, row.jti, file, certificate_sha256=said.certificate_sha256)
             return self._next(tx, row, exp_s=exp_s)
 

@@ -4,16 +4,16 @@ The word itself is durable before this begins (``consent.py``): from then on the
 is left of the steps here.
 
 1. a part of the objects, in one transaction: each is narrowed to the purposes and readers that are left, a half-sent
-   copy of it is asked back from its store, and its outcome is written. If power fails before this is durable, the part
+   copy of it is asked back from its store, and its outcome is written. A hand-out to a third party ends that has one
+   which nobody is left to read, or which a limit ended here meanwhile. If power fails before this is durable, the part
    is done anew; after it, its objects are decided.
-2. those of the part that nobody is left to read are erased, by the steps of ``agent/erasure.py``; a hand-out to a third
-   party that has one of them ends before that. A store's finished copy stays: it was made while that was allowed, and
-   only a delete removes it. What a hold or a restriction keeps is for no purpose from step 1 on, and retention ends it
-   when that is over.
+2. those of the part that nobody is left to read are erased, by the steps of ``agent/erasure.py``. A store's finished
+   copy stays: it was made while that was allowed, and only a delete removes it. What a hold or a restriction keeps is
+   for no purpose from step 1 on, and retention ends it when that is over.
 3. what came in meanwhile (it was being sealed when the word was said) goes the same way, until there is no more.
 """
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Final
 
@@ -52,7 +52,8 @@ class Withdrawals:
         ledger: Ledger,
         world: World,
         purposes: Purposes,
-        end_hand_outs: Callable[[Ids], Awaitable[None]],
+        end_hand_outs: Callable[[Tx, Ids], tuple[str, ...]],
+        stop: Callable[[str], None],
     ) -> None:
         self._index = index
         self._vault = vault
@@ -63,6 +64,7 @@ class Withdrawals:
         self._world = world
         self._purposes = purposes
         self._end_hand_outs = end_hand_outs
+        self._stop = stop
 
     def selected(self, tx: Tx, command: Command) -> Ids:
         """Return the objects that a command may take something away from now."""
@@ -94,23 +96,25 @@ class Withdrawals:
         moment = self._world.now()
         # Step 1.
         narrow = partial(self._narrow, row=row, part=part, selected=selected, moment=moment)
-        doomed = await self._index.write(narrow, urgent=True)
+        doomed, ended = await self._index.write(narrow, urgent=True)
+        for export_id in ended:
+            self._stop(export_id)
         if doomed:
             # Step 2. If power fails between these, both are done again: what is doomed has no outcome yet.
-            await self._end_hand_outs(Ids.of(doomed))
             await self._erasure.erase(
                 doomed, actor=row.kid, rule=WITHDRAWN, command=row.jti, moment=moment, keeps_at_store=True
             )
 
     def _narrow(
         self, tx: Tx, row: CommandRow, part: tuple[str, ...], *, selected: bool, moment: Moment
-    ) -> tuple[str, ...]:
-        """Do step 1 for what of a part is undecided; return what is to be erased."""
+    ) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Do step 1 for what of a part is undecided; return what is to be erased, and the hand-outs that end."""
         said, policy = consent.standing(tx), self._world.policy()
-        outcomes, doomed = [], []
+        outcomes, doomed, gone = [], [], []
         for object_id in self._unasked(tx, row, part):
             item = self._vault.get(tx, object_id)
             if item is None:
+                gone.append(object_id)
                 outcomes.append(Outcome(id=object_id, result="already_gone"))
                 continue
             # By what counts for it: a yes that was said behind this word, before its turn came, does not give it back.
@@ -122,7 +126,7 @@ class Withdrawals:
                 outcomes.append(self._narrowed(tx, row, item, after, moment=moment))
         self._trust.decide(tx, row.jti, self._bundle.remarked(tx, row.jti, tuple(outcomes)), selected=selected)
         self._purposes.changed(tx)  # what was sealed anew may go on now
-        return tuple(doomed)
+        return tuple(doomed), self._end_hand_outs(tx, Ids.of(doomed + gone))
 
     def _strike(self, tx: Tx, item: Object) -> None:
         """Let what is to be erased be for nothing any more: a hold or a restriction may keep it, but to no use."""

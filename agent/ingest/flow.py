@@ -284,7 +284,9 @@ class Ingest:
         folder = self._folders[name]
         known_by = folder.settings.known_by((await folder.root()).identity)
         path = str(folder.settings.path)
-        await self._index.read(lambda tx: registry.require_name(tx, known_by, source=name, path=path))
+        await self._index.read(
+            lambda tx: registry.require_name(tx, known_by, source=name, path=path, named=self._folders)
+        )
         await self._giving_up.recover(name)
 
     async def _look_over(self, source: FolderSource) -> None:

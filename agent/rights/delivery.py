@@ -98,10 +98,11 @@ def objects_in(tx: Tx, export: str, file: ToPut) -> tuple[str, ...]:
 
 def covering(tx: Tx, ids: Ids) -> tuple[str, ...]:
     """Return the exports whose files are put, and that hold one of some objects."""
-    return tuple(export for export in rows.under_way(tx) if any(object_id in ids for object_id in _objects(tx, export)))
+    return tuple(export for export in rows.under_way(tx) if any(object_id in ids for object_id in objects(tx, export)))
 
 
-def _objects(tx: Tx, export: str) -> Iterator[str]:
+def objects(tx: Tx, export: str) -> Iterator[str]:
+    """Yield the objects that are in an export, sorted."""
     after = ""
     while page := rows.objects(tx, export, after=after, limit=_PAGE):
         yield from (row[0] for row in page)

@@ -188,7 +188,7 @@ class Upload:
 
     def changed(self) -> None:
         """Say that the policy, the rights or the key set changed: whoever waits may try again."""
-        self._turn.clear()
+        self._begin_turns_anew()
         self._end_region_alert()
         self._news.set()
         self.copies.wake()
@@ -241,10 +241,14 @@ class Upload:
         if mail is self._mail:
             return
         self._mail = mail
-        self._turn.clear()
+        self._begin_turns_anew()
         self._end_region_alert()
         for task in self._tasks.values():  # what runs is bound to the former key
             task.cancel()
+
+    def _begin_turns_anew(self) -> None:
+        self._turn.clear()
+        self._mismatches.clear()  # of another store nothing is known
 
     def _mail_to(self, key: Key) -> Mail | None:
         known = self._mails.get(key.kid)

@@ -3,12 +3,12 @@
 Ten simulated cameras are on two hosts, in network namespaces, the agent on a third; each has a camera link, announces
 itself by multicast DNS, answers WS-Discovery and is near by Bluetooth (``device-sim ble`` is bluetoothd and the air).
 The agent is connected to a broker. Each camera is enrolled by its label, paired, proved over its link and by radio, and
-at least one recording of each was taken. Then, with nothing to record (their owners' consent is off): every ten
-seconds each is asked how it is, what it has and whether it records, over a connection that is kept and begun anew once
-in two minutes; every minute its key is looked at where it answers. Memory is PSS, and processor time what the kernel counted, both of all processes of
-the agent. In the end the consent is on again, and each records a clip every ten seconds, which is fetched, sealed and
-acknowledged; memory is then the highest of samples a second apart. What the ten cameras themselves take, on the same
-processors, is not counted.
+at least one recording of each was taken. Then, with nothing to record (their owners' consent is off): every ten seconds
+each is asked how it is, what it has and whether it records, over a connection that is kept and begun anew once in two
+minutes; every minute its key is looked at where it answers. Memory is PSS, and processor time what the kernel counted,
+both of all processes of the agent. In the end the consent is on again, and each records a clip every ten seconds, which
+is fetched, sealed and acknowledged; memory is then the highest of samples a second apart. What the ten cameras
+themselves take, on the same processors, is not counted.
 """
 
 import sys

@@ -313,10 +313,12 @@ def test_source_that_may_be_a_known_one_elsewhere_is_told(device: Device, *, run
     record(device.spool)
     with device.running():
         until(lambda: not (device.spool / NAME).exists(), what="taken in")
-    (device.folder / "copy").mkdir()
+    record(device.folder / "copy")
     assert not [one for one in findings(device) if "no source has that name" in one["told"]]
     edit(device.config, rf'path = "{device.spool}"', f'path = "{device.folder / "copy"}"')
     with device.running() if runs else contextlib.nullcontext():
+        if runs:
+            until(lambda: not (device.folder / "copy" / NAME).exists(), what="taken in as another camera's")
         told = finding(device, "sources")
     assert told["told"] == "cameras of 'spool' are known, and no source has that name any more"
     assert told["next"] == 'if it is there still, at another place: name = "spool" in its [[source]]'

@@ -39,10 +39,10 @@ def main(folder: str, owner_recipient: str, vendor_key: str, file: str, wanted: 
     if wanted == "narrowed":
         narrow = Withdrawals._narrow
 
-        def narrowed(self: Withdrawals, tx: Tx, **more: Any) -> tuple[str, ...]:  # noqa: ANN401 - as the method
-            doomed = narrow(self, tx, **more)
+        def narrowed(self: Withdrawals, tx: Tx, **more: Any) -> Any:  # noqa: ANN401 - as the method
+            done = narrow(self, tx, **more)
             tx.then(die)  # the commit is durable, and nobody knows of it yet
-            return doomed
+            return done
 
         Withdrawals._narrow = narrowed  # type: ignore[assignment, method-assign]  # where the power fails
     asyncio.run(office.commands.submit(raw, moment=office.moment))

@@ -73,6 +73,9 @@ def test_running_flow_takes_from_others_while_one_is_refused(home: Home, until: 
 
     asyncio.run(run())
     assert (nvr / SECOND).exists()
+    (reason,) = home.reasons("source_failed")
+    first_half = "give the source that is 'spool' now another name (and another folder, if that is refused), and "
+    assert f'{first_half}write name = "spool" in its [[source]]' in reason, "two cannot have the name"
 
 
 def test_folder_of_which_nothing_was_taken_may_be_named_anew(home: Home) -> None:

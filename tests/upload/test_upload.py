@@ -271,6 +271,24 @@ def test_store_that_gets_other_bytes_again_and_again_is_told_of_and_no_object_th
     asyncio.run(act())
 
 
+@pytest.mark.parametrize("anew", [False, True])
+def test_mismatches_count_in_a_row_and_not_across_a_change_of_store_or_policy(
+    mosquitto: BrokerProcess, tls: Path, hub: Hub, *, anew: bool
+) -> None:
+    async def act() -> None:
+        async with uploading(hub, line(mosquitto.url, tls)) as flow:
+            for _ in range(2):
+                flow._on_mismatch("a" * 26)
+            if anew:
+                flow.changed()
+            flow._turn.failed("a" * 26, 0)  # a broken line is no mismatch
+            assert hub.alerts == []
+            flow._on_mismatch("a" * 26)
+
+    asyncio.run(act())
+    assert [code for code, _ in hub.alerts] == ([] if anew else ["forged_message"])
+
+
 def test_payload_that_changed_on_disk_is_an_alert_and_never_a_receipt(
     mosquitto: BrokerProcess, tls: Path, tmp_path: Path, hub: Hub
 ) -> None:
