@@ -28,7 +28,8 @@ from tests.waiting import at_most
 NOW_MS = 1_795_500_000_000
 """The agent's clock: two days after the camera's."""
 WHEN = datetime.fromtimestamp(NOW_MS / 1000, tz=UTC)
-LIMIT_S = 60.0
+LIMIT_S = 240.0
+"""A machine that does much else beside is no failure: one test takes seven seconds alone."""
 
 
 class Place(Home):
