@@ -455,10 +455,11 @@ class Erasure:
         for object_id in part:
             found = self._vault.get(tx, object_id)
             answers.append(self._answer(tx, object_id, found, actor=actor, rule=rule, keeps=keeps))
-            if found is not None and found.state == "erasing":
-                joined.append(found.id)
-            elif found is not None and answers[-1][1] == "pending":
-                begun.append(found)
+            if found is not None and answers[-1][1] == "pending":
+                if found.state == "erasing":
+                    joined.append(found.id)
+                else:
+                    begun.append(found)
         ids = [found.id for found in begun]
         tombstone.write(tx, ids, rule, asked=command != "")
         if command:
@@ -476,6 +477,9 @@ class Erasure:
     def _answer(
         self, tx: Tx, object_id: str, found: Object | None, *, actor: str, rule: str, keeps: int
     ) -> tuple[str, str, str]:
+        spared = self._spared(tx, object_id, found, actor=actor, rule=rule, keeps=keeps)
+        if spared is not None:
+            return object_id, spared.result, " ".join(spared.remarks)
         if found is None and (remarks_of := rows.pending_remarks(tx, object_id)) is not None:
             # Another request took its row and its key; its file lies there still.
             rows.ask_store(tx, object_id, keeps=keeps)
@@ -484,20 +488,12 @@ class Erasure:
             return object_id, "pending", remarks_of
         if found is None:
             # The local copy went before; what a store has of it is asked for all the same, unless it is to be kept.
-            at_store = None if keeps else self._vault.at_store(tx, object_id)
-            spared = None if at_store is None else self._judge(tx, at_store, actor, rule)
-            if spared is not None:
-                return object_id, spared.result, " ".join(spared.remarks)
             there = not keeps and (
                 rows.ask_store(tx, object_id, keeps=keeps) > 0 or rows.source_state(tx, object_id)[0] != ""
             )
             if there:
                 tombstone.ask(tx, (object_id,), rule)
             return object_id, "deleted" if there else "already_gone", ""
-        if found.state != "erasing":
-            spared = self._judge(tx, found, actor, rule)
-            if spared is not None:
-                return object_id, spared.result, " ".join(spared.remarks)
         rows.ask_store(tx, object_id, keeps=keeps)
         rows.ask_source(tx, object_id)
         remarks = []
@@ -506,6 +502,19 @@ class Erasure:
         if found.medium == "disk":
             remarks.append(_BLOCKS_REMAIN)
         return object_id, "pending", " ".join(remarks)
+
+    def _spared(
+        self, tx: Tx, object_id: str, found: Object | None, *, actor: str, rule: str, keeps: int
+    ) -> Outcome | None:
+        """Judge the copy that a request would end: the one here, or a store's where that one is going or has gone.
+
+        From a limit's beginning on the store's is the last, and a hold or a restriction keeps it: also while the key
+        and the file of the other are still to go, which they do all the same.
+        """
+        if found is not None and found.state != "erasing":
+            return self._judge(tx, found, actor, rule)
+        at_store = None if keeps else self._vault.at_store(tx, object_id)
+        return None if at_store is None else self._judge(tx, at_store, actor, rule)
 
     # -- steps 1 to 7 of everything that is under way
 

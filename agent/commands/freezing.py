@@ -114,7 +114,7 @@ class Freezing:
         for object_id in sorted(select.ids or ()):
             item = self._vault.get(tx, object_id)
             here = item is not None and item.state != "erasing"
-            there = here or (item is None and self._vault.at_store(tx, object_id) is not None)
+            there = here or self._vault.at_store(tx, object_id) is not None
             found.append(Outcome(id=object_id, result=result if there else "already_gone"))
         return tuple(found)
 

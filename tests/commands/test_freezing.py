@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from agent import erasure
 from agent.clock import rfc3339_ms
 from agent.model import Object, new_id
 from agent.rights import freezing
@@ -117,6 +118,74 @@ def test_hold_keeps_what_only_a_store_still_has(office: Office) -> None:
     assert office.index.read_now(lambda tx: office.vault.at_store(tx, item.id)) is not None
     assert put_hold(office, camera="cam1")["covers"]["objects"] == 1
     assert result(run(office.submit(office.client, "delete", select={"all": True})))[2] == [(item.id, "held")]
+
+
+def on_its_way_out(office: Office) -> tuple[Object, str]:
+    """Have an object at a store, whose copy here a limit has begun to erase; return it and its upload."""
+    item = keep(office)
+    upload = office.upload(item.id)
+    run(office.erasure.begin([item.id], rule="category.recording.keep.age", moment=office.moment))
+    found = office.get(item.id)
+    assert (found is not None, found and found.state) == (True, "erasing")
+    return item, upload
+
+
+def asked_back(office: Office) -> list[str]:
+    """Return the uploads that the store is asked to erase."""
+    return [
+        one.upload for one in office.index.read_now(lambda tx: office.erasure.pending_remote(tx, office.store.kid, 9))
+    ]
+
+
+@pytest.mark.parametrize("select", ["all", "ids"])
+@pytest.mark.parametrize(("word", "who"), [("held", "client"), ("held", "backend"), ("restricted", "backend")])
+def test_what_is_frozen_stays_at_its_store_also_while_the_copy_here_is_on_its_way_out(
+    office: Office, word: str, who: str, select: str
+) -> None:
+    # Until the rotation, for ``forget_within``, a delete had the store erase the copy that a hold was told to keep.
+    item, upload = on_its_way_out(office)
+    put = put_hold if word == "held" else put_restriction
+    lasting = put(office, ids=[item.id])
+    assert result(lasting) == ("done", "", [(item.id, word)]), "it is told to be kept, and so it is"
+    chosen = {"all": True} if select == "all" else {"ids": [item.id]}
+    told = run(office.submit(getattr(office, who), "delete", select=chosen))
+    assert result(told) == ("failed", "", [(item.id, word)])
+    run(office.erasure.resume(office.moment))
+    assert office.get(item.id) is None, "its limit ends the copy here all the same"
+    assert office.index.read_now(lambda tx: office.vault.at_store(tx, item.id)) is not None
+    assert asked_back(office) == []
+    lifts = ("release", "hold") if word == "held" else ("unrestrict", "restriction")
+    run(office.submit(office.backend if word == "held" else office.client, lifts[0], **{lifts[1]: lasting["cmd"]}))
+    run(office.submit(office.client, "delete", select={"ids": [item.id]}))
+    assert asked_back(office) == [upload]
+
+
+def test_what_is_held_stays_at_its_store_also_while_the_file_here_cannot_be_removed(office: Office) -> None:
+    item, _upload = on_its_way_out(office)
+    path = office.vault.payload_path(item.id)
+    path.unlink()
+    path.mkdir()
+    run(office.erasure.resume(office.moment))
+    assert put_off(office) == (item.id,)
+    put_hold(office, ids=[item.id])
+    assert result(run(office.submit(office.client, "delete", select={"all": True})))[2] == [(item.id, "held")]
+    assert asked_back(office) == []
+    path.rmdir()
+    assert run(office.erasure.retry(office.moment)) == 0
+    assert office.index.read_now(lambda tx: office.vault.at_store(tx, item.id)) is not None
+
+
+def put_off(office: Office) -> tuple[str, ...]:
+    return office.index.read_now(lambda tx: erasure.put_off(tx, limit=9))
+
+
+def test_owner_who_leaves_is_told_of_a_hold_on_what_is_on_its_way_out_here(office: Office) -> None:
+    item, _upload = on_its_way_out(office)
+    put_hold(office, ids=[item.id])
+    told = run(office.submit(office.client, "erase-all"))
+    assert result(told)[2] == [(item.id, "held")]
+    assert told["farewell"]["held"] == 1
+    assert asked_back(office) == []
 
 
 @pytest.mark.promise("HOLD")
