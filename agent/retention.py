@@ -6,9 +6,9 @@ page by page and lets others between: what came or went meanwhile only makes it 
 change of keys, whoever wants that: one rewrites the table of branch keys and both copies of the keystore, too much for
 each object by itself. Retention wants one within the policy's ``forget_within``, when whole groups die, and when room
 is needed. What consent was withdrawn to while something kept it, and its owner cannot read, goes once nothing keeps it
-any more. Under disk pressure the sets of low priority are walked first, and what is chosen, or was begun before,
-counts as freed. Only this device's copy goes: how long a store keeps what was uploaded is the store's rule, and an
-owner's delete still reaches it.
+any more; what its owner could read stays for its time, whatever keys its owner has by then. Under disk pressure the
+sets of low priority are walked first, and what is chosen, or was begun before, counts as freed. Only this device's copy
+goes: how long a store keeps what was uploaded is the store's rule, and an owner's delete still reaches it.
 
 A pass that would remove much more than was to be expected (``agent/policy/forecast.py``: a policy edited by mistake, a
 clock that leapt and was believed) asks about what surprises: see ``agent/rights/passing.py``. What was expected goes
@@ -406,7 +406,8 @@ class Retention:
         return tuple(due)
 
     def _for_nothing(self, tx: Tx, above: int) -> tuple[tuple[int, Object, Rights], ...]:
-        found = self._vault.for_nothing(tx, owner=self._policy.owner_recipients(), above=above)
+        owner = (*self._policy.owner_recipients(), *force.owners_before(tx))
+        found = self._vault.for_nothing(tx, owner=owner, above=above)
         return tuple((n, item, self._snapshot.of(tx, item)) for n, item in found)
 
     def _before(self, tx: Tx) -> tuple[Totals, Begun | None, Forecast, int | None]:

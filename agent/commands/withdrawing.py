@@ -30,7 +30,7 @@ from agent.ids import Ids
 from agent.index import Index, Tx
 from agent.model import Moment, Object, Outcome
 from agent.policy import WITHDRAWN, After, after_withdrawal
-from agent.rights import consent
+from agent.rights import consent, force
 from agent.trust import CommandRow, Trust
 from agent.vault import Vault
 
@@ -109,7 +109,7 @@ class Withdrawals:
         self, tx: Tx, row: CommandRow, part: tuple[str, ...], *, selected: bool, moment: Moment
     ) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """Do step 1 for what of a part is undecided; return what is to be erased, and the hand-outs that end."""
-        said, policy = consent.standing(tx), self._world.policy()
+        said, policy, before = consent.standing(tx), self._world.policy(), force.owners_before(tx)
         outcomes, doomed, gone = [], [], []
         for object_id in self._unasked(tx, row, part):
             item = self._vault.get(tx, object_id)
@@ -118,7 +118,7 @@ class Withdrawals:
                 outcomes.append(Outcome(id=object_id, result="already_gone"))
                 continue
             # By what counts for it: a yes that was said behind this word, before its turn came, does not give it back.
-            after = after_withdrawal(policy, item, said.for_data_of(item.taken_in_ms))
+            after = after_withdrawal(policy, item, said.for_data_of(item.taken_in_ms), owners_before=before)
             if item.state == "erasing" or after.fate == "erased":
                 doomed.append(object_id)
                 self._strike(tx, item)

@@ -1,5 +1,6 @@
 """Tables of the policy: the document in force, the file that proposes, and how far each signer has counted."""
 
+from collections.abc import Iterable
 from typing import Any, Final
 
 from agent.index.transaction import Tx
@@ -49,6 +50,14 @@ MIGRATIONS: Final[tuple[str, ...]] = (
         iat_s    INTEGER NOT NULL
     ) STRICT;
     """,
+    """
+    -- Recipients that were the owner's in a policy, and were not in the one that followed: what was sealed to them is
+    -- its owner's all the same.
+    CREATE TABLE owner_before (
+        n         INTEGER PRIMARY KEY,       -- in the order in which they were first given up
+        recipient TEXT    NOT NULL UNIQUE
+    ) STRICT;
+    """,
 )
 
 
@@ -76,6 +85,17 @@ def write_document(
         "INSERT OR REPLACE INTO policy_document VALUES (1, ?, ?, ?, ?, ?, ?, ?, ?)",
         (document, sha256, signed, by, revision, since_ms, int(bound), int(owners)),
     )
+
+
+def note_owners_before(tx: Tx, recipients: Iterable[str], *, limit: int) -> None:
+    """Note recipients as the owner's of before, and forget the oldest above a limit."""
+    tx.executemany("INSERT OR IGNORE INTO owner_before (recipient) VALUES (?)", ((one,) for one in recipients))
+    tx.execute("DELETE FROM owner_before WHERE n <= (SELECT max(n) FROM owner_before) - ?", (limit,))
+
+
+def owners_before(tx: Tx) -> list[str]:
+    """Return the recipients that were the owner's, oldest first."""
+    return [row[0] for row in tx.execute("SELECT recipient FROM owner_before ORDER BY n")]
 
 
 def bind(tx: Tx) -> None:

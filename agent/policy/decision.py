@@ -6,7 +6,7 @@ Precedence for everything that removes, highest first:
 2. the owner's erase    lifts a restriction
 3. restriction          freezes: kept, not uploaded, not expired
 4. a backend's delete   never while the clock is unsure
-5. withdrawn            what no purpose is left for and its owner cannot read
+5. withdrawn            what no purpose is left for and its owner cannot read, nor could by an earlier key
 6. maximum age          hard: uploaded or not
 7. free-disk floor, size and count   these wait for the upload where the policy says ``before-expiry``
 
@@ -73,7 +73,8 @@ def decide(  # noqa: PLR0911 - one return per action, in the order of the docstr
     rule = policy.rule_for(subject.camera, subject.category)
     if action == "expire":
         rule = policy.export_rule() if subject.category == "export" else rule
-        return _expire(rule, subject, rights, conditions, owner=policy.owner_recipients())
+        owner = (*policy.owner_recipients(), *rights.owners_before)
+        return _expire(rule, subject, rights, conditions, owner=owner)
     if rights.ended:
         return Refuse(reason="service_ended", rule="end_of_service")
     if rule is None:

@@ -169,12 +169,16 @@ class Hold(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Rights(msgspec.Struct, frozen=True, kw_only=True):
-    """A snapshot of what the owner has asked for one object, and whether the service that it is for has ended."""
+    """A snapshot of what the owner has asked for one object, and whether the service that it is for has ended.
+
+    ``owners_before`` are recipients that were the owner's in a policy before: told of what is for no purpose any more.
+    """
 
     hold: Hold | None = None
     restricted: bool = False
     consents: Consents = Consents()
     ended: bool = False
+    owners_before: tuple[str, ...] = ()
 
 
 class Subject(msgspec.Struct, frozen=True, kw_only=True):

@@ -2,7 +2,8 @@
 
 Earlier use stays lawful, so nothing is undone: an object that another purpose still calls for goes on for that one,
 sealed anew without the readers of the other; one that no purpose calls for any more stays here for its owner alone,
-and is erased where its owner could not read it. What was narrowed so stays narrow: a consent that is given again is
+and is erased where its owner could not read it. A key that was the owner's when it was sealed is the owner's for that:
+who has another one by now may have that one still. What was narrowed so stays narrow: a consent that is given again is
 about what is recorded from then on.
 """
 
@@ -27,11 +28,12 @@ class After(msgspec.Struct, frozen=True, kw_only=True):
     recipients: tuple[str, ...]
 
 
-def after_withdrawal(policy: Policy, item: Object, consents: Consents) -> After:
+def after_withdrawal(policy: Policy, item: Object, consents: Consents, *, owners_before: tuple[str, ...] = ()) -> After:
     """Return what becomes of an object under what the owner has said by now.
 
-    The recipients are those of the object's that may still read it, and its owner where somebody else has to go. They
-    stay as they are where its key is not readable here, or a store has it: who could read that copy can do so still.
+    The recipients are those of the object's that may still read it, and its owner where somebody else has to go: by the
+    keys of now where the object's are all of ``owners_before``, that were the owner's once. They stay as they are where
+    its key is not readable here, or a store has it: who could read that copy can do so still.
     """
     purposes = tuple(name for name in item.purposes if _is_allowed(policy, name, item, consents))
     fixed = item.kind == "header-key" or item.state != "sealed"
@@ -43,6 +45,8 @@ def after_withdrawal(policy: Policy, item: Object, consents: Consents) -> After:
     if not fixed and (left := readers_left(may_read, recipients=item.recipients, owner=policy.owner_recipients())):
         return After(fate="resealed", purposes=purposes, recipients=left)
     owners = tuple(one for one in item.recipients if one in policy.owner_recipients())
+    if not owners and (earlier := tuple(one for one in item.recipients if one in owners_before)):
+        owners = policy.owner_recipients() or earlier
     if owners or (readers and fixed):
         return After(fate="kept", purposes=purposes, recipients=item.recipients if fixed else owners)
     return After(fate="erased", purposes=(), recipients=item.recipients)

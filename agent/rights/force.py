@@ -4,6 +4,8 @@ A change of it stands in the audit log, by the document's SHA-256, in the same t
 """
 
 import hashlib
+from collections.abc import Iterable
+from typing import Final
 
 import msgspec
 
@@ -12,6 +14,9 @@ from agent.audit import Event
 from agent.index import Tx
 from agent.index import policy as rows
 from agent.model import Moment
+
+OWNERS_BEFORE_MAX: Final = 200
+"""Recipients that were the owner's and are remembered as such: the newest."""
 
 LOCAL = "local"
 """Who brought a document that came as a file."""
@@ -91,6 +96,16 @@ def keep(tx: Tx, new: InForce) -> None:
         bound=new.bound,
         owners=new.owners,
     )
+
+
+def give_up(tx: Tx, owners: Iterable[str]) -> None:
+    """Remember recipients that another policy takes from the owner: whoever has their keys still reads by them."""
+    rows.note_owners_before(tx, owners, limit=OWNERS_BEFORE_MAX)
+
+
+def owners_before(tx: Tx) -> tuple[str, ...]:
+    """Return the recipients that were the owner's in a policy before this one."""
+    return tuple(rows.owners_before(tx))
 
 
 def bind(tx: Tx) -> None:

@@ -9,8 +9,8 @@ A file on disk, or a command, proposes a whole document. Both are judged here, a
    is such an approval. An approve is of what it was compared with too: once another document is in force, what waits
    is told anew and a file gets another id, an approve that was signed before is too late (``superseded``), and where
    several are needed those that were given count no more
-4. document, audit entry, notice, receipt, what waited and the yeses that lapse (``consent.py``) are one transaction: if
-   power fails before it is durable the old document is in force, after it the new one
+4. document, audit entry, notice, receipt, what waited, the yeses that lapse (``consent.py``) and the keys that were the
+   owner's are one transaction: if power fails before it is durable the old document is in force, after it the new one
 5. behind the commit what runs follows (``adopt``); if power fails here, the next start reads the new one
 
 Every decision is made under one whole document: there is no half of one. Of the owner's clients the word that was
@@ -33,7 +33,7 @@ from agent.index import policy as rows
 from agent.model import Moment, Outcome, new_id
 from agent.policy import Change, Policy, compare, loosens
 from agent.rights import approval, consent
-from agent.rights.force import InForce, Waiting, hash_of, in_force, keep, put_in_force, waiting_file
+from agent.rights.force import InForce, Waiting, give_up, hash_of, in_force, keep, put_in_force, waiting_file
 
 NAMED_MAX: Final = 3
 """Lines that a notice names, and objects; ``privacy-agent policy diff`` and ``policy check --dry-run`` show all."""
@@ -267,6 +267,10 @@ class Ratchet:
     def _put(
         self, tx: Tx, new: InForce, policy: Policy, *, moment: Moment, approved_by: str = "", command: str = ""
     ) -> None:
+        before = in_force(tx)
+        if before is not None and before.bound:  # under one that is not, nothing was sealed
+            mine = policy.owner_recipients()
+            give_up(tx, (one for one in self._read(before.document).owner_recipients() if one not in mine))
         put_in_force(tx, new, version=policy.version, approved_by=approved_by, command=command, moment=moment)
         consent.lapse(tx, policy=policy, actor=approved_by or new.by, command=command, moment=moment)
         tx.then(lambda: self._adopt(policy, new.document))  # step 5

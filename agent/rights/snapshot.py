@@ -13,8 +13,9 @@ from typing import Final
 import msgspec
 
 from agent.index import Tx
+from agent.model import Object
 from agent.policy import Consents, Hold, Rights
-from agent.rights import consent, freezing, service
+from agent.rights import consent, force, freezing, service
 from agent.rights.freezing import Coming, Freeze, Freezes, Placed
 
 FREE: Final = Rights()
@@ -46,7 +47,10 @@ class Snapshot:
 
     def of(self, tx: Tx, item: Placed) -> Rights:
         """Return what stands over an object that is here, or that only a store has."""
-        return self._of(tx, item, self.consents(tx).for_data_of(item.taken_in_ms))
+        rights = self._of(tx, item, self.consents(tx).for_data_of(item.taken_in_ms))
+        if isinstance(item, Object) and not item.purposes:  # of no other does it matter who could read it once
+            return msgspec.structs.replace(rights, owners_before=force.owners_before(tx))
+        return rights
 
     def _of(self, tx: Tx, item: Placed, consents: Consents) -> Rights:
         return _served(tx, _with(rights_of(self.standing(tx), item), consents))

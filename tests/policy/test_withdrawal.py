@@ -144,3 +144,42 @@ def test_what_was_narrowed_stays_narrow_whatever_is_said_later() -> None:
         again = after_withdrawal(POLICY, now, later)
         assert set(again.purposes) <= set(after.purposes)
         assert set(again.recipients) <= {*after.recipients, OWNER}
+
+
+EARLIER: Final = "age1earlier"
+
+
+@pytest.mark.parametrize(
+    ("kind", "state", "readers"),
+    [
+        ("file-key", "sealed", (OWNER,)),
+        ("file-key", "uploaded", (EARLIER, VENDOR)),
+        ("header-key", "sealed", (EARLIER, VENDOR)),
+    ],
+)
+@pytest.mark.parametrize("purposes", [("analytics",), ("security", "analytics")])
+def test_what_an_earlier_key_of_its_owner_opens_is_kept_and_sealed_for_the_key_of_now_where_it_can_be(
+    kind: Kind, state: State, readers: tuple[str, ...], purposes: tuple[str, ...]
+) -> None:
+    item = held(purposes, (EARLIER, VENDOR), kind, state)
+    withdrawn = said("withdrawn", None, do_not_track=False)
+    after = after_withdrawal(POLICY, item, withdrawn, owners_before=(EARLIER,))
+    goes_on = "security" in purposes and (kind, state) == ("file-key", "sealed")
+    assert (after.fate, after.recipients) == ("resealed" if goes_on else "kept", readers)
+    unknown = after_withdrawal(POLICY, item, withdrawn)
+    assert unknown.fate == ("resealed" if goes_on else "erased"), "of nobody's key it is as of the vendor's"
+
+
+@pytest.mark.parametrize(("before", "goes"), [((), True), ((EARLIER,), False)])
+def test_what_is_for_nothing_goes_unless_it_was_its_owners_by_a_key_of_before(
+    before: tuple[str, ...], *, goes: bool
+) -> None:
+    decision = decide(
+        POLICY,
+        "expire",
+        requester=Requester(role="device"),
+        subject=Subject.of(held((), (EARLIER,), "file-key", "sealed")),
+        rights=Rights(owners_before=before),
+        conditions=Conditions(moment=MOMENT),
+    )
+    assert isinstance(decision, Allow) is goes
