@@ -1,16 +1,19 @@
 """Usage logs as CSV (RFC 4180): one column for each member that any line has, one row for each line.
 
 Lines come from a camera and may hold anything: each is bounded, what is no JSON object goes into the column ``line``
-as it is, nested values are written as JSON, and no cell can become a formula. Two passes: columns, then rows.
+as it is, nested values are written as JSON, and no cell can become a formula. A finite number stays one, but for a
+negative one that others follow in its row: where no comma parts cells, the whole row begins as a formula does.
+Two passes: columns, then rows.
 """
 
 import csv
 import io
 import json
+import math
 from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
-from agent.bundle.names import cell
+from agent.bundle.names import MARK, cell
 
 COLUMNS_MAX: Final = 200
 LINE_BYTES: Final = 256 * 1024
@@ -81,12 +84,14 @@ def _cell(value: object) -> str:
         return ""
     if isinstance(value, str):
         return cell(value)
-    if isinstance(value, bool | int | float):
+    if isinstance(value, bool | int) or (isinstance(value, float) and math.isfinite(value)):
         return json.dumps(value)  # a number stays one: it cannot be a formula
     return cell(json.dumps(value, ensure_ascii=False, separators=(",", ":")))
 
 
 def _row(cells: list[str]) -> bytes:
+    if len(cells) > 1 and cells[0].startswith("-"):  # a number: of all else a sign is behind the mark
+        cells = [MARK + cells[0], *cells[1:]]
     text = io.StringIO()
     csv.writer(text, lineterminator="\r\n").writerow(cells)
     return text.getvalue().encode("utf-8", "replace")

@@ -6,6 +6,7 @@ import errno
 import hashlib
 import io
 import json
+import math
 import os
 import re
 import shutil
@@ -15,6 +16,7 @@ import tracemalloc
 import zipfile
 from functools import partial
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -286,9 +288,9 @@ def test_logs_come_as_lines_and_as_a_table_that_computes_nothing(office: Office)
         jsonl, table = (next(name for name in archive.namelist() if name.endswith(end)) for end in ("jsonl", "csv"))
         assert archive.read(jsonl) == text
         found = list(csv.reader(io.StringIO(archive.read(table).decode(), newline="")))
-        assert found[0] == ["t", "v", "'=evil", "nested", "n", "line"]
+        assert found[0] == ["t", "v", "_=evil", "nested", "n", "line"]
         assert [row[1] for row in found[1:10]] == [
-            "'=1+1", "'+1", "'-1", "'@SUM(A1)", "'\t=1", "'\r=1", 'a"b', "c,d", "line\nbreak",
+            "_=1+1", "_+1", "_-1", "_@SUM(A1)", "_\t_=1", "_\r_=1", 'a"b', "c,d", "line\nbreak",
         ]  # fmt: skip
         assert found[10][2:5] == ["true", '{"a":[1]}', "-5"]
         assert found[11][5] == "not json \ufffd"
@@ -330,9 +332,60 @@ def test_label_without_any_letter_falls_back_to_the_camera_id(office: Office) ->
 def test_cell_that_hides_its_formula_behind_what_is_not_seen_is_no_formula() -> None:
     assert cell("") == ""
     assert cell(" \t 1 - 2") == " \t 1 - 2"
-    for hidden in (" ", "\t", "\n", "\r\n", "\u00a0", "\ufeff", "\u200b", "\x00", " \n\t"):
-        for sign in "=+-@\uff1d\uff0b\uff0d\uff20":
-            assert cell(f"{hidden}{sign}1") == f"'{hidden}{sign}1"
+    for sign in "=+-@\uff1d\uff0b\uff0d\uff20\u2212":
+        for hidden in (" ", "\u00a0", "\ufeff", "\u200b", "\x00", "\ufe0f", "\u3164", '"', "'", "\\", " '"):
+            assert cell(f"{hidden}{sign}1") == f"_{hidden}{sign}1"
+        for parting, marked in {"\t": "_\t_", "\n": "\n_", "\r\n": "_\r\n_", " \n\t": " \n_\t_", "a; ": "a;_ "}.items():
+            assert cell(f"{parting}{sign}1") == f"{marked}{sign}1"
+
+
+def is_number(text: str) -> bool:
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False
+
+
+QUOTING: dict[str, dict[str, Any]] = {
+    "quotes": {},
+    "apostrophes": {"quotechar": "'"},
+    "none": {"quoting": csv.QUOTE_NONE},
+    "escapes": {"quoting": csv.QUOTE_NONE, "escapechar": "\\"},
+}
+
+
+@pytest.mark.parametrize("quoting", QUOTING)
+@pytest.mark.parametrize("newline", ["", None])
+@pytest.mark.parametrize("parted_by", [",", ";", "\t"])
+def test_cell_is_no_formula_whatever_its_reader_takes_for_the_end_of_one(
+    parted_by: str, newline: str | None, quoting: str
+) -> None:
+    """A spreadsheet set to semicolons saw ``=cmd|…`` begin a cell behind one, and a row behind a line's end."""
+    random = Random(f"{parted_by}{newline}{quoting}")  # noqa: S311 - the same cells each time
+    signs = ["=", "+", "-", "@", ",", ";", "\t", "\r", "\n", '"', "'", " ", "a", "1", "\\", "\ufeff"]
+
+    def text() -> str:
+        return "".join(random.choices(signs, k=random.randrange(7)))
+
+    for _ in range(50):
+        values = [text(), text(), -random.random(), float("-inf"), [text(), -1], {text(): text()}, None]
+        records = [{random.choice("abc") + text(): random.choice(values) for _ in range(3)} for _ in range(3)]
+        records += [{"n": -5, "app": "x;=cmd|'/C calc'!A0"}, {"n": -5, "app": "a\n=1+1"}, {"n": float("nan")}]
+        log = "".join(json.dumps(record) + "\n" for record in records).encode() + text().encode()
+        table = b"".join(rows([log], columns([log]))).decode()
+        read = csv.reader(io.StringIO(table, newline=newline), delimiter=parted_by, **QUOTING[quoting])
+        for row in read:
+            for found in (one.removeprefix("\r\n") for one in row):  # a row's own end, where a quote was left open
+                assert not found.startswith(("=", "+", "@", "\t")), table
+                assert not found.startswith("-") or is_number(found), table
+                assert not found.rstrip("\r\n").startswith("\r"), table
+
+
+def test_finite_numbers_of_a_table_stay_numbers_and_others_are_text_as_is_a_negative_one_that_begins_a_row() -> None:
+    log = b'{"a":-1,"b":-2.5,"c":1e5,"d":-Infinity,"e":NaN,"f":-0}\n'
+    assert b"".join(rows([log], columns([log]))) == b"a,b,c,d,e,f\r\n_-1,-2.5,100000.0,_-Infinity,NaN,0\r\n"
+    log = b'{"a":-1}\n'
+    assert b"".join(rows([log], columns([log]))) == b"a\r\n-1\r\n"
 
 
 def test_clear_bytes_never_reach_the_disk_and_memory_stays_bounded(office: Office) -> None:
