@@ -83,7 +83,9 @@ class Object(msgspec.Struct, frozen=True, kw_only=True):
 
     ``captured_from_ms``/``captured_to_ms`` are the half-open capture interval as the source tells it; ``taken_in_ms``
     is agent time, which alone decides ages. ``size_bytes`` is the sealed payload; hashes are SHA-256 of sealed bytes.
-    ``purposes`` names those that were allowed when it was sealed: it is used for no others.
+    ``purposes`` names those that were allowed when it was sealed: it is used for no others. ``name`` is what people
+    see, and what a person corrected it to; ``source_name`` is what its source calls it, whatever was corrected, and
+    what it is asked by: a path, a camera's id of it; ``""`` where nobody knows.
     """
 
     id: str
@@ -93,6 +95,7 @@ class Object(msgspec.Struct, frozen=True, kw_only=True):
     source: str
     media_type: str
     name: str
+    source_name: str = ""
     captured_from_ms: int
     captured_to_ms: int
     taken_in_ms: int

@@ -291,6 +291,7 @@ class Vault:
             damage.want_no_more(tx, draft.source_tag)  # another content has its name by now
         key_group, version, wrapped = self._place(tx, draft, group)
         values = msgspec.structs.asdict(draft) | {
+            "source_name": draft.name,
             "taken_in_ms": moment.agent_ms,
             "state": "sealed",
             "upload": "",
@@ -375,7 +376,7 @@ class Vault:
 
     def _broken(self, tx: Tx, draft: Draft) -> Object | None:
         """Return the object in quarantine or doubt that what was sealed is all of."""
-        object_id = damage.like(tx, msgspec.structs.asdict(draft))
+        object_id = damage.like(tx, msgspec.structs.asdict(draft) | {"source_name": draft.name})
         found = None if object_id is None else self.require(tx, object_id)
         # With a header key nobody here can open a header, so it cannot be written anew for others.
         fits = found is not None and (found.kind == "file-key" or found.recipients == draft.recipients)
@@ -509,8 +510,8 @@ class Vault:
         return rows.source_folder(tx, object_id)
 
     def source_paths(self, tx: Tx, found: Object) -> tuple[str, ...]:
-        """Return where an object's files are, or were, beneath its source's folder."""
-        return tuple(rows.source_paths(tx, found.id)) or (found.name,)
+        """Return where an object's files are, or were, beneath its source's folder; none where nobody knows."""
+        return tuple(rows.source_paths(tx, found.id)) or ((found.source_name,) if found.source_name else ())
 
     # -- what sources have no more
 
@@ -533,7 +534,7 @@ class Vault:
         return rows.knows(tx, object_id)
 
     def set_name(self, tx: Tx, object_id: str, name: str) -> bool:
-        """Correct what an object is called; return whether it is here."""
+        """Correct what people see an object called, never what its source calls it; return whether it is here."""
         return rows.set_name(tx, object_id, name)
 
     def require(self, tx: Tx, object_id: str) -> Object:
@@ -903,6 +904,7 @@ def chosen(selection: Selection) -> rows.Chosen:
 
 
 def _object(row: tuple[Any, ...]) -> Object:
-    values = dict(zip(rows.OBJECT_COLUMNS, row[1:-1], strict=True))
-    values["purposes"] = tuple(values["purposes"].splitlines())
-    return Object(**values, recipients=tuple(row[-1].splitlines()))
+    *values, name, recipients = row[1:]
+    own = dict(zip(rows.OBJECT_COLUMNS, values, strict=True))
+    own["purposes"] = tuple(own["purposes"].splitlines())
+    return Object(**own, name=name, recipients=tuple(recipients.splitlines()))

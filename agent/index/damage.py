@@ -103,7 +103,7 @@ def like(tx: Tx, values: dict[str, Any]) -> str | None:
     not in its place yet, comes last.
     """
     kept = ("content_tag", "source", "camera", "category", "kind", "plain_bytes", "size_bytes")
-    place = ("name", "captured_from_ms", "captured_to_ms")
+    place = ("source_name", "captured_from_ms", "captured_to_ms")
     same = " AND ".join(f"o.{name} = ?" for name in kept)
     there = " AND ".join(f"o.{name} = ?" for name in place)
     rows = tx.execute(

@@ -158,7 +158,7 @@ def ask_source(tx: Tx, object_id: str) -> None:
     """
     tx.execute(
         "INSERT OR IGNORE INTO source_erase (object, source, recording, state, card, sha256)"
-        " SELECT id, source, name, 'waiting', source_folder, source_sha256 FROM object"
+        " SELECT id, source, source_name, 'waiting', source_folder, source_sha256 FROM object"
         " WHERE id = ? AND source_copy = 'asked' AND source_gone = 0 AND source_sha256 != x''",
         (object_id,),
     )

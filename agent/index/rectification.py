@@ -73,6 +73,14 @@ MIGRATIONS: Final[tuple[str, ...]] = (
     -- Copies of which a store said that it has none, since the command came.
     ALTER TABLE correction_command ADD COLUMN absent INTEGER NOT NULL DEFAULT 0;
     """,
+    """
+    -- A correction of an object took the place of its source's name, until each had a column of its own (vault_schema).
+    -- Of those nobody knows the source's: no camera can be asked by it, and no file is looked for under it.
+    UPDATE object SET corrected_name = source_name, source_name = '', source_sha256 = x''
+    WHERE id IN (SELECT target FROM correction WHERE about = 'object');
+    UPDATE source_erase SET card = 0, sha256 = x''
+    WHERE state = 'waiting' AND object IN (SELECT target FROM correction WHERE about = 'object');
+    """,
 )
 
 

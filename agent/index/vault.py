@@ -9,14 +9,17 @@ from agent.index.transaction import Row, Tx
 from agent.keytree import GROUP_SLOTS
 
 OBJECT_COLUMNS: Final = (
-    "id", "camera", "category", "purposes", "source", "media_type", "name", "captured_from_ms", "captured_to_ms",
+    "id", "camera", "category", "purposes", "source", "media_type", "source_name", "captured_from_ms", "captured_to_ms",
     "taken_in_ms", "plain_bytes", "size_bytes", "payload_sha256", "header_sha256", "kind", "state", "upload",
     "source_copy", "medium",
 )  # fmt: skip
-"""In the order of every row that a function here calls an object's; ``n`` stands before, the recipients after them."""
+"""In the order of every row that a function here calls an object's; ``n`` stands before, ``_SHOWN`` after them."""
+
+_SHOWN: Final = "coalesce(o.corrected_name, o.source_name), r.recipients"
+"""What people see it called, and its recipients."""
 
 _OBJECT: Final = (
-    f"SELECT o.n, {', '.join(f'o.{name}' for name in OBJECT_COLUMNS)}, r.recipients"  # noqa: S608 - our own names
+    f"SELECT o.n, {', '.join(f'o.{name}' for name in OBJECT_COLUMNS)}, {_SHOWN}"  # noqa: S608 - our own names
     " FROM object o JOIN recipient_set r ON r.n = o.recipient_set"
 )
 
@@ -289,7 +292,7 @@ def for_nothing(tx: Tx, readers: Sequence[str], *, above: int, limit: int) -> li
     others = " AND instr(char(10) || r.recipients || char(10), char(10) || ? || char(10)) = 0" * len(readers)
     # CROSS keeps this order: there are few sets of readers, and most of what is for no purpose is its owner's.
     return tx.execute(
-        f"SELECT o.n, {', '.join(f'o.{name}' for name in OBJECT_COLUMNS)}, r.recipients"  # noqa: S608 - our own names
+        f"SELECT o.n, {', '.join(f'o.{name}' for name in OBJECT_COLUMNS)}, {_SHOWN}"  # noqa: S608 - our own names
         " FROM recipient_set r CROSS JOIN object o ON o.recipient_set = r.n"
         f" WHERE o.purposes = '' AND o.state != 'erasing' AND o.n > ?{others} ORDER BY o.n LIMIT ?",
         (above, *readers, limit),
@@ -400,8 +403,8 @@ def knows(tx: Tx, object_id: str) -> bool:
 
 
 def set_name(tx: Tx, object_id: str, name: str) -> bool:
-    """Change what an object is called; return whether it is here."""
-    tx.execute("UPDATE object SET name = ? WHERE id = ?", (name, object_id))
+    """Change what people see an object called; return whether it is here."""
+    tx.execute("UPDATE object SET corrected_name = ? WHERE id = ?", (name, object_id))
     return tx.changes() == 1
 
 

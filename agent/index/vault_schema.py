@@ -372,4 +372,13 @@ ALTER TABLE key_group ADD COLUMN branch INTEGER REFERENCES key_branch (n);
 CREATE INDEX key_group_by_branch ON key_group (branch);
 CREATE INDEX key_group_with_room ON key_group (n) WHERE slots < 128 AND branch IS NOT NULL;
 """,
+    """
+-- What a source calls a thing stays, for that is what it is asked by; what the owner corrected is for people alone.
+ALTER TABLE object RENAME COLUMN name TO source_name;   -- '': rectification.py says of which nobody knows it
+ALTER TABLE object ADD COLUMN corrected_name TEXT;      -- what people see; NULL: that is source_name. Personal like it
+-- What no camera calls a recording is the corrected name of one that was deleted: no camera can be asked by it.
+UPDATE source_erase SET card = 0, sha256 = x'' WHERE state = 'waiting' AND (
+  recording = '' OR length(recording) > 32 OR recording GLOB '*[^a-z0-9]*'
+);
+""",
 )

@@ -78,7 +78,7 @@ class GivingUp:
         """Go on with step 5 of an object that was here already; the files of ``work`` were read, and are in it."""
         assert item is not None  # noqa: S101 - what is ours to remove is compared by its content
         await self._remove_read(work, item)
-        await self._note_if_gone(item)
+        await self._note_if_gone(item, read=tuple(one.path for one in work.members))
 
     async def destroy(self, work: Work) -> bool:
         """Remove what may not be taken in; tell whether there was something to remove."""
@@ -131,21 +131,25 @@ class GivingUp:
         for candidate in gone:
             for one in self._stuck.pop(_place(candidate), ()):
                 if one.item.id != beside:
-                    await self._note_if_gone(one.item)
+                    await self._note_if_gone(one.item, read=(candidate.path,))
 
-    async def _note_if_gone(self, item: Object) -> None:
-        """Let step 6 follow if nothing stands at the source where the object's copy was."""
+    async def _note_if_gone(self, item: Object, *, read: tuple[str, ...] = ()) -> None:
+        """Let step 6 follow if nothing stands at the source where the object's copy was.
+
+        Where nobody knows where that was, it was where it was ``read`` just now; if it was not, it counts as there.
+        """
         folder, paths = await self._index.read(
             lambda tx: (self._vault.source_folder(tx, item.id), self._vault.source_paths(tx, item))
         )
-        for path in paths:
+        for path in paths or read:
             standing = True  # also when it cannot be seen: the folder is away, or what is there may not be opened
             with suppress(AgentError):
                 standing = await self._sources[item.source].do(partial(_stands, path, folder))
             if standing:  # its copy or another file: the scan takes that, and what waits here is looked at again
                 self._keep((item.source, path), _Stuck(item))
                 return
-        self._gone.append((item.id, self._now()))
+        if paths or read:
+            self._gone.append((item.id, self._now()))
 
     def _keep(self, place: _Place, stuck: _Stuck) -> None:
         held = self._stuck.pop(place, ())

@@ -179,7 +179,7 @@ def _values(object_id: str, place: int, camera: str, made: _Made, moment: Moment
         "purposes": "security",
         "source": SOURCE,
         "media_type": "image/jpeg",
-        "name": f"camera/photo/{place}.jpg",
+        "source_name": f"camera/photo/{place}.jpg",
         "captured_from_ms": moment.agent_ms - 1,
         "captured_to_ms": moment.agent_ms,
         "taken_in_ms": moment.agent_ms,

@@ -205,6 +205,31 @@ def test_camera_that_is_forgotten_keeps_its_copy_and_the_receipt_says_so(place: 
     )  # fmt: skip
 
 
+@pytest.mark.parametrize("name", ["birthday", "Birthday of Ada", ""])
+def test_recording_whose_name_was_corrected_is_deleted_under_the_id_that_its_camera_gave_it(
+    place: Place, name: str
+) -> None:
+    """The camera was asked for the corrected name: it had none, which was told as its word, or it was never asked."""
+    made = place.record(b"content")
+    place.collect(place.is_clean())
+    item = place.only()
+    place.index.write_now(lambda tx: place.vault.set_name(tx, item.id, name))
+    assert (place.only().name, place.only().source_name) == (name, made.id)
+    (outcome,) = place.erase(item.id)
+    assert outcome.result == "waiting_for_camera"
+    place.collect(lambda: place.outcomes[COMMAND][0].result == "deleted")
+    assert (place.outcomes[COMMAND][0].remarks[-1], place.card()) == ("camera_confirmed", {})
+    index = repr(place.index.read_now(everything))
+    assert made.id not in index
+    assert "irthday" not in index
+
+
+def everything(tx: Tx) -> list[object]:
+    """Return all rows of the index."""
+    tables = tx.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")
+    return [tx.execute(f"SELECT * FROM {table}") for (table,) in tables]  # noqa: S608 - the index's own names
+
+
 def unname(tx: Tx) -> None:
     """Leave what the index's script leaves of one from before it had a place for a copy's content and card."""
     tx.execute("UPDATE source_erase SET card = 0, sha256 = x''")

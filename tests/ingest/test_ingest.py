@@ -465,6 +465,72 @@ def test_copy_with_a_second_name_is_not_noted_as_gone_at_a_start_and_its_delete_
     assert "source_copy_remains" in remarks_of_delete(home, home.only().id)
 
 
+@pytest.mark.parametrize("name", ["Birthday", None])
+def test_copy_whose_name_was_corrected_is_not_noted_as_gone_while_it_stands_and_does_not_return(
+    home: Home, monkeypatch: pytest.MonkeyPatch, name: str | None
+) -> None:
+    """Nothing stood under the corrected name: the copy counted as given up, and what retention removed came back."""
+    home.put(NAME, b"content")
+    with monkeypatch.context() as patched:
+        patched.setattr(root_module, "remove_beneath", refused)
+        home.scan()
+        item = home.only()
+        if name is None:  # as an older version left it, which overwrote the source's name
+            home.index.write_now(lambda tx: tx.execute("UPDATE object SET source_name = '', corrected_name = 'Ada'"))
+        else:
+            home.index.write_now(lambda tx: home.vault.set_name(tx, item.id, name))
+        home.reopen()
+        home.scan()
+        assert [one.id for one in home.left_over()] == [item.id]
+        assert audited(home).count("source_given_up") == 0
+        expire(home, item.id)
+        home.reopen()
+        home.scan()
+    assert home.left() == [NAME]
+    assert home.objects() == ()
+    home.scan()
+    assert (home.left(), home.objects()) == ([], ())
+
+
+@pytest.mark.parametrize("name", ["Birthday", None])
+def test_copy_whose_name_was_corrected_is_noted_as_gone_once_it_is(
+    home: Home, monkeypatch: pytest.MonkeyPatch, name: str | None
+) -> None:
+    home.put(NAME, b"content")
+    with monkeypatch.context() as patched:
+        patched.setattr(root_module, "remove_beneath", refused)
+        home.scan()
+    item = home.only()
+    if name is None:
+        home.index.write_now(lambda tx: tx.execute("UPDATE object SET source_name = '', corrected_name = 'Ada'"))
+    else:
+        home.index.write_now(lambda tx: home.vault.set_name(tx, item.id, name))
+    home.reopen()
+    home.scan()
+    assert (home.left(), home.left_over()) == ([], ())
+    assert audited(home).count("source_given_up") == 1
+    assert "source_copy_remains" not in remarks_of_delete(home, item.id)
+
+
+def refused(*_about: object, **_words: object) -> None:
+    raise PermissionError(errno.EACCES, "Permission denied")
+
+
+def audited(home: Home) -> list[str]:
+    return [json.loads(line)["kind"] for line in home.index.read_now(lambda tx: audit.entries(tx, 0))[1]]
+
+
+def expire(home: Home, *ids: str) -> None:
+    """Remove as retention does."""
+
+    async def run() -> None:
+        eraser = Erasure(vault=home.vault, index=home.index, keystore=home.keystore, finish=lambda *_args: None)
+        await eraser.begin(ids, rule="category.recording.keep.age", moment=NOW)
+        await eraser.resume(NOW)
+
+    asyncio.run(run())
+
+
 def test_copy_is_not_said_to_be_gone_by_a_folder_that_took_the_place_of_its_own(home: Home) -> None:
     # As at a start before the disk is mounted: the empty folder beneath its mount point said that all copies were gone.
     home.put(NAME, b"content")

@@ -264,7 +264,7 @@ class Machine(RuleBasedStateMachine):
     def _adopt(self, *, taken_before: bool = False) -> None:
         """Judge every file that lies there, and learn the ids of what was taken in."""
         cameras = self._cameras()
-        rows = self.device.rows("SELECT id, source, name, camera FROM object ORDER BY n")
+        rows = self.device.rows("SELECT id, source, source_name, camera FROM object ORDER BY n")
         known = {one.id for one in self.belief.things}
         new = {
             (source, name): (object_id, camera) for object_id, source, name, camera in rows if object_id not in known

@@ -130,6 +130,17 @@ def test_copy_that_a_person_puts_back_mends_the_object_and_is_given_up(home: Hom
     assert home.left() == [], "it is given up once ours is whole"
 
 
+def test_copy_that_is_put_back_mends_the_object_whose_name_was_corrected_and_is_given_up(home: Home) -> None:
+    home.put(NAME, PLAIN)
+    home.scan()
+    item = broken(home)
+    home.index.write_now(lambda tx: home.vault.set_name(tx, item.id, "Birthday"))
+    put_back(home)
+    home.scan()
+    same_but_for_its_payload(item, home.only())
+    assert (home.only().name, damaged(home), home.left()) == ("Birthday", set(), [])
+
+
 def test_copy_with_another_time_that_stays_at_its_source_is_known_from_then_on(home: Home) -> None:
     source = home.settings(after="leave")
     home.put(NAME, PLAIN)

@@ -8,6 +8,7 @@ import stat
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
+from functools import partial
 from pathlib import Path
 
 import apsw
@@ -17,6 +18,7 @@ from agent import collection, enrolment, rights
 from agent.errors import ConfigError, CorruptError, SpaceError
 from agent.index import Index, IndexLostError, Tx, connection, opening, outbox
 from agent.index import erasure as erasure_rows
+from agent.index import vault as vault_rows
 from agent.index.ballast import BALLAST_BYTES, SHARE, Ballast
 from agent.index.connection import HOME_PAGES, LOG_PAGES_MAX
 from agent.model import Moment
@@ -39,6 +41,12 @@ def put(text: str) -> Callable[[Tx], None]:
         tx.execute("INSERT INTO note VALUES (?)", (text,))
 
     return insert
+
+
+def with_vault_of(version: int) -> dict[str, tuple[str, ...]]:
+    """Return the scripts of when the vault had so many: a correction then took the place of an object's name."""
+    own, corrections = opening.MIGRATIONS["vault"][:version], opening.MIGRATIONS["rectification"][:2]
+    return {**opening.MIGRATIONS, "vault": own, "rectification": corrections}
 
 
 def notes(tx: Tx) -> list[str]:
@@ -478,7 +486,7 @@ def test_totals_of_an_older_version_know_what_waits_for_upload(tmp_path: Path, m
         tx.execute("INSERT INTO total VALUES ('cam1', 'photo', 3, 60)")
 
     with monkeypatch.context() as patched:
-        patched.setattr(opening, "MIGRATIONS", {**opening.MIGRATIONS, "vault": opening.MIGRATIONS["vault"][:4]})
+        patched.setattr(opening, "MIGRATIONS", with_vault_of(4))
         index = opened(tmp_path)
         index.write_now(note)
         index.close()
@@ -548,7 +556,7 @@ def test_deletions_that_an_older_version_let_wait_at_cameras_name_no_content_and
         )
 
     with monkeypatch.context() as patched:
-        patched.setattr(opening, "MIGRATIONS", {**opening.MIGRATIONS, "vault": opening.MIGRATIONS["vault"][:-4]})
+        patched.setattr(opening, "MIGRATIONS", with_vault_of(-5))
         index = opened(tmp_path)
         index.write_now(note)
         index.close()
@@ -557,6 +565,49 @@ def test_deletions_that_an_older_version_let_wait_at_cameras_name_no_content_and
     index.write_now(lambda tx: erasure_rows.ask_source(tx, "held"))
     assert index.read_now(erasure_rows.waiting_copies) == [("door", 1)]
     assert not index.read_now(lambda tx: erasure_rows.is_asked(tx, "held"))
+    index.close()
+
+
+def test_objects_of_a_version_with_one_name_keep_it_as_their_sources_unless_it_was_corrected(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def note(tx: Tx) -> None:
+        tx.execute("INSERT INTO recipient_set VALUES (1, 'age1owner')")
+        for n, (object_id, name) in enumerate({"as-taken": "a", "corrected": "Birthday", "erasing": "b"}.items()):
+            tx.execute(
+                "INSERT INTO object (n, id, camera, category, purposes, source, media_type, name, captured_from_ms,"
+                " captured_to_ms, taken_in_ms, plain_bytes, size_bytes, payload_sha256, header_sha256, kind, state,"
+                " recipient_set, upload, source_copy, medium, source_gone, source_tag, content_tag, source_sha256)"
+                " VALUES (?1, ?2, 'cam1', 'recording', 'p', 'door', 'm', ?3, 7, 9, 1, 1, 1, x'', x'', 'file-key',"
+                " 'sealed', 1, '', 'asked', 'disk', 0, CAST(?2 AS BLOB), x'cc', x'55')",
+                (n, object_id, name),
+            )
+        tx.executemany(
+            "INSERT INTO correction VALUES (?, 'object', 1, 9, '{}', 5)", (("corrected",), ("erasing",))
+        )  # fmt: skip
+        tx.executemany(
+            "INSERT INTO source_erase (object, source, recording, state, card, sha256)"
+            " VALUES (?, 'door', ?, 'waiting', 5, x'55')",
+            (("erasing", "b"), ("gone", "c"), ("renamed", "Birthday of Ada"), ("unnamed", "")),
+        )
+
+    with monkeypatch.context() as patched:
+        patched.setattr(opening, "MIGRATIONS", with_vault_of(-1))
+        index = opened(tmp_path)
+        index.write_now(note)
+        index.close()
+    index = opened(tmp_path)
+    names = index.read_now(
+        lambda tx: tx.execute("SELECT source_name, corrected_name, source_sha256 FROM object ORDER BY n")
+    )
+    assert names == [("a", None, b"\x55"), ("", "Birthday", b""), ("", "b", b"")]
+    shown = {row[1]: row[-2] for row in index.read_now(lambda tx: vault_rows.page(tx, "", 9))}
+    assert shown == {"as-taken": "a", "corrected": "Birthday", "erasing": "b"}
+    asked = [index.read_now(partial(erasure_rows.is_asked, object_id=name)) for name in ("as-taken", "corrected")]
+    assert asked == [True, False]
+    assert sorted(index.read_now(lambda tx: erasure_rows.unnamed_copies(tx, "door", 9))) == [
+        "erasing", "renamed", "unnamed",
+    ]  # fmt: skip
     index.close()
 
 
