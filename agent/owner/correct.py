@@ -18,7 +18,7 @@ def add_parsers(subparsers: Subparsers) -> None:
         "rectify",
         summary="correct the name or the place of a camera, or the name of a recording",
         example="privacy-owner rectify --camera k3x9 --name 'Back door' --location 'Yard'",
-        detail="The stores get the correction, signed by the device and sealed to those who can read their copies.",
+        detail="The stores get the correction, signed by the device, sealed to you and to who may read their copies.",
         run=_rectify,
     )
     rectify.add_argument("object", nargs="?", default="", metavar="ID", help="the object that has another name")

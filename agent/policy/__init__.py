@@ -34,7 +34,7 @@ from agent.policy.values import (
     Subject,
     reader_text,
 )
-from agent.policy.withdrawal import After, after_withdrawal
+from agent.policy.withdrawal import After, after_withdrawal, told_of
 
 __all__ = [
     "ANSWER_DAYS",
@@ -72,4 +72,5 @@ __all__ = [
     "purposes_for",
     "reader_text",
     "recipients_for",
+    "told_of",
 ]

@@ -4,7 +4,7 @@ Earlier use stays lawful, so nothing is undone: an object that another purpose s
 sealed anew without the readers of the other; one that no purpose calls for any more stays here for its owner alone,
 and is erased where its owner could not read it. A key that was the owner's when it was sealed is the owner's for that:
 who has another one by now may have that one still. What was narrowed so stays narrow: a consent that is given again is
-about what is recorded from then on.
+about what is recorded from then on. What is corrected later of a copy that a store has is told to nobody of the others.
 """
 
 from typing import Literal
@@ -13,7 +13,7 @@ import msgspec
 
 from agent.model import Object
 from agent.policy.purpose import Consents, is_allowed, readers_left, recipients_for
-from agent.policy.values import Policy
+from agent.policy.values import Policy, Rights
 
 Fate = Literal["continues", "resealed", "kept", "erased"]
 """``continues``: for its other purposes, sealed as it is; ``resealed``: the same, for fewer readers; ``kept``: stays
@@ -50,6 +50,21 @@ def after_withdrawal(policy: Policy, item: Object, consents: Consents, *, owners
     if owners or (readers and fixed):
         return After(fate="kept", purposes=purposes, recipients=item.recipients if fixed else owners)
     return After(fate="erased", purposes=(), recipients=item.recipients)
+
+
+def told_of(policy: Policy, item: Object, rights: Rights) -> tuple[str, ...]:
+    """Return whom a correction of what a store has is sealed to: its owner, and those who can read it and may still.
+
+    While the object is restricted, and once the service ended, that is its owner alone.
+    """
+    rule = policy.rule_for(item.camera, item.category)
+    may_read: tuple[str, ...] = ()
+    if rule is not None and not rights.restricted and not rights.ended:
+        may_read = recipients_for(rule, rights.consents, sealed_for=item.purposes)
+    readers = tuple(one for one in item.recipients if one in may_read)
+    told = tuple(dict.fromkeys((*policy.owner_recipients(), *readers)))
+    # Kinds that one file may not mix: then the rule has its owner among its readers no more, and they hear it.
+    return readers if len({key.startswith("age1pq1") for key in told}) > 1 else told
 
 
 def _is_allowed(policy: Policy, name: str, item: Object, consents: Consents) -> bool:

@@ -138,7 +138,7 @@ class Mail:
         return value
 
     def statement(self, claims: dict[str, Any], *, to: Sequence[age.Recipient]) -> bytes:
-        """Return what a correction says, signed by this device and sealed to those who can read the copies.
+        """Return what a correction says, signed by this device and sealed to those who may read it.
 
         The store keeps it and reads nothing of it.
         """

@@ -164,9 +164,11 @@ class Upload:
         )
         self.corrections = Corrections(
             index=index,
+            vault=vault,
             line=line,
             mails=lambda: self._mails,
             policy=policy,
+            snapshot=snapshot,
             now=now,
             corrected=corrected,
             changed=self._tell,

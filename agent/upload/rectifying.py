@@ -2,9 +2,9 @@
 
 As with erasures, only an answer that names a request of ours, still open, is believed (``re``), and each store is asked
 about its own copies alone, one after the other, so that no copy that it does not confirm keeps another from its
-correction. What is corrected is sealed to those who can read the copies: the store keeps it, unread. Where it is not
-known any more to whom a copy is sealed, the owner alone can read the correction. A copy that a store says it does not
-have is lost, and uploaded anew.
+correction. What is corrected is sealed to the owner and to those who can read the copies and may still, by what stands
+when it is sent (``told_of``): the store keeps it, unread. Where it is not known any more to whom a copy is sealed, the
+owner alone can read the correction. A copy that a store says it does not have is lost, and uploaded anew.
 """
 
 import asyncio
@@ -24,11 +24,13 @@ from agent.envelope import Rectified
 from agent.errors import ConfigError, LinkError, RefusedError
 from agent.index import Index, Tx
 from agent.model import Moment, RandomBytes, new_id
-from agent.policy import Policy
+from agent.policy import Policy, told_of
 from agent.rights import correction
 from agent.rights.correction import DueCopy, Stated
+from agent.rights.snapshot import Snapshot
 from agent.uplink import MAX_ITEMS, UP_RECTIFY, Line, Mail, Wait, pause_until
 from agent.upload.copies import FIRST_AGAIN_S, LONGEST_AGAIN_S
+from agent.vault import Vault
 
 PASSED_MAX: Final = 8
 """Statements that cannot be sealed and are passed by before a store is left alone for a while."""
@@ -52,9 +54,11 @@ class Corrections:
         self,
         *,
         index: Index,
+        vault: Vault,
         line: Line,
         mails: Callable[[], Mapping[str, Mail]],
         policy: Callable[[], Policy],
+        snapshot: Snapshot,
         now: Callable[[], Moment],
         corrected: Callable[[Tx, Moment], None],
         changed: Callable[[], None],
@@ -63,9 +67,11 @@ class Corrections:
         random: RandomBytes = secrets.token_bytes,
     ) -> None:
         self._index = index
+        self._vault = vault
         self._line = line
         self._mails = mails
         self._policy = policy
+        self._snapshot = snapshot
         self._now = now
         self._corrected = corrected
         self._changed = changed
@@ -135,14 +141,14 @@ class Corrections:
         store = mail.store_kid
         for passed in range(PASSED_MAX):
             since = self._next.get(store, correction.FIRST)
-            due, told, after = await self._index.read(partial(_next, store=store, since=since))
+            due, told, readers, after = await self._index.read(partial(self._due, store=store, since=since))
             self._next[store] = after
             if told is None:
                 return bool(passed)
             moment = self._now()
             jti = new_id(self._random)
             try:
-                statement = mail.statement(_claims(told, due), to=self._readers(due))
+                statement = mail.statement(_claims(told, due), to=[age.parse_recipient(text) for text in readers])
             except ConfigError as error:  # nobody could read it: what is due stays due, and its command waits
                 _log.warning("a correction cannot be sealed: %s", error.message)
                 continue
@@ -156,15 +162,27 @@ class Corrections:
             break
         return True
 
-    def _readers(self, due: Sequence[DueCopy]) -> list[age.Recipient]:
-        return [age.parse_recipient(text) for text in due[0].recipients or self._policy().owner_recipients()]
+    def _due(
+        self, tx: Tx, *, store: str, since: tuple[str, str]
+    ) -> tuple[tuple[DueCopy, ...], Stated | None, tuple[str, ...], tuple[str, str]]:
+        """Return copies that are told the same, what that is, who may read it, and where to go on."""
+        due, after = correction.due_at(tx, store, since=since, limit=MAX_ITEMS)
+        if not due and since != correction.FIRST:  # round again
+            due, after = correction.due_at(tx, store, limit=MAX_ITEMS)
+        if not due:
+            return (), None, (), after
+        of_each = [self._readers(tx, copy) for copy in due]
+        alike = tuple(copy for copy, readers in zip(due, of_each, strict=True) if readers == of_each[0])
+        left_out = [(copy.target, copy.upload) for copy in due if copy not in alike]
+        if left_out:
+            after = left_out[0] if after == correction.FIRST else min(after, left_out[0])
+        return alike, correction.stated(tx, due[0].target), of_each[0], after
 
-
-def _next(tx: Tx, *, store: str, since: tuple[str, str]) -> tuple[tuple[DueCopy, ...], Stated | None, tuple[str, str]]:
-    due, after = correction.due_at(tx, store, since=since, limit=MAX_ITEMS)
-    if not due and since != correction.FIRST:  # round again
-        due, after = correction.due_at(tx, store, limit=MAX_ITEMS)
-    return due, correction.stated(tx, due[0].target) if due else None, after
+    def _readers(self, tx: Tx, copy: DueCopy) -> tuple[str, ...]:
+        item = self._vault.get(tx, copy.object)
+        if item is None:
+            return self._policy().owner_recipients()
+        return told_of(self._policy(), item, self._snapshot.of(tx, item))
 
 
 def _claims(told: Stated, due: Sequence[DueCopy]) -> dict[str, Any]:

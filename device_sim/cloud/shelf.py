@@ -4,7 +4,7 @@
     DIR/part/DEVICE/UPLOAD                 a payload on its way
     DIR/part/DEVICE/UPLOAD.durable         8 bytes: up to where it was fdatasynced (written after, so never ahead)
     DIR/store/DEVICE/OBJECT/{header,payload}
-    DIR/store/DEVICE/OBJECT/{camera,object}.correction   what its owner corrected, sealed to those who can read it
+    DIR/store/DEVICE/OBJECT/{camera,object}.correction   what its owner corrected, sealed to those who may read it
 
 Rules: an offset is acknowledged after fdatasync; ``stored`` after both files and every folder on the way were fsynced
 and the row committed; ``erased`` after the files are gone, their folder fsynced and the row committed. The payload is

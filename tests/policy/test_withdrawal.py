@@ -18,6 +18,7 @@ from agent.policy import (
     decide,
     parse_policy,
     recipients_for,
+    told_of,
 )
 
 OWNER: Final = "age1owner"
@@ -183,3 +184,23 @@ def test_what_is_for_nothing_goes_unless_it_was_its_owners_by_a_key_of_before(
         conditions=Conditions(moment=MOMENT),
     )
     assert isinstance(decision, Allow) is goes
+
+
+def test_correction_is_told_to_its_owner_and_to_who_reads_the_copy_and_may_still() -> None:
+    for purposes, readers, consents in itertools.product(some(PURPOSES), some(READERS), ALL_SAID):
+        item = held(purposes, readers, "file-key", "uploaded")
+        told = told_of(POLICY, item, Rights(consents=consents))
+        rule = POLICY.rule_for("cam1", "recording")
+        assert rule is not None
+        assert set(told) == {OWNER} | (set(readers) & set(recipients_for(rule, consents, sealed_for=purposes)))
+        for closed in (Rights(consents=consents, restricted=True), Rights(consents=consents, ended=True)):
+            assert told_of(POLICY, item, closed) == (OWNER,)
+
+
+def test_correction_mixes_no_kinds_of_keys_where_its_owner_is_no_reader_by_the_rule() -> None:
+    # Nothing could be sealed to them together, and the command would wait for ever.
+    text = f'version = 1\n[recipients]\nowner = ["age1pq1owner"]\nvendor = ["{VENDOR}"]\n'
+    text += '[category.recording]\npurpose = "security"\nseal_to = ["vendor"]\n'
+    policy = parse_policy(text.encode(), file="policy.toml")
+    assert told_of(policy, held(("security",), (VENDOR,), "file-key", "uploaded"), Rights()) == (VENDOR,)
+    assert told_of(policy, held((), (VENDOR,), "file-key", "uploaded"), Rights()) == ("age1pq1owner",)

@@ -76,10 +76,17 @@ class Hub:
         self.hurry = 1.0  # how much faster than real its clock runs
         self.snapshot = Counted()
 
-    async def add(self, *, size_bytes: int, category: Category = "recording") -> Object:
-        """Put random bytes into the vault as if they were sealed."""
+    async def add(
+        self,
+        *,
+        size_bytes: int,
+        category: Category = "recording",
+        purposes: tuple[str, ...] = ("security",),
+        readers: tuple[age.Recipient, ...] = (),
+    ) -> Object:
+        """Put random bytes into the vault as if they were sealed, to the owner and to ``readers``."""
         object_id, key, group = new_id(), os.urandom(SLOT_KEY_BYTES), await self.vault.group()
-        header = age.wrap_header(key, [OWNER.recipient()])
+        header = age.wrap_header(key, [OWNER.recipient(), *readers])
         fd, part = self.vault.new_part()
         digest = hashlib.sha256()
         with os.fdopen(fd, "wb") as file:
@@ -94,7 +101,7 @@ class Hub:
             id=object_id,
             camera="k3x9",
             category=category,
-            purposes=("security",),
+            purposes=purposes,
             source="spool",
             media_type="video/mp4",
             name="clip.mp4",
@@ -105,7 +112,7 @@ class Hub:
             payload_sha256=payload_sha256,
             header_sha256=hashlib.sha256(header).digest(),
             kind="file-key",
-            recipients=(OWNER.recipient().to_text(),),
+            recipients=(OWNER.recipient().to_text(), *(one.to_text() for one in readers)),
             source_copy="taken",
             medium="tmpfs",
             slot=wrap_slot(group, key, object_id=object_id, payload_sha256=payload_sha256, kind="file-key"),

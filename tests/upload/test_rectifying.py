@@ -12,8 +12,10 @@ from agent import age, envelope
 from agent.envelope import TYP_CORRECTION, Erased, Rectified
 from agent.envelope.uploads import ErasedItem, RectifiedItem
 from agent.index import Tx
-from agent.model import Object
-from agent.rights import correction
+from agent.model import Object, Selection, new_id
+from agent.policy import Policy, parse_policy
+from agent.rights import consent, correction, freezing
+from agent.rights.consent import By
 from agent.upload import Upload
 from agent.upload.rectifying import _Open
 from agent.vault import RemoteCopy
@@ -81,6 +83,69 @@ def test_store_keeps_a_correction_with_each_copy_and_cannot_read_it(
             assert json.dumps("Hintertür").strip('"').encode() not in seen
 
     asyncio.run(act())
+
+
+@pytest.mark.parametrize("word", ["nothing", "objected", "restricted"])
+def test_correction_is_told_to_the_readers_of_a_copy_who_may_read_it_still(
+    mosquitto: BrokerProcess, tls: Path, tmp_path: Path, hub: Hub, word: str
+) -> None:
+    # Whom the purpose was taken away from was still told what its owner calls the place, and where it is.
+    vendor = age.generate_identity(post_quantum=False)
+    hub.policy = analytics_for(vendor)
+
+    async def act() -> None:
+        purposes = ("security", "analytics")
+        items = [await hub.add(size_bytes=100, purposes=purposes, readers=(vendor.recipient(),)) for _ in range(2)]
+        with cloud_at(mosquitto.url, tls=tls, folder=tmp_path / "cloud", keys=Keys.of(hub)) as (cloud, store):
+            async with uploading(hub, line(mosquitto.url, tls), store) as flow:
+                await until(lambda: hub.uploaded(*items))
+                if word != "nothing":
+                    hub.index.write_now(lambda tx: say(tx, word, items[0], policy=hub.policy))
+                assert correct(hub, "k3x9", name="Hintertür") == len(items)
+                flow.corrections.wake()
+                await until(lambda: not is_due(hub, store.kid))
+            for item in items:
+                assert opened(kept(cloud, hub, item)["camera"], hub)["name"] == "Hintertür"
+            told = [may_open(kept(cloud, hub, item)["camera"], vendor) for item in items]
+            assert told == {"nothing": [True, True], "objected": [False, False], "restricted": [False, True]}[word]
+
+    asyncio.run(act())
+
+
+def analytics_for(vendor: age.Identity) -> Policy:
+    """A policy under which somebody else reads recordings too, until the owner says no."""
+    text = f"""
+version = 1
+[recipients]
+owner = ["{OWNER.recipient().to_text()}"]
+vendor = ["{vendor.recipient().to_text()}"]
+[purpose.analytics]
+description = "To see which functions are used."
+basis = "legitimate-interest"
+seal_to = ["vendor"]
+[category.recording]
+purposes = ["security", "analytics"]
+seal_to = ["owner"]
+upload = "allowed"
+"""
+    return parse_policy(text.encode(), file="policy.toml")
+
+
+def say(tx: Tx, word: str, item: Object, *, policy: Policy) -> None:
+    if word == "objected":
+        by = By(kid="phone", name="phone", command="b" * 26, seq=1, iat_s=1)
+        consent.say(tx, [("analytics", "recording")], "objected", policy=policy, by=by, moment=NOW)
+        return
+    select = Selection(ids=(item.id,))
+    freezing.put(tx, select, kind="restriction", freeze_id=new_id(), author="phone", reason="unlawful", moment=NOW)
+
+
+def may_open(sealed: bytes, reader: age.Identity) -> bool:
+    try:
+        age.decrypt(sealed, [reader])
+    except age.NoMatchError:
+        return False
+    return True
 
 
 def test_correction_made_while_the_store_is_away_reaches_it_and_the_newest_is_kept(
