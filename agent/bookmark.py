@@ -10,7 +10,8 @@ ends if it begins with that line and has that end there, and is
   same place behind the same first line, is a copy, whatever it is called.
 
 Anything else is another log, and begins at its own beginning. Where a file holds another log than before (it was cut
-after it was copied), the bookmark before stays too: the copy may be yet to come.
+after it was copied), the bookmark before stays too: the copy may be yet to come. Of one that is cut again and again
+there stay those of its last ``LONG_OF_ONE_FILE`` logs that are known anywhere.
 
 A log that **lost its end** (power failed before its last lines were on the medium, an older copy was put back) goes on
 behind the last earlier line that is still there as it was. For that a bookmark knows the ends of the last
@@ -41,6 +42,10 @@ RELATED_MAX: Final = 256
 
 OF_ONE_FILE: Final = 2
 """What it is now, and what it was before it was cut."""
+
+LONG_OF_ONE_FILE: Final = 32
+"""Of what it was before, where more than ``WINDOW_BYTES`` were taken: a month of daily cuts, and more copies than
+logrotate(8) is commonly told to keep."""
 
 PAGE_MAX: Final = 500
 
@@ -139,7 +144,7 @@ def keep(tx: Tx, bookmark: Bookmark) -> None:
     if bookmark.n:
         rows.drop(tx, bookmark.n)
     rows.insert(tx, values)
-    rows.drop_older(tx, bookmark.file_tag, keep=OF_ONE_FILE)
+    rows.drop_older(tx, bookmark.file_tag, keep=OF_ONE_FILE, above_bytes=WINDOW_BYTES, keep_above=LONG_OF_ONE_FILE)
 
 
 # -- what sources have no more

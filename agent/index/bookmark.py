@@ -85,12 +85,13 @@ def drop(tx: Tx, n: int) -> None:
     tx.execute("DELETE FROM bookmark WHERE n = ?", (n,))
 
 
-def drop_older(tx: Tx, file_tag: bytes, *, keep: int) -> None:
-    """Remove all but the newest rows of one file."""
+def drop_older(tx: Tx, file_tag: bytes, *, keep: int, above_bytes: int, keep_above: int) -> None:
+    """Remove all but the newest rows of one file, and the newest of those taken further than ``above_bytes``."""
     tx.execute(
-        "DELETE FROM bookmark WHERE file_tag = ?1 AND n NOT IN"
-        " (SELECT n FROM bookmark WHERE file_tag = ?1 ORDER BY n DESC LIMIT ?2)",
-        (file_tag, keep),
+        "DELETE FROM bookmark WHERE file_tag = ?1"
+        " AND n NOT IN (SELECT n FROM bookmark WHERE file_tag = ?1 ORDER BY n DESC LIMIT ?2)"
+        " AND n NOT IN (SELECT n FROM bookmark WHERE file_tag = ?1 AND taken_bytes > ?3 ORDER BY n DESC LIMIT ?4)",
+        (file_tag, keep, above_bytes, keep_above),
     )
 
 
