@@ -18,6 +18,7 @@ import os
 import secrets
 import shutil
 import stat
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -43,6 +44,14 @@ ASIDE_PREFIX: Final = ".privacy-agent."
 """Of a source's file that is being removed; hidden, so that nobody takes it for a recording."""
 
 _RENAME_NOREPLACE: Final = 1  # renameat2(2)
+
+# statx(2), which Python's own stat does not ask: the time of birth of a descriptor's file, and where the answer has it.
+_AT_EMPTY_PATH: Final = 0x1000
+_STATX_BTIME: Final = 0x800
+_STATX_BYTES: Final = 256
+_STATX_MASK: Final = slice(0, 4)
+_STATX_BTIME_S: Final = slice(80, 88)
+_STATX_BTIME_NS: Final = slice(88, 92)
 
 TMPFS_MAGIC: Final = 0x01021994  # statfs(2)
 _STATFS_BYTES: Final = 256
@@ -179,6 +188,19 @@ def open_beneath(folder_fd: int, name: str) -> int:
         os.close(fd)
         raise CorruptError(f"not opened: {problem}")
     return fd
+
+
+def born_ms(fd: int) -> int | None:
+    """Return when an open file was made, in Unix milliseconds; ``None`` where its file system or kernel tells nobody.
+
+    A file that is renamed keeps it, a copy has one of its own.
+    """
+    answer = ctypes.create_string_buffer(_STATX_BYTES)
+    failed: int = _libc.statx(fd, b"", _AT_EMPTY_PATH, _STATX_BTIME, answer)
+    if failed or not int.from_bytes(answer.raw[_STATX_MASK], sys.byteorder) & _STATX_BTIME:
+        return None
+    seconds = int.from_bytes(answer.raw[_STATX_BTIME_S], sys.byteorder, signed=True)
+    return seconds * 1000 + int.from_bytes(answer.raw[_STATX_BTIME_NS], sys.byteorder) // 1_000_000
 
 
 @contextmanager

@@ -21,7 +21,7 @@ from agent.ingest.gate import Gate
 from agent.ingest.giving_up import GivingUp
 from agent.ingest.growing import Piece
 from agent.ingest.known import Known, RightsAtIngest, no_rights
-from agent.ingest.meanwhile import narrow
+from agent.ingest.meanwhile import UseChangedError, narrow
 from agent.ingest.opening import Opened, open_work
 from agent.ingest.pseudonyms import Pseudonyms
 from agent.ingest.room import Room
@@ -382,6 +382,11 @@ class Ingest:
                 return
             for candidate in work.members:  # only together do they reach into what was deleted
                 await self._take_or_tell(work.alone(candidate))
+        except UseChangedError:
+            if len(work.members) == 1:
+                raise
+            for candidate in work.members:  # only together do they reach back to where it was not allowed
+                await self._take_or_tell(work.alone(candidate))
 
     # -- the steps
 
@@ -408,7 +413,7 @@ class Ingest:
         taken = None
         try:
             await self._note_unread(opened)
-            rest = await self._without_known_content(opened, camera=let.camera)
+            rest, let = await self._without_known_content(opened, let, moment=moment)
             if rest.members and len(rest.members) == len(opened.work.members):
                 # 2 to 4. From here on it is acknowledged.
                 taken = await self._seal_and_admit(opened, let, moment=moment)
@@ -508,8 +513,7 @@ class Ingest:
             if made is not None:
                 tally.keep(tx, told.id, source=told.source, told=made)
             counting.keep(tx, told.id, sealed.counted)
-            rights = partial(self._rights, by_our_clock=True) if work.grows else self._rights
-            narrow(tx, told, let, vault=self._vault, policy=self._policy, rights=rights)
+            narrow(tx, told, let, vault=self._vault, policy=self._policy, rights=self._rights_of(work))
 
         # 3 and 4.
         return await self._admit((told, opened.part, group, moment, beside)), told, made
@@ -567,31 +571,61 @@ class Ingest:
 
     # -- usage logs
 
-    async def _without_known_content(self, opened: Opened, *, camera: str) -> Work:
-        """Do step 1 once more for each log file that was read: by its content."""
-        work = opened.work
+    async def _without_known_content(self, opened: Opened, let: Let, *, moment: Moment) -> tuple[Work, Let]:
+        """Do step 1 once more for each log file that was read: by its content, and by when that was written.
 
-        def look(tx: Tx) -> list[tuple[Piece, Object | None, Forbidden | None]]:
+        What of a log that goes on is for no purpose, since it may have been written before a yes, is passed over, so
+        that what comes behind it is taken. Raises ``UseChangedError`` where not all of them are for the same.
+        """
+        work = opened.work
+        if not opened.pieces:
+            return work, let
+
+        def look(tx: Tx) -> list[tuple[Piece, Object | None, Forbidden | None, Let | Refuse]]:
             return [
                 (
                     one,
                     self._vault.held(tx, one.source_tag, one.content_tag),
-                    self._known.forbidden(tx, one.candidate, camera=camera, content=one.content_tag),
+                    self._known.forbidden_piece(tx, one, camera=let.camera),
+                    self._let_piece(tx, one, work, let, moment=moment),
                 )
                 for one in opened.pieces
             ]
 
-        new = []
-        for piece, held, forbidden in await self._index.read(look) if opened.pieces else ():
+        new, lets = [], list[Let]()
+        for piece, held, forbidden, judged in await self._index.read(look):
             alone = work.alone(piece.candidate)
             if held is not None:
                 await self._keep([piece.bookmark])
                 await self._taken_before(alone, held)
             elif forbidden is not None:
-                await self._deleted_before(alone, forbidden, passed=piece.bookmark)
+                await self._deleted_before(alone, forbidden, passed=piece.passed)
+            elif isinstance(judged, Refuse):
+                await self._refused(alone, judged, moment)
+                await self._keep([piece.passed])
             else:
                 new.append(piece.candidate)
-        return Work(work.source, tuple(new)) if opened.pieces else work
+                lets.append(judged)
+        if len({(one.purposes, one.recipients) for one in lets}) > 1:
+            raise UseChangedError("not all of these logs may be used for the same", hint="each is taken by itself")
+        return Work(work.source, tuple(new)), lets[0] if lets else let
+
+    def _let_piece(self, tx: Tx, piece: Piece, work: Work, let: Let, *, moment: Moment) -> Let | Refuse:
+        if not piece.goes_on:
+            return let
+        place = piece.candidate.place
+        stands = self._rights_of(work)(
+            tx,
+            camera=let.camera,
+            category=place.category,
+            captured_from_ms=place.captured_from_ms,
+            captured_to_ms=place.captured_to_ms,
+        )
+        return self._at_gate.ask_again(let, place.category, rights=stands, moment=moment)
+
+    def _rights_of(self, work: Work) -> RightsAtIngest:
+        """Return what tells what stands over what is read: of a log that grows our clock says when it was written."""
+        return partial(self._rights, by_our_clock=True) if work.grows else self._rights
 
     async def _note_unread(self, opened: Opened) -> None:
         for candidate in opened.later:

@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from typing import Final
 
+import msgspec
+
 from agent.errors import SpaceError
 from agent.ingest.room import Room
 from agent.ingest.work import Let
@@ -68,4 +70,29 @@ class Gate:
             f"{max(free, 0)} bytes are free for it, {self._room.reserve_bytes} more are reserved; "
             f"{size_bytes} are needed",
             hint="free space or lower the keep limits in policy.toml",
+        )
+
+    def ask_again(self, let: Let, category: Category, *, rights: Rights, moment: Moment) -> Let | Refuse:
+        """Return what of a yes holds for a piece over which ``rights`` stand, by when it may have been written.
+
+        What is another since ``let`` is not judged here, but in step 4 (``meanwhile.py``).
+        """
+        policy = self._policy()
+        if rights.ended or policy.rule_for(let.camera, category) != let.rule:
+            return let
+        decision = decide(
+            policy,
+            "ingest",
+            requester=_DEVICE,
+            subject=Subject(camera=let.camera, category=category, taken_in_ms=moment.agent_ms),
+            rights=rights,
+            conditions=Conditions(moment=moment),
+        )
+        if isinstance(decision, Refuse):
+            return decision
+        return msgspec.structs.replace(
+            let,
+            consents=rights.consents,
+            purposes=tuple(purpose.name for purpose in purposes_for(let.rule, rights.consents)),
+            recipients=recipients_for(let.rule, rights.consents),
         )

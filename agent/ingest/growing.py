@@ -3,7 +3,8 @@
 Rules: the log is known again by its bookmarks (``agent/bookmark.py``), and nothing in front of where it was left is
 taken again, ever. A line is whole when its end is written, or when it is a JSON object already; half a line waits for
 the rest of it. So it does not matter whether somebody has the log open for writing. What is behind a bookmark was
-written since the log was last read: that, and not the log's name, is when it was captured.
+written since the log was last read: that, and not the log's name, is when it was captured. A log without a bookmark was
+captured when its name says, or when it was last changed, but its lines may be as old as its file (``_lines_from``).
 
 Of a log no more than ``PIECE_BYTES`` and ``LINES_MAX`` lines are read at once, and the rest after it. A line that is
 longer than a piece is bad and cut. A log that is ours to give up is read whole, to its end, and only once it is closed;
@@ -19,6 +20,7 @@ import msgspec
 
 from agent.bookmark import LAST_LINES, WINDOW_BYTES, Bookmark, put_back, tag, with_ends
 from agent.errors import CorruptError, LinkError
+from agent.files import born_ms
 from agent.ingest.work import content_tag, source_tag
 from agent.sealer.digest import ContentTag
 from agent.sources import Candidate
@@ -38,8 +40,9 @@ class Piece(msgspec.Struct, frozen=True, kw_only=True):
     """What of a log is to be taken, and the bookmark behind it.
 
     ``candidate`` is the file as it was read, captured when the piece was. Where there is nothing to take it has no
-    tags, and a bookmark only if that changed. ``more`` says that the log goes on behind it, ``finished`` that all of a
-    log that is ours to give up was taken before.
+    tags, and a bookmark only if that changed. ``goes_on`` says that it goes on behind a bookmark, and ``lines_from_ms``
+    how old its lines may be, 0 where nobody knows. ``more`` says that the log goes on behind it, ``finished`` that all
+    of a log that is ours to give up was taken before.
     """
 
     candidate: Candidate
@@ -47,8 +50,17 @@ class Piece(msgspec.Struct, frozen=True, kw_only=True):
     source_tag: bytes = b""
     content_tag: bytes = b""
     bookmark: Bookmark | None = None
+    goes_on: bool = False
+    lines_from_ms: int = 0
     more: bool = False
     finished: bool = False
+
+    @property
+    def passed(self) -> Bookmark | None:
+        """The bookmark behind it when it is not taken: what comes behind it in the same look is as old."""
+        if self.bookmark is None or not self.more:
+            return self.bookmark
+        return msgspec.structs.replace(self.bookmark, since_ms=self.lines_from_ms)
 
 
 Beginning = Callable[[bytes], Sequence[Bookmark]]
@@ -141,7 +153,7 @@ class _Reading:
             raise IncompleteError("the file was cut while it was read", hint="it is tried again")
         raw = read[: _whole(read)]
         more = start + len(read) < self._now.size_bytes or b"\n" in read[len(raw) :]
-        return self._piece(raw, begun, before=before, more=more)
+        return self._piece(raw, begun, before=before, more=more, lines_from_ms=self._lines_from(begun, known))
 
     def last_piece(self, known: Sequence[Bookmark], beginning: Beginning) -> Piece:
         begun = self._fitting(known) or self._cut_back(known) or self._copied(beginning)
@@ -164,8 +176,14 @@ class _Reading:
             self._take(b"\n", lines, content)
         now = self._captured(begun)
         of_source, of_content = self._tags(now, start, content.digest())
-        bad = lines.bad(of_known_log=begun is not None)
-        return Piece(candidate=now, bad_lines=bad, source_tag=of_source, content_tag=of_content)
+        return Piece(
+            candidate=now,
+            bad_lines=lines.bad(of_known_log=begun is not None),
+            source_tag=of_source,
+            content_tag=of_content,
+            goes_on=begun is not None,
+            lines_from_ms=self._lines_from(begun, known) or now.place.captured_from_ms,
+        )
 
     def _take(self, part: bytes, lines: Lines, content: ContentTag) -> None:
         lines.add(part)
@@ -179,7 +197,7 @@ class _Reading:
         # What goes on is new, also where a deleted object said the same.
         return of_source, self._at(start, of_source) if start else of_content
 
-    def _piece(self, raw: bytes, begun: Bookmark | None, *, before: bytes, more: bool) -> Piece:
+    def _piece(self, raw: bytes, begun: Bookmark | None, *, before: bytes, more: bool, lines_from_ms: int) -> Piece:
         now = self._captured(begun)
         start = 0 if begun is None else begun.taken_bytes
         bookmark = self._bookmark(begun, now, raw, before=before, more=more)
@@ -196,8 +214,25 @@ class _Reading:
             source_tag=of_source,
             content_tag=of_content,
             bookmark=bookmark,
+            goes_on=begun is not None,
+            lines_from_ms=lines_from_ms,
             more=more,
         )
+
+    def _lines_from(self, begun: Bookmark | None, known: Sequence[Bookmark]) -> int:
+        """Return since when what is read may have been written; 0 where nobody knows.
+
+        In a file that holds another log than before it was written since that was read.
+        """
+        if begun is not None:
+            return begun.since_ms
+        place, tags = self._offered.place, related_tags(self._offered, key=self._key)
+        if place.captured_from_ms != self._offered.mtime_ns // _NS_PER_MS:
+            return place.captured_from_ms  # its name says when it begins
+        made_ms = born_ms(self._fd)
+        since = [one.since_ms for one in known if one.file_tag == tags["file_tag"]]
+        since += [one.since_ms for one in known if made_ms is None and one.path_tag == tags["path_tag"]]
+        return min(max([made_ms or 0, *since]), place.captured_from_ms)
 
     def _captured(self, begun: Bookmark | None) -> Candidate:
         if begun is None:

@@ -7,7 +7,7 @@ import msgspec
 from agent import bookmark, registry, tombstone
 from agent.bookmark import Bookmark
 from agent.index import Tx
-from agent.ingest.growing import look_tag, related_tags
+from agent.ingest.growing import Piece, look_tag, related_tags
 from agent.ingest.work import Work, is_read_by_line, source_tag
 from agent.policy import Rights
 from agent.sources import Candidate
@@ -115,6 +115,23 @@ class Known:
         """Tell whether it was taken as it is; of a log nothing is read then."""
         looked_at = is_read_by_line(candidate) and bookmark.looked_at(tx, look_tag(candidate, key=self.key))
         return looked_at or self._vault.seen(tx, tag)
+
+    def forbidden_piece(self, tx: Tx, piece: Piece, *, camera: str) -> Forbidden | None:
+        """Return why a log that was read was deleted before, or may have been: its lines may be older than it seems.
+
+        Then it is not certain where nobody knows how old they are, nor where the copy is ours to destroy: those behind
+        the delete nobody deleted.
+        """
+        candidate, since_ms = piece.candidate, piece.lines_from_ms
+        found = self.forbidden(tx, candidate, camera=camera, content=piece.content_tag)
+        if found is not None or since_ms >= candidate.place.captured_from_ms:
+            return found
+        place = msgspec.structs.replace(candidate.place, captured_from_ms=since_ms)
+        older = msgspec.structs.replace(candidate, place=place)
+        found = self.forbidden(tx, older, camera=camera, content=piece.content_tag)
+        if found is None or (since_ms and not self._takes(candidate)):
+            return found
+        return msgspec.structs.replace(found, certain=False)
 
     def forbidden(self, tx: Tx, candidate: Candidate, *, camera: str, content: bytes = b"") -> Forbidden | None:
         """Return why this file was deleted before; unread, it may be another where it is ours.

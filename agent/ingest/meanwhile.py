@@ -2,7 +2,8 @@
 
 Sealing takes seconds and a stream's segment a minute, so a purpose may be taken away between the gate and step 4, or
 the policy be tightened. There, in the same transaction, what is new is narrowed as everything else was; where that
-cannot be done it is not let in, and its source offers it again.
+cannot be done it is not let in, and its source offers it again: each log of several by itself, so that one that may not
+come in keeps no other out.
 """
 
 from collections.abc import Callable
@@ -15,10 +16,17 @@ from agent.sources.candidate import IncompleteError
 from agent.vault import Draft, Vault
 
 
+class UseChangedError(IncompleteError):
+    """What it may be used for is another by now, or not the same for all of it: each is judged anew, by itself."""
+
+
 def narrow(
     tx: Tx, told: Draft, let: Let, *, vault: Vault, policy: Callable[[], Policy], rights: RightsAtIngest
 ) -> None:
-    """Narrow what was let in under ``let`` to what is allowed now; raises ``IncompleteError`` to have it come again."""
+    """Narrow what was let in under ``let`` to what is allowed now; raises ``IncompleteError`` to have it come again.
+
+    That is ``UseChangedError`` where nothing is allowed of what it was let in for.
+    """
     obeyed = policy()
     now = rights(
         tx,
@@ -34,7 +42,7 @@ def narrow(
     item = vault.require(tx, told.id)
     after = after_withdrawal(obeyed, item, now.consents)
     if not after.purposes or after.fate not in {"continues", "resealed"}:
-        raise IncompleteError("what it may be used for changed while it was sealed")
+        raise UseChangedError("what it may be used for changed while it was sealed")
     if (after.purposes, after.recipients) == (item.purposes, item.recipients):
         return
     vault.narrow(tx, item, purposes=after.purposes, recipients=after.recipients)

@@ -1,5 +1,7 @@
 """What was recorded before a yes was said, or while it was taken back, is not collected once it is given again."""
 
+import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -13,6 +15,7 @@ from agent.rights import consent
 from agent.rights.consent import By
 from agent.rights.snapshot import Snapshot
 from tests.ingest.conftest import NOW, Home
+from tests.ingest.test_growing_log import Recorder, line
 
 VENDOR: Final = generate_identity(post_quantum=False)
 HOUR_MS: Final = 3_600_000
@@ -169,3 +172,117 @@ def test_policy_that_is_tightened_while_something_is_sealed_counts_at_its_end(tm
     home.scan()
     item = home.only()
     assert (item.purposes, item.recipients) == (("security", "analytics"), (home.owner.recipient().to_text(),))
+
+
+class Logging(Asked):
+    """The same, whose owner can read the logs, at a recorder that appends to them for years."""
+
+    def __init__(self, top: Path) -> None:
+        super().__init__(top)
+        text = POLICY.format(owner=self.owner.recipient().to_text(), vendor=VENDOR.recipient().to_text())
+        text = text.replace('purpose = "improvement"', 'purposes = ["analytics", "improvement"]\nseal_to = ["owner"]')
+        text = text.replace('basis = "legitimate-interest"', 'basis = "consent"')
+        self.policy = parse_policy(text.encode(), file="policy.toml")
+
+    def write(self, recorder: Recorder, word: str) -> None:
+        """Let an hour pass, and have the recorder write a line."""
+        self.later(1)
+        recorder.write(word)
+        self.dated(recorder.path)
+
+    def dated(self, path: Path) -> None:
+        os.utime(path, (self.now.agent_ms // 1000, self.now.agent_ms // 1000))
+
+
+@pytest.fixture
+def logging(tmp_path: Path) -> Iterator[tuple[Logging, Recorder]]:
+    home = Logging(tmp_path)
+    yield home, Recorder(home)
+    home.close()
+
+
+def test_log_goes_on_behind_what_was_written_before_it_was_agreed_to_again(logging: tuple[Logging, Recorder]) -> None:
+    # Its bookmark is of before the withdrawal, and was never moved: nothing of that log was taken any more, for ever.
+    home, recorder = logging
+    home.say("analytics", "given")
+    home.write(recorder, "agreed")
+    recorder.look()
+    home.later(1)
+    home.say("analytics", "withdrawn")
+    home.write(recorder, "meanwhile")
+    recorder.look()
+    home.later(1)
+    home.say("analytics", "given")
+    home.write(recorder, "before it was looked at again")
+    recorder.look()
+    assert recorder.sealed() == [line("agreed")]
+    for word in ("agreed again", "and again"):
+        home.write(recorder, word)
+        recorder.look_after_a_restart()
+    assert recorder.sealed() == [line("agreed"), line("agreed again"), line("and again")]
+    assert set(home.reasons("refused")) == {"consent_withdrawn"}
+    assert home.reasons("later") == []
+
+
+def test_log_goes_on_once_do_not_track_is_off_again(tmp_path: Path) -> None:
+    home = Asked(tmp_path)
+    text = POLICY.format(owner=home.owner.recipient().to_text(), vendor=VENDOR.recipient().to_text())
+    home.policy = parse_policy(f'{text}seal_to = ["owner"]\n'.encode(), file="policy.toml")
+    recorder = Recorder(home)
+    for word, track in (("before", "off"), ("meanwhile", "on"), ("behind it", ""), ("later", "")):
+        recorder.write(word)
+        os.utime(recorder.path, (home.now.agent_ms // 1000, home.now.agent_ms // 1000))
+        recorder.look()
+        home.later(1)
+        if track:
+            home.track(track)
+            home.later(1)
+    assert recorder.sealed() == [line("before"), line("later")]
+    home.close()
+
+
+def test_log_of_before_a_withdrawal_keeps_no_other_out(logging: tuple[Logging, Recorder]) -> None:
+    home, recorder = logging
+    home.say("analytics", "given")
+    home.write(recorder, "agreed")
+    recorder.look()
+    home.say("analytics", "withdrawn")
+    home.later(1)
+    home.say("analytics", "given")
+    home.write(recorder, "the end of the old log")
+    recorder.path.rename(recorder.path.with_name("camera.jsonl.1"))
+    other = Recorder(home, "front/usage-log/other.jsonl")
+    home.write(recorder, "behind the rotation")
+    home.write(other, "another log")
+    recorder.look()
+    assert recorder.sealed() == [line("agreed"), line("behind the rotation"), line("another log")]
+    assert home.reasons("later") == []
+
+
+@pytest.mark.parametrize("readable", ["true", "false"])
+def test_what_was_written_before_a_yes_is_sealed_for_the_other_purpose_alone(
+    logging: tuple[Logging, Recorder], readable: str
+) -> None:
+    # Where this device cannot open what it sealed, it was never taken in at all.
+    home, recorder = logging
+    owner, vendor = home.owner.recipient().to_text(), VENDOR.recipient().to_text()
+    rule = f'purposes = ["security", "analytics"]\nseal_to = ["owner"]\nreadable_by_device = {readable}'
+    text = POLICY.format(owner=owner, vendor=vendor).replace('purpose = "improvement"', rule)
+    home.policy = parse_policy(text.encode(), file="policy.toml")
+    other = Recorder(home, "front/usage-log/other.jsonl")
+    home.write(recorder, "known")
+    recorder.look()
+    home.later(1)
+    home.say("analytics", "given")
+    home.write(recorder, "since the last look")
+    home.write(other, "a new log")
+    recorder.look()
+    home.write(recorder, "behind it")
+    recorder.look()
+    assert sorted((item.purposes, item.recipients) for item in home.objects()) == [
+        (("security",), (owner,)),
+        (("security",), (owner,)),
+        (("security", "analytics"), (owner, vendor)),
+        (("security", "analytics"), (owner, vendor)),
+    ]
+    assert sorted(recorder.sealed()) == sorted(map(line, ("known", "since the last look", "a new log", "behind it")))

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from agent import bookmark
+from agent.ingest import growing
 from agent.ingest.growing import PIECE_BYTES
 from agent.model import Moment, Selection
 from agent.sources import Candidate
@@ -378,6 +379,29 @@ def test_another_log_that_begins_alike_is_taken_whole(recorder: Recorder, words:
     assert recorder.sealed() == [*before, *map(line, words), line("end")]
 
 
+@pytest.mark.parametrize("cuts", [4, 5])
+def test_copy_of_a_log_that_was_cut_many_times_since_brings_nothing_back(
+    recorder: Recorder, monkeypatch: pytest.MonkeyPatch, cuts: int
+) -> None:
+    # The third cut took the bookmark away by which the copy of the first was known.
+    known = 5
+    monkeypatch.setattr(bookmark, "LONG_OF_ONE_FILE", known)
+    archive = recorder.home.top / "archive"
+    for day in range(cuts + 1):
+        for half in ("morning", "evening"):
+            recorder.write(*(f"{day} {half} {number:04}" for number in range(100)))
+            recorder.look()
+        if not archive.exists():
+            shutil.copy2(recorder.path, archive)
+        os.truncate(recorder.path, 0)
+        recorder.look()
+    recorder.delete_all_objects()
+    shutil.copy2(archive, recorder.path.with_name("of the summer.jsonl"))
+    recorder.look()
+    assert len(recorder.sealed()) == (0 if cuts < known else 200), "a bound that is met forgets the oldest"
+    assert recorder.rows() <= known + 2
+
+
 def test_older_copy_that_is_put_back_and_then_the_newer_one_bring_nothing_back(recorder: Recorder) -> None:
     taken_in_pieces(recorder)
     newer = recorder.path.read_bytes()
@@ -499,6 +523,127 @@ def test_cut_off_covers_what_was_written_before_it_and_nothing_that_comes_later(
     (item,) = home.objects()
     assert (item.captured_from_ms, item.captured_to_ms) == (deleted_ms + 10_000, deleted_ms + 20_000)
     assert len(home.reasons("deleted_before")) == 1
+
+
+class Clocked(Recorder):
+    """A recorder whose files are born, and changed, by the clock of the test: seconds from a delete of everything."""
+
+    def __init__(self, home: Home, name: str = LOG, *, born_s: float | None) -> None:
+        super().__init__(home, name)
+        self.born_s = born_s
+
+    def at(self, seconds: int, *words: object) -> None:
+        """Let it be so long after the delete, and have something written."""
+        ms = LATER.agent_ms + seconds * 1000
+        self.home.now = Moment(agent_ms=ms, wall_ms=ms, trusted=True)
+        if words:
+            self.write(*words)
+            os.utime(self.path, (ms // 1000, ms // 1000))
+
+    def born_ms(self, _fd: int) -> int | None:
+        return None if self.born_s is None else LATER.agent_ms + round(self.born_s * 1000)
+
+
+@pytest.fixture
+def clocked(home: Home, monkeypatch: pytest.MonkeyPatch) -> Clocked:
+    recorder = Clocked(home, born_s=-60)
+    monkeypatch.setattr(growing, "born_ms", recorder.born_ms)
+    return recorder
+
+
+def delete_everything(clocked: Clocked) -> None:
+    """As an owner's command does it at the zero of the recorder's clock, of nothing at all."""
+    clocked.at(0)
+    clocked.delete_all_objects(cutoff=Selection(all=True))
+
+
+@pytest.mark.parametrize(
+    ("born_s", "told"),
+    [(-60, {"deleted_before": ["the source's copy remains"]}), (None, {"refused": ["before_mark"]})],
+    ids=["older than the delete", "nobody knows how old"],
+)
+def test_lines_of_before_a_delete_stay_out_also_where_their_log_was_not_known(
+    clocked: Clocked, born_s: float | None, told: dict[str, list[str]]
+) -> None:
+    # What was there when everything was deleted was captured when the log was changed last, and that is behind it.
+    clocked.born_s = born_s
+    clocked.at(-50, "before it")
+    delete_everything(clocked)
+    clocked.at(600, "not known to be of after it")
+    clocked.look()
+    assert clocked.sealed() == []
+    assert {kind: clocked.home.reasons(kind) for kind in told} == told
+    clocked.at(700, "after it")
+    clocked.look_after_a_restart()
+    assert clocked.sealed() == [line("after it")]
+
+
+def test_all_pieces_of_a_log_that_was_not_known_are_as_old_as_it_is(
+    clocked: Clocked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(growing, "LINES_MAX", 2)
+    clocked.at(-50, *range(5))
+    delete_everything(clocked)
+    clocked.at(600, "not known to be of after it")
+    clocked.look()
+    assert clocked.sealed() == []
+    clocked.at(700, "after it")
+    clocked.look()
+    assert clocked.sealed() == [line("after it")]
+
+
+def test_log_that_was_begun_behind_a_delete_is_taken_whole(clocked: Clocked) -> None:
+    delete_everything(clocked)
+    clocked.born_s = 10
+    clocked.at(600, 1, 2)
+    clocked.look()
+    assert clocked.sealed() == [line(1), line(2)]
+
+
+@pytest.mark.parametrize("born_s", [-60, None])
+def test_log_that_is_cut_again_and_again_is_no_older_than_its_last_look(clocked: Clocked, born_s: float | None) -> None:
+    # The file is as old as ever, or nobody knows how old: what is in it by now was written since.
+    clocked.born_s = born_s
+    clocked.at(-50, "before it")
+    clocked.look()
+    delete_everything(clocked)
+    clocked.at(600, "passed over")
+    clocked.look()
+    os.truncate(clocked.path, 0)
+    clocked.at(700, "cut", "after it")
+    clocked.look()
+    assert clocked.sealed() == [line("cut"), line("after it")]
+
+
+def test_log_that_took_the_path_of_a_known_one_is_no_older_than_the_last_look(clocked: Clocked) -> None:
+    clocked.born_s = None
+    clocked.at(-50, "before it")
+    clocked.look()
+    delete_everything(clocked)
+    clocked.at(600, "passed over")
+    clocked.look()
+    rename(clocked, "camera.jsonl.1")
+    clocked.at(700, "new log")
+    clocked.look()
+    assert clocked.sealed() == [line("new log")]
+
+
+@pytest.mark.parametrize("born_s", [-60, None])
+def test_log_of_before_and_after_a_delete_is_not_destroyed_where_it_is_ours(
+    clocked: Clocked, born_s: float | None
+) -> None:
+    # Where nobody knows when it was begun its last change counts: else nothing would be taken there any more.
+    clocked.born_s = born_s
+    clocked.at(-50, "before it")
+    delete_everything(clocked)
+    clocked.at(600, "after it")
+    clocked.look(after="take")
+    if born_s is None:
+        assert clocked.sealed() == [line("before it"), line("after it")]
+    else:
+        assert clocked.sealed() == []
+        assert clocked.home.left() == [LOG]
+        assert clocked.home.reasons("refused") == ["before_mark"]
 
 
 def test_folder_that_becomes_ours_brings_nothing_back_and_is_emptied(recorder: Recorder) -> None:

@@ -21,6 +21,7 @@ from agent.errors import ConfigError, CorruptError, SpaceError
 from agent.files import (
     ASIDE_PREFIX,
     TMPFS_MAGIC,
+    born_ms,
     bring_back,
     file_system_magic,
     free_bytes,
@@ -89,6 +90,25 @@ def calls(folder: Path, program: str) -> list[str]:
 
 
 # --- the durable write
+
+
+def test_birth_of_a_file_stays_what_it_was_when_it_is_written_dated_and_renamed(spool: Path) -> None:
+    path = spool / "log"
+    path.write_bytes(b"1")
+    with path.open("rb") as file:
+        born = born_ms(file.fileno())
+        if born is None:  # this file system tells no birth times
+            return
+        assert abs(born - os.fstat(file.fileno()).st_mtime_ns // 1_000_000) < 1000
+        os.utime(path, (0, 0))
+        path.write_bytes(b"2")
+        path.rename(spool / "other")
+        assert born_ms(file.fileno()) == born
+
+
+def test_birth_of_a_file_is_not_made_up_where_nobody_knows_it() -> None:
+    with Path("/proc/self/status").open("rb") as file:
+        assert born_ms(file.fileno()) is None
 
 
 @pytest.mark.parametrize("size", [0, 1, 3_000_000])
