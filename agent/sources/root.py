@@ -16,7 +16,7 @@ from functools import partial
 from typing import Final
 
 from agent.errors import CorruptError, LinkError
-from agent.files import ASIDE_PREFIX, file_system_magic, open_beneath, open_folder, remove_beneath
+from agent.files import ASIDE_PREFIX, born_ms, file_system_magic, open_beneath, open_folder, remove_beneath
 from agent.sources.candidate import Candidate, IncompleteError, MediumError
 from agent.sources.settings import SourceSettings, require_medium
 from agent.sources.walk import Found, every_file
@@ -151,8 +151,16 @@ class Root:
 
 
 def _identity(fd: int) -> int:
-    """Return a number of 63 bits made of the file system's own id, which it keeps when mounted again, and the inode."""
-    about = f"{os.fstatvfs(fd).f_fsid} {os.fstat(fd).st_ino}".encode("ascii")
+    """Return a number of 63 bits made of the file system's own id, which it keeps when mounted again, and the inode.
+
+    Some tell in its place the number of their device (XFS, FAT), which another disk has there next time, or nothing
+    (NFS, FUSE): with them the folder's time of birth stands for it, where that is told.
+    """
+    status = os.fstat(fd)
+    own: int | str = os.fstatvfs(fd).f_fsid
+    if own in {0, status.st_dev} and (born := born_ms(fd)):
+        own = f"born {born}"
+    about = f"{own} {status.st_ino}".encode("ascii")
     return int.from_bytes(hashlib.sha256(about).digest()[:8], "big") >> 1
 
 

@@ -3,11 +3,13 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
 from agent import registry
+from agent.sources.root import Root
+from tests.loop import Disk, Kind
 
 Home = Any  # the fixture's class; tests are no package
 Until = Callable[[Callable[[], bool]], Awaitable[None]]
@@ -93,6 +95,26 @@ def test_folder_of_another_recorder_is_another_source(home: Home) -> None:
     home.put(FIRST, b"other", folder=nvr)
     home.scan(home.settings(name="nvr", path=nvr))
     assert {item.source for item in home.objects()} == {"spool", "nvr"}
+
+
+@pytest.mark.parametrize("kind", get_args(Kind))
+def test_disk_is_known_again_at_whatever_device_and_another_at_the_same_one_is_not_taken_for_it(
+    home: Home, tmp_path: Path, kind: Kind
+) -> None:
+    with Disk(tmp_path / "one", kind) as one, Disk(tmp_path / "other", kind) as other:
+        identity = identity_of(home, one)
+        one.unmount()
+        other.unmount()
+        other.mount()  # where the one was
+        assert identity_of(home, other) != identity
+        one.mount()
+        assert identity_of(home, one) == identity
+
+
+def identity_of(home: Home, disk: Disk) -> int:
+    disk.top.chmod(0o700)
+    identity: int = Root(home.settings(path=disk.top)).identity
+    return identity
 
 
 def test_tmpfs_has_no_identity_and_is_known_by_its_path(home: Home) -> None:
