@@ -22,6 +22,7 @@ from agent.app import integrations, unowned
 from agent.app.alarm import Alarm
 from agent.app.integrations import Integration
 from agent.app.lock import opened_lock, take
+from agent.app.naming import require_name_given
 from agent.app.policy_file import read_policy
 from agent.bundle import Bundle
 from agent.clock import MS_PER_S, ReadClock, monotonic_s, pause
@@ -239,6 +240,7 @@ async def opened(config: Config, *, read_clock: ReadClock, patience_s: float = 0
         if unowned.was_begun(config):
             await asyncio.to_thread(unowned.finish, config)
             raise unowned.unowned(config)
+        require_name_given(config)
         keystore = await asyncio.to_thread(partial(Keystore.open, config.keystore, tpm=config.tpm))
         outlives: former.Former | None = None
         with contextlib.ExitStack() as stack:

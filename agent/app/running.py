@@ -419,7 +419,7 @@ def _line_parts(live: Live, tell: Warn) -> Post | None:
     if broker.device != parts.config.device:
         raise ConfigError(
             f"the TLS certificate names {broker.device!r}, the config {parts.config.device!r}",
-            hint=f'write device = "{broker.device}" in {parts.config.file}, or use the certificate of this device',
+            hint=f"name the folder of {parts.config.device}'s certificate in [broker] identity of {parts.config.file}",
         )
 
     def stores(tx: Tx) -> tuple[Key, ...]:

@@ -3,8 +3,8 @@
 The order, and what is true if power fails after each: keystore made (a device without an owner, which collects
 nothing) → index made and the owner installed with the first key set, in one transaction → descriptor, policy and config
 written, each whole or not at all. Running it again with the same owner goes on where it stopped; another owner is
-refused before anything changes, and so is one while an agent has the state folder, also one that is just leaving its
-owner. A device that had an owner before keeps that one's cut-offs (``agent/former.py``) and
+refused before anything changes, and so are another name and one while an agent has the state folder, also one that is
+just leaving its owner. A device that had an owner before keeps that one's cut-offs (``agent/former.py``) and
 nothing else: not even its policy.
 """
 
@@ -17,6 +17,7 @@ import msgspec
 from agent import files, former
 from agent.app import unowned
 from agent.app.lock import opened_lock, take
+from agent.app.naming import descriptor_of, require_name_given
 from agent.app.parts import require_no_orphan
 from agent.clock import ReadClock
 from agent.config import Config
@@ -100,6 +101,7 @@ def _initialise(
     require_no_orphan(config)
     if unowned.was_begun(config):
         unowned.finish(config)
+    require_name_given(config)
     outlived = unowned.read_former(config)
     with contextlib.closing(_keystore(config)) as keystore:
         with contextlib.closing(Index(config.index, key=keystore.index_key())) as index:
@@ -107,7 +109,7 @@ def _initialise(
         descriptor = describe(keystore, device=config.device)
         engine = keystore.engine
     fingerprint = parse_descriptor(descriptor).fingerprint
-    path = config.state / "device.jws"
+    path = descriptor_of(config)
     written, kept = [path], []
     files.write_durably(path, descriptor + b"\n")
     for target, text in documents.items():

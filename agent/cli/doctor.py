@@ -219,12 +219,14 @@ _LIMITS: Final = ("age_ms", "size_bytes", "count", "disk_free_bytes", "disk_free
 
 
 def _keys(config: "Config") -> Iterator[Finding]:
+    from agent.app.naming import require_name_given
     from agent.app.parts import require_no_orphan
     from agent.keystore import Keystore
     from agent.process import keep_memory
 
     keep_memory()
     require_no_orphan(config)
+    require_name_given(config)
     with contextlib.closing(Keystore.open(config.keystore, tpm=config.tpm, mend=False)) as keystore:
         yield from _keystore(config, keystore)
     yield from _swap(Path("/proc/swaps"))
@@ -584,7 +586,7 @@ def _identity(config: "Config") -> Iterator[Finding]:
             "TLS identity",
             "bad",
             f"the certificate names {identity.name!r}, the config {config.device!r}",
-            f'write device = "{identity.name}" in {config.file}',
+            _mend_name(config, named=identity.name),
         )
         return
     days = (identity.expires_ms - system_clock()().wall_ms) // _DAY_MS
@@ -594,6 +596,20 @@ def _identity(config: "Config") -> Iterator[Finding]:
         yield Finding("TLS identity", "look", f"expires in {days} days", "python -m certs renew DIR NAME")
     else:
         yield Finding("TLS identity", "good", f"{identity.name}, {days} days left")
+
+
+def _mend_name(config: "Config", *, named: str) -> str:
+    """Return what to write where the certificate names another: a device that was set up keeps its name."""
+    from agent.app.naming import name_given
+    from agent.files import is_there
+
+    given = name_given(config)
+    rename = f'write device = "{named}" in {config.file}'
+    if given == named:
+        return rename
+    own = given or config.device
+    other_folder = f"name the folder of {own}'s certificate in [broker] identity of {config.file}"
+    return other_folder if is_there(config.keystore) else f"{other_folder}; or, only before init: {rename}"
 
 
 def _broker(config: "Config", ask_status: AskStatus) -> Iterator[Finding]:
