@@ -44,6 +44,12 @@ REQUEST_WITHIN_S: Final = 5.0
 ANSWER_WITHIN_S: Final = 30.0
 """A shell command reads its answer into memory at once; who has not taken it by then gets no more of it."""
 
+FIRST_ANSWER_S: Final = 20.0
+"""What an agent that works answers at once, a busy one on a slow disk within seconds; no word by then is none at all.
+
+For questions that take no time: a long one may be silent until it is done.
+"""
+
 PROGRESS_BYTES: Final = 64 << 10
 """What may wait for a caller while its verb works; steps beyond it are left out, the result never is."""
 
@@ -270,6 +276,10 @@ class AwayError(LinkError):
     """No agent listens: whoever asks may open the vault and answer itself."""
 
 
+class SilentError(LinkError):
+    """An agent listens and says nothing: its process is stopped or stuck, and it has the vault still."""
+
+
 @contextlib.asynccontextmanager
 async def connection(path: Path) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
     """Connect to a running agent; raises ``AwayError`` when none answers."""
@@ -285,21 +295,37 @@ async def connection(path: Path) -> AsyncIterator[tuple[asyncio.StreamReader, as
             await writer.wait_closed()
 
 
-async def ask(path: Path, verb: str, args: dict[str, Any], *, progress: Progress) -> Any:  # noqa: ANN401 - JSON
-    """Ask the running agent and return its result; raises what it raised, or ``LinkError`` when it went away."""
+async def ask(path: Path, verb: str, args: dict[str, Any], *, progress: Progress, within_s: float | None = None) -> Any:  # noqa: ANN401 - JSON
+    """Ask the running agent and return its result; raises what it raised, or ``LinkError`` when it went away.
+
+    ``SilentError`` where it says nothing for ``within_s``; once it told of progress its work takes its time.
+    """
     line = json.dumps({"verb": verb, "args": args}).encode("ascii") + b"\n"
     if len(line) > REQUEST_BYTES:
         raise _too_long()
     async with connection(path) as (reader, writer):
         writer.write(line)
-        while (message := await _next(reader)) is not None:
+        message = await _first(reader, path, within_s=within_s)
+        while message is not None:
             if "progress" in message:
                 progress(message["progress"])
             elif "error" in message:
                 raise_error(message["error"])
             else:
                 return message["result"]
+            message = await _next(reader)
     raise LinkError("the agent stopped before it answered", hint="look at its log, then ask again")
+
+
+async def _first(reader: asyncio.StreamReader, path: Path, *, within_s: float | None) -> dict[str, Any] | None:
+    try:
+        async with asyncio.timeout(within_s):
+            return await _next(reader)
+    except TimeoutError:
+        raise SilentError(
+            f"the agent at {path} does not answer",
+            hint="look at journalctl -u privacy-agent, or restart it: systemctl restart privacy-agent",
+        ) from None
 
 
 async def _next(reader: asyncio.StreamReader) -> dict[str, Any] | None:

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from agent.config import Config
 
 
+_QUICK: Final = frozenset({"status", "cameras", "consents", "integrations"})
+"""Questions that are answered at once, whatever is held."""
+
 LISTED_MAX: Final = 100_000
 """Objects that one inventory holds in memory to put them in order; of more it says so and fails."""
 
@@ -81,7 +84,7 @@ def ask_agent(arguments: argparse.Namespace, verb: str, args: dict[str, Any]) ->
 
 
 async def _ask(config: "Config", verb: str, args: dict[str, Any], *, as_json: bool) -> Any:  # noqa: ANN401 - JSON
-    from agent.control import AwayError, ask
+    from agent.control import FIRST_ANSWER_S, AwayError, ask
     from agent.shell.terminal import LiveLine
 
     line = LiveLine(wanted=not as_json)
@@ -92,7 +95,8 @@ async def _ask(config: "Config", verb: str, args: dict[str, Any], *, as_json: bo
 
     try:
         with suppress(AwayError):
-            return await ask(config.socket, verb, args, progress=progress)
+            within_s = FIRST_ANSWER_S if verb in _QUICK else None
+            return await ask(config.socket, verb, args, progress=progress, within_s=within_s)
         from agent.app.parts import opened
         from agent.app.verbs import offline
         from agent.clock import system_clock

@@ -86,8 +86,10 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 def _examine(config: "Config", arguments: argparse.Namespace) -> Iterator[Finding]:
-    ask_status = functools.cache(lambda: _ask_running(config, "status", {}))  # what it raises comes up at each check
-    is_agents, unseen = os.geteuid() in {0, _agents_uid(config)}, dict[str, DeniedError]()
+    from agent.control import SilentError
+
+    ask_status = _asked_once(config)
+    is_agents, unseen, is_silent = os.geteuid() in {0, _agents_uid(config)}, dict[str, DeniedError](), False
     for what, check in _checks(config, arguments, ask_status):
         try:
             yield from check()
@@ -96,10 +98,34 @@ def _examine(config: "Config", arguments: argparse.Namespace) -> Iterator[Findin
                 yield Finding(what, "bad", error.message, next_step(error))
             else:
                 unseen[what] = error
+        except SilentError as error:  # it has what these checks would look at
+            if not is_silent:
+                yield Finding("agent", "bad", error.message, next_step(error))
+            is_silent = True
         except AgentError as error:
             yield Finding(what, "bad", error.message, next_step(error))
     if unseen:
         yield _unseen(config, unseen, ask_status)
+
+
+def _asked_once(config: "Config") -> AskStatus:
+    """Return what asks the running agent; one that says nothing is waited for once. Other errors come at each check."""
+    from agent.control import FIRST_ANSWER_S, SilentError
+
+    @functools.cache
+    def answer() -> Any:  # noqa: ANN401 - JSON
+        try:
+            return _ask_running(config, "status", {}, within_s=FIRST_ANSWER_S)
+        except SilentError as error:
+            return error
+
+    def ask_status() -> Any:  # noqa: ANN401 - JSON
+        answered = answer()
+        if isinstance(answered, SilentError):
+            raise answered
+        return answered
+
+    return ask_status
 
 
 def _checks(
@@ -116,7 +142,7 @@ def _checks(
     for name, holds_folders in ((OBJECTS_FOLDER, False), (EXPORTS_FOLDER, True)):
         yield name, functools.partial(_vault_folder, config.vault / name, holds_folders=holds_folders)
     yield "vault", lambda: _vault(config, ask_status)
-    yield "audit log", lambda: _audit_log(config)
+    yield "audit log", lambda: _audit_log(config, ask_status)
     yield "sources", lambda: _sources(config)
     for source in config.sources:
         yield f"source {source.name}", functools.partial(_source, source)
@@ -397,12 +423,12 @@ def _damage(told: dict[str, int]) -> Iterator[Finding]:
         )
 
 
-def _ask_running(config: "Config", verb: str, args: dict[str, Any]) -> Any:  # noqa: ANN401 - JSON
+def _ask_running(config: "Config", verb: str, args: dict[str, Any], *, within_s: float | None = None) -> Any:  # noqa: ANN401 - JSON
     """Ask the running agent; ``None`` when there is none."""
     from agent.control import AwayError, ask
 
     try:
-        return asyncio.run(ask(config.socket, verb, args, progress=lambda _step: None))
+        return asyncio.run(ask(config.socket, verb, args, progress=lambda _step: None, within_s=within_s))
     except AwayError as error:
         if isinstance(error.__cause__, PermissionError):  # one may run there
             raise denied(config.socket) from error
@@ -413,10 +439,11 @@ def _run_it(config: "Config") -> str:
     return f"privacy-agent run --config {config.file}"
 
 
-def _audit_log(config: "Config") -> Iterator[Finding]:
+def _audit_log(config: "Config", ask_status: AskStatus) -> Iterator[Finding]:
     from agent.app.alarm import MEANING
     from agent.app.standing import judged
 
+    ask_status()  # one that says nothing is not waited for: all of a long log may take its time
     try:
         answer = _ask_running(config, "audit", {"verify": True})
         sentence = answer["sentence"] if answer is not None else asyncio.run(judged(config)).sentence()

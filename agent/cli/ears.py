@@ -22,7 +22,7 @@ Ask = Callable[[], Awaitable[dict[str, Any]]]
 async def ears(arguments: argparse.Namespace) -> AsyncIterator[Ask]:
     """Hand out what tells what is near: the running agent, else ears of our own that know who is enrolled, else not."""
     from agent.config import DEFAULT_PATH, DiscoverySettings, read_config
-    from agent.control import AwayError, ask
+    from agent.control import FIRST_ANSWER_S, AwayError, ask
     from agent.files import is_there
 
     path = arguments.config or DEFAULT_PATH
@@ -35,7 +35,9 @@ async def ears(arguments: argparse.Namespace) -> AsyncIterator[Ask]:
     settings = config.discovery or DiscoverySettings()
 
     async def ask_running() -> dict[str, Any]:
-        answer: dict[str, Any] = await ask(config.socket, "nearby", {}, progress=lambda _step: None)
+        answer: dict[str, Any] = await ask(
+            config.socket, "nearby", {}, progress=lambda _step: None, within_s=FIRST_ANSWER_S
+        )
         return answer
 
     try:

@@ -110,6 +110,38 @@ async def silent(path: Path) -> tuple[asyncio.StreamReader, asyncio.StreamWriter
 # --- questions and answers
 
 
+def test_agent_that_says_nothing_is_waited_for_so_long_and_no_longer(path: Path) -> None:
+    async def main() -> None:
+        never = asyncio.Event()
+
+        async def wait(_args: dict[str, Any], _progress: Progress) -> str:
+            await never.wait()
+            return "never"
+
+        async with serving(path, {"wait": wait}):
+            with pytest.raises(control.SilentError, match="does not answer"):
+                await ask(path, "wait", {}, progress=nothing, within_s=0.2)
+            never.set()
+
+    run(main())
+
+
+def test_question_that_told_of_progress_takes_its_time(path: Path) -> None:
+    async def main() -> str:
+        late = asyncio.Event()
+
+        async def work(_args: dict[str, Any], progress: Progress) -> str:
+            progress({"done": 1})
+            asyncio.get_running_loop().call_later(1.0, late.set)
+            await late.wait()
+            return "done"
+
+        async with serving(path, {"work": work}):
+            return str(await ask(path, "work", {}, progress=nothing, within_s=0.5))
+
+    assert run(main()) == "done"
+
+
 def test_question_is_answered_and_its_progress_told_in_front(path: Path) -> None:
     async def count(_args: dict[str, Any], progress: Progress) -> str:
         for done in range(3):

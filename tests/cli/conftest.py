@@ -3,6 +3,7 @@
 import asyncio
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -130,6 +131,17 @@ class Device:
         """Run the agent as a process of its own until the block ends; yields its log once it answers."""
         with self._started(*words):
             yield self.log
+
+    @contextmanager
+    def stopped(self) -> Iterator[None]:
+        """Run the agent until it answers, and stop its process for the block: it listens still and does nothing."""
+        with self._started() as process:
+            process.send_signal(signal.SIGSTOP)
+            os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WNOWAIT)
+            try:
+                yield
+            finally:
+                process.send_signal(signal.SIGCONT)
 
     @property
     def log(self) -> Path:

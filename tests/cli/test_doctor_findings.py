@@ -259,6 +259,36 @@ def test_status_says_whether_the_agent_runs(device: Device, tls: Path) -> None:
     assert not re.search(r"^broker +not connected", here.out, re.MULTILINE)
 
 
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wait shortly for an agent that will never answer."""
+    monkeypatch.setattr("agent.control.FIRST_ANSWER_S", 0.5)
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("words", [("status",), ("cameras",), ("discover", "--json")])
+def test_agent_whose_process_is_stopped_keeps_no_question_waiting_for_ever(
+    device: Device, words: tuple[str, ...]
+) -> None:
+    with device.stopped():
+        ran = device.agent(*words)
+    assert ran.code == 1
+    assert f"the agent at {device.state / 'control.sock'} does not answer" in ran.err
+    assert "journalctl -u privacy-agent, or restart it" in ran.err
+
+
+@pytest.mark.usefixtures("impatient")
+def test_agent_whose_process_is_stopped_is_told_once_and_the_rest_is_looked_at(device: Device) -> None:
+    with device.stopped():
+        found = findings(device)
+    told = [one for one in found if one["what"] == "agent"]
+    assert [(one["verdict"], one["told"]) for one in told] == [
+        ("bad", f"the agent at {device.state / 'control.sock'} does not answer")
+    ]
+    assert "restart it" in told[0]["next"]
+    assert {"policy", "keys", "state folder", "source spool", "discovery"} <= {one["what"] for one in found}
+
+
 def test_log_names_what_there_is_to_name_and_nothing_that_was_never_away(device: Device) -> None:
     with device.running("-v") as log:
         until(lambda: "ingest source_opened source=spool\n" in log.read_text(), what="the source is open")
