@@ -125,6 +125,18 @@ def make_folder(path: Path) -> None:
         sync_folder(folder.parent)
 
 
+def make_named_folder(path: Path, *, hint: str) -> None:
+    """Create a private folder that a person named, as ``make_folder`` does.
+
+    Raises ``ConfigError`` with the next step ``hint`` where this user cannot, ``SpaceError`` where there is no room.
+    """
+    try:
+        with translated_space():
+            make_folder(path)
+    except OSError as error:
+        raise ConfigError(f"{error.filename or path}: {error.strerror}", hint=hint) from error
+
+
 def is_there(path: Path) -> bool:
     """Tell whether a file exists; raises ``ConfigError`` where this user may not even look."""
     try:

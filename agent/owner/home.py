@@ -86,7 +86,7 @@ class Home:
                 hint="choose another --home DIR, or --force, which moves this one aside",
             )
         for folder in (self.path, self.path / "keysets", self.path / "devices"):
-            files.make_folder(folder)
+            files.make_named_folder(folder, hint="name a folder that you may write in: privacy-owner --home DIR")
 
     def move_aside(self) -> Path | None:
         """Give an existing home another name, durably; nothing is ever overwritten."""

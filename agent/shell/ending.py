@@ -4,6 +4,7 @@ The words go to stderr and end in the next step. Where JSON was asked for, stdou
 ``{"error": {"kind", "message", "hint"}}``, with ``reason`` and ``retry`` of a refusal.
 """
 
+import errno
 import os
 import sys
 from collections.abc import Callable
@@ -26,6 +27,9 @@ FAILED: Final = 1
 USAGE: Final = 2
 INTERRUPTED: Final = 130  # what a shell shows for SIGINT
 BROKEN_PIPE: Final = 141  # what a shell shows for SIGPIPE
+
+_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
+"""Of standard output: wherever else we write, this is a ``SpaceError`` already."""
 
 _NEXT: Final[dict[type[AgentError], str]] = {
     ConfigError: "correct what is named, then run it again",
@@ -56,13 +60,23 @@ def ended(run: Callable[[], int], *, program: str, as_json: bool, interrupted: C
             code = ending.code if isinstance(ending.code, int) else DONE
         sys.stdout.flush()
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what is left unsaid goes there when the process ends
+        _say_no_more()
         return BROKEN_PIPE
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+        _say_no_more()
+        full = SpaceError("no room for what this command writes", hint="make room, or send its output elsewhere")
+        return complain(full, program=program, as_json=False)
     except KeyboardInterrupt:
         if left := interrupted():
             print(left, file=sys.stderr)
         return INTERRUPTED
     return code
+
+
+def _say_no_more() -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what is left unsaid goes there when the process ends
 
 
 def next_step(error: AgentError) -> str:

@@ -1,10 +1,14 @@
 """Command lines, read the same way everywhere: an example in each help, no guessed options, mistakes are errors."""
 
 import argparse
+import sys
 from collections.abc import Callable, Sequence
-from typing import Any, NoReturn, TypeAlias
+from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
 from agent.errors import ConfigError
+
+if TYPE_CHECKING:
+    from _typeshed import SupportsWrite
 
 Subparsers: TypeAlias = "argparse._SubParsersAction[Parser]"  # noqa: SLF001 - see below
 """What ``add_subparsers`` returns; argparse has no public name for it."""
@@ -39,6 +43,10 @@ class Parser(argparse.ArgumentParser):
             return super().format_help()
         finally:
             self.description = told
+
+    def _print_message(self, message: str, file: "SupportsWrite[str] | None" = None) -> None:
+        """Print the help; argparse would keep to itself that there is no room for it, or nobody who reads it."""
+        (file or sys.stderr).write(message)
 
     def error(self, message: str) -> NoReturn:
         """Raise ``ConfigError``: wrong usage is told as every other mistake is."""

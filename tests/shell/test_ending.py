@@ -52,6 +52,20 @@ def test_reader_that_went_away_ends_with_141(program: str, words: tuple[str, ...
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
+@pytest.mark.parametrize("words", [("version",), ("keygen",), ("--help",)])
+def test_output_that_has_no_room_is_told_and_no_fault_of_ours(program: str, words: tuple[str, ...]) -> None:
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run([tool(program), *words], stdout=full, stderr=subprocess.PIPE, check=False, text=True)
+
+    assert done.returncode == FAILED
+    assert done.stderr.splitlines()[-2:] == [
+        f"{program}: no room for what this command writes",
+        "  next: make room, or send its output elsewhere",
+    ]
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
 @pytest.mark.parametrize("words", [("fly",), ("version", "--colour"), ("decrypt", "-i", "absent", "-o", "out"), ()])
 def test_error_is_told_in_words_and_where_asked_as_json(program: str, words: tuple[str, ...], tmp_path: Path) -> None:
     plain = subprocess.run([tool(program), *words], capture_output=True, check=False, cwd=tmp_path, text=True)
