@@ -6,11 +6,13 @@ in the package.
 
 import argparse
 import datetime as dt
+import errno
+import os
 import sys
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -18,7 +20,12 @@ from certs.authority import KINDS, Kind, checked_name, checked_san
 from certs.errors import CertsError, UsageError
 from certs.folder import DUE_WITHIN, Folder, Issued, move
 
+if TYPE_CHECKING:
+    from _typeshed import SupportsWrite
+
 Clock = Callable[[], dt.datetime]
+_BROKEN_PIPE: Final = 141  # what a shell shows for SIGPIPE
+_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 _MAX_DAYS: Final = 3652
 _UNITS: Final = ((86400, "d"), (3600, "h"), (60, "min"))
 
@@ -29,7 +36,28 @@ def system_clock() -> dt.datetime:
 
 
 def main(argv: Sequence[str] | None = None, *, clock: Clock = system_clock) -> int:
-    """Run one command; returns the exit code."""
+    """Run one command; returns the exit code, also where nobody reads what it says or there is no room for it."""
+    try:
+        try:
+            return _run(argv, clock=clock)
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        _say_no_more()
+        return _BROKEN_PIPE
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+        _say_no_more()
+        full = CertsError("no room for what this command writes", hint="make room, or send its output elsewhere")
+        return _complain(full, as_json=False)
+
+
+def _say_no_more() -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what is left unsaid goes there when the process ends
+
+
+def _run(argv: Sequence[str] | None, *, clock: Clock) -> int:
     args, unknown = _parser().parse_known_args(argv)
     if unknown:
         args.meant.error(f"unrecognized arguments: {' '.join(unknown)}")
@@ -219,6 +247,10 @@ class _Parser(argparse.ArgumentParser):
     def __init__(self, **told: Any) -> None:  # noqa: ANN401 - argparse's own arguments
         super().__init__(**told)
         self.set_defaults(meant=self)  # the innermost command's stands in the end
+
+    def _print_message(self, message: str, file: "SupportsWrite[str] | None" = None) -> None:
+        """Print the help; argparse would keep to itself that there is no room for it, or nobody who reads it."""
+        (file or sys.stderr).write(message)
 
 
 def _parser() -> _Parser:
