@@ -23,6 +23,7 @@ _GROUND: Final = (
     "why, which is kept with it: accuracy (it is contested), unlawful (kept instead of erased), "
     "claims (needed for a legal claim), objection (yours is not decided)"
 )
+_WHERE_IT_STANDS: Final = "privacy-owner inventory --json, or privacy-owner receipts"
 
 
 def add_parsers(subparsers: Subparsers) -> None:
@@ -79,7 +80,7 @@ def _restrict(arguments: argparse.Namespace, context: Context) -> int:
 
 
 def _unrestrict(arguments: argparse.Namespace, context: Context) -> int:
-    named = requests.require_command_id(arguments.freeze, what="RESTRICTION")
+    named = requests.require_command_id(arguments.freeze, what="RESTRICTION", where=_WHERE_IT_STANDS)
     return _ask(arguments, context, "unrestrict", {"restriction": named})
 
 
@@ -98,7 +99,8 @@ def _hold(arguments: argparse.Namespace, context: Context) -> int:
 
 
 def _release(arguments: argparse.Namespace, context: Context) -> int:
-    return _ask(arguments, context, "release", {"hold": requests.require_command_id(arguments.freeze, what="HOLD")})
+    named = requests.require_command_id(arguments.freeze, what="HOLD", where=_WHERE_IT_STANDS)
+    return _ask(arguments, context, "release", {"hold": named})
 
 
 def _ask(arguments: argparse.Namespace, context: Context, verb: str, own: dict[str, Any]) -> int:

@@ -11,6 +11,11 @@ ID = "a" * 26
 WRONG: dict[tuple[str, ...], tuple[str, str]] = {
     ("approve", ID, "00", "--yes"): ("64 digits", "privacy-owner listen"),
     ("approve", "x", "0" * 64, "--yes"): ("no command's id", "policy show --waiting"),
+    ("release", "x"): ("HOLD 'x' is no command's id", "privacy-owner inventory --json, or privacy-owner receipts"),
+    ("unrestrict", "x"): (
+        "RESTRICTION 'x' is no command's",
+        "privacy-owner inventory --json, or privacy-owner receipts",
+    ),
     ("rectify", "--camera", "front_door", "--name", "x"): ("'front_door' is no camera's id", "inventory --json"),
     ("rectify", "x", "--name", "x"): ("'x' is not an id", "privacy-owner inventory"),
     ("client", "approvals", "2"): ("2 clients have to say yes, and 1 could", "privacy-owner client new NAME"),
