@@ -33,11 +33,14 @@ def denied(path: Path, *, handed: Path | None = None, secret: bool = False) -> D
         )
     status = barrier.stat()
     owner, folder = user_name(status.st_uid), stat.S_ISDIR(status.st_mode)
+    if status.st_uid == os.geteuid():
+        mode = stat.S_IMODE(status.st_mode)
+        mend = "rwx" if folder else "r"
+        why = f"{path}: Permission denied: the mode of {barrier} ({mode:03o}) keeps its own user {me} out"
+        return DeniedError(why, hint=f"chmod u+{mend} {barrier}", owner=owner)
     alone = " alone" if not status.st_mode & _OTHERS else ""
     why = f"{path}: Permission denied: {barrier} is for user {owner}{alone}, this is user {me}"
-    if status.st_uid == os.geteuid():
-        hint = f"chmod u+r{'x' if folder else ''} {barrier}"
-    elif status.st_uid != 0:
+    if status.st_uid != 0:
         hint = f"run this as user {owner}, or as root"
     elif handed is not None and barrier.is_relative_to(handed.absolute()):
         hint = f"if user {me} shall use it, as root: chown -R {me} {handed}; else run this as root"

@@ -7,7 +7,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from agent.access import denied
+from agent.access import denied, user_name
 from agent.app.setup import read_owner_file
 from agent.broker import load_identity
 from agent.config import read_config
@@ -65,8 +65,12 @@ def test_file_in_a_closed_folder_is_told_with_the_folder(look: Callable[[Path], 
         with ordinary_user(), pytest.raises(ConfigError) as refused:
             look(folder / "agent.toml")
         folder.chmod(0o700)
-    assert f"{folder} is for user" in refused.value.message
-    assert refused.value.hint == ("run this as root" if os.geteuid() == 0 else f"chmod u+rx {folder}")
+    if os.geteuid() == 0:
+        assert f"{folder} is for user" in refused.value.message
+        assert refused.value.hint == "run this as root"
+    else:
+        assert f"the mode of {folder} (000) keeps its own user" in refused.value.message
+        assert refused.value.hint == f"chmod u+rwx {folder}"
 
 
 @pytest.mark.parametrize("name", ["tls.crt", "tls.key", "ca.crt"])
@@ -81,7 +85,8 @@ def test_identity_that_was_copied_as_another_user_is_not_called_missing_or_bad(n
         (folder / name).chmod(0o000)
         with ordinary_user(), pytest.raises(ConfigError) as refused:
             load_identity(folder)
-    assert refused.value.message.startswith(f"{folder / name}: Permission denied: {folder / name} is for user ")
+    why = f"{folder / name} is for user " if os.geteuid() == 0 else f"the mode of {folder / name} (000) keeps "
+    assert refused.value.message.startswith(f"{folder / name}: Permission denied: {why}")
     mend = "chown -R nobody " if os.geteuid() == 0 else "chmod u+r "
     assert mend in refused.value.hint
 
@@ -94,7 +99,22 @@ def test_file_that_we_made_unreadable_ourselves_asks_for_its_mode() -> None:
         with ordinary_user():
             mine = Path(made) / "mine"
             mine.touch(mode=0)
-            assert denied(mine).hint == f"chmod u+r {mine}"
+            told, me = denied(mine), user_name(os.geteuid())
+            assert told.message == f"{mine}: Permission denied: the mode of {mine} (000) keeps its own user {me} out"
+            assert told.hint == f"chmod u+r {mine}"
+
+
+def test_folder_that_we_closed_to_ourselves_asks_for_its_mode_and_not_for_another_user() -> None:
+    """It said that the folder is for this user alone, and that this is this user."""
+    with TemporaryDirectory() as made:
+        Path(made).chmod(0o777)
+        with ordinary_user():
+            mine = Path(made) / "mine"
+            mine.mkdir(mode=0)
+            told = denied(mine / "agent.toml")
+            mine.chmod(0o700)
+    assert f"the mode of {mine} (000) keeps its own user" in told.message
+    assert told.hint == f"chmod u+rwx {mine}"
 
 
 def test_file_that_its_mode_lets_us_read_sends_to_what_else_may_forbid_it(tmp_path: Path) -> None:
