@@ -53,6 +53,9 @@ _AFTER: Final = {
 KEY_SHOWN: Final = 20
 """Characters of a recipient that tell it from others."""
 
+NAMED_MAX: Final = 8
+"""Ids in one sentence; the table has each."""
+
 _STAYS: Final = dict.fromkeys(
     ("policy", "approve"), ("beyond the limits in force now, and kept all the same: privacy-owner inventory says why",)
 )
@@ -297,6 +300,7 @@ def end(receipt: Receipt, *, further: str = "", own: Collection[str] = ()) -> st
         lines += ["", inventory(listed, own=own)]
     elif receipt.outcomes:
         lines += ["", *_STAYS.get(receipt.verb, ()), outcomes(receipt.outcomes, further=further)]
+        lines += _met_nothing(receipt)
     elif receipt.verb == "inventory" and receipt.status == "done":
         lines += ["", "nothing of that selection is held"]
     elif receipt.verb == "delete" and receipt.status == "done" and _is_empty(receipt):
@@ -319,6 +323,17 @@ def end(receipt: Receipt, *, further: str = "", own: Collection[str] = ()) -> st
         lines += ["", f"export {named}: {counted(len(told.files), 'file')}, {bytes_}"]
         lines += _delivered(told) or [_fetched(told, named, own=own)]
     return "\n".join(lines)
+
+
+def _met_nothing(receipt: Receipt) -> list[str]:
+    """Say under which of the ids that a delete named nothing was held: one that was mistyped is answered so too."""
+    of = [one for one in receipt.outcomes or () if one.result == "already_gone"]
+    ids = [clean(one.id) for one in of if not (one.remarks or one.exports or one.stated_by or one.camera_stated_by)]
+    if receipt.verb != "delete" or not ids:
+        return []
+    more = f" and {len(ids) - NAMED_MAX} more" if len(ids) > NAMED_MAX else ""
+    named = ", ".join(ids[:NAMED_MAX]) + more
+    return ["", f"nothing was held under {named}: gone before, or no id of anything here; {_LOOK}"]
 
 
 def _is_empty(receipt: Receipt) -> bool:

@@ -116,6 +116,20 @@ def test_delete_that_met_nothing_says_so(owner: Owner, peer: Peer, place: Place)
     assert "\n\nnothing of that selection is held: nothing was there to be deleted; " in out
 
 
+def test_delete_of_an_id_under_which_nothing_was_held_says_so(owner: Owner, peer: Peer, place: Place) -> None:
+    """Of a mistyped id it said done, already_gone, and not a word more; of others there is nothing to say."""
+    deleted, gone, copied = new_id(), new_id(), new_id()
+    outcomes = [
+        {"id": deleted, "result": "deleted"},
+        {"id": gone, "result": "already_gone"},
+        {"id": copied, "result": "already_gone", "remarks": ["export_copy_remains"], "exports": [new_id()]},
+    ]
+    peer.answers = lambda _peer, _command: [{"outcomes": outcomes}]
+    with peer.online(place.url, place.device):
+        out = owner.ok("delete", deleted, gone, copied, "--yes", *place.reach).out
+    assert f"\nnothing was held under {gone}: gone before, or no id of anything here; privacy-owner inventory" in out
+
+
 def test_object_that_is_named_and_not_held_fails_the_inventory(owner: Owner, peer: Peer, place: Place) -> None:
     held, gone = new_id(), new_id()
     view = {"id": held, "camera": "k3x9abcd", "category": "photo", "bytes": 1000, "state": "sealed"}
