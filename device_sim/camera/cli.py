@@ -26,6 +26,7 @@ from device_sim.camera.layout import LAYOUTS, Kind, Layout, finished, place
 from device_sim.camera.media import DEFAULT_BITS_PER_S, DEFAULT_FPS, DEFAULT_SIZE, write_clip, write_photo
 from device_sim.camera.usage_log import stamp, usage_log_lines
 from device_sim.signals import ended
+from device_sim.told import words_of
 
 if TYPE_CHECKING:
     from device_sim.camera.face import FaceName
@@ -336,7 +337,7 @@ def _record(arguments: argparse.Namespace) -> int:
         sys.stdout = None
         return _EXIT_DONE
     except OSError as error:
-        print(f"device-sim camera: {error}", file=sys.stderr)
+        print(f"device-sim camera: {words_of(error)}", file=sys.stderr)
         print("  next: name a folder (and a clip) that you may use and that has room: --spool DIR", file=sys.stderr)
         return _EXIT_FAILED
     return _EXIT_DONE
@@ -367,6 +368,12 @@ def _be(arguments: argparse.Namespace) -> int:
         )
     except (scenario.ScenarioError, hardware.HardwareError) as error:
         print(f"device-sim camera: {error}", file=sys.stderr)
+        return _EXIT_FAILED
+    except OSError as error:
+        if error.filename is None:
+            raise
+        print(f"device-sim camera: {words_of(error)}", file=sys.stderr)
+        print("  next: name a folder that you may use and that has room: --state DIR", file=sys.stderr)
         return _EXIT_FAILED
 
 

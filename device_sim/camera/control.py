@@ -15,6 +15,7 @@ from typing import IO, Any, Final
 
 from device_sim.camera.card import CardError
 from device_sim.camera.order import LINE_BYTES, Order, OrderError, read
+from device_sim.told import words_of
 
 ANSWER_S: Final = 30.0
 CONTROL: Final = "control"
@@ -81,8 +82,10 @@ def tell(path: Path, line: str) -> dict[str, Any]:
             with line_to.makefile("rb") as answers:
                 told: dict[str, Any] = json.loads(answers.readline())
                 return told
-    except (OSError, ValueError) as error:
-        raise NobodyError(f"no simulator answers at {path}: {error}") from None
+    except OSError as error:  # of a socket: it names no file
+        raise NobodyError(f"no simulator answers at {path}: {words_of(error)}") from None
+    except ValueError:
+        raise NobodyError(f"no simulator answers at {path}: what came is no answer") from None
 
 
 @contextlib.contextmanager

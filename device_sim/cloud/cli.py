@@ -21,6 +21,7 @@ from device_sim.cloud.journal import Event, Sink, print_json, print_readable
 from device_sim.cloud.keys import Party
 from device_sim.cloud.service import DEFAULT_REGION, ROLES, Cloud, init
 from device_sim.signals import ended
+from device_sim.told import words_of
 
 _DESCRIPTION = """\
 A store and a backend to run an agent against. It keeps what it receives,
@@ -269,6 +270,7 @@ def _whole(spec: str, argument: str) -> int:
 
 
 def _failed(error: CloudError | OSError) -> int:
-    hint = getattr(error, "hint", "check the path, its permissions and free space")
-    print(f"device-sim cloud: {error}\n  next: {hint}", file=sys.stderr)
+    told = words_of(error) if isinstance(error, OSError) else str(error)
+    hint = getattr(error, "hint", "name a folder that you may write in: device-sim cloud init DIR makes one")
+    print(f"device-sim cloud: {told}\n  next: {hint}", file=sys.stderr)
     return 2 if isinstance(error, SetupError) else 1

@@ -20,6 +20,8 @@ CLIP_MIN_BYTES: Final = 1_000_000
 
 CLIP_MAX_BYTES: Final = 1 << 28
 
+_NAME_ONE: Final = "name a video that plays: --input clip.mp4, or make demo INPUT=clip.mp4"
+
 
 def play(folder: Path, *, clip: Path | None, engine: str, keep_running: bool, json_wanted: bool) -> int:
     """Play all steps in ``folder``; returns the exit code of the shell command."""
@@ -56,8 +58,10 @@ def _unusable(clip: Path) -> str:
     try:
         size = clip.stat().st_size
         picture.frame_png(clip, at_s=0.0)
-    except (OSError, ValueError) as error:
-        return f"{error}\n  next: name a video that plays: --input clip.mp4"
+    except OSError as error:
+        return f"{error.strerror or error}\n  next: {_NAME_ONE}"
+    except ValueError as error:
+        return f"{error}\n  next: {_NAME_ONE}"
     if not CLIP_MIN_BYTES <= size <= CLIP_MAX_BYTES:
         return f"{size:,} bytes\n  next: take a clip between {CLIP_MIN_BYTES:,} and {CLIP_MAX_BYTES:,} bytes"
     return ""

@@ -23,6 +23,7 @@ from typing import IO, Any, Final, Self
 
 from device_sim.cloud import clock
 from device_sim.signals import held
+from device_sim.told import words_of
 
 Event = dict[str, Any]
 
@@ -190,10 +191,13 @@ class Stage:
     def __enter__(self) -> Self:
         if len(os.fsencode(self.state / "control.sock")) > _SOCKET_PATH_MAX:
             raise DemoError(f"{self.folder}: too long for the agent's socket\n  next: a shorter one with --dir")
-        _clear(self.folder)
-        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._mark = _locked(self.folder, os.O_RDWR | os.O_CREAT)
-        self.logs.mkdir(mode=0o700)
+        try:
+            _clear(self.folder)
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._mark = _locked(self.folder, os.O_RDWR | os.O_CREAT)
+            self.logs.mkdir(mode=0o700)
+        except OSError as error:
+            raise DemoError(f"{words_of(error)}\n  next: name a folder that you may write in: --dir DIR") from error
         beside = ""
         if os.access(_MEMORY, os.W_OK):
             self.spool = _MEMORY / f"{MARK.lstrip('.')}-{secrets.token_hex(4)}" / "spool"
