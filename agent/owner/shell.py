@@ -94,7 +94,10 @@ def _parser(named: str) -> Parser:
     parser = Parser(
         prog="privacy-owner",
         description="Own cameras: make the keys, say who may command them, delete, export and check what they answer.",
-        epilog="example:\n  privacy-owner init && privacy-owner device add camera-1.jws && privacy-owner inventory",
+        epilog="first steps:\n"
+        "  privacy-owner init\n"
+        f"  privacy-agent init --owner {DEFAULT_HOME}/owner.pub --device cam-01 --config agent.toml --state state\n"
+        "  privacy-owner device add state/device.jws",
     )
     parser.add_argument(
         "--home",

@@ -401,7 +401,7 @@ _NOT_DELIVERED: Final = {
 
 def _fetched(told: ToldExport, named: str, *, own: Collection[str]) -> str:
     """Say how an export that lies on the device comes to whom it is sealed."""
-    copied = f"next: copy the folder exports/{named} from the device"
+    copied = f"next: copy the folder vault/exports/{named} from the agent's state folder on the device"
     if own and told.recipients and not set(told.recipients) & set(own):
         return f"{copied} to whoever holds the identity: you cannot open it; they do: age -d -i IDENTITY FILE"
     return f"{copied}, then: privacy-owner open {named}"

@@ -33,6 +33,7 @@ _SEALING_BYTES: Final = 2 << 20
 """What sealing adds to a manifest of the largest size: header, nonce, tags."""
 
 
+_COPY_IT: Final = "copy the folder vault/exports/ID whole from the agent's state folder on the device"
 _BAD_ARCHIVE: Final = (zipfile.BadZipFile, KeyError, RuntimeError, EOFError, ValueError, OSError, struct.error)
 """What the standard reader raises for archives that are bent: it has no error of its own for all of them."""
 
@@ -106,7 +107,7 @@ def _room_for(manifest: Manifest, arguments: argparse.Namespace, folder: Path, *
 def _manifest(folder: Path, identities: tuple[age.Identity, ...], context: Context) -> tuple[Device, Manifest, str]:
     path = folder / MANIFEST
     if not path.is_file():
-        raise ConfigError(f"{folder}: no export lies here", hint="copy the folder exports/ID whole from the device")
+        raise ConfigError(f"{folder}: no export lies here", hint=_COPY_IT)
     sealed = read_file(path, max_bytes=MAX_MANIFEST_BYTES + _SEALING_BYTES)
     try:
         jws = age.decrypt(sealed, identities)

@@ -1,6 +1,9 @@
 """Every ``--help``: each command is described, says of each argument what it is, and ends in an example."""
 
+import os
 import re
+import subprocess
+import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -78,3 +81,22 @@ def test_version_is_that_of_the_project(program: str) -> None:
     code, told = printed(program, "--version")
     assert code in {0, None}
     assert told.startswith(f"{program} {project['version']}")
+
+
+def test_first_steps_of_the_owners_help_work_on_a_fresh_machine(tmp_path: Path) -> None:
+    """The example went from the owner's keys to a device's descriptor that nothing had made."""
+    steps = [line.strip() for line in help_of("privacy-owner").split("\n\n")[-1].splitlines()[1:]]
+    assert [step.split()[:2] for step in steps] == [
+        ["privacy-owner", "init"],
+        ["privacy-agent", "init"],
+        ["privacy-owner", "device"],
+    ]
+    bin_ = Path(sys.executable).parent
+    env = {**os.environ, "HOME": str(tmp_path), "PATH": f"{bin_}:{os.environ['PATH']}"}
+    env.pop("PRIVACY_OWNER_HOME", None)
+    done = [
+        subprocess.run(["sh", "-c", step], cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
+        for step in steps
+    ]
+    assert [one.returncode for one in done[:2]] == [0, 0], [one.stderr for one in done]
+    assert "fingerprint" in done[2].stderr, "the last one shows what a person compares"
