@@ -95,6 +95,12 @@ async def seen(config: Config, *, read_clock: ReadClock) -> dict[str, Any]:
         }
 
 
+async def known_cameras(config: Config) -> frozenset[str]:
+    """Return the id of every camera that is known, without an agent."""
+    async with looked_into(config) as (tx, _keystore):
+        return frozenset(camera.id for camera in registry.every_camera(tx))
+
+
 async def judged(config: Config) -> chain.Verdict:
     """Judge the whole audit log without an agent; ``CorruptError`` names the first line that does not hold."""
     async with looked_into(config) as (tx, keystore):

@@ -142,6 +142,7 @@ def _checks(
     for name, holds_folders in ((OBJECTS_FOLDER, False), (EXPORTS_FOLDER, True)):
         yield name, functools.partial(_vault_folder, config.vault / name, holds_folders=holds_folders)
     yield "vault", lambda: _vault(config, ask_status)
+    yield "policy", lambda: _camera_rules(config, ask_status)
     yield "audit log", lambda: _audit_log(config, ask_status)
     yield "sources", lambda: _sources(config)
     for source in config.sources:
@@ -239,6 +240,22 @@ def _readers(policy: "Policy") -> Iterator[Finding]:
         elif rule.purposes and not purposes_for(rule, Consents()):
             names = ", ".join(purpose.name for purpose in rule.purposes)
             yield Finding("policy", "good", f"{rule.scope} is taken in only with consent to: {names}")
+
+
+def _camera_rules(config: "Config", ask_status: AskStatus) -> Iterator[Finding]:
+    """Tell of rules for a camera that is not known here; a policy that cannot be read is told by its own check."""
+    from agent.app.parts import read_policy_file
+    from agent.app.policy_file import read_policy
+    from agent.cli.known import LISTED_BY, UNKNOWN, unknown_cameras
+
+    try:
+        policy = read_policy(read_policy_file(config), file=str(config.policy))
+    except AgentError:
+        return
+    if policy.cameras():
+        ask_status()  # one that says nothing is not waited for again
+    for camera in unknown_cameras(config, policy):
+        yield Finding("policy", "look", f"[camera.{camera}.…]: {UNKNOWN}", LISTED_BY)
 
 
 _LIMITS: Final = ("age_ms", "size_bytes", "count", "disk_free_bytes", "disk_free_share")

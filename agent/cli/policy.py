@@ -4,10 +4,15 @@ import argparse
 import json
 from collections import Counter
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
+from agent.cli.known import LISTED_BY, UNKNOWN, unknown_cameras
 from agent.cli.processing import add_record
+from agent.errors import ConfigError
 from agent.shell.parser import Subparsers, add, group
+
+if TYPE_CHECKING:
+    from agent.policy import Policy
 
 _FROZEN: Final = frozenset({"held", "restricted"})
 _ORDER: Final = ("looser", "neutral", "tighter")
@@ -91,10 +96,15 @@ def _check(arguments: argparse.Namespace) -> int:
     plan = None
     if arguments.dry_run:
         plan = ask_agent(arguments, "dry-run", {"policy": raw.decode("utf-8"), "file": str(path)})
+    unknown = _unknown_cameras(arguments, policy)
     if arguments.json:
-        print(json.dumps({"file": str(path), "rules": [rule.scope for rule in policy.rules], "would_delete": plan}))
+        rules = [rule.scope for rule in policy.rules]
+        told = {"file": str(path), "rules": rules, "would_delete": plan, "unknown_cameras": unknown}
+        print(json.dumps(told))
         return 0
     print(f"{path}: good, {counted(len(policy.rules), 'rule')}")
+    for camera in unknown:
+        print(f"look: [camera.{camera}.…]: {UNKNOWN}; {LISTED_BY}")
     if plan is not None:
         rows = [(*_object(item), item["rule"]) for item in plan["objects"]]
         if rows:
@@ -110,6 +120,19 @@ def _check(arguments: argparse.Namespace) -> int:
         if plan["asks_first"]:
             print("That is far more than expected: the pass would stop and ask the owner first.")
     return 0
+
+
+def _unknown_cameras(arguments: argparse.Namespace, policy: "Policy") -> list[str]:
+    """Return which cameras of the policy this device does not know; none where a policy is checked without a device."""
+    from agent.cli.asking import config_of
+
+    try:
+        config = config_of(arguments)
+    except ConfigError:
+        if arguments.config is not None:
+            raise
+        return []
+    return unknown_cameras(config, policy)
 
 
 def _stay(plan: dict[str, Any]) -> str:

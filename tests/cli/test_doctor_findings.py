@@ -134,6 +134,42 @@ def test_category_that_nobody_could_read_and_one_that_waits_for_consent_are_told
     assert "[recipients]" in found["next"]
 
 
+@pytest.mark.parametrize("runs", [False, True])
+def test_rule_for_a_camera_that_is_not_known_here_is_told_by_doctor_and_policy_check(
+    device: Device, *, runs: bool
+) -> None:
+    """A mistyped id is obeyed for nothing, and nobody said so."""
+    (known,) = {
+        one["camera"] for one in device.ok("inventory", "--json", *device.take_in("front/a.mp4")).json["objects"]
+    }
+    policy = device.folder / "policy.toml"
+    rules = "".join(f'[camera.{camera}.recording]\nkeep.age = "3d"\n' for camera in (known, "nosuch42"))
+    edit(policy, r"\Z", "\n" + rules)
+    with device.running() if runs else contextlib.nullcontext():
+        told = [one for one in findings(device) if one["told"].startswith("[camera.")]
+        checked = device.ok("policy", "check")
+        asked = device.ok("policy", "check", "--json").json
+    assert told == [
+        {
+            "what": "policy",
+            "verdict": "look",
+            "told": "[camera.nosuch42.…]: no camera of that id is known here",
+            "next": "privacy-agent cameras and privacy-agent inventory list them",
+        }
+    ]
+    assert "look: [camera.nosuch42.…]: no camera of that id is known here; privacy-agent cameras" in checked.out
+    assert asked["unknown_cameras"] == ["nosuch42"]
+
+
+def test_policy_that_is_checked_without_a_device_says_nothing_of_its_cameras(device: Device, tmp_path: Path) -> None:
+    policy = tmp_path / "policy.toml"
+    policy.write_text((device.folder / "policy.toml").read_text())
+    edit(policy, r"\Z", '\n[camera.nosuch42.recording]\nkeep.age = "3d"\n')
+    ran = device.shell("privacy-agent", "policy", "check", policy)
+    assert ran.code == 0
+    assert "nosuch42" not in ran.out
+
+
 def test_upload_to_a_region_that_nobody_named_is_told(device: Device, tls: Path) -> None:
     with device.config.open("a") as config:
         config.write(f'[broker]\nurl = "mqtts://localhost:1"\ntenant = "acme"\nidentity = "{tls / "cam-01"}"\n')
