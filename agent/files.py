@@ -207,6 +207,8 @@ def born_ms(fd: int) -> int | None:
 
     A file that is renamed keeps it, a copy has one of its own.
     """
+    if not hasattr(_libc, "statx"):  # musl has it since 1.2.5
+        return None
     answer = ctypes.create_string_buffer(_STATX_BYTES)
     failed: int = _libc.statx(fd, b"", _AT_EMPTY_PATH, _STATX_BTIME, answer)
     if failed or not int.from_bytes(answer.raw[_STATX_MASK], sys.byteorder) & _STATX_BTIME:

@@ -664,7 +664,7 @@ class Ingest:
         if not forbidden.certain:
             await self._refused(work, Refuse(reason="before_mark", rule=forbidden.rule), self._now())
             await self._keep([passed])
-            if work.first.told is not None:
+            if work.first.told is not None or work.is_log:
                 await self._remains(work, forbidden)
             return
         if work.source.settings.copy == "left":

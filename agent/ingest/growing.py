@@ -278,11 +278,14 @@ class _Reading:
         return ends[::-1]
 
     def _cut_back(self, known: Sequence[Bookmark]) -> Bookmark | None:
-        """Return the bookmark of a log that lost its end, put back to behind the last line that is there as it was."""
-        for one in known:
-            if one.head_tag == self._head and (back := put_back(one, self._now.size_bytes, end_tag=self._end_tag_at)):
-                return back
-        return None
+        """Return the bookmark of a log that lost its end, put back to behind the last line that is there as it was.
+
+        Of several that is the one of which most is there, and the newest: what begins alike each day, in a file that is
+        cut each day, was not written since an older one of them was read.
+        """
+        alike = (one for one in known if one.head_tag == self._head)
+        backs = (put_back(one, self._now.size_bytes, end_tag=self._end_tag_at) for one in alike)
+        return max(filter(None, backs), key=lambda one: (one.taken_bytes, one.since_ms), default=None)
 
     def _copied(self, beginning: Beginning) -> Bookmark | None:
         """Return the bookmark of a log that this is a copy of, whole or cut, under a name that tells nothing.

@@ -123,15 +123,14 @@ class Known:
         the delete nobody deleted.
         """
         candidate, since_ms = piece.candidate, piece.lines_from_ms
+        uncertain = since_ms == 0
         found = self.forbidden(tx, candidate, camera=camera, content=piece.content_tag)
-        if found is not None or since_ms >= candidate.place.captured_from_ms:
-            return found
-        place = msgspec.structs.replace(candidate.place, captured_from_ms=since_ms)
-        older = msgspec.structs.replace(candidate, place=place)
-        found = self.forbidden(tx, older, camera=camera, content=piece.content_tag)
-        if found is None or (since_ms and not self._takes(candidate)):
-            return found
-        return msgspec.structs.replace(found, certain=False)
+        if found is None and since_ms < candidate.place.captured_from_ms:
+            place = msgspec.structs.replace(candidate.place, captured_from_ms=since_ms)
+            older = msgspec.structs.replace(candidate, place=place)
+            found = self.forbidden(tx, older, camera=camera, content=piece.content_tag)
+            uncertain = uncertain or self._takes(candidate)
+        return msgspec.structs.replace(found, certain=False) if found is not None and uncertain else found
 
     def forbidden(self, tx: Tx, candidate: Candidate, *, camera: str, content: bytes = b"") -> Forbidden | None:
         """Return why this file was deleted before; unread, it may be another where it is ours.

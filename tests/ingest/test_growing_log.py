@@ -578,6 +578,28 @@ def test_lines_of_before_a_delete_stay_out_also_where_their_log_was_not_known(
     assert clocked.sealed() == [line("after it")]
 
 
+def test_log_that_is_cut_each_day_and_begins_alike_goes_on_from_the_day_before_and_not_from_before_a_delete(
+    clocked: Clocked,
+) -> None:
+    banner = "camera 7", "format 2"
+    clocked.at(-60, *banner, "first")
+    clocked.look()
+    clocked.at(-50, *(f"before it {number:0100}" for number in range(100)))  # long: it is known for a month
+    clocked.look()
+    delete_everything(clocked)
+    for day in range(1, 4):
+        os.truncate(clocked.path, 0)
+        clocked.at(day * 86_400, *banner, f"morning {day}")
+        clocked.look()
+        clocked.at(day * 86_400 + 600, f"noon {day}")
+        clocked.look()
+    # Behind a delete the first piece is passed over once: it may have been written since the look before.
+    told = b"".join(clocked.sealed()).decode()
+    assert [word for word in ("morning 1", "noon 1", "morning 2", "noon 2", "morning 3", "noon 3") if word in told] == [
+        "noon 1", "morning 2", "noon 2", "morning 3", "noon 3",
+    ]  # fmt: skip
+
+
 def test_all_pieces_of_a_log_that_was_not_known_are_as_old_as_it_is(
     clocked: Clocked, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -644,6 +666,7 @@ def test_log_of_before_and_after_a_delete_is_not_destroyed_where_it_is_ours(
         assert clocked.sealed() == []
         assert clocked.home.left() == [LOG]
         assert clocked.home.reasons("refused") == ["before_mark"]
+        assert clocked.home.reasons("deleted_before") == ["the source's copy remains"], "its owner is told"
 
 
 def test_folder_that_becomes_ours_brings_nothing_back_and_is_emptied(recorder: Recorder) -> None:
