@@ -227,8 +227,8 @@ class _Reading:
         if begun is not None:
             return begun.since_ms
         place, tags = self._offered.place, related_tags(self._offered, key=self._key)
-        if place.captured_from_ms != self._offered.mtime_ns // _NS_PER_MS:
-            return place.captured_from_ms  # its name says when it begins
+        if place.is_told:
+            return place.captured_from_ms
         made_ms = born_ms(self._fd)
         since = [one.since_ms for one in known if one.file_tag == tags["file_tag"]]
         since += [one.since_ms for one in known if made_ms is None and one.path_tag == tags["path_tag"]]

@@ -91,13 +91,17 @@ _DAY_MS: Final = 86_400_000
 
 
 class Place(msgspec.Struct, frozen=True, kw_only=True):
-    """What a path says; the interval is half open, in Unix milliseconds."""
+    """What a path says; the interval is half open, in Unix milliseconds.
+
+    ``is_told`` that it begins by what the name says, and not by the file's last change, which is all there is else.
+    """
 
     label: str
     category: Category
     media_type: str
     captured_from_ms: int
     captured_to_ms: int
+    is_told: bool = True
 
     @property
     def is_log(self) -> bool:
@@ -189,7 +193,7 @@ def _place(
     if not 0 <= changed_ms <= LAST_MS:
         raise CorruptError("its last change lies at an impossible time")
     try:
-        start_ms, end_ms = _interval(words, changed_ms, zone=zone, default_ms=default_ms)
+        start_ms, end_ms, is_told = _interval(words, changed_ms, zone=zone, default_ms=default_ms)
     except (ValueError, OverflowError):
         raise CorruptError("its name holds an impossible time") from None
     if not 0 <= start_ms < end_ms <= LAST_MS:
@@ -200,25 +204,26 @@ def _place(
         media_type=media_type,
         captured_from_ms=start_ms,
         captured_to_ms=end_ms,
+        is_told=is_told,
     )
 
 
 def _interval(
     words: dict[str, str], changed_ms: int, *, zone: dt.tzinfo | None, default_ms: int | None
-) -> tuple[int, int]:
+) -> tuple[int, int, bool]:
     start_ms = _start_ms(words, zone)
     if start_ms is None:
-        return changed_ms, changed_ms + 1
+        return changed_ms, changed_ms + 1, False
     if "year" in words and "hour" not in words:  # only the day is told
         within = start_ms <= changed_ms < start_ms + _DAY_MS
-        return (changed_ms, changed_ms + 1) if within else (start_ms, start_ms + _DAY_MS)
+        return (changed_ms, changed_ms + 1, False) if within else (start_ms, start_ms + _DAY_MS, True)
     if "duration_s" in words:
-        return start_ms, start_ms + max(1, round(float(words["duration_s"]) * _MS_PER_S))
+        return start_ms, start_ms + max(1, round(float(words["duration_s"]) * _MS_PER_S)), True
     category = MEDIA[words["ext"].lower()][1]
     if default_ms is not None and category == "recording":
-        return start_ms, start_ms + default_ms
+        return start_ms, start_ms + default_ms, True
     plausible = category != "photo" and start_ms < changed_ms <= start_ms + LONGEST_MS
-    return start_ms, changed_ms if plausible else start_ms + 1
+    return start_ms, changed_ms if plausible else start_ms + 1, True
 
 
 def _start_ms(words: dict[str, str], zone: dt.tzinfo | None) -> int | None:

@@ -166,7 +166,7 @@ WRONG: dict[tuple[str, ...], tuple[int, str, str]] = {
     (*HERE, "--device-descriptor", "nowhere"): (2, "nowhere: ", "privacy-agent init"),
     HERE: (1, "no broker at 127.0.0.1:1", "device-sim broker"),
     ("init", "."): (2, "not overwritten", "another folder"),
-    ("init", "/proc/cloud"): (1, "/proc/cloud", "check the path"),
+    ("init", "/proc/cloud"): (1, "/proc/cloud", "name a folder that you may write in: device-sim cloud init DIR"),
     ("observe", "--broker", "x", "--out", "seen"): (2, "'x' is no broker", "mqtts://host:port"),
     ("observe", "--broker", "mqtt://127.0.0.1:1", "--out", "seen"): (1, "no broker at", "device-sim broker"),
 }

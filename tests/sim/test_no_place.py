@@ -1,28 +1,11 @@
 """Folders and files that the simulators cannot use: told in plain words, with what to name instead."""
 
-from collections.abc import Iterator
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import pytest
 
-import device_sim.camera.hardware
-import device_sim.demo.play
 from device_sim.cli import main
-from tests.ordinary_user import ordinary_user
-
-LOADED = (device_sim.camera.hardware, device_sim.demo.play)
-"""By who may read the libraries; the other user may not, where they lie in somebody's home."""
-
-
-@pytest.fixture
-def etc() -> Iterator[Path]:
-    """A folder that everybody may read and nobody but its owner may write in."""
-    with TemporaryDirectory() as made:
-        folder = Path(made)
-        folder.chmod(0o555)
-        yield folder
-        folder.chmod(0o755)
+from tests.disk import as_root, read_only
 
 
 @pytest.mark.parametrize(
@@ -34,17 +17,19 @@ def etc() -> Iterator[Path]:
         (("cloud", "init", "HERE"), "device-sim cloud init DIR"),
     ],
 )
-def test_folder_that_this_user_may_not_make_is_named_with_what_to_name_instead(
-    etc: Path, words: tuple[str, ...], option: str, capsys: pytest.CaptureFixture[str]
+@as_root
+def test_folder_that_cannot_be_made_is_named_with_what_to_name_instead(
+    tmp_path: Path, words: tuple[str, ...], option: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    folder = etc / "mine"
-    with ordinary_user():
+    (tmp_path / "etc").mkdir()
+    folder = tmp_path / "etc" / "mine"
+    with read_only(tmp_path / "etc"):
         code = main([str(folder) if word == "HERE" else word for word in words])
     said = capsys.readouterr().err
     assert code == 1
-    assert f"device-sim {words[0]}: {folder}: Permission denied\n  next: " in said
+    assert f"device-sim {words[0]}: {folder}: Read-only file system\n  next: " in said
     assert option in said
-    assert list(etc.iterdir()) == []
+    assert list((tmp_path / "etc").iterdir()) == []
 
 
 def test_order_to_nobody_is_told_without_the_number_of_an_error(
