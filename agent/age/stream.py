@@ -5,7 +5,8 @@ Rules: memory is bounded by one batch of chunks; a byte reaches the writer only 
 written before an error is a true prefix, so a caller that needs all or nothing writes to a temporary file.
 
 Speed: the cipher is three quarters of the time, so the loop copies nothing and allocates nothing: buffers and their
-slices are made once, and a batch is one read and one write. (C2SP ``age.md``, section "Payload".)
+slices are made once, what is read begins on a page (``pages.py``), and a batch is one read and one write. (C2SP
+``age.md``, section "Payload".)
 """
 
 import io
@@ -19,6 +20,7 @@ from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
 from agent.age.failure import HeaderError, PayloadError
 from agent.age.format import PrefixedReader, Reader, derive
+from agent.pages import page_buffer
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -229,7 +231,7 @@ class _Batch:
     __slots__ = ("count", "done", "ends", "failure", "number", "plain", "plain_slots", "sealed", "sealed_slots")
 
     def __init__(self) -> None:
-        self.plain = memoryview(bytearray(BATCH_CHUNKS * CHUNK_BYTES))
+        self.plain = page_buffer(BATCH_CHUNKS * CHUNK_BYTES)
         self.plain_slots = [self.plain[at : at + CHUNK_BYTES] for at in range(0, len(self.plain), CHUNK_BYTES)]
         self.sealed = memoryview(bytearray(BATCH_CHUNKS * SEALED_CHUNK_BYTES))
         self.sealed_slots = [

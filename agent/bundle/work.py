@@ -20,6 +20,7 @@ from agent.envelope import MAX_MANIFEST_BYTES, encode
 from agent.errors import CorruptError, RefusedError
 from agent.files import FILE_MODE, remove
 from agent.model import Object, Outcome
+from agent.pages import page_buffer
 
 _COPY_BYTES: Final = 1024 * 1024
 _LOG: Final = logging.getLogger(__name__)
@@ -124,7 +125,7 @@ class NewFile:
 def join(work: Work, name: str, header: bytes, payload: Path, *, item: Object) -> ExportFile | None:
     """Write header and payload into one file; ``None`` (and no file) if the payload is not what was sealed."""
     digest = hashlib.sha256()
-    buffer = memoryview(bytearray(_COPY_BYTES))
+    buffer = page_buffer(_COPY_BYTES)
     with NewFile(work.folder / name) as file:
         file.write(memoryview(header))
         for count in _filled(payload, buffer):

@@ -16,6 +16,7 @@ import msgspec
 
 from agent.damage import What
 from agent.errors import LinkError
+from agent.pages import page_buffer
 
 PIECE_BYTES: Final = 1 << 20
 """Read at once: all the memory that a look takes, whatever the payload's size."""
@@ -38,7 +39,7 @@ class Look:
         self._path = path
         self._size = size_bytes
         self._expected = payload_sha256
-        self._buffer = memoryview(bytearray(min(PIECE_BYTES, size_bytes + 1)))  # one more, to see a file that grew
+        self._buffer = page_buffer(min(PIECE_BYTES, size_bytes + 1))  # one more, to see a file that grew
         self._hash = hashlib.sha256()
         self._fd = -1
         self.done_bytes = 0

@@ -20,6 +20,8 @@ from typing import Final
 
 from cryptography.hazmat.primitives.poly1305 import Poly1305
 
+from agent.pages import page_buffer
+
 PIECE_BYTES: Final = 256 * 1024
 WRITE_BACK_BYTES: Final = 8 * 1024 * 1024
 """Often enough that an fsync finds at most this much to do, rarely enough to cost no system calls."""
@@ -87,7 +89,7 @@ class Follower:
             self._failure = error
 
     def _follow(self) -> None:
-        buffer = memoryview(bytearray(PIECE_BYTES))
+        buffer = page_buffer(PIECE_BYTES)
         done = started = 0
         while True:
             with self._changed:
