@@ -35,6 +35,7 @@ BAD = {
     "a service that ends at once": ("[upload]", '[end_of_service]\nsilent = "1s"\n[upload]'),
     "a grace of nothing": ("[upload]", '[end_of_service]\ngrace = "0s"\n[upload]'),
     "a region that is no name": ('"us-east"', '"the east"'),
+    "an owner of another name": ("owner = ", "ada = "),
     "another version": ("version = 1", "version = 2"),
 }
 
