@@ -72,6 +72,7 @@ from agent.rtsp.settings import (
 )
 from agent.scrub.settings import ScrubSettings
 from agent.sources import SourceSettings
+from agent.sources.place import read_template, read_zone
 from agent.sources.settings import BATCH_MAX_BYTES, After, SourceKind
 
 DEFAULT_PATH: Final = Path("/etc/privacy-agent/agent.toml")
@@ -384,8 +385,8 @@ def _source(table: Table, *, kind: str, here: Path) -> SourceSettings:
         path=path,
         after=after,
         medium=medium,
-        patterns=table.texts("patterns", []),
-        timezone=table.take("timezone", str, ""),
+        patterns=_patterns(table),
+        timezone=_timezone(table),
         settle_s=_seconds(table, "settle", usual.settle_s),
         poll_s=_seconds(table, "poll", usual.poll_s),
         rescan_s=_seconds(table, "rescan", usual.rescan_s),
@@ -394,6 +395,26 @@ def _source(table: Table, *, kind: str, here: Path) -> SourceSettings:
     )
     table.close(known=_SOURCE_KEYS)
     return settings
+
+
+def _patterns(table: Table) -> tuple[str, ...]:
+    patterns = table.texts("patterns", [])
+    for template in patterns:
+        try:
+            read_template(template)
+        except ConfigError as error:
+            raise table.error("patterns", error.message, hint=error.hint) from None
+    return patterns
+
+
+def _timezone(table: Table) -> str:
+    name = table.take("timezone", str, "")
+    if name:
+        try:
+            read_zone(name)
+        except ConfigError as error:
+            raise table.error("timezone", error.message, hint=error.hint) from None
+    return name
 
 
 def _stream(table: Table, *, here: Path) -> StreamSettings:

@@ -114,13 +114,13 @@ FindPlace = Callable[[str, int], Place | None]
 
 
 def place_finder(settings: SourceSettings) -> FindPlace:
-    """Return the reader of this source's paths; ``ConfigError`` names a bad template or time zone.
+    """Return the reader of this source's paths; raises ``ConfigError`` for a bad template or time zone.
 
-    The reader raises ``CorruptError`` when a template matches but what it says is impossible (a 13th month, a photo
-    among the recordings).
+    A config with one of these was refused before (``agent/config.py``). The reader raises ``CorruptError`` when a
+    template matches but what it says is impossible (a 13th month, a photo among the recordings).
     """
     templates = settings.patterns or PRESETS[settings.kind]
-    patterns = [_compile(template, source=settings.name) for template in templates]
+    patterns = [read_template(template) for template in templates]
     zone = _zone(settings)
     default_ms = FRIGATE_SEGMENT_MS if settings.kind == "frigate" and not settings.patterns else None
 
@@ -135,10 +135,12 @@ def place_finder(settings: SourceSettings) -> FindPlace:
     return find
 
 
-def _compile(template: str, *, source: str) -> re.Pattern[str]:
+def read_template(template: str) -> re.Pattern[str]:
+    """Return the expression of one template; raises ``ConfigError`` saying what is wrong with it."""
+
     def wrong(problem: str) -> ConfigError:
         return ConfigError(
-            f"source {source!r}: pattern {template!r}: {problem}",
+            f"{template!r}: {problem}",
             hint="write for example {camera}/{year}-{month}-{day}/{hour}-{minute}-{second}.{ext}",
         )
 
@@ -172,15 +174,17 @@ def _zone(settings: SourceSettings) -> dt.tzinfo | None:
         return dt.UTC
     if not settings.timezone:
         return None  # this machine's
+    return read_zone(settings.timezone)
+
+
+def read_zone(name: str) -> dt.tzinfo:
+    """Return a time zone by its IANA name; raises ``ConfigError`` where this machine knows none of that name."""
     from zoneinfo import ZoneInfo, ZoneInfoNotFoundError  # noqa: PLC0415 - few sources name a zone, and it loads much
 
     try:
-        return ZoneInfo(settings.timezone)
+        return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise ConfigError(
-            f"source {settings.name!r}: there is no time zone {settings.timezone!r}",
-            hint="write a name such as Europe/Berlin or UTC",
-        ) from None
+        raise ConfigError(f"there is no time zone {name!r}", hint="write a name such as Europe/Berlin or UTC") from None
 
 
 def _place(

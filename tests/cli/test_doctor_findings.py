@@ -188,6 +188,18 @@ def test_device_without_a_source_is_told_where_one_is_written(device: Device) ->
     assert finding(device, "sources")["next"] == f"add [[source]] to {device.config}"
 
 
+@pytest.mark.parametrize("line", ['timezone = "Mars/X"', 'patterns = ["{foo}"]', 'patterns = ["{camera"]'])
+def test_what_a_source_cannot_be_read_by_is_told_by_doctor_as_by_run(device: Device, line: str) -> None:
+    """Doctor called it good, and run refused it without a file and a line."""
+    edit(device.config, r"\[\[source\]\]", f"[[source]]\n{line}")
+    number = device.config.read_text().split("\n").index(line) + 1
+    for command in ("doctor", "run"):
+        ran = device.agent(command)
+        assert ran.code == 2
+        assert ran.err.startswith(f"privacy-agent: {device.config}:{number}: source[0].{line.partition(' ')[0]}: ")
+        assert "\n  next: write " in ran.err
+
+
 def test_what_a_source_offered_in_vain_is_told_with_what_to_look_for(device: Device) -> None:
     (device.spool / "link.mp4").symlink_to("elsewhere")
     edit(device.folder / "policy.toml", r"^\[category\.photo\].*", "")
