@@ -561,7 +561,8 @@ def _ratchet(
         return () if keys is None else tuple(key.kid for key in keys.keys)
 
     return Ratchet(
-        read=lambda raw: read_policy(raw, file=str(config.policy)),
+        read=lambda raw: read_policy(raw, file="the policy"),
+        read_file=lambda raw: read_policy(raw, file=str(config.policy)),
         say=partial(alarm.raise_in, at_once=True),
         hush=lambda tx, code, moment: outbox.clear_alert(tx, cast("AlertCode", code), moment=moment),
         adopt=adopt,

@@ -71,15 +71,18 @@ class Proposed(msgspec.Struct, frozen=True, kw_only=True):
 class Ratchet:
     """Judges proposals inside the caller's transaction; holds no state, all of it is rows.
 
-    ``read`` reads a document or raises ``ConfigError``; ``say`` raises an alert and ``hush`` ends one; ``adopt`` is
-    called behind the commit, on the index's thread; ``keys`` tells the kids in the key set, ``waiting`` the documents
-    of commands that wait for the owner's approve, ``stays`` what a tightening cannot end.
+    ``read`` reads a document or raises ``ConfigError``, and ``read_file`` the policy file, which that error then names:
+    whoever sent a document by a command is told its line, and no path of the device. ``say`` raises an alert and
+    ``hush`` ends one; ``adopt`` is called behind the commit, on the index's thread; ``keys`` tells the kids in the key
+    set, ``waiting`` the documents of commands that wait for the owner's approve, ``stays`` what a tightening cannot
+    end.
     """
 
     def __init__(
         self,
         *,
         read: Read,
+        read_file: Read,
         say: Say,
         hush: Callable[[Tx, str, Moment], object],
         adopt: Callable[[Policy, bytes], None],
@@ -88,6 +91,7 @@ class Ratchet:
         stays: Stays,
     ) -> None:
         self._read = lru_cache(maxsize=4)(read)  # a document that waits is judged at every look
+        self._read_file = read_file
         self._say = say
         self._hush = hush
         self._adopt = adopt
@@ -102,7 +106,7 @@ class Ratchet:
         sha256 = hash_of(document)
         now = in_force(tx)
         seen, waiting, _ = rows.read_file(tx)
-        policy = self._read(document)  # step 1
+        policy = self._read_file(document)  # step 1
         if now is None or not now.bound:
             return self._take_first(tx, document, policy, now=now, seen=seen, moment=moment)
         if sha256 == now.sha256:

@@ -538,7 +538,7 @@ def test_policy_that_cannot_be_obeyed_is_refused_with_its_line_and_nothing_chang
         receipt = await home.propose(parts, home.client, text)
         assert (receipt["status"], receipt["reason"]) == ("refused", "bad_policy")
         line = next(at for at, one in enumerate(text.split("\n"), start=1) if "nobody" in one)
-        assert f":{line}: category.recording.seal_to: 'nobody' is not in [recipients]" in receipt["detail"]
+        assert receipt["detail"] == f"the policy:{line}: category.recording.seal_to: 'nobody' is not in [recipients]"
         assert parts.document == home.text.encode()
 
     home.live(refuse)
