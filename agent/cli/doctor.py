@@ -37,6 +37,8 @@ _WATCHES_FEW: Final = 1024
 _INOTIFY_LIMIT: Final = Path("/proc/sys/fs/inotify/max_user_watches")
 _LOW_SHARE: Final = 0.05
 _NAMED: Final = 3
+_UNWANTED: Final = frozenset({"no_consent", "consent_refused", "consent_withdrawn", "objected"})
+"""Why something is not taken in that the policy lets in: of that its owner has the word, and no policy."""
 
 AskStatus = Callable[[], Any]
 """Asks the running agent how it is, once in an examination; ``None`` when there is none."""
@@ -493,7 +495,13 @@ def _not_taken(config: "Config", source: dict[str, Any]) -> Iterator[Finding]:
         steps.append("choose AAC for the sound of this stream in the camera, or write sound = false")
     if "left_out" in kinds:
         steps.append(f"name the fields that are to be kept in {config.policy} ([category.usage-log.fields])")
-    if "refused" in kinds:
+    refused = {one["reason"] for one in counts if one["kind"] == "refused"}
+    if refused & _UNWANTED:
+        steps.append(
+            "its owner may say yes: privacy-owner consent give PURPOSE --category NAME "
+            "(their names: privacy-agent consents); else leave it where it is"
+        )
+    if refused - _UNWANTED:
         steps.append(f"let the category in by {config.policy} (docs/operating.md, policy.toml), or take it away")
     yield Finding(f"source {source['name']}", "look", f"not taken in: {told}", "; ".join(steps))
 

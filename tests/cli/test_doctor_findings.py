@@ -233,6 +233,30 @@ def test_what_field_rules_leave_out_is_told_with_where_they_stand(device: Device
     )
 
 
+@pytest.mark.parametrize("word", ["", "object"])
+def test_what_waits_for_consent_is_told_with_how_it_is_given_and_not_with_the_policy(device: Device, word: str) -> None:
+    """The policy lets it in: changing that was no next step."""
+    policy = device.folder / "policy.toml"
+    edit(policy, r"\Z", '\n[purpose.analytics]\ndescription = "To improve it."\n')
+    edit(policy, r"\Z", '[category.usage-log]\npurpose = "analytics"\nseal_to = ["owner"]\nkeep.age = "1d"\n')
+    edit(device.config, r"\[\[source\]\]", '[[source]]\nbatch_age = "1s"')
+    if word:
+        assert device.owner(word, "analytics", "--out", device.folder / "word.jws").code == 0
+        device.ok("submit", device.folder / "word.jws")
+    device.put("front/log.jsonl", b'{"event": "motion"}\n')
+
+    def told_of_it() -> dict[str, Any] | None:
+        found = finding(device, "source spool")
+        return found if ("objected" if word else "no consent") in found["told"] else None
+
+    with device.running():
+        told = until(told_of_it, what="what waits told")
+    assert told["next"] == (
+        "its owner may say yes: privacy-owner consent give PURPOSE --category NAME "
+        "(their names: privacy-agent consents); else leave it where it is"
+    )
+
+
 @pytest.fixture(scope="module")
 def mosquitto(tls: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[BrokerProcess]:
     with BrokerProcess(tmp_path_factory.mktemp("broker"), tls, engine="mosquitto") as process:
