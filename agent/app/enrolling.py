@@ -290,13 +290,22 @@ async def _heard(
             await ears.next_change(within_s=min(1.0, left_s))
         others(ears)
         _by_bluetooth_alone(ears)
-        why = "; ".join(dict.fromkeys(one["next"] for one in troubles_view(ears)))
+        troubles = troubles_view(ears)
     unheard = f"{asked.parts.config.file} has no [discovery], so this command listened itself and no agent would"
     raise LinkError(
         f"no such camera was heard in {FIND_S:.0f} s"
         + (f"; {unheard}: add that line" if asked.parts.config.discovery is None else ""),
-        hint=why or "see what is heard: privacy-agent discover; or give its address as well: HOST:PORT",
+        hint=_unheard_steps(asked.wanted, troubles),
     )
+
+
+def _unheard_steps(wanted: Wanted, troubles: list[dict[str, str]]) -> str:
+    """Say what to do where nobody was heard: what helps at once is first, Bluetooth last, which enrols nobody alone."""
+    address = "privacy-agent enrol LABEL HOST:PORT" if wanted.label else "HOST:PORT behind what was given"
+    network = dict.fromkeys(one["next"] for one in troubles if one["way"] != "ble")
+    radio = dict.fromkeys(f"for Bluetooth, {one['next']}" for one in troubles if one["way"] == "ble")
+    here = network or ["see that this machine is on its network: privacy-agent discover shows what is heard"]
+    return "; ".join((f"give its address: {address}", *here, *radio))
 
 
 def _by_bluetooth_alone(ears: Nearby) -> None:

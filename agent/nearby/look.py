@@ -4,6 +4,9 @@ The same rules as ``agent/camera/tls.py``, in the event loop: some sixteen at a 
 """
 
 import asyncio
+import errno
+import os
+import re
 import socket
 import ssl
 from collections.abc import Awaitable, Callable
@@ -17,6 +20,8 @@ LOOK_S: Final = 4.0
 """For connection and handshake; a camera on this network needs some milliseconds, one that wakes up a few seconds."""
 
 _GOODBYE_S: Final = 1.0
+_NUMBER: Final = re.compile(r"\[Errno (\d{1,6})\]")
+_REFUSED: Final = "the connection was refused"
 
 
 class NotIssuedError(LinkError):
@@ -46,7 +51,8 @@ async def look(host: str, port: int, *, context: ssl.SSLContext, numeric: bool =
     except TimeoutError as error:
         raise LinkError(f"{where} did not answer", hint="check the network; the camera may be off") from error
     except (OSError, OverflowError, UnicodeError, ValueError) as error:  # ssl's own errors are OSErrors
-        raise LinkError(f"{where}: {error}", hint="check the network; the camera may be off") from error
+        hint = "check the address and the network; the camera may be off"
+        raise LinkError(f"{where}: {_words(error)}", hint=hint) from error
     try:
         raw = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
         if not raw or len(raw) > CERTIFICATE_MAX_BYTES:
@@ -64,6 +70,15 @@ async def reached(host: str, port: int) -> bool:
             writer.transport.abort()
             return True
     return False
+
+
+def _words(error: Exception) -> str:
+    """Say why nobody was reached: asyncio's own words are a number and an address, for each that a name stands for."""
+    numbers = [] if isinstance(error, ssl.SSLError) else _NUMBER.findall(str(error))
+    if numbers:
+        said = (_REFUSED if int(one) == errno.ECONNREFUSED else os.strerror(int(one)) for one in numbers)
+        return ", ".join(dict.fromkeys(said))
+    return (error.strerror if isinstance(error, socket.gaierror) else "") or str(error)
 
 
 async def _resolved(host: str, port: int, *, numeric: bool) -> tuple[str, int]:

@@ -8,7 +8,7 @@ import pytest
 from agent.app.enrolling import enrol
 from agent.app.nearby import make_nearby
 from agent.discovery.ble.service import SERVICE
-from agent.discovery.sighting import Hear, Sighting
+from agent.discovery.sighting import Hear, Sighting, Trouble
 from agent.errors import LinkError
 from tests.app.station import Station
 
@@ -26,15 +26,23 @@ class Says:
         await asyncio.Event().wait()
 
 
-def refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, service: str) -> LinkError:
+class Deaf:
+    """A discoverer that hears nothing over Bluetooth, and knows why."""
+
+    async def run(self, hear: Hear) -> None:
+        hear(Trouble(way="ble", place="", reason="no_daemon", hint="start bluetoothd"))
+        await asyncio.Event().wait()
+
+
+def refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ears: Says | Deaf) -> LinkError:
     """Enrol by a label once that was heard, and return what is said."""
     monkeypatch.setattr("agent.app.enrolling.FIND_S", 1.0)
 
     async def live() -> LinkError:
         async with Station(tmp_path).parts() as parts:
-            nearby = await make_nearby(parts, {"mdns": Says(service)})
+            nearby = await make_nearby(parts, {"mdns": ears})
             async with nearby.running():
-                while not nearby.inventory.rows():
+                while not (nearby.inventory.rows() or nearby.inventory.troubles()):
                     await nearby.next_change(within_s=0.05)
                 with pytest.raises(LinkError) as told:
                     await enrol(parts, nearby, {"label": LABEL}, lambda _step: None)
@@ -46,7 +54,7 @@ def refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, service: str) -> Li
 def test_camera_that_is_heard_over_bluetooth_alone_is_to_be_reached_over_its_link(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told = refused(tmp_path, monkeypatch, SERVICE)
+    told = refused(tmp_path, monkeypatch, Says(SERVICE))
     assert "over Bluetooth alone" in str(told)
     assert "camera link" in told.hint
 
@@ -54,5 +62,15 @@ def test_camera_that_is_heard_over_bluetooth_alone_is_to_be_reached_over_its_lin
 def test_other_thing_over_bluetooth_is_no_camera_that_could_be_meant(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told = refused(tmp_path, monkeypatch, "0000fea6-0000-1000-8000-00805f9b34fb")
+    told = refused(tmp_path, monkeypatch, Says("0000fea6-0000-1000-8000-00805f9b34fb"))
     assert "Bluetooth" not in str(told)
+
+
+def test_where_nothing_was_heard_the_address_is_the_first_step_and_bluetooth_which_enrols_nobody_the_last(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = refused(tmp_path, monkeypatch, Deaf())
+    assert told.hint == (
+        "give its address: privacy-agent enrol LABEL HOST:PORT; see that this machine is on its network: "
+        "privacy-agent discover shows what is heard; for Bluetooth, start bluetoothd"
+    )

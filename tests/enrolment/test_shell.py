@@ -3,6 +3,7 @@
 import asyncio
 import datetime as dt
 import itertools
+import socket
 import ssl
 import subprocess
 import sys
@@ -230,6 +231,18 @@ def test_how_an_enrolled_camera_is_says_that_no_agent_runs(device: Device) -> No
 def test_address_alone_is_enrolled_as_that(device: Device) -> None:
     device.ok("enrol", "--configured", "rtsp://192.0.2.8/stream", "--name", "Porch")
     assert enrolled(device) == ["configured"]
+
+
+@pytest.mark.parametrize(
+    ("address", "words"),
+    [("127.0.0.1", "the connection was refused"), ("localhost", "the connection was refused")],
+)
+def test_address_where_nobody_answers_is_told_in_words(device: Device, address: str, words: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    ran = device.agent("enrol", str(CameraLabel(DEVICE, "0" * 32)), f"{address}:{port}")
+    assert ran.code == 1
+    assert ran.err.startswith(f"privacy-agent: {address}:{port}: {words}\n  next: check the address")
 
 
 @pytest.mark.parametrize(
