@@ -354,7 +354,7 @@ def _discovery(table: Table) -> DiscoverySettings:
 
 def _scrub(table: Table) -> ScrubSettings:
     usual = ScrubSettings()
-    if table.kind_of("every") is str and table.take("every", str) == "off":
+    if table.says("every", "off"):
         every_s = 0.0
     else:
         every_s = _seconds(table, "every", usual.every_s)

@@ -101,6 +101,13 @@ class Table:
             raise self.error(key, f"{value!r} is not known", hint=f"use one of: {', '.join(choices)}")
         return value
 
+    def says(self, key: str, word: str) -> bool:
+        """Tell whether a value is that very word, and take it if it is; any other stays to be taken."""
+        is_said: bool = self._values.get(key) == word
+        if is_said:
+            del self._values[key]
+        return is_said
+
     def texts(self, key: str, default: list[str] | None = None) -> tuple[str, ...]:
         """Take a list of texts."""
         values = self.take(key, list, default)

@@ -61,6 +61,13 @@ def test_full_document_reads_with_paths_beside_the_file() -> None:
     assert spool.batch_bytes == 256 * 1024
 
 
+@pytest.mark.parametrize(("every", "every_s"), [("1h", 3_600.0), ("7d", 604_800.0), ("off", 0.0)])
+def test_payloads_are_read_again_as_often_as_it_is_written(every: str, every_s: float) -> None:
+    """Whatever was written, but for off, it was every thirty days."""
+    config = parse_config(f'device = "cam-01"\n[scrub]\nevery = "{every}"\n'.encode(), file=FILE)
+    assert config.scrub.every_s == pytest.approx(every_s)
+
+
 @pytest.mark.parametrize(
     ("change", "line", "words"),
     [
@@ -71,6 +78,10 @@ def test_full_document_reads_with_paths_beside_the_file() -> None:
         (("mqtts://", "https://"), 5, "not a broker address"),
         (("mqtts://", "mqtts://joe:pw@"), 5, "user name"),
         (('source = "system"', 'source = "gps"'), 9, "'gps' is not known"),
+        (('source = "system"', '[scrub]\nevery = "1m"'), 10, "scrub.every: is too short"),
+        (('source = "system"', '[scrub]\nevery = "never"'), 10, "scrub.every: 'never' is not a duration"),
+        (('source = "system"', "[scrub]\nevery = 3600"), 10, "scrub.every: 3600 has no unit"),
+        (('source = "system"', '[scrub]\nrate = "1kB"'), 10, "scrub.rate: is too slow"),
         (('kind = "frigate"', 'kind = "blue-iris"'), 11, "'blue-iris' is not known"),
         (('medium = "tmpfs"\n', ""), 15, "is missing"),
         (('settle = "500ms"', 'settle = "soon"'), 19, "not a duration"),
