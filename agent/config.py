@@ -186,6 +186,11 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         return (*(one.name for one in self.sources), *(one.name for one in self.streams))
 
     @property
+    def run_command(self) -> str:
+        """What starts this agent, as a person types it."""
+        return "privacy-agent run" if self.file == DEFAULT_PATH else f"privacy-agent run --config {self.file}"
+
+    @property
     def keystore(self) -> Path:
         """The file that holds this device's keys."""
         return self.state / "keystore"

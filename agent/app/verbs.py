@@ -203,7 +203,9 @@ async def offline(parts: Parts, verb: str, args: dict[str, Any], *, progress: Pr
     await live.switches.load()
     verbs = table(live)
     if verb not in verbs:
-        raise RefusedError(f"no agent runs to {verb}", reason="unknown_verb", hint="start it: privacy-agent run")
+        raise RefusedError(
+            f"no agent runs to {verb}", reason="unknown_verb", hint=f"start it: {parts.config.run_command}"
+        )
     return await verbs[verb](args, progress)
 
 

@@ -180,7 +180,7 @@ def _status(arguments: argparse.Namespace) -> int:
     owner = answer["owner"]
     rows = [
         ("device", f"{answer['device']}  ({answer['fingerprint']})"),
-        ("agent", "runs" if answer["running"] else "does not run; start it: privacy-agent run"),
+        ("agent", "runs" if answer["running"] else f"does not run; start it: {config_of(arguments).run_command}"),
         ("owner", "none" if owner is None else f"{owner['name']}  ({owner['fingerprint']})"),
         *([] if answer["leaving"] is None else [("leaving", leaving_words(answer["leaving"]))]),
         ("holds", f"{counted(answer['held']['objects'])}, {size(answer['held']['bytes'])}"),

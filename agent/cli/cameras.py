@@ -3,7 +3,7 @@
 import argparse
 from typing import Any, Final
 
-from agent.cli.asking import add_asking, ask_agent, print_json
+from agent.cli.asking import add_asking, ask_agent, config_of, print_json
 from agent.shell.camera import collection_words, onvif_words, radio_words
 from agent.shell.ending import DONE
 from agent.shell.parser import Subparsers
@@ -45,7 +45,8 @@ def _cameras(arguments: argparse.Namespace) -> int:
 
     print(cameras_table(answer["cameras"]) or "No camera is known.")
     if not answer["running"] and any(not one["source"] for one in answer["cameras"]):
-        print("\n" + heading("No agent runs, so none is looked for and nothing is taken in: privacy-agent run"))
+        start = config_of(arguments).run_command
+        print("\n" + heading(f"No agent runs, so none is looked for and nothing is taken in: {start}"))
     return DONE
 
 

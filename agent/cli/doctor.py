@@ -288,7 +288,7 @@ def _keystore(config: "Config", keystore: "Keystore") -> Iterator[Finding]:
             "keys",
             "look",
             f"{told}; one of its two copies is damaged or older",
-            f"look at the disk, and start the agent, which mends the copy: {_run_it(config)}",
+            f"look at the disk, and start the agent, which mends the copy: {config.run_command}",
         )
 
 
@@ -384,7 +384,7 @@ def _vault(config: "Config", ask_status: AskStatus) -> Iterator[Finding]:
     if answer is not None:
         yield Finding("agent", "good", "runs")
     else:
-        yield Finding("agent", "look", "does not run", f"start it: {_run_it(config)}")
+        yield Finding("agent", "look", "does not run", f"start it: {config.run_command}")
         answer = asyncio.run(seen(config, read_clock=system_clock(source=config.clock)))
     owner = answer["owner"]
     if owner is None:
@@ -452,10 +452,6 @@ def _ask_running(config: "Config", verb: str, args: dict[str, Any], *, within_s:
         if isinstance(error.__cause__, PermissionError):  # one may run there
             raise denied(config.socket) from error
         return None
-
-
-def _run_it(config: "Config") -> str:
-    return f"privacy-agent run --config {config.file}"
 
 
 def _audit_log(config: "Config", ask_status: AskStatus) -> Iterator[Finding]:

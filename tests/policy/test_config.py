@@ -48,6 +48,13 @@ def test_socket_is_where_the_service_has_its_folder_or_in_another_state_folder_o
     assert parse_config(f'device = "cam-01"\n{lines}\n'.encode(), file=FILE).socket == socket
 
 
+@pytest.mark.parametrize(
+    ("file", "typed"), [(FILE, "privacy-agent run"), (Path("/srv/a.toml"), "privacy-agent run --config /srv/a.toml")]
+)
+def test_agent_is_started_with_its_config_named_where_that_is_not_the_usual_one(file: Path, typed: str) -> None:
+    assert parse_config(b'device = "cam-01"\n', file=file).run_command == typed
+
+
 def test_full_document_reads_with_paths_beside_the_file() -> None:
     config = parse_config(GOOD.encode(), file=FILE)
     assert config.policy == Path("/etc/privacy-agent/policy.toml")
