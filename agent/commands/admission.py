@@ -405,7 +405,7 @@ class Admission:
         return self._ledger.wait(tx, row, reason=reason, moment=moment)
 
     def _alert_approvals(self, tx: Tx, row: CommandRow, *, moment: Moment) -> None:
-        over = f" over {row.selection_count} objects" if row.selection_count else ""
+        over = f" over {_objects(row.selection_count)}" if row.selection_count else ""
         alert = Alert(
             code="approval_waiting",
             what=f"A command to {row.verb}{over} waits for another of the owner's clients.",
@@ -429,7 +429,7 @@ class Admission:
     def _alert_quota(self, tx: Tx, row: CommandRow, *, count: int, moment: Moment) -> None:
         alert = Alert(
             code="mass_delete_waiting",
-            what=f"A command over {count} objects is above the quota of its key.",
+            what=f"A command over {_objects(count)} is above the quota of its key.",
             effect="It waits; nothing was deleted or exported.",
             next=f"Approve just this: privacy-owner approve {row.jti} {row.selection_hash}; or let it expire.",
             about=row.jti,
@@ -570,6 +570,10 @@ def _turned(heard: Heard | Turned, error: RefusedError) -> Turned:
         return msgspec.structs.replace(heard, error=error)
     command = heard.command
     return Turned(key=heard.key, digest=heard.digest, jti=command.jti, verb=command.verb, seq=command.seq, error=error)
+
+
+def _objects(count: int) -> str:
+    return "1 object" if count == 1 else f"{count} objects"
 
 
 def _document(command: Command) -> str:

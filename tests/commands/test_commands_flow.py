@@ -212,7 +212,9 @@ def test_above_its_quota_a_command_waits_for_the_owners_word_on_that_very_select
         waiting = await office.submit(office.backend, "delete", select={"ids": ids[1:]})
         assert (waiting["status"], waiting["reason"], waiting["retry"]) == ("waiting", "quota_exceeded", "later")
         assert waiting["selection"] == {"count": 2, "hash": Ids.of(ids[1:]).selection_hash()}
-        assert [message["code"] for message in office.waiting(office.client)] == ["mass_delete_waiting"]
+        (alert,) = office.waiting(office.client)
+        assert alert["code"] == "mass_delete_waiting"
+        assert alert["what"] == "A command over 2 objects is above the quota of its key."
         own = {"command": waiting["cmd"], "selection": "0" * 64}
         wrong = await office.submit(office.client, "approve", **own)
         assert (wrong["status"], wrong["reason"]) == ("refused", "nothing_waiting")

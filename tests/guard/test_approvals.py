@@ -93,6 +93,7 @@ def test_each_of_two_commands_that_wait_for_words_is_told_with_its_hash(office: 
         for told, alert in zip(asked, alerts, strict=True):
             assert alert["about"] == told["cmd"]
             assert f"{told['cmd']} {told['selection']['hash']}" in alert["next"]
+            assert alert["what"] == "A command to delete over 1 object waits for another of the owner's clients."
         assert (await office.submit(tablet, "approve", **approval(asked[0])))["status"] == "done"
         assert standing(office) == {"approval_waiting"}, "the other waits still"
         assert (await office.submit(tablet, "approve", **approval(asked[1])))["status"] == "done"
