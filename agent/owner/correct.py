@@ -32,6 +32,10 @@ def _rectify(arguments: argparse.Namespace, context: Context) -> int:
     if bool(arguments.object) == bool(arguments.camera):
         raise ConfigError("what is to be corrected?", hint="name one object by its id, or one camera by --camera ID")
     told = {field: getattr(arguments, field) for field in ("name", "location")}
+    if all(text is None for text in told.values()):
+        raise ConfigError(
+            "what is right is not said", hint=f"give --name{' or --location' if arguments.camera else ''}"
+        )
     own = {"set": {field: text for field, text in told.items() if text is not None}}
     if arguments.camera:
         target = {"camera": requests.require_camera(arguments.camera)}

@@ -45,7 +45,8 @@ _WAITS: Final = {
 _AFTER: Final = {
     "failed": "look at the device, privacy-agent doctor; then give the command again",
     "not_readable_here": "the device cannot open these: export them without --recipient, to whom they were sealed",
-    "held": "a hold keeps these: privacy-owner inventory says whose and until when; wait for its end, then again",
+    "held": "a hold keeps these: privacy-owner inventory says whose and until when; wait for its end, or, if it "
+    "is yours, privacy-owner release HOLD; then again",
     "restricted": "a restriction keeps these: privacy-owner inventory names it; privacy-owner unrestrict lifts it",
 }
 """What to do after an outcome, the most urgent first."""

@@ -17,6 +17,8 @@ WRONG: dict[tuple[str, ...], tuple[str, str]] = {
         "privacy-owner inventory --json, or privacy-owner receipts",
     ),
     ("rectify", "--camera", "front_door", "--name", "x"): ("'front_door' is no camera's id", "inventory --json"),
+    ("rectify", "--camera", "k3x9abcd"): ("what is right is not said", "give --name or --location"),
+    ("rectify", "a" * 26): ("what is right is not said", "give --name\n"),
     ("rectify", "x", "--name", "x"): ("'x' is not an id", "privacy-owner inventory"),
     ("client", "approvals", "2"): ("2 clients have to say yes, and 1 could", "privacy-owner client new NAME"),
     ("client", "new", "phone"): ("there are keys here already", "that client's machine"),
