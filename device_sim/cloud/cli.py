@@ -86,7 +86,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON line per event")
     parser.set_defaults(run=run)
     commands = parser.add_subparsers(
-        title="commands", metavar="COMMAND", help="one of these, or none: then the cloud runs until Ctrl-C"
+        title="commands", metavar="[COMMAND]", help="one of these, or none: then the cloud runs until Ctrl-C"
     )
     keys = _command(
         commands,

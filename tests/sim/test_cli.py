@@ -16,3 +16,9 @@ def test_wrong_option_tells_what_the_command_that_was_meant_takes(
     said = capsys.readouterr().err
     assert said.startswith(f"usage: device-sim {command} ")
     assert said.endswith(f"device-sim {command}: error: unrecognized arguments: --colour\n")
+
+
+def test_cloud_shows_that_its_command_may_be_left_out(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["cloud", "--help"])
+    assert " [COMMAND] ...\n" in capsys.readouterr().out.partition("\n\n")[0] + "\n"
