@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from agent import age
 from agent.clock import MS_PER_S
 from agent.envelope import Approvals, Descriptor, Key, KeySet, Quota, parse_descriptor
-from agent.envelope.keyset import APPROVABLE, VERBS
+from agent.envelope.keyset import APPROVABLE, VERBS, Verb
 from agent.errors import ConfigError, CorruptError
 from agent.files import write_durably
 from agent.owner import device as devices
@@ -28,6 +28,10 @@ from agent.shell.terminal import heading, table
 from agent.shell.times import when
 
 _DESCRIPTOR_BYTES = 64 << 10
+_DESTROYING: Final[tuple[Verb, ...]] = ("delete", "erase-all", "end-service", "policy")
+"""What ends recordings by itself: several clients say yes to all of it where no verb is named, for each does what a
+delete does."""
+
 _QUOTA: Final = re.compile(r"([1-9][0-9]{0,14}),([1-9][0-9]{0,14}),([1-9][0-9]{0,14})")
 
 
@@ -88,12 +92,15 @@ def add_parsers(subparsers: Subparsers) -> None:
         client,
         "approvals",
         summary="sign a key set in which several clients have to say yes to what destroys",
-        example="privacy-owner client approvals 2 --verb delete",
-        detail="The client that gives the command is one of them, the others approve it. 0 asks for nobody else again.",
+        example="privacy-owner client approvals 2 --verb delete --verb erase-all",
+        detail="The client that gives the command is one of them, the others approve it. 0 asks for nobody else again. "
+        f"Without --verb it is about the verbs that it was about, else about {' '.join(_DESTROYING)}.",
         run=_client_approvals,
     )
     one.add_argument("need", metavar="N", type=int, help="how many of the owner's clients")
-    one.add_argument("--verb", action="append", default=[], choices=sorted(APPROVABLE), help="which; repeatable")
+    one.add_argument(
+        "--verb", action="append", default=[], choices=sorted(APPROVABLE), help="which, and no others; repeatable"
+    )
     _add_signing(one)
     one = add(
         client,
@@ -244,22 +251,19 @@ def _client_remove(arguments: argparse.Namespace, context: Context) -> int:
         _confirm_removal(arguments, context, gone, keys)
         approvals = _still_possible(current.approvals, keys)
         new, path = _sign(arguments, context, keys, current=current, approvals=approvals)
-    if approvals != current.approvals:
-        context.note(
-            "as many clients as had to say yes are not left: "
-            + (f"{approvals.need} have to now" if approvals else "no command waits for a second client now")
-            + "\n  next: add another one with privacy-owner client add, then: privacy-owner client approvals N"
-        )
+    context.note(_lessened(approvals, before=current.approvals))
     return _hand_out(context, new, path, told=f"removed  {gone.role} {gone.name}")
 
 
 def _client_approvals(arguments: argparse.Namespace, context: Context) -> int:
-    need, verbs = arguments.need, tuple(dict.fromkeys(arguments.verb or ["delete"]))
+    need = arguments.need
     if need < 0:
         raise ConfigError(f"{need} clients cannot say yes", hint="give how many have to, or 0 for none but the sender")
-    approvals = Approvals(need=need, verbs=verbs) if need else None
     with context.home.locked():
         current = _current(context)
+        standing = current.approvals.verbs if current.approvals is not None else _DESTROYING
+        verbs = tuple(dict.fromkeys(arguments.verb)) or standing
+        approvals = Approvals(need=need, verbs=verbs) if need else None
         if (could := _approvers(current.keys)) < need:
             raise ConfigError(
                 f"{need} clients have to say yes, and {could} could; nothing was signed",
@@ -267,8 +271,29 @@ def _client_approvals(arguments: argparse.Namespace, context: Context) -> int:
                 "NAME.json; or ask for fewer: privacy-owner client approvals N",
             )
         new, path = _sign(arguments, context, current.keys, current=current, approvals=approvals)
-    told = f"{' '.join(verbs)}: {need} clients have to say yes" if need else "no command waits for a second client"
-    return _hand_out(context, new, path, told=told)
+    return _hand_out(context, new, path, told=_rule(approvals))
+
+
+def _rule(approvals: Approvals | None) -> str:
+    if approvals is None:
+        return "no command waits for a second client"
+    return f"{' '.join(approvals.verbs)}: {approvals.need} clients have to say yes"
+
+
+def _lessened(left: Approvals | None, *, before: Approvals | None) -> str:
+    """Say what a removal left of the rule, and what brings it back: its verbs are named, for they may be kept no more.
+
+    "" where it left all of it.
+    """
+    if before is None or left == before:
+        return ""
+    words = " ".join(f"--verb {verb}" for verb in before.verbs)
+    return (
+        "as many clients as had to say yes are not left: "
+        + (f"{left.need} have to now" if left is not None else "no command waits for a second client now")
+        + "\n  next: add another one with privacy-owner client add, then: "
+        f"privacy-owner client approvals {before.need} {words}"
+    )
 
 
 def _still_possible(approvals: Approvals | None, keys: Sequence[Key]) -> Approvals | None:
@@ -349,11 +374,19 @@ def _client_list(_arguments: argparse.Namespace, context: Context) -> int:
         limit = f"{quota.objects} / {size(quota.bytes)} / {quota.window_s // 3600} h" if quota is not None else "-"
         rows.append((key.name, key.role, limit, key.kid, " ".join(key.verbs) or "-"))
         facts.append(
-            {"name": key.name, "role": key.role, "verbs": key.verbs, "kid": key.kid, "recipient": key.recipient}
+            {
+                "name": key.name,
+                "role": key.role,
+                "verbs": key.verbs,
+                "kid": key.kid,
+                "recipient": key.recipient,
+                "quota": quota,
+            }
         )
-    head = heading(f"key set version {current.version}, signed {when(current.iat * MS_PER_S)}") + "\n\n"
+    head = heading(f"key set version {current.version}, signed {when(current.iat * MS_PER_S)}")
     context.say(
-        head + table(rows, head=("NAME", "ROLE", "QUOTA", "KEY", "VERBS")), {"version": current.version, "keys": facts}
+        f"{head}\n{_rule(current.approvals)}\n\n{table(rows, head=('NAME', 'ROLE', 'QUOTA', 'KEY', 'VERBS'))}",
+        {"version": current.version, "approvals": current.approvals, "keys": facts},
     )
     return 0
 

@@ -10,7 +10,7 @@ import pytest
 
 from agent.age import parse_identity_file
 from agent.app.setup import read_owner_file
-from agent.envelope import GRANTED_ALONE, VERBS, KeySet, parse_descriptor, parse_keyset
+from agent.envelope import GRANTED_ALONE, VERBS, Approvals, KeySet, parse_descriptor, parse_keyset
 from agent.errors import ConfigError
 from agent.owner.sheet import read_sheet
 from device_sim.cloud.keys import Party
@@ -410,7 +410,7 @@ def test_lost_phone_is_removed_though_its_yes_was_asked_for(owner: Owner, make_o
     owner.ok("client", "approvals", "2", "--verb", "delete", "--verb", "erase-all")
     ran = owner.ok("client", "remove", "phone", "--yes")
     assert "no command waits for a second client now" in ran.err
-    assert "privacy-owner client approvals N" in ran.err
+    assert ran.err.endswith("then: privacy-owner client approvals 2 --verb delete --verb erase-all\n")
     left = chain(owner, 4)
     assert [key.role for key in left.keys] == ["client"]
     assert left.approvals is None
@@ -421,7 +421,47 @@ def test_of_three_who_have_to_say_yes_two_are_left(owner: Owner, make_owner: Mak
         make_owner(name).ok("client", "new", name, "--out", f"{name}.json")
         owner.ok("client", "add", f"{name}.json", "--yes")
     owner.ok("client", "approvals", "3", "--verb", "delete", "--verb", "erase-all")
-    assert "2 have to now" in owner.ok("client", "remove", "phone", "--yes").err
+    ran = owner.ok("client", "remove", "phone", "--yes")
+    assert "2 have to now" in ran.err
+    assert "privacy-owner client approvals 3 --verb delete --verb erase-all" in ran.err
     left = chain(owner, 5).approvals
     assert left is not None
     assert (left.need, left.verbs) == (2, ("delete", "erase-all"))
+
+
+def add_clients(owner: Owner, make_owner: MakeOwner, *names: str) -> None:
+    for name in names:
+        make_owner(name).ok("client", "new", name, "--out", f"{name}.json")
+        owner.ok("client", "add", f"{name}.json", "--yes")
+
+
+def test_several_clients_say_yes_to_all_that_destroys_where_no_verb_is_named(
+    owner: Owner, make_owner: MakeOwner
+) -> None:
+    add_clients(owner, make_owner, "phone")
+    owner.ok("client", "approvals", "2")
+    assert chain(owner, 3).approvals == Approvals(need=2, verbs=("delete", "erase-all", "end-service", "policy"))
+
+
+def test_other_number_of_clients_is_asked_for_the_same_verbs(owner: Owner, make_owner: MakeOwner) -> None:
+    add_clients(owner, make_owner, "phone", "tablet")
+    owner.ok("client", "approvals", "2", "--verb", "delete", "--verb", "export")
+    ran = owner.ok("client", "approvals", "3")
+    assert "delete export: 3 clients have to say yes" in ran.out
+    assert chain(owner, 5).approvals == Approvals(need=3, verbs=("delete", "export"))
+    owner.ok("client", "approvals", "3", "--verb", "policy")
+    assert chain(owner, 6).approvals == Approvals(need=3, verbs=("policy",))
+
+
+def test_list_of_clients_tells_who_has_to_say_yes_and_the_quotas(owner: Owner, make_owner: MakeOwner) -> None:
+    assert "no command waits for a second client" in owner.ok("client", "list").out
+    assert owner.ok("client", "list", "--json").json["approvals"] is None
+    add_clients(owner, make_owner, "phone")
+    owner.ok("client", "add", descriptor_of("backend", owner.home.parent), "--yes", "--quota", "5,6000,7200")
+    owner.ok("client", "approvals", "2", "--verb", "delete", "--verb", "policy")
+    assert "delete policy: 2 clients have to say yes" in owner.ok("client", "list").out
+    told = owner.ok("client", "list", "--json").json
+    assert told["approvals"] == {"need": 2, "verbs": ["delete", "policy"]}
+    quotas = [(key["role"], key["quota"]) for key in told["keys"]]
+    assert quotas[:2] == [("client", None)] * 2
+    assert quotas[2] == ("backend", {"objects": 5, "bytes": 6000, "window_s": 7200})
