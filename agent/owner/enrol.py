@@ -222,7 +222,7 @@ def _current(context: Context) -> KeySet:
     if current is None:
         raise ConfigError(
             "this home holds no key set",
-            hint="bring the newest one: privacy-owner recover SHEET --force --keyset FILE",
+            hint="bring the newest one: privacy-owner recover SHEET --keyset FILE",
         )
     return current
 

@@ -4,6 +4,7 @@ Order of init: keys, then key set, then ``owner.pub``; a home without ``owner.pu
 """
 
 import argparse
+import shlex
 from pathlib import Path
 from typing import Final
 
@@ -51,7 +52,9 @@ def add_parsers(subparsers: Subparsers) -> None:
         run=_recover,
     )
     recover.add_argument("sheet", metavar="SHEET", help="text file with the R and I lines")
-    recover.add_argument("--keyset", metavar="FILE", help="the newest key set, or owner.pub if it is the only one")
+    recover.add_argument(
+        "--keyset", metavar="FILE", help="the newest key set, or owner.pub if it is the only one; also later"
+    )
     recover.add_argument("--force", action="store_true", help="move an existing home aside first")
 
 
@@ -112,13 +115,18 @@ def _recover(arguments: argparse.Namespace, context: Context) -> int:
     owner = owner_of(name, found.root, found.identity)
     if arguments.force:
         context.home.move_aside()
+    elif keys is not None and context.home.is_owners and context.home.owner().jwk == owner.jwk:
+        return _bring(keys, context)
     made_ms = context.now_ms()
     write_keys(context.home, name=name, root=found.root, client=found.client, identity=found.identity, made_ms=made_ms)
     if keys is not None:
         context.home.keep_key_set(keys)
     path = write_owner_file(context.home, owner, keys)
     then = (
-        "" if keys is not None else "\n  to change who may command, bring the newest key set: --keyset FILE (once more)"
+        ""
+        if keys is not None
+        else "\n  to change who may command, bring the newest key set: "
+        f"privacy-owner recover {shlex.quote(arguments.sheet)} --keyset FILE"
     )
     context.say(
         f"owner        {owner.name}\n"
@@ -132,6 +140,42 @@ def _recover(arguments: argparse.Namespace, context: Context) -> int:
             "owner_file": str(path),
             "fingerprint": owner.fingerprint,
             "key_set": keys.version if keys is not None else 0,
+        },
+    )
+    return 0
+
+
+def _bring(keys: KeySet, context: Context) -> int:
+    """Give a home that was recovered without a key set its newest one; nothing else in it changes.
+
+    If power fails between the two files the same again writes both.
+    """
+    home = context.home
+    home.require()
+    with home.locked():
+        owner, held = home.owner(), home.key_set()
+        if held is not None and held.sha256 != keys.sha256:
+            raise ConfigError(
+                f"{home.path}: key set version {held.version} is here already, and this is another one, version "
+                f"{keys.version}; nothing was changed",
+                hint="look first: privacy-owner client list; then, if this one is newer, --force, which moves the home "
+                "aside: its devices are added again with privacy-owner device add",
+            )
+        home.keep_key_set(keys)
+        path = home.path / place.OWNER_FILE
+        if not read_file(path).partition(b"\n")[2]:
+            write_owner_file(home, owner, keys)
+    context.say(
+        f"owner        {owner.name}\n"
+        f"fingerprint  {owner.fingerprint}\n"
+        f"home         {home.path}\n"
+        f"key set      version {keys.version}, {len(keys.keys)} keys\n"
+        "\nnext: privacy-owner client list",
+        {
+            "home": str(home.path),
+            "owner_file": str(path),
+            "fingerprint": owner.fingerprint,
+            "key_set": keys.version,
         },
     )
     return 0

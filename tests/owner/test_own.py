@@ -213,6 +213,44 @@ def test_recovered_home_without_key_set_says_what_to_bring(owner: Owner, make_ow
     assert "--keyset" in ran.err
 
 
+def test_key_set_is_brought_later_to_a_home_that_was_recovered_without(owner: Owner, make_owner: MakeOwner) -> None:
+    other, sheet = make_owner("recovered"), typed(owner, owner.home.parent / "my sheet.txt")
+    told = other.ok("recover", sheet).out
+    assert f"privacy-owner recover '{sheet}' --keyset FILE" in told
+    device = Peer("camera-1").write_descriptor(owner.home.parent / "d.jws")
+    other.ok("device", "add", device, "--accept", fingerprint_of(other, device))
+    before = {path: path.read_bytes() for path in other.home.rglob("*") if path.is_file() and path.name != "owner.pub"}
+
+    for _again in range(2):
+        other.ok("recover", sheet, "--keyset", owner.home / "owner.pub")
+        assert before.items() <= {path: path.read_bytes() for path in other.home.rglob("*") if path.is_file()}.items()
+        brought, first = (read_owner_file(one.home / "owner.pub") for one in (other, owner))
+        assert (brought.owner.jwk, brought.key_set) == (first.owner.jwk, first.key_set)
+    other.ok("client", "add", descriptor_of("backend", owner.home.parent), "--yes")
+    root = read_owner_file(owner.home / "owner.pub").owner.jwk
+    assert (
+        parse_keyset((other.home / "keysets/2.jws").read_bytes(), root_jwk=root, current=chain(owner, 1)).version == 2
+    )
+
+
+def test_other_key_set_than_the_homes_is_not_taken_over_it(owner: Owner, make_owner: MakeOwner) -> None:
+    other, sheet = make_owner("recovered"), typed(owner, owner.home.parent / "typed.txt")
+    other.ok("recover", sheet, "--keyset", owner.home / "owner.pub")
+    owner.ok("client", "add", descriptor_of("backend", owner.home.parent), "--yes")
+    ran = other.run("recover", sheet, "--keyset", owner.home / "keysets/2.jws")
+    assert ran.code == 2
+    assert "key set version 1 is here already, and this is another one, version 2; nothing was changed" in ran.err
+    assert [path.name for path in (other.home / "keysets").iterdir()] == ["1.jws"]
+
+
+def test_home_of_another_root_is_not_recovered_over(owner: Owner, make_owner: MakeOwner) -> None:
+    stranger = make_owner("stranger")
+    stranger.ok("init", "--classic")
+    ran = stranger.run("recover", typed(owner, owner.home.parent / "t.txt"), "--keyset", owner.home / "owner.pub")
+    assert ran.code == 2
+    assert "there are keys here already" in ran.err
+
+
 # --- members
 
 
