@@ -217,25 +217,29 @@ def born_ms(fd: int) -> int | None:
     return seconds * 1000 + int.from_bytes(answer.raw[_STATX_BTIME_NS], sys.byteorder) // 1_000_000
 
 
+_MAKE_ROOM: Final = "free space or lower the keep limits in policy.toml"
+"""What the agent's own files need; a tool that has no policy says what helps there."""
+
+
 @contextmanager
-def translated_space() -> Iterator[None]:
+def translated_space(*, hint: str = _MAKE_ROOM) -> Iterator[None]:
     """Turn "no space" and "over quota" into ``SpaceError``; other failures pass through unchanged."""
     try:
         yield
     except OSError as error:
         if error.errno in _FULL:
-            raise SpaceError("the disk is full", hint="free space or lower the keep limits in policy.toml") from error
+            raise SpaceError("the disk is full", hint=hint) from error
         raise
 
 
-def new_file(folder: Path) -> tuple[int, Path]:
+def new_file(folder: Path, *, hint: str = _MAKE_ROOM) -> tuple[int, Path]:
     """Create a nameless-to-others temporary file in ``folder`` and return its descriptor and path.
 
     It shares the file system with its final name; ``settle`` gives it that name. Left-overs of a crash match
     ``*.part`` and are swept at start.
     """
     path = folder / f"{secrets.token_hex(16)}{PART_SUFFIX}"
-    with translated_space():
+    with translated_space(hint=hint):
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE_MODE)
     return fd, path
 

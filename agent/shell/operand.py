@@ -17,6 +17,8 @@ from agent.errors import ConfigError, LinkError
 STANDARD: Final = "-"
 _KEY_FILE_MAX_BYTES: Final = 2_000_000
 _PIECE_BYTES: Final = 4096
+_MAKE_ROOM: Final = "make room, or send its output elsewhere"
+"""Whoever runs a command on files has no policy whose limits could be lowered."""
 
 
 @contextmanager
@@ -116,7 +118,7 @@ def _direct(name: str) -> Iterator[Writer]:
         except OSError:
             from agent import files
 
-            with files.translated_space():
+            with files.translated_space(hint=_MAKE_ROOM):
                 raise
 
 
@@ -129,11 +131,11 @@ def _settled(name: str, *, existing: Literal["replaced", "kept"] = "replaced") -
 
     final = Path(name)
     try:
-        fd, part = files.new_file(final.parent)
+        fd, part = files.new_file(final.parent, hint=_MAKE_ROOM)
     except OSError as error:
         _explain(name, error, hint="check the folder and its permissions")
     try:
-        with files.translated_space():
+        with files.translated_space(hint=_MAKE_ROOM):
             yield fd
             os.fsync(fd)
         if existing == "kept":

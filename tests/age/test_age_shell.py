@@ -1,5 +1,6 @@
 """``encrypt``, ``decrypt`` and ``keygen`` on a real shell: files whole or absent, keys private, clear refusals."""
 
+import errno
 import json
 import os
 import pty
@@ -12,6 +13,8 @@ from pathlib import Path
 import pytest
 
 from agent.age import decrypt, encrypt, generate_identity, parse_identity_file, write_identity_file
+from agent.errors import SpaceError
+from agent.shell import operand
 from tests.age.armoring import dearmor
 
 DebianAge = Callable[..., bytes]
@@ -208,7 +211,26 @@ def test_hybrid_and_classic_are_mixed_is_refused_before_anything_is_written(reci
 
 def test_output_is_a_full_device_says_there_is_no_room(recipient: str) -> None:
     _, told = shell("encrypt", "-r", recipient, "-o", "/dev/full", stdin=PLAIN, code=1)
-    assert "disk is full" in told
+    assert "disk is full\n  next: make room, or send its output elsewhere" in told
+
+
+@pytest.mark.parametrize("command", [("encrypt", "-r"), ("decrypt", "-i")])
+def test_standard_output_is_full_says_what_helps_a_tool_without_a_policy(
+    command: tuple[str, str], recipient: str, key: Path, tmp_path: Path
+) -> None:
+    shell("encrypt", "-r", recipient, "-o", tmp_path / "sealed", stdin=PLAIN)
+    words = [*command, recipient] if command[0] == "encrypt" else [*command, str(key), str(tmp_path / "sealed")]
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run([*COMMAND, *words], input=PLAIN, stdout=full, stderr=subprocess.PIPE, check=False)
+    assert done.returncode == 1
+    assert done.stderr.decode().endswith("disk is full\n  next: make room, or send its output elsewhere\n")
+
+
+def test_disk_is_full_while_a_file_is_written_says_what_helps_and_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(SpaceError) as caught, operand.output(str(tmp_path / "out"), private=True):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert caught.value.hint == "make room, or send its output elsewhere"
+    assert list(tmp_path.iterdir()) == []
 
 
 def on_terminal(*arguments: str | Path, stdin: bytes) -> tuple[int, bytes, str]:
