@@ -74,7 +74,8 @@ def add_parsers(subparsers: Subparsers) -> None:
         "listen",
         summary="take in receipts and alerts that the device has for us",
         example="privacy-owner listen --timeout 10",
-        detail="It asks the device by an inventory of one: alerts that wait come at once, receipts within 15 minutes.",
+        detail="It asks the device by an inventory of one: alerts that wait come at once, receipts within 15 minutes. "
+        "A device that is told to leave its owner is asked nothing.",
         run=_listen,
     )
     send.add_device(listen)
@@ -113,6 +114,8 @@ def _pending(arguments: argparse.Namespace, context: Context) -> int:
         last = next((receipt for receipt in reversed(told) if receipt.cmd == signed.jti), None)
         command = requests.command_of(signed)
         state = show.progress(last) if last is not None else "no answer yet"
+        if last is not None and last.farewell is not None:
+            state += f"; {show.farewell(last.farewell)}"
         if command.iat <= left_s:  # a command of its next owner is answered again
             state = f"is answered no more: the device has no owner now; privacy-owner forget {signed.jti}"
         rows.append((*_of(signed), state))
@@ -132,6 +135,11 @@ def _pending(arguments: argparse.Namespace, context: Context) -> int:
 
 def _is_last_word(receipt: Receipt) -> bool:
     return receipt.farewell is not None and receipt.farewell.phase == _LAST_PHASE
+
+
+def _last_word_s(device: Device) -> int:
+    """Return when a device said its last word, 0 where it said none."""
+    return max((receipt.iat for receipt in device.receipts() if _is_last_word(receipt)), default=0)
 
 
 _HEAD: Final = ("COMMAND", "VERB", "SIGNED", "WHAT")
@@ -227,7 +235,7 @@ def _listen(arguments: argparse.Namespace, context: Context) -> int:
             "what stands is told at the device by privacy-agent status, receipts come from privacy-agent submit",
         )
     asked: list[Signed] = []
-    last_s = max((receipt.iat for receipt in device.receipts() if _is_last_word(receipt)), default=0)
+    last_s = _last_word_s(device)
 
     async def run() -> frozenset[str]:
         async with Line(context.home, settings, device=device.name, kid=session.me.kid) as line:
@@ -244,26 +252,46 @@ def _listen(arguments: argparse.Namespace, context: Context) -> int:
     news = [receipt for receipt in receipts if receipt.cmd not in {signed.jti for signed in asked}]
     lines = [show.news(receipt) for receipt in news] + [show.alert(alert) for alert in alerts]
     context.say(
-        "\n".join(lines) or _nothing(arguments.timeout, answered=bool(asked) and not unanswered, last_s=last_s),
+        "\n".join(lines)
+        or (_NO_NEWS if asked and not unanswered else _nothing(arguments.timeout, device, asked=bool(asked))),
         {"receipts": news, "alerts": alerts},
     )
     return 0
 
 
-def _nothing(within_s: float, *, answered: bool, last_s: int) -> str:
-    if answered:
-        return (
-            "nothing new: no alert waits for us (privacy-owner alerts lists those that came); what waits as a receipt "
-            "comes every 15 minutes, or at once: privacy-owner resend"
-        )
+_NO_NEWS: Final = (
+    "nothing new: no alert waits for us (privacy-owner alerts lists those that came); what waits as a receipt "
+    "comes every 15 minutes, or at once: privacy-owner resend"
+)
+
+
+def _nothing(within_s: float, device: Device, *, asked: bool) -> str:
+    """Say why nothing came: a device that leaves its owner was asked nothing, so its silence says nothing of it."""
+    last_s = _last_word_s(device)
     if last_s:
         return (
             f"nothing came: the device said its last word at {when(last_s * MS_PER_S)} and has no owner now; "
             "nothing more comes of it"
         )
+    if not asked and (leaving := device.leaving()) is not None:
+        return f"nothing came in {within_s:g} s, and nothing was asked: {_leaves(*leaving)}"
     return (
         f"nothing came in {within_s:g} s, no answer either; what waits for us comes every 15 minutes at least while "
         "the device is there: privacy-owner listen --timeout 1000"
+    )
+
+
+def _leaves(signed: Signed, told: Receipt | None) -> str:
+    """Say how far a device is from its owner, and what can be done meanwhile."""
+    further = "what waits for us comes every 15 minutes at least: privacy-owner listen --timeout 1000"
+    if told is None or told.farewell is None:
+        if signed.payload:
+            further = f"how it stands: privacy-owner resend {signed.jti}"
+        return f"erase-all {signed.jti} has no final answer here, and where it is carried out we may not ask; {further}"
+    held = "; what is held is listed by privacy-owner inventory" if told.farewell.held else ""
+    return (
+        "the device leaves its owner, and lets us ask no longer than something is held\n"
+        f"{show.farewell(told.farewell)}\n{further}{held}"
     )
 
 

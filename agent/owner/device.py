@@ -93,9 +93,21 @@ class Device:
         return tuple(sorted(found, key=lambda signed: signed.seq))
 
     def pending(self) -> tuple[Signed, ...]:
-        """Return the commands without a terminal receipt that can be sent again."""
-        ended = {receipt.cmd for receipt in self.receipts() if receipt.terminal}
+        """Return what has no final receipt and can be sent again; an ``erase-all`` has none before its last word."""
+        ended = {receipt.cmd for receipt in self.receipts() if receipt.last}
         return tuple(signed for signed in self.commands() if signed.payload and signed.jti not in ended)
+
+    def leaving(self) -> tuple[Signed, Receipt | None] | None:
+        """Return the newest ``erase-all`` and its newest receipt, until its last word is here; ``None`` without one.
+
+        Of one that was refused nothing is still to come.
+        """
+        for signed in reversed(self.commands()):
+            if signed.verb == "erase-all":
+                newest = next(reversed(self.receipts(signed.jti)), None)
+                if newest is None or not newest.last:
+                    return signed, newest
+        return None
 
     # --- receipts
 

@@ -164,7 +164,7 @@ def progress(receipt: Receipt) -> str:
 def news(receipt: Receipt) -> str:
     """Say in a line what a receipt tells that nobody waits for: of which command, and what has changed."""
     if receipt.farewell is not None:
-        return f"{progress(receipt)}  ({clean(receipt.cmd)})\n{_farewell(receipt.farewell)}"
+        return f"{progress(receipt)}  ({clean(receipt.cmd)})\n{farewell(receipt.farewell)}"
     if receipt.late is None:
         return f"{progress(receipt)}  ({clean(receipt.cmd)})"
     return f"{clean(receipt.verb)} {clean(receipt.cmd)}: {_late(receipt.late)}"
@@ -174,7 +174,8 @@ def _late(late: LateTold) -> str:
     return f"turned up after it: {late.destroyed} destroyed unread, {late.remaining} left to their source"
 
 
-def _farewell(told: FarewellTold) -> str:
+def farewell(told: FarewellTold) -> str:
+    """Say how far a device is on its way from its owner, and what is still to come."""
     words = [f"cloud: {clean(told.cloud)}", f"cameras: {clean(told.cameras)}", f"held: {told.held}"]
     if told.phase == 1:
         return f"{', '.join(words)}; its last word comes by {when_text(told.deadline)}, or when the last hold ends"
@@ -317,7 +318,7 @@ def end(receipt: Receipt, *, further: str = "", own: Collection[str] = ()) -> st
     if receipt.late is not None:
         lines.append(_late(receipt.late))
     if receipt.farewell is not None:
-        lines.append(_farewell(receipt.farewell))
+        lines.append(farewell(receipt.farewell))
     if receipt.export is not None:
         told, named = receipt.export, clean(receipt.export.object)
         bytes_ = size(sum(file.bytes for file in told.files))

@@ -330,9 +330,43 @@ def test_device_that_was_told_to_forget_its_owner_is_asked_nothing(owner: Owner,
     peer.answers = lambda _peer, _command: [{"status": "partial", "farewell": farewell}]
     with peer.online(place.url, place.device):
         owner.run("erase-all", "--yes", "--timeout", "1", *place.reach)
-        owner.ok("listen", "--timeout", "1", *place.reach)
+        told = owner.ok("listen", "--timeout", "1", *place.reach).out
         peer.wait_until(lambda: len(peer.commands) >= 1)
     assert {one["verb"] for one in peer.commands} == {"erase-all"}
+    assert "nothing came in 1 s, and nothing was asked: the device leaves its owner" in told
+    assert "cloud: pending, cameras: confirmed, held: 0; its last word comes by " in told
+    assert "inventory" not in told
+
+
+def test_erase_all_is_pending_until_its_last_word(owner: Owner, peer: Peer, place: Place) -> None:
+    farewell = {"phase": 1, "cloud": "pending", "cameras": "confirmed", "held": 1, "deadline": WHEN}
+    peer.answers = lambda _peer, _command: [{"status": "partial", "farewell": farewell}]
+    with peer.online(place.url, place.device):
+        owner.run("erase-all", "--yes", "--timeout", "1", *place.reach)
+        told = owner.ok("listen", "--timeout", "1", *place.reach).out
+        assert "held: 1; its last word comes by " in told
+        assert "what is held is listed by privacy-owner inventory" in told
+        assert "held: 1; its last word comes by " in owner.ok("pending").out
+        (pending,) = owner.ok("pending", "--json").json
+        assert (pending["verb"], pending["status"]) == ("erase-all", "partial")
+        last = farewell | {"phase": 2, "cloud": "confirmed", "held": 0}
+        peer.answers = lambda _peer, _command: [{"status": "done", "farewell": last}]
+        owner.ok("resend", "--timeout", "30", *place.reach)
+    assert owner.ok("pending", "--json").json == []
+
+
+def test_erase_all_without_an_answer_is_why_nothing_was_asked(owner: Owner, peer: Peer, place: Place) -> None:
+    peer.answers = lambda _peer, _command: []
+    with peer.online(place.url, place.device):
+        owner.run("erase-all", "--yes", "--timeout", "1", *place.reach)
+        (pending,) = owner.ok("pending", "--json").json
+        told = owner.ok("listen", "--timeout", "1", *place.reach).out
+        assert f"nothing was asked: erase-all {pending['command']} has no final answer here" in told
+        assert f"privacy-owner resend {pending['command']}" in told
+        owner.ok("forget", pending["command"])
+        told = owner.ok("listen", "--timeout", "1", *place.reach).out
+    assert "resend" not in told
+    assert "privacy-owner listen --timeout 1000" in told
 
 
 def test_device_that_said_its_last_word_is_not_waited_for(
