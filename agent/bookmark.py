@@ -87,14 +87,16 @@ def earlier_ends(marks: bytes) -> Iterator[tuple[int, bytes]]:
         yield int.from_bytes(mark[:_POSITION_BYTES]), mark[_POSITION_BYTES:]
 
 
-def put_back(one: Bookmark, size_bytes: int, *, end_tag: Callable[[int], bytes]) -> Bookmark | None:
-    """Return a bookmark behind the last earlier line that is within ``size_bytes`` and still there, if one is.
+def put_back(one: Bookmark, *, above_bytes: int, upto_bytes: int, end_tag: Callable[[int], bytes]) -> Bookmark | None:
+    """Return a bookmark behind the last earlier line that ends above the one size, within the other, and still there.
 
-    ``end_tag`` makes the tag of what ends at a position now. The bookmark that it was made of stays: what was lost may
-    be put back.
+    ``None`` if there is none. ``end_tag`` makes the tag of what ends at a position now. The bookmark that it was made
+    of stays: what was lost may be put back.
     """
     for gone, (at, beginning) in enumerate(earlier_ends(one.marks)):
-        if at <= size_bytes and (end := end_tag(at)).startswith(beginning):
+        if at <= above_bytes:
+            return None
+        if at <= upto_bytes and (end := end_tag(at)).startswith(beginning):
             marks = one.marks[: len(one.marks) - gone * _MARK_BYTES]
             return msgspec.structs.replace(one, taken_bytes=at, end_tag=end, marks=marks, n=0)
     return None

@@ -14,6 +14,7 @@ also of that nothing that was taken while it was left alone.
 import hmac
 import os
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Final
 
 import msgspec
@@ -139,10 +140,10 @@ class _Reading:
         self._head = tag("head", (offered.source, _first_line(self._read(0, WINDOW_BYTES))), key=key)
 
     def next_piece(self, known: Sequence[Bookmark], beginning: Beginning) -> Piece:
-        begun = self._fitting(known)
-        if begun is None:
+        whole = self._fitting(known)
+        if whole is None:
             self._require_rest(known)
-            begun = self._cut_back(known) or self._copied(beginning)
+        begun = self._furthest(known, whole) or self._copied(beginning)
         if begun is None and is_only_rotated(self._now.path):
             return Piece(candidate=self._now)
         start = 0 if begun is None else begun.taken_bytes
@@ -156,7 +157,7 @@ class _Reading:
         return self._piece(raw, begun, before=before, more=more, lines_from_ms=self._lines_from(begun, known))
 
     def last_piece(self, known: Sequence[Bookmark], beginning: Beginning) -> Piece:
-        begun = self._fitting(known) or self._cut_back(known) or self._copied(beginning)
+        begun = self._furthest(known, self._fitting(known)) or self._copied(beginning)
         start = upto = 0 if begun is None else begun.taken_bytes
         if self._now.size_bytes - start > FILE_MAX_BYTES:
             raise CorruptError(f"a usage log of more than {FILE_MAX_BYTES} bytes")
@@ -277,15 +278,23 @@ class _Reading:
             ends.pop()
         return ends[::-1]
 
-    def _cut_back(self, known: Sequence[Bookmark]) -> Bookmark | None:
+    def _furthest(self, known: Sequence[Bookmark], whole: Bookmark | None) -> Bookmark | None:
+        """Return the bookmark of the log of which most is there: ``whole``, or a longer one that lost its end.
+
+        A log that begins as another one ended has both: what fits is the other's, and what is behind that was taken.
+        """
+        return self._cut_back(known, above_bytes=0 if whole is None else whole.taken_bytes) or whole
+
+    def _cut_back(self, known: Sequence[Bookmark], *, above_bytes: int) -> Bookmark | None:
         """Return the bookmark of a log that lost its end, put back to behind the last line that is there as it was.
 
-        Of several that is the one of which most is there, and the newest: what begins alike each day, in a file that is
-        cut each day, was not written since an older one of them was read.
+        ``None`` where that is not above ``above_bytes``. Of several it is the one of which most is there, and the
+        newest: what begins alike each day, in a file that is cut each day, was not written since an older one of them
+        was read.
         """
         alike = (one for one in known if one.head_tag == self._head)
-        backs = (put_back(one, self._now.size_bytes, end_tag=self._end_tag_at) for one in alike)
-        return max(filter(None, backs), key=lambda one: (one.taken_bytes, one.since_ms), default=None)
+        back = partial(put_back, above_bytes=above_bytes, upto_bytes=self._now.size_bytes, end_tag=self._end_tag_at)
+        return max(filter(None, map(back, alike)), key=lambda one: (one.taken_bytes, one.since_ms), default=None)
 
     def _copied(self, beginning: Beginning) -> Bookmark | None:
         """Return the bookmark of a log that this is a copy of, whole or cut, under a name that tells nothing.
@@ -293,7 +302,7 @@ class _Reading:
         Many logs begin alike, so little of one proves nothing.
         """
         known = beginning(self._head)
-        copied = self._fitting(known) or self._cut_back(known)
+        copied = self._furthest(known, self._fitting(known))
         return copied if copied is not None and copied.taken_bytes > WINDOW_BYTES else None
 
     def _require_rest(self, known: Sequence[Bookmark]) -> None:

@@ -315,6 +315,25 @@ def test_log_that_lost_its_end_goes_on_behind_what_is_left(recorder: Recorder, n
     assert recorder.sealed() == [line(one) for one in new]
 
 
+@pytest.mark.parametrize("after", ["leave", "take"])
+@pytest.mark.parametrize("lost", [1, 3])
+def test_log_that_lost_its_end_and_begins_as_an_older_one_ended_brings_nothing_back(
+    recorder: Recorder, after: str, lost: int
+) -> None:
+    # The older one's bookmark, which fitted still, was asked alone: all behind it was taken once more.
+    begin = "camera 7", "format 2"
+    recorder.write(*begin)
+    recorder.look()
+    rename(recorder, "camera.jsonl.1")
+    recorder.write(*begin, "a", "secret", "b", "c", "d")
+    recorder.look()
+    recorder.delete_all_objects()
+    os.truncate(recorder.path, recorder.path.stat().st_size - lost * len(line("d")))
+    recorder.write("new 1", "new 2")
+    recorder.look(after=after)
+    assert recorder.sealed() == [line("new 1"), line("new 2")]
+
+
 def test_log_whose_last_line_became_zeros_goes_on_behind_them(recorder: Recorder) -> None:
     taken_in_pieces(recorder)
     with recorder.path.open("r+b") as file:
