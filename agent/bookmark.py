@@ -38,7 +38,8 @@ BOOKMARKS_MAX: Final = 100_000
 """Files of logs that are at their sources: one an hour for ten cameras, for more than a year."""
 
 RELATED_MAX: Final = 256
-"""Bookmarks that are tried on one file, the longest first: all that a rotation keeps of one log."""
+"""Bookmarks that are tried on one file, the longest first: more than a rotation commonly keeps of one log. Where there
+are more, those of the file itself and of its path are among them."""
 
 OF_ONE_FILE: Final = 2
 """What it is now, and what it was before it was cut."""
@@ -123,16 +124,21 @@ def looked_at(tx: Tx, look_tag: bytes) -> bool:
 
 def related(tx: Tx, *, path_tag: bytes, base_tag: bytes, file_tag: bytes) -> tuple[Bookmark, ...]:
     """Return those that may end in this file, the longest first; which of them does, its content says."""
-    return _bookmarks(rows.related(tx, path_tag=path_tag, base_tag=base_tag, file_tag=file_tag, limit=RELATED_MAX))
+    return _longest_first(rows.related(tx, path_tag=path_tag, base_tag=base_tag, file_tag=file_tag, limit=RELATED_MAX))
 
 
-def beginning(tx: Tx, head_tag: bytes) -> tuple[Bookmark, ...]:
-    """Return those that may end in a file of any name that begins with this line, the longest first."""
-    return _bookmarks(rows.beginning(tx, head_tag, above_bytes=WINDOW_BYTES, limit=RELATED_MAX))
+def beginning(tx: Tx, head_tag: bytes, *, size_bytes: int) -> tuple[Bookmark, ...]:
+    """Return those that may end in a file of any name and of this size that begins with this line, the longest first.
+
+    Where too many begin alike, those it has room for are among them, and the longest of these.
+    """
+    found = rows.beginning(tx, head_tag, above_bytes=WINDOW_BYTES, size_bytes=size_bytes, limit=RELATED_MAX)
+    return _longest_first(found)
 
 
-def _bookmarks(found: Iterable[Row]) -> tuple[Bookmark, ...]:
-    return tuple(Bookmark(n=row[0], **dict(zip(rows.COLUMNS, row[1:], strict=True))) for row in found)
+def _longest_first(found: Iterable[Row]) -> tuple[Bookmark, ...]:
+    bookmarks = (Bookmark(n=row[0], **dict(zip(rows.COLUMNS, row[1:], strict=True))) for row in found)
+    return tuple(sorted(bookmarks, key=lambda one: (one.taken_bytes, one.n), reverse=True))
 
 
 def is_full(tx: Tx) -> bool:

@@ -50,24 +50,34 @@ def looked_at(tx: Tx, look_tag: bytes) -> bool:
 
 
 def related(tx: Tx, *, path_tag: bytes, base_tag: bytes, file_tag: bytes, limit: int) -> list[Row]:
-    """Return (n, columns) of what may be the same log, the longest first.
+    """Return (n, columns) of what may be the same log: its own first, then the longest.
 
-    That is the same file, the same path, the path before the rotation, or a path that a rotation made of this one.
+    Its own are those of the same file, the same path and the path before the rotation; a path that a rotation made of
+    this one may be one of very many, and gives way where that is more than ``limit``.
     """
     return tx.execute(
         f"SELECT n, {', '.join(COLUMNS)} FROM bookmark"  # noqa: S608 - our own names
         " WHERE path_tag = ?1 OR path_tag = ?2 OR base_tag = ?1 OR file_tag = ?3"
-        " ORDER BY taken_bytes DESC, n DESC LIMIT ?4",
+        " ORDER BY path_tag = ?1 OR path_tag = ?2 OR file_tag = ?3 DESC, taken_bytes DESC, n DESC LIMIT ?4",
         (path_tag, base_tag, file_tag, limit),
     )
 
 
-def beginning(tx: Tx, head_tag: bytes, *, above_bytes: int, limit: int) -> list[Row]:
-    """Return (n, columns) of those with a first line, taken further than ``above_bytes``, the longest first."""
-    return tx.execute(
-        f"SELECT n, {', '.join(COLUMNS)} FROM bookmark"  # noqa: S608 - our own names
-        " WHERE head_tag = ? AND taken_bytes > ? ORDER BY taken_bytes DESC, n DESC LIMIT ?",
-        (head_tag, above_bytes, limit),
+def beginning(tx: Tx, head_tag: bytes, *, above_bytes: int, size_bytes: int, limit: int) -> list[Row]:
+    """Return (n, columns) of those with a first line, taken further than ``above_bytes``.
+
+    First those that a file of ``size_bytes`` has room for, the longest first; then those that are longer, the shortest
+    first. Each is found by the index alone, however many begin alike.
+    """
+    columns = f"SELECT n, {', '.join(COLUMNS)} FROM bookmark"  # noqa: S608 - our own names
+    found = tx.execute(
+        f"{columns} WHERE head_tag = ? AND taken_bytes > ? AND taken_bytes <= ?"
+        " ORDER BY taken_bytes DESC, n DESC LIMIT ?",
+        (head_tag, above_bytes, size_bytes, limit),
+    )
+    return found + tx.execute(
+        f"{columns} WHERE head_tag = ? AND taken_bytes > ? ORDER BY taken_bytes, n LIMIT ?",
+        (head_tag, max(above_bytes, size_bytes), limit - len(found)),
     )
 
 

@@ -119,7 +119,7 @@ class Ingest:
             open_work,
             vault=vault,
             key=self._known.key,
-            beginning=lambda head: self._index.read_now(lambda tx: bookmark.beginning(tx, head)),
+            beginning=lambda head, size: self._index.read_now(lambda tx: bookmark.beginning(tx, head, size_bytes=size)),
         )
         self._shares = {
             name: Share(folder, open_one=beneath(folder, opening), giving_up=self._giving_up)

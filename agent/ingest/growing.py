@@ -64,8 +64,8 @@ class Piece(msgspec.Struct, frozen=True, kw_only=True):
         return msgspec.structs.replace(self.bookmark, since_ms=self.lines_from_ms)
 
 
-Beginning = Callable[[bytes], Sequence[Bookmark]]
-"""Returns by the tag of a first line the bookmarks of logs that begin so, whatever they are called."""
+Beginning = Callable[[bytes, int], Sequence[Bookmark]]
+"""Returns by the tag of a first line, and a file's size, the bookmarks of logs that begin so, whatever their names."""
 
 Sink = Callable[[bytes], None]
 """Gets what is to be taken, in order and with a line end behind the last line, so that another log may follow."""
@@ -301,7 +301,7 @@ class _Reading:
 
         Many logs begin alike, so little of one proves nothing.
         """
-        known = beginning(self._head)
+        known = beginning(self._head, self._now.size_bytes)
         copied = self._furthest(known, self._fitting(known))
         return copied if copied is not None and copied.taken_bytes > WINDOW_BYTES else None
 

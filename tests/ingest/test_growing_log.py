@@ -199,6 +199,48 @@ def test_many_rotations_leave_nothing_deleted_to_return_and_no_line_out(recorder
     assert recorder.rows() <= 2 * 6
 
 
+def rotated_before(recorder: Recorder, count: int, *words: str) -> None:
+    for day in range(count):
+        content = lines((*words, *(f"{day:03} {number:03}" for number in range(20))))
+        recorder.path.with_name(f"camera-2026{day:04}.jsonl").write_bytes(content)
+    recorder.look()
+
+
+@pytest.mark.parametrize("begin", ["begin", ""], ids=["alike", "not alike"])
+def test_log_of_which_more_is_kept_than_is_tried_brings_nothing_back_and_goes_on(
+    recorder: Recorder, monkeypatch: pytest.MonkeyPatch, begin: str
+) -> None:
+    # The longest of all were tried, which were the rotated ones: what the log itself was known by never was.
+    monkeypatch.setattr(bookmark, "RELATED_MAX", 4)
+    words = [begin] if begin else []
+    rotated_before(recorder, 6, *words)
+    recorder.write(*words, "deleted")
+    recorder.look()
+    recorder.delete_all_objects()
+    recorder.write("new 1")
+    recorder.look()
+    recorder.write("new 2")
+    rename(recorder, "camera-20261122.jsonl")
+    recorder.look_after_a_restart()
+    assert recorder.sealed() == [line("new 1"), line("new 2")]
+
+
+@pytest.mark.parametrize("kept", [100, 98], ids=["whole", "cut"])
+def test_copy_of_one_of_more_alike_logs_than_are_tried_brings_nothing_back(
+    recorder: Recorder, monkeypatch: pytest.MonkeyPatch, kept: int
+) -> None:
+    monkeypatch.setattr(bookmark, "RELATED_MAX", 4)
+    for day in range(6):
+        content = lines(("begin", *(f"{day} {number:0100}" for number in range(99 + 20 * day))))
+        recorder.path.with_name(f"{day}.jsonl").write_bytes(content)
+    recorder.look()
+    recorder.delete_all_objects()
+    copied = recorder.path.with_name("0.jsonl").read_bytes().splitlines(keepends=True)
+    recorder.path.with_name("of the summer.jsonl").write_bytes(b"".join(copied[:kept]) + line("new"))
+    recorder.look()
+    assert recorder.sealed() == [line("new")]
+
+
 def test_log_that_was_renamed_to_anything_is_known_by_its_file(recorder: Recorder) -> None:
     recorder.write(1, 2)
     recorder.look()

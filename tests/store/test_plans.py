@@ -166,7 +166,7 @@ def asked_always(home: Home) -> dict[str, Callable[[Tx], object]]:
         "the last retention pass": rights.last_pass,
         "was nothing left of a log": lambda tx: bookmark.looked_at(tx, TAG),
         "how far was a log taken": lambda tx: bookmark.related(tx, path_tag=TAG, base_tag=TAG, file_tag=TAG),
-        "which log begins so": lambda tx: bookmark.beginning(tx, TAG),
+        "which log begins so": lambda tx: bookmark.beginning(tx, TAG, size_bytes=9),
         "a bookmark is kept": lambda tx: bookmark.keep(tx, A_BOOKMARK),
         "the newest bookmark": lambda tx: bookmark.newest(tx, "s", 1),
         "which logs are gone": lambda tx: bookmark.note_absent(tx, "s", 1, files=(), paths=(), after=0, upto=9),
