@@ -44,8 +44,8 @@ class Forbidden(msgspec.Struct, frozen=True):
     """Why something may not be taken in: the rule under which it was deleted before.
 
     Not ``certain`` is a mark that many tombstones were compacted to, or a cut-off that several became: what it covers
-    was deleted, or never seen; and any of the two where it is not known well enough when something was recorded. So a
-    copy of it is left where it is, neither taken in nor destroyed.
+    was deleted, or never seen; and any of the two where it is not known well enough when something was recorded, or
+    where it was written on behind the delete. So a copy of it is left where it is, neither taken in nor destroyed.
     """
 
     rule: str
@@ -81,6 +81,7 @@ def forbidden(
     source: str,
     is_dated: bool = True,
     doubt_ms: int = 0,
+    changed_ms: int = 0,
 ) -> Forbidden | None:
     """Return why this was deleted before and must not return, or ``None``.
 
@@ -88,7 +89,9 @@ def forbidden(
     given only where the source keeps its copy whatever the answer is. A hold beats a cut-off: whoever knows of
     holds judges the answer. Of what is not dated nobody knows when it was recorded, whatever its interval says: a
     delete by time may mean it or not, so that is never certain. Nor is it where the cut-off does not match all that the
-    interval may be when it is off by up to ``doubt_ms``, one way or the other.
+    interval may be when it is off by up to ``doubt_ms``, one way or the other; nor where a log whose copy is ours to
+    destroy was last changed at ``changed_ms``, and that is not before the delete: what was written behind it nobody
+    deleted.
     """
     rule = deleted(tx, source_tag=source_tag, content_tag=content_tag)
     if rule is not None:
@@ -102,12 +105,14 @@ def forbidden(
         captured_from_ms=captured_from_ms,
         captured_to_ms=captured_to_ms,
         doubt_ms=doubt_ms,
+        changed_ms=changed_ms,
     )
     if cutoff is not None:
         return Forbidden(cutoff[0], certain=cutoff[1] and is_dated, by=Commanded(*cutoff[2]))
     before_ms = former.before_ms(tx, source)
     if before_ms is not None and captured_from_ms - doubt_ms < before_ms:
-        return Forbidden("former_owner", certain=is_dated and captured_from_ms + doubt_ms < before_ms)
+        is_before = max(captured_from_ms + doubt_ms, changed_ms) < before_ms
+        return Forbidden("former_owner", certain=is_dated and is_before)
     marked = rows.marked(tx, source=source, camera=camera, category=category, captured_from_ms=captured_from_ms)
     return Forbidden("mark", certain=False) if marked else None
 

@@ -196,20 +196,22 @@ _COVERED: Final = (
 
 
 def cutoff(
-    tx: Tx, *, camera: str, category: str, captured_from_ms: int, captured_to_ms: int, doubt_ms: int
+    tx: Tx, *, camera: str, category: str, captured_from_ms: int, captured_to_ms: int, doubt_ms: int, changed_ms: int
 ) -> tuple[str, bool, tuple[str, str, int]] | None:
     """Return the rule of a cut-off that may match, whether it certainly does, and its (command, kid, seq).
 
-    The times may both be off by up to ``doubt_ms``, either way. One that is certain, if there is one, and of those the
+    The times may both be off by up to ``doubt_ms``, either way. It certainly does only if ``changed_ms`` too is before
+    the delete. One that is certain, if there is one, and of those the
     newest.
     """
     rows = tx.execute(
         "SELECT rule, certain AND (from_ms IS NULL OR max(?3, ?4 + 1) - ?5 > from_ms)"
-        " AND (to_ms IS NULL OR ?4 + ?5 < to_ms) AND ?4 + ?5 < before_ms AS sure, command, kid, seq FROM cutoff"
+        " AND (to_ms IS NULL OR ?4 + ?5 < to_ms) AND max(?4 + ?5, ?6) < before_ms AS sure,"
+        " command, kid, seq FROM cutoff"
         " WHERE (camera = '' OR camera = ?1) AND (category = '' OR category = ?2)"
         " AND (from_ms IS NULL OR max(?3, ?4 + 1) + ?5 > from_ms)"
         " AND (to_ms IS NULL OR ?4 - ?5 < to_ms) AND ?4 - ?5 < before_ms ORDER BY sure DESC, n DESC LIMIT 1",
-        (camera, category, captured_to_ms, captured_from_ms, doubt_ms),
+        (camera, category, captured_to_ms, captured_from_ms, doubt_ms, changed_ms),
     )
     if not rows:
         return None

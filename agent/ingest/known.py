@@ -15,6 +15,7 @@ from agent.tombstone import Forbidden
 from agent.vault import Vault
 
 _ABOVE_ALL: Final = 2**63 - 1
+_NS_PER_MS: Final = 1_000_000
 
 
 class RightsAtIngest(Protocol):
@@ -135,9 +136,11 @@ class Known:
     def forbidden(self, tx: Tx, candidate: Candidate, *, camera: str, content: bytes = b"") -> Forbidden | None:
         """Return why this file was deleted before; unread, it may be another where it is ours.
 
-        A log that was read is known by its content alone: what looks like a deleted one may have gone on.
+        A log that was read is known by its content alone: what looks like a deleted one may have gone on. One that is
+        ours was begun when it says, but is certainly of before a delete only where its last change is.
         """
         place = candidate.place
+        is_our_log = self._takes(candidate) and is_read_by_line(candidate)
         of_source = b"" if content or self._takes(candidate) else source_tag(candidate, key=self.key)
         return tombstone.forbidden(
             tx,
@@ -150,6 +153,7 @@ class Known:
             source=candidate.source,
             is_dated=candidate.is_dated,
             doubt_ms=candidate.doubt_ms,
+            changed_ms=candidate.mtime_ns // _NS_PER_MS if is_our_log else 0,
         )
 
     def _takes(self, candidate: Candidate) -> bool:

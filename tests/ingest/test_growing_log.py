@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from agent import bookmark
+from agent.clock import rfc3339_ms
 from agent.ingest import growing
 from agent.ingest.growing import PIECE_BYTES
 from agent.model import Moment, Selection
@@ -728,6 +729,60 @@ def test_log_of_before_and_after_a_delete_is_not_destroyed_where_it_is_ours(
         assert clocked.home.left() == [LOG]
         assert clocked.home.reasons("refused") == ["before_mark"]
         assert clocked.home.reasons("deleted_before") == ["the source's copy remains"], "its owner is told"
+
+
+OURS = f"front/usage-log/{rfc3339_ms(LATER.agent_ms - 60_000).replace(':', '-')}.jsonl"
+
+
+def is_left_and_told(clocked: Clocked, name: str) -> bool:
+    told = [clocked.home.reasons(kind) for kind in ("refused", "deleted_before")]
+    return clocked.home.left() == [name] and told == [["before_mark"], ["the source's copy remains"]]
+
+
+@pytest.mark.parametrize("changed_s", [-50, 0, 600])
+def test_log_whose_name_says_that_it_was_begun_before_a_delete_is_destroyed_only_if_nothing_was_written_behind_it(
+    clocked: Clocked, changed_s: int
+) -> None:
+    # It was open while the delete came, and was destroyed unread with what was written behind that.
+    clocked.path = clocked.path.with_name(Path(OURS).name)
+    clocked.at(-50, "before it")
+    delete_everything(clocked)
+    if changed_s >= 0:
+        clocked.at(changed_s, "after it")
+    clocked.look(after="take")
+    assert clocked.sealed() == []
+    if changed_s < 0:
+        assert clocked.home.left() == []
+    else:
+        assert is_left_and_told(clocked, OURS)
+
+
+def test_recording_that_was_begun_before_a_delete_is_destroyed_also_where_it_ended_behind_it(home: Home) -> None:
+    recording = Clocked(home, OURS.replace("usage-log", "recording").replace(".jsonl", ".mp4"), born_s=None)
+    delete_everything(recording)
+    recording.at(600, "a picture")
+    recording.look(after="take")
+    assert home.objects() == ()
+    assert home.left() == []
+
+
+@pytest.mark.parametrize("changed_s", [-10, 600])
+def test_known_log_of_before_and_after_a_delete_is_not_destroyed_where_its_folder_becomes_ours(
+    clocked: Clocked, changed_s: int
+) -> None:
+    # All behind its bookmark counts as of before the delete, for nobody looked since.
+    clocked.at(-50, "before it")
+    clocked.look()
+    clocked.at(-10, "before it too")
+    delete_everything(clocked)
+    if changed_s > 0:
+        clocked.at(changed_s, "after it")
+    clocked.look(after="take")
+    assert clocked.sealed() == []
+    if changed_s < 0:
+        assert clocked.home.left() == []
+    else:
+        assert is_left_and_told(clocked, LOG)
 
 
 def test_folder_that_becomes_ours_brings_nothing_back_and_is_emptied(recorder: Recorder) -> None:
