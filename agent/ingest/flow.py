@@ -611,9 +611,13 @@ class Ingest:
         return Work(work.source, tuple(new)), lets[0] if lets else let
 
     def _let_piece(self, tx: Tx, piece: Piece, work: Work, let: Let, *, moment: Moment) -> Let | Refuse:
-        if not piece.goes_on:
-            return let
         place = piece.candidate.place
+        if not piece.goes_on:
+            if not work.grows:
+                return let
+            # It may be another log than was known there: it counts by the time in its name.
+            stands = self._known.stands_over(tx, piece.candidate, camera=let.camera)
+            return self._at_gate.ask_again(let, place.category, rights=stands, moment=moment)
         stands = self._rights_of(work)(
             tx,
             camera=let.camera,

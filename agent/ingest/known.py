@@ -46,8 +46,9 @@ class Found(msgspec.Struct, frozen=True):
 
     ``rights`` are what stands over it, by all that may be the time at which it was recorded.
     Of a log that grows it is what is taken next that may be forbidden: that is known once it was read, from one of the
-    ``bookmarks`` on. ``one_too_many`` is a new one that there is no room to know. ``wanted``: what was taken of a
-    camera's recording is damaged here, so it is fetched again.
+    ``bookmarks`` on. Where it has some, ``rights`` are by its last change alone, whatever its name says: each piece is
+    judged once it was read. ``one_too_many`` is a new one that there is no room to know. ``wanted``: what was taken of
+    a camera's recording is damaged here, so it is fetched again.
     """
 
     taken: bool
@@ -92,13 +93,15 @@ class Known:
         camera = first.told.camera if first.told is not None else self._camera(tx, first)
         taken = not self._takes(first) and self._taken(tx, first, source_tag(first, key=self.key))
         bookmarks = bookmark.related(tx, **related_tags(first, key=self.key)) if work.is_log and not taken else ()
-        stands = self._stands_over(tx, first, camera=camera)
+        goes_on = work.grows and bool(bookmarks)
+        stands = self.stands_over(tx, _as_last_changed(first) if goes_on else first, camera=camera)
         if not work.grows or taken:
             wanted = first.told is not None and self._vault.wants(tx, source_tag(first, key=self.key))
             return Found(taken, self.forbidden(tx, first, camera=camera), camera, stands, bookmarks, wanted=wanted)
         return Found(taken, None, camera, stands, bookmarks, one_too_many=not bookmarks and bookmark.is_full(tx))
 
-    def _stands_over(self, tx: Tx, candidate: Candidate, *, camera: str) -> Rights:
+    def stands_over(self, tx: Tx, candidate: Candidate, *, camera: str) -> Rights:
+        """Return what stands over a file that was not read, by all that may be when it was recorded."""
         place, doubt_ms = candidate.place, candidate.doubt_ms
         dated = candidate.is_dated
         return self._rights(
@@ -158,3 +161,9 @@ class Known:
 
     def _takes(self, candidate: Candidate) -> bool:
         return candidate.source in self._taking
+
+
+def _as_last_changed(candidate: Candidate) -> Candidate:
+    changed_ms = candidate.mtime_ns // _NS_PER_MS
+    place = msgspec.structs.replace(candidate.place, captured_from_ms=changed_ms, captured_to_ms=changed_ms + 1)
+    return msgspec.structs.replace(candidate, place=place)

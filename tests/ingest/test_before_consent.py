@@ -224,6 +224,38 @@ def test_log_goes_on_behind_what_was_written_before_it_was_agreed_to_again(loggi
     assert home.reasons("later") == []
 
 
+def test_log_whose_name_tells_its_time_goes_on_too_and_another_in_its_place_does_not_count_by_its_last_change(
+    tmp_path: Path,
+) -> None:
+    # Its name says that it was begun before the withdrawal: by that alone nothing of it was ever taken again.
+    home = Logging(tmp_path)
+    recorder = Recorder(home, f"front/usage-log/{rfc3339_ms(home.now.agent_ms + 1).replace(':', '-')}.jsonl")
+    home.say("analytics", "given")
+    for word in ("agreed", "agreed too"):
+        home.write(recorder, word)
+        recorder.look()
+    home.later(1)
+    home.say("analytics", "withdrawn")
+    home.write(recorder, "meanwhile")
+    recorder.look()
+    home.later(1)
+    home.say("analytics", "given")
+    home.write(recorder, "before it was looked at again")
+    recorder.look()
+    assert recorder.sealed() == [line("agreed"), line("agreed too")]
+    home.write(recorder, "agreed again")
+    recorder.look_after_a_restart()
+    assert recorder.sealed() == [line("agreed"), line("agreed too"), line("agreed again")]
+    recorder.path.unlink()
+    home.write(recorder, "another log")
+    recorder.look()
+    home.write(recorder, "behind it")
+    recorder.look()
+    assert recorder.sealed()[3:] == [line("behind it")]
+    assert home.reasons("later") == []
+    home.close()
+
+
 def test_log_goes_on_once_do_not_track_is_off_again(tmp_path: Path) -> None:
     home = Asked(tmp_path)
     text = POLICY.format(owner=home.owner.recipient().to_text(), vendor=VENDOR.recipient().to_text())
