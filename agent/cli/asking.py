@@ -178,9 +178,10 @@ def _status(arguments: argparse.Namespace) -> int:
     if "trouble" in line:
         state = f"offline: {line['trouble']}"
     owner = answer["owner"]
+    same_config = "" if arguments.config is None else " with the same --config"  # a path may be wider than the screen
     rows = [
         ("device", f"{answer['device']}  ({answer['fingerprint']})"),
-        ("agent", "runs" if answer["running"] else f"does not run; start it: {config_of(arguments).run_command}"),
+        ("agent", "runs" if answer["running"] else f"does not run; start it: privacy-agent run{same_config}"),
         ("owner", "none" if owner is None else f"{owner['name']}  ({owner['fingerprint']})"),
         *([] if answer["leaving"] is None else [("leaving", leaving_words(answer["leaving"]))]),
         ("holds", f"{counted(answer['held']['objects'])}, {size(answer['held']['bytes'])}"),

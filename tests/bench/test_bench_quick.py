@@ -10,6 +10,9 @@ import pytest
 from tests.bench.document import document
 from tests.bench.table import Figure, Peer, plain
 
+LIMIT_S = 1800
+"""Far above what it takes alone, some two minutes: machines that are busy with other tests are slower."""
+
 
 @pytest.mark.long
 def test_every_part_of_the_benchmark_runs_and_prints() -> None:
@@ -20,7 +23,7 @@ def test_every_part_of_the_benchmark_runs_and_prints() -> None:
         capture_output=True,
         text=True,
         check=False,
-        timeout=600,
+        timeout=LIMIT_S,
     )
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)

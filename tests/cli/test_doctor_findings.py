@@ -321,8 +321,8 @@ def test_recorders_folder_on_a_disk_is_good_and_needs_no_tmpfs_over_it(device: D
 def test_status_says_whether_the_agent_runs(device: Device, tls: Path) -> None:
     connect(device, "mqtts://127.0.0.1:1", tls / "cam-01")
     away = device.ok("status")
-    start = re.escape(f"privacy-agent run --config {device.config}")
-    assert re.search(rf"^agent +does not run; start it: {start}$", away.out, re.MULTILINE)
+    start = "start it: privacy-agent run with the same --config"
+    assert re.search(rf"^agent +does not run; {start}$", away.out, re.MULTILINE)
     assert re.search(r"^broker +not connected: the agent does not run$", away.out, re.MULTILINE)
     assert device.ok("status", "--json").json["running"] is False
     with device.running():
