@@ -49,6 +49,8 @@ Only the wiring (``agent/app/`` and the shell commands) knows this module; every
 
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, cast, get_args
 from urllib.parse import urlsplit
@@ -404,22 +406,27 @@ def _source(table: Table, *, kind: str, here: Path) -> SourceSettings:
 
 def _patterns(table: Table) -> tuple[str, ...]:
     patterns = table.texts("patterns", [])
-    for template in patterns:
-        try:
+    with _named(table, "patterns"):
+        for template in patterns:
             read_template(template)
-        except ConfigError as error:
-            raise table.error("patterns", error.message, hint=error.hint) from None
     return patterns
 
 
 def _timezone(table: Table) -> str:
     name = table.take("timezone", str, "")
     if name:
-        try:
+        with _named(table, "timezone"):
             read_zone(name)
-        except ConfigError as error:
-            raise table.error("timezone", error.message, hint=error.hint) from None
     return name
+
+
+@contextmanager
+def _named(table: Table, key: str) -> Iterator[None]:
+    """Have what is wrong with a value name its file, line and key."""
+    try:
+        yield
+    except ConfigError as error:
+        raise table.error(key, error.message, hint=error.hint) from None
 
 
 def _stream(table: Table, *, here: Path) -> StreamSettings:
@@ -427,15 +434,13 @@ def _stream(table: Table, *, here: Path) -> StreamSettings:
     name = _name(table, "name")
     key = "onvif" if "onvif" in table and "url" not in table else "url"
     where = table.take(key, str)
-    try:
+    with _named(table, key):
         if key == "onvif":
             service = read_service(where)
             secure, host, port = service.scheme == "https", service.hostname, service.port or 443
         else:
             address = read_address(where)
             secure, host, port = address.secure, address.host, address.port
-    except ConfigError as error:
-        raise table.error(key, error.message, hint=error.hint) from None
     if "onvif" in table:
         raise table.error("onvif", "says what url says", hint="write one of the two")
     camera = table.take("camera", str, name)

@@ -201,8 +201,7 @@ def cutoff(
     """Return the rule of a cut-off that may match, whether it certainly does, and its (command, kid, seq).
 
     The times may both be off by up to ``doubt_ms``, either way. It certainly does only if ``changed_ms`` too is before
-    the delete. One that is certain, if there is one, and of those the
-    newest.
+    the delete. One that is certain, if there is one, and of those the newest.
     """
     rows = tx.execute(
         "SELECT rule, certain AND (from_ms IS NULL OR max(?3, ?4 + 1) - ?5 > from_ms)"

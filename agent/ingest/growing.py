@@ -34,8 +34,6 @@ PIECE_BYTES: Final = 4 << 20
 BLOCK_BYTES: Final = 1 << 20
 """Of a log that is read whole, at once."""
 
-_NS_PER_MS: Final = 1_000_000
-
 
 class Piece(msgspec.Struct, frozen=True, kw_only=True):
     """What of a log is to be taken, and the bookmark behind it.
@@ -238,7 +236,7 @@ class _Reading:
     def _captured(self, begun: Bookmark | None) -> Candidate:
         if begun is None:
             return self._now
-        to_ms = max(self._now.mtime_ns // _NS_PER_MS, begun.since_ms + 1)
+        to_ms = max(self._now.changed_ms, begun.since_ms + 1)
         place = msgspec.structs.replace(self._now.place, captured_from_ms=begun.since_ms, captured_to_ms=to_ms)
         return msgspec.structs.replace(self._now, place=place)
 

@@ -15,7 +15,6 @@ from agent.tombstone import Forbidden
 from agent.vault import Vault
 
 _ABOVE_ALL: Final = 2**63 - 1
-_NS_PER_MS: Final = 1_000_000
 
 
 class RightsAtIngest(Protocol):
@@ -156,7 +155,7 @@ class Known:
             source=candidate.source,
             is_dated=candidate.is_dated,
             doubt_ms=candidate.doubt_ms,
-            changed_ms=candidate.mtime_ns // _NS_PER_MS if is_our_log else 0,
+            changed_ms=candidate.changed_ms if is_our_log else 0,
         )
 
     def _takes(self, candidate: Candidate) -> bool:
@@ -164,6 +163,6 @@ class Known:
 
 
 def _as_last_changed(candidate: Candidate) -> Candidate:
-    changed_ms = candidate.mtime_ns // _NS_PER_MS
-    place = msgspec.structs.replace(candidate.place, captured_from_ms=changed_ms, captured_to_ms=changed_ms + 1)
+    since_ms = candidate.changed_ms
+    place = msgspec.structs.replace(candidate.place, captured_from_ms=since_ms, captured_to_ms=since_ms + 1)
     return msgspec.structs.replace(candidate, place=place)

@@ -4,12 +4,14 @@ Paths are beneath the source's folder, and personal.
 """
 
 import hashlib
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
 
 from agent.errors import LinkError
 from agent.sources.place import Place
+
+_NS_PER_MS: Final = 1_000_000
 
 
 class IncompleteError(LinkError):
@@ -54,6 +56,11 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     device: int = 0
     folder: int = 0
     told: Told | None = None
+
+    @property
+    def changed_ms(self) -> int:
+        """A file's last change, in Unix milliseconds."""
+        return self.mtime_ns // _NS_PER_MS
 
     @property
     def is_dated(self) -> bool:

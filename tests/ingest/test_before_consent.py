@@ -190,6 +190,17 @@ class Logging(Asked):
         recorder.write(word)
         self.dated(recorder.path)
 
+    def take_back_and_give_again(self, recorder: Recorder) -> None:
+        """Have lines written while the yes was taken back, and behind the next one before anybody looked."""
+        self.later(1)
+        self.say("analytics", "withdrawn")
+        self.write(recorder, "meanwhile")
+        recorder.look()
+        self.later(1)
+        self.say("analytics", "given")
+        self.write(recorder, "before it was looked at again")
+        recorder.look()
+
     def dated(self, path: Path) -> None:
         os.utime(path, (self.now.agent_ms // 1000, self.now.agent_ms // 1000))
 
@@ -207,14 +218,7 @@ def test_log_goes_on_behind_what_was_written_before_it_was_agreed_to_again(loggi
     home.say("analytics", "given")
     home.write(recorder, "agreed")
     recorder.look()
-    home.later(1)
-    home.say("analytics", "withdrawn")
-    home.write(recorder, "meanwhile")
-    recorder.look()
-    home.later(1)
-    home.say("analytics", "given")
-    home.write(recorder, "before it was looked at again")
-    recorder.look()
+    home.take_back_and_give_again(recorder)
     assert recorder.sealed() == [line("agreed")]
     for word in ("agreed again", "and again"):
         home.write(recorder, word)
@@ -234,14 +238,7 @@ def test_log_whose_name_tells_its_time_goes_on_too_and_another_in_its_place_does
     for word in ("agreed", "agreed too"):
         home.write(recorder, word)
         recorder.look()
-    home.later(1)
-    home.say("analytics", "withdrawn")
-    home.write(recorder, "meanwhile")
-    recorder.look()
-    home.later(1)
-    home.say("analytics", "given")
-    home.write(recorder, "before it was looked at again")
-    recorder.look()
+    home.take_back_and_give_again(recorder)
     assert recorder.sealed() == [line("agreed"), line("agreed too")]
     home.write(recorder, "agreed again")
     recorder.look_after_a_restart()

@@ -739,6 +739,15 @@ def is_left_and_told(clocked: Clocked, name: str) -> bool:
     return clocked.home.left() == [name] and told == [["before_mark"], ["the source's copy remains"]]
 
 
+def nothing_is_taken_once_ours(clocked: Clocked, name: str, *, is_destroyed: bool) -> None:
+    clocked.look(after="take")
+    assert clocked.sealed() == []
+    if is_destroyed:
+        assert clocked.home.left() == []
+    else:
+        assert is_left_and_told(clocked, name)
+
+
 @pytest.mark.parametrize("changed_s", [-50, 0, 600])
 def test_log_whose_name_says_that_it_was_begun_before_a_delete_is_destroyed_only_if_nothing_was_written_behind_it(
     clocked: Clocked, changed_s: int
@@ -749,12 +758,7 @@ def test_log_whose_name_says_that_it_was_begun_before_a_delete_is_destroyed_only
     delete_everything(clocked)
     if changed_s >= 0:
         clocked.at(changed_s, "after it")
-    clocked.look(after="take")
-    assert clocked.sealed() == []
-    if changed_s < 0:
-        assert clocked.home.left() == []
-    else:
-        assert is_left_and_told(clocked, OURS)
+    nothing_is_taken_once_ours(clocked, OURS, is_destroyed=changed_s < 0)
 
 
 def test_recording_that_was_begun_before_a_delete_is_destroyed_also_where_it_ended_behind_it(home: Home) -> None:
@@ -777,12 +781,7 @@ def test_known_log_of_before_and_after_a_delete_is_not_destroyed_where_its_folde
     delete_everything(clocked)
     if changed_s > 0:
         clocked.at(changed_s, "after it")
-    clocked.look(after="take")
-    assert clocked.sealed() == []
-    if changed_s < 0:
-        assert clocked.home.left() == []
-    else:
-        assert is_left_and_told(clocked, LOG)
+    nothing_is_taken_once_ours(clocked, LOG, is_destroyed=changed_s < 0)
 
 
 def test_folder_that_becomes_ours_brings_nothing_back_and_is_emptied(recorder: Recorder) -> None:

@@ -325,12 +325,22 @@ def test_question_that_nobody_answered_while_we_listened_is_sent_no_more(
     assert owner.ok("pending", "--json").json == []
 
 
+def leaves(*, held: int) -> dict[str, Any]:
+    """Say as a device that leaves its owner, and waits for its store, answers."""
+    farewell = {"phase": 1, "cloud": "pending", "cameras": "confirmed", "held": held, "deadline": WHEN}
+    return {"status": "partial", "farewell": farewell}
+
+
+def leaving_and_listening(owner: Owner, place: Place) -> str:
+    """Have it erase everything, and return what its owner hears then."""
+    owner.run("erase-all", "--yes", "--timeout", "1", *place.reach)
+    return owner.ok("listen", "--timeout", "1", *place.reach).out
+
+
 def test_device_that_was_told_to_forget_its_owner_is_asked_nothing(owner: Owner, peer: Peer, place: Place) -> None:
-    farewell = {"phase": 1, "cloud": "pending", "cameras": "confirmed", "held": 0, "deadline": WHEN}
-    peer.answers = lambda _peer, _command: [{"status": "partial", "farewell": farewell}]
+    peer.answers = lambda _peer, _command: [leaves(held=0)]
     with peer.online(place.url, place.device):
-        owner.run("erase-all", "--yes", "--timeout", "1", *place.reach)
-        told = owner.ok("listen", "--timeout", "1", *place.reach).out
+        told = leaving_and_listening(owner, place)
         peer.wait_until(lambda: len(peer.commands) >= 1)
     assert {one["verb"] for one in peer.commands} == {"erase-all"}
     assert "nothing came in 1 s, and nothing was asked: the device leaves its owner" in told
@@ -339,17 +349,15 @@ def test_device_that_was_told_to_forget_its_owner_is_asked_nothing(owner: Owner,
 
 
 def test_erase_all_is_pending_until_its_last_word(owner: Owner, peer: Peer, place: Place) -> None:
-    farewell = {"phase": 1, "cloud": "pending", "cameras": "confirmed", "held": 1, "deadline": WHEN}
-    peer.answers = lambda _peer, _command: [{"status": "partial", "farewell": farewell}]
+    peer.answers = lambda _peer, _command: [leaves(held=1)]
     with peer.online(place.url, place.device):
-        owner.run("erase-all", "--yes", "--timeout", "1", *place.reach)
-        told = owner.ok("listen", "--timeout", "1", *place.reach).out
+        told = leaving_and_listening(owner, place)
         assert "held: 1; its last word comes by " in told
         assert "what is held is listed by privacy-owner inventory" in told
         assert "held: 1; its last word comes by " in owner.ok("pending").out
         (pending,) = owner.ok("pending", "--json").json
         assert (pending["verb"], pending["status"]) == ("erase-all", "partial")
-        last = farewell | {"phase": 2, "cloud": "confirmed", "held": 0}
+        last = leaves(held=0)["farewell"] | {"phase": 2, "cloud": "confirmed"}
         peer.answers = lambda _peer, _command: [{"status": "done", "farewell": last}]
         owner.ok("resend", "--timeout", "30", *place.reach)
     assert owner.ok("pending", "--json").json == []
