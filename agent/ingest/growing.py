@@ -280,8 +280,16 @@ class _Reading:
         """Return the bookmark of the log of which most is there: ``whole``, or a longer one that lost its end.
 
         A log that begins as another one ended has both: what fits is the other's, and what is behind that was taken.
+        Where what fits is this file's own, behind it nothing was taken but what was read of this file since: a line
+        that says again what another log said is new.
         """
-        return self._cut_back(known, above_bytes=0 if whole is None else whole.taken_bytes) or whole
+        if whole is None:
+            return self._cut_back(known, above_bytes=0)
+        longer, tags = known, related_tags(self._now, key=self._key)
+        if (whole.file_tag, whole.path_tag) == (tags["file_tag"], tags["path_tag"]):
+            own = (one for one in known if one.file_tag == whole.file_tag)
+            longer = [one for one in own if (one.since_ms, one.n) > (whole.since_ms, whole.n)]
+        return self._cut_back(longer, above_bytes=whole.taken_bytes) or whole
 
     def _cut_back(self, known: Sequence[Bookmark], *, above_bytes: int) -> Bookmark | None:
         """Return the bookmark of a log that lost its end, put back to behind the last line that is there as it was.

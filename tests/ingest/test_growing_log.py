@@ -377,6 +377,21 @@ def test_log_that_lost_its_end_and_begins_as_an_older_one_ended_brings_nothing_b
     assert recorder.sealed() == [line("new 1"), line("new 2")]
 
 
+@pytest.mark.parametrize("turn", [rename, copy_and_cut])
+def test_log_that_says_again_line_by_line_what_an_older_one_said_is_taken(
+    recorder: Recorder, turn: Callable[[Recorder, str], None]
+) -> None:
+    # The older one's lines are longer than what was taken of this file, and counted as taken of it.
+    recorder.write("boot", "a", "b", "c")
+    recorder.look()
+    turn(recorder, "camera.jsonl.1")
+    recorder.look()
+    for word in ("boot", "a", "b"):
+        recorder.write(word)
+        recorder.look()
+    assert recorder.sealed()[4:] == [line("boot"), line("a"), line("b")]
+
+
 def test_log_whose_last_line_became_zeros_goes_on_behind_them(recorder: Recorder) -> None:
     taken_in_pieces(recorder)
     with recorder.path.open("r+b") as file:
