@@ -39,7 +39,7 @@ BOOKMARKS_MAX: Final = 100_000
 
 RELATED_MAX: Final = 256
 """Bookmarks that are tried on one file, the longest first: more than a rotation commonly keeps of one log. Where there
-are more, those of the file itself and of its path are among them."""
+are more, those of the file itself are among them, and of its path before others."""
 
 OF_ONE_FILE: Final = 2
 """What it is now, and what it was before it was cut."""
@@ -130,7 +130,7 @@ def related(tx: Tx, *, path_tag: bytes, base_tag: bytes, file_tag: bytes) -> tup
 def beginning(tx: Tx, head_tag: bytes, *, size_bytes: int) -> tuple[Bookmark, ...]:
     """Return those that may end in a file of any name and of this size that begins with this line, the longest first.
 
-    Where too many begin alike, those it has room for are among them, and the longest of these.
+    Where too many begin alike, those of about its size are among them, shorter ones and longer ones.
     """
     found = rows.beginning(tx, head_tag, above_bytes=WINDOW_BYTES, size_bytes=size_bytes, limit=RELATED_MAX)
     return _longest_first(found)

@@ -50,15 +50,16 @@ def looked_at(tx: Tx, look_tag: bytes) -> bool:
 
 
 def related(tx: Tx, *, path_tag: bytes, base_tag: bytes, file_tag: bytes, limit: int) -> list[Row]:
-    """Return (n, columns) of what may be the same log: its own first, then the longest.
+    """Return (n, columns) of what may be the same log: those of the same file first, then of its path, then the rest.
 
-    Its own are those of the same file, the same path and the path before the rotation; a path that a rotation made of
-    this one may be one of very many, and gives way where that is more than ``limit``.
+    Its path may have been another one before a rotation. Each of these in turn may be one of very many, and gives way
+    where that is more than ``limit``: first a path that a rotation made of this one, then what stood at this path; of
+    equals the shortest.
     """
     return tx.execute(
         f"SELECT n, {', '.join(COLUMNS)} FROM bookmark"  # noqa: S608 - our own names
         " WHERE path_tag = ?1 OR path_tag = ?2 OR base_tag = ?1 OR file_tag = ?3"
-        " ORDER BY path_tag = ?1 OR path_tag = ?2 OR file_tag = ?3 DESC, taken_bytes DESC, n DESC LIMIT ?4",
+        " ORDER BY file_tag = ?3 DESC, path_tag = ?1 OR path_tag = ?2 DESC, taken_bytes DESC, n DESC LIMIT ?4",
         (path_tag, base_tag, file_tag, limit),
     )
 
@@ -67,18 +68,20 @@ def beginning(tx: Tx, head_tag: bytes, *, above_bytes: int, size_bytes: int, lim
     """Return (n, columns) of those with a first line, taken further than ``above_bytes``.
 
     First those that a file of ``size_bytes`` has room for, the longest first; then those that are longer, the shortest
-    first. Each is found by the index alone, however many begin alike.
+    first: a copy that was cut is shorter than what is known of it. Where there are more than ``limit``, each has half
+    of it at least. All are found by the index alone, however many begin alike.
     """
     columns = f"SELECT n, {', '.join(COLUMNS)} FROM bookmark"  # noqa: S608 - our own names
-    found = tx.execute(
+    longer = tx.execute(
+        f"{columns} WHERE head_tag = ? AND taken_bytes > ? ORDER BY taken_bytes, n LIMIT ?",
+        (head_tag, max(above_bytes, size_bytes), limit),
+    )
+    fitting = tx.execute(
         f"{columns} WHERE head_tag = ? AND taken_bytes > ? AND taken_bytes <= ?"
         " ORDER BY taken_bytes DESC, n DESC LIMIT ?",
-        (head_tag, above_bytes, size_bytes, limit),
+        (head_tag, above_bytes, size_bytes, max(limit // 2, limit - len(longer))),
     )
-    return found + tx.execute(
-        f"{columns} WHERE head_tag = ? AND taken_bytes > ? ORDER BY taken_bytes, n LIMIT ?",
-        (head_tag, max(above_bytes, size_bytes), limit - len(found)),
-    )
+    return fitting + longer[: limit - len(fitting)]
 
 
 def insert(tx: Tx, values: dict[str, Any]) -> None:

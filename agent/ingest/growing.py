@@ -285,8 +285,8 @@ class _Reading:
         """
         if whole is None:
             return self._cut_back(known, above_bytes=0)
-        longer, tags = known, related_tags(self._now, key=self._key)
-        if (whole.file_tag, whole.path_tag) == (tags["file_tag"], tags["path_tag"]):
+        longer = known
+        if whole.file_tag == file_tag(self._now.source, self._now.inode, key=self._key):
             own = (one for one in known if one.file_tag == whole.file_tag)
             longer = [one for one in own if (one.since_ms, one.n) > (whole.since_ms, whole.n)]
         return self._cut_back(longer, above_bytes=whole.taken_bytes) or whole

@@ -392,6 +392,38 @@ def test_log_that_says_again_line_by_line_what_an_older_one_said_is_taken(
     assert recorder.sealed()[4:] == [line("boot"), line("a"), line("b")]
 
 
+def test_log_is_known_by_its_own_bookmark_however_many_longer_ones_stood_at_its_path(
+    recorder: Recorder, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(bookmark, "RELATED_MAX", 4)
+    (tmp_path / "aside").mkdir()
+    for turn in range(6):
+        recorder.write(f"{turn} begin", *(f"{turn} {number}" for number in range(5)))
+        recorder.look()
+        recorder.path.rename(tmp_path / "aside" / str(turn))  # compressed, or sent away
+    recorder.write("x begin", "secret")
+    recorder.look()
+    recorder.delete_all_objects()
+    recorder.write("new")
+    recorder.look()
+    assert recorder.sealed() == [line("new")]
+
+
+def test_copy_that_was_cut_is_known_though_more_alike_ones_fit_than_are_tried(
+    recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bookmark, "RELATED_MAX", 4)
+    for day in range(8):
+        content = lines(("begin", *(f"{day:03} {number:0100}" for number in range(40 + day))))
+        recorder.path.with_name(f"log{day}x.jsonl").write_bytes(content)
+    recorder.look()
+    recorder.delete_all_objects()
+    kept = recorder.path.with_name("log7x.jsonl").read_bytes().splitlines(keepends=True)[:-2]
+    recorder.path.with_name("put back.jsonl").write_bytes(b"".join(kept) + line("new"))
+    recorder.look()
+    assert recorder.sealed() == [line("new")]
+
+
 def test_log_whose_last_line_became_zeros_goes_on_behind_them(recorder: Recorder) -> None:
     taken_in_pieces(recorder)
     with recorder.path.open("r+b") as file:
@@ -653,6 +685,24 @@ def test_lines_of_before_a_delete_stay_out_also_where_their_log_was_not_known(
     clocked.at(700, "after it")
     clocked.look_after_a_restart()
     assert clocked.sealed() == [line("after it")]
+
+
+def test_log_that_begins_anew_behind_a_delete_as_the_deleted_one_did_is_taken(clocked: Clocked) -> None:
+    # What fits was read behind the delete, and the deleted log's own bookmark, which reached further, before it.
+    header = "camera 7", "format 2", "locale en", "mode day"
+    clocked.at(-3600, *header, "yesterday 1", "yesterday 2")
+    clocked.look()
+    delete_everything(clocked)
+    os.truncate(clocked.path, 0)
+    clocked.at(600, *header[:2])
+    clocked.look()
+    clocked.at(700)
+    clocked.look()
+    clocked.at(900, *header[2:], "new 1", "new 2")
+    clocked.look()
+    clocked.at(1000, "new 3")
+    clocked.look()
+    assert clocked.sealed()[-5:] == [*map(line, (*header[2:], "new 1", "new 2", "new 3"))]
 
 
 def test_log_that_is_cut_each_day_and_begins_alike_goes_on_from_the_day_before_and_not_from_before_a_delete(
