@@ -23,7 +23,7 @@ from agent.app.alarm import Alarm
 from agent.app.integrations import Integration
 from agent.app.lock import opened_lock, take
 from agent.app.naming import require_name_given
-from agent.app.policy_file import read_policy
+from agent.app.policy_file import read_new_policy, read_policy
 from agent.bundle import Bundle
 from agent.clock import MS_PER_S, ReadClock, monotonic_s, pause
 from agent.commands import Commands, Ledger, rectifying
@@ -562,7 +562,8 @@ def _ratchet(
 
     return Ratchet(
         read=lambda raw: read_policy(raw, file="the policy"),
-        read_file=lambda raw: read_policy(raw, file=str(config.policy)),
+        read_sent=lambda raw: read_new_policy(raw, file="the policy"),
+        read_file=lambda raw: read_new_policy(raw, file=str(config.policy)),
         say=partial(alarm.raise_in, at_once=True),
         hush=lambda tx, code, moment: outbox.clear_alert(tx, cast("AlertCode", code), moment=moment),
         adopt=adopt,

@@ -20,3 +20,25 @@ def read_policy(document: bytes, *, file: str) -> Policy:
                 line = line_of(document.decode("utf-8"), ("recipients", name))
                 raise ConfigError(f"{file}:{line}: recipients.{name}: {error.message}", hint=error.hint) from error
     return policy
+
+
+def read_new_policy(document: bytes, *, file: str) -> Policy:
+    """Return a policy that nobody obeys yet; raises ``ConfigError`` as ``read_policy`` does.
+
+    Also where it has rules and calls nobody its owner, or others can read and its owner cannot: an export on the
+    device, and what is kept when a purpose ends, would be nobody's. One that is in force already is obeyed as it was
+    taken: a device that refused it could not be commanded any more.
+    """
+    policy = read_policy(document, file=file)
+    if "owner" not in policy.recipients:
+        problem = "is missing" if policy.rules else ""
+    else:
+        problem = "" if policy.owner_recipients() or not any(policy.recipients.values()) else "is empty"
+    if problem:
+        line = line_of(document.decode("utf-8"), ("recipients", "owner"))
+        raise ConfigError(
+            f"{file}:{line}: recipients.owner: {problem}: an export on the device, and what is kept when a purpose "
+            "ends, is the owner's by this name",
+            hint='call the owner\'s keys so: owner = ["age1…"]',
+        )
+    return policy

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from agent.app.parts import Parts, waiting_documents
-from agent.app.policy_file import read_policy
+from agent.app.policy_file import read_new_policy, read_policy
 from agent.clock import rfc3339_ms
 from agent.document import Lines
 from agent.index import Tx
@@ -29,7 +29,7 @@ def policy_view(parts: Parts, tx: Tx) -> dict[str, Any]:
 
 def changes_view(parts: Parts, document: bytes, *, file: str) -> list[dict[str, Any]]:
     """Return what a document changes of the one in force, each with its line; raises ``ConfigError``."""
-    after = read_policy(document, file=file)
+    after = read_new_policy(document, file=file)
     lines = Lines(document.decode("utf-8"))
     return [_change(change, lines) for change in compare(parts.policy, after)]
 

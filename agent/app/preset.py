@@ -8,7 +8,7 @@ import re
 from importlib.resources import files
 from typing import Final
 
-from agent.app.policy_file import read_policy
+from agent.app.policy_file import read_new_policy
 from agent.errors import ConfigError
 from agent.policy import is_region
 
@@ -35,7 +35,7 @@ def preset(name: str, *, owner: str = "", region: str = "", uploads: bool = True
     if not uploads:
         text = _filled(text, _UPLOAD, 'upload = "never"')
         text = _filled(text, _SILENT, r"# \g<set>")
-    read_policy(text.encode(), file=f"{name}.toml")
+    read_new_policy(text.encode(), file=f"{name}.toml")
     return text
 
 

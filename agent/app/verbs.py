@@ -21,7 +21,7 @@ from agent.app.inventory import Inventory
 from agent.app.judging import judge
 from agent.app.living import Living, Offline
 from agent.app.parts import Parts
-from agent.app.policy_file import read_policy
+from agent.app.policy_file import read_new_policy
 from agent.app.policy_view import changes_view, policy_view
 from agent.app.question import LISTED_BYTES, LISTED_MAX, count, in_whole_characters, selection_of, with_camera
 from agent.app.status import Status
@@ -153,7 +153,7 @@ class Verbs:
         retention = parts.retention
         if "policy" in args:
             document = str(args["policy"]).encode()
-            policy = read_policy(document, file=str(args.get("file", "policy.toml")))
+            policy = read_new_policy(document, file=str(args.get("file", "policy.toml")))
             retention = parts.retention.under(policy, document)
         moment, disk = parts.now(), parts.disk()
         plan = await retention.plan(moment, disk, listed=LISTED_MAX)

@@ -37,8 +37,6 @@ _WATCHES_FEW: Final = 1024
 _INOTIFY_LIMIT: Final = Path("/proc/sys/fs/inotify/max_user_watches")
 _LOW_SHARE: Final = 0.05
 _NAMED: Final = 3
-_UNWANTED: Final = frozenset({"no_consent", "consent_refused", "consent_withdrawn", "objected"})
-"""Why something is not taken in that the policy lets in: of that its owner has the word, and no policy."""
 
 AskStatus = Callable[[], Any]
 """Asks the running agent how it is, once in an examination; ``None`` when there is none."""
@@ -189,10 +187,10 @@ def _unseen(config: "Config", unseen: dict[str, DeniedError], ask_status: AskSta
 
 def _policy(config: "Config") -> Iterator[Finding]:
     from agent.app.parts import read_policy_file
-    from agent.app.policy_file import read_policy
+    from agent.app.policy_file import read_new_policy
     from agent.files import is_folder
 
-    policy = read_policy(read_policy_file(config), file=str(config.policy))
+    policy = read_new_policy(read_policy_file(config), file=str(config.policy))
     if not policy.rules:
         yield Finding("policy", "look", "no category has a rule: nothing is taken in", "add [category.recording]")
     else:
@@ -247,11 +245,11 @@ def _readers(policy: "Policy") -> Iterator[Finding]:
 def _camera_rules(config: "Config", ask_status: AskStatus) -> Iterator[Finding]:
     """Tell of rules for a camera that is not known here; a policy that cannot be read is told by its own check."""
     from agent.app.parts import read_policy_file
-    from agent.app.policy_file import read_policy
+    from agent.app.policy_file import read_new_policy
     from agent.cli.known import LISTED_BY, UNKNOWN, unknown_cameras
 
     try:
-        policy = read_policy(read_policy_file(config), file=str(config.policy))
+        policy = read_new_policy(read_policy_file(config), file=str(config.policy))
     except AgentError:
         return
     if policy.cameras():
@@ -422,7 +420,23 @@ def _vault(config: "Config", ask_status: AskStatus) -> Iterator[Finding]:
             "sources", "look", told, f'if it is there still, at another place: name = "{name}" in its [[source]]'
         )
     for source in answer.get("sources", ()):
-        yield from _not_taken(config, source)
+        yield from _offered(config, source)
+
+
+def _offered(config: "Config", source: dict[str, Any]) -> Iterator[Finding]:
+    """Tell why a source is not taken from, and what it offered in vain since the agent started.
+
+    What was deleted before is as it should be.
+    """
+    from agent.cli.not_taken import steps
+
+    name = f"source {source['name']}"
+    if "failed" in source:
+        yield Finding(name, "look", f"not taken from: {source['failed']}")
+    counts = [one for one in source["not_taken"] if one["kind"] != "deleted_before"]
+    if counts:
+        told = ", ".join(f"{one['reason'].replace('_', ' ')} ({one['count']})" for one in counts)
+        yield Finding(name, "look", f"not taken in: {told}", "; ".join(steps(config, source["name"], counts)))
 
 
 def _damage(told: dict[str, int]) -> Iterator[Finding]:
@@ -465,41 +479,6 @@ def _audit_log(config: "Config", ask_status: AskStatus) -> Iterator[Finding]:
         yield Finding("audit log", "good", sentence)
     except CorruptError as error:
         yield Finding("audit log", "bad", error.message, error.hint or MEANING["audit_broken"][1])
-
-
-def _not_taken(config: "Config", source: dict[str, Any]) -> Iterator[Finding]:
-    """Tell why a source is not taken from, and what it offered in vain since the agent started.
-
-    What was deleted before is as it should be.
-    """
-    if "failed" in source:
-        yield Finding(f"source {source['name']}", "look", f"not taken from: {source['failed']}")
-    counts = [one for one in source["not_taken"] if one["kind"] != "deleted_before"]
-    if not counts:
-        return
-    told = ", ".join(f"{one['reason'].replace('_', ' ')} ({one['count']})" for one in counts)
-    kinds = {one["kind"] for one in counts}
-    path = next((one.path for one in config.sources if one.name == source["name"]), config.file)
-    steps = []
-    if "unknown_name" in kinds:
-        steps.append(f"name files in {path} as a pattern of the source does (docs/operating.md), or take them away")
-    if kinds - {"refused", "unknown_name", "cameras_full", "sound_left_out", "left_out"}:
-        steps.append(f"look for what does not belong in {path}: only plain files with one name are opened")
-    if "cameras_full" in kinds:
-        steps.append(f"see that the folders in {path} are those of cameras, or delete what is held of others")
-    if "sound_left_out" in kinds:
-        steps.append("choose AAC for the sound of this stream in the camera, or write sound = false")
-    if "left_out" in kinds:
-        steps.append(f"name the fields that are to be kept in {config.policy} ([category.usage-log.fields])")
-    refused = {one["reason"] for one in counts if one["kind"] == "refused"}
-    if refused & _UNWANTED:
-        steps.append(
-            "its owner may say yes: privacy-owner consent give PURPOSE --category NAME "
-            "(their names: privacy-agent consents); else leave it where it is"
-        )
-    if refused - _UNWANTED:
-        steps.append(f"let the category in by {config.policy} (docs/operating.md, policy.toml), or take it away")
-    yield Finding(f"source {source['name']}", "look", f"not taken in: {told}", "; ".join(steps))
 
 
 def _sources(config: "Config") -> Iterator[Finding]:

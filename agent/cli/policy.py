@@ -86,13 +86,13 @@ def _read(arguments: argparse.Namespace) -> tuple[Path, bytes]:
 
 
 def _check(arguments: argparse.Namespace) -> int:
-    from agent.app.policy_file import read_policy
+    from agent.app.policy_file import read_new_policy
     from agent.cli.asking import ask_agent
     from agent.shell.layout import counted
     from agent.shell.terminal import heading, table
 
     path, raw = _read(arguments)
-    policy = read_policy(raw, file=str(path))
+    policy = read_new_policy(raw, file=str(path))
     plan = None
     if arguments.dry_run:
         plan = ask_agent(arguments, "dry-run", {"policy": raw.decode("utf-8"), "file": str(path)})
@@ -165,12 +165,12 @@ def _reason(item: dict[str, Any]) -> str:
 
 
 def _diff(arguments: argparse.Namespace) -> int:
-    from agent.app.policy_file import read_policy
+    from agent.app.policy_file import read_new_policy
     from agent.cli.asking import ask_agent
     from agent.shell.layout import counted
 
     path, raw = _read(arguments)
-    read_policy(raw, file=str(path))
+    read_new_policy(raw, file=str(path))
     answer = ask_agent(arguments, "policy", {"document": raw.decode("utf-8"), "file": str(path)})
     if arguments.json:
         print(json.dumps(answer))

@@ -130,8 +130,7 @@ def parse_policy(raw: bytes, *, file: str) -> Policy:
     version = document.take("version", int)
     if version != POLICY_VERSION:
         raise document.error("version", f"{version} is not known", hint=f"write version = {POLICY_VERSION}")
-    readers = document.table("recipients")
-    recipients = _recipients(readers)
+    recipients = _recipients(document.table("recipients"))
     upload = document.table("upload")
     regions = _regions(upload)
     rate = upload.size_bytes("rate")
@@ -157,12 +156,6 @@ def parse_policy(raw: bytes, *, file: str) -> Policy:
     delivery.close(known=_DELIVERY_KEYS)
     purposes = _purposes(document.table("purpose"), recipients)
     rules = _rules(document, recipients, purposes)
-    if rules and "owner" not in recipients:
-        raise readers.error(
-            "owner",
-            "is missing: an export on the device, and what is kept when a purpose ends, is the owner's by this name",
-            hint='call the owner\'s keys so: owner = ["age1…"]',
-        )
     if len(rotation_periods_ms(rules)) > PERIODS_MAX:
         raise document.error(
             "", f"pseudonyms have more than {PERIODS_MAX} different periods", hint="use the same for several"

@@ -71,17 +71,18 @@ class Proposed(msgspec.Struct, frozen=True, kw_only=True):
 class Ratchet:
     """Judges proposals inside the caller's transaction; holds no state, all of it is rows.
 
-    ``read`` reads a document or raises ``ConfigError``, and ``read_file`` the policy file, which that error then names:
-    whoever sent a document by a command is told its line, and no path of the device. ``say`` raises an alert and
-    ``hush`` ends one; ``adopt`` is called behind the commit, on the index's thread; ``keys`` tells the kids in the key
-    set, ``waiting`` the documents of commands that wait for the owner's approve, ``stays`` what a tightening cannot
-    end.
+    ``read`` reads a document that was taken or raises ``ConfigError``; a new one is read by ``read_sent`` where a
+    command brought it, and by ``read_file`` where it is the policy file, which that error then names: whoever sent one
+    is told its line, and no path of the device. ``say`` raises an alert and ``hush`` ends one; ``adopt`` is called
+    behind the commit, on the index's thread; ``keys`` tells the kids in the key set, ``waiting`` the documents of
+    commands that wait for the owner's approve, ``stays`` what a tightening cannot end.
     """
 
     def __init__(
         self,
         *,
         read: Read,
+        read_sent: Read,
         read_file: Read,
         say: Say,
         hush: Callable[[Tx, str, Moment], object],
@@ -91,6 +92,7 @@ class Ratchet:
         stays: Stays,
     ) -> None:
         self._read = lru_cache(maxsize=4)(read)  # a document that waits is judged at every look
+        self._read_sent = lru_cache(maxsize=4)(read_sent)  # judged, and then put in force
         self._read_file = read_file
         self._say = say
         self._hush = hush
@@ -106,7 +108,8 @@ class Ratchet:
         sha256 = hash_of(document)
         now = in_force(tx)
         seen, waiting, _ = rows.read_file(tx)
-        policy = self._read_file(document)  # step 1
+        is_taken = now is not None and sha256 == now.sha256
+        policy = (self._read if is_taken else self._read_file)(document)  # step 1
         if now is None or not now.bound:
             return self._take_first(tx, document, policy, now=now, seen=seen, moment=moment)
         if sha256 == now.sha256:
@@ -262,7 +265,7 @@ class Ratchet:
 
     def _readable(self, signed: SignedPolicy) -> Policy:
         try:
-            return self._read(signed.raw)
+            return self._read_sent(signed.raw)
         except ConfigError as error:
             raise RefusedError(error.message, reason="bad_policy", retry="after_fix", hint=error.hint) from error
 

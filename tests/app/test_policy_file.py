@@ -1,10 +1,16 @@
 """A policy whose recipient has one wrong letter was obeyed, and nothing was ever sealed, without a word."""
 
+import asyncio
+from pathlib import Path
+
 import pytest
 
 from agent import age
-from agent.app.policy_file import read_policy
+from agent.app.policy_file import read_new_policy, read_policy
 from agent.errors import ConfigError
+from agent.rights import force
+from agent.rights.force import InForce
+from tests.app.station import START_S, Station
 from tests.writing import policy_text
 
 
@@ -17,3 +23,44 @@ def test_recipient_with_a_wrong_letter_is_refused_with_its_line(*, post_quantum:
         read_policy(policy_text(wrong, recording="").encode(), file="policy.toml")
     assert caught.value.message.startswith("policy.toml:4: recipients.owner: ")
     assert caught.value.hint
+
+
+def without_owner(how: str) -> bytes:
+    """Return a policy that takes in what its vendor reads, whose owner has another name, or no key."""
+    key = age.generate_identity(post_quantum=False).recipient().to_text()
+    text = policy_text(key, recording="")
+    assert "owner = [" in text
+    if how == "missing":
+        return text.replace("owner", "ada").encode()
+    return text.replace("owner = [", "owner = []\nada = [").replace('"owner"', '"ada"').encode()
+
+
+@pytest.mark.parametrize("how", ["missing", "empty"])
+def test_new_policy_calls_its_owner_so_and_one_in_force_is_read_as_it_was_taken(how: str) -> None:
+    raw = without_owner(how)
+    with pytest.raises(ConfigError, match=rf"^policy\.toml:\d: recipients\.owner: is {how}: ") as caught:
+        read_new_policy(raw, file="policy.toml")
+    assert "owner = [" in caught.value.hint
+    assert read_policy(raw, file="policy.toml").rules
+
+
+def test_new_policy_that_takes_nothing_in_needs_no_owner() -> None:
+    raw = b"version = 1\n"
+    assert read_new_policy(raw, file="policy.toml").owner_recipients() == ()
+
+
+def test_device_under_a_policy_without_an_owner_goes_on_and_can_be_given_another(tmp_path: Path) -> None:
+    station = Station(tmp_path)
+    good, document = station.config.policy.read_bytes(), without_owner("missing")
+
+    async def in_force(write: bytes, keep: InForce | None = None) -> str:
+        station.config.policy.write_bytes(write)
+        async with station.parts() as parts:
+            if keep is not None:
+                await parts.index.write(lambda tx: force.keep(tx, keep), urgent=True)
+            return next(iter(parts.policy.recipients))
+
+    taken = InForce(document=document, sha256=force.hash_of(document), since_ms=START_S * 1000)
+    asyncio.run(in_force(good, taken))
+    assert asyncio.run(in_force(document)) == "ada"
+    assert asyncio.run(in_force(good)) == "owner"

@@ -253,7 +253,8 @@ def test_what_waits_for_consent_is_told_with_how_it_is_given_and_not_with_the_po
         told = until(told_of_it, what="what waits told")
     assert told["next"] == (
         "its owner may say yes: privacy-owner consent give PURPOSE --category NAME "
-        "(their names: privacy-agent consents); else leave it where it is"
+        "(their names: privacy-agent consents); what was recorded before a yes stays where it is, also then "
+        "(docs/consent.md)"
     )
 
 

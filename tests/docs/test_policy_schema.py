@@ -36,6 +36,7 @@ BAD = {
     "a grace of nothing": ("[upload]", '[end_of_service]\ngrace = "0s"\n[upload]'),
     "a region that is no name": ('"us-east"', '"the east"'),
     "an owner of another name": ("owner = ", "ada = "),
+    "an owner without a key where others have one": ("owner = [", 'owner = []\nada = ["age1a"'),
     "another version": ("version = 1", "version = 2"),
 }
 

@@ -126,14 +126,6 @@ def test_mistake_names_file_line_and_fix(change: tuple[str, str], line: int, wor
     assert caught.value.hint
 
 
-def test_policy_that_takes_something_in_calls_its_owner_so() -> None:
-    with pytest.raises(ConfigError, match=r"policy.toml:2: recipients.owner: is missing") as caught:
-        parse_policy(GOOD.replace("owner", "ada").encode(), file="policy.toml")
-    assert "owner = [" in caught.value.hint
-    nothing = parse_policy(b'version = 1\n[recipients]\nada = ["age1ada"]\n', file="policy.toml")
-    assert nothing.owner_recipients() == ()
-
-
 @pytest.mark.parametrize(
     ("text", "line", "key"),
     [
