@@ -179,11 +179,8 @@ def require_sound(claims: dict[str, Any]) -> None:
     try:
         parse_command(claims)
     except RefusedError as error:
-        hint = (
-            "at most 31 days"
-            if claims["exp"] - claims["iat"] > MAX_LIFETIME_S
-            else "see what the command's --help says of them"
-        )
+        is_long = claims["exp"] - claims["iat"] > MAX_LIFETIME_S
+        hint = "at most 31 days" if is_long else "see what the command's --help says, and correct what is named"
         raise ConfigError(error.message, hint=hint) from error
 
 

@@ -36,6 +36,10 @@ def _rectify(arguments: argparse.Namespace, context: Context) -> int:
         raise ConfigError(
             "what is right is not said", hint=f"give --name{' or --location' if arguments.camera else ''}"
         )
+    if arguments.object and arguments.location is not None:
+        raise ConfigError(
+            "only a camera has a place", hint="leave --location out; or name the camera: --camera ID --location TEXT"
+        )
     own = {"set": {field: text for field, text in told.items() if text is not None}}
     if arguments.camera:
         target = {"camera": requests.require_camera(arguments.camera)}

@@ -18,11 +18,11 @@ from agent.errors import ConfigError, CorruptError
 from agent.files import write_durably
 from agent.owner import device as devices
 from agent.owner.context import Context, add
-from agent.owner.home import DESCRIPTOR, read_descriptor, read_file
+from agent.owner.home import DESCRIPTOR, quote, read_descriptor, read_file
 from agent.owner.members import issue, with_member, with_verbs, without_member
 from agent.owner.own import require_name, write_keys
 from agent.owner.reach import add_broker_arguments, settings_from
-from agent.shell.layout import clean, size
+from agent.shell.layout import clean, counted, size
 from agent.shell.parser import Subparsers, group
 from agent.shell.terminal import heading, table
 from agent.shell.times import when
@@ -147,7 +147,7 @@ def _device_add(arguments: argparse.Namespace, context: Context) -> int:
         raise ConfigError(f"{path}: {error.message}", hint="take device.jws as privacy-agent init wrote it") from error
     if descriptor.role != "device":
         raise ConfigError(
-            f"{path}: describes a {descriptor.role}, not a device", hint=f"privacy-owner client add {path}"
+            f"{path}: describes a {descriptor.role}, not a device", hint=f"privacy-owner client add {quote(path)}"
         )
     _compare(arguments.accept, descriptor, context)
     settings = settings_from(arguments, context.home, device=descriptor.name)
@@ -222,7 +222,7 @@ def _current(context: Context) -> KeySet:
     if current is None:
         raise ConfigError(
             "this home holds no key set",
-            hint="bring the newest one: privacy-owner recover SHEET --keyset FILE",
+            hint=f"bring the newest one: {context.home.command('recover SHEET --keyset FILE')}",
         )
     return current
 
@@ -266,7 +266,7 @@ def _client_approvals(arguments: argparse.Namespace, context: Context) -> int:
         approvals = Approvals(need=need, verbs=verbs) if need else None
         if (could := _approvers(current.keys)) < need:
             raise ConfigError(
-                f"{need} clients have to say yes, and {could} could; nothing was signed",
+                f"{_have_to(need)}, and {could} could; nothing was signed",
                 hint="add one first: on its machine privacy-owner client new NAME, then here privacy-owner client add "
                 "NAME.json; or ask for fewer: privacy-owner client approvals N",
             )
@@ -277,7 +277,11 @@ def _client_approvals(arguments: argparse.Namespace, context: Context) -> int:
 def _rule(approvals: Approvals | None) -> str:
     if approvals is None:
         return "no command waits for a second client"
-    return f"{' '.join(approvals.verbs)}: {approvals.need} clients have to say yes"
+    return f"{' '.join(approvals.verbs)}: {_have_to(approvals.need)}"
+
+
+def _have_to(need: int) -> str:
+    return "1 client has to say yes" if need == 1 else f"{need} clients have to say yes"
 
 
 def _lessened(left: Approvals | None, *, before: Approvals | None) -> str:
@@ -359,8 +363,8 @@ def _sign(
 
 def _hand_out(context: Context, new: KeySet, path: Path, *, told: str, first: str = "") -> int:
     context.say(
-        f"{told}\nversion  {new.version}, {len(new.keys)} keys\n\n"
-        f"next: {first}on each device, and in this order if there are several: privacy-agent submit {path}",
+        f"{told}\nversion  {new.version}, {counted(len(new.keys), 'key')}\n\n"
+        f"next: {first}on each device, and in this order if there are several: privacy-agent submit {quote(path)}",
         {"version": new.version, "keys": len(new.keys), "file": str(path)},
     )
     return 0
@@ -413,7 +417,7 @@ def _client_new(arguments: argparse.Namespace, context: Context) -> int:
     _write_out(out, read_file(context.home.path / DESCRIPTOR))
     context.say(
         f"client       {me.name}\nfingerprint  {me.fingerprint}\n\n"
-        f"next: give {out} to the owner, who compares the fingerprint and runs: privacy-owner client add {out}",
+        f"next: give {out} to the owner, who compares the fingerprint and runs: privacy-owner client add {quote(out)}",
         {"client": me.kid, "fingerprint": me.fingerprint, "file": str(out)},
     )
     return 0

@@ -13,6 +13,7 @@ owner.toml          where the broker is, which device is meant by default
 import fcntl
 import os
 import re
+import shlex
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -38,6 +39,7 @@ from agent.envelope import (
 from agent.errors import AgentError, ConfigError
 
 DEFAULT_HOME: Final = Path("~/.config/privacy-owner")
+HOME_VARIABLE: Final = "PRIVACY_OWNER_HOME"
 FILE_BYTES: Final = 1 << 20
 """No file of ours that is read whole is larger: a key set, a receipt or a command is under 128 KiB."""
 
@@ -78,6 +80,14 @@ class Home:
         """Whether somebody's keys are here."""
         return any(files.is_there(self.path / name) for name in (ROOT, IDENTITY, CLIENT, OWNER_FILE))
 
+    def command(self, words: str) -> str:
+        """Return what a person types for ``privacy-owner`` to do that here: ``--home`` where this is not the usual one.
+
+        It is named absolutely: who types it may stand in another folder by then.
+        """
+        path = self.path.absolute()
+        return f"privacy-owner {words}" if path == usual_home() else f"privacy-owner --home {quote(path)} {words}"
+
     def create(self) -> None:
         """Make the folder; keys that are there already raise ``ConfigError``."""
         if self.exists:
@@ -107,7 +117,8 @@ class Home:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Let one command at a time count, keep or sign."""
+        """Let one command at a time count, keep or sign; raises ``ConfigError`` where no keys are."""
+        self.require()
         fd = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, files.FILE_MODE)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX)
@@ -163,6 +174,7 @@ class Home:
 
     def owner(self) -> Descriptor:
         """Return the owner's descriptor; a client made by ``client new`` has none and raises ``ConfigError``."""
+        self.require()
         path = self.path / OWNER_FILE
         if not self.is_owners:
             raise ConfigError(
@@ -235,6 +247,16 @@ class Home:
         ]
         device = _line("device", settings.device, example="camera-1", note="meant when --device is not given")
         return self.write(SETTINGS, _SETTINGS_TEXT.format(device=device, broker="".join(lines)).encode())
+
+
+def usual_home() -> Path:
+    """Return the folder that is meant where no ``--home`` is given."""
+    return Path(os.environ.get(HOME_VARIABLE, DEFAULT_HOME)).expanduser().absolute()
+
+
+def quote(path: Path) -> str:
+    """Return a path as a person types it into a shell."""
+    return shlex.quote(str(path))
 
 
 def recovered_key_set(raw: bytes, *, root_jwk: dict[str, str], path: Path) -> KeySet:

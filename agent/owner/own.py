@@ -17,11 +17,11 @@ from agent.envelope import Descriptor, KeySet, encode, parse_descriptor, public_
 from agent.errors import ConfigError, CorruptError
 from agent.owner import home as place
 from agent.owner.context import Context, add
-from agent.owner.home import Home, read_descriptor, read_file, recovered_key_set, write_key
+from agent.owner.home import Home, quote, read_descriptor, read_file, recovered_key_set, write_key
 from agent.owner.members import entry, issue
 from agent.owner.reach import add_broker_arguments, settings_from
 from agent.owner.sheet import Recovered, first_client, read_sheet, write_sheet
-from agent.shell.layout import clean
+from agent.shell.layout import clean, counted
 from agent.shell.parser import Subparsers
 
 _NAME_MAX: Final = 100
@@ -100,7 +100,7 @@ def _init(arguments: argparse.Namespace, context: Context) -> int:
         + "".join(f"{one.role:<12} {clean(one.name)}  {one.fingerprint}\n" for one in members)
         + f"\nnext:\n{_COMPARE if members else ''}"
         f"  1. print {context.home.path / place.SHEET}, hide the paper, delete the file (shred -u)\n"
-        f"  2. on the device: privacy-agent init --owner {path}\n"
+        f"  2. on the device: privacy-agent init --owner {quote(path)}\n"
         f"  3. here again:    privacy-owner device add DEVICE.jws\n"
         f"The root key ({place.ROOT}) is needed only to change who may command: keep it offline.",
         facts,
@@ -122,17 +122,14 @@ def _recover(arguments: argparse.Namespace, context: Context) -> int:
     if keys is not None:
         context.home.keep_key_set(keys)
     path = write_owner_file(context.home, owner, keys)
-    then = (
-        ""
-        if keys is not None
-        else "\n  to change who may command, bring the newest key set: "
-        f"privacy-owner recover {shlex.quote(arguments.sheet)} --keyset FILE"
-    )
+    again = context.home.command(f"recover {shlex.quote(arguments.sheet)} --keyset FILE")
+    first = _first_step(keys, context.home)
+    then = f"\n  to change who may command, bring the newest key set: {again}" if keys is None else ""
     context.say(
         f"owner        {owner.name}\n"
         f"fingerprint  {owner.fingerprint}   (compare it with the sheet)\n"
         f"home         {context.home.path}\n"
-        f"\nnext:\n  privacy-owner device add DEVICE.jws, for each device{then}\n"
+        f"\nnext:\n{first}  {context.home.command('device add DEVICE.jws')}, for each device{then}\n"
         "If the lost machine may be in other hands: make a new client elsewhere (privacy-owner client new), add it,\n"
         "and remove this one from the key set, for whoever holds that machine holds this client's key.",
         {
@@ -158,8 +155,8 @@ def _bring(keys: KeySet, context: Context) -> int:
             raise ConfigError(
                 f"{home.path}: key set version {held.version} is here already, and this is another one, version "
                 f"{keys.version}; nothing was changed",
-                hint="look first: privacy-owner client list; then, if this one is newer, --force, which moves the home "
-                "aside: its devices are added again with privacy-owner device add",
+                hint=f"look first: {home.command('client list')}; then, if this one is newer, --force, which moves the "
+                f"home aside: its devices are added again with {home.command('device add')}",
             )
         home.keep_key_set(keys)
         path = home.path / place.OWNER_FILE
@@ -169,8 +166,8 @@ def _bring(keys: KeySet, context: Context) -> int:
         f"owner        {owner.name}\n"
         f"fingerprint  {owner.fingerprint}\n"
         f"home         {home.path}\n"
-        f"key set      version {keys.version}, {len(keys.keys)} keys\n"
-        "\nnext: privacy-owner client list",
+        f"key set      version {keys.version}, {counted(len(keys.keys), 'key')}\n"
+        f"\nnext:\n{_first_step(keys, home)}  {home.command('client list')}",
         {
             "home": str(home.path),
             "owner_file": str(path),
@@ -179,6 +176,21 @@ def _bring(keys: KeySet, context: Context) -> int:
         },
     )
     return 0
+
+
+def _first_step(keys: KeySet | None, home: Home) -> str:
+    """Say what comes before all else where the key set that was brought knows this home's client no more.
+
+    "" where it knows it, and where none was brought: then nobody can tell. It was taken out by somebody, perhaps for
+    good reason, so that is said with it.
+    """
+    if keys is None or keys.key(home.me().kid) is not None:
+        return ""
+    descriptor = quote((home.path / place.DESCRIPTOR).absolute())
+    return (
+        "  this client is in no key of that key set, and no device obeys it. If it was not taken out on purpose:\n"
+        f"  {home.command(f'client add {descriptor}')}\n"
+    )
 
 
 def read_typed_sheet(path: Path) -> Recovered:

@@ -99,7 +99,7 @@ class _Judge:
             keys = read_keyset(jws, root_jwk=root_jwk)
         except AgentError as error:
             raise CorruptError(error.message) from error
-        return f"key set version {keys.version} of this owner, {len(keys.keys)} keys"
+        return f"key set version {keys.version} of this owner, {counted(len(keys.keys), 'key')}"
 
     def _device(self) -> tuple[Descriptor, Head | None]:
         if self._arguments.descriptor:

@@ -29,7 +29,7 @@ from agent.owner.command import Me, Signed
 from agent.owner.context import Context
 from agent.owner.device import Device
 from agent.owner.exchange import Exchange, Session
-from agent.owner.home import Home
+from agent.owner.home import Home, quote
 from agent.owner.line import Line
 from agent.owner.reach import add_broker_arguments, settings_from
 from agent.owner.receipt import Receipt
@@ -215,7 +215,7 @@ def _put(target: Writer, signed: Signed) -> None:
 def _written(signed: Signed, path: Path, context: Context) -> int:
     context.say(
         f"{signed.verb}  {signed.jti}\nwritten to {path}\n\n"
-        f"next: on the device: privacy-agent submit {path}\n      here again:    privacy-owner receipt ANSWER",
+        f"next: on the device: privacy-agent submit {quote(path)}\n      here again:    privacy-owner receipt ANSWER",
         {"command": signed.jti, "verb": signed.verb, "seq": signed.seq, "file": str(path)},
     )
     return 0

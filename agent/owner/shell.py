@@ -15,7 +15,7 @@ from typing import Final
 from agent.clock import ReadClock, system_clock
 from agent.owner.context import Context
 from agent.owner.context import add as add_command
-from agent.owner.home import DEFAULT_HOME, Home
+from agent.owner.home import DEFAULT_HOME, HOME_VARIABLE, Home
 from agent.shell.ending import DONE, ended
 from agent.shell.parser import Parser, Version, commands_of
 from agent.shell.version import version_facts, version_line
@@ -101,9 +101,9 @@ def _parser(named: str) -> Parser:
     )
     parser.add_argument(
         "--home",
-        default=os.environ.get("PRIVACY_OWNER_HOME", str(DEFAULT_HOME)),
+        default=os.environ.get(HOME_VARIABLE, str(DEFAULT_HOME)),
         metavar="DIR",
-        help=f"the owner's folder (default {DEFAULT_HOME}, or PRIVACY_OWNER_HOME)",
+        help=f"the owner's folder (default {DEFAULT_HOME}, or {HOME_VARIABLE})",
     )
     parser.add_argument("--version", action=Version)
     subparsers = commands_of(parser)

@@ -19,10 +19,11 @@ from agent.errors import ConfigError
 from agent.owner import device as devices
 from agent.owner import home as place
 from agent.owner.context import Context, add
-from agent.owner.home import read_file
+from agent.owner.home import quote, read_file
 from agent.owner.members import entry, signer, succeed
 from agent.owner.own import brought, name_of, owner_of, read_typed_sheet, write_keys, write_new_sheet, write_owner_file
 from agent.owner.sheet import Recovered, first_client
+from agent.shell.layout import counted
 from agent.shell.parser import Subparsers
 
 
@@ -79,9 +80,9 @@ def _replace(arguments: argparse.Namespace, context: Context) -> int:
     context.say(
         f"owner        {owner.name}\n"
         f"fingerprint  {owner.fingerprint}\n"
-        f"version      {new.version}, {len(new.keys)} keys\n"
+        f"version      {new.version}, {counted(len(new.keys), 'key')}\n"
         f"former home  {aside or '-'}\n"
-        f"\nnext: on each device: privacy-agent submit {path}\n"
+        f"\nnext: on each device: privacy-agent submit {quote(path)}\n"
         f"      print {context.home.path / 'recovery-sheet.txt'}, burn the former sheet, delete the file (shred -u)",
         {
             "fingerprint": owner.fingerprint,

@@ -8,6 +8,7 @@ files are 0600. Everything here can also be done with stock tools, and the comma
 import argparse
 import hashlib
 import os
+import shlex
 import shutil
 import struct
 import zipfile
@@ -23,7 +24,7 @@ from agent.errors import ConfigError, CorruptError
 from agent.owner import device as devices
 from agent.owner.context import Context, add
 from agent.owner.device import Device
-from agent.owner.home import IDENTITY, read_file, read_private
+from agent.owner.home import IDENTITY, quote, read_file, read_private
 from agent.owner.manifest import MANIFEST, File, Item, Manifest, read_manifest, signer_of
 from agent.shell.layout import clean, counted
 from agent.shell.parser import Subparsers
@@ -260,5 +261,5 @@ def _text(opened: Opened) -> str:
 def _stock(sealed: Path, identity_file: Path) -> str:
     return (
         "with stock tools (a post-quantum identity needs age 1.3 or newer):\n"
-        f"  age -d -i {identity_file} -o {sealed.name.removesuffix('.age')} {sealed}"
+        f"  age -d -i {quote(identity_file)} -o {shlex.quote(sealed.name.removesuffix('.age'))} {quote(sealed)}"
     )

@@ -8,6 +8,8 @@ from tests.riddles import RIDDLES, lay_out_wrong_files
 
 ID = "a" * 26
 
+_NOWHERE = ("nowhere: no owner's keys are here", "privacy-owner init, or name --home DIR")
+
 WRONG: dict[tuple[str, ...], tuple[str, str]] = {
     ("approve", ID, "00", "--yes"): ("64 digits", "privacy-owner listen"),
     ("approve", "x", "0" * 64, "--yes"): ("no command's id", "policy show --waiting"),
@@ -16,10 +18,15 @@ WRONG: dict[tuple[str, ...], tuple[str, str]] = {
         "RESTRICTION 'x' is no command's",
         "privacy-owner inventory --json, or privacy-owner receipts",
     ),
+    ("rectify", ID, "--location", "x"): ("only a camera has a place", "--camera ID --location TEXT"),
     ("rectify", "--camera", "front_door", "--name", "x"): ("'front_door' is no camera's id", "inventory --json"),
     ("rectify", "--camera", "k3x9abcd"): ("what is right is not said", "give --name or --location"),
     ("rectify", "a" * 26): ("what is right is not said", "give --name\n"),
     ("rectify", "x", "--name", "x"): ("'x' is not an id", "privacy-owner inventory"),
+    ("--home", "nowhere", "client", "approvals", "2"): _NOWHERE,
+    ("--home", "nowhere", "client", "remove", "x"): _NOWHERE,
+    ("--home", "nowhere", "client", "grant", "x", "hold"): _NOWHERE,
+    ("--home", "nowhere", "client", "list"): _NOWHERE,
     ("client", "approvals", "2"): ("2 clients have to say yes, and 1 could", "privacy-owner client new NAME"),
     ("client", "new", "phone"): ("there are keys here already", "that client's machine"),
     ("inventory", "--after", "x", "--out", "x"): ("--after 'x' is no command's id", "privacy-owner pending"),

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 import stat
 from pathlib import Path
 from typing import Literal
@@ -216,7 +217,7 @@ def test_recovered_home_without_key_set_says_what_to_bring(owner: Owner, make_ow
 def test_key_set_is_brought_later_to_a_home_that_was_recovered_without(owner: Owner, make_owner: MakeOwner) -> None:
     other, sheet = make_owner("recovered"), typed(owner, owner.home.parent / "my sheet.txt")
     told = other.ok("recover", sheet).out
-    assert f"privacy-owner recover '{sheet}' --keyset FILE" in told
+    assert f"privacy-owner --home {other.home} recover '{sheet}' --keyset FILE" in told
     device = Peer("camera-1").write_descriptor(owner.home.parent / "d.jws")
     other.ok("device", "add", device, "--accept", fingerprint_of(other, device))
     before = {path: path.read_bytes() for path in other.home.rglob("*") if path.is_file() and path.name != "owner.pub"}
@@ -231,6 +232,45 @@ def test_key_set_is_brought_later_to_a_home_that_was_recovered_without(owner: Ow
     assert (
         parse_keyset((other.home / "keysets/2.jws").read_bytes(), root_jwk=root, current=chain(owner, 1)).version == 2
     )
+
+
+def test_steps_after_recover_name_the_home_unless_it_is_the_usual_one(
+    owner: Owner, make_owner: MakeOwner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sheet, first = typed(owner, owner.home.parent / "typed.txt"), owner.home / "owner.pub"
+    for name in ("my home", "usual"):
+        other = make_owner(name)
+        if name == "usual":
+            monkeypatch.setenv("PRIVACY_OWNER_HOME", str(other.home))
+        program = "privacy-owner" if name == "usual" else f"privacy-owner --home '{other.home}'"
+        told = other.ok("recover", sheet).out
+        assert f"  {program} device add DEVICE.jws, for each device\n" in told
+        assert f"bring the newest key set: {program} recover {sheet} --keyset FILE\n" in told
+        assert f"next: bring the newest one: {program} recover SHEET --keyset FILE\n" in other.run("client", "list").err
+        brought = other.ok("recover", sheet, "--keyset", first).out
+        assert brought.endswith(f"key set      version 1, 1 key\n\nnext:\n  {program} client list\n")
+
+
+@pytest.mark.parametrize("when", ["at once", "later"])
+def test_key_set_that_knows_the_recovered_client_no_more_is_told_with_how_it_is_added(
+    owner: Owner, make_owner: MakeOwner, when: str
+) -> None:
+    """Its commands got no answer from any device, and nothing said why."""
+    other, sheet = make_owner("my home"), typed(owner, owner.home.parent / "typed.txt")
+    make_owner("phone").ok("client", "new", "phone", "--classic")
+    owner.ok("client", "add", "phone.json", "--yes")
+    assert "no device obeys it" not in make_owner("earlier").ok("recover", sheet, "--keyset", "keyset-2.jws").out
+    owner.ok("client", "remove", "Ada Example", "--yes")
+    if when == "later":
+        other.ok("recover", sheet)
+
+    told = other.ok("recover", sheet, "--keyset", "keyset-3.jws").out
+
+    assert "\nnext:\n  this client is in no key of that key set, and no device obeys it." in told
+    (step,) = [line for line in told.splitlines() if "client add" in line]
+    assert shlex.split(step)[:3] == ["privacy-owner", "--home", str(other.home)]
+    other.ok(*shlex.split(step)[3:], "--yes", "--out", "keyset-4.jws")
+    assert [key["name"] for key in other.ok("client", "list", "--json").json["keys"]] == ["phone", "ada example"]
 
 
 def test_other_key_set_than_the_homes_is_not_taken_over_it(owner: Owner, make_owner: MakeOwner) -> None:
@@ -252,6 +292,21 @@ def test_home_of_another_root_is_not_recovered_over(owner: Owner, make_owner: Ma
 
 
 # --- members
+
+
+def test_one_client_and_one_key_are_counted_as_one(owner: Owner) -> None:
+    told = owner.ok("client", "approvals", "1", "--verb", "delete").out
+    assert told.startswith("delete: 1 client has to say yes\nversion  2, 1 key\n")
+    assert "\ndelete: 1 client has to say yes\n" in owner.ok("client", "list").out
+    assert "key set version 2 of this owner, 1 key" in owner.ok("verify", "keyset-2.jws").out
+
+
+def test_files_in_next_steps_are_quoted_as_a_shell_wants_them(make_owner: MakeOwner, tmp_path: Path) -> None:
+    made = make_owner("my home")
+    assert f"privacy-agent init --owner '{made.home}/owner.pub'\n" in made.ok("init").out
+    out = tmp_path / "key set.jws"
+    added = made.ok("client", "add", descriptor_of("store", tmp_path), "--yes", "--out", out).out
+    assert f"privacy-agent submit '{out}'\n" in added
 
 
 def test_added_and_removed_members_make_a_chain_that_devices_accept(owner: Owner, tmp_path: Path) -> None:

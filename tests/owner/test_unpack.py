@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import shlex
 import shutil
 import stat
 import subprocess
@@ -108,9 +109,9 @@ def test_several_exports_are_opened_beside_each_other_and_again_without_harm(
     assert f"export {told[1]['export']}: opened already" in again.err
 
 
-def test_stock_age_opens_what_the_command_names(owner: Owner, export: Export) -> None:
-    told = owner.ok("open", export.sign())
-    words = told.out[told.out.index("age -d ") :].split()
+def test_stock_age_opens_what_the_command_names(owner: Owner, peer: Peer, tmp_path: Path) -> None:
+    told = owner.ok("open", Export(peer, owner, tmp_path / "my holiday").objects().sign())
+    words = shlex.split(told.out[told.out.index("age -d ") :])
     age = shutil.which("age")
     assert age is not None
 
