@@ -49,6 +49,7 @@ Only the wiring (``agent/app/`` and the shell commands) knows this module; every
 
 import os
 import re
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -187,10 +188,13 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         """What the sources are called, folders first."""
         return (*(one.name for one in self.sources), *(one.name for one in self.streams))
 
-    @property
-    def run_command(self) -> str:
-        """What starts this agent, as a person types it."""
-        return "privacy-agent run" if self.file == DEFAULT_PATH else f"privacy-agent run --config {self.file}"
+    def command(self, words: str) -> str:
+        """Return the line that a person types for ``privacy-agent`` to do that with this config.
+
+        A config that is not the usual one is named, absolutely: who types the line may stand in another folder.
+        """
+        file = self.file.absolute()
+        return f"privacy-agent {words}" + ("" if file == DEFAULT_PATH else f" --config {shlex.quote(str(file))}")
 
     @property
     def keystore(self) -> Path:

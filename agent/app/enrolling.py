@@ -9,6 +9,7 @@
 
 import asyncio
 import hmac
+import shlex
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
@@ -108,18 +109,19 @@ async def _compared(asked: _Asked) -> dict[str, Any]:
         return {"level": "configured"}
     if wanted.pinned:
         found = await _at(asked, wanted.address)
-        _require_accepted(found, wanted)
+        _require_accepted(found, asked)
         return {"level": "pinned", "certificate_sha256": found.certificate_sha256}
     found = await (_vouched(asked) if wanted.vendor_ca else _holder(asked))
     if not found.unverified_device:
         raise ConfigError(
             "its certificate names no camera's id: it speaks no camera link",
-            hint="pin its certificate instead: privacy-agent enrol --pinned HOST:PORT",
+            hint=f"pin its certificate instead: {asked.parts.config.command('enrol --pinned HOST:PORT')}",
         )
     return {"level": "proved", "device": found.unverified_device, "kid": found.kid}
 
 
-def _require_accepted(found: Shown, wanted: Wanted) -> None:
+def _require_accepted(found: Shown, asked: _Asked) -> None:
+    wanted = asked.wanted
     digits = found.certificate_sha256.hex()
     if wanted.pinned.lower().replace(":", "").replace("-", "").replace(" ", "") == digits:
         return
@@ -128,7 +130,7 @@ def _require_accepted(found: Shown, wanted: Wanted) -> None:
         reason="not_compared",
         retry="after_fix",
         hint="compare that SHA-256 with what the camera's own settings page shows; if it is the same: "
-        f"privacy-agent enrol --pinned {wanted.address} --accept {digits}",
+        + asked.parts.config.command(f"enrol --pinned {shlex.quote(wanted.address)} --accept {digits}"),
     )
 
 
@@ -144,7 +146,8 @@ async def _holder(asked: _Asked) -> Shown:
         raise ImpostorError(
             f"what answers at {wanted.address} has the fingerprint {told}",
             reason="camera_impostor",
-            hint="it is not the camera that was meant; look for the right one: privacy-agent discover",
+            hint="it is not the camera that was meant; look for the right one: "
+            + asked.parts.config.command("discover"),
         )
     if label is not None and found.unverified_device != label.id:
         raise ImpostorError(
@@ -295,16 +298,17 @@ async def _heard(
     raise LinkError(
         f"no such camera was heard in {FIND_S:.0f} s"
         + (f"; {unheard}: add that line" if asked.parts.config.discovery is None else ""),
-        hint=_unheard_steps(asked.wanted, troubles),
+        hint=_unheard_steps(asked, troubles),
     )
 
 
-def _unheard_steps(wanted: Wanted, troubles: list[dict[str, str]]) -> str:
+def _unheard_steps(asked: _Asked, troubles: list[dict[str, str]]) -> str:
     """Say what to do where nobody was heard: what helps at once is first, Bluetooth last, which enrols nobody alone."""
-    address = "privacy-agent enrol LABEL HOST:PORT" if wanted.label else "HOST:PORT behind what was given"
+    config = asked.parts.config
+    address = config.command("enrol LABEL HOST:PORT") if asked.wanted.label else "HOST:PORT behind what was given"
     network = dict.fromkeys(one["next"] for one in troubles if one["way"] != "ble")
     radio = dict.fromkeys(f"for Bluetooth, {one['next']}" for one in troubles if one["way"] == "ble")
-    here = network or ["see that this machine is on its network: privacy-agent discover shows what is heard"]
+    here = network or [f"see that this machine is on its network: {config.command('discover')} shows what is heard"]
     return "; ".join((f"give its address: {address}", *here, *radio))
 
 

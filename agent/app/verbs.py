@@ -204,7 +204,7 @@ async def offline(parts: Parts, verb: str, args: dict[str, Any], *, progress: Pr
     verbs = table(live)
     if verb not in verbs:
         raise RefusedError(
-            f"no agent runs to {verb}", reason="unknown_verb", hint=f"start it: {parts.config.run_command}"
+            f"no agent runs to {verb}", reason="unknown_verb", hint=f"start it: {parts.config.command('run')}"
         )
     return await verbs[verb](args, progress)
 

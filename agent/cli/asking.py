@@ -165,7 +165,7 @@ def _status(arguments: argparse.Namespace) -> int:
     from agent.cli.leaving import leaving_words
     from agent.shell.field_rules import words_of
     from agent.shell.layout import counted, size
-    from agent.shell.terminal import noted, pairs, table
+    from agent.shell.terminal import heading, noted, pairs, table
     from agent.shell.times import when_text
 
     answer = ask_agent(arguments, "status", {})
@@ -200,24 +200,27 @@ def _status(arguments: argparse.Namespace) -> int:
         ("keys", f"{answer['protection']} keystore, key set version {answer['key_set']}"),
         ("log", f"{answer['audit_head']['seq']} entries"),
     ]
-    print(pairs(rows))
+    parts = [pairs(rows)]
     enrolled = [one for one in answer["cameras"] if not one["source"]]
     if enrolled:
-        print("\n" + cameras_table(enrolled))
+        parts.append(cameras_table(enrolled))
     if any(answer["frozen"].values()):
-        print("\n" + frozen_table(answer["frozen"]))
+        parts.append(frozen_table(answer["frozen"]))
     if answer["alerts"]:
-        print("\n" + _alerts(answer))
+        parts.append(_alerts(answer))
     if answer["field_rules"]:
         rules = [((name,), [words_of(told)]) for name, told in answer["field_rules"].items()]
-        print("\n" + noted(rules, head=("usage logs of",)))
+        parts.append(noted(rules, head=("usage logs of",)))
     refused = [
         (source["name"], one["kind"].replace("_", " "), one["count"], one["reason"].replace("_", " "))
         for source in answer.get("sources", ())
         for one in source["not_taken"]
     ]
     if refused:
-        print("\n" + table(refused, head=("source", "not taken in", "times", "why"), right=(2,)))
+        parts.append(table(refused, head=("source", "not taken in", "times", "why"), right=(2,)))
+    if arguments.config is not None and any("privacy-agent " in part for part in parts[1:]):
+        parts.append(heading("Each of privacy-agent's commands above wants the same --config."))
+    print("\n\n".join(parts))
     return 0
 
 

@@ -45,8 +45,8 @@ def _cameras(arguments: argparse.Namespace) -> int:
 
     print(cameras_table(answer["cameras"]) or "No camera is known.")
     if not answer["running"] and any(not one["source"] for one in answer["cameras"]):
-        start = config_of(arguments).run_command
-        print("\n" + heading(f"No agent runs, so none is looked for and nothing is taken in: {start}"))
+        print("\n" + heading("No agent runs, so none is looked for and nothing is taken in. Start it:"))
+        print(f"  {config_of(arguments).command('run')}")  # never broken: it is to be copied
     return DONE
 
 

@@ -176,7 +176,7 @@ def _unseen(config: "Config", unseen: dict[str, DeniedError], ask_status: AskSta
         runs = ask_status() is not None
     except AgentError:
         runs = False
-    again = f"privacy-agent doctor --config {config.file}"
+    again = config.command("doctor")
     return Finding(
         "not looked at",
         "look" if runs else "bad",
@@ -286,7 +286,7 @@ def _keystore(config: "Config", keystore: "Keystore") -> Iterator[Finding]:
             "keys",
             "look",
             f"{told}; one of its two copies is damaged or older",
-            f"look at the disk, and start the agent, which mends the copy: {config.run_command}",
+            f"look at the disk, and start the agent, which mends the copy: {config.command('run')}",
         )
 
 
@@ -382,7 +382,7 @@ def _vault(config: "Config", ask_status: AskStatus) -> Iterator[Finding]:
     if answer is not None:
         yield Finding("agent", "good", "runs")
     else:
-        yield Finding("agent", "look", "does not run", f"start it: {config.run_command}")
+        yield Finding("agent", "look", "does not run", f"start it: {config.command('run')}")
         answer = asyncio.run(seen(config, read_clock=system_clock(source=config.clock)))
     owner = answer["owner"]
     if owner is None:
@@ -649,7 +649,7 @@ def _broker(config: "Config", ask_status: AskStatus) -> Iterator[Finding]:
     elif "trouble" in answer["broker"]:
         yield Finding("broker", "bad", answer["broker"]["trouble"], answer["broker"]["next"])
     else:
-        yield Finding("broker", "look", "the running agent is not online yet", "ask again: privacy-agent status")
+        yield Finding("broker", "look", "the running agent is not online yet", f"ask again: {config.command('status')}")
 
 
 async def _try_broker(config: "Config") -> Finding:

@@ -38,7 +38,7 @@ def _of_refused(config: "Config", path: "Path", reasons: set[str]) -> Iterator[s
     if reasons & _UNWANTED:
         yield (
             "its owner may say yes: privacy-owner consent give PURPOSE --category NAME "
-            "(their names: privacy-agent consents); what was recorded before a yes stays where it is, also then "
+            f"(their names: {config.command('consents')}); what was recorded before a yes stays where it is, also then "
             "(docs/consent.md)"
         )
     if "before_mark" in reasons:

@@ -3,6 +3,7 @@
 import argparse
 import json
 import re
+import shlex
 import socket
 import sys
 from pathlib import Path
@@ -135,10 +136,10 @@ def _init(arguments: argparse.Namespace) -> int:
     _tell_unused(config.policy, unread)
     print()
     print("Compare both fingerprints with what the owner sees:")
-    print(f"  privacy-owner device add {done.descriptor}")
+    print(f"  privacy-owner device add {shlex.quote(str(done.descriptor))}")
     print("Then look through policy.toml, check it, and start:")
-    print(f"  privacy-agent doctor --config {config_path}")
-    print(f"  privacy-agent run --config {config_path}")
+    print(f"  {config.command('doctor')}")
+    print(f"  {config.command('run')}")
     return 0
 
 

@@ -7,6 +7,7 @@ when all is done or goes on by itself: a command that waits for nothing but the 
 import argparse
 import base64
 import os
+import shlex
 import sys
 from pathlib import Path
 from typing import Final
@@ -67,7 +68,7 @@ def _submit(arguments: argparse.Namespace) -> int:
     elif arguments.output is None:
         print(f"{status}; the receipt is sealed to the sender: repeat with -o FILE to keep it")
     else:
-        print(f"{status}; read the receipt:  privacy-owner receipt {arguments.output}")
+        print(f"{status}; read the receipt:  privacy-owner receipt {shlex.quote(str(arguments.output))}")
     if status in GOES_WELL:
         return DONE
     if status == "waiting" and not reason:

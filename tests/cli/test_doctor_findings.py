@@ -253,8 +253,8 @@ def test_what_waits_for_consent_is_told_with_how_it_is_given_and_not_with_the_po
         told = until(told_of_it, what="what waits told")
     assert told["next"] == (
         "its owner may say yes: privacy-owner consent give PURPOSE --category NAME "
-        "(their names: privacy-agent consents); what was recorded before a yes stays where it is, also then "
-        "(docs/consent.md)"
+        f"(their names: privacy-agent consents --config {device.config}); what was recorded before a yes stays where "
+        "it is, also then (docs/consent.md)"
     )
 
 
@@ -317,6 +317,15 @@ def test_recorders_folder_on_a_disk_is_good_and_needs_no_tmpfs_over_it(device: D
         "told": "frigate, disk; its own files stay there, in clear",
         "next": "",
     }
+
+
+def test_status_says_that_the_commands_in_its_steps_want_the_same_config(device: Device) -> None:
+    said = "\n\nEach of privacy-agent's commands above wants the same --config.\n"
+    assert said not in device.ok("status").out
+    device.raise_alert("policy_waiting")
+    told = device.ok("status").out
+    assert "privacy-agent policy show --waiting" in told
+    assert told.endswith(said)
 
 
 def test_status_says_whether_the_agent_runs(device: Device, tls: Path) -> None:

@@ -48,6 +48,18 @@ def test_name_that_is_the_certificate_s_is_taken(init: Init, tls: Path) -> None:
     assert read_config(init.config).device == "cam-01"
 
 
+def test_steps_after_it_are_typed_as_they_stand_also_where_a_path_has_blanks(
+    shell: Shell, made: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "my cameras"
+    folder.mkdir()
+    told = Init(shell, made / "home/owner.pub", folder)("--device", "camX").out
+    assert f"\n  privacy-owner device add '{folder}/state/device.jws'\n" in told
+    assert told.endswith(
+        f"\n  privacy-agent doctor --config '{folder}/agent.toml'\n  privacy-agent run --config '{folder}/agent.toml'\n"
+    )
+
+
 def test_name_is_given_before_the_certificate_is_there(init: Init, tmp_path: Path) -> None:
     assert init("--device", "camX", *line(tmp_path)).code == 0
 

@@ -70,7 +70,8 @@ def test_where_nothing_was_heard_the_address_is_the_first_step_and_bluetooth_whi
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told = refused(tmp_path, monkeypatch, Deaf())
+    config = f"--config {tmp_path / 'agent.toml'}"
     assert told.hint == (
-        "give its address: privacy-agent enrol LABEL HOST:PORT; see that this machine is on its network: "
-        "privacy-agent discover shows what is heard; for Bluetooth, start bluetoothd"
+        f"give its address: privacy-agent enrol LABEL HOST:PORT {config}; see that this machine is on its network: "
+        f"privacy-agent discover {config} shows what is heard; for Bluetooth, start bluetoothd"
     )

@@ -32,6 +32,7 @@ from tests.enrolment.far_end import (
     written,
 )
 from tests.link_server.stand import Stand
+from tests.screen import on_screen
 
 pytestmark = pytest.mark.promise("FIND-AUTH")
 
@@ -122,7 +123,8 @@ def test_certificate_is_shown_first_and_pinned_when_it_was_compared(device: Devi
     with FarEnd(pem_of(key, certificate), maximum=ssl.TLSVersion.TLSv1_2) as far_end:
         shown = device.agent("enrol", "--pinned", where(far_end))
         assert shown.code == 1
-        assert digest_of(certificate).hex() in shown.err
+        accept = f"--accept {digest_of(certificate).hex()} --config {device.config}\n"
+        assert f": privacy-agent enrol --pinned {where(far_end)} {accept}" in shown.err
         assert enrolled(device) == []
         wrong = device.agent("enrol", "--pinned", where(far_end), "--accept", "0" * 64)
         assert (wrong.code, enrolled(device)) == (1, [])
@@ -221,9 +223,10 @@ def test_how_an_enrolled_camera_is_says_that_no_agent_runs(device: Device) -> No
     label = CameraLabel(DEVICE, camera_fingerprint(thumbprint(public_jwk(key))).replace(" ", ""))
     with camera(key, DEVICE) as far_end:
         device.ok("enrol", str(label), where(far_end))
-    told = device.ok("cameras")
-    assert "not paired yet" in told.out
-    assert f"nothing is taken in: privacy-agent run --config {device.config}\n" in told.out.replace("\n  ", " ")
+    _code, told = on_screen("privacy-agent", "cameras", "--config", device.config, columns=80)
+    assert "not paired yet" in told
+    start = f"\n  privacy-agent run --config {device.config}\n"  # whole: a broken one cannot be copied
+    assert told.endswith("\nNo agent runs, so none is looked for and nothing is taken in. Start it:" + start)
     pair(device)
     assert device.ok("status", "--json").json["cameras"][0]["how"] == {"state": "paired"}
 

@@ -1,5 +1,6 @@
 """``agent.toml``: what an integrator may write, and how a mistake is answered."""
 
+import shlex
 from pathlib import Path
 
 import pytest
@@ -49,10 +50,16 @@ def test_socket_is_where_the_service_has_its_folder_or_in_another_state_folder_o
 
 
 @pytest.mark.parametrize(
-    ("file", "typed"), [(FILE, "privacy-agent run"), (Path("/srv/a.toml"), "privacy-agent run --config /srv/a.toml")]
+    ("file", "typed"),
+    [
+        (FILE, "privacy-agent run"),
+        (Path("/srv/a.toml"), "privacy-agent run --config /srv/a.toml"),
+        (Path("/srv/my cameras/a.toml"), "privacy-agent run --config '/srv/my cameras/a.toml'"),
+        (Path("a.toml"), f"privacy-agent run --config {shlex.quote(str(Path('a.toml').absolute()))}"),
+    ],
 )
-def test_agent_is_started_with_its_config_named_where_that_is_not_the_usual_one(file: Path, typed: str) -> None:
-    assert parse_config(b'device = "cam-01"\n', file=file).run_command == typed
+def test_command_names_its_config_whole_and_quoted_where_that_is_not_the_usual_one(file: Path, typed: str) -> None:
+    assert parse_config(b'device = "cam-01"\n', file=file).command("run") == typed
 
 
 def test_full_document_reads_with_paths_beside_the_file() -> None:
