@@ -33,6 +33,7 @@ import msgspec
 from agent.ids import among
 from agent.index import Row, Tx
 from agent.index import bookmark as rows
+from agent.model import Moment
 
 BOOKMARKS_MAX: Final = 100_000
 """Files of logs that are at their sources: one an hour for ten cameras, for more than a year."""
@@ -64,7 +65,9 @@ _POSITION_BYTES: Final = 6
 class Bookmark(msgspec.Struct, frozen=True, kw_only=True):
     """One file of a log; lines behind ``taken_bytes`` were complete no earlier than ``since_ms`` (agent time, Unix).
 
-    ``look`` is the file's identity when nothing was left to take of it, else empty. ``n`` is 0 until it is kept.
+    ``looked_ms`` and ``wall_ms`` are agent time and wall clock of the look behind which they were written, 0 where only
+    the file tells since when. ``look`` is the file's identity when nothing was left to take of it, else empty. ``n`` is
+    0 until it is kept.
     """
 
     source: str
@@ -78,6 +81,8 @@ class Bookmark(msgspec.Struct, frozen=True, kw_only=True):
     taken_bytes: int
     since_ms: int
     marks: bytes = b""
+    looked_ms: int = 0
+    wall_ms: int = 0
     n: int = 0
 
 
@@ -153,6 +158,15 @@ def keep(tx: Tx, bookmark: Bookmark) -> None:
         rows.drop(tx, bookmark.n)
     rows.insert(tx, values)
     rows.drop_older(tx, bookmark.file_tag, keep=OF_ONE_FILE, above_bytes=WINDOW_BYTES, keep_above=LONG_OF_ONE_FILE)
+
+
+def no_earlier(tx: Tx, asked_ms: int, *, moment: Moment) -> int:
+    """Return ``asked_ms`` (agent time), or a time behind all looks where these seem to be ahead of now.
+
+    A power cut may put agent time back to its floor: what was asked since came behind those looks all the same.
+    """
+    last_ms = rows.last_look(tx)
+    return asked_ms if last_ms <= moment.agent_ms else last_ms + 1
 
 
 # -- what sources have no more

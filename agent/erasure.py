@@ -20,7 +20,7 @@ from typing import Final, TypeVar
 
 import msgspec
 
-from agent import audit, tombstone
+from agent import audit, bookmark, tombstone
 from agent.audit import Event
 from agent.errors import AgentError, LinkError, SpaceError
 from agent.index import Index, Row, Tx
@@ -435,7 +435,13 @@ class Erasure:
         rows.insert_items(tx, erasure, wanted)
         if cutoff is not None:
             tombstone.cut_off(
-                tx, cutoff, rule=rule, by=Commanded(command, actor), before_ms=max(moment.agent_ms, moment.wall_ms)
+                tx,
+                cutoff,
+                rule=rule,
+                by=Commanded(command, actor),
+                before_ms=max(moment.agent_ms, moment.wall_ms),
+                commanded_ms=bookmark.no_earlier(tx, moment.agent_ms, moment=moment),
+                wall_ms=moment.wall_ms,
             )
         detail: dict[str, str | int] = {"asked": len(wanted), "cutoff": int(cutoff is not None)}
         audit.append(

@@ -182,6 +182,11 @@ def lag_ms(moment: Moment) -> int:
     return 0 if moment.trusted or ahead_ms > LONGEST_OFF_MS else ahead_ms
 
 
+def ahead_ms(moment: Moment) -> int:
+    """Return by how much the timeline may be ahead of the wall clock; 0 where nobody would believe that."""
+    return max(0, moment.agent_ms - moment.wall_ms) if moment.wall_ms >= EARLIEST_MS else 0
+
+
 class Timeline:
     """Holds the state between looks, for every thread; what was signed or kept is durable in a caller's transaction."""
 

@@ -28,6 +28,9 @@ CUTOFFS_MAX: Final = 1_024
 """Above it the oldest two, of the same camera and category if there are such, become one that covers both (I11): what
 only it covers is neither taken in nor destroyed, since nobody may have deleted it."""
 
+CHANGED_DOUBT_MS: Final = 2_000
+"""FAT tells a file's last change in steps of two seconds, rounded down."""
+
 PAGE_MAX: Final = 500
 """Tombstones that are judged in one transaction."""
 
@@ -82,6 +85,7 @@ def forbidden(
     is_dated: bool = True,
     doubt_ms: int = 0,
     changed_ms: int = 0,
+    looked: tuple[int, int] = (0, 0),
 ) -> Forbidden | None:
     """Return why this was deleted before and must not return, or ``None``.
 
@@ -90,14 +94,18 @@ def forbidden(
     holds judges the answer. Of what is not dated nobody knows when it was recorded, whatever its interval says: a
     delete by time may mean it or not, so that is never certain. Nor is it where the cut-off does not match all that the
     interval may be when it is off by up to ``doubt_ms``, one way or the other; nor where a log whose copy is ours to
-    destroy was last changed at ``changed_ms``, and that is not before the delete: what was written behind it nobody
-    deleted.
+    destroy was last changed at ``changed_ms``, and that is not surely before the delete: what was written behind it
+    nobody deleted.
+
+    What was written behind a look of ours, ``looked`` (agent time, wall clock), is of before the delete unless the look
+    came behind that: clocks that are off, or apart, do not tell. And of a former owner it is not.
     """
     rule = deleted(tx, source_tag=source_tag, content_tag=content_tag)
     if rule is not None:
         return Forbidden(rule)
     if not is_dated:
         captured_from_ms, captured_to_ms, doubt_ms = 0, _ABOVE_ALL, 0
+    latest_ms = changed_ms + CHANGED_DOUBT_MS if changed_ms else 0
     cutoff = rows.cutoff(
         tx,
         camera=camera,
@@ -105,13 +113,14 @@ def forbidden(
         captured_from_ms=captured_from_ms,
         captured_to_ms=captured_to_ms,
         doubt_ms=doubt_ms,
-        changed_ms=changed_ms,
+        changed_ms=latest_ms,
+        looked=looked,
     )
     if cutoff is not None:
         return Forbidden(cutoff[0], certain=cutoff[1] and is_dated, by=Commanded(*cutoff[2]))
     before_ms = former.before_ms(tx, source)
-    if before_ms is not None and captured_from_ms - doubt_ms < before_ms:
-        is_before = max(captured_from_ms + doubt_ms, changed_ms) < before_ms
+    if before_ms is not None and not looked[0] and captured_from_ms - doubt_ms < before_ms:
+        is_before = max(captured_from_ms + doubt_ms, latest_ms) < before_ms
         return Forbidden("former_owner", certain=is_dated and is_before)
     marked = rows.marked(tx, source=source, camera=camera, category=category, captured_from_ms=captured_from_ms)
     return Forbidden("mark", certain=False) if marked else None
@@ -184,15 +193,19 @@ def gone_from_stores(tx: Tx, object_id: str) -> None:
     rows.gone_from_stores(tx, object_id)
 
 
-def cut_off(tx: Tx, selection: Selection, *, rule: str, by: Commanded, before_ms: int) -> None:
+def cut_off(
+    tx: Tx, selection: Selection, *, rule: str, by: Commanded, before_ms: int, commanded_ms: int, wall_ms: int
+) -> None:
     """Refuse from now on what matches, was recorded before ``before_ms`` and turns up later.
 
+    ``commanded_ms`` is the agent time of the command, ``wall_ms`` what the wall clock said then.
     Stands in the transaction that froze the selection: what comes between the two would be in neither.
     """
     from_ms = None if selection.from_ is None else parse_rfc3339_ms(selection.from_)
     to_ms = None if selection.to is None else parse_rfc3339_ms(selection.to)
     camera, category = selection.camera or "", selection.category or ""
-    rows.put_cutoff(tx, (camera, category, from_ms, to_ms, before_ms, rule), command=(by.jti, by.kid, by.seq))
+    values = (camera, category, from_ms, to_ms, before_ms, commanded_ms, wall_ms, rule)
+    rows.put_cutoff(tx, values, command=(by.jti, by.kid, by.seq))
     _bound_cutoffs(tx)
     audit.stand(tx)
 
@@ -215,12 +228,13 @@ def _alike(found: Sequence[Row]) -> tuple[Row, Row]:
     return found[0], found[1]
 
 
-def _hull(one: Row, other: Row) -> tuple[str, str, int | None, int | None, int]:
-    """Return (camera, category, from, to, before) that covers both; "" and ``None`` match all."""
+def _hull(one: Row, other: Row) -> tuple[str, str, int | None, int | None, int, int, int]:
+    """Return (camera, category, from, to, before, commanded, wall) that covers both; "" and ``None`` match all."""
     camera, category = (mine if mine == theirs else "" for mine, theirs in zip(one[:2], other[:2], strict=True))
     from_ms = None if None in {one[2], other[2]} else min(one[2], other[2])
     to_ms = None if None in {one[3], other[3]} else max(one[3], other[3])
-    return camera, category, from_ms, to_ms, max(one[4], other[4])
+    before_ms, commanded_ms, wall_ms = map(max, one[4:], other[4:])
+    return camera, category, from_ms, to_ms, before_ms, commanded_ms, wall_ms
 
 
 def bound(tx: Tx, moment: Moment) -> None:

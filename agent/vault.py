@@ -99,7 +99,8 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
     named where there are several. ``source_folder`` says which folder the source's path meant (``sources.root``), or
     which card of a camera a recording is on; ``source_sha256`` is its content there, which a delete there names.
     ``is_dated`` says whether the capture interval is to be relied on, ``doubt_ms`` by how much it may be off then. An
-    interval of agent time lags by ``lag_ms`` behind the clock that cut-offs go by, if that is the right one.
+    interval of agent time lags by ``lag_ms`` behind the clock that cut-offs go by, if that is the right one. All of it
+    was written behind the look ``looked`` (agent time, wall clock), 0 where nobody looked.
     """
 
     id: str
@@ -129,6 +130,7 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
     is_dated: bool = True
     doubt_ms: int = 0
     lag_ms: int = 0
+    looked: tuple[int, int] = (0, 0)
 
 
 class Total(msgspec.Struct, frozen=True):
@@ -278,6 +280,7 @@ class Vault:
             source=draft.source,
             is_dated=draft.is_dated,
             doubt_ms=draft.doubt_ms,
+            looked=draft.looked,
         )
         if found is not None:
             reason = "deleted_before" if found.certain else "before_mark"

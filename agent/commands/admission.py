@@ -10,7 +10,7 @@ from typing import Final
 
 import msgspec
 
-from agent import audit, pace, tombstone
+from agent import audit, bookmark, pace, tombstone
 from agent.audit import Event
 from agent.bundle import Bundle, require_recipients
 from agent.clock import MS_PER_S
@@ -549,7 +549,15 @@ class Admission:
         sent_ms = max(row.received_ms, (command.iat + ahead_s) * MS_PER_S)
         before_ms = min(max(moment.agent_ms, moment.wall_ms), sent_ms)
         by = Commanded(row.jti, row.kid, row.seq)
-        tombstone.cut_off(tx, select, rule=OWNER_ERASE, by=by, before_ms=before_ms)
+        tombstone.cut_off(
+            tx,
+            select,
+            rule=OWNER_ERASE,
+            by=by,
+            before_ms=before_ms,
+            commanded_ms=bookmark.no_earlier(tx, row.received_ms, moment=moment),
+            wall_ms=moment.wall_ms - (moment.agent_ms - row.received_ms),
+        )
         if isinstance(command.request, EraseAll):
             farewell.begin(tx, row, before_ms=before_ms, moment=moment)
 

@@ -6,7 +6,7 @@ from agent.index.transaction import Row, Tx
 
 COLUMNS: Final = (
     "source", "folder", "file_tag", "path_tag", "base_tag", "head_tag", "end_tag", "look_tag", "taken_bytes",
-    "since_ms", "marks",
+    "since_ms", "marks", "looked_ms", "wall_ms",
 )  # fmt: skip
 
 MIGRATIONS: Final[tuple[str, ...]] = (
@@ -40,6 +40,12 @@ MIGRATIONS: Final[tuple[str, ...]] = (
     """
     -- A copy under a name that tells nothing is found by how it begins.
     CREATE INDEX bookmark_by_head ON bookmark (head_tag, taken_bytes);
+    """,
+    """
+    -- The look behind which all that follows was written, by both clocks; 0 where there was none.
+    ALTER TABLE bookmark ADD COLUMN looked_ms INTEGER NOT NULL DEFAULT 0;   -- agent time, Unix milliseconds
+    ALTER TABLE bookmark ADD COLUMN wall_ms INTEGER NOT NULL DEFAULT 0;     -- what the wall clock said then
+    CREATE INDEX bookmark_by_look_time ON bookmark (looked_ms);
     """,
 )
 
@@ -120,6 +126,12 @@ def newest(tx: Tx, source: str, folder: int) -> int:
         "SELECT coalesce(max(n), 0) FROM bookmark WHERE source = ? AND folder IN (0, ?)", (source, folder)
     )
     return int(n)
+
+
+def last_look(tx: Tx) -> int:
+    """Return the agent time of the latest look, or 0."""
+    ((looked_ms,),) = tx.execute("SELECT coalesce(max(looked_ms), 0) FROM bookmark")
+    return int(looked_ms)
 
 
 def page(tx: Tx, source: str, folder: int, *, after: int, upto: int, limit: int) -> list[Row]:

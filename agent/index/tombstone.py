@@ -170,47 +170,61 @@ def drop(tx: Tx, numbers: Iterable[int]) -> None:
 
 
 def put_cutoff(
-    tx: Tx, values: tuple[str, str, int | None, int | None, int, str], *, command: tuple[str, str, int]
+    tx: Tx, values: tuple[str, str, int | None, int | None, int, int, int, str], *, command: tuple[str, str, int]
 ) -> None:
-    """Add (camera, category, from, to, before, rule) of (command, kid, seq), unless one covers it.
+    """Add (camera, category, from, to, before, commanded, wall, rule) of (command, kid, seq), unless one covers it.
 
     Those that it covers go.
     """
-    if not tx.execute(f"SELECT 1 FROM cutoff WHERE {_COVERING} LIMIT 1", values[:5]):  # noqa: S608 - our own words
-        tx.execute(f"DELETE FROM cutoff WHERE {_COVERED}", values[:5])  # noqa: S608 - our own words
+    if not tx.execute(f"SELECT 1 FROM cutoff WHERE {_COVERING} LIMIT 1", values[:7]):  # noqa: S608 - our own words
+        tx.execute(f"DELETE FROM cutoff WHERE {_COVERED}", values[:7])  # noqa: S608 - our own words
         tx.execute(
-            "INSERT INTO cutoff (camera, category, from_ms, to_ms, before_ms, rule, command, kid, seq)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO cutoff"
+            " (camera, category, from_ms, to_ms, before_ms, commanded_ms, wall_ms, rule, command, kid, seq)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (*values, *command),
         )
 
 
 _COVERING: Final = (
     "certain = 1 AND camera IN ('', ?1) AND category IN ('', ?2) AND (from_ms IS NULL OR ?3 >= from_ms)"
-    " AND (to_ms IS NULL OR ?4 <= to_ms) AND ?5 <= before_ms"
+    " AND (to_ms IS NULL OR ?4 <= to_ms) AND ?5 <= before_ms AND ?6 <= commanded_ms AND ?7 <= wall_ms"
 )
 _COVERED: Final = (
     "?1 IN ('', camera) AND ?2 IN ('', category) AND (?3 IS NULL OR from_ms >= ?3)"
-    " AND (?4 IS NULL OR to_ms <= ?4) AND before_ms <= ?5"
+    " AND (?4 IS NULL OR to_ms <= ?4) AND before_ms <= ?5 AND commanded_ms <= ?6 AND wall_ms <= ?7"
 )
 
 
 def cutoff(
-    tx: Tx, *, camera: str, category: str, captured_from_ms: int, captured_to_ms: int, doubt_ms: int, changed_ms: int
+    tx: Tx,
+    *,
+    camera: str,
+    category: str,
+    captured_from_ms: int,
+    captured_to_ms: int,
+    doubt_ms: int,
+    changed_ms: int,
+    looked: tuple[int, int],
 ) -> tuple[str, bool, tuple[str, str, int]] | None:
     """Return the rule of a cut-off that may match, whether it certainly does, and its (command, kid, seq).
 
-    The times may both be off by up to ``doubt_ms``, either way. It certainly does only if ``changed_ms`` too is before
-    the delete. One that is certain, if there is one, and of those the newest.
+    The times may both be off by up to ``doubt_ms``, either way. It certainly does only if ``changed_ms`` too, where it
+    is not 0, is before the delete, by the wall clock of either. What was written behind a look, ``looked`` (agent time,
+    wall clock), is of before the delete only where the look is not behind it; 0 where there was none. One that is
+    certain, if there is one, and of those the newest.
     """
     rows = tx.execute(
         "SELECT rule, certain AND (from_ms IS NULL OR max(?3, ?4 + 1) - ?5 > from_ms)"
-        " AND (to_ms IS NULL OR ?4 + ?5 < to_ms) AND max(?4 + ?5, ?6) < before_ms AS sure,"
+        " AND (to_ms IS NULL OR ?4 + ?5 < to_ms) AND ?4 + ?5 < before_ms"
+        " AND (?6 = 0 OR ?6 < min(before_ms, wall_ms)) AS sure,"
         " command, kid, seq FROM cutoff"
         " WHERE (camera = '' OR camera = ?1) AND (category = '' OR category = ?2)"
         " AND (from_ms IS NULL OR max(?3, ?4 + 1) + ?5 > from_ms)"
-        " AND (to_ms IS NULL OR ?4 - ?5 < to_ms) AND ?4 - ?5 < before_ms ORDER BY sure DESC, n DESC LIMIT 1",
-        (camera, category, captured_to_ms, captured_from_ms, doubt_ms, changed_ms),
+        " AND (to_ms IS NULL OR ?4 - ?5 < to_ms)"
+        " AND iif(?7 > 0, (?7, ?8) <= (commanded_ms, wall_ms), ?4 - ?5 < before_ms)"
+        " ORDER BY sure DESC, n DESC LIMIT 1",
+        (camera, category, captured_to_ms, captured_from_ms, doubt_ms, changed_ms, *looked),
     )
     if not rows:
         return None
@@ -238,15 +252,18 @@ def drop_late(tx: Tx, command: str) -> None:
 
 
 def cutoffs(tx: Tx) -> list[Row]:
-    """Return (n, camera, category, from, to, before), oldest first."""
-    return tx.execute("SELECT n, camera, category, from_ms, to_ms, before_ms FROM cutoff ORDER BY n")
+    """Return (n, camera, category, from, to, before, commanded, wall), oldest first."""
+    return tx.execute(
+        "SELECT n, camera, category, from_ms, to_ms, before_ms, commanded_ms, wall_ms FROM cutoff ORDER BY n"
+    )
 
 
-def merge_cutoffs(tx: Tx, n: int, other: int, values: tuple[str, str, int | None, int | None, int]) -> None:
-    """Put one of (camera, category, from, to, before) that is not certain in the place of two."""
+def merge_cutoffs(tx: Tx, n: int, other: int, values: tuple[str, str, int | None, int | None, int, int, int]) -> None:
+    """Put one of (camera, category, from, to, before, commanded, wall) that is not certain in the place of two."""
     tx.execute("DELETE FROM cutoff WHERE n = ?", (other,))
     tx.execute(
-        "UPDATE cutoff SET camera = ?2, category = ?3, from_ms = ?4, to_ms = ?5, before_ms = ?6, certain = 0"
+        "UPDATE cutoff SET camera = ?2, category = ?3, from_ms = ?4, to_ms = ?5, before_ms = ?6,"
+        " commanded_ms = ?7, wall_ms = ?8, certain = 0"
         " WHERE n = ?1",
         (n, *values),
     )

@@ -381,4 +381,11 @@ UPDATE source_erase SET card = 0, sha256 = x'' WHERE state = 'waiting' AND (
   recording = '' OR length(recording) > 32 OR recording GLOB '*[^a-z0-9]*'
 );
 """,
+    """
+-- A cut-off lies where the clock was that was ahead. What our own looks tell of a growing log is compared with the very
+-- clocks that they were noted by. Of one from before nobody knows these.
+ALTER TABLE cutoff ADD COLUMN commanded_ms INTEGER NOT NULL DEFAULT 0;   -- agent time of the command
+ALTER TABLE cutoff ADD COLUMN wall_ms INTEGER NOT NULL DEFAULT 0;        -- what the wall clock said then
+UPDATE cutoff SET commanded_ms = before_ms, wall_ms = before_ms;
+""",
 )

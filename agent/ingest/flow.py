@@ -501,7 +501,16 @@ class Ingest:
                 else:
                     sealed = await self._sealer.fetch(job, opened.order, connect=share.connect, part_fd=opened.part_fd)
         log_tags = [(piece.source_tag, piece.content_tag) for piece in opened.pieces]
-        told = draft(work, let, job, sealed, camera=camera, log_tags=log_tags)
+        told = draft(
+            work,
+            let,
+            job,
+            sealed,
+            camera=camera,
+            log_tags=log_tags,
+            looked=min((piece.looked for piece in opened.pieces), default=(0, 0)),
+            doubt_ms=max((piece.doubt_ms for piece in opened.pieces), default=0),
+        )
         made = Tally.of(sealed.tally) if sealed.tally else None
 
         def beside(tx: Tx) -> None:
@@ -567,7 +576,7 @@ class Ingest:
                 rights = rights if new else found.rights
                 new.append(alone.first)
                 bookmarks.append(found.bookmarks)
-        return Work(work.source, tuple(new), tuple(bookmarks), moment.agent_ms), camera, rights, tuple(later)
+        return Work(work.source, tuple(new), tuple(bookmarks), moment), camera, rights, tuple(later)
 
     # -- usage logs
 

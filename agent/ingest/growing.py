@@ -23,12 +23,14 @@ from agent.bookmark import LAST_LINES, WINDOW_BYTES, Bookmark, put_back, tag, wi
 from agent.errors import CorruptError, LinkError
 from agent.files import born_ms
 from agent.ingest.work import content_tag, source_tag
+from agent.model import Moment
 from agent.sealer.digest import ContentTag
 from agent.sources import Candidate
 from agent.sources.candidate import IncompleteError
 from agent.sources.root import Root
 from agent.sources.rotation import is_only_rotated, unrotated
 from agent.sources.usage_log import FILE_MAX_BYTES, LINES_MAX, Lines, bad_lines, is_object
+from agent.timeline import ahead_ms
 
 PIECE_BYTES: Final = 4 << 20
 BLOCK_BYTES: Final = 1 << 20
@@ -40,8 +42,10 @@ class Piece(msgspec.Struct, frozen=True, kw_only=True):
 
     ``candidate`` is the file as it was read, captured when the piece was. Where there is nothing to take it has no
     tags, and a bookmark only if that changed. ``goes_on`` says that it goes on behind a bookmark, and ``lines_from_ms``
-    how old its lines may be, 0 where nobody knows. ``more`` says that the log goes on behind it, ``finished`` that all
-    of a log that is ours to give up was taken before.
+    how old its lines may be, 0 where nobody knows. Where they were written behind a look of ours, ``looked`` is when
+    that was (agent time, wall clock), else (0, 0), and ``doubt_ms`` by how much the times of the piece may be off.
+    ``more`` says that the log goes on behind it, ``finished`` that all of a log that is ours to give up was taken
+    before.
     """
 
     candidate: Candidate
@@ -51,6 +55,8 @@ class Piece(msgspec.Struct, frozen=True, kw_only=True):
     bookmark: Bookmark | None = None
     goes_on: bool = False
     lines_from_ms: int = 0
+    looked: tuple[int, int] = (0, 0)
+    doubt_ms: int = 0
     more: bool = False
     finished: bool = False
 
@@ -60,6 +66,14 @@ class Piece(msgspec.Struct, frozen=True, kw_only=True):
         if self.bookmark is None or not self.more:
             return self.bookmark
         return msgspec.structs.replace(self.bookmark, since_ms=self.lines_from_ms)
+
+
+class Age(msgspec.Struct, frozen=True):
+    """Since when lines may have been written; fields as in ``Piece``."""
+
+    lines_from_ms: int
+    looked: tuple[int, int] = (0, 0)
+    doubt_ms: int = 0
 
 
 Beginning = Callable[[bytes, int], Sequence[Bookmark]]
@@ -103,20 +117,20 @@ def read_piece(
     grows: bool,
     beginning: Beginning,
     sink: Sink,
-    now_ms: int,
+    now: Moment,
     key: bytes,
 ) -> Piece:
     """Read what comes next of a log that ``grows`` where it stays, or all that is left of one that is ours to give up.
 
     ``known`` are the bookmarks that may be its, the longest first. Where none of these is, one of those ``beginning``
-    alike may be. ``now_ms`` is agent time.
+    alike may be.
 
     Raises ``IncompleteError`` when the file is another by now or was changed while it was read, ``CorruptError`` when
     what is there is no log.
     """
     fd = root.open_log(candidate) if grows else root.open_file(candidate)
     try:
-        reading = _Reading(fd, candidate, now_ms, key, sink)
+        reading = _Reading(fd, candidate, now, key, sink)
         return (reading.next_piece if grows else reading.last_piece)(known, beginning)
     except OSError as error:
         raise LinkError(f"the source cannot be read: {os.strerror(error.errno or 0)}") from error
@@ -127,10 +141,10 @@ def read_piece(
 class _Reading:
     """One look into an open log."""
 
-    def __init__(self, fd: int, offered: Candidate, now_ms: int, key: bytes, sink: Sink) -> None:
+    def __init__(self, fd: int, offered: Candidate, moment: Moment, key: bytes, sink: Sink) -> None:
         status = os.fstat(fd)
         self._sink = sink
-        self._now_ms = now_ms
+        self._moment = moment
         self._fd = fd
         self._key = key
         self._offered = offered
@@ -152,7 +166,7 @@ class _Reading:
             raise IncompleteError("the file was cut while it was read", hint="it is tried again")
         raw = read[: _whole(read)]
         more = start + len(read) < self._now.size_bytes or b"\n" in read[len(raw) :]
-        return self._piece(raw, begun, before=before, more=more, lines_from_ms=self._lines_from(begun, known))
+        return self._piece(raw, begun, before=before, more=more, age=self._age(begun, known))
 
     def last_piece(self, known: Sequence[Bookmark], beginning: Beginning) -> Piece:
         begun = self._furthest(known, self._fitting(known)) or self._copied(beginning)
@@ -175,13 +189,16 @@ class _Reading:
             self._take(b"\n", lines, content)
         now = self._captured(begun)
         of_source, of_content = self._tags(now, start, content.digest())
+        age = self._age(begun, known)
         return Piece(
             candidate=now,
             bad_lines=lines.bad(of_known_log=begun is not None),
             source_tag=of_source,
             content_tag=of_content,
             goes_on=begun is not None,
-            lines_from_ms=self._lines_from(begun, known) or now.place.captured_from_ms,
+            lines_from_ms=age.lines_from_ms or now.place.captured_from_ms,
+            looked=age.looked,
+            doubt_ms=age.doubt_ms,
         )
 
     def _take(self, part: bytes, lines: Lines, content: ContentTag) -> None:
@@ -196,10 +213,11 @@ class _Reading:
         # What goes on is new, also where a deleted object said the same.
         return of_source, self._at(start, of_source) if start else of_content
 
-    def _piece(self, raw: bytes, begun: Bookmark | None, *, before: bytes, more: bool, lines_from_ms: int) -> Piece:
+    def _piece(self, raw: bytes, begun: Bookmark | None, *, before: bytes, more: bool, age: Age) -> Piece:
         now = self._captured(begun)
         start = 0 if begun is None else begun.taken_bytes
-        bookmark = self._bookmark(begun, now, raw, before=before, more=more)
+        looked = age.looked if more else (self._moment.agent_ms, self._moment.wall_ms)
+        bookmark = self._bookmark(begun, now, raw, before=before, more=more, looked=looked)
         if not raw.strip():
             nothing_new = bookmark == begun or not bookmark.taken_bytes
             return Piece(candidate=now, bookmark=None if nothing_new else bookmark, more=more)
@@ -214,33 +232,58 @@ class _Reading:
             content_tag=of_content,
             bookmark=bookmark,
             goes_on=begun is not None,
-            lines_from_ms=lines_from_ms,
+            lines_from_ms=age.lines_from_ms,
+            looked=age.looked,
+            doubt_ms=age.doubt_ms,
             more=more,
         )
 
-    def _lines_from(self, begun: Bookmark | None, known: Sequence[Bookmark]) -> int:
+    def _age(self, begun: Bookmark | None, known: Sequence[Bookmark]) -> Age:
         """Return since when what is read may have been written; 0 where nobody knows.
 
         In a file that holds another log than before it was written since that was read.
         """
         if begun is not None:
-            return begun.since_ms
+            return self._behind([begun], begun.since_ms)
         place, tags = self._offered.place, related_tags(self._offered, key=self._key)
         if place.is_told:
-            return place.captured_from_ms
+            return Age(place.captured_from_ms)
         made_ms = born_ms(self._fd)
-        since = [one.since_ms for one in known if one.file_tag == tags["file_tag"]]
-        since += [one.since_ms for one in known if made_ms is None and one.path_tag == tags["path_tag"]]
-        return min(max([made_ms or 0, *since]), place.captured_from_ms)
+        before = [one for one in known if one.file_tag == tags["file_tag"]]
+        before += [one for one in known if made_ms is None and one.path_tag == tags["path_tag"]]
+        from_ms = max([made_ms or 0, *(one.since_ms for one in before)])
+        return self._behind(before, min(from_ms, place.captured_from_ms))
+
+    def _behind(self, before: Sequence[Bookmark], lines_from_ms: int) -> Age:
+        """Return the age of what was written behind all these: the last look counts.
+
+        Its times are off where agent time was ahead of the wall clock, by which others date, then or is now.
+        """
+        looked_ms, wall_ms = max(((one.looked_ms, one.wall_ms) for one in before), default=(0, 0))
+        if not looked_ms:
+            return Age(lines_from_ms)
+        then = Moment(agent_ms=looked_ms, wall_ms=wall_ms, trusted=False)
+        return Age(lines_from_ms, (looked_ms, wall_ms), max(ahead_ms(then), ahead_ms(self._moment)))
 
     def _captured(self, begun: Bookmark | None) -> Candidate:
         if begun is None:
             return self._now
-        to_ms = max(self._now.changed_ms, begun.since_ms + 1)
+        # A last change in front of the look is by a clock that says nothing: then it was written before now.
+        changed_ms = self._now.changed_ms
+        to_ms = max(changed_ms if changed_ms >= begun.since_ms else self._moment.agent_ms, begun.since_ms + 1)
         place = msgspec.structs.replace(self._now.place, captured_from_ms=begun.since_ms, captured_to_ms=to_ms)
         return msgspec.structs.replace(self._now, place=place)
 
-    def _bookmark(self, begun: Bookmark | None, now: Candidate, raw: bytes, *, before: bytes, more: bool) -> Bookmark:
+    def _bookmark(
+        self,
+        begun: Bookmark | None,
+        now: Candidate,
+        raw: bytes,
+        *,
+        before: bytes,
+        more: bool,
+        looked: tuple[int, int],
+    ) -> Bookmark:
         tags = related_tags(now, key=self._key)
         start = 0 if begun is None else begun.taken_bytes
         upto = start + len(raw)
@@ -253,7 +296,9 @@ class _Reading:
             end_tag=self._end_tag(upto, (before + raw)[-WINDOW_BYTES:]),
             look_tag=b"" if more else look_tag(now, key=self._key),
             taken_bytes=upto,
-            since_ms=now.place.captured_from_ms if more else self._now_ms,
+            since_ms=now.place.captured_from_ms if more else self._moment.agent_ms,
+            looked_ms=looked[0],
+            wall_ms=looked[1],
             marks=with_ends(b"" if begun is None else begun.marks, self._ends(start, raw, before=before)),
             n=begun.n if begun is not None and same_file else 0,
         )

@@ -1,5 +1,6 @@
 """What the index knows of a file at its source: taken before, deleted before, of which camera."""
 
+from functools import partial
 from typing import Final, Protocol
 
 import msgspec
@@ -11,7 +12,7 @@ from agent.ingest.growing import Piece, look_tag, related_tags
 from agent.ingest.work import Work, is_read_by_line, source_tag
 from agent.policy import Rights
 from agent.sources import Candidate
-from agent.tombstone import Forbidden
+from agent.tombstone import CHANGED_DOUBT_MS, Forbidden
 from agent.vault import Vault
 
 _ABOVE_ALL: Final = 2**63 - 1
@@ -123,23 +124,37 @@ class Known:
         """Return why a log that was read was deleted before, or may have been: its lines may be older than it seems.
 
         Then it is not certain where nobody knows how old they are, nor where the copy is ours to destroy: those behind
-        the delete nobody deleted.
+        the delete nobody deleted. Nor may they be older alone: a last change may be told too early.
         """
-        candidate, since_ms = piece.candidate, piece.lines_from_ms
+        candidate, since_ms, place = piece.candidate, piece.lines_from_ms, piece.candidate.place
         uncertain = since_ms == 0
-        found = self.forbidden(tx, candidate, camera=camera, content=piece.content_tag)
-        if found is None and since_ms < candidate.place.captured_from_ms:
-            place = msgspec.structs.replace(candidate.place, captured_from_ms=since_ms)
-            older = msgspec.structs.replace(candidate, place=place)
-            found = self.forbidden(tx, older, camera=camera, content=piece.content_tag)
+        ask = partial(self.forbidden, tx, camera=camera, content=piece.content_tag)
+        ask = partial(ask, looked=piece.looked, doubt_ms=piece.doubt_ms)
+        found = ask(candidate)
+        from_ms = min(since_ms, place.captured_from_ms)
+        doubt_ms = 0 if place.is_told and not piece.goes_on else CHANGED_DOUBT_MS
+        if found is None and (from_ms < place.captured_from_ms or doubt_ms):
+            to_ms = place.captured_to_ms + doubt_ms
+            place = msgspec.structs.replace(place, captured_from_ms=from_ms, captured_to_ms=to_ms)
+            found = ask(msgspec.structs.replace(candidate, place=place))
             uncertain = uncertain or self._takes(candidate)
         return msgspec.structs.replace(found, certain=False) if found is not None and uncertain else found
 
-    def forbidden(self, tx: Tx, candidate: Candidate, *, camera: str, content: bytes = b"") -> Forbidden | None:
+    def forbidden(
+        self,
+        tx: Tx,
+        candidate: Candidate,
+        *,
+        camera: str,
+        content: bytes = b"",
+        looked: tuple[int, int] = (0, 0),
+        doubt_ms: int = 0,
+    ) -> Forbidden | None:
         """Return why this file was deleted before; unread, it may be another where it is ours.
 
         A log that was read is known by its content alone: what looks like a deleted one may have gone on. One that is
-        ours was begun when it says, but is certainly of before a delete only where its last change is.
+        ours was begun when it says, but is certainly of before a delete only where its last change is. What was written
+        behind a look, ``looked``, may be off by up to ``doubt_ms``.
         """
         place = candidate.place
         is_our_log = self._takes(candidate) and is_read_by_line(candidate)
@@ -154,8 +169,9 @@ class Known:
             captured_to_ms=place.captured_to_ms,
             source=candidate.source,
             is_dated=candidate.is_dated,
-            doubt_ms=candidate.doubt_ms,
+            doubt_ms=max(candidate.doubt_ms, doubt_ms),
             changed_ms=candidate.changed_ms if is_our_log else 0,
+            looked=looked,
         )
 
     def _takes(self, candidate: Candidate) -> bool:

@@ -80,6 +80,7 @@ def _read_logs(root: Root, work: Work, memory_fd: int, *, key: bytes, beginning:
     read: list[Piece] = []
     more, later, unreadable = [], [], []
     size_bytes = 0
+    assert work.asked_at is not None  # noqa: S101 - a log is opened once its bookmarks were asked for
     for candidate, bookmarks in zip(work.members, work.bookmarks, strict=True):
         if _is_enough(work, candidate, size_bytes):
             more.append(candidate)
@@ -92,7 +93,7 @@ def _read_logs(root: Root, work: Work, memory_fd: int, *, key: bytes, beginning:
                 grows=work.grows,
                 beginning=beginning,
                 sink=partial(_write, memory_fd),
-                now_ms=work.asked_ms,
+                now=work.asked_at,
                 key=key,
             )
         except LinkError:

@@ -59,13 +59,13 @@ class IngestEvent(msgspec.Struct, frozen=True, kw_only=True):
 class Work(msgspec.Struct, frozen=True):
     """What becomes one object: one file, or the log files of one camera.
 
-    ``bookmarks`` are those that each of the members may go on from, once they were asked for at ``asked_ms``.
+    ``bookmarks`` are those that each of the members may go on from, once they were asked for at ``asked_at``.
     """
 
     source: Source
     members: tuple[Candidate, ...]
     bookmarks: tuple[tuple[Bookmark, ...], ...] = ()
-    asked_ms: int = 0
+    asked_at: Moment | None = None
 
     @property
     def first(self) -> Candidate:
@@ -176,9 +176,20 @@ def content_tag(content: bytes, *, key: bytes) -> bytes:
 
 
 def draft(
-    work: Work, let: Let, job: SealJob, sealed: Sealed, *, camera: str, log_tags: Sequence[tuple[bytes, bytes]] = ()
+    work: Work,
+    let: Let,
+    job: SealJob,
+    sealed: Sealed,
+    *,
+    camera: str,
+    log_tags: Sequence[tuple[bytes, bytes]] = (),
+    looked: tuple[int, int] = (0, 0),
+    doubt_ms: int = 0,
 ) -> Draft:
-    """Return what the vault is told; ``log_tags`` are (source tag, content tag) of each log file by itself."""
+    """Return what the vault is told; ``log_tags`` are (source tag, content tag) of each log file by itself.
+
+    ``looked`` and ``doubt_ms`` are what is known of when lines of all these were written, as in ``Draft``.
+    """
     place, settings = work.first.place, work.source.settings
     tags = log_tags or [(source_tag(work.first, key=job.tag_key), sealed.content_tag)]
     files = tuple(
@@ -217,5 +228,6 @@ def draft(
         source_folder=work.first.folder,
         source_sha256=work.first.told.sha256 if work.first.told is not None else b"",
         is_dated=all(item.is_dated for item in work.members),
-        doubt_ms=max(item.doubt_ms for item in work.members),
+        doubt_ms=max(doubt_ms, *(item.doubt_ms for item in work.members)),
+        looked=looked,
     )

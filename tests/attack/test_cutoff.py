@@ -10,7 +10,7 @@ import pytest
 
 from agent.envelope import Quota
 from agent.errors import RefusedError
-from agent.index import opening, tombstone
+from agent.index import Tx, opening, tombstone
 from agent.model import new_id
 from agent.timeline import lag_ms
 from tests.commands.office import START_S, Office, at, run
@@ -31,6 +31,10 @@ def careful(tmp_path: Path) -> Iterator[Office]:
 def recorded(after_s: int) -> dict[str, Any]:
     start_ms = (START_S + after_s) * 1000
     return {"captured_from_ms": start_ms, "captured_to_ms": start_ms + 60_000}
+
+
+def _execute(tx: Tx, *, sql: str, values: tuple[str | int, ...]) -> None:
+    tx.execute(sql, values)
 
 
 @pytest.mark.parametrize("select", [{"all": True}, {"camera": "cam1"}, {"category": "recording"}, RANGE], ids=str)
@@ -150,8 +154,8 @@ def test_cut_off_that_a_backend_left_before_goes_with_the_newer_version(
         patched.setattr(opening, "MIGRATIONS", old)
         office = Office(tmp_path / "state")
         for rule in ("backend_delete", "owner_erase"):
-            values = (rule, "", None, None, START_S * 1000, rule)
-            office.index.write_now(partial(tombstone.put_cutoff, values=values, command=("", "", 0)))
+            put = "INSERT INTO cutoff (camera, category, before_ms, rule) VALUES (?, '', ?, ?)"
+            office.index.write_now(partial(_execute, sql=put, values=(rule, START_S * 1000, rule)))
     office.restart()
     assert [row[1] for row in office.index.read_now(tombstone.cutoffs)] == ["owner_erase"]
     office.close()

@@ -165,7 +165,11 @@ def test_cutoff_by_time_is_certain_only_of_what_it_covers_wherever_it_may_lie(
     from_ms, to_ms = NOW_MS - 60_000, NOW_MS - 50_000
     when = Selection(from_=rfc3339_ms(from_ms), to=rfc3339_ms(to_ms))
     by = tombstone.Commanded(COMMAND, "k", 1)
-    place.index.write_now(lambda tx: tombstone.cut_off(tx, when, rule="owner_erase", by=by, before_ms=NOW_MS))
+    place.index.write_now(
+        lambda tx: tombstone.cut_off(
+            tx, when, rule="owner_erase", by=by, before_ms=NOW_MS, commanded_ms=NOW_MS, wall_ms=NOW_MS
+        )
+    )
 
     def forbidden(tx: Tx, captured_from_ms: int, captured_to_ms: int) -> str:
         found = tombstone.forbidden(

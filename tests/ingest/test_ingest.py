@@ -35,14 +35,14 @@ LOGS = tuple(f"front/usage-log/2026-11-22T1{n}-00-00.000Z.jsonl" for n in range(
 NOW = Moment(agent_ms=1_800_000_100_000, wall_ms=1_800_000_100_000, trusted=True)
 
 
-def erase(home: Home, *ids: str, cutoff: Selection | None = None) -> None:
+def erase(home: Home, *ids: str, cutoff: Selection | None = None, moment: Moment = NOW) -> None:
     """Delete as a command does, down to the last numbered step."""
 
     async def run() -> None:
         eraser = Erasure(
             vault=home.vault, index=home.index, keystore=home.keystore, finish=lambda *_args: None
         )  # fmt: skip
-        await eraser.erase(ids, actor="owner", rule="owner_erase", command="c" * 26, moment=NOW, cutoff=cutoff)
+        await eraser.erase(ids, actor="owner", rule="owner_erase", command="c" * 26, moment=moment, cutoff=cutoff)
 
     asyncio.run(run())
 

@@ -18,6 +18,7 @@ from agent import collection, enrolment, rights
 from agent.errors import ConfigError, CorruptError, SpaceError
 from agent.index import Index, IndexLostError, Tx, connection, opening, outbox
 from agent.index import erasure as erasure_rows
+from agent.index import tombstone as tombstone_rows
 from agent.index import vault as vault_rows
 from agent.index.ballast import BALLAST_BYTES, SHARE, Ballast
 from agent.index.connection import HOME_PAGES, LOG_PAGES_MAX
@@ -556,7 +557,7 @@ def test_deletions_that_an_older_version_let_wait_at_cameras_name_no_content_and
         )
 
     with monkeypatch.context() as patched:
-        patched.setattr(opening, "MIGRATIONS", with_vault_of(-5))
+        patched.setattr(opening, "MIGRATIONS", with_vault_of(-6))
         index = opened(tmp_path)
         index.write_now(note)
         index.close()
@@ -592,7 +593,7 @@ def test_objects_of_a_version_with_one_name_keep_it_as_their_sources_unless_it_w
         )
 
     with monkeypatch.context() as patched:
-        patched.setattr(opening, "MIGRATIONS", with_vault_of(-1))
+        patched.setattr(opening, "MIGRATIONS", with_vault_of(-2))
         index = opened(tmp_path)
         index.write_now(note)
         index.close()
@@ -608,6 +609,27 @@ def test_objects_of_a_version_with_one_name_keep_it_as_their_sources_unless_it_w
     assert sorted(index.read_now(lambda tx: erasure_rows.unnamed_copies(tx, "door", 9))) == [
         "erasing", "renamed", "unnamed",
     ]  # fmt: skip
+    index.close()
+
+
+@pytest.mark.parametrize(("looked_ms", "is_refused"), [(0, True), (9, True), (10, False)])
+def test_cut_off_of_a_version_that_noted_no_clocks_covers_what_was_read_before_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, looked_ms: int, *, is_refused: bool
+) -> None:
+    put = "INSERT INTO cutoff (camera, category, before_ms, rule) VALUES ('', '', 9, 'owner_erase')"
+    with monkeypatch.context() as patched:
+        patched.setattr(opening, "MIGRATIONS", with_vault_of(-1))
+        index = opened(tmp_path)
+        index.write_now(lambda tx: tx.execute(put))
+        index.close()
+    index = opened(tmp_path)
+    found = index.read_now(
+        lambda tx: tombstone_rows.cutoff(
+            tx, camera="a", category="usage-log", captured_from_ms=8, captured_to_ms=9, doubt_ms=0, changed_ms=0,
+            looked=(looked_ms, looked_ms),
+        )
+    )  # fmt: skip
+    assert (found is not None) is is_refused
     index.close()
 
 
