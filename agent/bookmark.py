@@ -18,6 +18,11 @@ behind the last earlier line that is still there as it was. For that a bookmark 
 ``LAST_LINES`` lines, and of older ones of ``EARLIER_ENDS``, ever further apart. The end of the first line alone says
 nothing: many logs begin alike.
 
+A file may be a copy that is still being written, so what it is a copy of is looked for at each look. Only to a log that
+was **begun here**, from its first line on and when nothing that was known went on there, all that was looked at earlier
+is another log, if they are alike for no more than ``WINDOW_BYTES``: a camera without a clock writes the same at each
+start.
+
 Forgotten is a bookmark when two looks over its whole folder, a day apart, found neither its file nor its path; and one
 whose path has another file since, when they did not find its file. Of ``BOOKMARKS_MAX`` none is forgotten for another:
 then no further log is taken (I11). A delete leaves them all, for the lines that it deleted are still at the source. The
@@ -66,7 +71,8 @@ class Bookmark(msgspec.Struct, frozen=True, kw_only=True):
     """One file of a log; lines behind ``taken_bytes`` were complete no earlier than ``since_ms`` (agent time, Unix).
 
     ``looked_ms`` and ``wall_ms`` are agent time and wall clock of the look behind which they were written, 0 where only
-    the file tells since when. ``look`` is the file's identity when nothing was left to take of it, else empty. ``n`` is
+    the file tells since when. ``look`` is the file's identity when nothing was left to take of it, else empty.
+    ``begun_here`` says that the log was taken from its first line on in this very file, and not known before. ``n`` is
     0 until it is kept.
     """
 
@@ -83,6 +89,7 @@ class Bookmark(msgspec.Struct, frozen=True, kw_only=True):
     marks: bytes = b""
     looked_ms: int = 0
     wall_ms: int = 0
+    begun_here: bool = False
     n: int = 0
 
 
@@ -97,14 +104,14 @@ def put_back(one: Bookmark, *, above_bytes: int, upto_bytes: int, end_tag: Calla
     """Return a bookmark behind the last earlier line that ends above the one size, within the other, and still there.
 
     ``None`` if there is none. ``end_tag`` makes the tag of what ends at a position now. The bookmark that it was made
-    of stays: what was lost may be put back.
+    of stays: what was lost may be put back, and so this one says of no log that it was begun here.
     """
     for gone, (at, beginning) in enumerate(earlier_ends(one.marks)):
         if at <= above_bytes:
             return None
         if at <= upto_bytes and (end := end_tag(at)).startswith(beginning):
             marks = one.marks[: len(one.marks) - gone * _MARK_BYTES]
-            return msgspec.structs.replace(one, taken_bytes=at, end_tag=end, marks=marks, n=0)
+            return msgspec.structs.replace(one, taken_bytes=at, end_tag=end, marks=marks, begun_here=False, n=0)
     return None
 
 

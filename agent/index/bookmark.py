@@ -6,7 +6,7 @@ from agent.index.transaction import Row, Tx
 
 COLUMNS: Final = (
     "source", "folder", "file_tag", "path_tag", "base_tag", "head_tag", "end_tag", "look_tag", "taken_bytes",
-    "since_ms", "marks", "looked_ms", "wall_ms",
+    "since_ms", "marks", "looked_ms", "wall_ms", "begun_here",
 )  # fmt: skip
 
 MIGRATIONS: Final[tuple[str, ...]] = (
@@ -45,6 +45,7 @@ MIGRATIONS: Final[tuple[str, ...]] = (
     -- The look behind which all that follows was written, by both clocks; 0 where there was none.
     ALTER TABLE bookmark ADD COLUMN looked_ms INTEGER NOT NULL DEFAULT 0;   -- agent time, Unix milliseconds
     ALTER TABLE bookmark ADD COLUMN wall_ms INTEGER NOT NULL DEFAULT 0;     -- what the wall clock said then
+    ALTER TABLE bookmark ADD COLUMN begun_here INTEGER NOT NULL DEFAULT 0;  -- 1: it is no copy of what was known before
     CREATE INDEX bookmark_by_look_time ON bookmark (looked_ms);
     """,
 )

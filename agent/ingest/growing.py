@@ -19,7 +19,7 @@ from typing import Final
 
 import msgspec
 
-from agent.bookmark import LAST_LINES, WINDOW_BYTES, Bookmark, put_back, tag, with_ends
+from agent.bookmark import EARLIER_ENDS, LAST_LINES, WINDOW_BYTES, Bookmark, put_back, tag, with_ends
 from agent.errors import CorruptError, LinkError
 from agent.files import born_ms
 from agent.ingest.work import content_tag, source_tag
@@ -152,10 +152,10 @@ class _Reading:
         self._head = tag("head", (offered.source, _first_line(self._read(0, WINDOW_BYTES))), key=key)
 
     def next_piece(self, known: Sequence[Bookmark], beginning: Beginning) -> Piece:
-        whole = self._fitting(known)
-        if whole is None:
+        if self._fitting(known) is None:
             self._require_rest(known)
-        begun = self._furthest(known, whole) or self._copied(beginning)
+        own = self._own(known)
+        begun = self._begun(known, beginning, own=own)
         if begun is None and is_only_rotated(self._now.path):
             return Piece(candidate=self._now)
         start = 0 if begun is None else begun.taken_bytes
@@ -166,10 +166,10 @@ class _Reading:
             raise IncompleteError("the file was cut while it was read", hint="it is tried again")
         raw = read[: _whole(read)]
         more = start + len(read) < self._now.size_bytes or b"\n" in read[len(raw) :]
-        return self._piece(raw, begun, before=before, more=more, age=self._age(begun, known))
+        return self._piece(raw, begun, own, before=before, more=more, age=self._age(begun, known))
 
     def last_piece(self, known: Sequence[Bookmark], beginning: Beginning) -> Piece:
-        begun = self._furthest(known, self._fitting(known)) or self._copied(beginning)
+        begun = self._begun(known, beginning, own=self._own(known))
         start = upto = 0 if begun is None else begun.taken_bytes
         if self._now.size_bytes - start > FILE_MAX_BYTES:
             raise CorruptError(f"a usage log of more than {FILE_MAX_BYTES} bytes")
@@ -213,11 +213,13 @@ class _Reading:
         # What goes on is new, also where a deleted object said the same.
         return of_source, self._at(start, of_source) if start else of_content
 
-    def _piece(self, raw: bytes, begun: Bookmark | None, *, before: bytes, more: bool, age: Age) -> Piece:
+    def _piece(
+        self, raw: bytes, begun: Bookmark | None, own: Bookmark | None, *, before: bytes, more: bool, age: Age
+    ) -> Piece:
         now = self._captured(begun)
         start = 0 if begun is None else begun.taken_bytes
         looked = age.looked if more else (self._moment.agent_ms, self._moment.wall_ms)
-        bookmark = self._bookmark(begun, now, raw, before=before, more=more, looked=looked)
+        bookmark = self._bookmark(begun, own, now, raw, before=before, more=more, looked=looked)
         if not raw.strip():
             nothing_new = bookmark == begun or not bookmark.taken_bytes
             return Piece(candidate=now, bookmark=None if nothing_new else bookmark, more=more)
@@ -277,6 +279,7 @@ class _Reading:
     def _bookmark(
         self,
         begun: Bookmark | None,
+        own: Bookmark | None,
         now: Candidate,
         raw: bytes,
         *,
@@ -300,41 +303,60 @@ class _Reading:
             looked_ms=looked[0],
             wall_ms=looked[1],
             marks=with_ends(b"" if begun is None else begun.marks, self._ends(start, raw, before=before)),
-            n=begun.n if begun is not None and same_file else 0,
+            begun_here=begun is None or (same_file and begun.begun_here),
+            n=(begun.n if begun is not None and same_file else 0) or (own.n if own is not None else 0),
         )
 
+    def _begun(self, known: Sequence[Bookmark], beginning: Beginning, *, own: Bookmark | None) -> Bookmark | None:
+        """Return the bookmark that it goes on from: of the log of which most is there.
+
+        A log that was begun in this very file is no copy of what was looked at before that, until they are alike for
+        too long. Of any other the rest may be on its way, also where it has a bookmark of its own by now. What is
+        behind this file's own bookmark was written since that was kept, whatever it goes on from.
+        """
+        since = known
+        if own is not None and own.begun_here:
+            since = [one for one in known if (one.since_ms, one.n) >= (own.since_ms, own.n)]
+        begun = self._furthest(since)
+        if begun is None or (own is not None and not (own.begun_here and own.taken_bytes > WINDOW_BYTES)):
+            above_bytes = WINDOW_BYTES if begun is None else max(WINDOW_BYTES, begun.taken_bytes)
+            begun = self._copied(known, beginning, above_bytes=above_bytes) or begun
+        if begun is None or own is None or own.since_ms <= begun.since_ms:
+            return begun
+        return msgspec.structs.replace(begun, since_ms=own.since_ms, looked_ms=own.looked_ms, wall_ms=own.wall_ms)
+
+    def _own(self, known: Sequence[Bookmark]) -> Bookmark | None:
+        """Return the newest bookmark of this very file that still fits."""
+        mine = file_tag(self._now.source, self._now.inode, key=self._key)
+        own = (one for one in known if one.file_tag == mine and self._fits(one))
+        return max(own, key=lambda one: (one.since_ms, one.n), default=None)
+
     def _fitting(self, known: Sequence[Bookmark]) -> Bookmark | None:
-        for one in known:
-            fits = one.head_tag == self._head and one.taken_bytes <= self._now.size_bytes
-            if fits and one.end_tag == self._end_tag_at(one.taken_bytes):
-                return one
-        return None
+        return next(filter(self._fits, known), None)
+
+    def _fits(self, one: Bookmark) -> bool:
+        is_there = one.head_tag == self._head and one.taken_bytes <= self._now.size_bytes
+        return is_there and one.end_tag == self._end_tag_at(one.taken_bytes)
 
     def _ends(self, start: int, raw: bytes, *, before: bytes) -> list[tuple[int, bytes]]:
-        """Return the ends of the last lines of a piece but that of the log's first line."""
-        whole, ends, end = before + raw, list[tuple[int, bytes]](), len(raw)
-        while len(ends) < LAST_LINES and (end := raw.rfind(b"\n", 0, end)) >= 0:
-            at = end + 1
-            window = whole[max(0, len(before) + at - WINDOW_BYTES) : len(before) + at]
-            ends.append((start + at, self._end_tag(start + at, window)))
-        if not start and ends and ends[-1][0] == raw.find(b"\n", 0, WINDOW_BYTES) + 1:
-            ends.pop()
-        return ends[::-1]
+        """Return the ends of a piece's last lines, and of earlier ones evenly, but that of the log's first line."""
+        whole, last, end = before + raw, list[int](), len(raw)
+        while len(last) < LAST_LINES and (end := raw.rfind(b"\n", 0, end)) >= 0:
+            last.append(end + 1)
+        step = last[-1] / EARLIER_ENDS if len(last) == LAST_LINES else 0
+        earlier = {raw.rfind(b"\n", 0, int(number * step)) + 1 for number in range(1, EARLIER_ENDS)}
+        nothing = {0} if start else {0, raw.find(b"\n", 0, WINDOW_BYTES) + 1}
+        ends = sorted({*last, *earlier} - nothing)
+        windows = (whole[max(0, len(before) + at - WINDOW_BYTES) : len(before) + at] for at in ends)
+        return [(start + at, self._end_tag(start + at, window)) for at, window in zip(ends, windows, strict=True)]
 
-    def _furthest(self, known: Sequence[Bookmark], whole: Bookmark | None) -> Bookmark | None:
-        """Return the bookmark of the log of which most is there: ``whole``, or a longer one that lost its end.
+    def _furthest(self, known: Sequence[Bookmark]) -> Bookmark | None:
+        """Return the bookmark of the log of which most is there: one that fits, or a longer one that lost its end.
 
         A log that begins as another one ended has both: what fits is the other's, and what is behind that was taken.
-        Where what fits is this file's own, behind it nothing was taken but what was read of this file since: a line
-        that says again what another log said is new.
         """
-        if whole is None:
-            return self._cut_back(known, above_bytes=0)
-        longer = known
-        if whole.file_tag == file_tag(self._now.source, self._now.inode, key=self._key):
-            own = (one for one in known if one.file_tag == whole.file_tag)
-            longer = [one for one in own if (one.since_ms, one.n) > (whole.since_ms, whole.n)]
-        return self._cut_back(longer, above_bytes=whole.taken_bytes) or whole
+        whole = self._fitting(known)
+        return self._cut_back(known, above_bytes=0 if whole is None else whole.taken_bytes) or whole
 
     def _cut_back(self, known: Sequence[Bookmark], *, above_bytes: int) -> Bookmark | None:
         """Return the bookmark of a log that lost its end, put back to behind the last line that is there as it was.
@@ -347,14 +369,15 @@ class _Reading:
         back = partial(put_back, above_bytes=above_bytes, upto_bytes=self._now.size_bytes, end_tag=self._end_tag_at)
         return max(filter(None, map(back, alike)), key=lambda one: (one.taken_bytes, one.since_ms), default=None)
 
-    def _copied(self, beginning: Beginning) -> Bookmark | None:
-        """Return the bookmark of a log that this is a copy of, whole or cut, under a name that tells nothing.
+    def _copied(self, known: Sequence[Bookmark], beginning: Beginning, *, above_bytes: int) -> Bookmark | None:
+        """Return the bookmark of a log that this is a copy of, whole or cut, also under a name that tells nothing.
 
-        Many logs begin alike, so little of one proves nothing.
+        ``None`` where that is not above ``above_bytes``: many logs begin alike, so little of one proves nothing.
         """
-        known = beginning(self._head, self._now.size_bytes)
-        copied = self._furthest(known, self._fitting(known))
-        return copied if copied is not None and copied.taken_bytes > WINDOW_BYTES else None
+        if self._now.size_bytes <= above_bytes:
+            return None
+        copied = self._furthest([*known, *beginning(self._head, self._now.size_bytes)])
+        return copied if copied is not None and copied.taken_bytes > above_bytes else None
 
     def _require_rest(self, known: Sequence[Bookmark]) -> None:
         """Raise ``IncompleteError`` while it may be a known log that is being copied or written anew.
