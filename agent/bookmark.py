@@ -129,8 +129,12 @@ def tag(word: str, about: tuple[str | int | bytes, ...], *, key: bytes) -> bytes
     return hmac.digest(key, b"bookmark\0" + msgspec.msgpack.encode((word, *about)), "sha256")[:_TAG_BYTES]
 
 
-def looked_at(tx: Tx, look_tag: bytes) -> bool:
-    """Tell whether nothing was left to take of the file when it looked like this."""
+def looked_at(tx: Tx, look_tag: bytes) -> bool | None:
+    """Tell whether nothing was left to take of the file when it looked like this; ``None`` where nobody looked.
+
+    A look in front of a delete does not count: what is written to the file from now on came behind that, and only
+    another look says so.
+    """
     return rows.looked_at(tx, look_tag)
 
 
@@ -172,8 +176,8 @@ def no_earlier(tx: Tx, asked_ms: int, *, moment: Moment) -> int:
 
     A power cut may put agent time back to its floor: what was asked since came behind those looks all the same.
     """
-    last_ms = rows.last_look(tx)
-    return asked_ms if last_ms <= moment.agent_ms else last_ms + 1
+    last = rows.last_look(tx)
+    return asked_ms if last <= (moment.agent_ms, moment.wall_ms) else last[0] + 1
 
 
 # -- what sources have no more

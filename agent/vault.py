@@ -100,7 +100,8 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
     which card of a camera a recording is on; ``source_sha256`` is its content there, which a delete there names.
     ``is_dated`` says whether the capture interval is to be relied on, ``doubt_ms`` by how much it may be off then. An
     interval of agent time lags by ``lag_ms`` behind the clock that cut-offs go by, if that is the right one. All of it
-    was written behind the look ``looked`` (agent time, wall clock), 0 where nobody looked.
+    was written behind the look ``looked`` (agent time, wall clock), 0 where nobody looked. ``changed_ms`` is the last
+    change of a log whose copy is ours to destroy, else 0.
     """
 
     id: str
@@ -131,6 +132,7 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
     doubt_ms: int = 0
     lag_ms: int = 0
     looked: tuple[int, int] = (0, 0)
+    changed_ms: int = 0
 
 
 class Total(msgspec.Struct, frozen=True):
@@ -281,6 +283,7 @@ class Vault:
             is_dated=draft.is_dated,
             doubt_ms=draft.doubt_ms,
             looked=draft.looked,
+            changed_ms=draft.changed_ms,
         )
         if found is not None:
             reason = "deleted_before" if found.certain else "before_mark"

@@ -10,7 +10,7 @@ from typing import Final
 
 import msgspec
 
-from agent import audit, bookmark, pace, tombstone
+from agent import audit, pace, tombstone
 from agent.audit import Event
 from agent.bundle import Bundle, require_recipients
 from agent.clock import MS_PER_S
@@ -555,8 +555,8 @@ class Admission:
             rule=OWNER_ERASE,
             by=by,
             before_ms=before_ms,
-            commanded_ms=bookmark.no_earlier(tx, row.received_ms, moment=moment),
-            wall_ms=moment.wall_ms - (moment.agent_ms - row.received_ms),
+            commanded_ms=row.behind_ms,
+            wall_ms=row.wall_ms,
         )
         if isinstance(command.request, EraseAll):
             farewell.begin(tx, row, before_ms=before_ms, moment=moment)

@@ -11,7 +11,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from agent import audit, bundle
+from agent import audit, bookmark, bundle
 from agent.audit import Event
 from agent.clock import MS_PER_S, rfc3339_ms
 from agent.envelope import MAX_OUTCOMES, Command, Delete, EraseAll, Key, decode_strictly, encode, parse_command
@@ -206,6 +206,8 @@ class Ledger:
             reason="",
             approved_by="",
             received_ms=moment.agent_ms,
+            behind_ms=bookmark.no_earlier(tx, moment.agent_ms, moment=moment),
+            wall_ms=moment.wall_ms,
             settled_ms=None,
             acknowledged=0,
             selection_count=len(selection),

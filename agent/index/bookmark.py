@@ -46,14 +46,21 @@ MIGRATIONS: Final[tuple[str, ...]] = (
     ALTER TABLE bookmark ADD COLUMN looked_ms INTEGER NOT NULL DEFAULT 0;   -- agent time, Unix milliseconds
     ALTER TABLE bookmark ADD COLUMN wall_ms INTEGER NOT NULL DEFAULT 0;     -- what the wall clock said then
     ALTER TABLE bookmark ADD COLUMN begun_here INTEGER NOT NULL DEFAULT 0;  -- 1: it is no copy of what was known before
-    CREATE INDEX bookmark_by_look_time ON bookmark (looked_ms);
+    UPDATE bookmark SET looked_ms = since_ms WHERE length(look_tag) > 0;    -- of that look; it loses each tie
+    CREATE INDEX bookmark_by_look_time ON bookmark (looked_ms, wall_ms);
     """,
 )
 
 
-def looked_at(tx: Tx, look_tag: bytes) -> bool:
-    """Tell whether nothing was left to take of a file that looked like this."""
-    return bool(tx.execute("SELECT 1 FROM bookmark WHERE look_tag = ? AND length(look_tag) > 0 LIMIT 1", (look_tag,)))
+def looked_at(tx: Tx, look_tag: bytes) -> bool | None:
+    """Tell whether the look at a file that looked like this came behind all cut-offs; ``None`` if nobody looked."""
+    found = tx.execute(
+        "SELECT NOT EXISTS (SELECT 1 FROM cutoff WHERE (commanded_ms, wall_ms) >= (b.looked_ms, b.wall_ms))"
+        " FROM bookmark AS b WHERE look_tag = ? AND length(look_tag) > 0"
+        " ORDER BY looked_ms DESC, wall_ms DESC LIMIT 1",
+        (look_tag,),
+    )
+    return bool(found[0][0]) if found else None
 
 
 def related(tx: Tx, *, path_tag: bytes, base_tag: bytes, file_tag: bytes, limit: int) -> list[Row]:
@@ -129,10 +136,10 @@ def newest(tx: Tx, source: str, folder: int) -> int:
     return int(n)
 
 
-def last_look(tx: Tx) -> int:
-    """Return the agent time of the latest look, or 0."""
-    ((looked_ms,),) = tx.execute("SELECT coalesce(max(looked_ms), 0) FROM bookmark")
-    return int(looked_ms)
+def last_look(tx: Tx) -> tuple[int, int]:
+    """Return agent time and wall clock of the latest look; (0, 0) if there was none."""
+    found = tx.execute("SELECT looked_ms, wall_ms FROM bookmark ORDER BY looked_ms DESC, wall_ms DESC LIMIT 1")
+    return (found[0][0], found[0][1]) if found else (0, 0)
 
 
 def page(tx: Tx, source: str, folder: int, *, after: int, upto: int, limit: int) -> list[Row]:

@@ -112,6 +112,12 @@ MIGRATIONS: Final[tuple[str, ...]] = (
         INSERT INTO command_tally VALUES (NEW.jti, NEW.result, 1) ON CONFLICT DO UPDATE SET objects = objects + 1;
     END;
     """,
+    """
+    -- When a command came, for one that waits: by both clocks, and never in front of a look at a growing log.
+    ALTER TABLE command ADD COLUMN behind_ms INTEGER NOT NULL DEFAULT 0;   -- agent time
+    ALTER TABLE command ADD COLUMN wall_ms INTEGER NOT NULL DEFAULT 0;     -- what the wall clock said
+    UPDATE command SET behind_ms = received_ms, wall_ms = received_ms;
+    """,
 )
 
 
@@ -130,6 +136,8 @@ class CommandRow(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
     approved_by: str
     received_ms: int
+    behind_ms: int
+    wall_ms: int
     settled_ms: int | None
     acknowledged: int
     selection_count: int

@@ -387,5 +387,6 @@ UPDATE source_erase SET card = 0, sha256 = x'' WHERE state = 'waiting' AND (
 ALTER TABLE cutoff ADD COLUMN commanded_ms INTEGER NOT NULL DEFAULT 0;   -- agent time of the command
 ALTER TABLE cutoff ADD COLUMN wall_ms INTEGER NOT NULL DEFAULT 0;        -- what the wall clock said then
 UPDATE cutoff SET commanded_ms = before_ms, wall_ms = before_ms;
+CREATE INDEX cutoff_by_command ON cutoff (commanded_ms, wall_ms);
 """,
 )

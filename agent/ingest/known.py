@@ -117,8 +117,10 @@ class Known:
 
     def _taken(self, tx: Tx, candidate: Candidate, tag: bytes) -> bool:
         """Tell whether it was taken as it is; of a log nothing is read then."""
-        looked_at = is_read_by_line(candidate) and bookmark.looked_at(tx, look_tag(candidate, key=self.key))
-        return looked_at or self._vault.seen(tx, tag)
+        looked_at = None
+        if is_read_by_line(candidate):
+            looked_at = bookmark.looked_at(tx, look_tag(candidate, key=self.key))
+        return self._vault.seen(tx, tag) if looked_at is None else looked_at
 
     def forbidden_piece(self, tx: Tx, piece: Piece, *, camera: str) -> Forbidden | None:
         """Return why a log that was read was deleted before, or may have been: its lines may be older than it seems.
@@ -132,7 +134,8 @@ class Known:
         ask = partial(ask, looked=piece.looked, doubt_ms=piece.doubt_ms)
         found = ask(candidate)
         from_ms = min(since_ms, place.captured_from_ms)
-        doubt_ms = 0 if place.is_told and not piece.goes_on else CHANGED_DOUBT_MS
+        ends_by_change = piece.goes_on or place.captured_to_ms - candidate.changed_ms in {0, 1}
+        doubt_ms = CHANGED_DOUBT_MS if ends_by_change else 0
         if found is None and (from_ms < place.captured_from_ms or doubt_ms):
             to_ms = place.captured_to_ms + doubt_ms
             place = msgspec.structs.replace(place, captured_from_ms=from_ms, captured_to_ms=to_ms)

@@ -230,4 +230,5 @@ def draft(
         is_dated=all(item.is_dated for item in work.members),
         doubt_ms=max(doubt_ms, *(item.doubt_ms for item in work.members)),
         looked=looked,
+        changed_ms=max(item.changed_ms for item in work.members) if work.is_log and settings.copy == "taken" else 0,
     )

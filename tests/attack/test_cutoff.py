@@ -8,10 +8,12 @@ from typing import Any
 import msgspec
 import pytest
 
+from agent import bookmark
+from agent.bookmark import Bookmark
 from agent.envelope import Quota
 from agent.errors import RefusedError
 from agent.index import Tx, opening, tombstone
-from agent.model import new_id
+from agent.model import Moment, new_id
 from agent.timeline import lag_ms
 from tests.commands.office import START_S, Office, at, run
 
@@ -191,3 +193,35 @@ def test_what_is_dated_by_a_timeline_that_lags_is_not_taken_for_older_than_a_cut
         assert careful.get(later.id) is not None
 
     run(scenario())
+
+
+@pytest.mark.parametrize(("looked_s", "behind_s"), [(0, 60), (100, 100.001)], ids=["as it came", "behind a power cut"])
+def test_cut_off_of_a_delete_that_waited_is_of_when_it_came_by_both_clocks_and_behind_all_looks(
+    careful: Office, looked_s: int, behind_s: float
+) -> None:
+    zero_ms = at().agent_ms
+
+    def moment(*, agent_s: float, wall_s: float) -> Moment:
+        ours_ms, wall_ms = (zero_ms + round(seconds * 1000) for seconds in (agent_s, wall_s))
+        return Moment(agent_ms=ours_ms, wall_ms=wall_ms, trusted=True)
+
+    look = Bookmark(
+        source="door", folder=1, file_tag=b"f", path_tag=b"p", base_tag=b"b", head_tag=b"h", end_tag=b"e",
+        look_tag=b"l", taken_bytes=1, since_ms=0, looked_ms=zero_ms + looked_s * 1000, wall_ms=zero_ms,
+    )  # fmt: skip
+    careful.index.write_now(lambda tx: bookmark.keep(tx, look))
+
+    async def scenario() -> None:
+        before = new_id()
+        careful.moment = moment(agent_s=60, wall_s=160)
+        delete = careful.command(careful.client, "delete", select={"all": True}, after=before)
+        told = await careful.receive(careful.client, delete)
+        assert told is not None
+        assert told["reason"] == "after_pending"
+        careful.moment = moment(agent_s=120, wall_s=1800)
+        await careful.submit(careful.client, "inventory", select={"all": True}, jti=before)
+        await careful.commands.resume(careful.moment)
+
+    run(scenario())
+    ((*_, commanded_ms, wall_ms),) = careful.index.read_now(tombstone.cutoffs)
+    assert (commanded_ms, wall_ms) == (zero_ms + behind_s * 1000, zero_ms + 160_000)
