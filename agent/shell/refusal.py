@@ -18,7 +18,7 @@ REASONS: Final = {
     "busy": "the device has too many unfinished commands; privacy-owner pending, then give it again",
     "too_many_requests": "this client sent too many commands; wait some minutes, and look who else uses its key",
     "disk_full": "the device has no room for it; delete something first",
-    "bad_policy": "the document in force stays; correct that line and give the command again",
+    "bad_policy": "the document in force stays; the receipt names the line to correct",
     "stale_revision": "this client put a later revision in force; give the command again, with a higher --revision",
     "nothing_waiting": "nothing of that id and hash waits there: it was approved, replaced or has ended; what waits "
     "now is named by privacy-agent status and privacy-agent policy show",

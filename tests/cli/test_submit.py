@@ -1,6 +1,7 @@
 """``privacy-agent submit``: what became of the file is said, and the exit code agrees."""
 
 import base64
+import re
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,20 @@ def test_command_that_is_refused_is_said_to_be_with_its_reason_and_fails(
     assert f"next: {REASONS['nothing_waiting']}; {RETRIES['after_fix']}" in ran.err
     assert "protocol" not in ran.err, "a person is told what to do, not where to read"
     assert device.owner("receipt", receipt).out  # it is signed all the same
+
+
+def test_policy_with_a_wrong_line_says_where_that_line_is_named_and_what_to_do_once(
+    device: Device, cmd: Path, tmp_path: Path
+) -> None:
+    policy = tmp_path / "bad.toml"
+    policy.write_text((device.folder / "policy.toml").read_text().replace('age = "14d"', 'age = "14x"'))
+    receipt = tmp_path / "receipt.bin"
+    ran = device.agent("submit", signed(device, cmd, "policy", policy, "--yes"), "-o", receipt)
+    assert ran.code == 1
+    assert ran.err.endswith(
+        "next: the document in force stays; the receipt names the line to correct; mend that, and sign a new command\n"
+    )
+    assert re.search(r"the policy:[0-9]+: .*14x", device.owner("receipt", receipt).err)
 
 
 def test_refusal_is_in_the_json_and_a_repeat_gets_the_same_answer(device: Device, cmd: Path) -> None:
