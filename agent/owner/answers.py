@@ -2,7 +2,8 @@
 
 import argparse
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -17,11 +18,11 @@ from agent.owner import send, show
 from agent.owner.command import Signed
 from agent.owner.context import Context, add
 from agent.owner.device import Device
-from agent.owner.exchange import Exchange, keep
+from agent.owner.exchange import Exchange, Session, keep
 from agent.owner.home import read_file
 from agent.owner.line import Line
 from agent.owner.reach import settings_from
-from agent.owner.receipt import Alert, Receipt
+from agent.owner.receipt import Alert, Receipt, jws_of, signer_of
 from agent.shell.parser import Subparsers
 from agent.shell.terminal import table
 from agent.shell.times import when
@@ -296,21 +297,21 @@ def _leaves(signed: Signed, told: Receipt | None) -> str:
 
 
 def _receipt(arguments: argparse.Namespace, context: Context) -> int:
-    device = devices.pick(context.home, arguments.device)
-    session = send.session_of(context, device, lambda _receipt: None)
+    sessions = [_session_for(name, arguments, context) for name in arguments.file]
+    if arguments.ack and len(names := sorted({session.device.name for session, _jws in sessions})) > 1:
+        raise ConfigError(
+            f"the receipts are of {', '.join(names)}, and --ack FILE tells one device; nothing was taken in",
+            hint="give the receipts of one device at a time",
+        )
     taken = []
-    for name in arguments.file:
-        raw = read_file(Path(name), max_bytes=_ANSWER_BYTES)
-        try:
-            taken.append(keep(session, raw))
-        except CorruptError as error:
-            raise CorruptError(
-                f"{name}: {error.message}", hint=error.hint or "take the file as privacy-agent submit wrote it"
-            ) from error
+    for name, (session, jws) in zip(arguments.file, sessions, strict=True):
+        with _named(name):
+            taken.append(keep(session, jws))
     ended = [receipt for receipt in taken if receipt.terminal]
     if arguments.ack and ended:
         jtis = [receipt.jti for receipt in ended]
-        payload = requests.ack(jtis, me=session.me, device=device.name, iat_s=context.now_s())
+        session, _jws = sessions[0]
+        payload = requests.ack(jtis, me=session.me, device=session.device.name, iat_s=context.now_s())
         _write_file(Path(arguments.ack), payload)
         context.note(f"next: on the device: privacy-agent submit {arguments.ack}")
     elif any(map(_is_last_word, ended)):
@@ -323,6 +324,27 @@ def _receipt(arguments: argparse.Namespace, context: Context) -> int:
     shown = (show.end(one, further=further, own=own) if one.terminal else show.progress(one) for one in taken)
     context.say("\n\n".join(shown), taken)
     return _note_all([show.shortfall(receipt, by_file=bool(further)) for receipt in ended], context)
+
+
+def _session_for(name: str, arguments: argparse.Namespace, context: Context) -> tuple[Session, bytes]:
+    """Return the JWS in a receipt's file, and the conversation with the device that it is to be judged by."""
+    identities = context.home.identities()
+    raw = read_file(Path(name), max_bytes=_ANSWER_BYTES)
+    with _named(name):
+        jws = jws_of(raw, kind="receipt", identities=identities)
+        device = devices.signer(context.home, arguments.device, unverified_kid=signer_of(jws), what=name)
+    return send.session_of(context, device, lambda _receipt: None), jws
+
+
+@contextmanager
+def _named(name: str) -> Iterator[None]:
+    """Name the file in what is wrong with it."""
+    try:
+        yield
+    except CorruptError as error:
+        raise CorruptError(
+            f"{name}: {error.message}", hint=error.hint or "take the file as privacy-agent submit wrote it"
+        ) from error
 
 
 def _note_all(shortfalls: Sequence[str], context: Context) -> int:

@@ -223,7 +223,7 @@ def pick(home: Home, name: str) -> Device:
     known = devices(home)
     wanted = name or home.settings().device
     if not known:
-        raise ConfigError("no device is known yet", hint="privacy-owner device add DEVICE.jws")
+        raise ConfigError("no device is known yet", hint=home.command("device add DEVICE.jws"))
     if not wanted and len(known) == 1:
         return known[0]
     found = next((device for device in known if device.name == wanted), None)
@@ -231,4 +231,21 @@ def pick(home: Home, name: str) -> Device:
         names = ", ".join(device.name for device in known)
         what = f"device {wanted!r} is not known" if wanted else "several devices are known"
         raise ConfigError(what, hint=f"name one with --device: {names}")
+    return found
+
+
+def signer(home: Home, name: str, *, unverified_kid: str, what: str) -> Device:
+    """Return the device that what it signed is judged by: the one of that name, without a name the one whose key it is.
+
+    The key id is believed for nothing else: the signature is checked with the key that we keep of that device. A name
+    beside the key of another known device raises ``ConfigError`` that names the file, ``what``: nothing may be wrong
+    with it. A key of no known device is left to the device that is meant, which did not sign it.
+    """
+    found = next((device for device in devices(home) if device.descriptor.kid == unverified_kid), None)
+    if found is None:
+        return pick(home, name)
+    if name and pick(home, name).name != found.name:
+        raise ConfigError(
+            f"{what}: the key that it names is that of {found.name}, not of {name}", hint=f"add --device {found.name}"
+        )
     return found

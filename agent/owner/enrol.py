@@ -209,7 +209,7 @@ def _device_list(_arguments: argparse.Namespace, context: Context) -> int:
                 "default": one.name == default,
             }
         )
-    empty = "no device is known yet\n  next: privacy-owner device add DEVICE.jws"
+    empty = f"no device is known yet\n  next: {context.home.command('device add DEVICE.jws')}"
     context.say(table(rows, head=("DEVICE", "FINGERPRINT", "PENDING", "AUDIT"), right=(2, 3)) if rows else empty, facts)
     return 0
 
@@ -227,6 +227,11 @@ def _current(context: Context) -> KeySet:
     return current
 
 
+def _look(context: Context) -> str:
+    """Return the command that shows who is in the key set."""
+    return context.home.command("client list")
+
+
 def _client_add(arguments: argparse.Namespace, context: Context) -> int:
     quota = _quota(arguments.quota) if arguments.quota else None
     descriptor = read_descriptor(Path(arguments.descriptor))
@@ -236,7 +241,7 @@ def _client_add(arguments: argparse.Namespace, context: Context) -> int:
         )
     with context.home.locked():
         current = _current(context)
-        keys = with_member(current, descriptor, quota=quota, grant=arguments.grant)
+        keys = with_member(current, descriptor, quota=quota, grant=arguments.grant, look=_look(context))
         new, path = _sign(arguments, context, keys, current=current)
     first = "" if arguments.accept else f"compare the fingerprint with what the {descriptor.role} shows; then "
     told = f"added    {descriptor.role} {descriptor.name} {descriptor.fingerprint}"
@@ -246,7 +251,7 @@ def _client_add(arguments: argparse.Namespace, context: Context) -> int:
 def _client_remove(arguments: argparse.Namespace, context: Context) -> int:
     with context.home.locked():
         current = _current(context)
-        keys = without_member(current, arguments.name)
+        keys = without_member(current, arguments.name, look=_look(context))
         (gone,) = (key for key in current.keys if key not in keys)
         _confirm_removal(arguments, context, gone, keys)
         approvals = _still_possible(current.approvals, keys)
@@ -267,8 +272,9 @@ def _client_approvals(arguments: argparse.Namespace, context: Context) -> int:
         if (could := _approvers(current.keys)) < need:
             raise ConfigError(
                 f"{_have_to(need)}, and {could} could; nothing was signed",
-                hint="add one first: on its machine privacy-owner client new NAME, then here privacy-owner client add "
-                "NAME.json; or ask for fewer: privacy-owner client approvals N",
+                hint="add one first: on its machine privacy-owner client new NAME, then here "
+                f"{context.home.command('client add NAME.json')}; or ask for fewer: "
+                f"{context.home.command('client approvals N')}",
             )
         new, path = _sign(arguments, context, current.keys, current=current, approvals=approvals)
     return _hand_out(context, new, path, told=_rule(approvals))
@@ -315,7 +321,7 @@ def _approvers(keys: Sequence[Key]) -> int:
 def _client_grant(arguments: argparse.Namespace, context: Context) -> int:
     with context.home.locked():
         current = _current(context)
-        keys = with_verbs(current, arguments.name, arguments.verbs)
+        keys = with_verbs(current, arguments.name, arguments.verbs, look=_look(context))
         (now,) = (key for key in keys if arguments.name in {key.name, key.kid})
         new, path = _sign(arguments, context, keys, current=current)
     return _hand_out(context, new, path, told=f"granted  {now.role} {now.name}: {' '.join(now.verbs) or 'nothing'}")
@@ -341,7 +347,7 @@ def _confirm_removal(arguments: argparse.Namespace, context: Context, gone: Key,
         f"Remove {gone.role} {clean(gone.name)}{', which is this home itself' if own else ''}? "
         f"Where the new key set is in force, {_ENDS[gone.role]}.",
         yes=arguments.yes,
-        hint="look first: privacy-owner client list",
+        hint=f"look first: {_look(context)}",
     )
 
 

@@ -71,12 +71,12 @@ def _verbs(role: KeyRole, grant: Collection[Verb]) -> tuple[Verb, ...]:
     return tuple(verb for verb in ROLE_VERBS[role] if verb in usual_verbs(role) or verb in grant)
 
 
-def with_verbs(current: KeySet, name: str, more: Iterable[Verb]) -> tuple[Key, ...]:
+def with_verbs(current: KeySet, name: str, more: Iterable[Verb], *, look: str) -> tuple[Key, ...]:
     """Return the keys with one that may do all that is usual for its role, and ``more``; raises ``ConfigError``.
 
     What it was granted before it keeps.
     """
-    key = _named(current, name)
+    key = _named(current, name, look=look)
     verbs = _verbs(key.role, {*key.verbs, *more})
     return tuple(msgspec.structs.replace(one, verbs=verbs) if one is key else one for one in current.keys)
 
@@ -118,25 +118,28 @@ def succeed(keys: Iterable[Key], *, current: KeySet, root: PrivateKey, iat_s: in
 
 
 def with_member(
-    current: KeySet, descriptor: Descriptor, *, quota: Quota | None = None, grant: Collection[Verb] = ()
+    current: KeySet, descriptor: Descriptor, *, look: str, quota: Quota | None = None, grant: Collection[Verb] = ()
 ) -> tuple[Key, ...]:
-    """Return the keys with one more; one that is there already is a ``ConfigError``."""
+    """Return the keys with one more; one that is there already is a ``ConfigError``.
+
+    ``look``, here as in the others, is the command that shows the keys: such an error names it.
+    """
     if current.key(descriptor.kid) is not None:
-        raise ConfigError(f"{descriptor.name!r} is in the key set already", hint="privacy-owner client list")
+        raise ConfigError(f"{descriptor.name!r} is in the key set already", hint=look)
     return (*current.keys, entry(descriptor, quota=quota, grant=grant))
 
 
-def without_member(current: KeySet, name: str) -> tuple[Key, ...]:
+def without_member(current: KeySet, name: str, *, look: str) -> tuple[Key, ...]:
     """Return the keys without the one of that name or key id; raises ``ConfigError`` if it is not exactly one."""
-    gone = _named(current, name)
+    gone = _named(current, name, look=look)
     return tuple(key for key in current.keys if key is not gone)
 
 
-def _named(current: KeySet, name: str) -> Key:
+def _named(current: KeySet, name: str, *, look: str) -> Key:
     found = [key for key in current.keys if name in {key.name, key.kid}]
     if len(found) != 1:
         what = "no key" if not found else f"{len(found)} keys"
-        raise ConfigError(f"{what} of the key set has the name or id {name!r}", hint="privacy-owner client list")
+        raise ConfigError(f"{what} of the key set has the name or id {name!r}", hint=look)
     return found[0]
 
 

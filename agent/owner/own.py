@@ -101,7 +101,7 @@ def _init(arguments: argparse.Namespace, context: Context) -> int:
         + f"\nnext:\n{_COMPARE if members else ''}"
         f"  1. print {context.home.path / place.SHEET}, hide the paper, delete the file (shred -u)\n"
         f"  2. on the device: privacy-agent init --owner {quote(path)}\n"
-        f"  3. here again:    privacy-owner device add DEVICE.jws\n"
+        f"  3. here again:    {context.home.command('device add DEVICE.jws')}\n"
         f"The root key ({place.ROOT}) is needed only to change who may command: keep it offline.",
         facts,
     )

@@ -20,7 +20,8 @@ from agent.owner import device as devices
 from agent.owner.context import Context, add
 from agent.owner.home import read_file
 from agent.owner.manifest import read_manifest
-from agent.owner.receipt import jws_of, read_receipt
+from agent.owner.manifest import signer_of as manifest_signer_of
+from agent.owner.receipt import jws_of, read_receipt, signer_of
 from agent.shell.layout import clean, counted
 from agent.shell.parser import Subparsers
 from agent.shell.times import when
@@ -78,12 +79,13 @@ class _Judge:
         jws = raw.strip() if raw.startswith(b"eyJ") else self._unsealed(raw)
         if _is(jws, TYP_KEYSET):
             return self._key_set(jws)
-        descriptor, _head = self._device()
         if _is(jws, TYP_EXPORT):
+            descriptor = self._signer(path, manifest_signer_of(jws))
             manifest = read_manifest(jws, device=descriptor)
             return f"a manifest that {descriptor.name} signed, of {counted(len(manifest.objects))}"
         if not _is(jws, TYP["receipt"]):
             raise _nothing_known()
+        descriptor = self._signer(path, signer_of(jws))
         receipt = read_receipt(jws, device=descriptor, kid="")
         signed = when(receipt.iat * MS_PER_S)
         return f"a receipt that {descriptor.name} signed at {signed}: {clean(receipt.verb)} {receipt.status}"
@@ -100,6 +102,14 @@ class _Judge:
         except AgentError as error:
             raise CorruptError(error.message) from error
         return f"key set version {keys.version} of this owner, {counted(len(keys.keys), 'key')}"
+
+    def _signer(self, path: Path, unverified_kid: str) -> Descriptor:
+        """Return the device that a signed file is judged by: it names its key, a log does at its checkpoints alone."""
+        if self._arguments.descriptor:
+            return _descriptor(Path(self._arguments.descriptor))
+        return devices.signer(
+            self._context.home, self._arguments.device, unverified_kid=unverified_kid, what=str(path)
+        ).descriptor
 
     def _device(self) -> tuple[Descriptor, Head | None]:
         if self._arguments.descriptor:

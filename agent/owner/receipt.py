@@ -212,6 +212,11 @@ def jws_of(raw: bytes, *, kind: Kind, identities: Iterable[age.Identity]) -> byt
     return age.decrypt(body, identities) if body.startswith(_AGE) else body.strip()
 
 
+def signer_of(jws: bytes) -> str:
+    """Return the key id that an unverified receipt names: to find the device, nothing more. Raises ``CorruptError``."""
+    return parse(jws, typ=TYP["receipt"]).unverified_kid
+
+
 def read_receipt(jws: bytes, *, device: Descriptor, kid: str) -> Receipt:
     """Return the receipt if this device signed it for the key ``kid`` ("" for whomever); raises ``CorruptError``."""
     return _read(jws, Receipt, kind="receipt", device=device, kid=kid)

@@ -115,7 +115,7 @@ def _require_granted(home: Home, verb: str) -> None:
     if me is not None and verb not in me.verbs:
         raise ConfigError(
             f"{me.name} was not granted {verb}: the device would refuse it",
-            hint=f"privacy-owner client grant {shlex.quote(me.name)} {verb}",
+            hint=home.command(f"client grant {shlex.quote(me.name)} {verb}"),
         )
 
 
@@ -171,7 +171,7 @@ def write(arguments: argparse.Namespace, context: Context, device: Device, order
         if signed is not None:
             device.forget(signed)
         raise
-    return _written(signed, path, context)
+    return _written(signed, path, arguments, context)
 
 
 def write_again(arguments: argparse.Namespace, context: Context, wanted: tuple[Signed, ...]) -> int:
@@ -185,7 +185,7 @@ def write_again(arguments: argparse.Namespace, context: Context, wanted: tuple[S
     _require_unused(path, context, but=signed.jti)
     with operand.output(str(path.absolute()), private=True) as target:
         _put(target, signed)
-    return _written(signed, path, context)
+    return _written(signed, path, arguments, context)
 
 
 def _require_unused(path: Path, context: Context, *, but: str = "") -> None:
@@ -212,10 +212,13 @@ def _put(target: Writer, signed: Signed) -> None:
         view = view[target.write(view) or 0 :]
 
 
-def _written(signed: Signed, path: Path, context: Context) -> int:
+def _written(signed: Signed, path: Path, arguments: argparse.Namespace, context: Context) -> int:
+    """Say where it lies and how its answer comes back here: without ``-o`` there is none that could."""
+    device = f" --device {shlex.quote(arguments.device)}" if arguments.device else ""
     context.say(
         f"{signed.verb}  {signed.jti}\nwritten to {path}\n\n"
-        f"next: on the device: privacy-agent submit {quote(path)}\n      here again:    privacy-owner receipt ANSWER",
+        f"next: on the device: privacy-agent submit {quote(path)} -o ANSWER\n"
+        f"      here again:    {context.home.command(f'receipt ANSWER{device}')}",
         {"command": signed.jti, "verb": signed.verb, "seq": signed.seq, "file": str(path)},
     )
     return 0

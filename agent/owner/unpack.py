@@ -67,6 +67,8 @@ def add_parsers(subparsers: Subparsers) -> None:
 
 def _open(arguments: argparse.Namespace, context: Context) -> int:
     folders = [Path(folder) for folder in arguments.folder]
+    if not arguments.identity:
+        context.home.require()  # where no home is, what to do is another thing than to look for the file that it lacks
     identity_file = Path(arguments.identity) if arguments.identity else context.home.path / IDENTITY
     identities = age.parse_identity_file(read_private(identity_file).decode("utf-8", "replace"))
     every: list[Opened] = []

@@ -423,7 +423,7 @@ def test_approve_without_an_alert_names_where_it_is_seen_without_a_broker(owner:
         (
             ("hold", "--all", "--reason", "claim 7", "--until", "30d"),
             "was not granted hold: the device would refuse it",
-            "privacy-owner client grant 'Ada Example' hold",
+            "client grant 'Ada Example' hold",
         ),
         (("object",), "object to what?", "--do-not-track on"),
         (("object", "analytics", "--do-not-track", "on"), "object to what?", "--do-not-track on"),
@@ -613,3 +613,47 @@ def test_empty_file_is_no_forgotten_command(owner: Owner, peer: Peer) -> None:
     Path("ask.cmd").write_bytes(b"")
     owner.ok("inventory", "--out", "ask.cmd")
     assert peer.open_command(Path("ask.cmd").read_bytes())["verb"] == "inventory"
+
+
+def test_receipt_is_taken_in_for_the_device_that_signed_it_whichever_is_the_usual_one(
+    owner: Owner, peer: Peer, tmp_path: Path
+) -> None:
+    # The line that is printed after a command for another device than the usual one called its true receipt not signed.
+    second = known_peer(owner, tmp_path, "camera-2")
+    (owner.home / "owner.toml").write_text('device = "device"\n')
+    claims = asked(owner, second, "inventory", "--device", "camera-2")
+    raw = second.receipt(claims, outcomes=[])
+    owner.ok("receipt", answer(owner, raw))
+    assert owner.ok("pending", "--device", "camera-2", "--json").json == []
+    assert owner.ok("receipts").out == "no receipts yet\n", "nothing of it is kept of the usual one"
+    other = owner.run("receipt", answer(owner, raw), "--device", peer.id)
+    assert (
+        "answer.bin: the key that it names is that of camera-2, not of device\n  next: add --device camera-2"
+        in other.err
+    )
+
+
+def test_acknowledgement_of_receipts_of_two_devices_is_refused_before_any_is_taken_in(
+    owner: Owner, peer: Peer, tmp_path: Path
+) -> None:
+    second = known_peer(owner, tmp_path, "camera-2")
+    for one in (peer, second):
+        claims = asked(owner, one, "inventory", "--device", one.id)
+        Path(f"{one.id}.bin").write_bytes(one.receipt(claims, outcomes=[]))
+    ran = owner.run("receipt", "device.bin", "camera-2.bin", "--ack", "ack.bin")
+    assert "the receipts are of camera-2, device, and --ack FILE tells one device; nothing was taken in" in ran.err
+    assert not Path("ack.bin").exists()
+    assert len(owner.ok("pending", "--device", "device", "--json").json) == 1
+    owner.ok("receipt", "device.bin", "camera-2.bin")
+    assert owner.ok("pending", "--device", "device", "--json").json == []
+
+
+def test_step_after_a_command_brings_its_answer_back_to_the_same_home_and_device(
+    owner: Owner, peer: Peer, tmp_path: Path
+) -> None:
+    # Without -o the answer stayed on the device, and the command without an answer for ever.
+    known_peer(owner, tmp_path, "camera-2")
+    told = owner.ok("inventory", "--device", peer.id, "--out", "ask.cmd").out
+    assert "on the device: privacy-agent submit ask.cmd -o ANSWER\n" in told
+    assert told.endswith(f"privacy-owner --home {owner.home} receipt ANSWER --device {peer.id}\n")
+    assert owner.ok("inventory", "--out", "usual.cmd").out.endswith(" receipt ANSWER\n")

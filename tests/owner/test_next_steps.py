@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.owner.conftest import Owner
+from tests.owner.conftest import MakeOwner, Owner
 from tests.owner.peer import Peer
 from tests.riddles import RIDDLES, lay_out_wrong_files
 
@@ -81,3 +81,39 @@ def test_client_in_the_owners_own_folder_is_no_reason_to_move_that_aside(owner: 
     ran = owner.run("client", "new", "phone")
     assert "--force" not in ran.err
     assert "privacy-owner --home DIR client new phone" in ran.err
+
+
+@pytest.mark.parametrize(
+    ("words", "step"),
+    [
+        (("inventory", "--out", "ask.cmd"), "device add DEVICE.jws"),
+        (("device", "list"), "device add DEVICE.jws"),
+        (("client", "grant", "nobody", "hold"), "client list"),
+        (("client", "remove", "nobody"), "client list"),
+        (("client", "add", "home/client.json", "--yes"), "client list"),
+        (("client", "approvals", "2"), "client add NAME.json"),
+        (("client", "approvals", "2"), "client approvals N"),
+    ],
+)
+def test_next_step_is_one_for_the_home_that_was_named(owner: Owner, words: tuple[str, ...], step: str) -> None:
+    ran = owner.run(*words)
+    assert f"privacy-owner --home {owner.home} {step}" in ran.out + ran.err
+
+
+def test_steps_of_init_are_for_the_home_that_was_named(make_owner: MakeOwner) -> None:
+    made = make_owner("elsewhere")
+    told = made.ok("init", "--classic").out
+    assert f"  3. here again:    privacy-owner --home {made.home} device add DEVICE.jws\n" in told
+
+
+def test_verb_that_was_not_granted_is_granted_in_the_home_that_was_named(owner: Owner, peer: Peer) -> None:
+    assert peer.id
+    ran = owner.run("release", ID, "--out", "release.cmd")
+    assert f"next: privacy-owner --home {owner.home} client grant " in ran.err
+
+
+def test_open_where_no_home_is_says_where_one_comes_from(owner: Owner) -> None:
+    ran = owner.run("--home", "nowhere", "open", ".")
+    says, step = _NOWHERE
+    assert says in ran.err
+    assert step in ran.err

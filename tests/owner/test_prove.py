@@ -6,7 +6,7 @@ import pytest
 
 from agent.chain import EMPTY, Event, Head, checkpoint_line, entry_line, line_hash
 from agent.model import Moment
-from tests.owner.conftest import Owner
+from tests.owner.conftest import Owner, known_peer
 from tests.owner.peer import Peer
 
 ENTRIES = 20
@@ -193,3 +193,18 @@ def test_file_of_another_kind_is_told_apart(owner: Owner, peer: Peer, raw: bytes
 def test_missing_file_is_a_usage_error(owner: Owner, peer: Peer) -> None:
     assert peer.id
     assert owner.run("verify", "nowhere").code == 2
+
+
+def test_receipt_of_another_known_device_is_judged_by_the_key_of_that_one(
+    owner: Owner, peer: Peer, tmp_path: Path
+) -> None:
+    # It was said not to hold, and nothing in it to be relied on: of good evidence.
+    second = known_peer(owner, tmp_path, "camera-2")
+    (owner.home / "owner.toml").write_text('device = "device"\n')
+    command = {"iss": second.client["name"], "iat": 1_772_000_000, "jti": "a" * 26, "verb": "delete", "seq": 1}
+    Path("answer.bin").write_bytes(second.receipt(command))
+    assert "answer.bin: a receipt that camera-2 signed at " in owner.ok("verify", "answer.bin").out
+    named = owner.run("verify", "answer.bin", "--device", peer.id)
+    assert named.code == 2
+    assert "the key that it names is that of camera-2, not of device\n  next: add --device camera-2" in named.err
+    assert "DOES NOT HOLD" not in named.err
