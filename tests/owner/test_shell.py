@@ -1,22 +1,27 @@
 """What every command promises: an example, JSON, exit codes, files readable by stock tools, nothing secret told."""
 
+import argparse
 import importlib
 import io
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from types import FunctionType
 
 import pytest
 
 from agent.owner import main
 from agent.owner.shell import FILES
-from agent.shell.parser import Parser, commands_of
+from agent.shell.parser import Parser, Subparsers, commands_of
 from device_sim.cloud import sealing
 from tests.owner.conftest import MakeOwner
 
+ROOT = Path(__file__).resolve().parents[2]
 COMMANDS = (
     "init", "recover", "device add", "device list", "client add", "client list", "client remove", "client new",
     "delete", "export", "inventory", "approve", "time", "pending", "resend", "forget", "listen", "receipt", "receipts",
@@ -140,3 +145,34 @@ def test_decrypt_without_an_identity_names_the_file(make_owner: MakeOwner, monke
 
     assert ran.code == 2
     assert "identity.txt" in ran.err
+
+
+def test_commands_that_ask_are_those_that_the_manual_lists() -> None:
+    commands = commands_of(Parser(prog="privacy-owner"))
+    for file in FILES:
+        importlib.import_module(f"agent.owner.{file}").add_parsers(commands)
+    told = (ROOT / "docs/operating.md").read_text().partition("## The owner's commands\n\n")[2].partition("\n\n")[0]
+    lists = told.partition("asks on a terminal:")[2].partition("Without a terminal")[0]
+    fingerprints = told.partition("is a yes, with `--out` too.\n")[2].partition(" ask whether ")[0]
+    listed = {name for name in re.findall("`([^`]+)`", lists + fingerprints) if not name.startswith("--")}
+    assert listed == {name for name, run in _runs(commands, "") if _asks(run, set())}
+
+
+def _runs(commands: Subparsers, group: str) -> Iterator[tuple[str, FunctionType]]:
+    """Yield each command with the function that carries it out."""
+    for name, parser in commands.choices.items():
+        if (run := parser.get_default("run")) is not None:
+            yield f"{group}{name}", run
+        for action in parser._actions:
+            if isinstance(action, argparse._SubParsersAction):
+                yield from _runs(action, f"{group}{name} ")
+
+
+def _asks(run: FunctionType, seen: set[FunctionType]) -> bool:
+    """Tell whether a function of the owner's calls ``confirm``, itself or through another of its file."""
+    if run in seen:
+        return False
+    seen.add(run)
+    called = (run.__globals__.get(name) for name in run.__code__.co_names)
+    own = [one for one in called if isinstance(one, FunctionType) and one.__module__ == run.__module__]
+    return "confirm" in run.__code__.co_names or any(_asks(one, seen) for one in own)
