@@ -60,7 +60,7 @@ if TYPE_CHECKING:  # else an agent that listens for nothing would load what that
     from agent.nearby.flow import Nearby
 
 TICK_S: Final = 5.0
-"""How often waiting commands, the clock and the certificate are looked at."""
+"""How often waiting commands, the clock, the certificate and what waits for room are looked at."""
 
 RETENTION_AT_LEAST_S: Final = 30.0
 """Where something is due every few seconds a pass takes what half a minute brings: each writes some 70 kB."""
@@ -89,6 +89,8 @@ _RAISED_ANEW: Final = ("acl_broken", "takeover", "upload_region_refused")
 _BEFORE_THIS_START: Final = ""
 """Stands for a source of an alert that an earlier run may have left standing."""
 
+_NO_ROOM: Final = "There is no room for new recordings."
+
 _COLLECTING: Final = "collecting"
 """Who sees impostors where cameras are collected from and nothing is listened for."""
 
@@ -115,13 +117,10 @@ class Live:
     """Why sources are not taken in, by their names; those of the alert ``source_failed``."""
     standing: Standing = field(default_factory=Standing)
     """Cameras for which something else answers, as their streams, whoever collects, and discovery see it."""
-    refusing: dict[str, set[str]] = field(
-        default_factory=lambda: {
-            "disk_full": {_BEFORE_THIS_START},
-            "source_failed": {_BEFORE_THIS_START},
-        }
-    )
-    """Sources behind an alert that ends when each of them takes something in, or is back, by the alert's code."""
+    failing: set[str] = field(default_factory=lambda: {_BEFORE_THIS_START})
+    """Sources behind the alert ``source_failed``, which ends when each takes something in, or is back."""
+    is_full: bool | None = None
+    """Whether ``disk_full`` was raised last or ended; ``None`` while an earlier run may have left it standing."""
     short_of_room: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when a recording was refused that may drive others out."""
     late_told_ms: int | None = None
@@ -464,17 +463,16 @@ def _on_ingest(live: Live, event: IngestEvent, tell: Warn) -> None:
     if event.kind == "admitted":
         if live.upload is not None:
             live.upload.wake()
-        for code in live.refusing:
-            _good_again(live, code, event.source, tell)
+        _good_again(live, event.source, tell)
         if live.standing.seen(event.source):
             _sees(live, event.source, (), tell)
     elif event.kind == "source_back":
-        _good_again(live, "source_failed", event.source, tell)
+        _good_again(live, event.source, tell)
     elif event.kind == "disk_full":
-        live.refusing["disk_full"].add(event.source)
-        tell("disk_full", "There is no room for new recordings.")
+        live.is_full = True
+        tell("disk_full", _NO_ROOM)
     elif event.kind == "source_failed":
-        live.refusing["source_failed"].add(event.source)
+        live.failing.add(event.source)
         live.failed[event.source] = event.reason
         tell("source_failed", f"Source {event.source} is not taken in: {event.reason}")
         return  # the alert is written to the log with the same words
@@ -493,14 +491,27 @@ async def _look_at_keys(live: Live, tell: Callable[[str, str], None]) -> None:
     tell("unusable_key", f"Nothing can be sealed to: {' '.join(kids[:3])}" if kids else "")
 
 
-def _good_again(live: Live, code: str, source: str, tell: Callable[[str, str], None]) -> None:
-    sources = live.refusing[code]
-    if sources:
-        sources -= {source, _BEFORE_THIS_START}
-        if code == "source_failed":
-            live.failed.pop(source, None)
-        if not sources:
-            tell(code, "")
+def _good_again(live: Live, source: str, tell: Callable[[str, str], None]) -> None:
+    if live.failing:
+        live.failing -= {source, _BEFORE_THIS_START}
+        live.failed.pop(source, None)
+        if not live.failing:
+            tell("source_failed", "")
+
+
+def look_at_room(live: Live, tell: Callable[[str, str], None]) -> None:
+    """End ``disk_full`` once nothing waits for room any more; that one file found some says nothing of another.
+
+    What is refused again with the same words is told once alone, so one that waits behind the end raises it here.
+    """
+    waits = live.ingest.waits_for_room
+    if waits and live.is_full is False:
+        tell("disk_full", _NO_ROOM)
+    elif not waits and live.is_full is not False:
+        tell("disk_full", "")
+    else:
+        return
+    live.is_full = waits
 
 
 def _sees(live: Live, by: str, cameras: Iterable[str], tell: Warn, *, rule: str = "", of: str = "") -> None:
@@ -648,6 +659,7 @@ async def _tick(
         except (SpaceError, LinkError) as error:
             _log.warning("the clock and what waits are looked at again: %s", error.message)
         _look_at_certificate(live, tell)
+        look_at_room(live, tell)
         alive()
         await wait(TICK_S)
 

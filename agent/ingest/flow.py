@@ -29,6 +29,7 @@ from agent.ingest.share import OPEN_BATCHES, Share
 from agent.ingest.stream import StreamFlow
 from agent.ingest.telling import Telling
 from agent.ingest.together import Together, beneath, in_transaction
+from agent.ingest.wanting import Wanting
 from agent.ingest.work import (
     IngestEvent,
     Let,
@@ -104,6 +105,7 @@ class Ingest:
         self._at_gate = Gate(self._room, policy=policy, on_full=on_full)
         self._pseudonyms = Pseudonyms(vault.keystore, policy=policy, now=now)
         self._monotonic = monotonic
+        self._wanting = Wanting(monotonic)
         self._folders = {
             settings.name: FolderSource(
                 settings,
@@ -141,6 +143,7 @@ class Ingest:
                 admit=self._admit,
                 policy=policy,
                 telling=self._telling,
+                wanting=self._wanting,
                 now=now,
                 monotonic=monotonic,
             )
@@ -239,6 +242,11 @@ class Ingest:
         """Whether files are under way; streams, which always are, take little and do not count."""
         return bool(self._under_way)
 
+    @property
+    def waits_for_room(self) -> bool:
+        """Whether something that was refused for want of room waits still, or may since before the start."""
+        return self._wanting.waits(self._under_way)
+
     def found(self) -> dict[str, Found]:
         """Return what the ONVIF services of cameras said, by source."""
         return {stream.name: stream.found for stream in self._streams if stream.found is not None}
@@ -332,9 +340,10 @@ class Ingest:
         self._tasks.create_task(self._take(Work(work.source, tuple(free))), name="ingest")
 
     async def _take(self, work: Work) -> None:
-        share = self._share(work)
+        share, began_s = self._share(work), self._monotonic()
         try:
             await self._take_or_tell(work)
+            self._wanting.settled(work.places, since_s=began_s)
             if self._giving_up.unnoted >= NOTES or share.under_way == 1:
                 await self._giving_up.note()
         finally:
@@ -358,6 +367,7 @@ class Ingest:
             self._telling.once("cameras_full", work, reason=error.message)
             self._again(work)
         except SpaceError as error:
+            self._wanting.refused(work.places)
             self._telling.once("disk_full", work, reason=error.message)
             self._again(work)
         except (IncompleteError, SourceChangedError) as error:

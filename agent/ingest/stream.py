@@ -31,6 +31,7 @@ from agent.ingest.known import RightsAtIngest
 from agent.ingest.meanwhile import narrow
 from agent.ingest.room import Room
 from agent.ingest.telling import Telling
+from agent.ingest.wanting import Wanting
 from agent.ingest.work import EventKind, IngestEvent, Let, Now, Told
 from agent.model import Category, Moment, Object, new_id
 from agent.policy import Policy, Refuse, Rights
@@ -105,6 +106,7 @@ class StreamFlow:
         admit: Callable[[Told], Awaitable[Object]],
         policy: Callable[[], Policy],
         telling: Telling,
+        wanting: Wanting,
         now: Now,
         monotonic: Callable[[], float],
     ) -> None:
@@ -118,6 +120,7 @@ class StreamFlow:
         self._admit = admit
         self._policy = policy
         self._telling = telling
+        self._wanting = wanting
         self._now = now
         self._monotonic = monotonic
         self._changed = asyncio.Event()
@@ -165,7 +168,7 @@ class StreamFlow:
         except _DeclinedError:
             return FULL_PAUSE_S
         except SpaceError as error:
-            self._tell_once("disk_full", error.message)
+            self._found_no_room(error)
             return FULL_PAUSE_S
         except AgentError as error:
             return await self._failed(error)
@@ -266,7 +269,7 @@ class StreamFlow:
             self._tell("later", error.message)
             reading.decline()
         except SpaceError as error:
-            self._tell_once("disk_full", error.message)
+            self._found_no_room(error)
             reading.decline()
         except AgentError as error:
             reading.error = reading.error or error
@@ -395,6 +398,7 @@ class StreamFlow:
     def _good(self, item: Object) -> None:
         self._size_bytes = max(item.size_bytes, self._size_bytes // 2)
         self._failures = 0
+        self._wanting.settled([(self.name, "")], since_s=self._monotonic())
         if self._trouble is not None:
             self._trouble = None
             self._telling.trouble(self.name, "")
@@ -409,6 +413,10 @@ class StreamFlow:
 
     def _tell(self, kind: EventKind, reason: str) -> None:
         self._telling.tell(IngestEvent(kind=kind, source=self.name, reason=reason))
+
+    def _found_no_room(self, error: SpaceError) -> None:
+        self._wanting.refused([(self.name, "")])
+        self._tell_once("disk_full", error.message)
 
     def _tell_once(self, kind: EventKind, reason: str) -> bool:
         return self._telling.once_of(IngestEvent(kind=kind, source=self.name, reason=reason), key=(CATEGORY,))

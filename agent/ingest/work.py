@@ -73,6 +73,11 @@ class Work(msgspec.Struct, frozen=True):
         return self.members[0]
 
     @property
+    def places(self) -> tuple[tuple[str, str], ...]:
+        """Where the members lie: source and path of each."""
+        return tuple((candidate.source, candidate.path) for candidate in self.members)
+
+    @property
     def is_log(self) -> bool:
         """Whether it is read line by line: a usage log in a folder."""
         return is_read_by_line(self.first)

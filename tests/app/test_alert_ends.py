@@ -9,8 +9,12 @@ import msgspec
 import pytest
 
 from agent.app.alarm import Alarm
+from agent.app.parts import RESERVE_BYTES
 from agent.envelope import Quota, signing_input_sha256
-from agent.outbox import ALERT_CODES, UNTIL_ACKNOWLEDGED
+from agent.index import Tx
+from agent.ingest import room, wanting
+from agent.outbox import ALERT_CODES, UNTIL_ACKNOWLEDGED, Outbox
+from agent.sources import folder as folder_module
 from agent.timeline import LEAP_MS
 from tests.app.resident import alerts, resident
 from tests.app.station import Station
@@ -132,6 +136,59 @@ def test_alerts_of_the_line_that_an_earlier_run_left_end_with_the_start(tmp_path
             for code in codes:
                 await alarm.raise_(code, "It went wrong.", moment=parts.now())
             assert len(parts.index.read_now(parts.outbox.alerts)) == len(codes)
+
+    asyncio.run(leave())
+    asyncio.run(resident(station, lambda: alerts(station, set())))
+
+
+def test_full_disk_has_one_alert_until_all_that_it_refused_is_taken_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It ended with each smaller file that found room, and was raised again by the large one, every ten seconds."""
+    monkeypatch.setattr(folder_module, "AGAIN_S", 0.2)
+    monkeypatch.setattr(room, "free_bytes", lambda _folder: (RESERVE_BYTES + 2_000, 1_000_000))
+    spool = tmp_path / "spool" / "front" / "recording"
+    spool.mkdir(parents=True)
+    source = f'[[source]]\nname = "spool"\nkind = "spool"\npath = "{tmp_path}/spool"\nmedium = "disk"\n'
+    station = Station(tmp_path, sources=source)
+    changes: list[str] = []
+    note = Outbox.clear_alert
+
+    def clear(outbox: Outbox, tx: Tx, code: Any, **told: Any) -> None:  # noqa: ANN401 - as it is called
+        if code == "disk_full":
+            changes.append(code)
+        note(outbox, tx, code, **told)
+
+    monkeypatch.setattr(Outbox, "clear_alert", clear)
+
+    async def act() -> None:
+        (spool / "2026-03-01T10-00-00.000Z_2s.mp4").write_bytes(b"x" * 5_000)
+        await alerts(station, {"disk_full"})
+        small = spool / "2026-03-01T10-01-00.000Z_2s.mp4"
+        small.write_bytes(b"x" * 500)
+        while small.exists():  # noqa: ASYNC110 - what is looked at sets no event
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.3)
+        await alerts(station, {"disk_full"})
+        assert changes == []
+        monkeypatch.setattr(room, "free_bytes", lambda _folder: (RESERVE_BYTES + 500_000, 1_000_000))
+        await alerts(station, set())
+
+    asyncio.run(resident(station, act))
+    assert changes == ["disk_full"]
+    assert list(spool.iterdir()) == []
+
+
+def test_full_disk_of_an_earlier_run_ends_where_nothing_waits_for_room_any_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wanting, "GONE_S", 0.5)
+    station = Station(tmp_path)
+
+    async def leave() -> None:
+        async with station.parts() as parts:
+            alarm = Alarm(index=parts.index, trust=parts.trust, outbox=parts.outbox)
+            await alarm.raise_("disk_full", "It went wrong.", moment=parts.now())
 
     asyncio.run(leave())
     asyncio.run(resident(station, lambda: alerts(station, set())))
