@@ -41,10 +41,11 @@ class Said(msgspec.Struct, frozen=True, kw_only=True):
     """What became of asking a camera: when it answered last, in agent time, what it said, and why it cannot be asked.
 
     ``reason`` is what its source tells, empty where nothing is wrong, and ``code`` the camera's own answer, where that
-    is why.
+    is why. ``looked_for`` says that it was called at all, whether or not it answered.
     """
 
     met_ms: int | None = None
+    looked_for: bool = False
     says: tuple[str, ...] = ()
     storage: StorageState | None = None
     reason: str = ""
@@ -86,11 +87,19 @@ def how_view(
         return _told("switched_off" if is_off else "collecting") | {"says": list(said.says)}
     if reach.reachable and not camera.advert_key:
         return _told("not_paired_yet", following=_SET_UP)
+    is_looked_for = said.looked_for or said.met_ms is not None or reach.reachable is not None
+    return _unheard(camera, findable=findable, is_looked_for=is_looked_for, is_impersonated=is_impersonated)
+
+
+def _unheard(camera: Enrolled, *, findable: bool, is_looked_for: bool, is_impersonated: bool) -> dict[str, Any]:
+    """Tell of one that gave no answer: it is away only where somebody has looked."""
     if is_impersonated:
-        reason, following = _IMPERSONATED, _LOOK_WHO
-    else:
-        reason, following = ("", _LOOK) if findable else (_UNHEARD, _LISTEN)
-    return _told("not_heard", reason=reason, following=following)
+        return _told("not_heard", reason=_IMPERSONATED, following=_LOOK_WHO)
+    if not findable:
+        return _told("not_looked_for", reason=_UNHEARD, following=_LISTEN)
+    if is_looked_for:
+        return _told("not_heard", following=_LOOK)
+    return _told("not_looked_for", following="" if camera.advert_key else _SET_UP)
 
 
 def _wrong(said: Said) -> tuple[str, Code | Literal[""]]:

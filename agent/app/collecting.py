@@ -186,8 +186,12 @@ class Collecting:
             on_status=partial(self._note_status, one.camera),
             on_impostor=partial(self._on_impostor, one.camera),
             on_collection=partial(self._note_collection, one.camera),
-            on_met=partial(self._met, one.camera),
+            on_met=partial(self._note_met, one.camera),
         )
+
+    async def _note_met(self, camera: str, at: Address | None) -> None:
+        self.said[camera] = msgspec.structs.replace(self.said.get(camera, Said()), looked_for=True)
+        await self._met(camera, at)
 
     def _note_collection(self, camera: str, now: bool, before: bool) -> None:  # noqa: FBT001 - a pair that is told
         self._switches.said(camera, on=now, before=before, way="link")

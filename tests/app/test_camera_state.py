@@ -18,7 +18,10 @@ PINNED = Enrolled(camera="garden00", level="pinned", endpoint="192.0.2.7:443")
     [
         (NEW, Said(), True, "not_paired_yet"),
         (NEW, Said(reason="the camera answers", code="setup_closed"), True, "not_paired_yet"),
-        (NEW, Said(), None, "not_heard"),
+        (NEW, Said(), None, "not_looked_for"),
+        (NEW, Said(looked_for=True), None, "not_heard"),
+        (PAIRED, Said(), None, "not_looked_for"),
+        (PAIRED, Said(), False, "not_heard"),
         (PAIRED, Said(met_ms=NOW_MS - 1), True, "collecting"),
         (PAIRED, Said(met_ms=NOW_MS - 1), False, "not_heard"),
         (PAIRED, Said(met_ms=NOW_MS - FRESH_MS), True, "not_heard"),
@@ -30,7 +33,8 @@ PINNED = Enrolled(camera="garden00", level="pinned", endpoint="192.0.2.7:443")
 def test_state_is_what_was_answered_last(camera: Enrolled, said: Said, state: str, *, reachable: bool | None) -> None:
     told = how_view(camera, said, Reach(reachable=reachable), running=True, now_ms=NOW_MS, findable=True)
     assert told["state"] == state
-    assert ("next" in told) == (state in {"not_paired_yet", "not_heard", "failed"})
+    is_set_up_next = camera is NEW and state == "not_looked_for"
+    assert ("next" in told) == (is_set_up_next or state in {"not_paired_yet", "not_heard", "failed"})
 
 
 def test_camera_that_is_switched_off_is_not_said_to_be_collected_from() -> None:
@@ -79,7 +83,16 @@ def test_camera_in_whose_place_something_else_answers_is_not_said_to_be_without_
 
 def test_camera_that_nobody_can_find_says_which_line_is_missing() -> None:
     told = how_view(PAIRED, Said(), Reach(), running=True, now_ms=NOW_MS, findable=False)
+    assert told["state"] == "not_looked_for"
     assert "[discovery]" in told["next"]
+
+
+def test_camera_that_nobody_has_looked_for_is_not_said_to_be_away_and_has_its_set_up_window_as_next_step() -> None:
+    new, paired = (
+        how_view(camera, Said(), Reach(), running=True, now_ms=NOW_MS, findable=True) for camera in (NEW, PAIRED)
+    )
+    assert new == {"state": "not_looked_for", "next": "press the set-up button at the camera"}
+    assert paired == {"state": "not_looked_for"}
 
 
 def test_nothing_is_known_without_an_agent_but_whether_it_is_paired() -> None:
