@@ -3,10 +3,14 @@
 A recipient with one wrong letter would let nothing be sealed, so it is refused before anything obeys the policy.
 """
 
+from typing import Final
+
 from agent import age
 from agent.document import line_of
 from agent.errors import ConfigError
 from agent.policy import Policy, parse_policy
+
+_MINE: Final = "an export on the device, and what is kept when a purpose ends, is the owner's by this name"
 
 
 def read_policy(document: bytes, *, file: str) -> Policy:
@@ -37,8 +41,18 @@ def read_new_policy(document: bytes, *, file: str) -> Policy:
     if problem:
         line = line_of(document.decode("utf-8"), ("recipients", "owner"))
         raise ConfigError(
-            f"{file}:{line}: recipients.owner: {problem}: an export on the device, and what is kept when a purpose "
-            "ends, is the owner's by this name",
+            f"{file}:{line}: recipients.owner: {problem}: {_MINE}",
             hint='call the owner\'s keys so: owner = ["age1…"]',
         )
     return policy
+
+
+def require_owner(policy: Policy, *, file: str) -> None:
+    """Raise ``ConfigError`` where the policy in force, which may be of an older version, calls nobody its owner."""
+    if not policy.owner_recipients():
+        problem = "is empty" if "owner" in policy.recipients else "is missing"
+        raise ConfigError(
+            f"recipients.owner: {problem} in the policy in force: {_MINE}",
+            hint=f'add owner = ["age1…"] under [recipients] in {file}, reload the agent, and have the owner approve '
+            "it: privacy-owner approve",
+        )

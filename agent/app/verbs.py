@@ -21,7 +21,7 @@ from agent.app.inventory import Inventory
 from agent.app.judging import judge
 from agent.app.living import Living, Offline
 from agent.app.parts import Parts
-from agent.app.policy_file import read_new_policy
+from agent.app.policy_file import read_new_policy, require_owner
 from agent.app.policy_view import changes_view, policy_view
 from agent.app.question import LISTED_BYTES, LISTED_MAX, count, in_whole_characters, selection_of, with_camera
 from agent.app.status import Status
@@ -78,6 +78,7 @@ class Verbs:
         form = str(args.get("form", "objects"))
         if form not in {"objects", "zip"}:
             raise ConfigError(f"form {form!r} is not known", hint="use objects or zip")
+        require_owner(parts.policy, file=str(parts.config.policy))
         export = await parts.commands.export_here(
             new_id(),
             selection,

@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 
 from agent import age
+from agent.app.living import Offline
 from agent.app.policy_file import read_new_policy, read_policy
+from agent.app.verbs import table
 from agent.errors import ConfigError
 from agent.rights import force
 from agent.rights.force import InForce
@@ -64,3 +66,24 @@ def test_device_under_a_policy_without_an_owner_goes_on_and_can_be_given_another
     asyncio.run(in_force(good, taken))
     assert asyncio.run(in_force(document)) == "ada"
     assert asyncio.run(in_force(good)) == "owner"
+
+
+@pytest.mark.parametrize("how", ["missing", "empty"])
+def test_export_under_a_policy_in_force_without_an_owner_says_which_line_it_lacks(tmp_path: Path, how: str) -> None:
+    """It said to name a recipient, which the command that was typed cannot."""
+    station, document = Station(tmp_path), without_owner(how)
+    taken = InForce(document=document, sha256=force.hash_of(document), since_ms=START_S * 1000)
+
+    async def export() -> None:
+        async with station.parts() as parts:
+            await parts.index.write(lambda tx: force.keep(tx, taken), urgent=True)
+        station.config.policy.write_bytes(document)
+        async with station.parts() as parts:
+            await table(Offline(parts))["export"]({"ids": ["a" * 26]}, lambda _step: None)
+
+    with pytest.raises(
+        ConfigError, match=rf"^recipients\.owner: is {how} in the policy in force: an export "
+    ) as caught:
+        asyncio.run(export())
+    assert f'add owner = ["age1…"] under [recipients] in {station.config.policy}, reload' in caught.value.hint
+    assert caught.value.hint.endswith("privacy-owner approve")
