@@ -482,6 +482,8 @@ class Retention:
             newer = self._vault.newer_than(tx, item.id, self._cameras(rule, self._vault.totals(tx)), item.category)
             rank, newer_bytes = newer.objects, newer.bytes + item.size_bytes
         rights_now = self._snapshot.of(tx, item)
+        if rights_now.restricted:  # a restriction has no end: it keeps what it covers longer than any hold
+            rights_now = msgspec.structs.replace(rights_now, hold=None)
         decision = self._judge(item, rights_now, moment=moment, disk=disk, rank=rank, newer_bytes=newer_bytes)
         return Explanation(decision=decision, rule=rule, rank=rank, newer_bytes=newer_bytes)
 

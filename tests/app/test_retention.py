@@ -12,7 +12,7 @@ from agent import erasure, rights, vault
 from agent import retention as passing
 from agent.index import Tx
 from agent.model import Moment, Object, Requester, Selection, new_id
-from agent.policy import Allow, parse_policy
+from agent.policy import Allow, Hold, Refuse, Rights, parse_policy
 from agent.retention import ASK_FROM, Disk, Lost, Retention
 from agent.rights import freezing
 from agent.rights.snapshot import Snapshot
@@ -192,6 +192,22 @@ def test_explanation_counts_what_is_newer_and_says_which_limit_ends_it(office: O
         assert told(policy, made[0]) == (2, 3 * size, True, ends)
         assert told(policy, made[1]) == (1, 2 * size, False, "category.recording.keep")
         assert told(policy, made[2]) == (0, size, False, "category.recording.keep")
+
+
+def test_explanation_of_what_is_held_and_restricted_tells_the_restriction_which_has_no_end(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    item, policy = keep(office, b"held"), retention(office, 'age = "3d"')
+    hold = Hold(reason="claim 7", author="cloud", until_ms=later(office, 30).agent_ms)
+
+    def told(stands: Rights) -> tuple[str, int | None]:
+        monkeypatch.setattr(Snapshot, "of", lambda *_: stands)
+        why = office.index.read_now(lambda tx: policy.explain(tx, item, moment=office.moment, disk=Disk())).decision
+        assert isinstance(why, Refuse)
+        return why.reason, why.until_ms
+
+    assert told(Rights(hold=hold)) == ("held", hold.until_ms)
+    assert told(Rights(hold=hold, restricted=True)) == ("restricted", None)
 
 
 def test_ordinary_day_of_deletions_never_asks(office: Office) -> None:
