@@ -286,7 +286,7 @@ async def connection(path: Path) -> AsyncIterator[tuple[asyncio.StreamReader, as
     try:
         reader, writer = await asyncio.open_unix_connection(str(path), limit=ANSWER_BYTES)
     except OSError as error:
-        raise AwayError(f"no agent answers at {path}", hint="start it: privacy-agent run") from error
+        raise AwayError(f"no agent answers at {path}", hint="start the agent") from error
     try:
         yield reader, writer
     finally:

@@ -35,7 +35,7 @@ async def enrol(
     passkey = str(args.get("passkey", ""))
     if passkey:
         read_passkey(passkey)
-        _require_ears(nearby)
+        _require_ears(parts, nearby)
     made = await enrolling.enrol(
         parts, nearby, {name: value for name, value in args.items() if name != "passkey"}, progress
     )
@@ -60,7 +60,7 @@ async def pair(parts: Parts, nearby: Nearby | None, passkeys: Passkeys, args: di
         raise ConfigError(
             f"camera {told.camera} is not enrolled by its key", hint="name one that is: privacy-agent cameras"
         )
-    ears = _require_ears(nearby)
+    ears = _require_ears(parts, nearby)
     if not known.advert_key:
         raise LinkError(
             "the camera was not paired over its camera link yet, so it is not known among those near",
@@ -71,10 +71,11 @@ async def pair(parts: Parts, nearby: Nearby | None, passkeys: Passkeys, args: di
     return {"camera": told.camera, **radio_view(ears, told.camera)}
 
 
-def _require_ears(nearby: Nearby | None) -> Nearby:
+def _require_ears(parts: Parts, nearby: Nearby | None) -> Nearby:
     if nearby is None or not nearby.hears("ble"):
         raise LinkError(
             "no running agent listens for Bluetooth",
-            hint='let [discovery] in agent.toml have the way "ble", and start it: privacy-agent run',
+            hint=f'let [discovery] in {parts.config.file} have the way "ble", and start it: '
+            + parts.config.command("run"),
         )
     return nearby

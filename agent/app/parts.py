@@ -331,7 +331,8 @@ async def locked(config: Config, *, patience_s: float) -> AsyncIterator[None]:
         if is_there(config.state / unowned.FORMER):
             raise unowned.unowned(config)
         raise ConfigError(
-            f"{config.state}: this device was not set up", hint="privacy-agent init --owner owner.pub --device NAME"
+            f"{config.state}: this device was not set up",
+            hint=config.command("init --owner owner.pub --device NAME"),
         )
     os.close(open_folder(config.state))
     with opened_lock(config) as fd:

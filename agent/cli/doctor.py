@@ -37,6 +37,8 @@ _WATCHES_FEW: Final = 1024
 _INOTIFY_LIMIT: Final = Path("/proc/sys/fs/inotify/max_user_watches")
 _LOW_SHARE: Final = 0.05
 _NAMED: Final = 3
+_ITSELF: Final = ": privacy-agent doctor"
+_IN_STATE: Final = frozenset({"keys", "vault", "audit log"})
 
 AskStatus = Callable[[], Any]
 """Asks the running agent how it is, once in an examination; ``None`` when there is none."""
@@ -90,6 +92,7 @@ def _examine(config: "Config", arguments: argparse.Namespace) -> Iterator[Findin
 
     ask_status = _asked_once(config)
     is_agents, unseen, is_silent = os.geteuid() in {0, _agents_uid(config)}, dict[str, DeniedError](), False
+    said: set[str] = set()
     for what, check in _checks(config, arguments, ask_status):
         try:
             yield from check()
@@ -103,7 +106,10 @@ def _examine(config: "Config", arguments: argparse.Namespace) -> Iterator[Findin
                 yield Finding("agent", "bad", error.message, next_step(error))
             is_silent = True
         except AgentError as error:
-            yield Finding(what, "bad", error.message, next_step(error))
+            following = next_step(error)
+            is_said = following in said or (what in _IN_STATE and _is_without_state(config))
+            yield Finding(what, "bad", error.message, "" if is_said else following)
+            said.add(following)
     if unseen:
         yield _unseen(config, unseen, ask_status)
 
@@ -136,8 +142,8 @@ def _checks(
     from agent.vault import OBJECTS_FOLDER
 
     yield "policy", lambda: _policy(config)
-    yield "keys", lambda: _keys(config)
     yield "state folder", lambda: _folder(config)
+    yield "keys", lambda: _keys(config)
     yield "socket", lambda: _socket(config, ask_status)
     for name, holds_folders in ((OBJECTS_FOLDER, False), (EXPORTS_FOLDER, True)):
         yield name, functools.partial(_vault_folder, config.vault / name, holds_folders=holds_folders)
@@ -151,11 +157,20 @@ def _checks(
         yield f"source {stream.name}", functools.partial(_stream, stream)
     yield "inotify", _inotify
     yield "discovery", lambda: _discovery(config, ask_status)
-    yield "cameras", lambda: _enrolled_cameras(ask_status)
+    yield "cameras", lambda: _enrolled_cameras(config, ask_status)
     if config.broker is not None:
         yield "TLS identity", lambda: _identity(config)
         if not arguments.offline:
             yield "broker", lambda: _broker(config, ask_status)
+
+
+def _is_without_state(config: "Config") -> bool:
+    """Tell whether the state folder is not there, which its own finding says; what is in it has no step then."""
+    from agent.files import is_folder
+
+    with contextlib.suppress(DeniedError):
+        return not is_folder(config.state)
+    return False
 
 
 def _agents_uid(config: "Config") -> int | None:
@@ -313,7 +328,7 @@ def _folder(config: "Config") -> Iterator[Finding]:
 
     if not is_folder(config.state):
         told = f"{config.state} is not there: this device was not set up"
-        following = f"correct state in {config.file}, or: privacy-agent init --owner owner.pub --device NAME"
+        following = f"correct state in {config.file}, or: {config.command('init --owner owner.pub --device NAME')}"
         yield Finding("state folder", "bad", told, following)
         return
     mode = stat.S_IMODE(config.state.stat().st_mode)
@@ -386,7 +401,7 @@ def _vault(config: "Config", ask_status: AskStatus) -> Iterator[Finding]:
         answer = asyncio.run(seen(config, read_clock=system_clock(source=config.clock)))
     owner = answer["owner"]
     if owner is None:
-        yield Finding("owner", "bad", "none: nothing is collected", "privacy-agent init --owner owner.pub")
+        yield Finding("owner", "bad", "none: nothing is collected", config.command("init --owner owner.pub"))
     elif answer["leaving"] is not None:
         yield Finding(
             "owner", "look", f"is left: {leaving_words(answer['leaving'])}", "its last word: privacy-owner listen"
@@ -412,6 +427,7 @@ def _vault(config: "Config", ask_status: AskStatus) -> Iterator[Finding]:
         yield Finding("removal", "bad", f"{path} was deleted and cannot be removed", following)
     for alert in answer["alerts"]:
         effect, following = MEANING[alert["code"]]
+        following = following.replace(_ITSELF, "")  # whoever reads this has typed it, and its other findings say more
         verdict: Literal["look", "bad"] = "bad" if alert["code"] == "disk_full" else "look"
         yield Finding("alert", verdict, f"{alert['code']} since {when_text(alert['since'])}: {effect}", following)
     for name in answer["unnamed"]:
@@ -581,7 +597,7 @@ def _troubles(config: "Config") -> list[tuple[str, str, str]]:
     return found
 
 
-def _enrolled_cameras(ask_status: AskStatus) -> Iterator[Finding]:
+def _enrolled_cameras(config: "Config", ask_status: AskStatus) -> Iterator[Finding]:
     """Tell of each enrolled camera how far it is proved, and whether the running agent reaches it."""
     answer = ask_status()
     for one in () if answer is None else answer["cameras"]:
@@ -593,11 +609,11 @@ def _enrolled_cameras(ask_status: AskStatus) -> Iterator[Finding]:
         is_said = by_hand and how["state"] == "switched_off"
         told = level if is_said else f"{level}; {how['state'].replace('_', ' ')}"
         told += f": {how['reason']}" if "reason" in how else ""
-        if how["state"] == "not_heard" and "privacy_state" in radio:
+        if how["state"] in {"not_heard", "not_looked_for"} and "privacy_state" in radio:
             yield Finding(name, "good", f"{level}; answers over Bluetooth")
         elif radio.get("wants") == "passkey":
             wants = f"{level}; its Bluetooth wants a passkey"
-            yield Finding(name, "look", wants, f"privacy-agent passkey {one['camera']}")
+            yield Finding(name, "look", wants, config.command(f"passkey {one['camera']}"))
         else:
             yield Finding(name, "look" if "next" in how else "good", told, how.get("next", ""))
 

@@ -235,7 +235,7 @@ def _require_current(connection: apsw.Connection, path: Path) -> None:
     if not tables or _versions(connection, path) != _newest():
         raise ConfigError(
             f"{path}: an older version wrote this index",
-            hint="start the agent, which brings it up to date: privacy-agent run",
+            hint="start the agent, which brings it up to date",
         )
 
 

@@ -92,7 +92,8 @@ def test_index_of_an_older_version_is_told_and_left_to_the_agent(
     found = examine(device)
     assert found["vault"]["verdict"] == "bad"
     assert "an older version wrote this index" in found["vault"]["told"]
-    assert "privacy-agent run" in found["vault"]["next"]
+    assert found["vault"]["next"] == "start the agent, which brings it up to date"
+    assert found["agent"]["next"] == f"start it: privacy-agent run --config {device.config}"
 
 
 @pytest.mark.parametrize(("code", "verdict"), [("disk_full", "bad"), ("clock_unsure", "look")])
@@ -102,3 +103,12 @@ def test_alert_is_told_with_what_it_means_and_its_own_next_step(device: Device, 
     assert found["verdict"] == verdict
     assert MEANING[code][0] in found["told"]
     assert found["next"] == MEANING[code][1]
+
+
+@pytest.mark.parametrize("code", ["source_failed", "removal_failed"])
+def test_step_of_an_alert_does_not_say_to_type_what_was_just_typed(device: Device, code: str) -> None:
+    device.raise_alert(code)
+    found = examine(device)["alert"]
+    assert "privacy-agent doctor" in MEANING[code][1]
+    assert "doctor" not in found["next"]
+    assert found["next"].startswith("Look at ")

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from agent import control
 from certs.__main__ import main as certs_main
 from certs.__main__ import system_clock
 from device_sim.broker import Broker as BrokerProcess
@@ -62,6 +63,16 @@ def test_state_folder_that_is_not_there_is_told_with_the_line_that_names_it(devi
     assert told["verdict"] == "bad"
     assert "elsewhere is not there: this device was not set up" in told["told"]
     assert f"correct state in {device.config}" in told["next"]
+
+
+def test_steps_where_the_state_folder_is_not_there_begin_with_its_line_and_say_init_once(device: Device) -> None:
+    edit(device.config, r'^state = "[^"]*"', 'state = "elsewhere"')
+    found = findings(device)
+    assert {one["what"] for one in found if one["verdict"] == "bad"} == {"keys", "state folder", "vault", "audit log"}
+    steps = [one["next"] for one in found if one["next"]]
+    assert steps[0].startswith(f"correct state in {device.config}, or: privacy-agent init ")
+    assert steps[0].endswith(f" --config {device.config}")
+    assert sum("privacy-agent init" in step for step in steps) == 1
 
 
 def test_socket_in_a_folder_where_others_could_answer_is_told_before_the_agent_starts(device: Device) -> None:
@@ -326,6 +337,24 @@ def test_status_says_that_the_commands_in_its_steps_want_the_same_config(device:
     told = device.ok("status").out
     assert "privacy-agent policy show --waiting" in told
     assert told.endswith(said)
+
+
+def test_camera_that_wants_a_passkey_is_told_with_the_command_of_this_config(
+    device: Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bluetooth = {"wants": "passkey"}
+    one = {"camera": "garden00", "source": "", "level": "proved", "how": {"state": "answers"}, "bluetooth": bluetooth}
+    answers = {
+        "status": device.ok("status", "--json").json | {"cameras": [one]},
+        "audit": {"sentence": "it is consistent"},
+    }
+
+    async def ask(_socket: Path, verb: str, _args: object, **_how: object) -> Any:  # noqa: ANN401 - JSON
+        return answers[verb]
+
+    monkeypatch.setattr(control, "ask", ask)
+    told = finding(device, "camera garden00")
+    assert told["next"] == f"privacy-agent passkey garden00 --config {device.config}"
 
 
 def test_status_says_whether_the_agent_runs(device: Device, tls: Path) -> None:
