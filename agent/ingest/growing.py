@@ -311,8 +311,8 @@ class _Reading:
         """Return the bookmark that it goes on from: of the log of which most is there.
 
         A log that was begun in this very file is no copy of what was looked at before that, until they are alike for
-        too long. Of any other the rest may be on its way, also where it has a bookmark of its own by now. What is
-        behind this file's own bookmark was written since that was kept, whatever it goes on from.
+        too long. Of any other the rest may be on its way, also where it has a bookmark of its own by now. What comes
+        behind an older bookmark of this file was written since its newest; of another file nobody knows.
         """
         since = known
         if own is not None and own.begun_here:
@@ -321,7 +321,7 @@ class _Reading:
         if begun is None or (own is not None and not (own.begun_here and own.taken_bytes > WINDOW_BYTES)):
             above_bytes = WINDOW_BYTES if begun is None else max(WINDOW_BYTES, begun.taken_bytes)
             begun = self._copied(known, beginning, above_bytes=above_bytes) or begun
-        if begun is None or own is None or own.since_ms <= begun.since_ms:
+        if begun is None or own is None or own.file_tag != begun.file_tag or own.since_ms <= begun.since_ms:
             return begun
         return msgspec.structs.replace(begun, since_ms=own.since_ms, looked_ms=own.looked_ms, wall_ms=own.wall_ms)
 

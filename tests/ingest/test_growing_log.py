@@ -777,6 +777,25 @@ def test_log_that_begins_anew_behind_a_delete_as_the_deleted_one_did_is_taken(cl
     assert clocked.sealed()[-3:] == [*map(line, ("new 1", "new 2", "new 3"))]
 
 
+def test_lines_that_nobody_had_looked_at_before_a_delete_stay_out_where_their_log_is_put_back_in_parts(
+    clocked: Clocked,
+) -> None:
+    # The first part's bookmark is of behind the delete, and these lines are not.
+    clocked.at(-60, *range(100))
+    clocked.look()
+    clocked.at(-10, "not looked at")
+    delete_everything(clocked)
+    each = clocked.path.read_bytes().splitlines(keepends=True)
+    anew(clocked)
+    for seconds, part in ((600, each[:60]), (700, each[60:]), (800, [line("new")])):
+        with clocked.path.open("ab") as log:
+            log.write(b"".join(part))
+        clocked.at(seconds)
+        os.utime(clocked.path, ns=(clocked.home.now.wall_ms * 1_000_000,) * 2)
+        clocked.look()
+    assert clocked.sealed() == [line("new")]
+
+
 def test_log_that_is_cut_each_day_and_begins_alike_goes_on_from_the_day_before_and_not_from_before_a_delete(
     clocked: Clocked,
 ) -> None:
