@@ -1,8 +1,8 @@
 """Which names are usage logs', and which of them a rotation gave: ``x.jsonl.1``, ``x.1.jsonl``, ``x.jsonl-20261122``.
 
-Rules: a number or a date behind the name, or before its ending, is a rotation's. A name that only a rotation gives (the
-ending is not the last thing in it) is read as the end of a log that is known, never as a log of its own. What a
-rotation compressed is not read.
+Rules: a number or a date behind the name, or before its ending, is a rotation's; a date may have its hour, minute and
+second behind it (``x.jsonl.2026-11-22_10-30``). A name that only a rotation gives (the ending is not the last thing in
+it) is read as the end of a log that is known, never as a log of its own. What a rotation compressed is not read.
 """
 
 import re
@@ -13,8 +13,10 @@ from agent.sources.place import MEDIA
 _LOGS: Final = "|".join(ending for ending, (_, category) in MEDIA.items() if category == "usage-log")
 _ENDING: Final = f"(?i:{_LOGS})"
 _LOG: Final = re.compile(rf".+\.{_ENDING}", re.DOTALL)
-_BEHIND: Final = re.compile(rf"(.+\.{_ENDING})[.-]\d{{1,14}}", re.DOTALL)
-_BEFORE: Final = re.compile(rf"(.+?)[.-]\d{{1,14}}(\.{_ENDING})", re.DOTALL)
+_CLOCK: Final = r"[-_T.]?\d\d(?:[-_.:]?\d\d){0,2}"
+_STAMP: Final = rf"(?:\d{{1,14}}|\d{{4}}-?\d\d-?\d\d(?:{_CLOCK})?)"
+_BEHIND: Final = re.compile(rf"(.+\.{_ENDING})[.-]{_STAMP}", re.DOTALL)
+_BEFORE: Final = re.compile(rf"(.+?)[.-]{_STAMP}(\.{_ENDING})", re.DOTALL)
 
 
 def unrotated(path: str) -> str:

@@ -162,7 +162,13 @@ def copy_and_cut(recorder: Recorder, to: str) -> None:
 
 
 @pytest.mark.parametrize("rotate", [rename, copy_and_cut])
-@pytest.mark.parametrize("name", ["camera.jsonl.1", "camera.1.jsonl", "camera.jsonl-20261122", "camera-20261122.jsonl"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "camera.jsonl.1", "camera.1.jsonl", "camera.jsonl-20261122", "camera-20261122.jsonl",
+        "camera.jsonl.2026-11-22", "camera.jsonl.2026-11-22_10-30-00", "camera-2026-11-22.jsonl",
+    ],
+)  # fmt: skip
 def test_rotated_log_is_taken_to_its_end_and_nothing_of_it_twice(recorder: Recorder, rotate: Rotate, name: str) -> None:
     recorder.write(1, 2)
     recorder.look()
@@ -1060,11 +1066,15 @@ def test_running_agent_takes_what_an_open_log_gets(recorder: Recorder, until: Un
     [
         ("a/x.jsonl", "a/x.jsonl"), ("a/x.jsonl.1", "a/x.jsonl"), ("a/x.1.jsonl", "a/x.jsonl"),
         ("a/x.ndjson-20261122", "a/x.ndjson"), ("a/x-20261122.jsonl", "a/x.jsonl"),
+        ("a/x.jsonl.2026-11-22", "a/x.jsonl"), ("a/x-2026-11-22.jsonl", "a/x.jsonl"),
+        ("a/x.jsonl.2026-11-22_10", "a/x.jsonl"), ("a/x.jsonl.2026-11-22_10-30-00", "a/x.jsonl"),
+        ("a/x.jsonl-20261122-103000", "a/x.jsonl"), ("a/x-2026-11-22T10:30.jsonl", "a/x.jsonl"),
+        ("a/x.jsonl-2026-W47", "a/x.jsonl-2026-W47"), ("a/x.jsonl.2026-11-22.gz", "a/x.jsonl.2026-11-22.gz"),
         ("a/x.jsonl.2.gz", "a/x.jsonl.2.gz"), ("a/x.mp4", "a/x.mp4"),
         ("2026-11-22T10-00-00.000Z.jsonl", "2026-11-22T10-00-00.000Z.jsonl"),
     ],
 )  # fmt: skip
 def test_name_before_a_rotation(path: str, base: str) -> None:
     assert unrotated(path) == base
-    assert is_only_rotated(path) == (path in {"a/x.jsonl.1", "a/x.ndjson-20261122"})
-    assert is_log(path) == (path not in {"a/x.mp4", "a/x.jsonl.2.gz"})
+    assert is_only_rotated(path) == (path != base and not path.endswith(".jsonl"))
+    assert is_log(path) == (base.endswith((".jsonl", ".ndjson")))
