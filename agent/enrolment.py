@@ -182,12 +182,6 @@ def by_camera(tx: Tx, camera: str) -> Enrolled | None:
     return _of(found[0]) if found else None
 
 
-def by_device(tx: Tx, device: str) -> Enrolled | None:
-    """Return a camera by the id that it calls itself by."""
-    found = rows.of_device(tx, device)
-    return _of(found[0]) if found else None
-
-
 def label_of(tx: Tx, camera: str) -> str:
     """Return what a person calls a camera: the name that it was enrolled with, else what its source calls it."""
     known = by_camera(tx, camera)

@@ -76,7 +76,7 @@ OFF: Final = (
         on=False,
         purpose="to take in what another program records",
         gets="nothing; its files are read, and removed only where after says so",
-        by="[[source]] in agent.toml",
+        by="a [[source]] of a recorder's kind in agent.toml",
     ),
     Integration(
         kind="rtsp",

@@ -3,7 +3,7 @@
 The map::
 
     identity   whom we expect, and what we show, as values
-    tls        dial an address and know by its key who answered, before a byte is sent
+    tls        connect to an address and know by its key who answered, before a byte is sent
     answer     JSON of a camera becomes frozen values, or is refused
     session    one proved connection: a request and its answer, bounded in bytes and time
     route      in which order a camera's addresses are tried, by what came of each   pure

@@ -105,17 +105,12 @@ def client_context(
     return context
 
 
-def dial(host: str, port: int, *, context: ssl.SSLContext, numeric: bool = True) -> ssl.SSLSocket:
-    """Connect and shake hands; ``require`` or ``shown`` comes next, before anything is sent.
+def connect(host: str, port: int, *, numeric: bool = True) -> socket.socket:
+    """Return a connection to an address, which proves nothing yet; ``shake_hands`` comes next.
 
     ``host`` is an IP address, with its zone where it is link-local; only a configured one may be a name
     (``numeric=False``). Raises ``CutError``.
     """
-    return shake_hands(connect(host, port, numeric=numeric), context=context, where=f"{host}:{port}")
-
-
-def connect(host: str, port: int, *, numeric: bool = True) -> socket.socket:
-    """Return a connection to an address as in ``dial``, which proves nothing yet; raises ``CutError``."""
     where = f"{host}:{port}"
     with _translated(where):
         flags = socket.AI_NUMERICHOST if numeric else 0
@@ -140,7 +135,10 @@ def _connected(info: tuple[Any, ...]) -> socket.socket:
 
 
 def shake_hands(plain: socket.socket, *, context: ssl.SSLContext, where: str = "the camera") -> ssl.SSLSocket:
-    """Make a connection a TLS session, of which nothing is proved yet; raises ``CutError``, and it is closed then."""
+    """Make a connection a TLS session; raises ``CutError``, and it is closed then.
+
+    Nothing is proved yet: ``require`` or ``shown`` comes next, before anything is sent.
+    """
     with _translated(where), contextlib.ExitStack() as undo:
         undo.enter_context(plain)
         plain.settimeout(HANDSHAKE_S)

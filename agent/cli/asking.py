@@ -182,7 +182,7 @@ def _status(arguments: argparse.Namespace) -> int:
     rows = [
         ("device", f"{answer['device']}  ({answer['fingerprint']})"),
         ("agent", "runs" if answer["running"] else f"does not run; start it: privacy-agent run{same_config}"),
-        ("owner", "none" if owner is None else f"{owner['name']}  ({owner['fingerprint']})"),
+        ("owner", "none" if owner is None else _owner_words(owner)),
         *([] if answer["leaving"] is None else [("leaving", leaving_words(answer["leaving"]))]),
         ("holds", f"{counted(answer['held']['objects'])}, {size(answer['held']['bytes'])}"),
         *_not_here(answer),
@@ -246,6 +246,12 @@ def _alerts(answer: dict[str, Any]) -> str:
         words = failed if one["code"] == "source_failed" and failed else [MEANING[one["code"]][1]]
         rows.append(((one["code"], f"since {when_text(one['since'])}", _times(one["count"])), words))
     return noted(rows, head=("alert", "", ""))
+
+
+def _owner_words(owner: dict[str, Any] | None) -> str:
+    if owner is None:
+        return "none"
+    return f"{owner['name'] or 'gone'}  ({owner['fingerprint']})"  # who leaves has no name here any more
 
 
 def _times(count: int) -> str:

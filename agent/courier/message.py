@@ -8,8 +8,6 @@ from agent.datagram import reader
 from agent.errors import AgentError, LinkError, RefusedError
 
 MESSAGE_MAX_BYTES: Final = 16 << 10
-PRIVATE: Final = "address_refused"
-"""Why nothing is sent: the address is not of the world, and the policy does not name its host."""
 
 Why = Literal[
     "address_refused", "certificate_refused", "redirected", "rejected",

@@ -288,11 +288,6 @@ class Device:
         self._tell("setup")
         self.tell("setup", seconds=for_s)
 
-    def close_setup(self) -> None:
-        """Before its time."""
-        self._setup_until = 0.0
-        self._tell("setup")
-
     def pair(self, kid: str) -> bool:
         """Pin this agent, durably; ``False`` if it was pinned already. Raises ``PairingError``, ``CardError``."""
         if self.agent:

@@ -108,6 +108,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     watch.add_argument("--broker", metavar="URL", required=True, help="mqtts://host:port, or mqtt://host:port")
     watch.add_argument("--identity", type=Path, metavar="FOLDER", help="tls.crt, tls.key and ca.crt to connect with")
     watch.add_argument("--out", type=Path, required=True, metavar="FILE", help="where topics and payloads go")
+    watch.add_argument("--json", action="store_true", help="print one JSON line when it records")
     watch.set_defaults(run=_run_observe)
 
 
@@ -255,7 +256,10 @@ def _run_init(args: argparse.Namespace) -> int:
 def _run_observe(args: argparse.Namespace) -> int:
     try:
         with ended() as to_end, observer.Observer(args.broker, args.out, identity=args.identity):
-            print(f"recording # to {args.out}; Ctrl-C ends it", flush=True)
+            if args.json:
+                print_json({"event": "ready", "out": str(args.out)})
+            else:
+                print(f"recording # to {args.out}; Ctrl-C ends it", flush=True)
             to_end.wait()
     except (CloudError, OSError) as error:
         return _failed(error)

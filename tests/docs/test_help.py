@@ -55,6 +55,12 @@ def test_every_help_describes_its_command_and_ends_in_an_example_of_it(program: 
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
+def test_every_command_can_answer_in_json(program: str) -> None:
+    leaves = {path: told for path, told in every_help(program) if "commands:" not in lists_of(told)}
+    assert [path for path, told in leaves.items() if not re.search(r"^  --json ", told, re.MULTILINE)] == []
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
 def test_every_argument_and_command_in_a_help_has_a_text(program: str) -> None:
     entries = [
         (path, entry) for path, told in every_help(program) for found in lists_of(told).values() for entry in found

@@ -46,9 +46,8 @@ def events(index: Index) -> list[tuple[str, str, dict[str, Any]]]:
     return [(one["kind"], one["rule"], one["detail"]) for one in told if "kind" in one]
 
 
-def test_enrolled_camera_is_found_again_by_either_id(index: Index) -> None:
+def test_enrolled_camera_is_found_again(index: Index) -> None:
     made = proved(index, name="Garden")
-    assert index.read_now(lambda tx: enrolment.by_device(tx, DEVICE)) == made
     assert index.read_now(lambda tx: enrolment.by_camera(tx, made.camera)) == made
     assert index.read_now(enrolment.enrolled) == (made,)
     known = index.read_now(lambda tx: registry.camera(tx, made.camera))
@@ -164,7 +163,7 @@ def test_advert_key_is_kept_once(index: Index) -> None:
     for _ in range(2):
         index.write_now(lambda tx: enrolment.pair(tx, made.camera, advert_key=b"a" * 32, moment=NOW))
     assert [kind for kind, _, _ in events(index)].count("camera_paired") == 1
-    known = index.read_now(lambda tx: enrolment.by_device(tx, DEVICE))
+    known = index.read_now(lambda tx: enrolment.by_camera(tx, made.camera))
     assert known is not None
     assert known.advert_key == b"a" * 32
 

@@ -24,7 +24,6 @@ from agent.camera.tls import (
     Shown,
     client_context,
     connect,
-    dial,
     read_certificate,
     require,
     require_certificate,
@@ -49,6 +48,10 @@ def identity(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LinkIdentity]
 @pytest.fixture(scope="module")
 def context(identity: LinkIdentity) -> ssl.SSLContext:
     return client_context(key_pem=identity.key_pem, certificate_pem=identity.certificate_pem)
+
+
+def dial(host: str, port: int, *, context: ssl.SSLContext, numeric: bool = True) -> ssl.SSLSocket:
+    return shake_hands(connect(host, port, numeric=numeric), context=context, where=f"{host}:{port}")
 
 
 def look(far_end: FarEnd, context: ssl.SSLContext) -> Shown:

@@ -29,8 +29,3 @@ class Tally(msgspec.Struct, frozen=True, kw_only=True):
     def numbers(self) -> tuple[int, ...]:
         """Return its numbers, in the order of the fields above."""
         return tuple(getattr(self, name) for name in self.__struct_fields__)
-
-    @property
-    def is_remarkable(self) -> bool:
-        """Whether something was left out that no rule said to leave out."""
-        return bool(self.bad_lines or self.unknown or self.unfit)
