@@ -9,16 +9,20 @@ from typing import Final
 # Linux <sys/prctl.h>
 _PR_SET_DUMPABLE: Final = 4
 _PR_SET_NO_NEW_PRIVS: Final = 38
+_PR_CAP_AMBIENT: Final = 47
+_PR_CAP_AMBIENT_CLEAR_ALL: Final = 4
 
 
 def harden() -> None:
     """Keep keys and clear bytes in this process (``keep_memory``).
 
-    Also: files that it makes are its user's alone, and no program that it starts gains privileges.
+    Also: files that it makes are its user's alone, and no program that it starts gains privileges, or gets those that
+    the unit gave to this one: it alone asks for leases.
     """
     os.umask(0o077)
     keep_memory()
     _prctl(_PR_SET_NO_NEW_PRIVS, 1)
+    _prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL)
 
 
 def keep_memory() -> None:

@@ -1,9 +1,12 @@
 """One source folder: notice files, wait until they are complete, offer them.
 
 A file is *complete* when the kernel says that its writer closed it or that it was moved in, or when size and time of
-last change stayed the same for ``settle_s``; and in any case only while nobody has it open for writing. Files are
-noticed by inotify where that works, by looking every ``poll_s`` where it does not, and by looking at everything again
-every ``rescan_s``, after a lost event and at start.
+last change stayed the same for ``settle_s``; and in any case only while nobody has it open for writing. Where the
+kernel does not say whether somebody has (another user's file without CAP_LEASE, a file system without leases), a file
+of which nobody said that it was closed rests for ``UNSURE_S``: what its writer adds after it is removed is lost.
+
+Files are noticed by inotify where that works, by looking every ``poll_s`` where it does not, and by looking at
+everything again every ``rescan_s``, after a lost event and at start.
 
 What is offered may have been taken before: who takes it decides. What could not be taken now comes again (``again``).
 
@@ -45,6 +48,9 @@ REFUSED_KEPT: Final = 1024
 """Refusals remembered so that each is told once."""
 
 AGAIN_S: Final = 10.0
+
+UNSURE_S: Final = 60.0
+"""How long a file rests of which nobody says whether it is open; few writers pause for as long."""
 
 HUNG_S: Final = 30.0
 """A folder that answers nothing for so long is told; a sleeping disk takes half of it to come up."""
@@ -180,7 +186,7 @@ class FolderSource:
             self._leave()
 
     async def scan(self, offer: Offer, fresh: Fresh, *, at_once: bool = False) -> None:
-        """Look at everything once; ``at_once`` takes as complete what nobody has open for writing.
+        """Look at everything once; ``at_once`` takes as complete what nobody is known to have open for writing.
 
         Raises ``ConfigError`` when the folder is not there and ``MediumError`` when it cannot be read.
         """
@@ -194,6 +200,7 @@ class FolderSource:
                 continue
             for item in unknown:
                 while len(self._pending) >= PENDING_MAX:
+                    await self._hear(view, offer, fresh)  # what was closed meanwhile waits for none of these
                     await self._settle(view, offer)
                     await self._wait(self.settings.settle_s)
                 self._note_found(item)
@@ -297,23 +304,41 @@ class FolderSource:
     def _note(self, path: str, size_bytes: int, mtime_ns: int, *, after_s: float) -> None:
         held = self._pending.get(path)
         if held is None or (held.size_bytes, held.mtime_ns) != (size_bytes, mtime_ns):
-            self._pending[path] = _Pending(size_bytes, mtime_ns, self._monotonic() + after_s)
+            now_s = self._monotonic()
+            self._pending[path] = _Pending(size_bytes, mtime_ns, since_s=now_s, due_s=now_s + after_s)
 
     async def _settle(self, view: View, offer: Offer) -> None:
         now_s = self._monotonic()
         due = {path: held for path, held in self._pending.items() if held.due_s <= now_s}
         for path in due:
             del self._pending[path]
-        ready = []
+        rested = []
         for candidate in await self._look(view, tuple(due)):
             held = due[candidate.path]
             if held.size_bytes in {-1, candidate.size_bytes} and held.mtime_ns in {-1, candidate.mtime_ns}:
-                ready.append(candidate)
+                rested.append(candidate)
             else:
                 size_bytes, mtime_ns = candidate.size_bytes, candidate.mtime_ns
                 self._note(candidate.path, size_bytes, mtime_ns, after_s=self.settings.settle_s)
+        unsure = await self._unsure(view, tuple(item for item in rested if due[item.path].since_s + UNSURE_S > now_s))
+        for candidate in rested:
+            if candidate.path in unsure:
+                held = due[candidate.path]
+                since_s = now_s if held.size_bytes == -1 else held.since_s  # what comes again may have changed before
+                self._pending[candidate.path] = _Pending(
+                    candidate.size_bytes, candidate.mtime_ns, since_s=since_s, due_s=since_s + UNSURE_S
+                )
+        ready = tuple(item for item in rested if item.path not in unsure)
         if ready:
-            await offer(tuple(ready))
+            await offer(ready)
+
+    async def _unsure(self, view: View, rested: tuple[Candidate, ...]) -> set[str]:
+        """Return those of which the kernel does not say whether they are open; a log that grows may be."""
+        paths = tuple(item.path for item in rested if not self._grows(item.place))
+        found: set[str] = set()
+        for start in range(0, len(paths), BATCH):
+            found.update(await self._ask(partial(view.unsure, paths[start : start + BATCH])))
+        return found
 
     # -- looking
 
@@ -405,6 +430,7 @@ class FolderSource:
 class _Pending(msgspec.Struct, frozen=True):
     size_bytes: int
     mtime_ns: int
+    since_s: float
     due_s: float
 
 

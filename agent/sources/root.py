@@ -140,6 +140,17 @@ class Root:
         finally:
             os.close(fd)
 
+    def may_be_open(self, path: str) -> bool:
+        """Tell whether the kernel does not say if somebody has the file open for writing."""
+        try:
+            fd = open_beneath(self.fd, path)
+        except (FileNotFoundError, CorruptError, LinkError):
+            return False  # whoever takes it is told why it cannot be
+        try:
+            return _being_written(fd) is None
+        finally:
+            os.close(fd)
+
     def every_file(self) -> Iterator[Found]:
         """Yield what stands there now, whether it was ever offered or not; its absence is then known.
 
@@ -187,10 +198,11 @@ def _require_unwritten(fd: int, *, candidate: Candidate) -> None:
         raise _changed()
 
 
-def _being_written(fd: int) -> bool:
+def _being_written(fd: int) -> bool | None:
     """Tell whether somebody has the file open for writing: then the kernel grants no read lease (fcntl(2)).
 
-    Where leases are not for us (another user's file, a remote file system) the answer is no: other signs must do.
+    ``None`` where leases are not for us (another user's file without CAP_LEASE, a file system that has none): other
+    signs must do.
     """
     try:
         # A writer who comes while we hold the lease makes the kernel send a signal: not SIGIO, which would end us.
@@ -199,7 +211,7 @@ def _being_written(fd: int) -> bool:
     except BlockingIOError:
         return True
     except OSError:
-        return False
+        return None
     # Given back at once: a held lease would make the next writer wait for us.
     fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_UNLCK)
     return False

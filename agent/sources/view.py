@@ -89,6 +89,10 @@ class View:
         """Open the files by the rules and describe them."""
         return [self._look(path) for path in paths]
 
+    def unsure(self, paths: tuple[str, ...]) -> list[str]:
+        """Return those of which the kernel does not say whether somebody has them open for writing."""
+        return [path for path in paths if self.root.may_be_open(path)]
+
     def look_anew(self, folder: str | None = None) -> None:
         """Take a folder, or all of them, for changed."""
         if folder is None:

@@ -91,6 +91,14 @@ def test_service_runs_the_installed_command_and_allows_what_the_clock_asks() -> 
     assert "ProtectClock" not in dict(settings)
 
 
+def test_service_may_be_told_whether_a_file_of_another_user_is_open_and_nothing_else() -> None:
+    settings = re.findall(r"^(\w+)=(.*)$", UNIT, re.MULTILINE)
+    given = {name: value for name, value in settings if name in {"CapabilityBoundingSet", "AmbientCapabilities"}}
+    assert given == {"CapabilityBoundingSet": "CAP_LEASE", "AmbientCapabilities": "CAP_LEASE"}
+    assert "the capability `CAP_LEASE`, which the unit gives the agent" in TEXT
+    assert "PrivateUsers" not in dict(settings), "in a user namespace it counts for nothing"
+
+
 def test_service_has_the_folder_of_the_usual_socket_and_its_group_may_enter() -> None:
     settings = dict(re.findall(r"^(\w+)=(.*)$", UNIT, re.MULTILINE))
     assert Path("/run") / settings["RuntimeDirectory"] == DEFAULT_SOCKET.parent

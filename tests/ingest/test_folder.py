@@ -124,6 +124,22 @@ def test_file_moved_in_is_offered_at_once(tmp_path: Path, until: Until) -> None:
     spool.run(act)
 
 
+def test_file_moved_in_waits_for_none_of_those_that_rest(
+    tmp_path: Path, until: Until, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(folder_module, "PENDING_MAX", 1)
+    spool = Watched(tmp_path / "spool", settle_s=600.0)
+    for name in ("a.mp4", "b.mp4"):
+        spool.put(name)
+
+    async def act() -> None:
+        await until(lambda: len(spool.source._pending) == 1)  # the look at everything waits for room for the other
+        spool.put("clip.mp4")
+        await until(lambda: spool.paths() == ["clip.mp4"])
+
+    spool.run(act)
+
+
 def test_file_written_and_closed_is_offered_at_once(tmp_path: Path, until: Until) -> None:
     spool = Watched(tmp_path / "spool", settle_s=600.0)
 
