@@ -204,6 +204,7 @@ async def run(
             await _run(parts, sealer, stop=stop, reload=reload or asyncio.Event(), ready=ready, alive=alive, wait=wait)
         finally:
             await sealer.aclose()
+        await parts.commands.tell_strangers(parts.now())
         await _note(parts, "stopped")  # two starts without one between: the power failed, or the process was killed
 
 

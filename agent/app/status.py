@@ -7,6 +7,7 @@ import msgspec
 from agent import audit, tally
 from agent.app.answering import requests_view
 from agent.app.camera_list import CameraList
+from agent.app.ignored import ignored
 from agent.app.living import Living
 from agent.app.refusals import Refusals
 from agent.app.standing import standing, unnamed
@@ -63,6 +64,7 @@ class Status:
         line: dict[str, Any] = {"configured": parts.config.broker is not None, "online": False}
         if broker is not None:
             line |= {"online": broker.online, "protocol": str(broker.protocol)}
+            line |= {"connections": broker.counters.connections, "refused": broker.counters.refused_publishes}
             if broker.trouble is not None and not broker.online:
                 line |= {"trouble": broker.trouble.message, "next": broker.trouble.hint}
             expires_ms = broker.certificate_expires_ms()
@@ -85,6 +87,11 @@ class Status:
             "clock": {"trusted": moment.trusted, "agent_time": rfc3339_ms(moment.agent_ms)},
             "disk": {"free": disk.free_bytes, "total": disk.total_bytes},
             "broker": line,
+            "ignored": ignored(
+                line=None if broker is None else broker.counters,
+                commands=parts.commands.counters,
+                answers={} if upload is None else upload.refused,
+            ),
             "discovery": self._discovery(),
             **told,
         }

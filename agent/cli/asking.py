@@ -162,6 +162,7 @@ def print_json(answer: Any) -> int:  # noqa: ANN401 - JSON
 def _status(arguments: argparse.Namespace) -> int:
     from agent.cli.cameras import cameras_table, deletes_waiting
     from agent.cli.frozen import frozen_table
+    from agent.cli.ignored import ignored_words
     from agent.cli.leaving import leaving_words
     from agent.shell.field_rules import words_of
     from agent.shell.layout import counted, size
@@ -191,6 +192,7 @@ def _status(arguments: argparse.Namespace) -> int:
         *_requests(answer["requests"]),
         ("to upload", f"{counted(answer['uploads']['waiting'])}, {size(answer['uploads']['bytes'])}"),
         ("broker", state),
+        *([("ignored", ignored_words(answer["ignored"]))] if answer["ignored"] else []),
         (
             "clock",
             ("trusted" if answer["clock"]["trusted"] else "unsure") + f", {when_text(answer['clock']['agent_time'])}",

@@ -327,11 +327,17 @@ class Commands:
     async def tick(self, moment: Moment) -> None:
         """Judge every waiting command again: its time may be trusted, its predecessor done, its expiry past.
 
-        Also tries again what an outside failure stopped. The composition root calls it every few seconds.
+        Also tries again what an outside failure stopped, and tells what was collected of strangers' messages. The
+        composition root calls it every few seconds.
         """
         self._later.clear()
+        await self._strangers.tell_collected(moment)
         await self.settle_corrected(moment)
         await self._release(moment)
+
+    async def tell_strangers(self, moment: Moment) -> None:
+        """Tell, at the ordered stop, what was collected of strangers' messages: nobody remembers it behind that."""
+        await self._strangers.tell_collected(moment, at_once=True)
 
     async def part(self, moment: Moment) -> bool:
         """Go on with leaving the owner, if that is under way; return whether only the keys are left to destroy."""

@@ -333,4 +333,9 @@ def test_message_of_nobody_is_counted_audited_and_never_answered(hostile: Hostil
     refused = [json.loads(line) for line in log.splitlines() if '"command_refused"' in line]
     assert {"unreadable", "unknown_key", "bad_signature"} <= {entry["detail"].get("why") for entry in refused}
     assert len(hostile.house.held()) == 1
-    assert "unknown_keys" in {one["code"] for one in hostile.house.agent_json("status")["alerts"]}
+    status = hostile.house.agent_json("status")
+    assert "unknown_keys" in {one["code"] for one in status["alerts"]}
+    assert {"unreadable", "unknown_key", "bad_signature"} <= status["ignored"]["commands"].keys()
+    assert status["ignored"]["line"]["retained"] >= 1
+    shown = hostile.house.run("privacy-agent", "status", "--config", hostile.house.config)
+    assert "forged commands:" in shown
