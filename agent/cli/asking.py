@@ -8,7 +8,7 @@ import asyncio
 import json
 import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -66,7 +66,13 @@ def add_parsers(subparsers: Subparsers) -> None:
         summary="show or verify the log of every act on personal data",
         example="privacy-agent audit verify",
     )
-    show = add_asking(audit, "show", "print the log's lines", "privacy-agent audit show > audit.jsonl", run=_audit_show)
+    show = add_asking(
+        audit,
+        "show",
+        "show the log as a table; in a pipe, or with --json, its very lines",
+        "privacy-agent audit show > audit.jsonl",
+        run=_audit_show,
+    )
     show.add_argument("--after", type=int, default=0, metavar="N", help="begin behind entry N")
     add_asking(audit, "verify", "check the whole chain", "privacy-agent audit verify", run=_audit_verify)
 
@@ -568,13 +574,30 @@ def _export(arguments: argparse.Namespace) -> int:
 
 
 def _audit_show(arguments: argparse.Namespace) -> int:
+    from agent.cli.audit_log import shown
+    from agent.shell.terminal import columns
+
+    lines: Iterable[str] = _audit_lines(arguments)
+    as_table = sys.stdout.isatty() and not arguments.json
+    if as_table:
+        lines = shown(lines, columns=columns(sys.stdout))
+    count = 0
+    for line in lines:
+        print(line)
+        count += 1
+    if as_table and not count:
+        print(f"No entry is behind {arguments.after}." if arguments.after else "The log has no entry.")
+    return DONE
+
+
+def _audit_lines(arguments: argparse.Namespace) -> Iterator[str]:
+    """Yield the log's lines, oldest first; no more than one page of them is in memory."""
     after = arguments.after
     while True:
         answer = ask_agent(arguments, "audit", {"after": after})
-        for line in answer["lines"]:
-            print(line)
+        yield from answer["lines"]
         if not answer["next"]:
-            return 0
+            return
         after = answer["next"]
 
 
