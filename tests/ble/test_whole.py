@@ -7,6 +7,7 @@ import pytest
 
 from tests.nearby.beside import beside
 from tests.netns import Network, on_network
+from tests.waiting import until
 
 
 @pytest.mark.promise("FIND-BLE")
@@ -19,5 +20,5 @@ def test_agent_outlives_the_loss_of_its_daemon_and_of_its_adapter_and_switches_t
             here.agent.until_trouble(trouble)
             here.machine.order(f"mend all {harm}")
             here.agent.until_well()
-        assert here.collection("off")["told"] == "bluetooth"
+        until(lambda: here.collection("off")["told"] == "bluetooth", what="the camera heard again and told")
         assert here.met()["privacy_state"]["collection"] is False
