@@ -1,4 +1,4 @@
-"""What a process of ours asks of the kernel before it touches a key."""
+"""What a process of ours asks of the kernel before it touches a key, and how it keeps its memory."""
 
 import ctypes
 import gc
@@ -38,6 +38,20 @@ def _prctl(option: int, value: int) -> None:
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.prctl(option, value, 0, 0, 0) != 0:
         raise OSError(ctypes.get_errno(), "prctl")
+
+
+def hold_collector() -> None:
+    """Look for no garbage until ``let_collect``: a start that only makes what stays would be looked through for it.
+
+    That took a tenth of a start. What nobody refers to is freed all the same; only circles of it wait.
+    """
+    gc.disable()
+
+
+def let_collect() -> None:
+    """Look for garbage from now on, among what is made from now on: what a start made stays as long as the process."""
+    gc.freeze()
+    gc.enable()
 
 
 def give_back_memory() -> None:

@@ -36,8 +36,10 @@ def add_parsers(subparsers: Subparsers) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> int:
+    from agent.process import harden, hold_collector
+
+    hold_collector()
     from agent.cli.asking import config_of
-    from agent.process import harden
 
     _set_up_log(verbose=arguments.verbose, as_json=arguments.json)
     harden()
@@ -48,6 +50,7 @@ def _run(arguments: argparse.Namespace) -> int:
 async def _serve(config: "Config") -> None:
     from agent.app.running import run
     from agent.clock import system_clock
+    from agent.process import let_collect
 
     stop, reload = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -59,6 +62,7 @@ async def _serve(config: "Config") -> None:
     def ready() -> None:
         log.warning("ready: %s", config.device)
         _notify("READY=1")
+        let_collect()
 
     await run(
         config,
