@@ -189,7 +189,7 @@ def _status(arguments: argparse.Namespace) -> int:
     rows = [
         ("device", f"{answer['device']}  ({answer['fingerprint']})"),
         ("agent", "runs" if answer["running"] else f"does not run; start it: privacy-agent run{same_config}"),
-        ("owner", "none" if owner is None else _owner_words(owner)),
+        ("owner", _owner_words(owner)),
         *([] if answer["leaving"] is None else [("leaving", leaving_words(answer["leaving"]))]),
         ("holds", f"{counted(answer['held']['objects'])}, {size(answer['held']['bytes'])}"),
         *_not_here(answer),

@@ -1,7 +1,5 @@
 """The log's numbers of messages of nobody add up to what came, also of a flood that is followed by silence."""
 
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,13 +10,6 @@ from agent.errors import SpaceError
 from tests.commands.office import Office, at, run
 
 PAUSE_S = AUDIT_PAUSE_MS / 1000
-
-
-@pytest.fixture
-def office(tmp_path: Path) -> Iterator[Office]:
-    opened = Office(tmp_path / "state")
-    yield opened
-    opened.close()
 
 
 def forge(office: Office, count: int, *, seconds: float) -> None:
