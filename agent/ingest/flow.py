@@ -233,6 +233,8 @@ class Ingest:
         """Look again at what was refused: the policy or the owner's rights changed."""
         self._telling.forget()
         for share in self._shares.values():
+            for batch in share.logs.values():
+                batch.asked = False
             share.source.reconsider()
         for stream in self._streams:
             stream.reconsider()
@@ -279,10 +281,30 @@ class Ingest:
             label = candidate.place.label
             batch = share.logs.setdefault(label, OpenBatch(share.source, self._monotonic()))
             batch.add(candidate)
+            await self._foretell(batch, candidate)
             if batch.is_full:
                 await self._close_batch(share, label)
             elif len(share.logs) > OPEN_BATCHES:
                 await self._close_batch(share, next(iter(share.logs)))
+
+    async def _foretell(self, batch: OpenBatch, candidate: Candidate) -> None:
+        """Tell of a refusal when its log begins to wait for company; step 1, when that ends, has the last word.
+
+        Nothing is done with the file. If power fails before step 1, it is offered and told of again.
+        """
+        if batch.asked or self._shares[candidate.source].giving_up.holding(candidate) is not None:
+            return
+        work, moment = Work(batch.source, (candidate,)), self._now()
+        try:
+            found = await self._find(work)
+            if found.taken or found.forbidden is not None or found.one_too_many:
+                return  # of this one step 1 says something else; another may come
+            batch.asked = True
+            refused = self._at_gate.refusal(found.camera, candidate.place.category, rights=found.rights, moment=moment)
+            if refused is not None:
+                await self._refused(work, refused, moment)
+        except AgentError:
+            return  # step 1 meets it again, and tells
 
     async def _opened(self, name: str) -> None:
         """Look whether the folder that was opened is known by this name; then do what a crash left over in it.
@@ -723,11 +745,16 @@ class Ingest:
 
     async def _refused(self, work: Work, decision: Refuse, moment: Moment) -> None:
         place, name = work.first.place, work.source.settings.name
-        if not self._telling.once("refused", work, reason=decision.reason, key=(place.label, place.category)):
+        key = (place.label, place.category)
+        if not self._telling.once("refused", work, reason=decision.reason, key=key):
             return
         detail: dict[str, str | int] = {"reason": decision.reason, "category": place.category, "source": name}
         event = Event(kind="ingest_refused", rule=decision.rule, detail=detail)
-        await self._index.write(lambda tx: audit.append(tx, event, moment=moment))
+        try:
+            await self._index.write(lambda tx: audit.append(tx, event, moment=moment))
+        except AgentError:  # nothing is written: the next time it is told with its entry
+            self._telling.take_back("refused", work, reason=decision.reason, key=key)
+            raise
 
     def _share(self, work: Work) -> Share:
         return self._shares[work.source.settings.name]

@@ -72,24 +72,28 @@ class Gate:
             hint="free space or lower the keep limits in policy.toml",
         )
 
+    def refusal(self, camera: str, category: Category, *, rights: Rights, moment: Moment) -> Refuse | None:
+        """Return why it would not be let in now, however much room there is; nothing is promised."""
+        decision = decide(
+            self._policy(),
+            "ingest",
+            requester=_DEVICE,
+            subject=Subject(camera=camera, category=category, taken_in_ms=moment.agent_ms),
+            rights=rights,
+            conditions=Conditions(moment=moment),
+        )
+        return decision if isinstance(decision, Refuse) else None
+
     def ask_again(self, let: Let, category: Category, *, rights: Rights, moment: Moment) -> Let | Refuse:
         """Return what of a yes holds for a piece over which ``rights`` stand, by when it may have been written.
 
         What is another since ``let`` is not judged here, but in step 4 (``meanwhile.py``).
         """
-        policy = self._policy()
-        if rights.ended or policy.rule_for(let.camera, category) != let.rule:
+        if rights.ended or self._policy().rule_for(let.camera, category) != let.rule:
             return let
-        decision = decide(
-            policy,
-            "ingest",
-            requester=_DEVICE,
-            subject=Subject(camera=let.camera, category=category, taken_in_ms=moment.agent_ms),
-            rights=rights,
-            conditions=Conditions(moment=moment),
-        )
-        if isinstance(decision, Refuse):
-            return decision
+        refused = self.refusal(let.camera, category, rights=rights, moment=moment)
+        if refused is not None:
+            return refused
         return msgspec.structs.replace(
             let,
             consents=rights.consents,

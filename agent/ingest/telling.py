@@ -39,6 +39,10 @@ class Telling:
         self.tell(event)
         return True
 
+    def take_back(self, kind: EventKind, work: Work, *, reason: str, key: tuple[str, ...]) -> None:
+        """Tell it once more the next time: what belongs to it could not be written."""
+        self._told.pop((kind, work.source.settings.name, reason, *key), None)
+
     def forget(self) -> None:
         """Tell all of it anew."""
         self._told.clear()

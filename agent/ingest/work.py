@@ -118,14 +118,18 @@ class Let(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class OpenBatch:
-    """Log files of one camera that wait for company."""
+    """Log files of one camera that wait for company.
 
-    __slots__ = ("_members", "since_s", "size_bytes", "source")
+    ``asked`` notes that the gate was asked of one of them, so that what it refuses is told before the wait is over.
+    """
+
+    __slots__ = ("_members", "asked", "since_s", "size_bytes", "source")
 
     def __init__(self, source: Source, since_s: float) -> None:
         self.source = source
         self.since_s = since_s
         self.size_bytes = 0
+        self.asked = False
         self._members: dict[str, Candidate] = {}
 
     @property
