@@ -44,6 +44,9 @@ from agent.sources.source import Fresh, Offer, Opened
 POLL_S: Final = 10.0
 """Between two looks at a camera that is there; one costs it a request of some hundred bytes."""
 
+SOON_S: Final = 1.0
+"""Behind a look at which it was switched: what it says of itself was asked before that."""
+
 PROVED_S: Final = 120.0
 """So long the proof of a camera's key counts. A new one costs both sides a handshake: ten cameras, proved each minute,
 took a sixth of what an agent at rest may take."""
@@ -164,6 +167,7 @@ class CameraSource:
         self._anew_s = monotonic() + ANEW_S
         self._doubted = False
         self._proved_s = monotonic()
+        self._switched = self._was_soon = False
         self._undated = _Undated()
 
     # -- what the flow asks of every source
@@ -177,7 +181,10 @@ class CameraSource:
         return await self._ask(partial(self._meet, addresses, anew=anew))
 
     async def run(self, offer: Offer, fresh: Fresh, opened: Opened) -> None:
-        """Look at the camera every ``poll_s``, or when woken, for ever; one that is away is tried as often."""
+        """Look at the camera every ``poll_s``, or when woken, for ever; one that is away is tried as often.
+
+        A look at which it was switched is followed by another ``SOON_S`` later.
+        """
         try:
             while True:
                 self._woken.clear()
@@ -386,7 +393,7 @@ class CameraSource:
                 break
             self._link.collect(enabled=wanted)
             self._tell_collection(wanted, now)
-            now = wanted
+            now, self._switched = wanted, True
         medium: Medium = "encrypted" if status.erasure == _ERASED_BY_KEY else "disk"
         if medium != self.settings.medium:
             self.settings = msgspec.structs.replace(self.settings, medium=medium)
@@ -424,8 +431,10 @@ class CameraSource:
             answer.cancel()  # what nobody waits for is not begun
 
     async def _wait(self) -> None:
+        soon = self._switched and not self._was_soon  # one that is another at each look is not asked more often for it
+        self._switched, self._was_soon = False, soon
         try:
-            async with asyncio.timeout(self._poll_s):
+            async with asyncio.timeout(min(self._poll_s, SOON_S) if soon else self._poll_s):
                 await self._woken.wait()
         except TimeoutError:
             pass

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -14,12 +15,17 @@ GARDEN: Final = "Garden"
 PURPOSE: Final = "analytics"
 REASON: Final = "claim 7 of the insurer"
 
+_ADMITTED: Final = re.compile(r"ingest admitted source=\S+ object=(\w+)")
+
 
 def ask(stage: Stage, found: Found, *, live: Live) -> Told:
     """Step 12: four requests, each signed by the owner, each with a receipt that says what it did."""
     claims: dict[str, bool] = {}
     for act in (_withdraw, _restrict, _hold, _hand_over):
         claims |= act(stage, found, live)
+    left = [path for path in stage.spool.rglob("*.jsonl") if path.is_file()]  # since a while by now
+    logs = [one for one in _held(stage) if one["category"] == "usage-log"]
+    claims[f"nothing more is taken in for {PURPOSE}"] = bool(left) and not logs
     return Told(
         seen="; ".join(f"{request}: {did}" for request, _status, did in found.requests),
         proves="a right is a signed command: it acts at once, on what is here and on what comes, and says what it did",
@@ -30,7 +36,7 @@ def ask(stage: Stage, found: Found, *, live: Live) -> Told:
 
 def _withdraw(stage: Stage, found: Found, live: Live) -> dict[str, bool]:
     live(f"consent to {PURPOSE}, and a usage log for it")
-    before = _ids(stage)
+    before = _admitted(stage)
     stage.owner("consent", "give", PURPOSE, "--json")
     recorded = _now() + timedelta(seconds=1)  # a yes is about what is recorded from then on
     _camera(stage, "--no-clips", "--logs", "--start", recorded.isoformat(timespec="seconds"))
@@ -40,24 +46,22 @@ def _withdraw(stage: Stage, found: Found, live: Live) -> dict[str, bool]:
     (outcome,) = [one for one in answer["outcomes"] if one["id"] == log["id"]]
     _camera(stage, "--no-clips", "--logs")
     stage.until(lambda: "consent_withdrawn" in _said(stage), "a log that is not taken in")
-    left = [path for path in stage.spool.rglob("*.jsonl") if path.is_file()]
     found.requests.append(
         (f"withdraw {PURPOSE}", answer["status"], f"the log that waited: {outcome['result']}; the next is not taken in")
     )
     return {
         "a log was sealed to those alone whom consent let read it": log["recipients"] == [vendor(stage)],
         "what waited for the withdrawn purpose is deleted": outcome["result"] == "deleted",
-        "nothing more is taken in for it": bool(left) and _ids(stage) == before,
     }
 
 
 def _restrict(stage: Stage, found: Found, live: Live) -> dict[str, bool]:
     live(f"the camera “{GARDEN}”, restricted")
-    before = _ids(stage)
+    before = _admitted(stage)
     _camera(stage, "--seconds", "1", name=GARDEN)
     first = _next(stage, before)
     answer = stage.owner("restrict", "--camera", first["camera"], "--ground", "claims", "--json").json()
-    before = _ids(stage)
+    before = _admitted(stage)
     _camera(stage, "--seconds", "1", "--seed", "3", name=GARDEN)
     second = _next(stage, before)
     refused = stage.agent("export", second["id"], "--json", may_fail=True)
@@ -136,15 +140,14 @@ def _uploaded(stage: Stage) -> set[str]:
 
 
 def _next(stage: Stage, before: set[str]) -> dict[str, Any]:
-    """Return what is held that was not before, waiting for it."""
-    new: list[dict[str, Any]] = []
+    """Return what was taken in that had not been ``before``, as soon as the agent tells of it."""
+    stage.until(lambda: bool(_admitted(stage) - before), "the camera's file to be sealed")
+    return next(one for one in _held(stage) if one["id"] in _admitted(stage) - before)
 
-    def found() -> bool:
-        new[:] = [one for one in _held(stage) if one["id"] not in before]
-        return bool(new)
 
-    stage.until(found, "the camera's file to be sealed")
-    return new[0]
+def _admitted(stage: Stage) -> set[str]:
+    """Return the id of every object that the agent told of since the demo began."""
+    return set(_ADMITTED.findall(_said(stage)))
 
 
 def _said(stage: Stage) -> str:

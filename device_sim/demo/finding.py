@@ -6,6 +6,7 @@ that the steps after it are about one camera.
 
 import json
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -46,6 +47,17 @@ class _Near:
         lines = map(json.loads, self.ask(*_DISCOVER, may_fail=True).splitlines())
         return [line["camera"] for line in lines if "camera" in line]
 
+    def heard_until(self, holds: Callable[[list[dict[str, Any]]], bool], what: str) -> list[dict[str, Any]]:
+        """Return what is heard as soon as something holds of it."""
+        rows: list[dict[str, Any]] = []
+
+        def looked() -> bool:
+            rows[:] = self.heard()
+            return holds(rows)
+
+        self.stage.until(looked, what)
+        return rows
+
     def held(self) -> list[dict[str, Any]]:
         """What this agent holds."""
         objects: list[dict[str, Any]] = json.loads(self.ask("inventory", "--json"))["objects"]
@@ -65,16 +77,15 @@ def find(stage: Stage, *, live: Live) -> Told:
     )
     agent.wait(text=f"ready: {DEVICE}")
     live("listening: nothing that is heard is believed")
-    stage.until(lambda: set(near.ways) <= _ways(near.heard()), "something to be heard each way")
-    before = near.heard()
+    before = near.heard_until(lambda rows: set(near.ways) <= _ways(rows), "something to be heard each way")
     live("enrolled by the labels on the cameras")
     for name in CAMERAS:
         near.ask("enrol", *_by_label(near, name, before), "--name", name, "--json")
     live("the cameras are paired, switched on, and record")
-    stage.until(lambda: len(near.held()) >= len(CAMERAS), "a recording of each camera")
-    stage.until(lambda: all(about["acknowledged"] for about, _raw in near.cards()), "the cameras to be told")
-    stage.until(lambda: any(one["state"] == "impostor" for one in near.heard()), "the impostor to be met")
-    rows, held, cards = near.heard(), near.held(), near.cards()
+    for name in CAMERAS:
+        near.cameras.wait("acknowledged", camera=name)
+    rows = near.heard_until(lambda rows: any(one["state"] == "impostor" for one in rows), "the impostor to be met")
+    held, cards = near.held(), near.cards()
     log = near.ask("audit", "show")
     agent.stop()
     near.cameras.stop()
@@ -96,7 +107,8 @@ def find(stage: Stage, *, live: Live) -> Told:
             and "camera_refused" in log,
             "the impostor was never paired with": not near.cameras.events("paired", camera=IMPOSTOR),
             "every recording of the cards is held, and acknowledged to its camera": len(cards) == len(CAMERAS)
-            and sorted(len(raw) for _about, raw in cards) == sorted(one["bytes"] for one in held),
+            and sorted(len(raw) for _about, raw in cards) == sorted(one["bytes"] for one in held)
+            and all(about["acknowledged"] for about, _raw in cards),
             "no clear sample or name in what the agent wrote": clear.files > 0 and not clear.hits,
         },
         hits=clear.hits,
@@ -116,8 +128,6 @@ def _surround(stage: Stage, *, live: Live) -> _Near:
         "cameras", "device-sim", "camera", "--state", folder / "cameras", "--scenario", scenario, "--interface", "lo",
         "--host", "127.0.0.1", "--json",
     )  # fmt: skip
-    for name in (*CAMERAS, IMPOSTOR):
-        cameras.wait("ready", camera=name)
     near = _Near(stage, folder, ways, cameras)
     near.ask(
         "init", "--owner", stage.home / "owner.pub", "--device", DEVICE, "--state", folder / "state", "--clock",
@@ -127,6 +137,8 @@ def _surround(stage: Stage, *, live: Live) -> _Near:
         config.write(
             f'\n[discovery]\nways = {json.dumps(ways)}\ninterfaces = ["lo"]  # a person names it: else never\n'
         )
+    for name in (*CAMERAS, IMPOSTOR):
+        cameras.wait("ready", camera=name)
     return near
 
 

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from agent.clock import monotonic_s
 from agent.policy import parse_policy
 from agent.sources import camera as camera_module
 from tests.camera.liar import STATUS, Asked, Liar, entry
-from tests.camera.place import Place
+from tests.camera.place import LIMIT_S, Place
 from tests.waiting import until as wait_until
 from tests.writing import policy_text
 
@@ -93,6 +94,33 @@ def test_camera_is_switched_on_and_off_as_the_agent_says(place: Place) -> None:
     place.collect(lambda: place.stand.device.collecting)
     place.collecting = False
     place.collect(lambda: not place.stand.device.collecting)
+
+
+def test_camera_that_was_switched_is_soon_asked_again_what_it_does(place: Place) -> None:
+    place.poll_s = LIMIT_S  # no other look comes by itself
+    device = place.stand.device
+
+    def asked_again() -> bool:
+        if device.collecting:
+            place.stand.do(lambda: device.note_recording(running=True))
+        return len(place.statuses) == 2
+
+    place.collect(asked_again)
+    assert [status.recording for status in place.statuses] == [False, True]
+
+
+def test_camera_that_is_switched_at_each_look_is_not_asked_more_often_for_it(place: Place) -> None:
+    place.poll_s = LIMIT_S
+    looks: list[float] = []
+
+    def switched() -> bool:
+        place.collecting = not place.stand.device.collecting
+        looks.extend(monotonic_s() for _ in range(len(place.statuses) - len(looks)))
+        return len(looks) > 2 or (len(looks) == 2 and monotonic_s() - looks[1] > 2 * camera_module.SOON_S)
+
+    place.collect(switched)
+    assert len(looks) == 2
+    assert len(place.changes) >= len(looks)
 
 
 def test_card_in_which_ten_thousand_recordings_wait_is_listed_page_by_page(place: Place, tmp_path: Path) -> None:
