@@ -41,7 +41,7 @@ if TYPE_CHECKING:
         require_usable,
         write_identity_file,
     )
-    from agent.age.message import decrypt, encrypt
+    from agent.age.message import STANZAS_MAX, decrypt, encrypt
     from agent.age.scrypt import ScryptIdentity, ScryptRecipient
     from agent.age.stream import SeekableReader, Sizes, decrypt_stream, encrypt_stream, payload_size, plain_size
 
@@ -58,6 +58,7 @@ _HOME = {
     "PayloadError": "failure",
     "PrefixedReader": "format",
     "Recipient": "keys",
+    "STANZAS_MAX": "message",
     "ScryptIdentity": "scrypt",
     "ScryptRecipient": "scrypt",
     "SeekableReader": "stream",
@@ -87,6 +88,7 @@ _HOME = {
 __all__ = [
     "FILE_KEY_BYTES",
     "HEADER_MAX_BYTES",
+    "STANZAS_MAX",
     "ArmorError",
     "ArmorReader",
     "ArmorWriter",

@@ -100,10 +100,7 @@ class Admission:
             return Judged(stranger=heard.why)
         self._require_room(heard)
         if isinstance(heard, Repeat):
-            row = heard.row
-            if row.receipt:
-                self._outbox.put_receipt(tx, to=row.kid, about=row.jti, jti=row.receipt_jti, body=row.receipt)
-            return Judged.of(row, run=row.jti if row.status in RUNNING else "")
+            return self._answer_again(tx, heard.row, moment=moment)
         word = pace.take(tx, heard.key.kid, pace=self._world.paces[heard.key.role], moment=moment)
         if word == "drop":
             return Judged(stranger="flood")
@@ -112,6 +109,11 @@ class Admission:
         if isinstance(heard, Turned):
             return self._turn(tx, heard, moment=moment)
         return self._judge_rights(tx, heard, moment=moment)
+
+    def _answer_again(self, tx: Tx, row: CommandRow, *, moment: Moment) -> Judged:
+        if row.receipt and pace.takes_again(tx, row.kid, moment=moment):
+            self._outbox.put_receipt(tx, to=row.kid, about=row.jti, jti=row.receipt_jti, body=row.receipt)
+        return Judged.of(row, run=row.jti if row.status in RUNNING else "")
 
     def _require_room(self, heard: Heard | Repeat | Turned) -> None:
         """Keep the ballast for the owner, its second half for what stops a use, the end of that for the owner's delete.

@@ -88,7 +88,7 @@ class Stranger(msgspec.Struct, frozen=True):
 def read_payload(raw: bytes, *, keystore: Keystore) -> Incoming:
     """Read an MQTT payload of ``cmd``: kind byte, then a sealed command or an ack; raises ``CorruptError``."""
     kind, body = unframe(raw, channel="cmd")
-    jws = age.decrypt(body, keystore.identities()) if kind == "command" else body
+    jws = _opened(body, keystore) if kind == "command" else body
     return Incoming(kind, parse(jws, typ=TYP[kind]), signing_input_sha256(jws))
 
 
@@ -96,8 +96,12 @@ def read_file(raw: bytes, *, keystore: Keystore) -> Incoming:
     """Read a command file: an MQTT payload, a sealed JWS, or a bare one; raises ``CorruptError``."""
     if raw[:1] in {b"\x01", b"\x02"}:
         return read_payload(raw, keystore=keystore)
-    jws = age.decrypt(raw, keystore.identities()) if raw.startswith(_AGE_MAGIC) else raw.strip()
+    jws = _opened(raw, keystore) if raw.startswith(_AGE_MAGIC) else raw.strip()
     return Incoming("command", parse(jws, typ=TYP["command"]), signing_input_sha256(jws))
+
+
+def _opened(sealed: bytes, keystore: Keystore) -> bytes:
+    return age.decrypt(sealed, keystore.identities(), stanzas_max=age.STANZAS_MAX)
 
 
 def hear(

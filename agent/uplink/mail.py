@@ -160,7 +160,7 @@ def opened(raw: bytes, *, device: Device) -> Opened:
     if kind not in UNSEALED:
         if len(body) > MAX_SEALED_BYTES:
             raise CorruptError("sealed message too large")
-        body = age.decrypt(body, device.identities)
+        body = age.decrypt(body, device.identities, stanzas_max=age.STANZAS_MAX)
     return Opened(kind, parse(body, typ=TYP[kind]))
 
 
