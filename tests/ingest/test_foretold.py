@@ -1,16 +1,21 @@
 """A usage log that is not let in is told of when it begins to wait for company; step 1 has the last word."""
 
 import asyncio
+import errno
 import json
+import os
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
 
-from agent import audit
+from agent import audit, bookmark, tombstone
+from agent.clock import parse_rfc3339_ms
 from agent.errors import SpaceError
 from agent.ingest import Ingest
+from agent.model import Selection
 from agent.policy import Policy, parse_policy
+from agent.sources import root
 from tests.ingest.conftest import Home, Until
 from tests.writing import policy_text
 
@@ -142,3 +147,83 @@ def test_refusal_that_could_not_be_written_down_is_told_with_its_entry_later(
     assert failed
     assert len(refusals(home)) == 1
     assert home.left() == [LOG]
+
+
+def test_log_that_was_taken_before_is_no_refused_one(home: Home, until: Until) -> None:
+    log = home.put(LOG, LINE)
+    home.scan(home.settings(after="leave"))
+    home.policy = without_logs(home)
+
+    async def asserts(flow: Ingest) -> None:
+        waiting = flow._shares["spool"].logs
+
+        def offered_again() -> bool:
+            log.open("ab").close()  # its writer came and wrote nothing
+            return bool(waiting)
+
+        await until(offered_again)
+        await until(lambda: not waiting and not flow.is_at_work)
+
+    running(home, asserts, batch_age_s=SOON_S, after="leave")
+    assert refusals(home) == []
+    assert home.reasons("refused") == []
+
+
+def test_log_that_a_delete_covers_is_destroyed_and_no_refused_one(home: Home, until: Until) -> None:
+    home.policy = without_logs(home)
+    written_s = parse_rfc3339_ms("2026-11-22T10:15:00.000Z") // 1000
+    os.utime(home.put(LOG, LINE), (written_s, written_s))
+    hours = Selection(from_="2026-11-22T10:00:00.000Z", to="2026-11-22T11:00:00.000Z")
+    now_ms = home.now.agent_ms
+    home.index.write_now(
+        lambda tx: tombstone.cut_off(
+            tx, hours, rule="owner_erase", by=tombstone.Commanded(),
+            before_ms=now_ms, commanded_ms=now_ms, wall_ms=now_ms,
+        )
+    )  # fmt: skip
+
+    async def asserts(_flow: Ingest) -> None:
+        await until(lambda: home.left() == [] and bool(home.reasons("deleted_before")))
+
+    running(home, asserts, batch_age_s=SOON_S)
+    assert refusals(home) == []
+    assert home.reasons("refused") == []
+
+
+def test_log_that_was_taken_and_cannot_be_removed_is_no_refused_one(
+    home: Home, until: Until, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read_only(*_arguments: object, **_named: object) -> bool:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr(root, "remove_beneath", read_only)
+    home.put(LOG, LINE)
+
+    async def asserts(flow: Ingest) -> None:
+        await until(lambda: flow.counts["source_failed"] == 1)
+        home.policy = without_logs(home)
+        flow.reconsider()
+        await until(lambda: flow.counts["source_failed"] == 2)
+
+    running(home, asserts, batch_age_s=SOON_S)
+    assert home.opened(home.only()) == LINE
+    assert refusals(home) == []
+    assert home.reasons("refused") == []
+
+
+def test_log_for_which_there_is_no_bookmark_is_told_as_that_and_no_refused_one(
+    home: Home, until: Until, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bookmark, "BOOKMARKS_MAX", 1)
+    home.put(LOG, LINE)
+    home.scan(home.settings(after="leave"))
+    home.put(LOG.replace("T10", "T11"), LINE)
+    home.policy = without_logs(home)
+
+    async def asserts(_flow: Ingest) -> None:
+        await until(lambda: bool(home.reasons("unreadable")))
+
+    running(home, asserts, batch_age_s=SOON_S, after="leave")
+    assert home.reasons("unreadable") == ["more logs are there than can be known"]
+    assert refusals(home) == []
+    assert home.reasons("refused") == []
