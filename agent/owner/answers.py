@@ -11,7 +11,6 @@ import msgspec
 
 from agent.clock import MS_PER_S, rfc3339_ms
 from agent.errors import ConfigError, CorruptError
-from agent.files import write_durably
 from agent.owner import command as requests
 from agent.owner import device as devices
 from agent.owner import send, show
@@ -19,7 +18,7 @@ from agent.owner.command import Signed
 from agent.owner.context import Context, add
 from agent.owner.device import Device
 from agent.owner.exchange import Exchange, Session, keep
-from agent.owner.home import read_file
+from agent.owner.home import read_file, write_file
 from agent.owner.line import Line
 from agent.owner.reach import settings_from
 from agent.owner.receipt import Alert, Receipt, jws_of, signer_of
@@ -312,7 +311,7 @@ def _receipt(arguments: argparse.Namespace, context: Context) -> int:
         jtis = [receipt.jti for receipt in ended]
         session, _jws = sessions[0]
         payload = requests.ack(jtis, me=session.me, device=session.device.name, iat_s=context.now_s())
-        _write_file(Path(arguments.ack), payload)
+        write_file(Path(arguments.ack), payload)
         context.note(f"next: on the device: privacy-agent submit {arguments.ack}")
     elif any(map(_is_last_word, ended)):
         context.note(
@@ -352,13 +351,6 @@ def _note_all(shortfalls: Sequence[str], context: Context) -> int:
     for shortfall in shortfalls:
         context.note(shortfall)
     return 1 if any(shortfalls) else 0
-
-
-def _write_file(path: Path, data: bytes) -> None:
-    try:
-        write_durably(path, data)
-    except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror}", hint="check the folder and its permissions") from error
 
 
 def _receipts(arguments: argparse.Namespace, context: Context) -> int:

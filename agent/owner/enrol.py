@@ -15,10 +15,9 @@ from agent.clock import MS_PER_S
 from agent.envelope import Approvals, Descriptor, Key, KeySet, Quota, parse_descriptor
 from agent.envelope.keyset import APPROVABLE, VERBS, Verb
 from agent.errors import ConfigError, CorruptError
-from agent.files import write_durably
 from agent.owner import device as devices
 from agent.owner.context import Context, add
-from agent.owner.home import DESCRIPTOR, quote, read_descriptor, read_file
+from agent.owner.home import DESCRIPTOR, quote, read_descriptor, read_file, write_file
 from agent.owner.members import issue, with_member, with_verbs, without_member
 from agent.owner.own import require_name, write_keys
 from agent.owner.reach import add_broker_arguments, settings_from
@@ -362,7 +361,7 @@ def _sign(
     root = context.home.root(Path(arguments.root).expanduser() if arguments.root else None)
     new = issue(keys, current=current, root=root, iat_s=context.now_ms() // MS_PER_S, approvals=approvals)
     path = Path(arguments.out or f"keyset-{new.version}.jws")
-    _write_out(path, new.raw + b"\n")
+    write_file(path, new.raw + b"\n")
     context.home.keep_key_set(new)
     return new, path
 
@@ -420,7 +419,7 @@ def _client_new(arguments: argparse.Namespace, context: Context) -> int:
     )
     context.home.write_settings(settings)
     me = context.home.me()
-    _write_out(out, read_file(context.home.path / DESCRIPTOR))
+    write_file(out, read_file(context.home.path / DESCRIPTOR))
     context.say(
         f"client       {me.name}\nfingerprint  {me.fingerprint}\n\n"
         f"next: give {out} to the owner, who compares the fingerprint and runs: privacy-owner client add {quote(out)}",
@@ -435,10 +434,3 @@ def _quota(text: str) -> Quota:
         raise ConfigError(f"{text!r} is no quota", hint="three whole numbers: objects,bytes,seconds")
     objects, bytes_, window_s = map(int, match.groups())
     return Quota(objects=objects, bytes=bytes_, window_s=window_s)
-
-
-def _write_out(path: Path, data: bytes) -> None:
-    try:
-        write_durably(path, data)
-    except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror}", hint="check the folder and its permissions") from error

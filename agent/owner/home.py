@@ -207,13 +207,6 @@ class Home:
         """Keep a version."""
         return self.write(f"keysets/{keys.version}.jws", keys.raw + b"\n")
 
-    def write_out(self, path: Path, data: bytes) -> None:
-        """Write a file that a person named, durably; raises ``ConfigError``."""
-        try:
-            files.write_durably(path, data)
-        except OSError as error:
-            raise ConfigError(f"{path}: {error.strerror}", hint="check the folder and its permissions") from error
-
     # --- settings
 
     def settings(self) -> Settings:
@@ -280,6 +273,14 @@ def read_descriptor(path: Path) -> Descriptor:
 def read_file(path: Path, *, max_bytes: int = FILE_BYTES, secret: bool = False) -> bytes:
     """Read a whole file; raises ``ConfigError`` when it cannot be read or is larger than what we read."""
     return files.read_whole(path, max_bytes=max_bytes, hint="check the name and the permissions", secret=secret)
+
+
+def write_file(path: Path, data: bytes) -> None:
+    """Write a file that a person named, durably; raises ``ConfigError`` when it cannot be written."""
+    try:
+        files.write_durably(path, data)
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}", hint="check the folder and its permissions") from error
 
 
 def read_private(path: Path) -> bytes:

@@ -19,7 +19,7 @@ from agent.errors import ConfigError
 from agent.owner import device as devices
 from agent.owner import home as place
 from agent.owner.context import Context, add
-from agent.owner.home import quote, read_file
+from agent.owner.home import quote, read_file, write_file
 from agent.owner.members import entry, signer, succeed
 from agent.owner.own import brought, name_of, owner_of, read_typed_sheet, write_keys, write_new_sheet, write_owner_file
 from agent.owner.sheet import Recovered, first_client
@@ -76,7 +76,7 @@ def _replace(arguments: argparse.Namespace, context: Context) -> int:
     for raw, one in zip(raws, known, strict=True):
         devices.add(context.home, raw, one.descriptor, first_seq=context.now_s())
     path = Path(arguments.out or f"succession-{new.version}.jws")
-    context.home.write_out(path, _statement(found, owner, iat_s=made_ms // MS_PER_S) + b"\n" + new.raw + b"\n")
+    write_file(path, _statement(found, owner, iat_s=made_ms // MS_PER_S) + b"\n" + new.raw + b"\n")
     context.say(
         f"owner        {owner.name}\n"
         f"fingerprint  {owner.fingerprint}\n"
