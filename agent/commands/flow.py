@@ -436,7 +436,9 @@ class Commands:
         if isinstance(command.request, Delete):
             if (kept := await self._delete(row, command.request.select)) is not None:
                 raise kept
-            await self._settle_open(row.jti)
+            await self._index.write(
+                lambda tx: self._ledger.settle_running(tx, jti, moment=self._world.now()), urgent=True
+            )
         elif isinstance(command.request, EraseAll):
             await self._farewell.stop()
             if (kept := await self._delete(row, Selection(all=True))) is not None:  # keys of objects are destroyed
@@ -527,16 +529,6 @@ class Commands:
         undecided = self._trust.undecided(tx, jti, ids)
         elsewhere = self._erasure.pending(tx, jti, undecided) | self._removal.ids(tx)
         return tuple(object_id for object_id in undecided if object_id not in elsewhere)
-
-    async def _settle_open(self, jti: str) -> None:
-        """Settle a command whose last object was decided outside an erasure."""
-
-        def settle(tx: Tx) -> None:
-            row = self._trust.command(tx, jti)
-            if row is not None and row.status in RUNNING:
-                self._ledger.settle_by_outcomes(tx, row, moment=self._world.now())
-
-        await self._index.write(settle, urgent=True)
 
     def _progress(self, jti: str) -> Callable[[int, int], None]:
         """Return what tells the sender how far a command is, from a worker's thread; no room for it stops nothing."""

@@ -298,6 +298,12 @@ class Ledger:
         status: Status = "done" if good == total else "partial" if good or said else "failed"
         return self.settle(tx, row, status=status, answer=answer, moment=moment)
 
+    def settle_running(self, tx: Tx, jti: str, *, moment: Moment) -> None:
+        """Settle a command whose last object was decided outside an erasure, unless that was done meanwhile."""
+        row = self._trust.command(tx, jti)
+        if row is not None and row.status in RUNNING:
+            self.settle_by_outcomes(tx, row, moment=moment)
+
     def _exports_left(self, tx: Tx, row: CommandRow) -> bool:
         """Tell whether an owner's delete means exports that lie here still: they could not be removed yet."""
         request = command_of(row).request if row.status in RUNNING and row.claims else None

@@ -21,7 +21,7 @@ from agent import audit
 from agent.audit import Event
 from agent.bundle import Bundle
 from agent.commands.consent import Purposes
-from agent.commands.ledger import RUNNING, Ledger, command_of
+from agent.commands.ledger import Ledger, command_of
 from agent.commands.world import World
 from agent.envelope import Command
 from agent.erasure import Erasure
@@ -80,7 +80,9 @@ class Withdrawals:
             await self._do(row, late[:PART], selected=False)
         if await self._index.read(lambda tx: self._erasure.is_open(tx, row.jti)):
             raise LinkError("deleted files of it cannot be removed yet", hint="privacy-agent doctor says which")
-        await self._index.write(partial(self._settle, jti=row.jti), urgent=True)
+        await self._index.write(
+            lambda tx: self._ledger.settle_running(tx, row.jti, moment=self._world.now()), urgent=True
+        )
 
     def _late(self, tx: Tx, row: CommandRow) -> tuple[str, ...]:
         """Return what this command means as well and has not decided: it was sealed before the word, and came after."""
@@ -149,8 +151,3 @@ class Withdrawals:
         audit.append(tx, event, moment=moment)
         assert after.fate != "erased"  # noqa: S101 - the caller erases those
         return Outcome(id=item.id, result=after.fate, remarks=tuple(remarks))
-
-    def _settle(self, tx: Tx, jti: str) -> None:
-        row = self._trust.command(tx, jti)
-        if row is not None and row.status in RUNNING:
-            self._ledger.settle_by_outcomes(tx, row, moment=self._world.now())
