@@ -15,6 +15,9 @@ TOLD: Final = frozenset(
 )
 """What an operator has to know of; a full disk and a source that failed have alerts of their own."""
 
+JUDGED: Final = "refused"
+"""What is not wrong with a file, but with what the policy and the owner say of it."""
+
 REASONS_MAX: Final = 32
 """Reasons of one source that are counted apart; those beyond are counted together."""
 
@@ -29,7 +32,7 @@ class Refusals:
 
     def __init__(self) -> None:
         self._counts: dict[str, Counter[tuple[str, str]]] = {}
-        self._files: dict[int, None] = {}
+        self._files: dict[int, str] = {}
 
     def note(self, event: IngestEvent) -> int:
         """Count an event if it is one of ``TOLD``; return how often it came if the log has to say so, else 0."""
@@ -51,8 +54,15 @@ class Refusals:
             return False
         while len(self._files) >= FILES_MAX:
             del self._files[next(iter(self._files))]
-        self._files[file] = None
+        self._files[file] = event.kind
         return True
+
+    def judged_anew(self) -> None:
+        """Forget what the policy and the owner's words kept out, for these are others now: it is offered again."""
+        for counts in self._counts.values():
+            for key in [key for key in counts if key[0] == JUDGED]:
+                del counts[key]
+        self._files = {file: kind for file, kind in self._files.items() if kind != JUDGED}
 
     def of(self, source: str) -> list[dict[str, Any]]:
         """Return what was not taken in of one source, the most frequent first."""

@@ -615,6 +615,7 @@ async def _reload_policy(live: Live, reload: asyncio.Event) -> None:
 def _look_again(live: Live) -> None:
     """Have looked again at what was refused: the policy, or what stands over objects, is another."""
     live.rights_news.set()
+    live.refusals.judged_anew()
     live.ingest.reconsider()
     if live.upload is not None:
         live.upload.changed()

@@ -34,6 +34,20 @@ def test_file_that_is_offered_again_at_each_look_at_everything_is_counted_once()
     assert [offer("a.mp4", destroyed=True) for _ in range(2)] == [0, 4], "it was put there again each time"
 
 
+def test_what_was_refused_under_another_policy_is_told_no_more_unless_it_is_refused_again() -> None:
+    refusals = Refusals()
+
+    def offer(path: str) -> int:
+        return refusals.note(IngestEvent(kind="refused", source="spool", reason="no_rule", unverified_path=path))
+
+    refusals.note(unreadable("a symbolic link"))
+    assert [offer(path) for path in ("a.jsonl", "b.jsonl", "a.jsonl")] == [1, 2, 0]
+    refusals.judged_anew()
+    assert refusals.of("spool") == [{"kind": "unreadable", "reason": "a symbolic link", "count": 1}]
+    assert [offer(path) for path in ("a.jsonl", "a.jsonl")] == [1, 0]
+    assert {"kind": "refused", "reason": "no_rule", "count": 1} in refusals.of("spool")
+
+
 def test_flood_of_reasons_is_counted_together() -> None:
     refusals = Refusals()
     for number in range(10 * REASONS_MAX):

@@ -241,3 +241,15 @@ def test_policy_is_read_anew_on_a_signal_and_a_bad_one_changes_nothing(tmp_path:
         until(lambda: "no_rule" in log.read_text(), what="a category without a rule refused")
         assert house.held() == []
         assert list(house.spool.rglob("*.mp4")), "the source keeps its copy (I1)"
+        assert not_taken(house) == ["no_rule"]
+        policy.write_text(good)
+        house.signal("agent", signal.SIGHUP)
+        again = re.compile(rf"waits for its owner: privacy-owner approve (?!{line[1]})(\w+) (\w+)")
+        line = until(lambda: again.search(log.read_text()), what="the category asked about")
+        house.owner("approve", line[1], line[2], "--yes")
+        until(lambda: len(house.held()) == 1, what="it taken in")
+        assert not_taken(house) == [], "what another policy kept out is told no more"
+
+
+def not_taken(house: House) -> list[str]:
+    return [one["reason"] for source in house.agent_json("status")["sources"] for one in source["not_taken"]]
