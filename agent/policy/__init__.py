@@ -16,7 +16,7 @@ Nothing here reads a file, a clock or the index.
 
 from agent.policy.decision import WITHDRAWN, decide
 from agent.policy.forecast import FORECAST_MS, Before, Forecast, Turnover
-from agent.policy.order import Change, compare, is_tighter, loosens
+from agent.policy.order import Change, compare, loosens
 from agent.policy.purpose import Basis, Consents, Given, Purpose, Word, is_allowed, purposes_for, recipients_for
 from agent.policy.reading import is_region, parse_policy
 from agent.policy.values import (
@@ -66,7 +66,6 @@ __all__ = [
     "decide",
     "is_allowed",
     "is_region",
-    "is_tighter",
     "loosens",
     "parse_policy",
     "purposes_for",

@@ -26,8 +26,6 @@ FIELDS_MAX: Final = 16
 VALUES_MAX: Final = 64
 NAME_MAX: Final = 64
 
-_OWN_KEYS: Final = ("purpose", "epsilon", "budget")
-
 
 class Counts(msgspec.Struct, frozen=True, kw_only=True):
     """Which values of which fields are counted, for which purpose, and what telling them may cost."""

@@ -339,12 +339,6 @@ def loosens(changes: tuple[Change, ...]) -> tuple[Change, ...]:
     return tuple(change for change in changes if change.kind == "looser")
 
 
-def is_tighter(before: Policy, after: Policy) -> bool:
-    """Tell whether ``after`` allows less than ``before`` and nothing more."""
-    kinds = {change.kind for change in compare(before, after)}
-    return "tighter" in kinds and "looser" not in kinds
-
-
 class _Place(msgspec.Struct, frozen=True):
     """The table that a change is told of, and the one of the other document that decides it."""
 
