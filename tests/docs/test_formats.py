@@ -1,6 +1,5 @@
 """`docs/formats.md` is read back: its byte tables open the files of a real run, its lists are the code's lists."""
 
-import fnmatch
 import hashlib
 import json
 import re
@@ -16,35 +15,27 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from agent import chain
 from agent.index.opening import MIGRATIONS
 from agent.keytree import BranchKey, GroupKey, Root, seal_header, wrap_branch, wrap_group, wrap_slot
+from agent.owner.home import CLIENT, Home
 from tests.docs.conftest import Minutes
-
-TEXT = (Path(__file__).resolve().parents[2] / "docs" / "formats.md").read_text(encoding="utf-8")
-
-
-def part(number: int) -> str:
-    """Return one numbered section."""
-    return TEXT.split(f"\n## {number}. ", 1)[1].split("\n## ", 1)[0]
-
-
-def first_cells(number: int) -> list[str]:
-    """Return the first cell of every row of a section's tables."""
-    rows = re.findall(r"^\| (`.+?) \|", part(number), re.MULTILINE)
-    return [name for row in rows for name in re.findall(r"`([^`]+)`", row)]
-
-
-def as_patterns(names: list[str]) -> list[str]:
-    """Turn documented names into patterns: words in capitals stand for anything."""
-    patterns = [re.sub(r"\b(?:ID|NAME|SEQ|JTI|CMD|N)\b", "*", name) for name in names]
-    return [pattern.replace("….msg", "devices/*/commands/*.msg") for pattern in patterns]
+from tests.docs.listed import part, unlisted
 
 
 @pytest.mark.parametrize(("number", "folder"), [(1, "state"), (7, "owner")])
 def test_every_file_that_a_run_leaves_is_documented(number: int, folder: str, five_minutes: Minutes) -> None:
-    patterns = as_patterns(first_cells(number))
     home = five_minutes.folder / folder
     left = [str(path.relative_to(home)) for path in home.rglob("*") if path.is_file()]
     assert left
-    assert [name for name in left if not any(fnmatch.fnmatch(name, pattern) for pattern in patterns)] == []
+    assert unlisted(left, section=number) == []
+
+
+def test_home_that_was_moved_aside_is_documented(tmp_path: Path) -> None:
+    home = Home(tmp_path / "home")
+    home.create()
+    home.write(CLIENT, b"a key")
+    aside = home.move_aside()
+    assert aside is not None
+    assert (aside / CLIENT).read_bytes() == b"a key"
+    assert unlisted([f"../{aside.name}"], section=7) == []
 
 
 def test_every_file_that_a_run_leaves_is_private(five_minutes: Minutes) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.docs.listed import unlisted
 from tests.farewell.leaving import contents_of, ended
 from tests.flow.house import DEVICE, House
 from tests.waiting import until
@@ -32,6 +33,7 @@ def test_owner_leaves_and_the_next_one_begins(house: House) -> None:
     assert {event["object"] for event in house.events("erased")} == {object_["id"]}
     assert ended(house) == 0
     assert set(contents_of(house.state)) == {"lock", "former.json"}
+    assert unlisted(list(contents_of(house.state)), section=1) == []
     for path in (house.folder / "policy.toml", house.folder / "tls" / DEVICE / "tls.key"):
         assert not path.exists()
     left = b"".join(path.read_bytes() for path in house.state.rglob("*") if path.is_file())
