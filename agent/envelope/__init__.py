@@ -71,7 +71,7 @@ from agent.envelope.keyset import (
 )
 from agent.envelope.kinds import (
     CHANNEL_KINDS,
-    CHUNK_OFFSET_BYTES,
+    CHUNK_HEAD_BYTES,
     KIND,
     MAX_JWS_BYTES,
     MAX_MANIFEST_BYTES,
@@ -86,9 +86,8 @@ from agent.envelope.kinds import (
     TYP_POLICY,
     Kind,
     frame,
-    pack_chunk,
+    frame_chunk,
     unframe,
-    unpack_chunk,
 )
 from agent.envelope.policy import SignedPolicy, parse_signed_policy, policy_claims, read_unverified_policy
 from agent.envelope.succession import Succession, is_succession, read_succession, succession_claims
@@ -109,7 +108,7 @@ from agent.envelope.uploads import (
 __all__ = [
     "BACKEND_VERBS",
     "CHANNEL_KINDS",
-    "CHUNK_OFFSET_BYTES",
+    "CHUNK_HEAD_BYTES",
     "GRANTED_ALONE",
     "GROUNDS",
     "HOLD_MAX_S",
@@ -175,9 +174,9 @@ __all__ = [
     "encode",
     "fingerprint",
     "frame",
+    "frame_chunk",
     "is_succession",
     "keyset_claims",
-    "pack_chunk",
     "parse",
     "parse_ack",
     "parse_command",
@@ -197,6 +196,5 @@ __all__ = [
     "succession_claims",
     "thumbprint",
     "unframe",
-    "unpack_chunk",
     "verify",
 ]

@@ -1,6 +1,5 @@
 """Kind bytes, JWS types, channels and sizes of ``docs/protocol.md`` §2 and §9, once."""
 
-import struct
 from typing import Final, Literal
 
 from agent.errors import CorruptError
@@ -61,8 +60,8 @@ MAX_OUTCOMES: Final = 200
 MAX_SELECT_IDS: Final = 200
 MAX_ACKS: Final = 200
 MAX_ERASE_ITEMS: Final = 100
-CHUNK_OFFSET_BYTES: Final = 8
-_OFFSET: Final = struct.Struct(">Q")
+CHUNK_HEAD_BYTES: Final = 9
+"""Kind byte and offset, in front of a chunk's bytes."""
 
 
 def frame(kind: Kind, body: bytes) -> bytes:
@@ -80,13 +79,12 @@ def unframe(raw: bytes, *, channel: str) -> tuple[Kind, bytes]:
     return kind, raw[1:]
 
 
-def pack_chunk(offset: int, data: bytes) -> bytes:
-    """Return the MQTT payload of a chunk: kind byte, u64 big-endian offset, bytes."""
-    return b"".join((bytes((KIND["chunk"],)), _OFFSET.pack(offset), data))
+def frame_chunk(offset: int, length: int) -> bytearray:
+    """Return the MQTT payload of a chunk, its bytes still zeros: kind byte, u64 big-endian offset, ``length`` bytes.
 
-
-def unpack_chunk(body: bytes) -> tuple[int, bytes]:
-    """Split a chunk's body into offset and bytes; raises ``CorruptError`` when it is shorter than its offset."""
-    if len(body) < CHUNK_OFFSET_BYTES:
-        raise CorruptError("a chunk begins with an offset of 8 bytes")
-    return _OFFSET.unpack_from(body)[0], body[CHUNK_OFFSET_BYTES:]
+    Whoever sends it reads the file straight into the place behind ``CHUNK_HEAD_BYTES``: no second copy is made.
+    """
+    packet = bytearray(CHUNK_HEAD_BYTES + length)
+    packet[0] = KIND["chunk"]
+    packet[1:CHUNK_HEAD_BYTES] = offset.to_bytes(CHUNK_HEAD_BYTES - 1, "big")
+    return packet

@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final, Protocol
 
-from agent.envelope import CHUNK_OFFSET_BYTES, KIND, Failed, Go, Stored, UploadAck
+from agent.envelope import CHUNK_HEAD_BYTES, Failed, Go, Stored, UploadAck, frame_chunk
 from agent.errors import CorruptError, LinkError, RefusedError
 from agent.uplink.mail import Mail
 from agent.uplink.rate import Rate
@@ -34,7 +34,6 @@ LINES_LOST: Final = 3
 """Lines that ended one after the other while packets of this upload were under way and nothing more became durable: a
 broker that ends the connection at a packet it does not like would have it end for ever, and for all others too."""
 
-_HEAD_BYTES: Final = 1 + CHUNK_OFFSET_BYTES
 _NOT_AT_ONCE: Final = frozenset({errno.EAGAIN, errno.EOPNOTSUPP, errno.EINVAL})  # preadv2(2) with RWF_NOWAIT
 _HASH_BYTES: Final = 1 << 20
 _MOST_ANSWERS: Final = 128  # waiting to be looked at; a store that sends more is answered later by its next one
@@ -262,15 +261,15 @@ class Sending:
             total = self._transfer.manifest.payload_bytes
             self._chunks = await asyncio.to_thread(_read, fd, offset, min(READ_CHUNKS * CHUNK_BYTES, total - offset))
             packet = self._chunks.pop(offset)
-        if len(packet) != _HEAD_BYTES + length:
+        if len(packet) != CHUNK_HEAD_BYTES + length:
             raise CorruptError("the sealed payload became shorter while it was sent")
         return packet
 
 
 def _read_cached(fd: int, offset: int, length: int) -> bytearray | None:
-    packet = _packet(offset, length)
+    packet = frame_chunk(offset, length)
     try:
-        got = os.preadv(fd, [memoryview(packet)[_HEAD_BYTES:]], offset, os.RWF_NOWAIT)
+        got = os.preadv(fd, [memoryview(packet)[CHUNK_HEAD_BYTES:]], offset, os.RWF_NOWAIT)
     except OSError as error:
         if error.errno in _NOT_AT_ONCE:
             return None
@@ -278,19 +277,12 @@ def _read_cached(fd: int, offset: int, length: int) -> bytearray | None:
     return packet if got == length else None
 
 
-def _packet(offset: int, length: int) -> bytearray:
-    packet = bytearray(_HEAD_BYTES + length)
-    packet[0] = KIND["chunk"]
-    packet[1:_HEAD_BYTES] = offset.to_bytes(CHUNK_OFFSET_BYTES, "big")
-    return packet
-
-
 def _read(fd: int, offset: int, amount: int) -> dict[int, bytearray]:
     packets: dict[int, bytearray] = {}
     while amount > 0:
-        packet = _packet(offset, min(amount, CHUNK_BYTES))
-        got = os.preadv(fd, [memoryview(packet)[_HEAD_BYTES:]], offset)
-        if got < len(packet) - _HEAD_BYTES:
+        packet = frame_chunk(offset, min(amount, CHUNK_BYTES))
+        got = os.preadv(fd, [memoryview(packet)[CHUNK_HEAD_BYTES:]], offset)
+        if got < len(packet) - CHUNK_HEAD_BYTES:
             raise CorruptError("the sealed payload became shorter while it was sent")
         packets[offset] = packet
         offset += got

@@ -189,7 +189,7 @@ def test_kind_bytes_are_those_of_the_document() -> None:
     for wrong in (b"", b"\x00x", frame("go", b"x"), b"\x01" * 131_073):
         with pytest.raises(CorruptError):
             unframe(wrong, channel="cmd")
-    assert envelope.unpack_chunk(envelope.pack_chunk(2**40, b"data")[1:]) == (2**40, b"data")
+    assert envelope.frame_chunk(2**40, 4) == b"\x21" + (2**40).to_bytes(8, "big") + bytes(4)
 
 
 def test_store_messages_become_values() -> None:

@@ -177,7 +177,7 @@ class Sealed:
         return _b64(envelope.frame(kind, age.encrypt(jws, [reader.identity.recipient()])))
 
 
-def _b64(data: bytes) -> str:
+def _b64(data: bytes | bytearray) -> str:
     return base64.b64encode(data).decode("ascii")
 
 
@@ -482,6 +482,8 @@ def _uploads(cast: Cast, say: Callable[..., str], found: list[Claims]) -> None:
     item = of_upload | {"object": upload["object"]}
     place = {"region": "eu", "epoch": _EPOCH}
     offset, data = 1024, upload["payload_bytes"][1024:1088]
+    packet = envelope.frame_chunk(offset, len(data))
+    packet[envelope.CHUNK_HEAD_BYTES :] = data
     found.append(
         {
             "name": "chunk",
@@ -491,7 +493,7 @@ def _uploads(cast: Cast, say: Callable[..., str], found: list[Claims]) -> None:
             "reader": None,
             "offset": offset,
             "data": _b64(data),
-            "payload": _b64(envelope.pack_chunk(offset, data)),
+            "payload": _b64(packet),
         }
     )
     resync, erase, rectify = an_id("resync"), an_id("erase"), an_id("rectify")

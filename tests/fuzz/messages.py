@@ -73,13 +73,6 @@ def answer_payload(raw: bytes) -> object:
     return MAIL.verified(opened(raw, device=US))
 
 
-def chunk(raw: bytes) -> object:
-    """Take a chunk's head off."""
-    offset, data = envelope.unpack_chunk(raw)
-    assert envelope.pack_chunk(offset, data)[1:] == raw
-    return offset
-
-
 def verified(raw: bytes, *, typ: str, party: str) -> dict[str, Any]:
     """Return claims that a party of the vectors signed."""
     found = parse(signed(raw, typ=typ, party=party), typ=typ)
@@ -229,12 +222,6 @@ TARGETS: Final = (
     ),
     Target(
         name="payload-upack", read=answer_payload, declared=_REFUSES, seeds=lambda: payloads("upack"), largest=LARGE
-    ),
-    Target(
-        name="chunk",
-        read=chunk,
-        declared=(CorruptError,),
-        seeds=lambda: (raw[1:] for raw in payloads("up") if raw[0] == KIND["chunk"]),
     ),
     Target(name="command", read=command, declared=_REFUSES, seeds=lambda: claims("command"), largest=LARGE),
     Target(name="ack", read=ack, declared=_REFUSES, seeds=lambda: claims("ack")),
