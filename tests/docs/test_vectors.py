@@ -5,6 +5,7 @@ A good one must be taken by everybody that it is meant for; a refused one must b
 
 import asyncio
 import base64
+import functools
 import hashlib
 import json
 from collections.abc import Iterator
@@ -13,7 +14,9 @@ from typing import Any
 
 import jsonschema
 import pytest
-from referencing import Registry, Resource
+from jsonschema.protocols import Validator
+from referencing import Registry
+from referencing.jsonschema import DRAFT7, DRAFT202012
 
 from agent import age, envelope
 from agent.app.setup import describe
@@ -49,12 +52,32 @@ def identity_of(party: str) -> age.Identity:
     return age.parse_identity(KEYS[party]["identity"])
 
 
-def validator(schema: str) -> jsonschema.Draft202012Validator:
+@functools.cache
+def judges(schema: str) -> tuple[Validator, Validator]:
+    """Return what reads a schema by the draft that it names, and by the one that ``asyncapi.yaml`` says."""
     loaded = {path.name: json.loads(path.read_text(encoding="utf-8")) for path in SCHEMAS.glob("*.json")}
-    registry: Registry[Any] = Registry().with_resources(
-        (name, Resource.from_contents(document)) for name, document in loaded.items()
+    stated = {document.pop("$schema") for document in loaded.values()}  # else draft-07 would follow references by it
+    assert stated == {jsonschema.Draft202012Validator.META_SCHEMA["$id"]}
+    newer: Registry[Any] = Registry().with_resources(
+        (name, DRAFT202012.create_resource(document)) for name, document in loaded.items()
     )
-    return jsonschema.Draft202012Validator(loaded[f"{schema}.json"], registry=registry)
+    older: Registry[Any] = Registry().with_resources(
+        (name, DRAFT7.create_resource(document)) for name, document in loaded.items()
+    )
+    whole = loaded[f"{schema}.json"]
+    return (
+        jsonschema.Draft202012Validator(whole, registry=newer),
+        jsonschema.Draft7Validator(whole, registry=older),
+    )
+
+
+def faults(schema: str, claims: dict[str, Any]) -> list[str]:
+    """Return what a schema has against claims; both drafts must have the same."""
+    newer, older = (
+        sorted(f"{error.json_path}: {error.message}" for error in judge.iter_errors(claims)) for judge in judges(schema)
+    )
+    assert newer == older
+    return newer
 
 
 def device_descriptor(party: str = "device") -> Descriptor:
@@ -103,7 +126,23 @@ def test_good_message_opens_verifies_and_fits_its_schema(vector: dict[str, Any])
     unverified = envelope.parse(body, typ=TYP[vector["kind"]])
     claims = envelope.verify(unverified, jwk=signer["jwk"], alg=signer["alg"])
     assert claims == vector["claims"]
-    validator(vector["kind"]).validate(claims)
+    assert faults(vector["kind"], claims) == []
+
+
+@pytest.mark.parametrize("vector", SIGNED, ids=name_of)
+def test_good_message_without_a_claim_fits_its_schema_by_both_drafts_or_by_none(vector: dict[str, Any]) -> None:
+    for name in vector["claims"]:
+        faults(vector["kind"], {other: value for other, value in vector["claims"].items() if other != name})
+    assert faults(vector["kind"], vector["claims"] | {"iat": "now"})
+
+
+def test_export_that_is_put_somewhere_names_address_party_and_recipients() -> None:
+    whole = next(vector["claims"] for vector in GOOD if "put" in vector["claims"])
+    for name in ("put", "party", "to"):
+        claims = {other: value for other, value in whole.items() if other != name}
+        assert faults("command", claims)
+        with pytest.raises((CorruptError, RefusedError)):
+            envelope.parse_command(claims)
 
 
 @pytest.mark.parametrize("vector", SIGNED, ids=name_of)
@@ -151,6 +190,30 @@ def test_good_chunk_is_an_offset_and_bytes() -> None:
 # --- refused ones
 
 
+def test_schemas_refuse_of_the_refused_messages_those_whose_claims_have_another_form() -> None:
+    told = set()
+    for vector in REFUSED:
+        try:
+            claims = json.loads(envelope.parse(vector["jws"].encode(), typ=TYP[vector["kind"]]).unverified_payload)
+        except (CorruptError, UnicodeDecodeError):
+            continue
+        if faults(vector["kind"], claims):
+            assert vector["reason"] in {"malformed", "unknown_verb"}
+            told.add(vector["name"])
+    assert told == {
+        "claim that nobody named",
+        "no exp",
+        "ids and all at once",
+        "seq 0",
+        "verb of the future",
+        "NaN",
+        "nested too deep",
+        "an array instead of an object",
+        "upload-ack with a negative offset",
+        "upload-ack with a claim that nobody named",
+    }
+
+
 @pytest.fixture
 def office(tmp_path: Path) -> Iterator[Office]:
     """A device with the vectors' keys, owner and key set, at the vectors' time."""
@@ -186,7 +249,7 @@ def test_refused_command_is_refused_for_its_reason(vector: dict[str, Any], offic
     claims = receipt_of(told[0])
     assert (claims["status"], claims["reason"]) == ("refused", vector["reason"])
     assert claims.get("next_seq") == vector.get("next_seq")
-    validator("receipt").validate(claims)
+    assert faults("receipt", claims) == []
 
 
 def receipt_of(payload: bytes) -> dict[str, Any]:
@@ -217,7 +280,7 @@ def test_key_set_chain_is_accepted_in_order() -> None:
         current = envelope.parse_keyset(entry["jws"].encode(), root_jwk=KEYS["owner"]["jwk"], current=current)
         assert (current.version, current.sha256) == (entry["version"], entry["sha256"])
         unverified = envelope.parse(entry["jws"].encode(), typ="pv1.keyset")
-        validator("keyset").validate(envelope.verify(unverified, jwk=KEYS["owner"]["jwk"], alg="ES256"))
+        assert faults("keyset", envelope.verify(unverified, jwk=KEYS["owner"]["jwk"], alg="ES256")) == []
 
 
 @pytest.mark.parametrize("vector", KEYSETS["refused_after_version_1"], ids=name_of)
@@ -240,7 +303,7 @@ def test_descriptor_is_read_or_refused(vector: dict[str, Any]) -> None:
     assert descriptor.fingerprint == vector["fingerprint"]
     shown = raw if raw.startswith(b"{") else envelope.parse(raw, typ="pv1.descriptor").unverified_payload
     claims = json.loads(shown)
-    validator("descriptor").validate(claims)
+    assert faults("descriptor", claims) == []
 
 
 def test_device_descriptor_is_what_init_writes(tmp_path: Path) -> None:
