@@ -28,6 +28,7 @@ from agent.broker.link import (
     Arrived,
     Closed,
     Connected,
+    Dropped,
     Event,
     Link,
     Opened,
@@ -422,6 +423,8 @@ class Broker:
                 self._on_acknowledged(event)
             case Arrived():
                 self._on_arrived(event)
+            case Dropped():
+                self.counters.dropped_full += event.count
             case Opened():
                 self._opened_s = self._clock_s()
                 self._turn.set()

@@ -89,6 +89,12 @@ class Arrived(msgspec.Struct, frozen=True):
     retained: bool
 
 
+class Dropped(msgspec.Struct, frozen=True):
+    """So many messages came between two turns of the event loop beyond ``MAX_ARRIVED``; told before what was kept."""
+
+    count: int
+
+
 class Closed(msgspec.Struct, frozen=True):
     """The connection is over; always the last event. ``other_version``: asking with MQTT 3.1.1 may help."""
 
@@ -97,7 +103,7 @@ class Closed(msgspec.Struct, frozen=True):
     taken_over: bool = False
 
 
-Event = Opened | Connected | Subscribed | Acknowledged | Arrived | Closed
+Event = Opened | Connected | Subscribed | Acknowledged | Arrived | Dropped | Closed
 
 
 class _Client(paho.Client):
@@ -202,7 +208,7 @@ class Link:
         self._stopping = False
         self._said: list[str] = []
         self._closed: Closed | None = None
-        self.dropped = 0
+        self._dropped = 0
         self._client = self._make_client(client_id, context=context, will=will)
         self._thread = threading.Thread(target=self._run, name=f"mqtt-{client_id}", daemon=True)
 
@@ -319,7 +325,7 @@ class Link:
     def _put(self, event: Event) -> None:
         with self._lock:
             if type(event) is Arrived and len(self._events) >= MAX_ARRIVED:
-                self.dropped += 1
+                self._dropped += 1  # a drain is due: there are events
                 return
             self._events.append(event)
             if self._drain_due:
@@ -386,8 +392,8 @@ class Link:
     def _message(self, _client: paho.Client, _data: object, message: paho.MQTTMessage) -> None:
         try:
             topic = message.topic
-        except UnicodeDecodeError:
-            self.dropped += 1
+        except UnicodeDecodeError:  # counted with those on topics that are not ours, and as bounded
+            self._put(Arrived("", b"", message.retain))
             return
         self._put(Arrived(topic, bytes(message.payload), message.retain))
 
@@ -412,7 +418,10 @@ class Link:
     def _drain(self) -> None:
         with self._lock:
             events, self._events = self._events, deque()
+            dropped, self._dropped = self._dropped, 0
             self._drain_due = False
+        if dropped:
+            self._on_event(Dropped(dropped))
         for event in events:
             self._on_event(event)
 

@@ -26,9 +26,9 @@ def remaining(length: int) -> bytes:
     return bytes((low | 128,)) + remaining(high) if high else bytes((low,))
 
 
-def publish(quality: int, payload_bytes: int, number: int = 1) -> tuple[bytes, int]:
+def publish(quality: int, payload_bytes: int, number: int = 1, topic: bytes = TOPIC) -> tuple[bytes, int]:
     """Return the head of a PUBLISH of MQTT 5 and how many bytes follow it."""
-    about = struct.pack(">H", len(TOPIC)) + TOPIC + struct.pack(">H", number) + b"\0"
+    about = struct.pack(">H", len(topic)) + topic + struct.pack(">H", number) + b"\0"
     return bytes((0x30 | quality << 1,)) + remaining(len(about) + payload_bytes) + about, payload_bytes
 
 
@@ -101,6 +101,23 @@ def test_packet_of_any_length_is_dropped_without_being_held_and_the_line_goes_on
             assert broker.counters.connections == 1
 
     run_in_little_memory(act())
+
+
+def test_messages_on_a_topic_that_is_no_text_are_counted_and_the_line_goes_on(tls: Path) -> None:
+    async def say(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        for number in (1, 2, 3):
+            await _send(writer, *publish(1, 4, number, topic=b"\xff" * len(TOPIC)))
+        await _send(writer, *publish(1, 4, 4))
+        await reader.read()
+
+    async def act() -> None:
+        async with broker_that(say, tls / "broker") as url, running(line(url, tls)) as broker:
+            async with asyncio.timeout(60):
+                assert await broker.receive("cmd") == bytes(4)
+            assert broker.counters.dropped_topic == 3
+            assert broker.counters.connections == 1
+
+    asyncio.run(act())
 
 
 def test_messages_of_quality_2_are_not_kept_for_a_broker_that_never_lets_go_of_them(tls: Path) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import datetime as dt
 import gc
+import itertools
 import logging
 import os
 import shutil
@@ -17,6 +18,8 @@ import pytest
 from cryptography import x509
 
 from agent.broker import Broker, load_identity
+from agent.broker.client import QUEUE_MESSAGES
+from agent.broker.link import MAX_ARRIVED, Arrived, Event, Link
 from agent.errors import ConfigError, LinkError, RefusedError
 from certs.__main__ import main as certs_main
 from device_sim.broker import Broker as BrokerProcess
@@ -479,6 +482,38 @@ def test_flood_is_dropped_and_counted_and_the_line_lives(mosquitto: BrokerProces
                     assert await broker.receive("cmd") == b"through"
 
     asyncio.run(act())
+
+
+@pytest.mark.parametrize("cut", [False, True], ids=["line stands", "line is lost"])
+def test_every_message_that_came_while_the_loop_was_busy_is_queued_or_counted(
+    mosquitto: BrokerProcess, tls: Path, monkeypatch: pytest.MonkeyPatch, *, cut: bool
+) -> None:
+    # Counted were those that the full queue refused; those beyond MAX_ARRIVED were told nobody.
+    sent, came, all_came = MAX_ARRIVED + 2 * QUEUE_MESSAGES, itertools.count(1), threading.Event()
+    put = Link._put
+
+    def seen(link: Link, event: Event) -> None:
+        put(link, event)
+        if isinstance(event, Arrived) and event.payload == b"flood" and next(came) == sent:
+            all_came.set()
+
+    async def act() -> int:
+        broker = line(mosquitto, tls / "cam-1")
+        with observing(mosquitto.url, tls / "backend", "nothing") as sender:
+            async with running(broker):
+                await broker.first_session(within_s=ONLINE_S)
+                await broker.require_echo(within_s=ONLINE_S)  # else it would be one of those that are dropped
+                for _ in range(sent):
+                    sender.client.publish(f"{BASE}/cmd", b"flood", qos=1)
+                assert all_came.wait(ONLINE_S), "the event loop stands until then"
+                if cut:
+                    mosquitto.kill()
+                    await until(lambda: not broker.online)
+                await until(lambda: broker.counters.dropped_full > 0)
+                return broker.counters.dropped_full
+
+    monkeypatch.setattr(Link, "_put", seen)
+    assert asyncio.run(act()) == sent - QUEUE_MESSAGES
 
 
 def test_commands_sent_while_away_for_a_moment_are_held_by_the_broker(mosquitto: BrokerProcess, tls: Path) -> None:
