@@ -1,5 +1,7 @@
 """The log's numbers of messages of nobody add up to what came, also of a flood that is followed by silence."""
 
+import asyncio
+import threading
 from typing import Any
 
 import pytest
@@ -7,6 +9,7 @@ import pytest
 from agent import envelope
 from agent.commands.stranger import AUDIT_PAUSE_MS
 from agent.errors import SpaceError
+from agent.index import Tx
 from tests.commands.office import Office, at, run
 
 PAUSE_S = AUDIT_PAUSE_MS / 1000
@@ -68,4 +71,29 @@ def test_number_for_which_there_was_no_room_is_written_when_there_is(
         run(office.commands._strangers.tell_collected(at(PAUSE_S)))
     assert counts(office) == [1]
     run(office.commands.tick(at(2 * PAUSE_S)))
+    assert counts(office) == [1, 2]
+
+
+def test_number_that_waits_for_the_index_when_a_stop_cancels_its_teller_is_in_the_log(office: Office) -> None:
+    begun, end = threading.Event(), threading.Event()
+
+    def busy(_tx: Tx) -> None:
+        begun.set()
+        assert end.wait(60.0)
+
+    async def stop() -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(office.index.write(busy), name="busy")
+            await asyncio.to_thread(begun.wait, 60.0)
+            telling = group.create_task(office.commands.tick(at(PAUSE_S)), name="telling")
+            for _turn in range(100):  # of the event loop; many more than it takes to wait for the index
+                await asyncio.sleep(0)
+            telling.cancel()
+            await asyncio.wait([telling])
+            assert telling.cancelled()
+            end.set()
+        await office.index.write(lambda _tx: None)  # what an ordered stop writes last waits behind the number too
+
+    forge(office, 3, seconds=0)
+    run(stop())
     assert counts(office) == [1, 2]
