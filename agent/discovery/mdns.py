@@ -5,11 +5,13 @@
 2. Addresses that are not on the link of an interface that is listened on are refused, so that nobody can send the agent
    to a host elsewhere.
 3. A name that is no name of its type (control characters, the bare type) raises in the library; it is left out.
-4. What came with an answer is told at once. Only a name whose records did not come along is asked for, by one of
-   ``RESOLVERS`` with ``RESOLVE_MS`` each, taking turns between the types: a flood of names that lead nowhere stalls
-   nobody who answers fully.
+4. What came with an answer is told at once, the types in turn; names that change faster than ``WORK_S`` in each
+   ``WORK_S`` plus ``REST_S`` allows wait, each once, so that nobody's words hold the loop. Only a name whose records
+   did not come along is asked for, by one of ``RESOLVERS`` with ``RESOLVE_MS`` each, taking turns between the types: a
+   flood of names that lead nowhere stalls nobody who answers fully.
 5. The library does not ask again on an interface that came later, so each set of interfaces gets a new browser.
-6. All is bounded; a flood of the library's cache has it made anew (``RECORDS_MAX``).
+6. All is bounded: what reaches the library and what it holds of one host (``mdns_listener.py``), and all that it holds.
+   A flood of its cache has it made anew (``RECORDS_MAX``, ``CACHE_MAX_BYTES``), and the memory is given back.
 
 zeroconf is imported when this runs, not before: an agent without discovery does not pay for it.
 """
@@ -17,7 +19,7 @@ zeroconf is imported when this runs, not before: an agent without discovery does
 import asyncio
 import hashlib
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -27,9 +29,12 @@ from agent.discovery.interface import Links, follow
 from agent.discovery.leak import of_service
 from agent.discovery.presence import REFRESH_S, Presence, candidates, moved
 from agent.discovery.sighting import Hear, Sighting
+from agent.discovery.turns import Turns
+from agent.process import give_back_memory
 
 if TYPE_CHECKING:
     from zeroconf import ServiceStateChange, Zeroconf
+    from zeroconf._dns import DNSRecord
     from zeroconf.asyncio import AsyncServiceInfo
 
 CAMERA_LINK: Final = "_camera-link._tcp.local."
@@ -59,10 +64,19 @@ RESOLVE_MS: Final = 3000
 PENDING_MAX: Final = 2048
 """Names that wait to be asked for; beyond it the one that waits longest, of the type that has most, goes."""
 
+NEWS_MAX: Final = 4096
+"""Names that wait to be looked at; the same goes for them."""
+WORK_S: Final = 0.01
+REST_S: Final = 0.01
+
 RECORDS_MAX: Final = 3_000
 """Records in the library's cache; forty cameras that announce all they can have a third of it."""
 FRESH_S: Final = 15.0
-"""The shortest life of a cache."""
+"""The shortest life of a cache that has many records."""
+CACHE_MAX_BYTES: Final = 4_000_000
+"""What its records may say in all; forty cameras' TXT records are a hundredth of it."""
+CACHE_MIN_S: Final = 2.0
+"""The shortest life of a cache that is large."""
 
 _SLICE_S: Final = 0.5
 
@@ -93,8 +107,8 @@ class _Ear:
         self._presence = presence
         self._read_clock = read_clock
         self._links = Links(())
-        self._pending: dict[str, dict[str, None]] = {}  # type -> names, each in the order of arrival
-        self._waiting = asyncio.Event()
+        self._pending = Turns(PENDING_MAX)  # to be asked for
+        self._news = Turns(NEWS_MAX)  # to be looked at
         self._zeroconf: Zeroconf | None = None
 
     async def listen(self, links: Links, opened: Callable[[], None]) -> None:
@@ -107,24 +121,27 @@ class _Ear:
             await asyncio.Event().wait()
         while True:
             await self._browse(addresses, opened)
+            give_back_memory()
 
     async def _browse(self, addresses: list[str], opened: Callable[[], None]) -> None:
         """Browse with one instance of the library, until its cache is too full."""
-        from zeroconf.asyncio import AsyncServiceBrowser, AsyncZeroconf  # noqa: PLC0415 - memory: see the module
+        from zeroconf.asyncio import AsyncServiceBrowser  # noqa: PLC0415 - memory: see the module
+
+        from agent.discovery.mdns_listener import listen, started  # noqa: PLC0415 - the same
 
         # It logs what strangers send, and warns of interfaces that ``follow`` tells of.
         logging.getLogger("zeroconf").setLevel(logging.CRITICAL)
         self._pending.clear()
+        self._news.clear()
+        library = listen(addresses)
         try:
-            library = AsyncZeroconf(interfaces=addresses)
-        except RuntimeError as error:  # an address that went away meanwhile; OSError is dealt with by ``follow``
-            raise OSError(str(error)) from error
-        opened()
-        try:
+            await started(library.zeroconf)
+            opened()
             async with asyncio.TaskGroup() as group:
                 for number in range(RESOLVERS):
                     group.create_task(self._resolve(), name=f"mdns resolver {number}")
                 self._zeroconf = library.zeroconf
+                group.create_task(self._look(library.zeroconf), name="mdns news")
                 browser = AsyncServiceBrowser(library.zeroconf, list(SERVICE_TYPES), handlers=[self._changed])
                 try:
                     await self._until_full(library.zeroconf)
@@ -139,18 +156,31 @@ class _Ear:
     async def _until_full(self, zeroconf: "Zeroconf") -> None:
         """Wait until the cache is too full and not too young, and end the tasks by raising."""
         began_s = monotonic_s()
-        while sum(map(len, zeroconf.cache.cache.values())) < RECORDS_MAX or monotonic_s() - began_s < FRESH_S:
+        while not _full(zeroconf.cache.cache.values(), age_s=monotonic_s() - began_s):
             await pause(_SLICE_S)
         raise _FullError
 
     # -- what the library says ----------------------------------------------------------------------------------------
 
-    def _changed(
-        self, *, zeroconf: "Zeroconf", service_type: str, name: str, state_change: "ServiceStateChange"
-    ) -> None:
+    def _changed(self, *, service_type: str, name: str, state_change: "ServiceStateChange", **_: object) -> None:
+        """Note it and no more: one datagram can change every service of a host."""
         if state_change.name == "Removed":
+            self._news.leave(service_type, name)
             self._presence.goodbye(_key(service_type, name))
             return
+        self._news.put(service_type, name)
+
+    async def _look(self, zeroconf: "Zeroconf") -> None:
+        """Look at what changed, and let everybody else work in between."""
+        while True:
+            service_type, name = await self._news.take()
+            began_s = monotonic_s()
+            self._load(zeroconf, service_type, name)
+            while self._news and monotonic_s() - began_s < WORK_S:
+                self._load(zeroconf, *self._news.next())
+            await pause(REST_S)
+
+    def _load(self, zeroconf: "Zeroconf", service_type: str, name: str) -> None:
         info = _info(service_type, name)
         if info is None:
             return
@@ -160,25 +190,12 @@ class _Ear:
             self._wait_for(service_type, name)
 
     def _wait_for(self, service_type: str, name: str) -> None:
-        if sum(map(len, self._pending.values())) >= PENDING_MAX:
-            most = max(self._pending.values(), key=len)
-            del most[next(iter(most))]
-        self._pending.setdefault(service_type, {})[name] = None
-        self._waiting.set()
+        self._pending.put(service_type, name)
 
     async def _resolve(self) -> None:
         """Ask for one name after the other, the types in turn."""
         while True:
-            while not self._pending:
-                self._waiting.clear()
-                await self._waiting.wait()
-            service_type = next(iter(self._pending))
-            names = self._pending.pop(service_type)
-            name = next(iter(names))
-            del names[name]
-            if names:
-                self._pending[service_type] = names  # at the end of the turns
-            info = _info(service_type, name)
+            info = _info(*await self._pending.take())
             if info is not None and await self._asked(info):
                 self._heard(info)
 
@@ -236,6 +253,20 @@ class _Ear:
             written = self._links.written(raw, zone=int(zone) if zone.isdecimal() else 0)
             if written is not None:
                 yield written
+
+
+def _full(cache: Collection[Mapping["DNSRecord", object]], *, age_s: float) -> bool:
+    """Whether the library's cache is to be made anew."""
+    if age_s < CACHE_MIN_S:
+        return False
+    if age_s >= FRESH_S and sum(map(len, cache)) >= RECORDS_MAX:
+        return True
+    return sum(_said_bytes(record) for there in cache for record in there) >= CACHE_MAX_BYTES
+
+
+def _said_bytes(record: "DNSRecord") -> int:
+    """Return what a record takes beside its names: a text, or a number for each type of an NSEC record."""
+    return len(getattr(record, "text", b"")) + 8 * len(getattr(record, "rdtypes", ()))
 
 
 def _info(service_type: str, name: str) -> "AsyncServiceInfo | None":

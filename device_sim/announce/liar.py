@@ -9,11 +9,13 @@ listener work for the truth: ``sparse`` answers each question of multicast DNS w
 """
 
 import argparse
+import ipaddress
 import json
 import os
 import random
 import signal
 import socket
+import struct
 import sys
 import time
 import uuid
@@ -30,6 +32,8 @@ from zeroconf.const import (
     _FLAGS_AA,
     _FLAGS_QR_RESPONSE,
     _TYPE_A,
+    _TYPE_AAAA,
+    _TYPE_NSEC,
     _TYPE_PTR,
     _TYPE_SRV,
     _TYPE_TXT,
@@ -42,6 +46,7 @@ _MDNS_GROUP: Final = ("224.0.0.251", 5353)
 _FLUSH: Final = _CLASS_IN | _CLASS_UNIQUE
 _TTL_S: Final = 4500
 _PER_PACKET: Final = 5
+_AGAIN: Final = 100
 _BURST: Final = 20
 _BREATH_S: Final = 0.005
 _XML_BOMB: Final = (
@@ -128,6 +133,41 @@ def flood(told: Options) -> Iterator[DNSOutgoing]:
         yield out
 
 
+def _record(name: bytes, kind: int, data: bytes) -> bytes:
+    """Write a response of one record, which may be larger than the library would write."""
+    header = struct.pack("!6H", 0, _FLAGS_QR_RESPONSE | _FLAGS_AA, 0, 1, 0, 0)
+    return header + name + struct.pack("!HHIH", kind, _CLASS_IN, _TTL_S, len(data)) + data
+
+
+def windows(told: Options) -> Iterator[bytes]:
+    """Say of many names that there is a record of every type, in 258 blocks of bits."""
+    blocks = b"".join(bytes((number % 256, 32)) + b"\xff" * 32 for number in range(258))
+    for number in range(told.count):
+        yield _record(b"\x08%08d\x05local\0" % number, _TYPE_NSEC, b"\xc0\x0c" + blocks)
+
+
+def texts(told: Options) -> Iterator[bytes]:
+    """Say 8,700 bytes of each of many names."""
+    for number in range(told.count):
+        yield _record(b"\x08%08d\x05local\0" % number, _TYPE_TXT, random.Random(number).randbytes(8700))
+
+
+def crowd(told: Options) -> Iterator[DNSOutgoing]:
+    """Put many services on one host, give it as many addresses, and then another one again and again."""
+    host = f"{told.host}.local."
+    address = ipaddress.IPv6Address("fd77::1:0:0:0")
+    for first in range(0, told.count, _PER_PACKET):
+        out = _response()
+        for number in range(first, min(first + _PER_PACKET, told.count)):
+            _service(out, f"crowd {number}.{told.type}.local.", told, host=host, address=told.address)
+            out.add_answer_at_time(DNSAddress(host, _TYPE_AAAA, _CLASS_IN, _TTL_S, (address + number).packed), 0)
+        yield out
+    for number in range(told.count, told.count + _AGAIN):
+        out = _response()
+        out.add_answer_at_time(DNSAddress(host, _TYPE_AAAA, _CLASS_IN, _TTL_S, (address + number).packed), 0)
+        yield out
+
+
 def noise(told: Options) -> Iterator[bytes]:
     """Send what is no DNS at all, and what begins as if it were."""
     seeded = random.Random(told.seed)
@@ -144,7 +184,8 @@ def noise(told: Options) -> Iterator[bytes]:
 
 
 _MDNS_LIES: Final[dict[str, Lie]] = {
-    lie.__name__: lie for lie in (goodbye, takeover, service, control, unresolvable, flood, noise)
+    lie.__name__: lie
+    for lie in (goodbye, takeover, service, control, unresolvable, flood, windows, texts, crowd, noise)
 }
 
 

@@ -3,15 +3,20 @@
 The agent's discoverer and the simulated cameras are processes in network namespaces of their own, on one bridge.
 """
 
+import asyncio
 import signal
+from ipaddress import ip_interface
 from pathlib import Path
 
 import pytest
 
 from agent.clock import system_clock
+from agent.discovery import mdns
+from agent.discovery.interface import Interface, Links
 from agent.discovery.mdns import FRESH_S, PENDING_MAX, _Ear
 from agent.discovery.presence import Presence
 from agent.discovery.sighting import SIGHTINGS_MAX
+from tests.bench.meter import cpu_s, resident_bytes
 from tests.discovery.scene import Ears, camera, ears, lie, lying
 from tests.netns import Network, network, on_network
 
@@ -298,6 +303,63 @@ def test_flooded_cache_is_made_anew_and_cameras_are_heard_on(net: Network) -> No
         heard.until(flooded, "other sockets", within_s=FRESH_S + 60)
         with camera(net.hosts[1], *LINK, "--instance", "after"):
             heard.hear("the camera", key="after._camera-link._tcp")
+
+
+@on_network(hosts=3)
+def test_records_that_no_camera_has_take_no_memory(net: Network) -> None:
+    """The library made 66,000 numbers of one of them: 2.5 MB for 75 minutes, and a hundred ended the agent."""
+    takes_no_memory(net, "windows", 50)
+
+
+@on_network(hosts=3)
+def test_texts_that_no_camera_says_take_no_memory(net: Network) -> None:
+    takes_no_memory(net, "texts", 2000)
+
+
+def takes_no_memory(net: Network, what: str, count: int) -> None:
+    with ears(net.hosts[0], "mdns") as heard, camera(net.hosts[1], *LINK, "--instance", "quiet"):
+        heard.hear("the camera", key="quiet._camera-link._tcp")
+        before = resident_bytes(heard.process.pid)
+        lie(net.hosts[2], what, "--count", f"{count}", "--address", "10.77.0.3")
+        with camera(net.hosts[1], *LINK, "--instance", "after", "--port", "8444"):
+            heard.hear("the camera", key="after._camera-link._tcp")
+        assert resident_bytes(heard.process.pid) - before < 8_000_000
+
+
+@on_network(hosts=3)
+def test_crowd_of_services_on_one_host_with_a_crowd_of_addresses_stalls_no_camera(net: Network) -> None:
+    """Each new address had every service told anew with every address: 115 kB stopped the agent for a minute."""
+    with ears(net.hosts[0], "mdns") as heard:
+        used = cpu_s(heard.process.pid)
+        lie(net.hosts[2], "crowd", "--count", "900", "--address", "10.77.0.3")
+        with camera(net.hosts[1], *LINK, "--instance", "after"):
+            heard.hear("the camera", key="after._camera-link._tcp")
+        assert cpu_s(heard.process.pid) - used < 6
+
+
+def test_memory_is_given_back_after_each_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The library's records were freed and their memory was kept: it grew from 60 to 383 MB."""
+    done = []
+
+    async def browse(*_: object) -> None:
+        done.append("browse")
+        if len(done) == 3:
+            raise asyncio.CancelledError
+
+    monkeypatch.setattr(mdns, "give_back_memory", lambda: done.append("give back"))
+    monkeypatch.setattr(_Ear, "_browse", browse)
+    clock = system_clock(source="system")
+    here = Interface(
+        name="lan0",
+        index=1,
+        multicast=True,
+        loopback=False,
+        far_end_elsewhere=False,
+        addresses=(ip_interface("10.77.0.1/24"),),
+    )
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(_Ear(Presence(lambda _heard: None, clock), clock).listen(Links((here,)), lambda: None))
+    assert done == ["browse", "give back", "browse"]
 
 
 def open_sockets(heard: Ears) -> set[str]:

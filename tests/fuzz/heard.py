@@ -10,7 +10,7 @@ from typing import Final, cast
 from cryptography.hazmat.primitives.ciphers.aead import AESCCM
 from zeroconf import Zeroconf
 from zeroconf._cache import DNSCache
-from zeroconf._dns import DNSPointer
+from zeroconf._dns import DNSNsec, DNSPointer, DNSText
 from zeroconf._protocol.incoming import DNSIncoming
 from zeroconf._protocol.outgoing import DNSOutgoing
 from zeroconf.const import _FLAGS_AA, _FLAGS_QR_RESPONSE
@@ -23,6 +23,7 @@ from agent.discovery.ble.session import Session
 from agent.discovery.clean import camera_id, clean
 from agent.discovery.interface import Interface, Links
 from agent.discovery.mdns import SERVICE_TYPES, _Ear, _info, _key
+from agent.discovery.mdns_datagram import RDATA_MAX_BYTES, RECORDS_MAX, admissible
 from agent.discovery.onvif_message import MESSAGE_MAX_BYTES, endpoint, read
 from agent.discovery.presence import Presence
 from agent.discovery.sighting import TEXT_MAX
@@ -76,6 +77,17 @@ def packet(raw: bytes) -> object:
         told += found is not None
         assert found is None or found.unverified_name.isprintable()
     return told
+
+
+def datagram(raw: bytes) -> object:
+    """Look at an mDNS datagram; of what is let through the library makes no more than a bounded number of things."""
+    let = admissible(raw)
+    if let:
+        answers = DNSIncoming(raw).answers()
+        assert len(answers) <= RECORDS_MAX
+        assert all(max(one.rdtypes, default=0) < 256 for one in answers if isinstance(one, DNSNsec))
+        assert all(len(one.text) <= RDATA_MAX_BYTES for one in answers if isinstance(one, DNSText))
+    return let
 
 
 def message(raw: bytes) -> object:
@@ -197,6 +209,7 @@ _IMPOSTOR: Final = (CorruptError, RefusedError)
 
 TARGETS: Final = (
     Target(name="mdns", read=packet, seeds=packets, largest=PACKET_MAX),
+    Target(name="mdns-datagram", read=datagram, seeds=packets, largest=PACKET_MAX),
     Target(
         name="ws-discovery",
         read=message,
