@@ -784,6 +784,13 @@ class Vault:
         """
         rows.retire_upload(tx, upload)
 
+    def given_up(self, tx: Tx, object_id: str, *, store: str) -> int:
+        """Return how many uploads of an object to this store were given up, without those that it is asked to erase.
+
+        It lost what it had stated, or refused for good; or the next ``begin`` had to state something else.
+        """
+        return rows.given_up(tx, object_id, store)
+
     def take_back_upload(self, tx: Tx, upload: str) -> None:
         """Give an upload up, and have the store asked to erase the copy that it should not have, until it confirms."""
         rows.retire_upload(tx, upload)

@@ -38,8 +38,8 @@ MEANING: Final[dict[str, tuple[str, str]]] = {
         "Renew it: python -m certs renew DIR NAME; the agent takes the new one up by itself",
     ),
     "store_rolled_back": (
-        "The store lost uploads that it had confirmed; what is still here is sent again.",
-        "Ask the operator of the store what was lost, and whether what it had erased is back",
+        "The store lost uploads that it had confirmed; what is still here is sent again, up to five times.",
+        "Ask its operator what was lost, and if what it had erased is back; or change it: privacy-owner client add",
     ),
     "upload_region_refused": (
         "The store would keep recordings in a region that the policy does not allow; nothing is sent.",

@@ -586,6 +586,14 @@ def retire_upload(tx: Tx, upload_id: str) -> None:
     tx.execute("UPDATE upload SET current = 0, stored = 0 WHERE id = ?", (upload_id,))
 
 
+def given_up(tx: Tx, object_id: str, store: str) -> int:
+    """Return how many uploads of an object to a store were given up, without those that it is asked to erase."""
+    counted = tx.execute(
+        "SELECT count(*) FROM upload WHERE object = ? AND store = ? AND current = 0 AND erase = 0", (object_id, store)
+    )
+    return int(counted[0][0])
+
+
 def ask_back(tx: Tx, upload_id: str) -> None:
     """Let the store be asked to erase its copy, whatever becomes of the object."""
     tx.execute("UPDATE upload SET erase = 1 WHERE id = ?", (upload_id,))

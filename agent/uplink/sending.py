@@ -19,6 +19,7 @@ from agent.uplink.mail import Mail
 from agent.uplink.rate import Rate
 from agent.uplink.transfer import (
     CHUNK_BYTES,
+    CHUNKS_AHEAD,
     STALLED_AFTER_S,
     Ask,
     Chunk,
@@ -33,6 +34,10 @@ READ_CHUNKS: Final = 8
 LINES_LOST: Final = 3
 """Lines that ended one after the other while packets of this upload were under way and nothing more became durable: a
 broker that ends the connection at a packet it does not like would have it end for ever, and for all others too."""
+
+ANEW_AFTER_BYTES: Final = CHUNKS_AHEAD * CHUNK_BYTES
+"""So much more must be durable before an upload that the store did not know is begun a second time at once: a store
+that answers each ``begin`` or chunk so would get one ``begin`` after the other, for ever."""
 
 _NOT_AT_ONCE: Final = frozenset({errno.EAGAIN, errno.EOPNOTSUPP, errno.EINVAL})  # preadv2(2) with RWF_NOWAIT
 _HASH_BYTES: Final = 1 << 20
@@ -99,6 +104,7 @@ class Sending:
         self._in_flight = 0
         self._lost = 0
         self._durable_at_loss = 0
+        self._durable_unknown: int | None = None  # when the store said last that it does not know this upload
         self._chunks: dict[int, bytearray] = {}
         self.kept_elsewhere = False  # the store stated that it keeps the copy in a region that it may not be in
 
@@ -245,12 +251,20 @@ class Sending:
             raise CorruptError("the sealed payload here changed since it was sealed")
 
     async def _give_up(self, answer: Failed, fd: int) -> None:
-        if answer.reason == "unknown_upload":
+        if answer.reason == "unknown_upload" and self._may_begin_anew():
             self._transfer.restart(self._clock_s())
             return
         if answer.reason == "hash_mismatch":
             await self._require_as_sealed(fd)
         raise RefusedError(f"the store refuses: {answer.reason}", reason=answer.reason, retry="later")
+
+    def _may_begin_anew(self) -> bool:
+        """Return whether to begin at once what a store lost: the first time, then only where much went in between."""
+        durable, before = self._transfer.durable, self._durable_unknown
+        if before is not None and durable < before + ANEW_AFTER_BYTES:
+            return False
+        self._durable_unknown = durable
+        return True
 
     def _payload_sha256(self) -> str:
         return self._transfer.manifest.payload_sha256

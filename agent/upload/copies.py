@@ -78,7 +78,8 @@ class _Pages:
 class Copies:
     """Sends ``erase`` and ``resync``; the flow hands it every answer that may concern them.
 
-    ``mails`` has one for each store of the key set, by key id.
+    ``mails`` has one for each store of the key set, by key id. ``lost`` is told of an object that a store does not have
+    any more, and how many of its uploads to that store were given up by then, before ``changed`` is called.
     """
 
     def __init__(
@@ -92,6 +93,7 @@ class Copies:
         now: Callable[[], Moment],
         alert: Callable[[str, str], None],
         changed: Callable[[], None],
+        lost: Callable[[str, int], None],
         clock_s: Callable[[], float] = monotonic_s,
         wait: Wait = pause_until,
         random: RandomBytes = secrets.token_bytes,
@@ -104,6 +106,7 @@ class Copies:
         self._now = now
         self._alert = alert
         self._changed = changed
+        self._lost = lost
         self._clock_s = clock_s
         self._wait = wait
         self._random = random
@@ -163,10 +166,18 @@ class Copies:
     async def note_lost(self, upload: str) -> None:
         """Note that a store said that it does not have a copy which it had stated."""
         moment = self._now()
-        if await self._index.write(lambda tx: self._vault.note_lost(tx, upload, moment=moment), urgent=True):
+        found = await self._index.write(lambda tx: self._note_lost(tx, upload, moment=moment), urgent=True)
+        if found is not None:
             self.lost += 1
+            self._lost(*found)
             self._alert("store_rolled_back", "The store was asked about its copies, and does not have them all.")
             self._changed()
+
+    def _note_lost(self, tx: Tx, upload: str, *, moment: Moment) -> tuple[str, int] | None:
+        row = self._vault.upload_of(tx, upload)
+        if row is None or not self._vault.note_lost(tx, upload, moment=moment):
+            return None
+        return row.object, self._vault.given_up(tx, row.object, store=row.store)
 
     async def _note_erased(self, answer: Erased) -> bool:
         request = self._erasing.get(answer.re)

@@ -9,6 +9,8 @@ Rules:
   in a transaction; one that names anything else is told as the store's word once what is here was read again and is
   right;
 - a failure parks one object, never the flow;
+- an object that a store loses, or refuses for good, again and again goes more and more slowly, then no more to that
+  store: each try leaves a row until the object is erased, and entries in the log;
 - on a full disk an upload may use the reserved space: where policy wants an upload first, it is what makes room.
 """
 
@@ -48,6 +50,9 @@ FORGED_PAUSE_S: Final = 60.0
 PAGE: Final = 128
 _LARGEST_PAGE: Final = 4096
 _HASH_FAILURES: Final = 3
+GIVEN_UP_MAX: Final = 6
+"""Uploads of an object to one store, given up since it lost or refused them, behind which that store gets it no more.
+Of 20,000 objects they are 360,000 entries of the million that the log keeps."""
 _MISMATCHES_MAX: Final = 4096
 """Objects whose mismatches are counted; of more all are counted anew."""
 
@@ -158,6 +163,7 @@ class Upload:
             now=now,
             alert=alert,
             changed=self._tell,
+            lost=self._on_lost,
             clock_s=clock_s,
             wait=wait,
             random=random,
@@ -459,6 +465,7 @@ class Upload:
         decision = self._judge(Subject.of(item), self._snapshot.of(tx, item))
         if not isinstance(decision, Allow):
             return None  # what was said between this and the choice counts
+        self._require_not_given_up(tx, item.id, mail=mail)
         resealed = self._reseal(tx, item, decision, moment=moment) if decision.reseal_to else None
         item = resealed or item
         manifest, was, store = self._manifest(tx, item, moment=moment)
@@ -472,6 +479,12 @@ class Upload:
                 tx, manifest.upload, mail.manifest_hash(manifest), store=mail.store_kid, moment=moment
             )
         return _Prepared(manifest, given_up, was if given_up else "", store if given_up else "", resealed)
+
+    def _require_not_given_up(self, tx: Tx, object_id: str, *, mail: Mail) -> None:
+        times = self._vault.given_up(tx, object_id, store=mail.store_kid)
+        if times >= GIVEN_UP_MAX:
+            told = f"{times} uploads of object {object_id} to the store's key {mail.store_kid} were given up"
+            raise RefusedError(f"{told}: it is not sent there again.", reason="given_up", retry="after_fix")
 
     def _reseal(self, tx: Tx, item: Object, allowed: Allow, *, moment: Moment) -> Object:
         """Seal it for those alone who may read it now; a store is asked to erase what it has of it as it was."""
@@ -530,11 +543,17 @@ class Upload:
             self._turn.wait(item.id, self._clock_s() + LONGEST_WAIT_S)
             self._region_refused = True
             self._alert("upload_region_refused", error.message)
+        elif error.reason == "given_up":
+            self._turn.wait(item.id, self._clock_s() + LONGEST_WAIT_S)
+            self._alert("store_rolled_back", error.message)
         elif error.reason in {"erased", "manifest_changed"}:
             with suppress(SpaceError):  # the next try is told the same
                 await self._index.write(lambda tx: self._give_up(tx, item.id), urgent=True)
         elif error.reason == "hash_mismatch":
             self._on_mismatch(item.id)
+
+    def _on_lost(self, object_id: str, times: int) -> None:
+        self._turn.lost(object_id, self._clock_s(), times=times)
 
     def _on_mismatch(self, object_id: str) -> None:
         """Begin again at once; when that was in vain, tell of it and wait."""

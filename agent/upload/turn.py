@@ -47,7 +47,12 @@ class Turn:
         """Let an object wait, longer at each failure in a row."""
         count = self._failures.get(object_id, 0) + 1
         self._failures[object_id] = count
-        self.wait(object_id, now_s + min(LONGEST_WAIT_S, FIRST_WAIT_S * 2.0 ** min(count - 1, _MOST_DOUBLINGS)))
+        self.wait(object_id, now_s + _wait_s(count))
+
+    def lost(self, object_id: str, now_s: float, *, times: int) -> None:
+        """Let an object that its store lost go at once the first of these ``times``, then wait longer each time."""
+        if times > 1:
+            self.wait(object_id, now_s + _wait_s(times - 1))
 
     def wait(self, object_id: str, until_s: float) -> None:
         """Let an object wait until then."""
@@ -67,6 +72,10 @@ class Turn:
         """Let everybody try again: policy, rights or the key set changed."""
         self._until_s.clear()
         self._failures.clear()
+
+
+def _wait_s(failures: int) -> float:
+    return min(LONGEST_WAIT_S, FIRST_WAIT_S * 2.0 ** min(failures - 1, _MOST_DOUBLINGS))
 
 
 def _priority(policy: Policy, item: Object) -> int:

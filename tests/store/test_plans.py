@@ -128,6 +128,7 @@ def asked_always(home: Home) -> dict[str, Callable[[Tx], object]]:
             tx, kept.upload or UPLOAD, region="r", stated_by="s", epoch="e", moment=NOW
         ),
         "a store lost it": lambda tx: vault.note_lost(tx, kept.upload or UPLOAD, moment=NOW),
+        "was it given up too often, at each begin": lambda tx: vault.given_up(tx, kept.id, store="store"),
         "copies to compare with a store": lambda tx: vault.stored_page(tx, "store"),
         "copies to erase": lambda tx: erasure.pending_remote(tx, "store", 100),
         "a store's word of an erasure": lambda tx: erasure.note_erased(
