@@ -44,6 +44,9 @@ ASIDE_PREFIX: Final = ".privacy-agent."
 """Of a source's file that is being removed; hidden, so that nobody takes it for a recording."""
 
 _RENAME_NOREPLACE: Final = 1  # renameat2(2)
+_RENAME_EXCHANGE: Final = 2
+_NOT_RENAMED_SO: Final = frozenset({errno.EINVAL, errno.ENOSYS})
+"""What it says where a file system, or the kernel, has no such rename."""
 
 # statx(2), which Python's own stat does not ask: the time of birth of a descriptor's file, and where the answer has it.
 _AT_EMPTY_PATH: Final = 0x1000
@@ -340,8 +343,9 @@ def remove_beneath(
     1. the name is put aside, whatever stands there. *Power fails behind it: ``bring_back`` finds it at the next look.*
     2. what was put aside is the file, and ``look``, which is given a descriptor of it, raises nothing: it is removed.
        *Power fails before: as behind 1. After: it is gone.*
-    3. it is another one, ``look`` raised, or it cannot be removed: it gets its name back, unless its writer has given
-       that away meanwhile.
+    3. it is another one, ``look`` raised, or it cannot be removed: it gets its name back. Where its writer has given
+       that away meanwhile it waits aside until 1 puts what stands there aside, and has the name again in that moment:
+       it may hold what nobody has read. *Power fails: as behind 1.*
 
     It is removed where it stands when it can be given no hidden name, as on a full disk whose removal makes room, or
     when its inode goes by its name, as on some file systems that join others.
@@ -351,19 +355,20 @@ def remove_beneath(
         parent_fd = _open_folder_beneath(folder_fd, parent) if parent else os.dup(folder_fd)
     except FileNotFoundError:
         return False
-    aside = ASIDE_PREFIX + leaf
+    hidden = aside = ASIDE_PREFIX + leaf
     try:
-        bring_back(parent_fd, aside)
+        waits = not bring_back(parent_fd, hidden)
         if not _is(parent_fd, leaf, inode, device):
             return False
-        if not _put_aside(parent_fd, leaf, aside):
+        if not _put_aside(parent_fd, leaf, hidden, waits=waits):
             aside = leaf
         removed = _is(parent_fd, aside, inode, device)
         if not removed:
-            bring_back(parent_fd, aside)
-            removed, aside = _is(parent_fd, leaf, inode, device), leaf
+            removed, aside = bring_back(parent_fd, hidden) and _is(parent_fd, leaf, inode, device), leaf
         if removed:
             _look_and_remove(parent_fd, aside, look)
+            if waits and aside == leaf:
+                bring_back(parent_fd, hidden)
         os.fsync(parent_fd)
     except FileNotFoundError:
         return False
@@ -372,8 +377,10 @@ def remove_beneath(
     return removed
 
 
-def _put_aside(folder_fd: int, leaf: str, aside: str) -> bool:
-    """Give a file its hidden name; return whether it can have one."""
+def _put_aside(folder_fd: int, leaf: str, aside: str, *, waits: bool) -> bool:
+    """Give a file its hidden name, and its own to what ``waits`` there; return whether it can have one."""
+    if waits:
+        return _rename(folder_fd, leaf, aside, _RENAME_EXCHANGE) == 0
     try:
         os.rename(leaf, aside, src_dir_fd=folder_fd, dst_dir_fd=folder_fd)  # noqa: TID251 - removals stand here
     except OSError as error:
@@ -402,34 +409,53 @@ def _is(folder_fd: int, name: str, inode: int, device: int) -> bool:
     return (status.st_ino, status.st_dev) == (inode, device)
 
 
-def bring_back(folder_fd: int, aside: str) -> None:
+def bring_back(folder_fd: int, aside: str) -> bool:
     """Give a file that ``remove_beneath`` put aside its name back, if it stands there.
 
-    Where another has that name by now its writer has replaced this one, and it goes as it would have.
+    ``False`` where another has that name by now, and this one stays aside. Its writer may have replaced it, but may as
+    well have added to it by a descriptor, and begun the other by the name that was free for a moment.
     """
     leaf = aside.removeprefix(ASIDE_PREFIX)
     if leaf == aside:
-        return
-    code = errno.ENOSYS
-    if (rename := getattr(_libc, "renameat2", None)) is not None:  # not every C library has it
-        failed = rename(folder_fd, os.fsencode(aside), folder_fd, os.fsencode(leaf), _RENAME_NOREPLACE)
-        code = ctypes.get_errno() if failed else 0
-    if code in {errno.EINVAL, errno.ENOSYS}:  # not on this file system, or not in this kernel
-        try:
-            os.link(aside, leaf, src_dir_fd=folder_fd, dst_dir_fd=folder_fd, follow_symlinks=False)
-        except FileNotFoundError:
-            return
-        except FileExistsError:
-            pass
-        except OSError:  # no second names either: there is a moment between the look and the rename
-            if not _stands(folder_fd, leaf):
-                os.rename(aside, leaf, src_dir_fd=folder_fd, dst_dir_fd=folder_fd)  # noqa: TID251 - removals stand here
-                return
-        code = errno.EEXIST
+        return True
+    code = _rename(folder_fd, aside, leaf, _RENAME_NOREPLACE)
+    if code in _NOT_RENAMED_SO:
+        code = _rename_by_link(folder_fd, aside, leaf)
     if code == errno.EEXIST:
-        os.unlink(aside, dir_fd=folder_fd)  # noqa: TID251 - removals stand here
-    elif code not in {0, errno.ENOENT, errno.ENAMETOOLONG}:
+        return False
+    if code not in {0, errno.ENOENT, errno.ENAMETOOLONG}:
         raise OSError(code, os.strerror(code))
+    return True
+
+
+def _rename(folder_fd: int, old: str, new: str, flags: int) -> int:
+    """Rename with renameat2(2); return its error, 0 where there is none."""
+    if (rename := getattr(_libc, "renameat2", None)) is None:  # not every C library has it
+        return errno.ENOSYS
+    failed: int = rename(folder_fd, os.fsencode(old), folder_fd, os.fsencode(new), flags)
+    return ctypes.get_errno() if failed else 0
+
+
+def _rename_by_link(folder_fd: int, old: str, new: str) -> int:
+    """Rename unless there is one of the new name, where the file system cannot do it at once; return the error.
+
+    If power fails between the two names, the file has both: then the old one goes the next time.
+    """
+    try:
+        os.link(old, new, src_dir_fd=folder_fd, dst_dir_fd=folder_fd, follow_symlinks=False)
+    except FileNotFoundError:
+        return errno.ENOENT
+    except FileExistsError:
+        one, other = (os.stat(name, dir_fd=folder_fd, follow_symlinks=False) for name in (old, new))
+        if not os.path.samestat(one, other):
+            return errno.EEXIST
+    except OSError:  # no second names either: there is a moment between the look and the rename
+        if _stands(folder_fd, new):
+            return errno.EEXIST
+        os.rename(old, new, src_dir_fd=folder_fd, dst_dir_fd=folder_fd)  # noqa: TID251 - removals stand here
+        return 0
+    os.unlink(old, dir_fd=folder_fd)  # noqa: TID251 - removals stand here
+    return 0
 
 
 def _stands(folder_fd: int, name: str) -> bool:

@@ -44,7 +44,8 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     """What is complete and may be taken in: a file, or a camera's recording, of which ``told`` says the rest.
 
     A file's ``path`` is acceptable, its ``folder`` is ``Root.identity``; a recording's path is its id there, its folder
-    the number of its card.
+    the number of its card. ``ctime_ns`` is the last change that nobody can set, also one of its name or rights: what is
+    written in place may keep its size, and get its ``mtime_ns`` back.
     """
 
     source: str
@@ -52,6 +53,7 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     place: Place
     size_bytes: int
     mtime_ns: int = 0
+    ctime_ns: int = 0
     inode: int = 0
     device: int = 0
     folder: int = 0

@@ -3,7 +3,8 @@
 A file is *complete* when the kernel says that its writer closed it or that it was moved in, or when size and time of
 last change stayed the same for ``settle_s``; and in any case only while nobody has it open for writing. Where the
 kernel does not say whether somebody has (another user's file without CAP_LEASE, a file system without leases), a file
-of which nobody said that it was closed rests for ``UNSURE_S``: what its writer adds after it is removed is lost.
+rests for ``UNSURE_S``, also one that was closed, which some writers do between any two of their pieces: what its writer
+adds after it is removed is lost.
 
 Files are noticed by inotify where that works, by looking every ``poll_s`` where it does not, and by looking at
 everything again every ``rescan_s``, after a lost event and at start.
@@ -274,9 +275,14 @@ class FolderSource:
                 finished[path] = None
         for folder in folders:
             await self._look_into(view, folder, fresh)
-        ready = await self._look(view, tuple(finished))
-        for candidate in ready:
-            self._pending.pop(candidate.path, None)
+        closed = await self._look(view, tuple(finished))
+        unsure = await self._unsure(view, closed)
+        for candidate in closed:
+            if candidate.path in unsure:
+                self._note_closed(candidate)
+            else:
+                self._pending.pop(candidate.path, None)
+        ready = tuple(item for item in closed if item.path not in unsure)
         if ready:
             await offer(ready)
 
@@ -297,6 +303,14 @@ class FolderSource:
         """Wait until it rests; a log of which whole lines are taken need not, and may never."""
         size_bytes, mtime_ns = (-1, -1) if self._grows(item.place) else (item.size_bytes, item.mtime_ns)
         self._note(item.path, size_bytes, mtime_ns, after_s=self.settings.settle_s)
+
+    def _note_closed(self, item: Candidate) -> None:
+        """Wait until it rests for longer: it was closed, but may be open again, or by another."""
+        if item.path in self._pending or len(self._pending) < PENDING_MAX:
+            after_s = max(UNSURE_S, self.settings.settle_s)
+            self._note(item.path, item.size_bytes, item.mtime_ns, after_s=after_s)
+        else:
+            self._lost = True
 
     def _grows(self, place: Place) -> bool:
         return not self.settings.takes and place.is_log
@@ -368,13 +382,14 @@ class FolderSource:
             place=place,
             size_bytes=status.st_size,
             mtime_ns=status.st_mtime_ns,
+            ctime_ns=status.st_ctime_ns,
             inode=status.st_ino,
             device=status.st_dev,
             folder=view.root.identity,
         )
 
     def _candidates(self, found: list[Found]) -> tuple[Candidate, ...]:
-        """Return what of a listing is ours, not looked at yet: without inode, device and folder."""
+        """Return what of a listing is ours, not looked at yet: without ctime, inode, device and folder."""
         return tuple(
             Candidate(
                 source=self.settings.name,

@@ -14,6 +14,7 @@ import pytest
 
 from agent import audit, registry
 from agent.erasure import Erasure
+from agent.files import ASIDE_PREFIX
 from agent.index import Tx
 from agent.ingest import IngestEvent
 from agent.ingest import telling as telling_module
@@ -405,6 +406,99 @@ def test_copy_that_cannot_be_removed_is_told_and_not_read_each_time(
     assert read == [NAME]
     assert home.left() == []
     assert home.opened(home.only()) == b"content"
+    assert home.left_over() == ()
+
+
+def test_line_that_is_added_while_its_log_is_removed_is_taken_beside_what_is_begun_by_its_name(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # It was written into the file that was aside, another was begun by the free name, and the first one removed unread.
+    home.put(LOGS[0], log(0))
+    path, require_unwritten = home.spool / LOGS[0], root_module._require_unwritten
+    begun: list[int] = []
+
+    def looked(fd: int, *, candidate: Candidate) -> None:
+        if not begun:
+            begun.append(path.write_bytes(log(2)))
+            with os.fdopen(os.open(f"/proc/self/fd/{fd}", os.O_WRONLY | os.O_APPEND), "wb") as logger:
+                logger.write(log(1))
+        require_unwritten(fd, candidate=candidate)
+
+    monkeypatch.setattr(root_module, "_require_unwritten", looked)
+    for _ in range(3):
+        home.scan()
+    assert home.left() == []
+    assert {home.opened(item) for item in home.objects()} == {log(0), log(2), log(0, 1)}
+    assert len(home.objects()) == 3
+    assert {item.captured_from_ms for item in home.objects()} == {home.objects()[0].captured_from_ms}
+    assert home.left_over() == ()
+
+
+@pytest.mark.parametrize("name", [NAME, LOGS[0], "front/photo/2026-11-22T10-15-00.000Z.jpg"])
+def test_sealed_file_that_a_cut_left_aside_goes_without_a_second_object_where_another_has_its_name(
+    home: Home, name: str
+) -> None:
+    was = home.put(name, log("sealed")).stat()
+    home.scan()
+    path = home.put(name, log("newer"))
+    aside = path.with_name(ASIDE_PREFIX + path.name)
+    aside.write_bytes(log("sealed"))
+    os.utime(aside, ns=(was.st_atime_ns, was.st_mtime_ns))
+    for _ in range(3):
+        home.scan()
+    assert home.left() == []
+    assert sorted(home.opened(item) for item in home.objects()) == [log("newer"), log("sealed")]
+
+
+def test_recording_that_is_changed_in_place_while_it_is_sealed_and_gets_its_time_back_is_taken_as_it_is_now(
+    home: Home,
+) -> None:
+    file = home.put(NAME, b"before")
+
+    def change(event: IngestEvent) -> None:
+        home.events.append(event)
+        if event.kind == "admitted" and file.read_bytes() == b"before":
+            was = file.stat()
+            file.write_bytes(b"behind")
+            os.utime(file, ns=(was.st_atime_ns, was.st_mtime_ns))
+
+    async def run() -> None:
+        flow = home.ingest(on_event=change)
+        try:
+            await flow.scan_once()
+            assert home.left() == [NAME]
+            await flow.scan_once()
+        finally:
+            flow.close()
+            await home.sealers[-1].aclose()
+
+    asyncio.run(run())
+    assert sorted(home.opened(item) for item in home.objects()) == [b"before", b"behind"]
+    assert home.left() == []
+    assert home.left_over() == ()
+
+
+def test_recording_whose_rights_are_changed_while_it_is_sealed_is_read_again_and_is_one_object(home: Home) -> None:
+    file = home.put(NAME, b"content")
+
+    def change(event: IngestEvent) -> None:
+        home.events.append(event)
+        if event.kind == "admitted":
+            file.chmod(0o640)
+
+    async def run() -> None:
+        flow = home.ingest(on_event=change)
+        try:
+            await flow.scan_once()
+            assert home.left() == [NAME]
+            await flow.scan_once()
+        finally:
+            flow.close()
+            await home.sealers[-1].aclose()
+
+    asyncio.run(run())
+    assert home.opened(home.only()) == b"content"
+    assert home.left() == []
     assert home.left_over() == ()
 
 

@@ -148,7 +148,8 @@ def test_file_that_its_writer_has_open_when_it_is_found_is_taken_whole(
     place: Place, name: str, capability: Capability
 ) -> None:
     # Whoever may not be told was told nothing, took the file for closed, and what was written next went with it.
-    with place.written(name) as writer, place.taker(capability) as said:
+    unsure_s = "usual" if capability == "lease" else "5"
+    with place.written(name) as writer, place.taker(capability, unsure_s=unsure_s) as said:
         until(lambda: f"found {name}" in said(), what="the file is found")
         threading.Event().wait(1.0)  # twenty times what it has to rest where nobody has it open
         assert not [line for line in said() if line.startswith("taken")]
@@ -173,6 +174,43 @@ def test_file_that_nobody_says_anything_of_is_taken_once_it_rested_for_longer(pl
         until(lambda: "found clip.mp4" in said(), what="the file is found")
         threading.Event().wait(0.5)
         assert "taken clip.mp4 first and last True" not in said()
+        until(lambda: "taken clip.mp4 first and last True" in said(), what="the file is taken")
+
+
+PIECES = (
+    BECOME
+    + """
+become(int(sys.argv[1]), "none")
+sys.stdin.readline()
+with open(sys.argv[2], "a") as file:
+    file.write("first")
+with open(sys.argv[2], "a") as file:
+    print("opened", flush=True)
+    sys.stdin.read()
+    file.write(" and last")
+"""
+)
+
+
+@as_root
+def test_file_that_is_closed_and_opened_again_is_taken_whole(place: Place) -> None:
+    # As an FTP server does between two pieces. It was taken when it was closed, and removed beneath its writer.
+    argv = [sys.executable, "-I", "-c", PIECES, str(WRITER), str(place.path / "clip.mp4")]
+    with (
+        place.taker("none", unsure_s="3") as said,
+        subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, umask=0o022) as writer,
+    ):
+        assert writer.stdin
+        assert writer.stdout
+        with place.written("other.mp4") as other:
+            until(lambda: "found other.mp4" in said(), what="the folder is watched")
+            close(other)
+        writer.stdin.write("begin\n")
+        writer.stdin.flush()
+        assert writer.stdout.readline() == "opened\n"
+        threading.Event().wait(1.0)
+        assert not [line for line in said() if line.startswith("taken clip.mp4")]
+        close(writer)
         until(lambda: "taken clip.mp4 first and last True" in said(), what="the file is taken")
 
 

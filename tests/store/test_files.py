@@ -513,15 +513,68 @@ def test_file_that_takes_its_place_between_the_look_and_the_removal_is_left(
     assert [left.name for left in spool.iterdir()] == ["latest.jpg"]
 
 
-def test_file_whose_removal_was_cut_gets_its_name_back_and_a_newer_one_keeps_it(spool: Path, spool_fd: int) -> None:
-    aside = spool / f"{ASIDE_PREFIX}clip.mp4"
+def test_file_whose_removal_was_cut_gets_its_name_back_and_waits_while_a_newer_one_has_it(
+    spool: Path, spool_fd: int
+) -> None:
+    # It was removed unread: nobody knows behind a cut whether it still is what was sealed.
+    path, aside = spool / "clip.mp4", spool / f"{ASIDE_PREFIX}clip.mp4"
     aside.write_bytes(b"read")
-    bring_back(spool_fd, aside.name)
-    assert (spool / "clip.mp4").read_bytes() == b"read"
+    assert bring_back(spool_fd, aside.name)
+    assert path.read_bytes() == b"read"
     aside.write_bytes(b"older")
-    bring_back(spool_fd, aside.name)
-    assert (spool / "clip.mp4").read_bytes() == b"read"
+    assert not bring_back(spool_fd, aside.name)
+    assert (path.read_bytes(), aside.read_bytes()) == (b"read", b"older")
+    assert remove_beneath(spool_fd, path.name, **status_of(path))
+    assert path.read_bytes() == b"older"
     assert [left.name for left in spool.iterdir()] == ["clip.mp4"]
+
+
+@pytest.mark.parametrize("exchange", [True, False])
+def test_what_is_added_to_a_file_that_is_aside_is_kept_beside_what_is_begun_by_its_name(
+    spool: Path,
+    spool_fd: int,
+    monkeypatch: pytest.MonkeyPatch,
+    exchange: bool,  # noqa: FBT001 - a parameter of the test
+) -> None:
+    # A logger opened its file, wrote once it was aside, closed, and opened the free name: the first line was lost.
+    rename = files._rename
+    if not exchange:
+        monkeypatch.setattr(
+            files, "_rename", lambda *how: errno.EINVAL if how[-1] == files._RENAME_EXCHANGE else rename(*how)
+        )
+    path = spool / "log.jsonl"
+    path.write_bytes(b"0\n")
+
+    def look(_fd: int) -> None:
+        with logger:
+            logger.write(b"1\n")
+        path.write_bytes(b"2\n")
+        raise RuntimeError("written anew")
+
+    with path.open("ab") as logger, pytest.raises(RuntimeError):
+        remove_beneath(spool_fd, path.name, **status_of(path), look=look)
+    assert path.read_bytes() == b"2\n"
+    seen = []
+    while path.exists():
+        seen.append(path.read_bytes())
+        assert remove_beneath(spool_fd, path.name, **status_of(path))
+    assert seen == [b"2\n", b"0\n1\n"]
+    assert not list(spool.iterdir())
+
+
+def test_file_that_is_written_anew_while_another_waits_for_its_name_waits_in_its_place(
+    spool: Path, spool_fd: int
+) -> None:
+    path, aside = spool / "latest.jpg", spool / f"{ASIDE_PREFIX}latest.jpg"
+    path.write_bytes(b"second")
+    aside.write_bytes(b"first")
+
+    def look(_fd: int) -> None:
+        raise RuntimeError("written anew")
+
+    with pytest.raises(RuntimeError):
+        remove_beneath(spool_fd, path.name, **status_of(path), look=look)
+    assert (path.read_bytes(), aside.read_bytes()) == (b"first", b"second")
 
 
 def test_file_that_is_written_anew_beneath_its_name_gets_that_back(spool: Path, spool_fd: int) -> None:
@@ -586,12 +639,25 @@ def test_file_gets_its_name_back_on_file_systems_that_give_no_name_unless_it_is_
     assert not list(spool.iterdir())
     if not links:
         monkeypatch.setattr(os, "link", failing_with(errno.EPERM))
-    for content in (b"read", b"older"):
-        aside.write_bytes(content)
-        bring_back(spool_fd, aside.name)
-        assert (spool / "clip.mp4").read_bytes() == b"read"
-        assert [left.name for left in spool.iterdir()] == ["clip.mp4"]
+    aside.write_bytes(b"read")
+    assert bring_back(spool_fd, aside.name)
+    assert [left.name for left in spool.iterdir()] == ["clip.mp4"]
+    aside.write_bytes(b"older")
+    assert not bring_back(spool_fd, aside.name)
+    assert (spool / "clip.mp4").read_bytes() == b"read"
     assert (spool / "clip.mp4").stat().st_nlink == 1
+    assert aside.read_bytes() == b"older"
+
+
+def test_file_that_a_cut_left_with_both_names_keeps_its_own(
+    spool: Path, spool_fd: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "_rename", lambda *_how: errno.EINVAL)
+    path, aside = spool / "clip.mp4", spool / f"{ASIDE_PREFIX}clip.mp4"
+    path.write_bytes(b"read")
+    aside.hardlink_to(path)
+    assert bring_back(spool_fd, aside.name)
+    assert [left.name for left in spool.iterdir()] == ["clip.mp4"]
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.ENOSYS, errno.EOPNOTSUPP])
