@@ -422,8 +422,10 @@ def bring_back(folder_fd: int, aside: str) -> bool:
     if code in _NOT_RENAMED_SO:
         code = _rename_by_link(folder_fd, aside, leaf)
     if code == errno.EEXIST:
-        return False
-    if code not in {0, errno.ENOENT, errno.ENAMETOOLONG}:
+        if not _is_one_file(folder_fd, aside, leaf):
+            return False
+        os.unlink(aside, dir_fd=folder_fd)  # noqa: TID251 - removals stand here
+    elif code not in {0, errno.ENOENT, errno.ENAMETOOLONG}:
         raise OSError(code, os.strerror(code))
     return True
 
@@ -439,16 +441,14 @@ def _rename(folder_fd: int, old: str, new: str, flags: int) -> int:
 def _rename_by_link(folder_fd: int, old: str, new: str) -> int:
     """Rename unless there is one of the new name, where the file system cannot do it at once; return the error.
 
-    If power fails between the two names, the file has both: then the old one goes the next time.
+    If power fails between the two names, the file has both: then its hidden one goes the next time.
     """
     try:
         os.link(old, new, src_dir_fd=folder_fd, dst_dir_fd=folder_fd, follow_symlinks=False)
     except FileNotFoundError:
         return errno.ENOENT
     except FileExistsError:
-        one, other = (os.stat(name, dir_fd=folder_fd, follow_symlinks=False) for name in (old, new))
-        if not os.path.samestat(one, other):
-            return errno.EEXIST
+        return errno.EEXIST
     except OSError:  # no second names either: there is a moment between the look and the rename
         if _stands(folder_fd, new):
             return errno.EEXIST
@@ -456,6 +456,14 @@ def _rename_by_link(folder_fd: int, old: str, new: str) -> int:
         return 0
     os.unlink(old, dir_fd=folder_fd)  # noqa: TID251 - removals stand here
     return 0
+
+
+def _is_one_file(folder_fd: int, one: str, other: str) -> bool:
+    try:
+        found = (os.stat(name, dir_fd=folder_fd, follow_symlinks=False) for name in (one, other))
+        return os.path.samestat(*found)
+    except FileNotFoundError:
+        return False
 
 
 def _stands(folder_fd: int, name: str) -> bool:
