@@ -1,4 +1,4 @@
-"""How far each usage log was taken that stays at its source and grows: no line of it is read a second time (I3).
+"""How far each usage log was taken that may go on, or come back: no line of it is read a second time (I3).
 
 A bookmark is written in the transaction that makes what was read an object (ingest step 4). It knows its log by keyed
 hashes: of the file, of its path, of the first line and of the end of what was taken. A log **goes on** where a bookmark
@@ -23,10 +23,17 @@ was **begun here**, from its first line on and when nothing that was known went 
 is another log, if they are alike for no more than ``WINDOW_BYTES``: a camera without a clock writes the same at each
 start.
 
-Forgotten is a bookmark when two looks over its whole folder, a day apart, found neither its file nor its path; and one
-whose path has another file since, when they did not find its file. Of ``BOOKMARKS_MAX`` none is forgotten for another:
-then no further log is taken (I11). A delete leaves them all, for the lines that it deleted are still at the source. The
-key is the keystore's: without it none of them says anything.
+In a folder that is **ours to empty** a log is removed once it was taken. It has a bookmark all the same: it may be
+written to before it is removed, and may be copied there again, longer. But there a short log is commonly followed by
+another one of its name which begins as it did, since many lines tell no time. So what is alike for no more than
+``WINDOW_BYTES`` to one that is gone from there is another log, as long as the vault holds all of that one, for then
+none of it was deleted; and so is what is alike at another path, however long it is. What the vault holds damaged is
+taken anew. Of these bookmarks the newest ``EMPTIED_MAX`` stay, whatever is found there.
+
+Of the others a bookmark is forgotten when two looks over its whole folder, a day apart, found neither its file nor its
+path; and one whose path has another file since, when they did not find its file. Of ``BOOKMARKS_MAX`` none is forgotten
+for another: then no further log is taken (I11). A delete leaves them all, for the lines that it deleted are still at
+the source. The key is the keystore's: without it none of them says anything.
 """
 
 import hmac
@@ -43,6 +50,9 @@ from agent.model import Moment
 BOOKMARKS_MAX: Final = 100_000
 """Files of logs that are at their sources: one an hour for ten cameras, for more than a year."""
 
+EMPTIED_MAX: Final = 10_000
+"""Logs of folders that are ours to empty: one an hour for ten cameras, for six weeks. Each is two kilobytes at most."""
+
 RELATED_MAX: Final = 256
 """Bookmarks that are tried on one file, the longest first: more than a rotation commonly keeps of one log. Where there
 are more, those of the file itself are among them, and of its path before others."""
@@ -53,6 +63,10 @@ OF_ONE_FILE: Final = 2
 LONG_OF_ONE_FILE: Final = 32
 """Of what it was before, where more than ``WINDOW_BYTES`` were taken: a month of daily cuts, and more copies than
 logrotate(8) is commonly told to keep."""
+
+OBJECTS_MAX: Final = 64
+"""That hold one log, each what its writer added while the one before was sealed: of more nobody knows whether all are
+held."""
 
 PAGE_MAX: Final = 500
 
@@ -72,8 +86,11 @@ class Bookmark(msgspec.Struct, frozen=True, kw_only=True):
 
     ``looked_ms`` and ``wall_ms`` are agent time and wall clock of the look behind which they were written, 0 where only
     the file tells since when. ``look`` is the file's identity when nothing was left to take of it, else empty.
-    ``begun_here`` says that the log was taken from its first line on in this very file, and not known before. ``n`` is
-    0 until it is kept.
+    ``begun_here`` says that the log was taken from its first line on in this very file, and not known before.
+    ``emptied`` is one of a folder that was ours to empty. Then ``objects`` is how many hold what was taken, 0 where
+    nobody knows: the one that it is kept with, and those of the bookmark ``behind`` which it was read. Of these
+    ``held`` are held now, the source's copies of ``gone`` are gone, ``damaged`` are not whole, and ``object`` is one.
+    ``n`` is 0 until it is kept.
     """
 
     source: str
@@ -90,7 +107,24 @@ class Bookmark(msgspec.Struct, frozen=True, kw_only=True):
     looked_ms: int = 0
     wall_ms: int = 0
     begun_here: bool = False
+    emptied: bool = False
+    objects: int = 0
+    behind: int = 0
+    held: int = 0
+    gone: int = 0
+    damaged: int = 0
+    object: str = ""
     n: int = 0
+
+    @property
+    def is_held(self) -> bool:
+        """Whether the vault holds all that was taken, and knows so."""
+        return 0 < self.objects == self.held
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether that is so, and nothing of it is at the source any more."""
+        return 0 < self.objects == self.gone
 
 
 def earlier_ends(marks: bytes) -> Iterator[tuple[int, bytes]]:
@@ -111,7 +145,9 @@ def put_back(one: Bookmark, *, above_bytes: int, upto_bytes: int, end_tag: Calla
             return None
         if at <= upto_bytes and (end := end_tag(at)).startswith(beginning):
             marks = one.marks[: len(one.marks) - gone * _MARK_BYTES]
-            return msgspec.structs.replace(one, taken_bytes=at, end_tag=end, marks=marks, begun_here=False, n=0)
+            return msgspec.structs.replace(
+                one, taken_bytes=at, end_tag=end, marks=marks, begun_here=False, behind=one.n, n=0
+            )
     return None
 
 
@@ -153,7 +189,8 @@ def beginning(tx: Tx, head_tag: bytes, *, size_bytes: int) -> tuple[Bookmark, ..
 
 
 def _longest_first(found: Iterable[Row]) -> tuple[Bookmark, ...]:
-    bookmarks = (Bookmark(n=row[0], **dict(zip(rows.COLUMNS, row[1:], strict=True))) for row in found)
+    names = (*rows.COLUMNS, *rows.HOLDING)
+    bookmarks = (Bookmark(n=row[0], **dict(zip(names, row[1:], strict=True))) for row in found)
     return tuple(sorted(bookmarks, key=lambda one: (one.taken_bytes, one.n), reverse=True))
 
 
@@ -162,13 +199,24 @@ def is_full(tx: Tx) -> bool:
     return rows.at_least(tx, BOOKMARKS_MAX)
 
 
-def keep(tx: Tx, bookmark: Bookmark) -> None:
-    """Write a bookmark, in place of the one that it was made of (``n``) if that is of the same file."""
+def keep(tx: Tx, bookmark: Bookmark, *, object_id: str = "") -> None:
+    """Write a bookmark, in place of the one that it was made of (``n``) if that is of the same file.
+
+    ``object_id`` is the object that was made of what was read. Call ``bound`` behind the last in a transaction.
+    """
     values: dict[str, Any] = msgspec.structs.asdict(bookmark)
+    rows.insert(tx, values)
+    if bookmark.objects:
+        rows.name_objects(tx, object_id, those_of=bookmark.behind)
     if bookmark.n:
         rows.drop(tx, bookmark.n)
-    rows.insert(tx, values)
-    rows.drop_older(tx, bookmark.file_tag, keep=OF_ONE_FILE, above_bytes=WINDOW_BYTES, keep_above=LONG_OF_ONE_FILE)
+    if not bookmark.emptied:  # where logs are removed, one file after the other has the same inode
+        rows.drop_older(tx, bookmark.file_tag, keep=OF_ONE_FILE, above_bytes=WINDOW_BYTES, keep_above=LONG_OF_ONE_FILE)
+
+
+def bound(tx: Tx) -> None:
+    """Let the oldest go of those in folders that are ours to empty, until there are no more than ``EMPTIED_MAX``."""
+    rows.drop_oldest_emptied(tx, keep=EMPTIED_MAX)
 
 
 def no_earlier(tx: Tx, asked_ms: int, *, moment: Moment) -> int:
@@ -184,7 +232,7 @@ def no_earlier(tx: Tx, asked_ms: int, *, moment: Moment) -> int:
 
 
 def newest(tx: Tx, source: str, folder: int) -> int:
-    """Return the number of the newest bookmark in a source's folder, or 0."""
+    """Return the number of the newest bookmark of what stays in a source's folder, or 0."""
     return rows.newest(tx, source, folder)
 
 

@@ -2,7 +2,8 @@
 
 Rules: what a log adds stands with the object that it became, written in the same transaction, and goes with it: what
 was deleted is not told. Counts are forgotten in the transaction that spends the budget for them and keeps what is told,
-so each line is in one telling and none is told twice with other noise, wherever power fails.
+so each line is in one telling and none is told twice with other noise, wherever power fails. No line is in two objects
+(``agent/bookmark.py``), but where a short log is copied again into a folder that is emptied.
 """
 
 from collections.abc import Iterable, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Rows of ``agent/bookmark.py``: how far each usage log was taken that stays at its source."""
+"""Rows of ``agent/bookmark.py``: how far each usage log was taken that stays at its source, or was removed there."""
 
 from typing import Any, Final
 
@@ -6,8 +6,23 @@ from agent.index.transaction import Row, Tx
 
 COLUMNS: Final = (
     "source", "folder", "file_tag", "path_tag", "base_tag", "head_tag", "end_tag", "look_tag", "taken_bytes",
-    "since_ms", "marks", "looked_ms", "wall_ms", "begun_here",
+    "since_ms", "marks", "looked_ms", "wall_ms", "begun_here", "emptied",
+    "objects",
 )  # fmt: skip
+
+HOLDING: Final = ("held", "gone", "damaged", "object")
+"""What stands behind the columns of what is found: how many of its objects are held, of how many of these the source's
+copy is gone, how many are in quarantine or doubt, and the id of one of them."""
+
+_HELD: Final = (
+    "FROM bookmark_object b JOIN object o ON o.n = b.object WHERE b.bookmark = bookmark.n AND o.state != 'erasing'"
+)
+_SELECT: Final = (
+    f"SELECT n, {', '.join(COLUMNS)},"  # noqa: S608 - our own names
+    f" (SELECT count(*) {_HELD}), (SELECT coalesce(sum(o.source_gone), 0) {_HELD}),"
+    f" (SELECT count(*) {_HELD} AND o.n IN (SELECT object FROM damage)), (SELECT coalesce(min(o.id), '') {_HELD})"
+    " FROM bookmark"
+)
 
 MIGRATIONS: Final[tuple[str, ...]] = (
     """
@@ -49,6 +64,20 @@ MIGRATIONS: Final[tuple[str, ...]] = (
     UPDATE bookmark SET looked_ms = since_ms WHERE length(look_tag) > 0;    -- of that look; it loses each tie
     CREATE INDEX bookmark_by_look_time ON bookmark (looked_ms, wall_ms);
     """,
+    """
+    -- Of a log in a folder that is ours to empty.
+    ALTER TABLE bookmark ADD COLUMN emptied INTEGER NOT NULL DEFAULT 0;    -- 1: its folder was so when it was read
+    ALTER TABLE bookmark ADD COLUMN objects INTEGER NOT NULL DEFAULT 0;    -- how many hold what was taken; 0: not known
+
+    -- Which those are, while they are held: what was taken was deleted where there are fewer.
+    CREATE TABLE bookmark_object (
+        bookmark INTEGER NOT NULL REFERENCES bookmark (n) ON DELETE CASCADE,
+        object   INTEGER NOT NULL REFERENCES object (n) ON DELETE CASCADE,
+        PRIMARY KEY (bookmark, object)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX bookmark_object_by_object ON bookmark_object (object);
+    CREATE INDEX bookmark_emptied ON bookmark (n) WHERE emptied = 1;
+    """,
 )
 
 
@@ -64,34 +93,32 @@ def looked_at(tx: Tx, look_tag: bytes) -> bool | None:
 
 
 def related(tx: Tx, *, path_tag: bytes, base_tag: bytes, file_tag: bytes, limit: int) -> list[Row]:
-    """Return (n, columns) of what may be the same log: those of the same file first, then of its path, then the rest.
+    """Return (n, columns, holding) of what may be the same log: first of the same file, then of its path.
 
     Its path may have been another one before a rotation. Each of these in turn may be one of very many, and gives way
     where that is more than ``limit``: first a path that a rotation made of this one, then what stood at this path; of
     equals the shortest.
     """
     return tx.execute(
-        f"SELECT n, {', '.join(COLUMNS)} FROM bookmark"  # noqa: S608 - our own names
-        " WHERE path_tag = ?1 OR path_tag = ?2 OR base_tag = ?1 OR file_tag = ?3"
+        f"{_SELECT} WHERE path_tag = ?1 OR path_tag = ?2 OR base_tag = ?1 OR file_tag = ?3"
         " ORDER BY file_tag = ?3 DESC, path_tag = ?1 OR path_tag = ?2 DESC, taken_bytes DESC, n DESC LIMIT ?4",
         (path_tag, base_tag, file_tag, limit),
     )
 
 
 def beginning(tx: Tx, head_tag: bytes, *, above_bytes: int, size_bytes: int, limit: int) -> list[Row]:
-    """Return (n, columns) of those with a first line, taken further than ``above_bytes``.
+    """Return (n, columns, holding) of those with a first line, taken further than ``above_bytes``.
 
     First those that a file of ``size_bytes`` has room for, the longest first; then those that are longer, the shortest
     first: a copy that was cut is shorter than what is known of it. Where there are more than ``limit``, each has half
     of it at least. All are found by the index alone, however many begin alike.
     """
-    columns = f"SELECT n, {', '.join(COLUMNS)} FROM bookmark"  # noqa: S608 - our own names
     longer = tx.execute(
-        f"{columns} WHERE head_tag = ? AND taken_bytes > ? ORDER BY taken_bytes, n LIMIT ?",
+        f"{_SELECT} WHERE head_tag = ? AND taken_bytes > ? ORDER BY taken_bytes, n LIMIT ?",
         (head_tag, max(above_bytes, size_bytes), limit),
     )
     fitting = tx.execute(
-        f"{columns} WHERE head_tag = ? AND taken_bytes > ? AND taken_bytes <= ?"
+        f"{_SELECT} WHERE head_tag = ? AND taken_bytes > ? AND taken_bytes <= ?"
         " ORDER BY taken_bytes DESC, n DESC LIMIT ?",
         (head_tag, above_bytes, size_bytes, max(limit // 2, limit - len(longer))),
     )
@@ -104,6 +131,15 @@ def insert(tx: Tx, values: dict[str, Any]) -> None:
     tx.execute(
         f"INSERT INTO bookmark ({', '.join(COLUMNS)}) VALUES ({marks})",  # noqa: S608 - our own names
         [values[name] for name in COLUMNS],
+    )
+
+
+def name_objects(tx: Tx, object_id: str, *, those_of: int) -> None:
+    """Note of the row that was added last that this object holds what was taken, and those of another row."""
+    tx.execute(
+        "INSERT INTO bookmark_object SELECT (SELECT max(n) FROM bookmark), n FROM object"
+        " WHERE id = ? OR n IN (SELECT object FROM bookmark_object WHERE bookmark = ?)",
+        (object_id, those_of),
     )
 
 
@@ -122,6 +158,15 @@ def drop_older(tx: Tx, file_tag: bytes, *, keep: int, above_bytes: int, keep_abo
     )
 
 
+def drop_oldest_emptied(tx: Tx, *, keep: int) -> None:
+    """Remove all but the newest rows of logs in folders that are ours to empty."""
+    tx.execute(
+        "DELETE FROM bookmark WHERE emptied = 1"
+        " AND n <= (SELECT n FROM bookmark WHERE emptied = 1 ORDER BY n DESC LIMIT 1 OFFSET ?)",
+        (keep,),
+    )
+
+
 def at_least(tx: Tx, count: int) -> bool:
     """Tell whether there are so many rows; they are counted only where their numbers leave it open."""
     ((span,),) = tx.execute("SELECT coalesce((SELECT max(n) FROM bookmark) - (SELECT min(n) FROM bookmark) + 1, 0)")
@@ -129,9 +174,10 @@ def at_least(tx: Tx, count: int) -> bool:
 
 
 def newest(tx: Tx, source: str, folder: int) -> int:
-    """Return the number of the newest row of a source's folder, or 0."""
+    """Return the number of the newest row of a source's folder whose logs stay there, or 0."""
     ((n,),) = tx.execute(
-        "SELECT coalesce(max(n), 0) FROM bookmark WHERE source = ? AND folder IN (0, ?)", (source, folder)
+        "SELECT coalesce(max(n), 0) FROM bookmark WHERE source = ? AND folder IN (0, ?) AND emptied = 0",
+        (source, folder),
     )
     return int(n)
 
@@ -143,11 +189,12 @@ def last_look(tx: Tx) -> tuple[int, int]:
 
 
 def page(tx: Tx, source: str, folder: int, *, after: int, upto: int, limit: int) -> list[Row]:
-    """Return (n, file, path, missed, whether a newer row has its path) of a source's folder, by number."""
+    """Return (n, file, path, missed, whether a newer row has its path) of logs that stay in a source's folder."""
     return tx.execute(
         "SELECT n, file_tag, path_tag, missed,"
         " EXISTS (SELECT 1 FROM bookmark o WHERE o.path_tag = b.path_tag AND o.n > b.n)"
-        " FROM bookmark b WHERE source = ? AND folder IN (0, ?) AND n > ? AND n <= ? ORDER BY n LIMIT ?",
+        " FROM bookmark b WHERE source = ? AND folder IN (0, ?) AND emptied = 0 AND n > ? AND n <= ?"
+        " ORDER BY n LIMIT ?",
         (source, folder, after, upto, limit),
     )
 

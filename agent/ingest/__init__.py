@@ -8,7 +8,8 @@ A cut before 4 leaves the source as it was. After 4 the file is never taken agai
 identity (path, size, time) says so and nothing is read. Where the copy is ours to destroy, it is read first: only the
 same identity with the same content was taken before, and only deleted content was deleted before; a camera without a
 clock gives another recording the same identity. What a cut-off covers is destroyed unread. Usage logs are small, so
-several files of one camera become one object, which knows each of them by itself.
+several files of one camera become one object, which knows each of them by itself; each has a bookmark, behind which it
+may go on.
 
 A file's failure is that file's alone: it is told, counted, left where it is and, where that can help, tried again.
 

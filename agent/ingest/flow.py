@@ -463,7 +463,7 @@ class Ingest:
         self, opened: Opened, item: Object, told: Draft, made: Tally | None, *, moment: Moment
     ) -> None:
         if item.id != told.id:  # it was here already
-            await self._keep([piece.bookmark for piece in opened.pieces])
+            await self._keep([piece.bookmark for piece in opened.pieces], object_id=item.id)
             await self._taken_before(opened.work, item)
             return
         self._telling.tell(IngestEvent(kind="admitted", source=item.source, object=item.id, bytes=item.plain_bytes))
@@ -550,7 +550,7 @@ class Ingest:
                 registry.keep_camera(tx, told.camera, source=told.source, label=work.first.place.label)
                 known_by = self._folders[told.source].settings.known_by(told.source_folder)
                 registry.keep_folder(tx, known_by, source=told.source)
-            _keep(tx, (piece.bookmark for piece in opened.pieces))
+            _keep(tx, (piece.bookmark for piece in opened.pieces), object_id=told.id)
             if made is not None:
                 tally.keep(tx, told.id, source=told.source, told=made)
             counting.keep(tx, told.id, sealed.counted)
@@ -637,7 +637,7 @@ class Ingest:
         for piece, held, forbidden, judged in await self._index.read(look):
             alone = work.alone(piece.candidate)
             if held is not None:
-                await self._keep([piece.bookmark])
+                await self._keep([piece.bookmark], object_id=held.id)
                 await self._taken_before(alone, held)
             elif forbidden is not None:
                 await self._deleted_before(alone, forbidden, passed=piece.passed)
@@ -678,13 +678,28 @@ class Ingest:
         for candidate, reason in opened.unreadable:
             self._telling.once("unreadable", opened.work.alone(candidate), reason=reason)
         await self._keep(opened.passed)
-        for candidate in opened.finished:
-            await self._finished(opened.work.alone(candidate))
+        for piece in opened.finished:
+            await self._finished(opened.work.alone(piece.candidate), piece)
 
-    async def _finished(self, work: Work) -> None:
-        """Give up a log that was taken line by line before its folder became ours."""
+    async def _finished(self, work: Work, piece: Piece) -> None:
+        """Give up a log that was taken to its end: before its folder became ours, or when it could not be removed.
+
+        That is also where power failed between 4 and 5. Where one object holds all of it, 5 and 6 of that go on.
+        """
+
+        def look(tx: Tx) -> tuple[Object | None, str | None]:
+            held = self._vault.get(tx, piece.object) if piece.object else None
+            return held, tombstone.deleted(tx, source_tag=b"", content_tag=piece.content_tag)
+
+        held, deleted = await self._index.read(look)
+        removed = False
         try:
-            removed = await self._share(work).giving_up.destroy(work)
+            if held is not None:
+                await self._taken_before(work, held)
+            elif deleted is not None:
+                await self._deleted_before(work, Forbidden(deleted))
+            else:
+                removed = await self._share(work).giving_up.destroy(work)
         except AgentError as error:
             self._telling.once("source_failed", work, reason=error.message)
             self._again(work)
@@ -694,9 +709,9 @@ class Ingest:
             moment = self._now()
             await self._index.write(lambda tx: audit.append(tx, event, moment=moment))
 
-    async def _keep(self, bookmarks: Sequence[Bookmark | None]) -> None:
+    async def _keep(self, bookmarks: Sequence[Bookmark | None], *, object_id: str = "") -> None:
         if any(bookmarks):
-            await self._index.write(lambda tx: _keep(tx, bookmarks))
+            await self._index.write(lambda tx: _keep(tx, bookmarks, object_id=object_id))
 
     # -- telling
 
@@ -784,7 +799,9 @@ async def _enter(share: Share, work: Work) -> None:
         raise
 
 
-def _keep(tx: Tx, bookmarks: Iterable[Bookmark | None]) -> None:
-    for one in bookmarks:
-        if one is not None:
-            bookmark.keep(tx, one)
+def _keep(tx: Tx, bookmarks: Iterable[Bookmark | None], *, object_id: str = "") -> None:
+    kept = [one for one in bookmarks if one is not None]
+    for one in kept:
+        bookmark.keep(tx, one, object_id=object_id)
+    if any(one.emptied for one in kept):
+        bookmark.bound(tx)

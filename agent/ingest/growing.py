@@ -7,19 +7,19 @@ written since the log was last read: that, and not the log's name, is when it wa
 captured when its name says, or when it was last changed, but its lines may be as old as its file (``_lines_from``).
 
 Of a log no more than ``PIECE_BYTES`` and ``LINES_MAX`` lines are read at once, and the rest after it. A line that is
-longer than a piece is bad and cut. A log that is ours to give up is read whole, to its end, and only once it is closed;
-also of that nothing that was taken while it was left alone.
+longer than a piece is bad and cut. A log that is ours to give up is read to its end, and only once it is closed; also
+of that nothing that was taken before: while it was left alone, while its writer went on, or from another copy of it.
 """
 
 import hmac
 import os
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
-from agent.bookmark import EARLIER_ENDS, LAST_LINES, WINDOW_BYTES, Bookmark, put_back, tag, with_ends
+from agent.bookmark import EARLIER_ENDS, LAST_LINES, OBJECTS_MAX, WINDOW_BYTES, Bookmark, put_back, tag, with_ends
 from agent.errors import CorruptError, LinkError
 from agent.files import born_ms
 from agent.ingest.work import content_tag, source_tag
@@ -45,7 +45,7 @@ class Piece(msgspec.Struct, frozen=True, kw_only=True):
     how old its lines may be, 0 where nobody knows. Where they were written behind a look of ours, ``looked`` is when
     that was (agent time, wall clock), else (0, 0), and ``doubt_ms`` by how much the times of the piece may be off.
     ``more`` says that the log goes on behind it, ``finished`` that all of a log that is ours to give up was taken
-    before.
+    before: then ``object`` is what holds all of it, if one does, and ``content_tag`` its fingerprint.
     """
 
     candidate: Candidate
@@ -59,10 +59,16 @@ class Piece(msgspec.Struct, frozen=True, kw_only=True):
     doubt_ms: int = 0
     more: bool = False
     finished: bool = False
+    object: str = ""
 
     @property
     def passed(self) -> Bookmark | None:
-        """The bookmark behind it when it is not taken: what comes behind it in the same look is as old."""
+        """The bookmark behind it when it is not taken: what comes behind it in the same look is as old.
+
+        What is ours to give up has none: it would be destroyed as taken.
+        """
+        if self.bookmark is not None and self.bookmark.emptied:
+            return None
         if self.bookmark is None or not self.more:
             return self.bookmark
         return msgspec.structs.replace(self.bookmark, since_ms=self.lines_from_ms)
@@ -152,6 +158,7 @@ class _Reading:
         self._head = tag("head", (offered.source, _first_line(self._read(0, WINDOW_BYTES))), key=key)
 
     def next_piece(self, known: Sequence[Bookmark], beginning: Beginning) -> Piece:
+        known, beginning = self._apart(known, beginning)
         if self._fitting(known) is None:
             self._require_rest(known)
         own = self._own(known)
@@ -169,37 +176,94 @@ class _Reading:
         return self._piece(raw, begun, own, before=before, more=more, age=self._age(begun, known))
 
     def last_piece(self, known: Sequence[Bookmark], beginning: Beginning) -> Piece:
-        begun = self._begun(known, beginning, own=self._own(known))
+        known, beginning = self._apart(known, beginning)
+        own = self._own(known)
+        begun = self._begun(known, beginning, own=own)
         start = upto = 0 if begun is None else begun.taken_bytes
         if self._now.size_bytes - start > FILE_MAX_BYTES:
             raise CorruptError(f"a usage log of more than {FILE_MAX_BYTES} bytes")
         lines, content, part, blank = Lines(), ContentTag(self._key), b"\n", True
+        marks = b"" if begun is None else begun.marks
         while upto < self._now.size_bytes and (part := self._read(upto, min(BLOCK_BYTES, self._now.size_bytes - upto))):
+            marks = with_ends(marks, self._ends(upto, part, before=self._window(upto)))
             upto += len(part)
             blank = blank and not part.strip()
             self._take(part, lines, content)
+        end_tag = self._end_tag_at(upto)
         status = os.fstat(self._fd)
         if upto != self._now.size_bytes or (status.st_size, status.st_mtime_ns) != (upto, self._offered.mtime_ns):
             raise IncompleteError(
                 "the file changed while it was read", hint="it is tried again once its writer is done"
             )
         if begun is not None and blank:
-            return Piece(candidate=self._now, finished=True)
+            of_whole = self._content() if begun.emptied else b""
+            of_one = begun.object if begun.is_held and begun.objects == 1 else ""
+            return Piece(candidate=self._now, content_tag=of_whole, finished=True, object=of_one)
         if not part.endswith(b"\n"):
             self._take(b"\n", lines, content)
-        now = self._captured(begun)
+        # Where logs are removed the next one is another file: that tells how old its lines are, not the look before.
+        since = None if begun is not None and begun.emptied else begun
+        now = self._captured(since)
         of_source, of_content = self._tags(now, start, content.digest())
-        age = self._age(begun, known)
+        age = self._age(since, known)
+        bookmark = self._bookmark(
+            begun,
+            own,
+            now,
+            upto,
+            end_tag=end_tag,
+            marks=marks,
+            more=False,
+            looked=(self._moment.agent_ms, self._moment.wall_ms),
+        )
         return Piece(
             candidate=now,
             bad_lines=lines.bad(of_known_log=begun is not None),
             source_tag=of_source,
             content_tag=of_content,
-            goes_on=begun is not None,
+            bookmark=None if blank else _emptied(bookmark, begun),
+            goes_on=since is not None,
             lines_from_ms=age.lines_from_ms or now.place.captured_from_ms,
             looked=age.looked,
             doubt_ms=age.doubt_ms,
         )
+
+    def _apart(self, known: Sequence[Bookmark], beginning: Beginning) -> tuple[list[Bookmark], Beginning]:
+        """Return apart those that are gone from a folder that is ours to empty, and held: short, all logs are alike.
+
+        They are asked with what begins alike anywhere, where this is alike for long enough. Of what two cameras say
+        alike, what is held of one is no reason to remove the other's. What is held damaged is in neither, since its
+        lines may be nowhere else.
+        """
+        here = path_tag(self._offered.source, self._offered.path, key=self._key)
+        whole = [one for one in known if not one.damaged]
+        gone = [
+            one
+            for one in whole
+            if one.is_held and (one.is_gone or (one.path_tag == here and self._is_another_file(one)))
+        ]
+
+        def alike(head: bytes, size_bytes: int) -> list[Bookmark]:
+            return [*gone, *(one for one in beginning(head, size_bytes) if not one.is_held and not one.damaged)]
+
+        return [one for one in whole if one not in gone], alike
+
+    def _is_another_file(self, one: Bookmark) -> bool:
+        """Tell whether a bookmark is of another file, also where that had the same inode until it was removed."""
+        if one.file_tag != file_tag(self._offered.source, self._offered.inode, key=self._key):
+            return True
+        made_ms = born_ms(self._fd)
+        return made_ms is not None and 0 < one.wall_ms < made_ms
+
+    def _content(self) -> bytes:
+        """Return the fingerprint of the whole log, as if it were read for the first time."""
+        content, upto, part = ContentTag(self._key), 0, b""
+        while part := self._read(upto, BLOCK_BYTES):
+            content.update(memoryview(part))
+            upto += len(part)
+        if upto and self._read(upto - 1, 1) != b"\n":
+            content.update(memoryview(b"\n"))
+        return content.digest()
 
     def _take(self, part: bytes, lines: Lines, content: ContentTag) -> None:
         lines.add(part)
@@ -219,7 +283,16 @@ class _Reading:
         now = self._captured(begun)
         start = 0 if begun is None else begun.taken_bytes
         looked = age.looked if more else (self._moment.agent_ms, self._moment.wall_ms)
-        bookmark = self._bookmark(begun, own, now, raw, before=before, more=more, looked=looked)
+        bookmark = self._bookmark(
+            begun,
+            own,
+            now,
+            start + len(raw),
+            end_tag=self._end_tag(start + len(raw), (before + raw)[-WINDOW_BYTES:]),
+            marks=with_ends(b"" if begun is None else begun.marks, self._ends(start, raw, before=before)),
+            more=more,
+            looked=looked,
+        )
         if not raw.strip():
             nothing_new = bookmark == begun or not bookmark.taken_bytes
             return Piece(candidate=now, bookmark=None if nothing_new else bookmark, more=more)
@@ -251,6 +324,7 @@ class _Reading:
         if place.is_told:
             return Age(place.captured_from_ms)
         made_ms = born_ms(self._fd)
+        known = [one for one in known if not one.emptied]  # an inode has one file after the other there
         before = [one for one in known if one.file_tag == tags["file_tag"]]
         before += [one for one in known if made_ms is None and one.path_tag == tags["path_tag"]]
         from_ms = max([made_ms or 0, *(one.since_ms for one in before)])
@@ -281,28 +355,27 @@ class _Reading:
         begun: Bookmark | None,
         own: Bookmark | None,
         now: Candidate,
-        raw: bytes,
+        upto: int,
         *,
-        before: bytes,
+        end_tag: bytes,
+        marks: bytes,
         more: bool,
         looked: tuple[int, int],
     ) -> Bookmark:
-        tags = related_tags(now, key=self._key)
-        start = 0 if begun is None else begun.taken_bytes
-        upto = start + len(raw)
+        tags: dict[str, Any] = related_tags(now, key=self._key)
         same_file = begun is not None and begun.file_tag == tags["file_tag"]
         return Bookmark(
             source=now.source,
             folder=now.folder,
             **tags,
             head_tag=self._head,
-            end_tag=self._end_tag(upto, (before + raw)[-WINDOW_BYTES:]),
+            end_tag=end_tag,
             look_tag=b"" if more else look_tag(now, key=self._key),
             taken_bytes=upto,
             since_ms=now.place.captured_from_ms if more else self._moment.agent_ms,
             looked_ms=looked[0],
             wall_ms=looked[1],
-            marks=with_ends(b"" if begun is None else begun.marks, self._ends(start, raw, before=before)),
+            marks=marks,
             begun_here=begun is None or (same_file and begun.begun_here),
             n=(begun.n if begun is not None and same_file else 0) or (own.n if own is not None else 0),
         )
@@ -408,6 +481,15 @@ class _Reading:
 
     def _at(self, start: int, *tags: bytes) -> bytes:
         return hmac.digest(self._key, b"part\0" + msgspec.msgpack.encode((start, *tags)), "sha256")
+
+
+def _emptied(bookmark: Bookmark, begun: Bookmark | None) -> Bookmark:
+    """Return it as one of a folder that is ours to empty, with the objects of the one that it was begun behind."""
+    objects, behind = 1, 0
+    if begun is not None:
+        behind = begun.n or begun.behind
+        objects = begun.objects + 1 if 0 < begun.objects < OBJECTS_MAX else 0
+    return msgspec.structs.replace(bookmark, emptied=True, objects=objects, behind=behind)
 
 
 def _first_line(beginning: bytes) -> bytes:

@@ -35,7 +35,7 @@ class Opened(msgspec.Struct, frozen=True, kw_only=True):
     in_memory: bool = False
     pieces: tuple[Piece, ...] = ()
     passed: tuple[Bookmark, ...] = ()
-    finished: tuple[Candidate, ...] = ()
+    finished: tuple[Piece, ...] = ()
     more: tuple[Candidate, ...] = ()
     later: tuple[Candidate, ...] = ()
     unreadable: tuple[tuple[Candidate, str], ...] = ()
@@ -113,7 +113,7 @@ def _read_logs(root: Root, work: Work, memory_fd: int, *, key: bytes, beginning:
         in_memory=True,
         pieces=pieces,
         passed=tuple(piece.bookmark for piece in read if piece.bookmark is not None and not piece.source_tag),
-        finished=tuple(piece.candidate for piece in read if piece.finished),
+        finished=tuple(piece for piece in read if piece.finished),
         more=(*(piece.candidate for piece in read if piece.more), *more),
         later=tuple(later),
         unreadable=tuple(unreadable),

@@ -3,7 +3,8 @@
 from typing import Final
 
 REMARKS: Final[dict[str, str]] = {
-    "source_copy_remains": "the recorder still has its own file; it was not ours to remove",
+    "source_copy_remains": "the source still has its own file: it is not ours to remove, or it was changed, or could "
+    "not be removed so far",
     "clear_source_blocks_may_remain": "the camera wrote in clear to a disk, which may keep old blocks",
     "export_copy_remains": "a sealed export on the device still holds a copy, until it is deleted or its time is over "
     "(7 days, if the policy names no other)",
