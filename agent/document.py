@@ -187,6 +187,8 @@ class Table:
 
     def tables(self, key: str) -> tuple["Table", ...]:
         """Take an array of tables (``[[key]]``); an absent one reads as none."""
+        if self.kind_of(key) is dict:
+            raise self.error(key, "should be a list of tables, not one table", hint=f"write [[{key}]], for each one")
         values = self.take(key, list, [])
         if not all(isinstance(value, dict) for value in values):
             raise self.error(key, "should be tables", hint=f"begin each with [[{key}]]")

@@ -45,9 +45,9 @@ def selection_of(args: dict[str, Any]) -> Selection:
 def with_camera(tx: Tx, selection: Selection) -> Selection:
     """Return the selection with its camera's id where a name was given; raises ``RefusedError`` for what is neither."""
     told = selection.camera
-    if told is None or registry.camera(tx, told) is not None:
+    if told is None:
         return selection
-    found = [one.id for one in registry.every_camera(tx) if told in {one.label, enrolment.label_of(tx, one.id)}]
+    found = cameras_meant(tx, told)
     if len(found) != 1:
         raise RefusedError(
             f"no camera {told!r} is known here" if not found else f"{len(found)} cameras are called {told!r}",
@@ -56,6 +56,13 @@ def with_camera(tx: Tx, selection: Selection) -> Selection:
             hint="privacy-agent cameras lists the ids" if not found else f"name one by its id: {', '.join(found[:8])}",
         )
     return msgspec.structs.replace(selection, camera=found[0])
+
+
+def cameras_meant(tx: Tx, told: str) -> list[str]:
+    """Return the ids of the cameras that have this id, else of those that have this name."""
+    if registry.camera(tx, told) is not None:
+        return [told]
+    return [one.id for one in registry.every_camera(tx) if told in {one.label, enrolment.label_of(tx, one.id)}]
 
 
 def enrolled_named(tx: Tx, told: str) -> str:

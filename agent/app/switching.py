@@ -18,6 +18,7 @@ import msgspec
 
 from agent import collection, enrolment
 from agent.app.parts import Parts
+from agent.app.question import cameras_meant
 from agent.collection import Way
 from agent.enrolment import ENROLLED_MAX
 from agent.errors import AgentError, ConfigError, RefusedError, SpaceError
@@ -161,6 +162,11 @@ async def _told(camera: str, ways: Sequence[tuple[Way, Tell]]) -> Way | Literal[
 
 def _require_link(tx: Tx, camera: str) -> None:
     known = enrolment.by_camera(tx, camera)
+    if known is None and not cameras_meant(tx, camera):
+        raise ConfigError(
+            f"camera {camera} is not one that this device can switch: no camera of that id or name is known here",
+            hint="privacy-agent cameras lists both",
+        )
     if known is None or known.level != "proved":
         raise ConfigError(
             f"camera {camera} is not one that this device can switch: it has no camera link",

@@ -16,7 +16,7 @@ signed by the device and sealed: what everything is, when and where it was recor
 """
 
 from agent.bundle.build import Export, Form, Order, require_recipients
-from agent.bundle.folder import EXPORTS_FOLDER, Bundle, means_exports, meant, put_off
+from agent.bundle.folder import EXPORTS_FOLDER, Bundle, is_ours, means_exports, meant, put_off
 from agent.bundle.lying import Lying, view
 from agent.bundle.work import ExportFile
 
@@ -28,6 +28,7 @@ __all__ = [
     "Form",
     "Lying",
     "Order",
+    "is_ours",
     "means_exports",
     "meant",
     "put_off",

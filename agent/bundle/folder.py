@@ -28,7 +28,7 @@ from agent.files import make_folder, remove_tree, sync_folder, translated_remova
 from agent.index import Index, Tx
 from agent.index import bundle as rows
 from agent.keystore import Keystore
-from agent.model import Moment, Outcome, Selection
+from agent.model import Moment, Outcome, Selection, is_id
 from agent.vault import Vault, chosen
 
 EXPORTS_FOLDER: Final = "exports"
@@ -44,6 +44,11 @@ Ends = Callable[[Lying, int], str | None]
 def put_off(tx: Tx) -> tuple[str, ...]:
     """Return the exports, by id, that had to go and could not be removed when that was tried last."""
     return rows.those_put_off(tx)
+
+
+def is_ours(name: str) -> bool:
+    """Tell whether a folder among the exports is the agent's by its name: an export's id, or one that is built."""
+    return is_id(name) or name.endswith(".part")
 
 
 def means_exports(selection: Selection) -> bool:
@@ -203,7 +208,8 @@ class Bundle:
         """Remove, at start, folders without a row and rows without a folder; return how many folders that were.
 
         A row of what a command has begun to remove stays until that command answers, which comes behind this.
-        What is no folder is none of ours and left alone; what cannot be removed is told and left to the next start.
+        What is none of ours by its name (``is_ours``) is somebody's, not a copy that a cut left: it is left alone and
+        told in the log, without its name. What cannot be removed is told and left to the next start.
         """
         known = self._index.read_now(self.exports)
         for export_id in known - self._index.read_now(rows.being_removed):
@@ -212,14 +218,20 @@ class Bundle:
                     self.remove(export_id, partial(_note_erased, export_id=export_id, rule="export", moment=moment))
                 except (ConfigError, LinkError) as error:
                     _LOG.warning("whether an export is gone is not sure yet: %s", error.message)
-        swept = 0
+        swept = strange = 0
         for path in [path for path in self.folder.iterdir() if path.name not in known]:
-            if path.is_symlink() or not path.is_dir():
+            if path.is_symlink() or not path.is_dir() or not is_ours(path.name):
+                strange += 1
                 continue
             try:
                 swept += remove_tree(path)
             except (ConfigError, LinkError) as error:
                 _LOG.warning("an export without a row stays: %s", error.message)
+        if strange:
+            _LOG.warning(
+                "%d in the folder of exports are none of the agent's, and stay: privacy-agent doctor names them",
+                strange,
+            )
         return swept
 
 

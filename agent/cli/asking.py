@@ -564,7 +564,7 @@ def _export(arguments: argparse.Namespace) -> int:
         for outcome in left_out:
             print(f"  {outcome['id']}  {outcome['result'].replace('_', ' ')}")
         if answer["folder"]:
-            print(f"open it:  privacy-owner open {answer['folder']}")
+            print(f"open it:  privacy-owner open {answer['folder']} -o opened")
     if left_out:
         results = Counter(outcome["result"] for outcome in left_out)
         told = ", ".join(f"{count} {_LEFT_OUT[result][0]}" for result, count in results.items())

@@ -367,6 +367,7 @@ def _socket(config: "Config", ask_status: AskStatus) -> Iterator[Finding]:
 
 def _vault_folder(folder: Path, *, holds_folders: bool) -> Iterator[Finding]:
     """Look for what would keep a file from being removed, and for what is none of ours."""
+    from agent.bundle import is_ours
     from agent.files import is_folder
     from agent.shell.layout import printable
 
@@ -377,10 +378,14 @@ def _vault_folder(folder: Path, *, holds_folders: bool) -> Iterator[Finding]:
         raise DeniedError(f"{folder}: nothing can be removed", hint="mount it for writing, or mend its rights")
     with os.scandir(folder) as entries:
         strange = sorted(
-            printable(entry.name) for entry in entries if entry.is_dir(follow_symlinks=False) != holds_folders
+            printable(entry.name)
+            for entry in entries
+            if entry.is_dir(follow_symlinks=False) != holds_folders or (holds_folders and not is_ours(entry.name))
         )
     if strange:
-        told = f"{len(strange)} in it are none of the agent's: {', '.join(strange[:_NAMED])}"
+        told = (
+            f"{len(strange)} in it are none of the agent's, and no delete reaches them: {', '.join(strange[:_NAMED])}"
+        )
         yield Finding(name, "look", told, f"move them out of {folder}")
     else:
         yield Finding(name, "good", str(folder))
@@ -508,7 +513,9 @@ def _source(settings: "SourceSettings") -> Iterator[Finding]:
 
     name = f"source {settings.name}"
     if not is_folder(settings.path):
-        yield Finding(name, "bad", f"{settings.path}: no such folder", f"mkdir -p {settings.path}")
+        yield Finding(
+            name, "bad", f"{settings.path}: no such folder", f"mkdir -p {settings.path}; or correct path in agent.toml"
+        )
         return
     wanted = os.R_OK | os.X_OK | (os.W_OK if settings.takes else 0)
     if not os.access(settings.path, wanted, effective_ids=True):
@@ -519,7 +526,7 @@ def _source(settings: "SourceSettings") -> Iterator[Finding]:
             name,
             "look",
             "clear blocks may remain on its disk",
-            "let its camera write to a tmpfs, or encrypt the disk; then say so: medium = …",
+            'let its camera write to a tmpfs, or encrypt the disk; then say so: medium = "tmpfs" or "encrypted"',
         )
     else:
         left = "" if settings.takes or settings.medium != "disk" else "; its own files stay there, in clear"

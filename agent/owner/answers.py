@@ -10,6 +10,7 @@ from typing import Final
 import msgspec
 
 from agent.clock import MS_PER_S, rfc3339_ms
+from agent.envelope.kinds import KIND
 from agent.errors import ConfigError, CorruptError
 from agent.owner import command as requests
 from agent.owner import device as devices
@@ -18,7 +19,7 @@ from agent.owner.command import Signed
 from agent.owner.context import Context, add
 from agent.owner.device import Device
 from agent.owner.exchange import Exchange, Session, keep
-from agent.owner.home import read_file, write_file
+from agent.owner.home import quote, read_file, write_file
 from agent.owner.line import Line
 from agent.owner.reach import settings_from
 from agent.owner.receipt import Alert, Receipt, jws_of, signer_of
@@ -329,6 +330,11 @@ def _session_for(name: str, arguments: argparse.Namespace, context: Context) -> 
     """Return the JWS in a receipt's file, and the conversation with the device that it is to be judged by."""
     identities = context.home.identities()
     raw = read_file(Path(name), max_bytes=_ANSWER_BYTES)
+    if raw[:1] == bytes((KIND["command"],)):
+        raise ConfigError(
+            f"{name}: this is a command, not an answer to one",
+            hint=f"on the device: privacy-agent submit {quote(Path(name))} -o ANSWER; then take ANSWER in",
+        )
     with _named(name):
         jws = jws_of(raw, kind="receipt", identities=identities)
         device = devices.signer(context.home, arguments.device, unverified_kid=signer_of(jws), what=name)

@@ -105,7 +105,8 @@ def require_camera(text: str) -> str:
     """Return ``text`` if a camera can have that id; raises ``ConfigError``."""
     if not is_camera_id(text):
         raise ConfigError(
-            f"--camera {text!r} is no camera's id", hint="privacy-owner inventory --json tells each camera's"
+            f"--camera {text!r} is no camera's id",
+            hint="privacy-owner inventory --json tells each camera's, or privacy-agent cameras at the device",
         )
     return text
 

@@ -153,16 +153,20 @@ def _device_add(arguments: argparse.Namespace, context: Context) -> int:
     with context.home.locked():
         known = devices.add(context.home, raw, descriptor, first_seq=context.now_s())
         context.home.write_settings(settings)
+    named, default = "", ""
+    if settings.device != known.name:  # a command without --device would go to the other one
+        named = f" --device {known.name}"
+        default = f"\ndefault      {settings.device}: name this one with{named}"
     context.say(
-        f"device       {known.name}\nfingerprint  {descriptor.fingerprint}\n\nnext: "
-        + ("privacy-owner inventory" if settings.url else _WITHOUT_BROKER),
+        f"device       {known.name}\nfingerprint  {descriptor.fingerprint}{default}\n\n"
+        f"next: privacy-owner inventory{named}{'' if settings.url else _WITHOUT_BROKER}",
         {"device": known.name, "fingerprint": descriptor.fingerprint, "kid": descriptor.kid},
     )
     return 0
 
 
 _WITHOUT_BROKER: Final = (
-    "privacy-owner inventory --out ask.cmd, and on the device: privacy-agent submit ask.cmd -o ask.receipt\n"
+    " --out ask.cmd, and on the device: privacy-agent submit ask.cmd -o ask.receipt\n"
     "      with a broker: the same again with --broker mqtts://HOST:8883 --tenant NAME --tls FOLDER"
 )
 

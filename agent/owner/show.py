@@ -69,6 +69,7 @@ _MEANS: Final = {
 """What became of an object whose purpose was taken away."""
 
 _LOOK: Final = "privacy-owner inventory lists what is held"
+_IDS: Final = "privacy-owner inventory, or privacy-agent cameras at the device, lists the ids"
 _HAPPENED: Final = frozenset(
     {"deleted", "already_gone", "exported", "listed", "rectified", "continues", "resealed", "kept"}
 )
@@ -384,6 +385,8 @@ def _stands(receipt: Receipt, *, further: str) -> list[str]:
     if receipt.covers is not None:
         there = f"{counted(receipt.covers.objects)} there, {size(receipt.covers.bytes)}"
         lines.append(f"over {there}, and what comes later")
+        if not receipt.covers.objects:
+            lines.append(f"nothing of that selection is held there now; where another was meant: {_IDS}")
     if receipt.verb in _LIFTED_BY and receipt.status in {"done", "partial"}:
         lines.append(f"lift it: privacy-owner {_LIFTED_BY[receipt.verb]} {clean(receipt.cmd)}{further}")
     return lines

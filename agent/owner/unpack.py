@@ -1,11 +1,13 @@
 """``open``: an export becomes files again, after its manifest and every hash were checked.
 
 Rules: nothing is opened before the device's signature on the manifest held; a file whose hash does not fit is reported
-and never opened; names come from the manifest's checked form, never from an archive; nothing is overwritten; opened
-files are 0600. Everything here can also be done with stock tools, and the command says how.
+and never opened; names come from the manifest's checked form, never from an archive; nothing is overwritten, and
+nothing opened into an agent's state folder, where no clear file may be (invariant I1); opened files are 0600.
+Everything here can also be done with stock tools, and the command says how.
 """
 
 import argparse
+import contextlib
 import hashlib
 import os
 import shlex
@@ -29,12 +31,16 @@ from agent.owner.manifest import MANIFEST, File, Item, Manifest, read_manifest, 
 from agent.shell.layout import clean, counted
 from agent.shell.parser import Subparsers
 
+_OUT_HELP: Final = "new folder (default EXPORT_DIR-opened; here, not beside it, where it lies in an agent's vault)"
 _COPY_BYTES: Final = 1 << 20
 _SEALING_BYTES: Final = 2 << 20
 """What sealing adds to a manifest of the largest size: header, nonce, tags."""
 
 
 _COPY_IT: Final = "copy the folder vault/exports/ID whole from the agent's state folder on the device"
+_MARK: Final = ("index.db", "vault")
+"""An agent's index and vault, which lie together in its state folder alone (docs/formats.md, section 1)."""
+
 _BAD_ARCHIVE: Final = (zipfile.BadZipFile, KeyError, RuntimeError, EOFError, ValueError, OSError, struct.error)
 """What the standard reader raises for archives that are bent: it has no error of its own for all of them."""
 
@@ -61,7 +67,7 @@ def add_parsers(subparsers: Subparsers) -> None:
         run=_open,
     )
     parser.add_argument("folder", nargs="+", metavar="EXPORT_DIR", help="an export's folder, copied from the device")
-    parser.add_argument("-o", "--output", default="", metavar="OUT", help="new folder (default EXPORT_DIR-opened)")
+    parser.add_argument("-o", "--output", default="", metavar="OUT", help=_OUT_HELP)
     parser.add_argument("-i", "--identity", default="", metavar="FILE", help="another identity file than the home's")
 
 
@@ -95,16 +101,39 @@ def _open(arguments: argparse.Namespace, context: Context) -> int:
 
 
 def _room_for(manifest: Manifest, arguments: argparse.Namespace, folder: Path, *, among: int) -> Path | None:
-    """Make the folder that an export is opened into; ``None`` where it is one of several and lies there already."""
-    out = Path(arguments.output or f"{folder.absolute()}-opened")
+    """Make the folder that an export is opened into; ``None`` where it is one of several and lies there already.
+
+    Raises ``ConfigError`` for one in an agent's state folder: no delete would reach what lies there in clear.
+    """
+    beside = folder.absolute()
+    if not arguments.output and _state_around(folder) is not None:
+        beside = Path(beside.name)
+    out = Path(arguments.output or f"{beside}-opened")
     if among > 1 and arguments.output:
         out /= manifest.export
+    state = _state_around(out)
+    if state is not None:
+        raise ConfigError(
+            f"{out}: lies in {state}, an agent's state folder, where nothing is opened: no delete would reach it",
+            hint="name a folder elsewhere: -o OUT",
+        )
     if out.exists() and any(out.iterdir()):
         if among > 1:
             return None
         raise ConfigError(f"{out}: is there already and not empty", hint="name another folder with -o")
     files.make_folder(out)
     return out
+
+
+def _state_around(path: Path) -> Path | None:
+    """Return the agent's state folder that a path is or lies in; where this user may not look is none."""
+    index, vault = _MARK
+    whole = path.resolve()
+    for around in (whole, *whole.parents):
+        with contextlib.suppress(ConfigError, OSError):
+            if files.is_there(around / index) and files.is_folder(around / vault):
+                return around
+    return None
 
 
 def _manifest(folder: Path, identities: tuple[age.Identity, ...], context: Context) -> tuple[Device, Manifest, str]:

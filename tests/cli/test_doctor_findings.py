@@ -53,7 +53,7 @@ def test_next_steps_stand_below_the_table_numbered_and_the_exit_code_is_that_of_
     ran = device.agent("doctor")
     assert ran.code == 1
     assert re.search(rf"^source spool +bad +{device.spool}: no such folder$", ran.out, re.MULTILINE)
-    assert f". source spool: mkdir -p {device.spool}\n" in ran.out
+    assert f". source spool: mkdir -p {device.spool}; or correct path in agent.toml\n" in ran.out
     assert device.agent("doctor", "--json").json["healthy"] is False
 
 

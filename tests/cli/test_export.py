@@ -69,3 +69,16 @@ def test_export_of_damaged_objects_alone_leaves_no_folder_and_suggests_no_openin
     assert "1 damaged" in ran.err
     assert exports_of(device) == []
     assert device.agent("export", "--json").code == 1
+
+
+def test_export_is_opened_by_the_command_that_is_shown_into_a_folder_outside_the_vault(
+    device: Device, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    device.take_in("front/a.mp4")
+    shown = device.ok("export").out.partition("open it:  privacy-owner ")[2].split()
+    before = exports_of(device)
+    ran = device.owner(*shown)
+    assert ran.code == 0, ran.err
+    assert len(list((tmp_path / "opened").iterdir())) == 1
+    assert exports_of(device) == before

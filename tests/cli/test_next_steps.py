@@ -34,7 +34,7 @@ WRONG: dict[tuple[str, ...], tuple[int, str, str]] = {
     ("enrol", "--accept", "FA9D"): (2, "a fingerprint has 32 digits", "8 groups of 4"),
     ("cameras", "nope"): (2, "unrecognized arguments", "privacy-agent cameras --help"),
     ("forget-camera", "nope"): (2, "camera nope is not enrolled", "privacy-agent cameras"),
-    ("collection", "nope", "off"): (2, "camera nope is not one that this device can switch", "privacy-agent cameras"),
+    ("collection", "nope", "off"): (2, "no camera of that id or name is known here", "privacy-agent cameras"),
     ("passkey",): (2, "the following arguments are required: ID|NAME", "privacy-agent passkey --help"),
     ("collection", "nope", "perhaps"): (2, "invalid choice: 'perhaps'", "privacy-agent collection --help"),
     ("consents", "nope"): (2, "unrecognized arguments: nope", "privacy-agent consents --help"),

@@ -96,3 +96,26 @@ def test_strangers_in_the_vaults_folders_keep_nobody_from_starting_and_are_named
         assert found[name]["verdict"] == "look"
         assert stranger in found[name]["told"]
         assert (folder / name / stranger).exists()
+
+
+def test_what_an_owner_opened_among_the_exports_is_kept_at_start_and_named(
+    device: Device, caplog: pytest.LogCaptureFixture
+) -> None:
+    # The start removed it without a word, and until then doctor found nothing.
+    device.take_in("front/a.mp4")
+    export = Path(device.ok("export", "--json").json["folder"])
+    opened = export.with_name(f"{export.name}-opened")
+    opened.mkdir()
+    (opened / "a.mp4").write_bytes(b"clear")
+    cut_off = export.with_name("a" * 26)
+    cut_off.mkdir()
+
+    device.ok("status")
+
+    assert (opened / "a.mp4").read_bytes() == b"clear"
+    assert not cut_off.exists()
+    assert "1 in the folder of exports are none of the agent's, and stay" in caplog.text
+    told = device.examined()["exports"]
+    assert told["verdict"] == "look"
+    assert opened.name in told["told"]
+    assert told["next"] == f"move them out of {export.parent}"

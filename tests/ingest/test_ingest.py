@@ -428,7 +428,7 @@ def test_line_that_is_added_while_its_log_is_removed_is_taken_beside_what_is_beg
     for _ in range(3):
         home.scan()
     assert home.left() == []
-    assert {home.opened(item) for item in home.objects()} == {log(0), log(2), log(0, 1)}
+    assert {home.opened(item) for item in home.objects()} == {log(0), log(1), log(2)}
     assert len(home.objects()) == 3
     assert {item.captured_from_ms for item in home.objects()} == {home.objects()[0].captured_from_ms}
     assert home.left_over() == ()

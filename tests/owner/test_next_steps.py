@@ -32,7 +32,10 @@ WRONG: dict[tuple[str, ...], tuple[str, str]] = {
     ("inventory", "--after", "x", "--out", "x"): ("--after 'x' is no command's id", "privacy-owner pending"),
     ("export", "--all", "--recipient", "bob", "--out", "x"): ("--recipient 'bob': this is no age", "age1"),
     ("export", "--all", "--recipient", "age1bob", "--out", "x"): ("--recipient 'age1bob'", ""),
-    ("inventory", "--camera", "Front Door", "--out", "x"): ("'Front Door' is no camera's id", "inventory --json"),
+    ("inventory", "--camera", "Front Door", "--out", "x"): (
+        "'Front Door' is no camera's id",
+        "inventory --json tells each camera's, or privacy-agent cameras at the device",
+    ),
     ("inventory", "--from", "yesterday", "--out", "x"): ("'yesterday' is not a time", "36h"),
     ("inventory", "--from", "3d", "--to", "4d", "--out", "x"): ("from is not before to", "the earlier time first"),
     ("inventory", *(f"{'a' * 24}{i}{j}" for i in "abcdefghijklmnop" for j in "abcdefghijklmnop"), "--out", "x"): (

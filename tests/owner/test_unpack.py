@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from agent.config import Config, parse_config
 from device_sim.cloud import jws, sealing
 from tests.owner.conftest import NOW_S, Owner
 from tests.owner.peer import Peer
@@ -118,6 +119,45 @@ def test_stock_age_opens_what_the_command_names(owner: Owner, peer: Peer, tmp_pa
     subprocess.run([age, *words[1:]], check=True)
 
     assert Path(words[words.index("-o") + 1]).read_bytes() in CLIPS
+
+
+def state_folder(tmp_path: Path) -> Config:
+    """Lay out what an agent's state folder is known by."""
+    config = parse_config(b'device = "device"\nstate = "state"\n', file=tmp_path / "agent.toml")
+    (config.vault / "exports").mkdir(parents=True)
+    config.index.touch()
+    return config
+
+
+def test_export_in_an_agents_vault_is_opened_into_the_current_folder(owner: Owner, peer: Peer, tmp_path: Path) -> None:
+    # What was opened lay in clear in the vault: no delete reached it, and the agent's next start removed it unsaid.
+    exports = state_folder(tmp_path).vault / "exports"
+    folder = Export(peer, owner, exports / new_id()).objects().sign()
+    before = sorted(exports.iterdir())
+
+    owner.ok("open", folder)
+
+    assert sorted(path.read_bytes() for path in (tmp_path / f"{folder.name}-opened").iterdir()) == sorted(CLIPS)
+    assert sorted(exports.iterdir()) == before
+
+
+@pytest.mark.parametrize("place", ["vault/exports", "."])
+@pytest.mark.parametrize("is_named", [True, False])
+def test_nothing_is_opened_into_an_agents_state_folder(
+    owner: Owner, peer: Peer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str, *, is_named: bool
+) -> None:
+    config = state_folder(tmp_path)
+    folder = Export(peer, owner, config.vault / "exports" / new_id()).objects().sign()
+    (tmp_path / "link").symlink_to(config.state)
+    monkeypatch.chdir(config.state / place)
+    before = sorted(config.state.rglob("*"))
+
+    ran = owner.run("open", folder, *(("-o", tmp_path / "link" / place / "out") if is_named else ()))
+
+    assert ran.code == 2
+    assert f"lies in {config.state}, an agent's state folder" in ran.err
+    assert "next: name a folder elsewhere: -o OUT" in ran.err
+    assert sorted(config.state.rglob("*")) == before
 
 
 def test_changed_file_is_reported_and_the_others_are_opened(owner: Owner, export: Export, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 from agent.owner import show
 from agent.owner.receipt import Alert, Receipt
 from agent.owner.remark import REMARKS
-from tests.owner.conftest import Owner, Place
+from tests.owner.conftest import Owner, Place, fingerprint_of
 from tests.owner.peer import Peer
 from tests.owner.test_ask_files import answer, asked
 from tests.owner.test_late import receipt as late_receipt
@@ -92,6 +92,35 @@ def test_next_step_without_a_broker_is_one_that_works_without(owner: Owner, peer
     words = told.partition("next: privacy-owner ")[2].split(",")[0].split()
     assert owner.ok(*words).code == 0
     assert Path("ask.cmd").exists()
+
+
+def test_next_step_of_a_second_device_is_for_that_one(owner: Owner, peer: Peer, tmp_path: Path) -> None:
+    # It went to the first one, which stays the one that is meant without --device.
+    second = Peer("camera-2")
+    second.learn(owner.home / "client.json")
+    path = second.write_descriptor(tmp_path / "second.jws")
+    told = owner.ok("device", "add", path, "--accept", fingerprint_of(owner, path)).out
+    assert f"default      {peer.id}: name this one with --device camera-2\n" in told
+    words = told.partition("next: privacy-owner ")[2].split(",")[0].split()
+    assert owner.ok(*words).code == 0
+    assert second.open_command(Path("ask.cmd").read_bytes())["verb"] == "inventory"
+
+
+@pytest.mark.parametrize("verb", ["restrict", "hold"])
+@pytest.mark.parametrize("objects", [0, 1])
+def test_freeze_over_nothing_says_so_and_where_the_ids_are(verb: str, objects: int) -> None:
+    # One wrong letter in a camera's id was answered by "over 0 objects there", and done.
+    told = show.end(ended(verb=verb, covers={"objects": objects, "bytes": objects * 5}))
+    warned = "nothing of that selection is held there now; where another was meant: privacy-owner inventory, or "
+    assert (warned in told) is (objects == 0)
+
+
+def test_command_given_as_an_answer_is_called_what_it_is(owner: Owner, peer: Peer) -> None:
+    assert peer.id
+    owner.ok("inventory", "--out", "ask.cmd")
+    ran = owner.run("receipt", "ask.cmd")
+    assert "ask.cmd: this is a command, not an answer to one" in ran.err
+    assert "next: on the device: privacy-agent submit ask.cmd -o ANSWER" in ran.err
 
 
 @pytest.mark.parametrize(("has_broker", "ends"), [(False, " --out FILE"), (True, "")])

@@ -105,6 +105,7 @@ def test_absent_values_read_as_their_default_or_as_nothing() -> None:
         (lambda read: read.take("name", list), 3, "name", "should be a list, not 'door'"),
         (lambda read: read.table("name"), 3, "name", "should be a table, not 'door'"),
         (lambda read: read.tables("list"), 5, "list", "should be tables"),
+        (lambda read: read.tables("limits"), 7, "limits", "should be a list of tables, not one table"),
         (lambda read: read.choice("name", ("front", "back")), 3, "name", "'door' is not known"),
         (lambda read: read.table("limits").take("age", int), 8, "limits.age", "should be a whole number"),
         (lambda read: read.table("limits").duration_ms("size"), 9, "limits.size", "'200GB' is not a duration"),
@@ -425,3 +426,9 @@ def test_value_of_another_type_is_told_how_it_is_written(
 
 def test_text_without_its_quotes_is_told_to_stand_in_them() -> None:
     assert "quotes" in refused(lambda: document("age = 14d")).hint
+
+
+def test_one_table_where_several_may_stand_is_told_as_it_would_be_written() -> None:
+    with pytest.raises(ConfigError) as caught:
+        document('[source]\nkind = "spool"\n').tables("source")
+    assert caught.value.hint == "write [[source]], for each one"
