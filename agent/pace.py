@@ -41,36 +41,34 @@ camera needs none of it again; a store has no command at all, and a time source 
 REPEATS: Final = Pace(burst=256, pause_ms=10_000)
 """Of what one key said once: all of it may come again when a line does."""
 
-_AGAIN: Final = "again "
-
 
 def forget_others(tx: Tx, kids: frozenset[str]) -> None:
     """Forget what was counted of keys that are not named."""
-    rows.forget_others(tx, kids | {f"{_AGAIN}{kid}" for kid in kids})
+    rows.forget_others(tx, kids)
 
 
 def takes_again(tx: Tx, kid: str, *, moment: Moment) -> bool:
     """Count the repeat of a command of a key and tell whether its receipt is sent; else nothing is written."""
-    due_ms, bursts = _ahead(tx, again := f"{_AGAIN}{kid}", REPEATS, moment)
+    due_ms, bursts = _ahead(rows.again_ms(tx, kid), REPEATS, moment)
     if bursts:
         return False
-    rows.set_due_ms(tx, again, due_ms + REPEATS.pause_ms)
+    rows.set_again_ms(tx, kid, due_ms + REPEATS.pause_ms)
     return True
 
 
 def take(tx: Tx, kid: str, *, pace: Pace, moment: Moment) -> Word:
     """Count a command of a key and say what becomes of it; what is dropped is not counted, and writes nothing."""
-    due_ms, bursts = _ahead(tx, kid, pace, moment)
+    due_ms, bursts = _ahead(rows.due_ms(tx, kid), pace, moment)
     if bursts > 1:
         return "drop"
     rows.set_due_ms(tx, kid, due_ms + pace.pause_ms)
     return "act" if bursts == 0 else "refuse"
 
 
-def _ahead(tx: Tx, kid: str, pace: Pace, moment: Moment) -> tuple[int, int]:
+def _ahead(kept_ms: int, pace: Pace, moment: Moment) -> tuple[int, int]:
     """Return the time at which all that was said is within its pace, and how many bursts it lies ahead of now."""
     now_ms = moment.agent_ms
-    due_ms = max(rows.due_ms(tx, kid), now_ms)
+    due_ms = max(kept_ms, now_ms)
     if due_ms - now_ms > (2 * pace.burst + 1) * pace.pause_ms:
         due_ms = now_ms
     return due_ms, (due_ms - now_ms + pace.pause_ms - 1) // (pace.burst * pace.pause_ms)

@@ -43,7 +43,7 @@ class Listener(AsyncListener):
 
 def listen(addresses: Sequence[str]) -> AsyncZeroconf:
     """Return the library, which begins to listen; an address that went away raises ``OSError``."""
-    _engine.AsyncListener = Listener  # type: ignore[attr-defined]
+    _engine.AsyncListener = Listener  # type: ignore[attr-defined] # the library does not export what it makes readers of
     try:
         return AsyncZeroconf(interfaces=list(addresses))
     except RuntimeError as error:

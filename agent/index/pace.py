@@ -12,6 +12,9 @@ MIGRATIONS: Final[tuple[str, ...]] = (
         due_ms INTEGER NOT NULL               -- agent time at which all that it has said would be within its pace
     ) STRICT, WITHOUT ROWID;
     """,
+    """
+    ALTER TABLE pace ADD COLUMN again_ms INTEGER NOT NULL DEFAULT 0;  -- the same of what it said once and came again
+    """,
 )
 
 
@@ -23,7 +26,25 @@ def due_ms(tx: Tx, kid: str) -> int:
 
 def set_due_ms(tx: Tx, kid: str, due_ms: int) -> None:
     """Write it."""
-    tx.execute("INSERT OR REPLACE INTO pace VALUES (?, ?)", (kid, due_ms))
+    tx.execute(
+        "INSERT INTO pace (kid, due_ms) VALUES (?, ?) ON CONFLICT (kid) DO UPDATE SET due_ms = excluded.due_ms",
+        (kid, due_ms),
+    )
+
+
+def again_ms(tx: Tx, kid: str) -> int:
+    """Return when all repeats of what a key has said are within their pace; 0 where there were none."""
+    found = tx.execute("SELECT again_ms FROM pace WHERE kid = ?", (kid,))
+    return int(found[0][0]) if found else 0
+
+
+def set_again_ms(tx: Tx, kid: str, again_ms: int) -> None:
+    """Write it."""
+    tx.execute(
+        "INSERT INTO pace (kid, due_ms, again_ms) VALUES (?, 0, ?)"
+        " ON CONFLICT (kid) DO UPDATE SET again_ms = excluded.again_ms",
+        (kid, again_ms),
+    )
 
 
 def forget_others(tx: Tx, kids: frozenset[str]) -> None:

@@ -66,8 +66,7 @@ def test_what_is_counted_of_repeats_goes_with_its_key(office: Office) -> None:
             await office.receive(who, raw)
         await office.index.write(lambda tx: pace.forget_others(tx, frozenset({office.client.kid})))
         left = office.index.read_now(lambda tx: tx.execute("SELECT kid FROM pace"))
-        assert {row[0].split()[-1] for row in left} == {office.client.kid}
-        assert len(left) == 2
+        assert left == [(office.client.kid,)]
 
     run(scenario())
 
