@@ -14,6 +14,7 @@ from tests.waiting import until
 
 PORT = 2321  # and the one above, where tpm2-tss controls it
 WITHIN_S = 20.0
+_LISTEN = "0A"  # in /proc/net/tcp, proc(5)
 
 
 class Swtpm:
@@ -45,7 +46,7 @@ class Swtpm:
 
     def _is_decided(self) -> bool:
         assert self._process is not None
-        return self._process.poll() is not None or answers(self.host)
+        return self._process.poll() is not None or (listens(self.host) and answers(self.host))
 
     def power_off(self) -> None:
         assert self._process is not None
@@ -56,6 +57,13 @@ class Swtpm:
         """Cut the power and give it back."""
         self.power_off()
         self.power_on()
+
+
+def listens(host: str) -> bool:
+    """Tell whether commands are listened for too: that is another port than the one that is asked, opened by itself."""
+    place = f"{socket.inet_aton(host)[::-1].hex().upper()}:{PORT:04X}"
+    rows = (line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:])
+    return any(row[1] == place and row[3] == _LISTEN for row in rows)
 
 
 def answers(host: str) -> bool:
