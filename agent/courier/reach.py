@@ -11,10 +11,10 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 _NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")  # RFC 6052
 _IPV4_COMPATIBLE: Final = ipaddress.IPv6Network("::/96")  # RFC 4291 §2.5.5.1, deprecated
-_NOBODYS_6: Final = (ipaddress.IPv6Network("3fff::/20"),)  # RFC 9637: documentation; older Pythons take it for global
 _NOBODYS: Final = (
     ipaddress.IPv4Network("192.0.0.0/24"),  # RFC 6890; Python before 3.11.10 takes some of it for global
     ipaddress.IPv4Network("192.88.99.0/24"),  # RFC 7526: relays of 6to4, deprecated
+    ipaddress.IPv6Network("3fff::/20"),  # RFC 9637: documentation; older Pythons take it for global
 )
 _GLOBAL_UNICAST: Final = ipaddress.IPv6Network("2000::/3")
 _IPV4_MASK: Final = 0xFFFF_FFFF
@@ -46,11 +46,9 @@ def _meant(address: Address) -> Iterator[Address]:
 
 
 def _is_public(address: Address) -> bool:
-    if isinstance(address, ipaddress.IPv6Address) and (
-        address not in _GLOBAL_UNICAST or any(address in one for one in _NOBODYS_6)
-    ):
+    if isinstance(address, ipaddress.IPv6Address) and address not in _GLOBAL_UNICAST:
         return False
-    if isinstance(address, ipaddress.IPv4Address) and any(address in one for one in _NOBODYS):
+    if any(address in one for one in _NOBODYS):
         return False
     return (
         address.is_global

@@ -187,10 +187,7 @@ class _Ear:
         if info.load_from_cache(zeroconf):
             self._heard(info)
         else:
-            self._wait_for(service_type, name)
-
-    def _wait_for(self, service_type: str, name: str) -> None:
-        self._pending.put(service_type, name)
+            self._pending.put(service_type, name)
 
     async def _resolve(self) -> None:
         """Ask for one name after the other, the types in turn."""

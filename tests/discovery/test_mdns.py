@@ -192,9 +192,9 @@ def test_names_that_wait_are_bounded_and_the_type_that_has_most_gives_way() -> N
     """I11: a hundred thousand names took sixty megabytes."""
     clock = system_clock(source="system")
     ear = _Ear(Presence(lambda _heard: None, clock), clock)
-    ear._wait_for("_axis-video._tcp.local.", "quiet")
+    ear._pending.put("_axis-video._tcp.local.", "quiet")
     for number in range(2 * PENDING_MAX):
-        ear._wait_for("_camera-link._tcp.local.", f"{number}")
+        ear._pending.put("_camera-link._tcp.local.", f"{number}")
     assert sum(map(len, ear._pending.values())) == PENDING_MAX
     assert ear._pending["_axis-video._tcp.local."] == {"quiet": None}
     assert f"{2 * PENDING_MAX - 1}" in ear._pending["_camera-link._tcp.local."], "the newest is asked for"
